@@ -1,0 +1,207 @@
+//! The application: everything the outside may ask for, as a few verbs over ports.
+//!
+//! It knows no HTTP and no SQL. The store is the truth; [`Hints`] only wake who would otherwise
+//! poll.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::config::{Config, Reviewer, Role};
+use crate::domain::approval::{Approval, ApprovalId, Refusal};
+use crate::domain::audit::AuditEvent;
+use crate::domain::mask::Masker;
+use crate::domain::time::Timestamp;
+use crate::id::IdSource;
+use crate::store::{Filter, Store, StoreError};
+use crate::upstream::Upstream;
+
+pub mod answer;
+pub mod decide;
+pub mod execute;
+pub mod hints;
+pub mod plan;
+pub mod policies;
+pub mod submit;
+
+use hints::Hints;
+use policies::Policies;
+
+/// The broker; cheap to clone.
+#[derive(Clone)]
+pub struct Broker {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Arc<Config>,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+    upstreams: HashMap<String, Arc<dyn Upstream>>,
+    policies: Policies,
+    hints: Hints,
+    masker: Masker,
+    node: String,
+    tracker: TaskTracker,
+}
+
+/// What a broker is made of.
+pub struct Parts {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Ids and chance.
+    pub ids: Arc<dyn IdSource>,
+    /// The upstreams by name.
+    pub upstreams: HashMap<String, Arc<dyn Upstream>>,
+    /// The key of masks' digests.
+    pub masking_key: [u8; 32],
+    /// Name of this process among those that share the store.
+    pub node: String,
+    /// Where executions run, so that a client that leaves doesn't abort them.
+    pub tracker: TaskTracker,
+}
+
+/// Why a reviewer's verb failed.
+#[derive(Debug, Error)]
+pub enum DecideError {
+    /// There is no such approval, or this person may not see it.
+    #[error("there is no such approval")]
+    NotFound,
+    /// The person's role does not allow it.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// The request itself is wrong.
+    #[error("{0}")]
+    Invalid(String),
+    /// The approval does not allow it; here it is as it stands.
+    #[error("{refusal}")]
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// As it stands.
+        approval: Box<Approval>,
+    },
+    /// The store failed; nothing was decided.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Broker {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        let masker = Masker::new(&parts.config.masking.keys, &parts.masking_key);
+        let policies = Policies::new(&parts.config);
+        Self {
+            inner: Arc::new(Inner {
+                config: parts.config,
+                store: parts.store,
+                clock: parts.clock,
+                ids: parts.ids,
+                upstreams: parts.upstreams,
+                policies,
+                hints: Hints::default(),
+                masker,
+                node: parts.node,
+                tracker: parts.tracker,
+            }),
+        }
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.inner.config
+    }
+
+    /// The store, for what is not about approvals: sessions, links, audit, figures.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.inner.store
+    }
+
+    /// Ids and chance.
+    pub fn ids(&self) -> &Arc<dyn IdSource> {
+        &self.inner.ids
+    }
+
+    /// The current instant.
+    pub fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    /// What masks secrets.
+    pub fn masker(&self) -> &Masker {
+        &self.inner.masker
+    }
+
+    /// What wakes waiters.
+    pub fn hints(&self) -> &Hints {
+        &self.inner.hints
+    }
+
+    /// The policies in force.
+    pub fn policies(&self) -> &Policies {
+        &self.inner.policies
+    }
+
+    /// Where work runs that outlives a request.
+    pub fn tracker(&self) -> &TaskTracker {
+        &self.inner.tracker
+    }
+
+    /// Name of this process among those that share the store.
+    pub fn node(&self) -> &str {
+        &self.inner.node
+    }
+
+    /// The upstream of that name.
+    pub fn upstream(&self, name: &str) -> Option<&Arc<dyn Upstream>> {
+        self.inner.upstreams.get(name)
+    }
+
+    /// One approval.
+    pub async fn get(&self, id: &ApprovalId) -> Result<Option<Approval>, StoreError> {
+        self.inner.store.find(id, self.now()).await
+    }
+
+    /// One approval, if this reviewer may see it.
+    pub async fn get_for(
+        &self,
+        id: &ApprovalId,
+        reviewer: &Reviewer,
+    ) -> Result<Approval, DecideError> {
+        self.get(id).await?.filter(|a| may_see(a, reviewer)).ok_or(DecideError::NotFound)
+    }
+
+    /// Approvals, newest first, as far as this reviewer may see them.
+    pub async fn list_for(
+        &self,
+        reviewer: &Reviewer,
+        mut filter: Filter,
+    ) -> Result<Vec<Approval>, StoreError> {
+        if reviewer.role == Role::Reviewer {
+            filter.visible_to = Some(reviewer.name.clone());
+        }
+        self.inner.store.list(&filter, self.now()).await
+    }
+
+    /// Appends audit records that belong to no other change.
+    pub async fn record(&self, events: Vec<AuditEvent>) -> Result<(), StoreError> {
+        self.inner.store.append_audit(events).await
+    }
+}
+
+/// Approvals of `sensitive` rules are seen by their eligible reviewers, the agent's owner, admins
+/// and auditors; others by every reviewer.
+pub fn may_see(approval: &Approval, reviewer: &Reviewer) -> bool {
+    !approval.terms.sensitive
+        || reviewer.role != Role::Reviewer
+        || approval.is_eligible(&reviewer.name)
+        || approval.is_owner(&reviewer.name)
+}

@@ -1,0 +1,38 @@
+//! The policies in force, one per upstream; replaced whole, never in part.
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+use crate::config::Config;
+use crate::domain::policy::Policy;
+
+/// The policies in force.
+#[derive(Debug)]
+pub struct Policies {
+    current: RwLock<HashMap<String, Arc<Policy>>>,
+}
+
+impl Policies {
+    /// Those of the configuration.
+    pub fn new(config: &Config) -> Self {
+        let current = config
+            .upstreams
+            .iter()
+            .filter_map(|u| Some((u.name.clone(), u.policy.clone()?)))
+            .collect();
+        Self { current: RwLock::new(current) }
+    }
+
+    /// The policy of an upstream; none denies everything.
+    pub fn of(&self, upstream: &str) -> Option<Arc<Policy>> {
+        self.current.read().expect("no holder of this lock panics").get(upstream).cloned()
+    }
+
+    /// Puts a policy in force.
+    pub fn replace(&self, upstream: &str, policy: Arc<Policy>) {
+        self.current
+            .write()
+            .expect("no holder of this lock panics")
+            .insert(upstream.to_owned(), policy);
+    }
+}

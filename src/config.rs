@@ -1,0 +1,350 @@
+//! The configuration, checked: what the rest of the program may rely on.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::domain::policy::Policy;
+
+/// A secret; never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps it.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself; only where it is sent or compared.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
+}
+
+/// All of it.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it was read from; none for the embedded defaults.
+    pub file: Option<PathBuf>,
+    /// `[server]`
+    pub server: Server,
+    /// `[database]`
+    pub database: Database,
+    /// `[approvals]`
+    pub approvals: Approvals,
+    /// `[audit]`
+    pub audit: Audit,
+    /// `[telemetry]`
+    pub telemetry: Telemetry,
+    /// `[masking]`
+    pub masking: Masking,
+    /// `[[upstreams]]`
+    pub upstreams: Vec<Upstream>,
+    /// `[[agents]]`; the anonymous `local` one where there are none.
+    pub agents: Vec<Agent>,
+    /// `[[reviewers]]`; `owner` where there are none.
+    pub reviewers: Vec<Reviewer>,
+    /// `[[notifiers]]`
+    pub notifiers: Vec<Notifier>,
+    /// Whether `owner` stands in because no reviewer is configured.
+    pub implicit_owner: bool,
+}
+
+/// `[server]`
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Base of every link sent to people, without a trailing slash.
+    pub public_url: Url,
+    /// Further hosts (with port where not the default) accepted in `Host`.
+    pub allowed_hosts: Vec<String>,
+    /// Origins of browser clients of the MCP face.
+    pub allowed_origins: Vec<String>,
+    /// Addresses whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<std::net::IpAddr>,
+    /// Largest request body, bytes.
+    pub max_body: usize,
+    /// Largest upstream message, bytes.
+    pub max_result: usize,
+    /// How long running calls have at shutdown.
+    pub shutdown_grace: Duration,
+}
+
+/// `[database]`
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// `sqlite:PATH` (already relative to the configuration file) or `postgres://…`.
+    pub url: Secret,
+}
+
+/// `[approvals]`
+#[derive(Debug, Clone)]
+pub struct Approvals {
+    /// How long reviewers have.
+    pub timeout: Duration,
+    /// Longest hold without a progress token.
+    pub hold: Duration,
+    /// Longest hold with one.
+    pub hold_with_progress: Duration,
+    /// Time between signs of life while held.
+    pub heartbeat: Duration,
+    /// How long an approved call waits for its agent.
+    pub claim_window: Duration,
+    /// How long a rejection is repeated.
+    pub cooldown: Duration,
+    /// How long an end nobody was told of is owed.
+    pub result_retention: Duration,
+    /// Largest kept outcome, bytes.
+    pub max_outcome: usize,
+    /// Largest arguments of a call that needs approval, bytes.
+    pub max_arguments: usize,
+    /// Pending and approved together, per agent.
+    pub max_pending_per_agent: u32,
+    /// Pending and approved together, of all.
+    pub max_pending: u32,
+    /// New approvals per agent: at most `max` per `window`.
+    pub max_new_per_agent: NewPerAgent,
+    /// Held requests per agent.
+    pub max_held_per_agent: u32,
+    /// One reminder this long before expiry.
+    pub reminder: Option<Duration>,
+    /// How long ended approvals are kept.
+    pub history_retention: Duration,
+}
+
+/// At most `max` new approvals per sliding `window`.
+#[derive(Debug, Clone, Copy)]
+pub struct NewPerAgent {
+    /// Approvals.
+    pub max: u32,
+    /// Length of the window.
+    pub window: Duration,
+}
+
+/// When allowed calls are recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuditCalls {
+    /// In groups, behind the call.
+    Group,
+    /// Before the call.
+    Strict,
+    /// Not at all.
+    Off,
+}
+
+/// `[audit]`
+#[derive(Debug, Clone)]
+pub struct Audit {
+    /// When allowed calls are recorded.
+    pub calls: AuditCalls,
+}
+
+/// `[telemetry]`
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    /// `/metrics` without a token.
+    pub public_metrics: bool,
+}
+
+/// `[masking]`
+#[derive(Debug, Clone)]
+pub struct Masking {
+    /// Keys whose values are masked, lower case.
+    pub keys: Vec<String>,
+}
+
+/// How an upstream is reached.
+#[derive(Debug, Clone)]
+pub enum Transport {
+    /// Streamable HTTP.
+    Http {
+        /// The endpoint.
+        url: Url,
+        /// Headers sent with every request.
+        headers: Vec<(String, Secret)>,
+    },
+    /// A child process.
+    Stdio {
+        /// Program and arguments.
+        command: Vec<String>,
+        /// Its environment besides `PATH`, `HOME` and `LANG`.
+        env: Vec<(String, Secret)>,
+        /// Its working directory.
+        cwd: Option<PathBuf>,
+    },
+}
+
+/// Which era an upstream speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Era {
+    /// Find out.
+    Auto,
+    /// `initialize` and sessions.
+    Legacy,
+    /// 2026-07-28.
+    Modern,
+}
+
+/// Who shares a connection or child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Instances {
+    /// One per agent.
+    Agent,
+    /// One per client session.
+    Session,
+    /// One for all.
+    Shared,
+}
+
+/// One `[[upstreams]]`.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// Its name.
+    pub name: String,
+    /// How it is reached.
+    pub transport: Transport,
+    /// Which era it speaks.
+    pub era: Era,
+    /// Who shares a connection or child.
+    pub instances: Instances,
+    /// The policy; none denies everything.
+    pub policy: Option<Arc<Policy>>,
+    /// The file of the policy, re-read on SIGHUP.
+    pub policy_file: Option<PathBuf>,
+    /// Since its last message about a call.
+    pub timeout: Duration,
+    /// Whether tool annotations may loosen a risk class.
+    pub trust_annotations: bool,
+}
+
+/// One `[[agents]]`.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its token; none: the anonymous local agent.
+    pub token_sha256: Option<[u8; 32]>,
+    /// Upstreams it may use; none: all.
+    pub upstreams: Option<Vec<String>>,
+    /// The reviewer it belongs to.
+    pub owner: Option<String>,
+    /// Its own longest hold.
+    pub hold: Option<Duration>,
+    /// Its own longest hold with a progress token.
+    pub hold_with_progress: Option<Duration>,
+    /// Whether a pending approval is withdrawn when its last client leaves.
+    pub withdraw_on_disconnect: bool,
+}
+
+/// What a reviewer may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Decides.
+    Reviewer,
+    /// Also manages.
+    Admin,
+    /// Reads only.
+    Auditor,
+}
+
+impl Role {
+    /// The word used everywhere.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reviewer => "reviewer",
+            Self::Admin => "admin",
+            Self::Auditor => "auditor",
+        }
+    }
+}
+
+/// One `[[reviewers]]`.
+#[derive(Debug, Clone)]
+pub struct Reviewer {
+    /// Their name.
+    pub name: String,
+    /// Their address.
+    pub email: Option<String>,
+    /// Their groups.
+    pub groups: Vec<String>,
+    /// What they may do.
+    pub role: Role,
+    /// SHA-256 of their token for the HTTP API.
+    pub token_sha256: Option<[u8; 32]>,
+}
+
+/// One `[[notifiers]]`.
+#[derive(Debug, Clone)]
+pub struct Notifier {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub kind: NotifierKind,
+    /// Whether arguments are included.
+    pub include_arguments: bool,
+}
+
+/// The kinds of notifier.
+#[derive(Debug, Clone)]
+pub enum NotifierKind {
+    /// Mail over SMTP.
+    Email {
+        /// lettre's URL forms.
+        smtp_url: Secret,
+        /// The sender, `Name <address>`.
+        from: String,
+        /// Lists that get a copy.
+        to: Vec<String>,
+    },
+    /// Standard Webhooks.
+    Webhook {
+        /// Where to.
+        url: Url,
+        /// `whsec_…`, decoded.
+        secret: Secret,
+        /// Whether loopback, private and link-local addresses are fine.
+        allow_private_network: bool,
+    },
+    /// A mailbox inside the process, for the demo and for tests.
+    Memory,
+}
+
+impl Config {
+    /// The upstream of that name.
+    pub fn upstream(&self, name: &str) -> Option<&Upstream> {
+        self.upstreams.iter().find(|u| u.name == name)
+    }
+
+    /// The agent of that name.
+    pub fn agent(&self, name: &str) -> Option<&Agent> {
+        self.agents.iter().find(|a| a.name == name)
+    }
+
+    /// The reviewer of that name.
+    pub fn reviewer(&self, name: &str) -> Option<&Reviewer> {
+        self.reviewers.iter().find(|r| r.name == name)
+    }
+
+    /// The first e-mail notifier.
+    pub fn mailer(&self) -> Option<&Notifier> {
+        self.notifiers
+            .iter()
+            .find(|n| matches!(n.kind, NotifierKind::Email { .. } | NotifierKind::Memory))
+    }
+
+    /// A link for people: `path` below the public address.
+    pub fn link(&self, path: &str) -> String {
+        format!("{}{path}", self.server.public_url.as_str().trim_end_matches('/'))
+    }
+}

@@ -1,0 +1,11 @@
+//! What the program is about, without I/O, time or chance: pure data and rules.
+#![warn(missing_docs)]
+
+pub mod approval;
+pub mod audit;
+pub mod call;
+pub mod json;
+pub mod mask;
+pub mod policy;
+pub mod time;
+pub mod view;

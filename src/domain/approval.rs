@@ -1,0 +1,652 @@
+//! The stored item: one call waiting for, or decided by, people; and every way it may change.
+//!
+//! A change is a [`Transition`]: the approval after it, the decision it rests on, the audit
+//! events it leaves. It is computed here from what was read, with the time passed in, and is the
+//! only thing the store persists; the store refuses it when the row has changed since.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::audit::{AuditEvent, Kind};
+use super::call::{Digest, ToolCall};
+use super::time::Timestamp;
+
+/// Most characters of a reviewer's reason.
+pub const MAX_REASON: usize = 2_000;
+
+/// `apr_` and a UUIDv7 in 32 hex digits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ApprovalId(String);
+
+impl ApprovalId {
+    /// From a UUID.
+    pub fn new(id: uuid::Uuid) -> Self {
+        Self(format!("apr_{}", id.simple()))
+    }
+
+    /// Reads an id; none if it does not look like one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = text.strip_prefix("apr_")?;
+        (hex.len() == 32 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+            .then(|| Self(text.to_owned()))
+    }
+
+    /// As printed.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ApprovalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where an approval stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Waiting for reviewers.
+    Pending,
+    /// Enough reviewers said yes; not executed yet.
+    Approved,
+    /// Claimed by one executor.
+    Running,
+    /// The upstream answered.
+    Completed,
+    /// A reviewer said no.
+    Rejected,
+    /// Nobody decided in time, or nobody claimed it in time.
+    Expired,
+    /// Withdrawn, or no longer permitted.
+    Cancelled,
+    /// Sent, and nobody knows what became of it.
+    Indeterminate,
+}
+
+impl State {
+    /// All states.
+    pub const ALL: [Self; 8] = [
+        Self::Pending,
+        Self::Approved,
+        Self::Running,
+        Self::Completed,
+        Self::Rejected,
+        Self::Expired,
+        Self::Cancelled,
+        Self::Indeterminate,
+    ];
+
+    /// The word used everywhere.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Approved => "approved",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+            Self::Indeterminate => "indeterminate",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.as_str() == text)
+    }
+
+    /// Whether nothing but a settlement can follow.
+    pub const fn is_end(self) -> bool {
+        !matches!(self, Self::Pending | Self::Approved | Self::Running)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Yes or no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Choice {
+    /// Let it run.
+    Approve,
+    /// Don't.
+    Reject,
+}
+
+impl Choice {
+    /// The word used everywhere.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Reject => "reject",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Approve, Self::Reject].into_iter().find(|c| c.as_str() == text)
+    }
+}
+
+/// The channel a decision came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Via {
+    /// The link of a mail.
+    Email,
+    /// The web page, signed in.
+    Web,
+    /// The HTTP API.
+    Api,
+    /// The terminal.
+    Cli,
+}
+
+impl Via {
+    /// The word used everywhere.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::Web => "web",
+            Self::Api => "api",
+            Self::Cli => "cli",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Email, Self::Web, Self::Api, Self::Cli].into_iter().find(|v| v.as_str() == text)
+    }
+}
+
+/// What one reviewer said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// The reviewer's name.
+    pub reviewer: String,
+    /// Yes or no.
+    #[serde(rename = "decision")]
+    pub choice: Choice,
+    /// Why; may be empty for an approval.
+    pub reason: String,
+    /// Through which channel.
+    pub via: Via,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// How surely a decision must come from the reviewer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Assurance {
+    /// A mailed link decides.
+    #[default]
+    Link,
+    /// Signed in by something other than the mailed review link.
+    Session,
+    /// A passkey.
+    Passkey,
+}
+
+/// What happens to an approved call that no request waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unattended {
+    /// It waits for the identical call until its claim deadline.
+    #[default]
+    Wait,
+    /// It runs, and the outcome is kept.
+    Run,
+}
+
+/// The rule's terms, copied onto the approval when it is made, so that a later edit of the policy
+/// does not change what its reviewers were asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// Names of the reviewers who may decide.
+    pub reviewers: Vec<String>,
+    /// Approvals needed.
+    pub quorum: u32,
+    /// How long an approved call waits for its agent, in seconds.
+    pub claim_window_s: u64,
+    /// How long a rejection is repeated to the identical call, in seconds.
+    pub cooldown_s: u64,
+    /// Names of the notifiers that tell the reviewers.
+    pub notify: Vec<String>,
+    /// Whether it runs without a waiting agent.
+    pub unattended: Unattended,
+    /// How surely a decision must come from the reviewer.
+    pub assurance: Assurance,
+    /// Only eligible reviewers, the owner, admins and auditors may see it.
+    pub sensitive: bool,
+    /// Further keys whose values are masked.
+    pub redact: Vec<String>,
+    /// The reviewer who owns the agent: sees and may reject, never approves.
+    pub owner: Option<String>,
+    /// Fingerprint of the tool's definition when the call came.
+    pub tool_fingerprint: Option<String>,
+}
+
+/// What the upstream answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// A tool result; the raw JSON.
+    Result(String),
+    /// A JSON-RPC error; the raw JSON of `error`.
+    Error(String),
+    /// It ran; the answer was larger than `approvals.max_outcome`.
+    NotKept {
+        /// Whether the answer said it failed.
+        is_error: bool,
+    },
+}
+
+impl Outcome {
+    /// Whether the answer says that the tool failed.
+    pub fn is_error(&self) -> bool {
+        match self {
+            Self::Result(raw) => super::json::parse(raw)
+                .ok()
+                .and_then(|n| n.get("isError").and_then(super::json::Node::as_bool))
+                .unwrap_or(false),
+            Self::Error(_) => true,
+            Self::NotKept { is_error } => *is_error,
+        }
+    }
+}
+
+/// How an indeterminate approval was settled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    /// Whether it ran.
+    pub done: bool,
+    /// The admin's name, or `upstream` when its answer arrived late.
+    pub by: String,
+    /// Why they think so.
+    pub reason: String,
+    /// When, RFC 3339.
+    pub at: String,
+}
+
+/// One call waiting for, or decided by, people.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Approval {
+    /// Its id.
+    pub id: ApprovalId,
+    /// Counts changes; the store refuses a change based on an older one.
+    pub version: i64,
+    /// Where it stands.
+    pub state: State,
+    /// The call, with the exact bytes that would run.
+    pub call: ToolCall,
+    /// Name of the agent that asks.
+    pub agent: String,
+    /// What the agent's client calls itself; its own words.
+    pub client: Option<String>,
+    /// JSON Pointer of the rule that asks.
+    pub rule: String,
+    /// Why the rule asks.
+    pub reason: Option<String>,
+    /// Risk class, once classified.
+    pub risk: Option<String>,
+    /// Severity, once classified.
+    pub severity: Option<String>,
+    /// The rule's terms when it was made.
+    pub terms: Terms,
+    /// What was said so far, oldest first.
+    pub decisions: Vec<Decision>,
+    /// When the call came.
+    pub created_at: Timestamp,
+    /// Until when reviewers may decide.
+    pub expires_at: Timestamp,
+    /// When it was approved or rejected.
+    pub decided_at: Option<Timestamp>,
+    /// Until when an approved call may be claimed.
+    pub claim_deadline: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// Why it ended, where it was cancelled.
+    pub end_reason: Option<String>,
+    /// What the upstream answered.
+    pub outcome: Option<Outcome>,
+    /// How an indeterminate one was settled.
+    pub settled: Option<Settled>,
+    /// Whether its end is still to be told to the agent.
+    pub owed: bool,
+    /// The node that claimed it.
+    pub executor: Option<String>,
+    /// Whether a request is attached now.
+    pub waiting: bool,
+    /// When an identical call ran before, if it did within the retention.
+    pub ran_before: Option<Timestamp>,
+}
+
+/// A change, ready to be stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transition {
+    /// The approval after it; its `version` is the one the change was computed from.
+    pub after: Approval,
+    /// The state it was computed from.
+    pub from: State,
+    /// The decision it rests on.
+    pub decision: Option<Decision>,
+    /// What happened, for the audit.
+    pub events: Vec<AuditEvent>,
+    /// Only valid while `expires_at` is later than this.
+    pub not_expired_at: Option<Timestamp>,
+    /// Only valid while `claim_deadline` is later than this.
+    pub claimable_at: Option<Timestamp>,
+}
+
+/// Why a change is not possible.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// The reviewer is not among those asked.
+    #[error("you are not among the reviewers of this call")]
+    NotEligible,
+    /// The agent is the reviewer's own.
+    #[error("this is your own agent's call: you may reject it, never approve it")]
+    OwnAgent,
+    /// The digest sent is not that of the call.
+    #[error("the call shown is not the call stored")]
+    DigestMismatch,
+    /// Time ran out.
+    #[error("it expired before it was decided")]
+    Expired,
+    /// Somebody was first.
+    #[error("it is already {0}")]
+    AlreadyDecided(State),
+    /// It can't be withdrawn in this state or by this person.
+    #[error("it can't be withdrawn: it is {0}")]
+    NotCancellable(State),
+    /// Only what is indeterminate is settled.
+    #[error("it is {0}, not indeterminate")]
+    NotIndeterminate(State),
+    /// It was settled before.
+    #[error("it is already settled")]
+    AlreadySettled,
+    /// No valid change from this state.
+    #[error("not possible while it is {0}")]
+    WrongState(State),
+    /// The reviewer said the same before; nothing to store.
+    #[error("you have already said so")]
+    Repeated,
+}
+
+/// What all decisions amount to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resolution {
+    /// Enough said yes.
+    Approved,
+    /// One said no.
+    Rejected,
+}
+
+/// The first rejection rejects; else as many approvals as the quorum asks for approve.
+pub fn resolve(quorum: u32, decisions: &[Decision]) -> Option<Resolution> {
+    if decisions.iter().any(|d| d.choice == Choice::Reject) {
+        return Some(Resolution::Rejected);
+    }
+    let yes = decisions.iter().filter(|d| d.choice == Choice::Approve).count();
+    (yes >= quorum.max(1) as usize).then_some(Resolution::Approved)
+}
+
+impl Approval {
+    /// The digest of its call.
+    pub fn digest(&self) -> &Digest {
+        &self.call.digest
+    }
+
+    /// Whether this reviewer is among those asked.
+    pub fn is_eligible(&self, reviewer: &str) -> bool {
+        self.terms.reviewers.iter().any(|r| r == reviewer)
+    }
+
+    /// Whether this reviewer's agent made the call.
+    pub fn is_owner(&self, reviewer: &str) -> bool {
+        self.terms.owner.as_deref() == Some(reviewer)
+    }
+
+    /// What this reviewer said, if anything.
+    pub fn decision_of(&self, reviewer: &str) -> Option<&Decision> {
+        self.decisions.iter().find(|d| d.reviewer == reviewer)
+    }
+
+    /// Who rejected it, or what ended it, in words.
+    pub fn deciding(&self) -> Option<&Decision> {
+        self.decisions
+            .iter()
+            .find(|d| d.choice == Choice::Reject)
+            .or_else(|| self.decisions.iter().max_by_key(|d| d.at))
+    }
+
+    /// Until when its rejection is the answer of identical calls.
+    pub fn cooldown_until(&self) -> Option<Timestamp> {
+        match (self.state, self.decided_at) {
+            (State::Rejected, Some(at)) => {
+                Some(at.plus(Duration::from_secs(self.terms.cooldown_s)))
+            }
+            _ => None,
+        }
+    }
+
+    fn changed(self, from: State, events: Vec<AuditEvent>) -> Transition {
+        Transition {
+            after: self,
+            from,
+            decision: None,
+            events,
+            not_expired_at: None,
+            claimable_at: None,
+        }
+    }
+
+    fn event(&self, kind: Kind, actor: &str, at: Timestamp) -> AuditEvent {
+        AuditEvent::of(kind, actor, at, self)
+    }
+
+    /// Records one reviewer's decision and what all of them now amount to.
+    ///
+    /// The checks stand in the order the interface promises: digest, right, time, state.
+    pub fn decide(
+        mut self,
+        decision: Decision,
+        digest: Option<&str>,
+    ) -> Result<Transition, Refusal> {
+        let now = decision.at;
+        let owner_rejects = self.is_owner(&decision.reviewer) && decision.choice == Choice::Reject;
+        if self.is_owner(&decision.reviewer) && decision.choice == Choice::Approve {
+            return Err(Refusal::OwnAgent);
+        }
+        if !self.is_eligible(&decision.reviewer) && !owner_rejects {
+            return Err(Refusal::NotEligible);
+        }
+        if digest.is_some_and(|d| d != self.digest().as_str()) {
+            return Err(Refusal::DigestMismatch);
+        }
+        let before = self.decision_of(&decision.reviewer).map(|d| d.choice);
+        if before == Some(decision.choice) {
+            return Err(Refusal::Repeated);
+        }
+        if self.state != State::Pending {
+            return Err(Refusal::AlreadyDecided(self.state));
+        }
+        if self.expires_at <= now {
+            return Err(Refusal::Expired);
+        }
+        if before == Some(Choice::Reject) {
+            return Err(Refusal::AlreadyDecided(State::Rejected));
+        }
+        self.decisions.retain(|d| d.reviewer != decision.reviewer);
+        self.decisions.push(decision.clone());
+        let mut events = vec![
+            self.event(Kind::DecisionRecorded, &decision.reviewer, now).with_decision(&decision),
+        ];
+        match resolve(self.terms.quorum, &self.decisions) {
+            Some(Resolution::Approved) => {
+                self.state = State::Approved;
+                self.decided_at = Some(now);
+                self.claim_deadline =
+                    Some(now.plus(Duration::from_secs(self.terms.claim_window_s)));
+                events.push(self.event(Kind::ApprovalApproved, &decision.reviewer, now));
+            }
+            Some(Resolution::Rejected) => {
+                self.state = State::Rejected;
+                self.decided_at = Some(now);
+                self.finished_at = Some(now);
+                self.owed = true;
+                events.push(self.event(Kind::ApprovalRejected, &decision.reviewer, now));
+            }
+            None => {}
+        }
+        let mut transition = self.changed(State::Pending, events);
+        transition.decision = Some(decision);
+        transition.not_expired_at = Some(now);
+        Ok(transition)
+    }
+
+    /// Ends what nobody decided, or nobody claimed, in time.
+    pub fn expire(mut self, now: Timestamp) -> Result<Transition, Refusal> {
+        let from = self.state;
+        let due = match from {
+            State::Pending => self.expires_at <= now,
+            State::Approved => self.claim_deadline.is_some_and(|d| d <= now),
+            _ => false,
+        };
+        if !due {
+            return Err(Refusal::WrongState(from));
+        }
+        self.state = State::Expired;
+        self.finished_at = Some(now);
+        self.owed = true;
+        self.end_reason = Some(match from {
+            State::Approved => "approved, but not called again before its claim deadline".into(),
+            _ => "nobody decided in time".to_owned(),
+        });
+        let events = vec![self.event(Kind::ApprovalExpired, "placet", now)];
+        Ok(self.changed(from, events))
+    }
+
+    /// Withdraws it: a person, the policy, or the agent's own client.
+    pub fn cancel(mut self, by: &str, reason: &str, now: Timestamp) -> Result<Transition, Refusal> {
+        let from = self.state;
+        if !matches!(from, State::Pending | State::Approved) {
+            return Err(Refusal::NotCancellable(from));
+        }
+        self.state = State::Cancelled;
+        self.finished_at = Some(now);
+        self.owed = true;
+        self.end_reason = Some(reason.to_owned());
+        let events = vec![self.event(Kind::ApprovalCancelled, by, now)];
+        Ok(self.changed(from, events))
+    }
+
+    /// Takes it for execution, once.
+    pub fn claim(mut self, executor: &str, now: Timestamp) -> Result<Transition, Refusal> {
+        if self.state != State::Approved {
+            return Err(Refusal::WrongState(self.state));
+        }
+        if self.claim_deadline.is_none_or(|d| d <= now) {
+            return Err(Refusal::Expired);
+        }
+        self.state = State::Running;
+        self.executor = Some(executor.to_owned());
+        let events = vec![self.event(Kind::CallClaimed, "placet", now)];
+        let mut transition = self.changed(State::Approved, events);
+        transition.claimable_at = Some(now);
+        Ok(transition)
+    }
+
+    /// The upstream answered. `told` is false as long as no request was answered with it.
+    pub fn complete(mut self, outcome: Outcome, now: Timestamp) -> Result<Transition, Refusal> {
+        if self.state != State::Running {
+            return Err(Refusal::WrongState(self.state));
+        }
+        self.state = State::Completed;
+        self.finished_at = Some(now);
+        self.outcome = Some(outcome);
+        self.owed = true;
+        self.executor = None;
+        let events = vec![self.event(Kind::CallCompleted, "placet", now)];
+        Ok(self.changed(State::Running, events))
+    }
+
+    /// It certainly did not run: back to `approved`, same claim deadline.
+    pub fn release(mut self, why: &str, now: Timestamp) -> Result<Transition, Refusal> {
+        if self.state != State::Running {
+            return Err(Refusal::WrongState(self.state));
+        }
+        self.state = State::Approved;
+        self.executor = None;
+        let events = vec![self.event(Kind::CallNotSent, "placet", now).with("why", why)];
+        Ok(self.changed(State::Running, events))
+    }
+
+    /// It was sent and nobody knows what became of it. Never sent again.
+    pub fn lose(mut self, why: &str, now: Timestamp) -> Result<Transition, Refusal> {
+        if self.state != State::Running {
+            return Err(Refusal::WrongState(self.state));
+        }
+        self.state = State::Indeterminate;
+        self.executor = None;
+        self.finished_at = Some(now);
+        self.end_reason = Some(why.to_owned());
+        let events = vec![self.event(Kind::CallIndeterminate, "placet", now).with("why", why)];
+        Ok(self.changed(State::Running, events))
+    }
+
+    /// An admin says what became of an indeterminate call.
+    pub fn settle(
+        mut self,
+        done: bool,
+        by: &str,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<Transition, Refusal> {
+        if self.is_owner(by) {
+            return Err(Refusal::OwnAgent);
+        }
+        if self.state != State::Indeterminate {
+            return Err(Refusal::NotIndeterminate(self.state));
+        }
+        if self.settled.is_some() {
+            return Err(Refusal::AlreadySettled);
+        }
+        self.settled = Some(Settled {
+            done,
+            by: by.to_owned(),
+            reason: reason.to_owned(),
+            at: now.to_string(),
+        });
+        self.owed = true;
+        let events =
+            vec![self.event(Kind::ApprovalSettled, by, now).with("done", &done.to_string())];
+        Ok(self.changed(State::Indeterminate, events))
+    }
+
+    /// The upstream's answer came after the call was given up as indeterminate.
+    pub fn answer_late(mut self, outcome: Outcome, now: Timestamp) -> Result<Transition, Refusal> {
+        if self.state != State::Indeterminate {
+            return Err(Refusal::NotIndeterminate(self.state));
+        }
+        self.outcome = Some(outcome);
+        self.settled = Some(Settled {
+            done: true,
+            by: "upstream".to_owned(),
+            reason: "the upstream's answer arrived late".to_owned(),
+            at: now.to_string(),
+        });
+        self.owed = true;
+        let events = vec![self.event(Kind::ApprovalSettled, "upstream", now)];
+        Ok(self.changed(State::Indeterminate, events))
+    }
+}

@@ -1,0 +1,176 @@
+//! Past facts, and the hash chain that shows whether they were touched.
+
+use sha2::{Digest as _, Sha256};
+
+use super::approval::{Approval, Decision};
+use super::call::hex;
+use super::json;
+use super::time::Timestamp;
+
+/// `prev` of the first record.
+pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
+        /// What happened; the codes are stable.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Kind { $($(#[$doc])* $name,)* }
+
+        impl Kind {
+            /// The stable code.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A call is held for reviewers.
+    ApprovalRequested = "approval_requested",
+    /// A reviewer decided.
+    DecisionRecorded = "decision_recorded",
+    /// Enough reviewers said yes.
+    ApprovalApproved = "approval_approved",
+    /// A reviewer said no.
+    ApprovalRejected = "approval_rejected",
+    /// Time ran out.
+    ApprovalExpired = "approval_expired",
+    /// Withdrawn or no longer permitted.
+    ApprovalCancelled = "approval_cancelled",
+    /// Taken for execution.
+    CallClaimed = "call_claimed",
+    /// Certainly not run; back to approved.
+    CallNotSent = "call_not_sent",
+    /// The upstream answered.
+    CallCompleted = "call_completed",
+    /// Nobody knows what became of it.
+    CallIndeterminate = "call_indeterminate",
+    /// An admin, or a late answer, settled it.
+    ApprovalSettled = "approval_settled",
+    /// The agent was given the end.
+    EndDelivered = "end_delivered",
+    /// A call was denied.
+    CallDenied = "call_denied",
+    /// A call hit a limit.
+    CallLimited = "call_limited",
+    /// A call was allowed by the policy.
+    CallAllowed = "call_allowed",
+    /// A reviewer signed in.
+    SignedIn = "signed_in",
+    /// Masked values were shown raw.
+    Revealed = "revealed",
+    /// The configuration was loaded.
+    ConfigLoaded = "config_loaded",
+    /// A policy was loaded.
+    PolicyLoaded = "policy_loaded",
+    /// A policy could not be loaded; the old one stays.
+    PolicyRefused = "policy_refused",
+    /// A notification was attempted.
+    DeliveryAttempted = "delivery_attempted",
+}
+
+/// One past fact, before it has a place in the chain.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditEvent {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub kind: Kind,
+    /// Who: a reviewer's or agent's name, or `placet`.
+    pub actor: String,
+    /// The approval it is about.
+    pub approval: Option<String>,
+    /// Further facts: (key, raw JSON value), never secrets, arguments by digest.
+    pub data: Vec<(&'static str, String)>,
+}
+
+impl AuditEvent {
+    /// A fact about nothing stored.
+    pub fn new(kind: Kind, actor: &str, at: Timestamp) -> Self {
+        Self { at, kind, actor: actor.to_owned(), approval: None, data: Vec::new() }
+    }
+
+    /// A fact about an approval.
+    pub fn of(kind: Kind, actor: &str, at: Timestamp, approval: &Approval) -> Self {
+        Self { approval: Some(approval.id.to_string()), ..Self::new(kind, actor, at) }
+            .with("upstream", &approval.call.upstream)
+            .with("tool", &approval.call.tool)
+            .with("agent", &approval.agent)
+            .with("digest", approval.digest().as_str())
+            .with("rule", &approval.rule)
+    }
+
+    /// Adds a fact.
+    #[must_use]
+    pub fn with(self, key: &'static str, value: &str) -> Self {
+        self.with_raw(key, json::quote(value))
+    }
+
+    /// Adds a fact that is JSON already.
+    #[must_use]
+    pub fn with_raw(mut self, key: &'static str, raw: String) -> Self {
+        self.data.push((key, raw));
+        self
+    }
+
+    /// Adds what a reviewer said.
+    #[must_use]
+    pub fn with_decision(self, decision: &Decision) -> Self {
+        self.with("decision", decision.choice.as_str())
+            .with("reason", &decision.reason)
+            .with("via", decision.via.as_str())
+    }
+
+    /// `data` as it is stored.
+    pub fn data_json(&self) -> String {
+        json::object(self.data.iter().map(|(k, v)| (*k, v.as_str())))
+    }
+}
+
+/// One record of the chain, as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its place, from 1.
+    pub seq: i64,
+    /// When, microseconds.
+    pub at: Timestamp,
+    /// What.
+    pub kind: String,
+    /// Who.
+    pub actor: String,
+    /// About which approval.
+    pub approval: Option<String>,
+    /// Further facts, a JSON object.
+    pub data: String,
+    /// The hash of the record before.
+    pub prev: String,
+    /// The hash of this one.
+    pub hash: String,
+}
+
+impl Record {
+    /// The record as JSON; `hash` last.
+    pub fn to_json(&self) -> String {
+        let body = self.canonical();
+        format!("{},\"hash\":{}}}", &body[..body.len() - 1], json::quote(&self.hash))
+    }
+
+    /// The canonical record: keys in order, without `hash`, with `prev`.
+    fn canonical(&self) -> String {
+        json::object([
+            ("actor", json::quote(&self.actor).as_str()),
+            ("approval", &self.approval.as_deref().map_or("null".to_owned(), json::quote)),
+            ("at", &json::quote(&self.at.to_string())),
+            ("data", &self.data),
+            ("kind", &json::quote(&self.kind)),
+            ("prev", &json::quote(&self.prev)),
+            ("seq", &self.seq.to_string()),
+        ])
+    }
+
+    /// SHA-256 over the canonical record, 64 hex digits.
+    pub fn compute_hash(&self) -> String {
+        hex(&Sha256::digest(self.canonical()))
+    }
+}

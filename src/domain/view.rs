@@ -1,0 +1,81 @@
+//! The Approval as JSON: the one form that the HTTP API, webhooks and events show.
+
+use super::approval::{Approval, Outcome, State};
+use super::json;
+use super::mask::Masker;
+use super::time::Timestamp;
+
+/// How much of arguments and outcome is shown.
+#[derive(Debug, Clone, Copy)]
+pub enum Detail<'a> {
+    /// Everything as stored.
+    Raw,
+    /// Values under secret-named keys masked.
+    Masked(&'a Masker),
+    /// No arguments and no outcome.
+    Without,
+}
+
+/// The Approval object of the HTTP API.
+pub fn approval_json(a: &Approval, detail: Detail<'_>) -> String {
+    let text = |t: Option<&str>| t.map_or_else(|| "null".to_owned(), json::quote);
+    let time = |t: Option<Timestamp>| text(t.map(|t| t.to_string()).as_deref());
+    let shown = |raw: &str| match detail {
+        Detail::Raw | Detail::Without => raw.to_owned(),
+        Detail::Masked(masker) => masker.mask(raw, &a.terms.redact),
+    };
+    let decisions =
+        serde_json::to_string(&a.decisions).expect("decisions are plain text and serialize");
+    let settled = serde_json::to_string(&a.settled).expect("plain text serializes");
+    let agent = json::object([
+        ("name", json::quote(&a.agent).as_str()),
+        ("client", text(a.client.as_deref()).as_str()),
+    ]);
+    let mut pairs: Vec<(&str, String)> = vec![
+        ("id", json::quote(a.id.as_str())),
+        ("state", json::quote(a.state.as_str())),
+        ("upstream", json::quote(&a.call.upstream)),
+        ("tool", json::quote(&a.call.tool)),
+    ];
+    if !matches!(detail, Detail::Without) {
+        pairs.push(("arguments", shown(a.call.arguments())));
+    }
+    pairs.extend([
+        ("digest", json::quote(a.digest().as_str())),
+        ("agent", agent),
+        ("waiting", a.waiting.to_string()),
+        ("rule", json::quote(&a.rule)),
+        ("reason", text(a.reason.as_deref())),
+        ("risk", text(a.risk.as_deref())),
+        ("severity", text(a.severity.as_deref())),
+        ("quorum", a.terms.quorum.to_string()),
+        ("decisions", decisions),
+        ("created_at", time(Some(a.created_at))),
+        ("expires_at", time(Some(a.expires_at))),
+        ("decided_at", time(a.decided_at)),
+        ("claim_deadline", time(a.claim_deadline)),
+        ("finished_at", time(a.finished_at)),
+    ]);
+    if !matches!(detail, Detail::Without) {
+        pairs.push(("outcome", outcome_json(a.outcome.as_ref(), shown)));
+    }
+    pairs.push(("settled", settled));
+    pairs.push((
+        "end_reason",
+        text(a.end_reason.as_deref().filter(|_| a.state != State::Completed)),
+    ));
+    pairs.push(("ran_before", time(a.ran_before)));
+    json::object(pairs.iter().map(|(k, v)| (*k, v.as_str())))
+}
+
+fn outcome_json(outcome: Option<&Outcome>, shown: impl Fn(&str) -> String) -> String {
+    let Some(outcome) = outcome else { return "null".to_owned() };
+    let is_error = outcome.is_error();
+    match outcome {
+        Outcome::Result(raw) => format!("{{\"is_error\":{is_error},\"result\":{}}}", shown(raw)),
+        Outcome::Error(raw) => format!("{{\"is_error\":{is_error},\"error\":{}}}", shown(raw)),
+        Outcome::NotKept { .. } => {
+            format!("{{\"is_error\":{is_error},\"result\":null,\"kept\":false}}")
+        }
+    }
+}

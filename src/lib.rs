@@ -1,0 +1,14 @@
+//! Placet: a human-in-the-loop approval broker for the Model Context Protocol.
+//!
+//! An agent's `tools/call` comes in by [`mcp`], is judged and held by [`broker`], remembered by
+//! [`store`], told to people by [`notify`], decided in [`web`], and sent to its server by
+//! [`upstream`]. What it all means, without any of that, is [`domain`].
+
+pub mod broker;
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod id;
+pub mod notify;
+pub mod store;
+pub mod upstream;

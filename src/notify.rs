@@ -1,0 +1,73 @@
+//! Channels to reviewers. A notifier sends one message and says what the other side answered;
+//! queueing, retries and records are the deliverer's.
+
+use async_trait::async_trait;
+use std::time::Duration;
+use thiserror::Error;
+
+use crate::domain::time::Timestamp;
+
+/// A message, rendered and addressed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// A mail.
+    Email(Email),
+    /// A Standard Webhooks call.
+    Webhook {
+        /// `webhook-id`: the same at every attempt.
+        id: String,
+        /// `webhook-timestamp` of this attempt.
+        at: Timestamp,
+        /// The body.
+        body: String,
+    },
+}
+
+/// A mail, rendered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Email {
+    /// The recipient's address.
+    pub to: String,
+    /// The subject; may hold anything, the notifier makes it one line.
+    pub subject: String,
+    /// The text part.
+    pub text: String,
+    /// The HTML part.
+    pub html: String,
+    /// `Message-ID`, without angle brackets.
+    pub message_id: String,
+    /// `References` and `In-Reply-To`, without angle brackets.
+    pub references: Option<String>,
+}
+
+/// Why a message was not taken.
+#[derive(Debug, Clone, Error)]
+pub enum NotifyError {
+    /// May work later; after this long if the other side said so.
+    #[error("{detail}")]
+    Retry {
+        /// The other side's answer, or what went wrong.
+        detail: String,
+        /// What it asked for.
+        after: Option<Duration>,
+    },
+    /// Will never work for this message.
+    #[error("{0}")]
+    Permanent(String),
+    /// The other side wants no more messages at all (webhook: 410).
+    #[error("{0}")]
+    Disabled(String),
+}
+
+/// A channel to reviewers.
+#[async_trait]
+pub trait Notifier: Send + Sync {
+    /// Its configured name.
+    fn name(&self) -> &str;
+
+    /// Sends one message; returns the other side's answer.
+    async fn send(&self, message: &Message) -> Result<String, NotifyError>;
+
+    /// Whether the channel can be reached, without sending anything.
+    async fn probe(&self) -> Result<String, NotifyError>;
+}

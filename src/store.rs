@@ -1,0 +1,445 @@
+//! What the program remembers. One verb is one transaction; a verb that returned `Ok` has
+//! survived a crash. Conditions that decide a race stand in the statements, not in the callers.
+#![warn(missing_docs)]
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+use crate::domain::approval::{Approval, ApprovalId, State, Transition};
+use crate::domain::audit::{AuditEvent, Record};
+use crate::domain::call::Digest;
+use crate::domain::time::Timestamp;
+
+pub mod driver;
+pub mod sql;
+
+/// Why a verb failed.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The row has changed since it was read; here is what it is now.
+    #[error("changed meanwhile: approval {} is {}", .0.id, .0.state)]
+    Conflict(Box<Approval>),
+    /// A stored value can't be read back.
+    #[error("{table}.{column} of {id} can't be read: {what}")]
+    Corrupt {
+        /// Table.
+        table: &'static str,
+        /// Column.
+        column: &'static str,
+        /// The row.
+        id: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The database can't be reached or written.
+    #[error("the database is unavailable: {0}")]
+    Unavailable(#[from] sqlx::Error),
+}
+
+/// Result of a store verb.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// A message to be sent: written with the change it tells of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewDelivery {
+    /// Its id, `dlv_…`; for webhooks the `webhook-id`.
+    pub id: String,
+    /// The approval it is about.
+    pub approval: Option<ApprovalId>,
+    /// Name of the notifier.
+    pub notifier: String,
+    /// What it tells: `requested`, `reminder`, `approved`, `rejected`, `expired`, `cancelled`,
+    /// `completed`, `indeterminate`.
+    pub topic: String,
+    /// The reviewer it goes to; none for a webhook. `list:ADDRESS` for a list's copy.
+    pub recipient: Option<String>,
+    /// The body, where it must not change between attempts (webhooks).
+    pub payload: Option<String>,
+    /// Not before.
+    pub due_at: Timestamp,
+    /// Given up after this.
+    pub give_up_at: Timestamp,
+}
+
+/// A delivery that is due, leased to the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// What is to be sent.
+    pub new: NewDelivery,
+    /// Attempts made so far.
+    pub attempts: u32,
+    /// When it was written.
+    pub created_at: Timestamp,
+}
+
+/// What became of one attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Attempt {
+    /// The other side took it.
+    Delivered {
+        /// Its answer.
+        detail: String,
+    },
+    /// It failed; again at `next`.
+    Failed {
+        /// What went wrong.
+        detail: String,
+        /// The next attempt.
+        next: Timestamp,
+    },
+    /// No longer worth sending, or given up.
+    Dropped {
+        /// Why.
+        detail: String,
+    },
+}
+
+/// One attempt, as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptRecord {
+    /// The delivery.
+    pub delivery: String,
+    /// Name of the notifier.
+    pub notifier: String,
+    /// What it told.
+    pub topic: String,
+    /// The reviewer.
+    pub recipient: Option<String>,
+    /// When.
+    pub at: Timestamp,
+    /// `delivered`, `failed` or `dropped`.
+    pub result: String,
+    /// The other side's answer, or the error.
+    pub detail: String,
+}
+
+/// An approval to be made, and what joins or refuses it instead.
+#[derive(Debug, Clone)]
+pub struct Submit {
+    /// The approval as it would be stored.
+    pub approval: Approval,
+    /// Audit events of its making.
+    pub events: Vec<AuditEvent>,
+    /// Messages of its making.
+    pub deliveries: Vec<NewDelivery>,
+    /// The request that would be attached.
+    pub hold: NewHold,
+    /// Most held requests of the agent; beyond it the request is not attached.
+    pub max_held: u32,
+    /// Most pending and approved of the agent.
+    pub max_pending_per_agent: u32,
+    /// Most pending and approved of all.
+    pub max_pending: u32,
+    /// Most new ones of the agent since `new_since`.
+    pub max_new: u32,
+    /// Start of the sliding window for `max_new`.
+    pub new_since: Timestamp,
+    /// Ends older than this are no longer owed.
+    pub owed_since: Timestamp,
+    /// The call's rate limit: key, most, start of the window. Consumed only when an approval is made.
+    pub limit: Option<(String, u32, Timestamp)>,
+}
+
+/// A request that waits for an approval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewHold {
+    /// Its id, unique.
+    pub id: String,
+    /// The node that keeps it open.
+    pub node: String,
+    /// The agent.
+    pub agent: String,
+}
+
+/// What became of a [`Submit`].
+#[derive(Debug, Clone)]
+pub enum Submitted {
+    /// A new approval was made. `held` is false beyond the agent's held requests.
+    Created {
+        /// It.
+        approval: Approval,
+        /// Whether the request was attached.
+        held: bool,
+    },
+    /// An identical call's approval is open; the request joined it.
+    Attached {
+        /// It.
+        approval: Approval,
+        /// Whether the request was attached.
+        held: bool,
+    },
+    /// An end that is the answer; it is told by this.
+    Ended(Approval),
+    /// A cap refused it; again after so many milliseconds.
+    Refused {
+        /// What refused.
+        cap: Cap,
+        /// When to try again.
+        retry_after_ms: u64,
+    },
+}
+
+/// The named caps of section `[approvals]`, and the rule's own limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cap {
+    /// `approvals.max_pending_per_agent`
+    PendingPerAgent,
+    /// `approvals.max_pending`
+    Pending,
+    /// `approvals.max_new_per_agent`
+    NewPerAgent,
+    /// The rule's `rate_limit`.
+    RateLimit,
+}
+
+/// Which approvals to list, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Any of these states; empty: all.
+    pub states: Vec<State>,
+    /// Of this upstream.
+    pub upstream: Option<String>,
+    /// Of this tool.
+    pub tool: Option<String>,
+    /// Of this agent.
+    pub agent: Option<String>,
+    /// Only those this reviewer may see; none: all.
+    pub visible_to: Option<String>,
+    /// Only indeterminate ones that nobody settled (with `states`).
+    pub unsettled: bool,
+    /// Older than this id.
+    pub before: Option<String>,
+    /// Changed at or after this instant (for events), oldest change first.
+    pub changed_since: Option<Timestamp>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// A reviewer's signed-in session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// SHA-256 of its cookie, hex.
+    pub hash: String,
+    /// The reviewer.
+    pub reviewer: String,
+    /// How they signed in: `link` or `token`.
+    pub via: String,
+    /// When.
+    pub created_at: Timestamp,
+    /// Last use.
+    pub seen_at: Timestamp,
+}
+
+/// A review link's token, as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReviewLink {
+    /// SHA-256 of the token, hex.
+    pub hash: String,
+    /// The approval it is bound to.
+    pub approval: ApprovalId,
+    /// The reviewer it is bound to.
+    pub reviewer: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A legacy MCP client session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientSession {
+    /// `Mcp-Session-Id`.
+    pub id: String,
+    /// The agent.
+    pub agent: String,
+    /// The upstream.
+    pub upstream: String,
+    /// Negotiated protocol version.
+    pub version: String,
+    /// `clientInfo` as `name/version`.
+    pub client: Option<String>,
+    /// Raw JSON of the client's capabilities.
+    pub capabilities: String,
+    /// When.
+    pub created_at: Timestamp,
+}
+
+/// Figures of the queue.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct QueueStats {
+    /// Approvals per state.
+    pub by_state: Vec<(String, i64)>,
+    /// When the oldest pending one came.
+    pub oldest_pending: Option<Timestamp>,
+    /// Requests held by live nodes.
+    pub held: i64,
+}
+
+/// The store. `now` is always passed in.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Makes an approval, or joins the open one of the identical call, or finds the end that is
+    /// owed to it, or refuses. One transaction.
+    async fn submit(&self, submit: Submit, now: Timestamp) -> Result<Submitted>;
+
+    /// Persists a change with its audit events and messages, if the row is still what the change
+    /// was computed from and its time conditions hold.
+    async fn apply(
+        &self,
+        transition: Transition,
+        deliveries: Vec<NewDelivery>,
+        now: Timestamp,
+    ) -> Result<Approval>;
+
+    /// One approval.
+    async fn find(&self, id: &ApprovalId, now: Timestamp) -> Result<Option<Approval>>;
+
+    /// The open one of the identical call: pending, approved, running or unsettled; else the
+    /// latest end still owed since `owed_since`.
+    async fn find_identical(
+        &self,
+        agent: &str,
+        digest: &Digest,
+        owed_since: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<Approval>>;
+
+    /// Approvals, newest first.
+    async fn list(&self, filter: &Filter, now: Timestamp) -> Result<Vec<Approval>>;
+
+    /// Marks an end as told; false if it was told before.
+    async fn take_end(&self, id: &ApprovalId, now: Timestamp) -> Result<bool>;
+
+    /// Takes that back: the answer could not be handed over.
+    async fn give_back_end(&self, id: &ApprovalId, now: Timestamp) -> Result<()>;
+
+    /// Attaches a request; false beyond `max_held`.
+    async fn attach(
+        &self,
+        id: &ApprovalId,
+        hold: &NewHold,
+        max_held: u32,
+        now: Timestamp,
+    ) -> Result<bool>;
+
+    /// Detaches a request; returns how many are still attached.
+    async fn detach(&self, hold: &str, now: Timestamp) -> Result<i64>;
+
+    /// Ids of what is past its deadline: pending ones, and approved ones nobody claimed.
+    async fn due_expiries(&self, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>>;
+
+    /// Ids of running ones whose node is dead.
+    async fn orphaned(&self, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>>;
+
+    /// Ids of approved ones that run without a waiting agent, not tried since `tried_before`.
+    async fn unattended(&self, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>>;
+
+    /// Renews this node's lease until `until`.
+    async fn renew_node(&self, node: &str, now: Timestamp, until: Timestamp) -> Result<()>;
+
+    /// Ends this node's lease and detaches its requests.
+    async fn end_node(&self, node: &str, now: Timestamp) -> Result<()>;
+
+    /// Removes holds of dead nodes, used-up tokens and sessions, deliveries long done, and
+    /// approvals that ended before `history_before`.
+    async fn purge(&self, now: Timestamp, history_before: Timestamp) -> Result<u64>;
+
+    /// Counts one use against a sliding window: `None` if it fits, else milliseconds to wait.
+    async fn take_limit(
+        &self,
+        key: &str,
+        max: u32,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<u64>>;
+
+    // Messages.
+
+    /// Leases due deliveries until `lease_until`.
+    async fn claim_deliveries(
+        &self,
+        now: Timestamp,
+        lease_until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Delivery>>;
+
+    /// Records an attempt and what follows from it.
+    async fn record_attempt(&self, delivery: &str, attempt: &Attempt, now: Timestamp)
+    -> Result<()>;
+
+    /// Adds deliveries that belong to no change (reminders, summaries, tests).
+    async fn enqueue(&self, deliveries: Vec<NewDelivery>, now: Timestamp) -> Result<()>;
+
+    /// Attempts about an approval, oldest first.
+    async fn attempts(&self, approval: &ApprovalId) -> Result<Vec<AttemptRecord>>;
+
+    /// Delivered messages of a topic to a recipient since an instant.
+    async fn delivered_since(&self, recipient: &str, topic: &str, since: Timestamp) -> Result<i64>;
+
+    /// Attempts per notifier and result, for the metrics.
+    async fn attempt_counts(&self) -> Result<Vec<(String, String, i64)>>;
+
+    // People.
+
+    /// Stores a review link.
+    async fn insert_review_link(&self, link: &ReviewLink) -> Result<()>;
+
+    /// The review link of that hash.
+    async fn find_review_link(&self, hash: &str) -> Result<Option<ReviewLink>>;
+
+    /// Stores a one-time sign-in token.
+    async fn insert_sign_in(&self, hash: &str, reviewer: &str, expires_at: Timestamp)
+    -> Result<()>;
+
+    /// The reviewer of an unused, unexpired sign-in token.
+    async fn find_sign_in(&self, hash: &str, now: Timestamp) -> Result<Option<String>>;
+
+    /// Uses it up and makes the session, once, with its audit record.
+    async fn consume_sign_in(&self, hash: &str, session: &Session, now: Timestamp) -> Result<bool>;
+
+    /// Makes a session, with its audit record.
+    async fn insert_session(&self, session: &Session) -> Result<()>;
+
+    /// The session of that hash, seen since `idle_since`; marks it seen.
+    async fn find_session(
+        &self,
+        hash: &str,
+        idle_since: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<Session>>;
+
+    /// Ends a session.
+    async fn delete_session(&self, hash: &str) -> Result<()>;
+
+    // Clients.
+
+    /// Stores a legacy client session; false beyond `max` of the agent.
+    async fn insert_client_session(&self, session: &ClientSession, max: u32) -> Result<bool>;
+
+    /// The legacy client session of that id.
+    async fn find_client_session(&self, id: &str) -> Result<Option<ClientSession>>;
+
+    /// Ends one.
+    async fn delete_client_session(&self, id: &str) -> Result<()>;
+
+    // The rest.
+
+    /// Appends audit records that belong to no other change.
+    async fn append_audit(&self, events: Vec<AuditEvent>) -> Result<()>;
+
+    /// Gives up to `limit` records their place in the chain; returns how many.
+    async fn seal_audit(&self, limit: u32) -> Result<u32>;
+
+    /// Sealed records after `seq`, in order.
+    async fn list_audit(&self, after: i64, limit: u32) -> Result<Vec<Record>>;
+
+    /// Records not yet sealed.
+    async fn unsealed_audit(&self) -> Result<i64>;
+
+    /// The 32 random bytes of that name, made at first use.
+    async fn secret(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]>;
+
+    /// Figures of the queue.
+    async fn stats(&self, now: Timestamp) -> Result<QueueStats>;
+
+    /// Whether the database can be written.
+    async fn check(&self) -> Result<()>;
+}

@@ -1,0 +1,159 @@
+//! MCP servers behind Placet, and the one question that matters when a call to them fails:
+//! may it have happened?
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Which of the two wire forms a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WireEra {
+    /// `initialize` and sessions, up to 2025-11-25.
+    Legacy,
+    /// Per-request metadata, 2026-07-28.
+    Modern,
+}
+
+/// Whose connection a request uses; equal keys share one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Caller {
+    /// Name of the agent.
+    pub agent: String,
+    /// Its client session (legacy: `Mcp-Session-Id`), where there is one.
+    pub session: Option<String>,
+}
+
+/// One JSON-RPC request for an upstream; ids are the connection's own.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The method.
+    pub method: String,
+    /// Raw `params`, already without the caller's protocol `_meta` keys and progress token.
+    pub params: Option<String>,
+    /// Whether progress is wanted: the connection adds a token of its own.
+    pub progress: bool,
+    /// The agent's `…/logLevel` (modern), raw JSON.
+    pub log_level: Option<String>,
+    /// Whether this is an approved call: never sent over a connection that may be half dead, and
+    /// never sent twice.
+    pub once: bool,
+}
+
+/// A notification of the upstream that belongs to a request: method and raw params. Progress has
+/// the upstream's own token in it; the receiver puts the client's in.
+#[derive(Debug, Clone)]
+pub struct Notification {
+    /// The method.
+    pub method: String,
+    /// Raw `params`.
+    pub params: Option<String>,
+}
+
+/// What the upstream answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// Raw JSON of `result`.
+    Result(String),
+    /// Raw JSON of `error`.
+    Error(String),
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Error)]
+pub enum UpstreamError {
+    /// It certainly did not happen: process not started; DNS, TCP or TLS failure; refused before
+    /// it was read.
+    #[error("not sent: {0}")]
+    NotSent(String),
+    /// It may have happened: the connection broke, timed out or answered unreadably after sending.
+    #[error("sent, no readable answer: {0}")]
+    Lost(String),
+    /// Cancelled by the caller's token after sending.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// What a connection learned of its server.
+#[derive(Debug, Clone)]
+pub struct ServerFacts {
+    /// Which wire form it speaks.
+    pub era: WireEra,
+    /// The negotiated protocol version.
+    pub version: String,
+    /// Raw JSON of `capabilities`.
+    pub capabilities: String,
+    /// Raw JSON of `serverInfo`.
+    pub server_info: String,
+    /// Its instructions.
+    pub instructions: Option<String>,
+}
+
+/// One tool of the upstream's list.
+#[derive(Debug, Clone)]
+pub struct Tool {
+    /// Its name, decoded.
+    pub name: String,
+    /// The whole definition, raw JSON.
+    pub raw: String,
+    /// Hash of its canonical definition: changes when the tool is redefined.
+    pub fingerprint: String,
+}
+
+/// The upstream's full tool list.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    /// In the upstream's order.
+    pub tools: Vec<Tool>,
+}
+
+impl Catalog {
+    /// The tool of that name.
+    pub fn find(&self, name: &str) -> Option<&Tool> {
+        self.tools.iter().find(|t| t.name == name)
+    }
+}
+
+/// Receives what belongs to a request while it runs; full means dropped.
+pub type Notifications = mpsc::Sender<Notification>;
+
+/// One MCP server.
+#[async_trait]
+pub trait Upstream: Send + Sync {
+    /// Sends one request and waits for its answer, at most the configured timeout since the
+    /// upstream's last message about it.
+    ///
+    /// `cancel` tells the upstream to stop (`notifications/cancelled`, or the stream closed).
+    async fn request(
+        &self,
+        caller: &Caller,
+        request: Request,
+        notifications: Option<Notifications>,
+        cancel: CancellationToken,
+    ) -> Result<Reply, UpstreamError>;
+
+    /// Sends one notification of the client; lost without a trace where nothing is connected.
+    async fn notify(&self, caller: &Caller, method: &str, params: Option<String>);
+
+    /// What is known of the server; connects if nothing is known yet.
+    async fn facts(&self, caller: &Caller) -> Result<ServerFacts, UpstreamError>;
+
+    /// The full tool list, fetched at connect and refreshed when the server says it changed;
+    /// none before the first success.
+    fn catalog(&self) -> Option<Arc<Catalog>>;
+
+    /// Connects if need be and fetches the tool list anew.
+    async fn refresh(&self) -> Result<Arc<Catalog>, UpstreamError>;
+
+    /// Server notifications that belong to no request (list changed, resource updated, log), for
+    /// the sessions of this caller.
+    fn subscribe(&self, caller: &Caller) -> tokio::sync::broadcast::Receiver<Notification>;
+
+    /// Ends whatever belongs to one client session.
+    async fn close_session(&self, caller: &Caller);
+
+    /// Ends every connection and child process.
+    async fn shutdown(&self);
+}
