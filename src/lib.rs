@@ -11,4 +11,5 @@ pub mod domain;
 pub mod id;
 pub mod notify;
 pub mod store;
+pub mod telemetry;
 pub mod upstream;
