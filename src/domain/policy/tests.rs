@@ -248,6 +248,7 @@ fn a_star_matches_if_any_element_does_or_lacks_the_path() {
 
     assert!(asks(price, r#"{"items":[{"price":1},{"price":101}]}"#));
     assert!(!asks(price, r#"{"items":[{"price":1},{"price":100}]}"#));
+    assert!(asks(price, r#"{"items":[{"price":101},{"price":1}]}"#));
     assert!(asks(price, r#"{"items":[{"price":1},{}]}"#));
     assert!(asks(price, r#"{"items":[]}"#));
     assert!(asks(price, r#"{"items":{"price":1}}"#));
