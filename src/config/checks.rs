@@ -265,3 +265,90 @@ fn unknown_names(config: &Config, rule: &Rule) -> Vec<(String, String)> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::{config, rule};
+
+    const PEOPLE: &str = r#"
+        [[agents]]
+        name = "ci"
+        token = "aaaaaaaaaaaaaaaaaaaa"
+        owner = "ana"
+        [[reviewers]]
+        name = "ana"
+        token = "bbbbbbbbbbbbbbbbbbbb"
+        [[reviewers]]
+        name = "ben"
+        token = "cccccccccccccccccccc"
+        groups = ["oncall"]
+        [[reviewers]]
+        name = "cleo"
+        email = "cleo@example.org"
+    "#;
+
+    fn finding(reviewers: &[&str], quorum: u32, more: &str) -> Option<Finding> {
+        let config = config(&format!("{PEOPLE}{more}"));
+        let mut rule = rule("/tools/x");
+        rule.approval.reviewers = Some(reviewers.iter().map(ToString::to_string).collect());
+        rule.approval.quorum = Some(quorum);
+        answerable(&config, &rule, config.agent("ci").unwrap())
+    }
+
+    const MAIL: &str = "[[notifiers]]\nname = \"mail\"\nkind = \"email\"\n\
+                        smtp_url = \"smtp://127.0.0.1:25\"\nfrom = \"a@example.org\"\n";
+
+    #[test]
+    fn a_rule_that_only_the_owner_could_approve_has_nobody() {
+        assert_eq!(finding(&["ana"], 1, MAIL), Some(Finding::NobodyEligible));
+    }
+
+    #[test]
+    fn a_quorum_beyond_the_eligible_is_found_without_counting_the_owner() {
+        assert_eq!(
+            finding(&["ana", "ben"], 2, MAIL),
+            Some(Finding::QuorumTooLarge { eligible: 1 })
+        );
+    }
+
+    #[test]
+    fn somebody_must_be_able_to_sign_in_and_should_be_told() {
+        assert_eq!(finding(&["cleo"], 1, ""), Some(Finding::NobodySignsIn));
+        assert_eq!(finding(&["cleo"], 1, MAIL), None);
+        assert_eq!(finding(&["group:oncall"], 1, MAIL), Some(Finding::Unnotified));
+        assert_eq!(finding(&["cleo", "ben"], 2, MAIL), None);
+    }
+
+    #[test]
+    fn unknown_reviewers_groups_and_notifiers_are_named_with_their_places() {
+        let config = config(PEOPLE);
+        let mut rule = rule("/match/3");
+        rule.approval.reviewers = Some(vec!["bem".into(), "group:onkall".into(), "ana".into()]);
+        rule.approval.notify = Some(vec!["mail".into()]);
+
+        let found = unknown_names(&config, &rule);
+
+        let places: Vec<&str> = found.iter().map(|(place, _)| place.as_str()).collect();
+        assert_eq!(
+            places,
+            [
+                "/match/3/approval/reviewers/0",
+                "/match/3/approval/reviewers/1",
+                "/match/3/approval/notify/0"
+            ]
+        );
+        assert!(found[0].1.contains("did you mean ben?"));
+        assert!(found[1].1.contains("did you mean oncall?"));
+    }
+
+    #[test]
+    fn the_owner_who_stands_in_has_a_link_to_sign_in_with() {
+        let config = config("");
+
+        assert_eq!(
+            answerable(&config, &rule("/tools/x"), &config.agents[0]),
+            Some(Finding::Unnotified)
+        );
+    }
+}

@@ -112,8 +112,7 @@ fn write_json(s: &Section<'_>, from: &Value, path: &str, out: &mut String) -> bo
             None => return false,
         },
         Value::Integer(n) => out.push_str(&n.to_string()),
-        // The shortest text that reads back as the same number, with its fraction.
-        Value::Float(n) if n.is_finite() => out.push_str(&format!("{n:?}")),
+        Value::Float(n) if n.is_finite() => out.push_str(&exact(*n)),
         Value::Boolean(b) => out.push_str(if *b { "true" } else { "false" }),
         Value::Float(_) | Value::Datetime(_) => {
             let message =
@@ -150,6 +149,11 @@ fn write_json(s: &Section<'_>, from: &Value, path: &str, out: &mut String) -> bo
         }
     }
     true
+}
+
+/// The shortest text that reads back as the same number, with its fraction.
+fn exact(number: f64) -> String {
+    format!("{number:?}")
 }
 
 #[cfg(test)]

@@ -239,6 +239,7 @@ impl<'a> Section<'a> {
     }
 
     /// The sub-table of that name; empty where there is none.
+    #[must_use]
     pub fn section(&self, key: &'static str) -> Section<'a> {
         self.ask(key);
         let table = |value: &'a Value| match value {

@@ -13,8 +13,7 @@ use crate::domain::policy::{Action, ApprovalTerms, Rule};
 /// A configuration that must be fine.
 pub fn config(text: &str) -> Config {
     Config::read(text, None, &Environment::new())
-        .map(|(config, _)| config)
-        .unwrap_or_else(|problems| panic!("{}", lines(&problems)))
+        .map_or_else(|problems| panic!("{}", lines(&problems)), |(config, _)| config)
 }
 
 /// A gated rule without terms of its own.
@@ -35,7 +34,7 @@ pub fn rule(pointer: &str) -> Rule {
 }
 
 fn lines(problems: &[Problem]) -> String {
-    problems.iter().map(|p| format!("{p}\n")).collect()
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 fn problems_with(text: &str, env: &[(&str, &str)]) -> Vec<Problem> {
@@ -84,9 +83,9 @@ fn the_embedded_defaults_are_a_configuration() {
 
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8420");
     assert_eq!(config.link("/x"), "http://127.0.0.1:8420/x");
-    assert_eq!(config.approvals.timeout, Duration::from_secs(900));
+    assert_eq!(config.approvals.timeout, Duration::from_mins(15));
     assert_eq!(config.approvals.max_arguments, 256 * 1024);
-    assert_eq!(config.approvals.max_new_per_agent.window, Duration::from_secs(600));
+    assert_eq!(config.approvals.max_new_per_agent.window, Duration::from_mins(10));
     assert!(config.masking.keys.iter().any(|k| k == "client_secret"));
     assert!(config.implicit_owner && config.agents[0].token_sha256.is_none());
     assert_eq!(
@@ -144,7 +143,7 @@ fn what_the_default_file_says_of_entries_is_what_they_get() {
     );
     assert_eq!(
         (text("upstreams", "timeout").as_str(), upstream.timeout),
-        ("\"10m\"", Duration::from_secs(600))
+        ("\"10m\"", Duration::from_mins(10))
     );
     assert_eq!(text("upstreams", "trust_annotations"), upstream.trust_annotations.to_string());
     assert_eq!(text("agents", "on_disconnect"), "\"keep\"");
@@ -252,7 +251,7 @@ fn the_environment_sets_scalar_keys_and_nothing_else() {
     assert_eq!(config.server.listen.port(), 0);
     assert_eq!((config.approvals.max_pending, config.approvals.max_new_per_agent.max), (7, 3));
     assert!(config.telemetry.public_metrics);
-    assert_eq!(config.approvals.reminder, Some(Duration::from_secs(60)));
+    assert_eq!(config.approvals.reminder, Some(Duration::from_mins(1)));
     let told = lines(&problems_with(
         "",
         &[

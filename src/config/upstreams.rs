@@ -12,7 +12,7 @@ use super::sections::required_name;
 use super::{Era, Instances, Secret, Transport, Upstream, value};
 
 /// How long an upstream may be silent about a call, unless set.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Headers that belong to one hop or to the agent; they are never configured.
 const REFUSED_HEADERS: [&str; 12] = [

@@ -8,7 +8,7 @@ use toml::Value;
 use super::reader::MAX_SHOWN;
 
 /// Longest duration: a hundred years, so that no later sum overflows.
-pub const MAX_DURATION: Duration = Duration::from_secs(36_500 * 86_400);
+pub const MAX_DURATION: Duration = Duration::from_hours(36_500 * 24);
 
 /// Largest size: 1 GiB.
 pub const MAX_SIZE: usize = 1 << 30;

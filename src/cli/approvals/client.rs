@@ -18,7 +18,7 @@ pub const TOKEN_VARIABLE: &str = "PLACET_TOKEN";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long an answer may take; not for events.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Talks to one broker.
 pub struct Client {
