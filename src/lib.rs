@@ -5,6 +5,7 @@
 //! [`upstream`]. What it all means, without any of that, is [`domain`].
 
 pub mod broker;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
