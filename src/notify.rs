@@ -7,6 +7,11 @@ use thiserror::Error;
 
 use crate::domain::time::Timestamp;
 
+pub mod email;
+pub mod memory;
+pub mod ssrf;
+pub mod webhook;
+
 /// A message, rendered and addressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
