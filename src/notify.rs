@@ -8,6 +8,8 @@ use thiserror::Error;
 use crate::domain::time::Timestamp;
 
 pub mod email;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub mod memory;
 pub mod ssrf;
 pub mod webhook;
