@@ -7,10 +7,12 @@ use thiserror::Error;
 
 use crate::domain::time::Timestamp;
 
+pub mod deliver;
 pub mod email;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod memory;
+pub mod message;
 pub mod ssrf;
 pub mod webhook;
 
