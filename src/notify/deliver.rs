@@ -262,4 +262,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
+mod fake_store;
+#[cfg(test)]
 mod tests;

@@ -215,7 +215,7 @@ fn a_sign_in_mail_holds_the_link_and_no_call() {
     let mail =
         sign_in(letter, &reviewer("ana", Role::Reviewer), "https://placet.example/sign-in/t");
 
-    assert_eq!(mail.subject, "Sign in to Placet");
+    assert_eq!(mail.subject, "Sign in to Placet as ana");
     assert!(mail.text.contains("Sign in as ana:\nhttps://placet.example/sign-in/t\n"));
     assert!(mail.html.contains("href=\"https://placet.example/sign-in/t\""));
     assert_eq!(mail.references, None);
