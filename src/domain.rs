@@ -7,5 +7,6 @@ pub mod call;
 pub mod json;
 pub mod mask;
 pub mod policy;
+pub mod show;
 pub mod time;
 pub mod view;
