@@ -323,6 +323,9 @@ pub trait Store: Send + Sync {
     /// Detaches a request; returns how many are still attached.
     async fn detach(&self, hold: &str, now: Timestamp) -> Result<i64>;
 
+    /// How many live requests are attached.
+    async fn attached(&self, id: &ApprovalId, now: Timestamp) -> Result<i64>;
+
     /// Ids of what is past its deadline: pending ones, and approved ones nobody claimed.
     async fn due_expiries(&self, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>>;
 
