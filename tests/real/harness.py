@@ -204,14 +204,14 @@ class Stage:
         return {key: value, **env}
 
     def no_leftovers(self):
-        ours = {p.pid for p in self.processes}
+        # Sessions that still have their leader: fixtures, ended after this, with all they started.
+        ours = {p.pid for p in self.processes if p.poll() is None}
 
         def marked():
             for entry in pathlib.Path("/proc").iterdir():
                 if entry.name.isdigit() and int(entry.name) not in ours:
                     with contextlib.suppress(OSError):
                         if self.mark.encode() in (entry / "environ").read_bytes().split(b"\0"):
-                            # A child of what we started ourselves ends with it.
                             if os.getsid(int(entry.name)) not in ours:
                                 yield int(entry.name), (entry / "cmdline").read_bytes()[:120]
 
@@ -338,8 +338,12 @@ class Placet:
         if notifiers:
             self.config["notifiers"] = list(notifiers)
         self.file = self.dir / "placet.toml"
-        self.file.write_text(toml(self.config))
+        self.write()
         stage.brokers.append(self)
+
+    def write(self):
+        """Writes the configuration, after a change of `config`."""
+        self.file.write_text(toml(self.config))
 
     def start(self, ready=True):
         self.process = self.stage.start(
@@ -608,14 +612,19 @@ class SlowUpstream:
     """fixtures/slow_upstream.py; counts what it executed in files."""
 
     def __init__(self, stage):
-        self.port = free_port()
+        self.stage, self.port = stage, free_port()
         self.dir = stage.dir / f"upstream-{self.port}"
         self.dir.mkdir()
-        process = stage.start(
-            [sys.executable, FIXTURES / "slow_upstream.py", self.port, self.dir], f"upstream-{self.port}"
-        )
-        stage.wait_port(self.port, process, "the slow upstream")
         self.url = f"http://127.0.0.1:{self.port}/mcp"
+        self.start()
+
+    def start(self):
+        argv = [sys.executable, "-B", FIXTURES / "slow_upstream.py", self.port, self.dir]
+        self.process = self.stage.start(argv, f"upstream-{self.port}")
+        self.stage.wait_port(self.port, self.process, "the slow upstream")
+
+    def stop(self):
+        self.stage.end(self.process)
 
     def lines(self, name):
         file = self.dir / name
