@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use thiserror::Error;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
@@ -17,16 +18,21 @@ use crate::domain::mask::Masker;
 use crate::domain::time::Timestamp;
 use crate::id::IdSource;
 use crate::store::{Filter, Store, StoreError};
+use crate::telemetry::Metrics;
 use crate::upstream::Upstream;
 
 pub mod answer;
+pub mod calls;
 pub mod decide;
 pub mod execute;
 pub mod hints;
+pub mod hold;
 pub mod plan;
 pub mod policies;
+mod seal;
 pub mod submit;
 
+use calls::CallLog;
 use hints::Hints;
 use policies::Policies;
 
@@ -47,6 +53,25 @@ struct Inner {
     masker: Masker,
     node: String,
     tracker: TaskTracker,
+    calls: CallLog,
+    metrics: Metrics,
+    seal_key: [u8; 32],
+    stop: Stop,
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker").field("node", &self.inner.node).finish_non_exhaustive()
+    }
+}
+
+/// The two steps of stopping.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    /// No new work; held requests are handed over.
+    pub soft: CancellationToken,
+    /// The grace is over: what still runs is given up.
+    pub hard: CancellationToken,
 }
 
 /// What a broker is made of.
@@ -67,6 +92,10 @@ pub struct Parts {
     pub node: String,
     /// Where executions run, so that a client that leaves doesn't abort them.
     pub tracker: TaskTracker,
+    /// The key that seals an upstream's `requestState`.
+    pub seal_key: [u8; 32],
+    /// How the process is told to stop.
+    pub stop: Stop,
 }
 
 /// Why a reviewer's verb failed.
@@ -111,6 +140,10 @@ impl Broker {
                 masker,
                 node: parts.node,
                 tracker: parts.tracker,
+                calls: CallLog::default(),
+                metrics: Metrics::default(),
+                seal_key: parts.seal_key,
+                stop: parts.stop,
             }),
         }
     }
@@ -148,6 +181,33 @@ impl Broker {
     /// The policies in force.
     pub fn policies(&self) -> &Policies {
         &self.inner.policies
+    }
+
+    /// Figures of this process.
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// Records of allowed calls that wait for the store.
+    pub fn call_log(&self) -> &CallLog {
+        &self.inner.calls
+    }
+
+    /// How the process is told to stop.
+    pub fn stop(&self) -> &Stop {
+        &self.inner.stop
+    }
+
+    /// Whether it is stopping.
+    pub fn stopping(&self) -> bool {
+        self.inner.stop.soft.is_cancelled()
+    }
+
+    /// Takes back that an end was told: it could not be handed over.
+    pub async fn give_back(&self, id: &ApprovalId) {
+        if let Err(error) = self.inner.store.give_back_end(id, self.now()).await {
+            tracing::error!(%error, "the end of approval {id} may be lost to its agent");
+        }
     }
 
     /// Where work runs that outlives a request.

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use url::Url;
 
+pub mod eligible;
+
 use crate::domain::policy::Policy;
 
 /// A secret; never printed.

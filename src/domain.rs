@@ -4,6 +4,7 @@
 pub mod approval;
 pub mod audit;
 pub mod call;
+pub mod duration;
 pub mod json;
 pub mod mask;
 pub mod policy;

@@ -323,6 +323,9 @@ pub trait Store: Send + Sync {
     /// Detaches a request; returns how many are still attached.
     async fn detach(&self, hold: &str, now: Timestamp) -> Result<i64>;
 
+    /// How many live requests are attached.
+    async fn attached(&self, id: &ApprovalId, now: Timestamp) -> Result<i64>;
+
     /// Ids of what is past its deadline: pending ones, and approved ones nobody claimed.
     async fn due_expiries(&self, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>>;
 
@@ -411,11 +414,15 @@ pub trait Store: Send + Sync {
 
     // Clients.
 
-    /// Stores a legacy client session; false beyond `max` of the agent.
+    /// Stores a legacy client session; false beyond `max` of the agent, idle ones not counted.
     async fn insert_client_session(&self, session: &ClientSession, max: u32) -> Result<bool>;
 
-    /// The legacy client session of that id.
-    async fn find_client_session(&self, id: &str) -> Result<Option<ClientSession>>;
+    /// The legacy client session of that id; marks it seen.
+    async fn find_client_session(
+        &self,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<Option<ClientSession>>;
 
     /// Ends one.
     async fn delete_client_session(&self, id: &str) -> Result<()>;

@@ -1,1 +1,335 @@
-//! TODO
+//! Sending a call upstream: only with a permit, and an approved one at most once.
+//!
+//! An execution runs on the task tracker, not in the request's own future: a client that leaves
+//! does not abort it, and its outcome is stored before anybody is told.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::eligible::eligible;
+use crate::domain::approval::{
+    Approval, ApprovalId, Assurance, Choice, Outcome, Refusal, State, Via,
+};
+use crate::domain::call::ToolCall;
+use crate::domain::json;
+use crate::domain::policy::{Action, CallFacts, Verdict};
+use crate::store::StoreError;
+use crate::upstream::{Caller, Notification, Notifications, Reply, Request, UpstreamError};
+
+use super::{Broker, seal};
+
+/// Progress messages that wait for a slow client; more are dropped.
+const PROGRESS_CAPACITY: usize = 64;
+/// How often an outcome that could not be stored is tried again before it is given up as lost.
+const MAX_STORE_ATTEMPTS: u32 = 60;
+
+/// Proof that this very call may go upstream: minted by an allowing rule, or by a claim.
+#[derive(Debug)]
+pub struct Permit {
+    call: ToolCall,
+    once: bool,
+}
+
+impl Permit {
+    /// The policy allows it.
+    pub(super) fn allowed(call: ToolCall) -> Self {
+        Self { call, once: false }
+    }
+
+    /// It continues a call that was approved.
+    pub(super) fn resumed(call: ToolCall) -> Self {
+        Self { call, once: true }
+    }
+
+    /// It was claimed; its bytes are those that were approved.
+    fn claimed(approval: &Approval) -> Option<Self> {
+        approval.call.is_intact().then(|| Self { call: approval.call.clone(), once: true })
+    }
+
+    /// The call it is for.
+    pub fn call(&self) -> &ToolCall {
+        &self.call
+    }
+}
+
+/// How a request wants to be told of progress.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    /// It sent a progress token.
+    pub progress: bool,
+    /// It asked for log messages (modern), raw JSON.
+    pub log_level: Option<String>,
+}
+
+/// An approved call that is being executed.
+#[derive(Debug)]
+pub struct Execution {
+    /// What the upstream says while it runs.
+    pub notifications: mpsc::Receiver<Notification>,
+    /// What became of it.
+    pub done: oneshot::Receiver<Done>,
+}
+
+/// What became of an execution.
+#[derive(Debug)]
+pub enum Done {
+    /// Stored; here is the approval.
+    Recorded(Box<Approval>),
+    /// Certainly not run: it is approved still.
+    NotSent(String),
+}
+
+impl Broker {
+    /// Sends a permitted call and waits for its answer.
+    pub async fn dispatch(
+        &self,
+        permit: Permit,
+        caller: &Caller,
+        wishes: &Wishes,
+        notifications: Option<Notifications>,
+        cancel: CancellationToken,
+    ) -> Result<Reply, UpstreamError> {
+        let Some(upstream) = self.upstream(&permit.call.upstream) else {
+            return Err(UpstreamError::NotSent("the upstream is not configured".to_owned()));
+        };
+        let request = Request {
+            method: "tools/call".to_owned(),
+            params: Some(permit.call.params_with_meta(&[])),
+            progress: wishes.progress,
+            log_level: wishes.log_level.clone(),
+            once: permit.once,
+        };
+        upstream.request(caller, request, notifications, cancel).await
+    }
+
+    /// Takes an approved call and executes it. None if it can't be taken any more: somebody else
+    /// did, its time is over, or it is no longer permitted (then it is cancelled). Read it again.
+    pub async fn execute(
+        &self,
+        id: &ApprovalId,
+        caller: &Caller,
+        wishes: &Wishes,
+    ) -> Result<Option<Execution>, StoreError> {
+        let Some(approval) = self.get(id).await? else { return Ok(None) };
+        if approval.state != State::Approved {
+            return Ok(None);
+        }
+        if let Some(reason) = self.obstacle(&approval) {
+            return self.settle_transition(approval.cancel("policy", &reason, self.now())).await;
+        }
+        let claim = match approval.claim(self.node(), self.now()) {
+            Ok(claim) => claim,
+            Err(_) => return Ok(None),
+        };
+        let claimed = match self.apply(claim).await {
+            Ok(claimed) => claimed,
+            Err(StoreError::Conflict(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some(permit) = Permit::claimed(&claimed) else {
+            // The bytes changed between the check above and the claim: nothing was sent.
+            tracing::error!(approval.id = %claimed.id, "stored call differs from its digest");
+            return self
+                .settle_transition(claimed.release("the stored call is damaged", self.now()))
+                .await;
+        };
+        let (progress, notifications) = mpsc::channel(PROGRESS_CAPACITY);
+        let (tell, done) = oneshot::channel();
+        let (broker, caller, wishes) = (self.clone(), caller.clone(), wishes.clone());
+        self.tracker().spawn(async move {
+            let result = broker.run_claimed(claimed, permit, &caller, &wishes, progress).await;
+            // Nobody waiting is fine: the outcome is stored.
+            let _ = tell.send(result);
+        });
+        Ok(Some(Execution { notifications, done }))
+    }
+
+    async fn settle_transition(
+        &self,
+        transition: Result<crate::domain::approval::Transition, Refusal>,
+    ) -> Result<Option<Execution>, StoreError> {
+        if let Ok(transition) = transition {
+            match self.apply(transition).await {
+                Ok(_) | Err(StoreError::Conflict(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn run_claimed(
+        &self,
+        claimed: Approval,
+        permit: Permit,
+        caller: &Caller,
+        wishes: &Wishes,
+        progress: Notifications,
+    ) -> Done {
+        let cancel = CancellationToken::new();
+        let id = claimed.id.clone();
+        tracing::info!(approval.id = %id, "approval {id} is being executed");
+        let sent = tokio::select! {
+            sent = self.dispatch(permit, caller, wishes, Some(progress), cancel) => sent,
+            () = self.inner.stop.hard.cancelled() => {
+                Err(UpstreamError::Lost("the broker was stopped while it ran".to_owned()))
+            }
+        };
+        let max_outcome = self.config().approvals.max_outcome;
+        match sent {
+            Ok(reply) => {
+                let outcome = match reply {
+                    Reply::Result(raw) => Outcome::Result(seal::seal(self, &claimed, &raw)),
+                    Reply::Error(raw) => Outcome::Error(raw),
+                };
+                let told = outcome.clone();
+                let kept = keep(outcome, max_outcome);
+                let after = self.record_outcome(claimed, kept).await;
+                // Answered in full even where it is too large to keep.
+                Done::Recorded(Box::new(Approval { outcome: Some(told), ..after }))
+            }
+            Err(UpstreamError::NotSent(why)) => {
+                tracing::warn!(approval.id = %id, "approval {id} was not sent: {why}");
+                let release = |a: Approval| a.release(&why, self.now());
+                self.record_end(claimed, release).await;
+                Done::NotSent(why)
+            }
+            Err(UpstreamError::Lost(why)) => self.lost(claimed, &why).await,
+            Err(UpstreamError::Cancelled) => self.lost(claimed, "it was cancelled").await,
+        }
+    }
+
+    async fn lost(&self, claimed: Approval, why: &str) -> Done {
+        tracing::error!(
+            approval.id = %claimed.id,
+            "nobody knows what became of approval {}: {why}", claimed.id
+        );
+        let after = self.record_end(claimed, |a: Approval| a.lose(why, self.now())).await;
+        Done::Recorded(Box::new(after))
+    }
+
+    /// The upstream answered: stored, even when the execution was given up meanwhile.
+    async fn record_outcome(&self, claimed: Approval, outcome: Outcome) -> Approval {
+        self.record_end(claimed, |a: Approval| match a.state {
+            State::Indeterminate => a.answer_late(outcome.clone(), self.now()),
+            _ => a.complete(outcome.clone(), self.now()),
+        })
+        .await
+    }
+
+    /// Stores what became of an execution; tries again while the store is not there, since the
+    /// truth is only here.
+    async fn record_end(
+        &self,
+        mut current: Approval,
+        compute: impl Fn(Approval) -> Result<crate::domain::approval::Transition, Refusal>,
+    ) -> Approval {
+        for attempt in 0..MAX_STORE_ATTEMPTS {
+            let Ok(transition) = compute(current.clone()) else { return current };
+            match self.apply(transition).await {
+                Ok(after) => return after,
+                Err(StoreError::Conflict(now)) => current = *now,
+                Err(error) => {
+                    tracing::error!(
+                        approval.id = %current.id, %error,
+                        "what became of approval {} could not be stored yet", current.id
+                    );
+                    let wait = Duration::from_millis(100 << attempt.min(5));
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        () = self.inner.stop.hard.cancelled() => return current,
+                    }
+                }
+            }
+        }
+        current
+    }
+
+    /// Why an approved call may not run after all, by the policy in force now.
+    fn obstacle(&self, approval: &Approval) -> Option<String> {
+        let no = |what: &str| Some(format!("no longer permitted: {what}"));
+        if !approval.call.is_intact() {
+            return no("the stored call does not fit its digest");
+        }
+        let Some(agent) = self.config().agent(&approval.agent) else {
+            return no("the agent was removed");
+        };
+        let upstream = &approval.call.upstream;
+        if agent.upstreams.as_ref().is_some_and(|list| !list.contains(upstream)) {
+            return no("the agent may no longer use this upstream");
+        }
+        if let Some(catalog) = self.upstream(upstream).and_then(|u| u.catalog()) {
+            match catalog.find(&approval.call.tool) {
+                None => return no("the tool is gone"),
+                Some(tool) => {
+                    let then = approval.terms.tool_fingerprint.as_deref();
+                    if then.is_some_and(|then| then != tool.fingerprint) {
+                        return no("the tool was redefined since the call was made");
+                    }
+                }
+            }
+        }
+        let Some(policy) = self.policies().of(upstream) else {
+            return no("the upstream has no policy");
+        };
+        let Ok(arguments) = json::parse(approval.call.arguments()) else {
+            return no("the stored arguments can't be read");
+        };
+        let facts = CallFacts {
+            agent: &approval.agent,
+            upstream,
+            tool: &approval.call.tool,
+            arguments: &arguments,
+        };
+        match policy.evaluate(&facts) {
+            Verdict::Hidden => no("the tool is hidden now"),
+            Verdict::Ruled { action: Action::Deny, rule } => {
+                no(&format!("{} denies it now", rule.pointer))
+            }
+            Verdict::Ruled { action: Action::Allow, .. } => None,
+            Verdict::Ruled { action: Action::RequireApproval, rule } => {
+                let asked = eligible(self.config(), rule, agent);
+                let strict = rule.approval.assurance != Assurance::Link
+                    || approval.terms.assurance != Assurance::Link;
+                let counted = approval
+                    .decisions
+                    .iter()
+                    .filter(|d| d.choice == Choice::Approve)
+                    .filter(|d| asked.contains(&d.reviewer))
+                    .filter(|d| agent.owner.as_ref() != Some(&d.reviewer))
+                    .filter(|d| !(strict && d.via == Via::Email))
+                    .count();
+                let quorum = rule.approval.quorum.unwrap_or(1) as usize;
+                (counted < quorum).then(|| {
+                    format!(
+                        "no longer permitted: {} asks for {quorum} approvals now, and {counted} \
+                         of those given still count",
+                        rule.pointer
+                    )
+                })
+            }
+        }
+    }
+}
+
+fn keep(outcome: Outcome, max: usize) -> Outcome {
+    let size = match &outcome {
+        Outcome::Result(raw) | Outcome::Error(raw) => raw.len(),
+        Outcome::NotKept { .. } => 0,
+    };
+    if size <= max { outcome } else { Outcome::NotKept { is_error: outcome.is_error() } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_above_max_outcome_are_not_kept_but_say_whether_they_failed() {
+        let result = Outcome::Result(r#"{"content":[],"isError":true}"#.to_owned());
+
+        assert_eq!(keep(result.clone(), 1_000), result);
+        assert_eq!(keep(result, 10), Outcome::NotKept { is_error: true });
+    }
+}

@@ -11,4 +11,13 @@ impl Broker {
     pub(super) fn plan_change(&self, _t: &Transition, _now: Timestamp) -> Vec<NewDelivery> {
         Vec::new()
     }
+
+    /// The messages of a new approval.
+    pub fn plan_request(
+        &self,
+        _a: &crate::domain::approval::Approval,
+        _now: Timestamp,
+    ) -> Vec<NewDelivery> {
+        Vec::new()
+    }
 }

@@ -1,1 +1,509 @@
-//! TODO
+//! An agent's call comes in: judged by the policy in force, then answered, forwarded or held.
+
+use std::time::Duration;
+
+use crate::config::eligible::eligible;
+use crate::config::{Agent, AuditCalls};
+use crate::domain::approval::{Approval, State, Terms};
+use crate::domain::audit::{AuditEvent, Kind};
+use crate::domain::call::ToolCall;
+use crate::domain::json;
+use crate::domain::policy::{Action, CallFacts, RateLimit, Rule, Verdict};
+use crate::domain::time::{Timestamp, in_words};
+use crate::store::{Cap, NewHold, StoreError, Submit, Submitted};
+
+use super::answer::{Answer, Code, Delivery, Statement, ended};
+use super::execute::Permit;
+use super::hold::Held;
+use super::seal;
+use super::{Broker, calls::CallRecord};
+
+/// Reason of approvals that the policy overtook.
+const NO_LONGER_PERMITTED: &str = "no longer permitted: the policy now denies this call";
+/// Reason of approvals that the policy made superfluous.
+const NO_LONGER_NEEDED: &str = "no longer needs approval";
+
+/// A call with who asks.
+#[derive(Debug, Clone)]
+pub struct Asking {
+    /// The agent.
+    pub agent: Agent,
+    /// What its client calls itself.
+    pub client: Option<String>,
+    /// Its legacy session; none: the token is the session.
+    pub session: Option<String>,
+    /// The call.
+    pub call: ToolCall,
+}
+
+/// What becomes of a call.
+#[derive(Debug)]
+pub enum Submission {
+    /// There is no such tool, or it is hidden: the same answer.
+    UnknownTool,
+    /// The parameters are not acceptable.
+    Invalid(String),
+    /// The answer is here.
+    Answered(Answer),
+    /// It is allowed: send it now.
+    Forward(Permit),
+    /// It waits.
+    Held(Box<Held>),
+}
+
+impl Broker {
+    /// Judges a call.
+    pub async fn submit(&self, asking: Asking) -> Submission {
+        let now = self.now();
+        let call = &asking.call;
+        let policy = self.policies().of(&call.upstream);
+        let parsed = json::parse(call.arguments());
+        let Ok(arguments) = parsed else { return Submission::Invalid("not JSON".to_owned()) };
+        let facts = CallFacts {
+            agent: &asking.agent.name,
+            upstream: &call.upstream,
+            tool: &call.tool,
+            arguments: &arguments,
+        };
+        let catalog = self.upstream(&call.upstream).and_then(|u| u.catalog());
+        let verdict = policy.as_ref().map(|p| p.evaluate(&facts));
+        match (&catalog, verdict) {
+            (Some(catalog), Some(Verdict::Ruled { action, rule }))
+                if catalog.find(&call.tool).is_some() =>
+            {
+                let fingerprint = catalog.find(&call.tool).map(|t| t.fingerprint.clone());
+                match action {
+                    Action::Deny => self.deny(&asking, &rule.pointer, rule.reason.clone()).await,
+                    Action::Allow => self.allow(asking.clone(), rule, now).await,
+                    Action::RequireApproval => {
+                        self.ask(asking.clone(), rule, fingerprint, now).await
+                    }
+                }
+            }
+            (Some(catalog), None) if catalog.find(&call.tool).is_some() => {
+                self.deny(&asking, "/default", Some("no policy is configured".to_owned())).await
+            }
+            // Hidden and unknown look the same, and neither loses what runs already.
+            (Some(_), _) => match self.join_running(&asking).await {
+                Ok(Some(joined)) => joined,
+                _ => Submission::UnknownTool,
+            },
+            // No list was ever fetched: nothing can be said of any name, but what is stored of
+            // this very call is still true.
+            (None, verdict) => match self.stored_answer(&asking, verdict.as_ref(), now).await {
+                Some(submission) => submission,
+                None => Submission::Answered(unavailable_upstream(&call.upstream).into()),
+            },
+        }
+    }
+
+    /// The identical call is running or unsettled: joined whatever the policy says now. Pending
+    /// and approved ones that the policy no longer lets through end here.
+    async fn join_running(&self, asking: &Asking) -> Result<Option<Submission>, StoreError> {
+        let Some(found) = self.find_identical(asking).await? else { return Ok(None) };
+        match found.state {
+            State::Running => Ok(Some(self.join(asking, found).await?)),
+            State::Indeterminate if found.settled.is_none() => Ok(self.answer_end(&found)),
+            State::Pending | State::Approved => {
+                self.overtake(found, NO_LONGER_PERMITTED).await?;
+                Ok(None)
+            }
+            _ => {
+                self.store().take_end(&found.id, self.now()).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// What is stored of this call, while the upstream's tool list is not known.
+    async fn stored_answer(
+        &self,
+        asking: &Asking,
+        verdict: Option<&Verdict<'_>>,
+        now: Timestamp,
+    ) -> Option<Submission> {
+        let found = self.find_identical(asking).await.ok()??;
+        let permitted = matches!(
+            verdict,
+            Some(Verdict::Ruled { action: Action::RequireApproval | Action::Allow, .. })
+        );
+        match found.state {
+            State::Running => self.join(asking, found).await.ok(),
+            State::Indeterminate if found.settled.is_none() => self.answer_end(&found),
+            State::Pending | State::Approved => {
+                if permitted {
+                    self.join(asking, found).await.ok()
+                } else {
+                    None
+                }
+            }
+            _ if permitted => {
+                if found.owed {
+                    self.store().take_end(&found.id, now).await.ok()?;
+                }
+                self.answer_end(&found)
+            }
+            _ => None,
+        }
+    }
+
+    async fn find_identical(&self, asking: &Asking) -> Result<Option<Approval>, StoreError> {
+        let now = self.now();
+        let since = now.minus(self.config().approvals.result_retention);
+        self.store().find_identical(&asking.agent.name, &asking.call.digest, since, now).await
+    }
+
+    /// The answer an end gives to a later request.
+    fn answer_end(&self, approval: &Approval) -> Option<Submission> {
+        let delivery = Delivery { replayed: true, shared: false };
+        ended(approval, delivery, self.now()).map(Submission::Answered)
+    }
+
+    /// Ends what the policy overtook. Nobody is owed that: this very call is answered otherwise.
+    async fn overtake(&self, found: Approval, reason: &str) -> Result<(), StoreError> {
+        let now = self.now();
+        let id = found.id.clone();
+        if let Ok(transition) = found.cancel("policy", reason, now) {
+            match self.apply(transition).await {
+                // Those attached are answered with the cancellation; later calls are not.
+                Ok(_) => {
+                    self.store().take_end(&id, now).await?;
+                }
+                Err(StoreError::Conflict(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn deny(&self, asking: &Asking, rule: &str, reason: Option<String>) -> Submission {
+        if let Ok(Some(joined)) = self.join_running(asking).await {
+            return joined;
+        }
+        let call = &asking.call;
+        self.metrics().call(&call.upstream, "deny");
+        let event = self.call_event(Kind::CallDenied, asking, rule);
+        if let Err(error) = self.record(vec![event]).await {
+            tracing::error!(%error, "a denial could not be recorded; it stands all the same");
+        }
+        let why = reason
+            .as_deref()
+            .map_or_else(|| "no rule allows it".to_owned(), |r| r.trim_end_matches('.').to_owned());
+        Submission::Answered(
+            Statement::new(
+                Code::PolicyDenied,
+                &format!(
+                    "Not executed. {} is denied by policy (rule {rule}): {why}. Do not retry and \
+                     do not try another way; tell your user.",
+                    call.tool
+                ),
+            )
+            .by_rule(rule)
+            .because(reason)
+            .into(),
+        )
+    }
+
+    async fn allow(&self, asking: Asking, rule: &Rule, now: Timestamp) -> Submission {
+        // A store that can't be read does not stop allowed calls.
+        match self.find_identical(&asking).await {
+            Ok(Some(found)) => match found.state {
+                State::Running => {
+                    if let Ok(joined) = self.join(&asking, found).await {
+                        return joined;
+                    }
+                    return Submission::Answered(unavailable().into());
+                }
+                State::Indeterminate if found.settled.is_none() => {
+                    if let Some(answer) = self.answer_end(&found) {
+                        return answer;
+                    }
+                }
+                State::Pending | State::Approved => {
+                    if let Err(error) = self.overtake(found, NO_LONGER_NEEDED).await {
+                        tracing::warn!(%error, "a superfluous approval could not be cancelled");
+                    }
+                }
+                // It ran, and nobody was told: tell it rather than run it again.
+                State::Completed | State::Indeterminate if found.owed => {
+                    if let Ok(true) = self.store().take_end(&found.id, now).await
+                        && let Some(answer) = self.answer_end(&found)
+                    {
+                        return answer;
+                    }
+                }
+                _ => {}
+            },
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "the store can't be read; the call is allowed"),
+        }
+        if let Some(limit) = &rule.rate_limit
+            && let Some(limited) = self.limit(&asking, rule, *limit, now).await
+        {
+            return limited;
+        }
+        let event = self.call_event(Kind::CallAllowed, &asking, &rule.pointer);
+        let recorded = match self.config().audit.calls {
+            AuditCalls::Off => true,
+            AuditCalls::Strict => self.record(vec![event]).await.is_ok(),
+            AuditCalls::Group => self.inner.calls.push(CallRecord(event)),
+        };
+        if !recorded {
+            return Submission::Answered(unavailable().into());
+        }
+        self.metrics().call(&asking.call.upstream, "allow");
+        Submission::Forward(Permit::allowed(asking.call))
+    }
+
+    async fn limit(
+        &self,
+        asking: &Asking,
+        rule: &Rule,
+        limit: RateLimit,
+        now: Timestamp,
+    ) -> Option<Submission> {
+        let key = limit_key(asking, rule, limit);
+        match self.store().take_limit(&key, limit.max, now.minus(limit.window), now).await {
+            Ok(None) => None,
+            Ok(Some(wait)) => Some(self.limited(asking, &rule.pointer, wait).await),
+            Err(error) => {
+                tracing::error!(%error, "a limit could not be counted; the call is refused");
+                Some(Submission::Answered(unavailable().into()))
+            }
+        }
+    }
+
+    async fn limited(&self, asking: &Asking, rule: &str, wait_ms: u64) -> Submission {
+        self.metrics().call(&asking.call.upstream, "rate_limited");
+        let event = self.call_event(Kind::CallLimited, asking, rule);
+        if let Err(error) = self.record(vec![event]).await {
+            tracing::error!(%error, "a limit hit could not be recorded");
+        }
+        let wait = in_words(Duration::from_millis(wait_ms.max(500)));
+        Submission::Answered(
+            Statement::new(
+                Code::RateLimited,
+                &format!(
+                    "Not executed. {} has reached its rate limit (rule {rule}). Call it again in \
+                     {wait}.",
+                    asking.call.tool
+                ),
+            )
+            .by_rule(rule)
+            .retry_after(wait_ms)
+            .into(),
+        )
+    }
+
+    async fn ask(
+        &self,
+        asking: Asking,
+        rule: &Rule,
+        fingerprint: Option<String>,
+        now: Timestamp,
+    ) -> Submission {
+        let limits = &self.config().approvals;
+        let call = &asking.call;
+        let size = call.arguments().len();
+        if size > limits.max_arguments {
+            return Submission::Invalid(format!(
+                "the arguments have {size} bytes; a call that needs approval may have at most {} \
+                 (approvals.max_arguments)",
+                limits.max_arguments
+            ));
+        }
+        match seal::check(self, &asking, now).await {
+            seal::Check::None => {}
+            seal::Check::Passes(call) => return Submission::Forward(Permit::resumed(call)),
+            seal::Check::Invalid(why) => return Submission::Invalid(why),
+        }
+        let approval = self.new_approval(&asking, rule, fingerprint, now);
+        let new_per_agent = limits.max_new_per_agent;
+        let request = Submit {
+            events: vec![AuditEvent::of(
+                Kind::ApprovalRequested,
+                &asking.agent.name,
+                now,
+                &approval,
+            )],
+            deliveries: self.plan_request(&approval, now),
+            hold: self.new_hold(&asking.agent.name),
+            max_held: limits.max_held_per_agent,
+            max_pending_per_agent: limits.max_pending_per_agent,
+            max_pending: limits.max_pending,
+            max_new: new_per_agent.max,
+            new_since: now.minus(new_per_agent.window),
+            owed_since: now.minus(limits.result_retention),
+            limit: rule
+                .rate_limit
+                .map(|l| (limit_key(&asking, rule, l), l.max, now.minus(l.window))),
+            approval,
+        };
+        let hold_id = request.hold.id.clone();
+        // Two brokers may insert the identical call at once: the index lets one in, and the
+        // other finds it when it looks again.
+        let mut submitted = self.store().submit(request.clone(), now).await;
+        if matches!(&submitted, Err(StoreError::Unavailable(sqlx_error)) if is_unique(sqlx_error)) {
+            submitted = self.store().submit(request, now).await;
+        }
+        match submitted {
+            Ok(Submitted::Created { approval, held }) => {
+                self.metrics().call(&call.upstream, "require_approval");
+                self.hints().changed(&approval.id);
+                tracing::info!(
+                    approval.id = %approval.id,
+                    "approval {} requested by {} for {}/{}",
+                    approval.id, approval.agent, approval.call.upstream, approval.call.tool
+                );
+                Submission::Held(Box::new(Held::new(self.clone(), asking, approval, hold_id, held)))
+            }
+            Ok(Submitted::Attached { approval, held }) => {
+                self.hints().changed(&approval.id);
+                Submission::Held(Box::new(Held::new(self.clone(), asking, approval, hold_id, held)))
+            }
+            Ok(Submitted::Ended(approval)) => self
+                .answer_end(&approval)
+                .unwrap_or_else(|| Submission::Answered(unavailable().into())),
+            Ok(Submitted::Refused { cap: Cap::RateLimit, retry_after_ms }) => {
+                self.limited(&asking, &rule.pointer, retry_after_ms).await
+            }
+            Ok(Submitted::Refused { cap, retry_after_ms }) => {
+                Submission::Answered(too_many(cap, retry_after_ms).by_rule(&rule.pointer).into())
+            }
+            Err(error) => {
+                tracing::error!(%error, "a call that needs approval could not be stored");
+                Submission::Answered(unavailable().into())
+            }
+        }
+    }
+
+    async fn join(&self, asking: &Asking, found: Approval) -> Result<Submission, StoreError> {
+        let hold = self.new_hold(&asking.agent.name);
+        let max = self.config().approvals.max_held_per_agent;
+        let held = self.store().attach(&found.id, &hold, max, self.now()).await?;
+        self.hints().changed(&found.id);
+        let held = Held::new(self.clone(), asking.clone(), found, hold.id, held);
+        Ok(Submission::Held(Box::new(held)))
+    }
+
+    fn new_hold(&self, agent: &str) -> NewHold {
+        NewHold {
+            id: self.ids().prefixed("hld_", self.now()),
+            node: self.node().to_owned(),
+            agent: agent.to_owned(),
+        }
+    }
+
+    fn new_approval(
+        &self,
+        asking: &Asking,
+        rule: &Rule,
+        tool_fingerprint: Option<String>,
+        now: Timestamp,
+    ) -> Approval {
+        let limits = &self.config().approvals;
+        let terms = &rule.approval;
+        let notify = terms
+            .notify
+            .clone()
+            .unwrap_or_else(|| self.config().notifiers.iter().map(|n| n.name.clone()).collect());
+        Approval {
+            id: self.ids().approval(now),
+            version: 0,
+            state: State::Pending,
+            call: asking.call.clone(),
+            agent: asking.agent.name.clone(),
+            client: asking.client.clone(),
+            rule: rule.pointer.clone(),
+            reason: rule.reason.clone(),
+            risk: None,
+            severity: None,
+            terms: Terms {
+                reviewers: eligible(self.config(), rule, &asking.agent),
+                quorum: terms.quorum.unwrap_or(1),
+                claim_window_s: terms.claim_window.unwrap_or(limits.claim_window).as_secs(),
+                cooldown_s: terms.cooldown.unwrap_or(limits.cooldown).as_secs(),
+                notify,
+                unattended: terms.unattended,
+                assurance: terms.assurance,
+                sensitive: rule.sensitive,
+                redact: rule.redact.clone(),
+                owner: asking.agent.owner.clone(),
+                tool_fingerprint,
+            },
+            decisions: Vec::new(),
+            created_at: now,
+            expires_at: now.plus(terms.timeout.unwrap_or(limits.timeout)),
+            decided_at: None,
+            claim_deadline: None,
+            finished_at: None,
+            end_reason: None,
+            outcome: None,
+            settled: None,
+            owed: false,
+            executor: None,
+            waiting: false,
+            ran_before: None,
+        }
+    }
+
+    fn call_event(&self, kind: Kind, asking: &Asking, rule: &str) -> AuditEvent {
+        AuditEvent::new(kind, &asking.agent.name, self.now())
+            .with("upstream", &asking.call.upstream)
+            .with("tool", &asking.call.tool)
+            .with("agent", &asking.agent.name)
+            .with("digest", asking.call.digest.as_str())
+            .with("rule", rule)
+    }
+}
+
+fn limit_key(asking: &Asking, rule: &Rule, limit: RateLimit) -> String {
+    let session = if limit.per_agent { "" } else { asking.session.as_deref().unwrap_or("token") };
+    let call = &asking.call;
+    format!("rate|{}|{}|{}|{}|{session}", asking.agent.name, call.upstream, rule.pointer, call.tool)
+}
+
+fn is_unique(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}
+
+/// The store can't be written.
+pub fn unavailable() -> Statement {
+    Statement::new(
+        Code::Unavailable,
+        "Not executed. Placet can't write its store now: nothing was queued and nothing ran. Call \
+         again in a minute; if it stays so, tell your user that Placet's operator must look.",
+    )
+    .retry_after(60_000)
+}
+
+/// The upstream can't be reached.
+pub fn unavailable_upstream(upstream: &str) -> Statement {
+    Statement::new(
+        Code::UpstreamUnavailable,
+        &format!(
+            "Not executed. The server behind {upstream} can't be reached or started. Call again \
+             in a while; if it stays so, tell your user."
+        ),
+    )
+    .retry_after(10_000)
+}
+
+fn too_many(cap: Cap, wait_ms: u64) -> Statement {
+    let what = match cap {
+        Cap::PendingPerAgent => "too many of your calls wait for approval already",
+        Cap::Pending => "too many calls wait for approval already",
+        Cap::NewPerAgent => "you have asked for too many approvals in a short time",
+        Cap::RateLimit => "the rule's rate limit is reached",
+    };
+    Statement::new(
+        Code::TooManyPending,
+        &format!(
+            "Not executed and not queued: {what}. Do not ask for more now; wait for the open ones, \
+             then call again in {}.",
+            in_words(Duration::from_millis(wait_ms.max(1_000)))
+        ),
+    )
+    .because(Some(what.to_owned()))
+    .retry_after(wait_ms)
+}

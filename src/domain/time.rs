@@ -16,6 +16,12 @@ impl Timestamp {
         Self(micros)
     }
 
+    /// Reads RFC 3339.
+    pub fn parse(text: &str) -> Option<Self> {
+        let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        i64::try_from(at.unix_timestamp_nanos() / 1000).ok().map(Self)
+    }
+
     /// Microseconds since the Unix epoch.
     pub const fn micros(self) -> i64 {
         self.0

@@ -1,1 +1,318 @@
-//! TODO
+//! The two databases behind one small face: statements with `$1` placeholders, values that are
+//! text or integers, rows read by column name. What differs between them stands here and in
+//! their migrations, nowhere else.
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
+};
+use sqlx::{Postgres, Row as _, SqlSafeStr, Sqlite, Transaction};
+
+use super::{Result, StoreError};
+
+/// Readers of SQLite, and connections to PostgreSQL.
+const POOL_SIZE: u32 = 8;
+/// How long a statement waits for another process's write.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a verb waits for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// (version, description, SQLite, PostgreSQL)
+const MIGRATIONS: [(i64, &str, &str, &str); 1] = [(
+    1,
+    "init",
+    include_str!("../../migrations/sqlite/0001_init.sql"),
+    include_str!("../../migrations/postgres/0001_init.sql"),
+)];
+
+/// A connected database; cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) enum Db {
+    /// One writer, since SQLite has one anyway and a queue is fairer than `SQLITE_BUSY`.
+    Sqlite { readers: SqlitePool, writer: SqlitePool },
+    /// A pool.
+    Postgres(PgPool),
+}
+
+/// A value of a statement.
+#[derive(Debug, Clone)]
+pub(super) enum Arg {
+    Text(Option<String>),
+    Int(Option<i64>),
+}
+
+impl From<&str> for Arg {
+    fn from(text: &str) -> Self {
+        Self::Text(Some(text.to_owned()))
+    }
+}
+
+impl From<&String> for Arg {
+    fn from(text: &String) -> Self {
+        Self::Text(Some(text.clone()))
+    }
+}
+
+impl From<String> for Arg {
+    fn from(text: String) -> Self {
+        Self::Text(Some(text))
+    }
+}
+
+impl From<Option<String>> for Arg {
+    fn from(text: Option<String>) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<i64> for Arg {
+    fn from(n: i64) -> Self {
+        Self::Int(Some(n))
+    }
+}
+
+impl From<Option<i64>> for Arg {
+    fn from(n: Option<i64>) -> Self {
+        Self::Int(n)
+    }
+}
+
+impl From<u32> for Arg {
+    fn from(n: u32) -> Self {
+        Self::Int(Some(i64::from(n)))
+    }
+}
+
+impl From<bool> for Arg {
+    fn from(flag: bool) -> Self {
+        Self::Int(Some(i64::from(flag)))
+    }
+}
+
+impl From<crate::domain::time::Timestamp> for Arg {
+    fn from(at: crate::domain::time::Timestamp) -> Self {
+        Self::Int(Some(at.micros()))
+    }
+}
+
+impl From<Option<crate::domain::time::Timestamp>> for Arg {
+    fn from(at: Option<crate::domain::time::Timestamp>) -> Self {
+        Self::Int(at.map(crate::domain::time::Timestamp::micros))
+    }
+}
+
+/// The values of a statement, in order.
+macro_rules! args {
+    ($($value:expr),* $(,)?) => { vec![$($crate::store::driver::Arg::from($value)),*] };
+}
+pub(super) use args;
+
+/// A row, read by column name.
+#[derive(Debug)]
+pub(super) enum Row {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
+}
+
+impl Row {
+    pub(super) fn opt_text(&self, column: &str) -> Result<Option<String>> {
+        Ok(match self {
+            Self::Sqlite(row) => row.try_get(column)?,
+            Self::Postgres(row) => row.try_get(column)?,
+        })
+    }
+
+    pub(super) fn opt_int(&self, column: &str) -> Result<Option<i64>> {
+        Ok(match self {
+            Self::Sqlite(row) => row.try_get(column)?,
+            Self::Postgres(row) => row.try_get(column)?,
+        })
+    }
+
+    pub(super) fn text(&self, column: &str) -> Result<String> {
+        self.opt_text(column)?.ok_or_else(|| null(column))
+    }
+
+    pub(super) fn int(&self, column: &str) -> Result<i64> {
+        self.opt_int(column)?.ok_or_else(|| null(column))
+    }
+}
+
+fn null(column: &str) -> StoreError {
+    StoreError::Unavailable(sqlx::Error::ColumnDecode {
+        index: column.to_owned(),
+        source: "unexpected null".into(),
+    })
+}
+
+/// An open write transaction; rolled back unless committed.
+pub(super) enum Tx {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+macro_rules! bound {
+    ($sql:expr, $args:expr) => {{
+        let mut query = sqlx::query($sql);
+        for arg in $args {
+            query = match arg {
+                Arg::Text(text) => query.bind(text),
+                Arg::Int(n) => query.bind(n),
+            };
+        }
+        query
+    }};
+}
+
+impl Tx {
+    /// Runs a statement; returns how many rows it touched.
+    pub(super) async fn execute(&mut self, sql: impl SqlSafeStr, args: Vec<Arg>) -> Result<u64> {
+        Ok(match self {
+            Self::Sqlite(tx) => bound!(sql, args).execute(&mut **tx).await?.rows_affected(),
+            Self::Postgres(tx) => bound!(sql, args).execute(&mut **tx).await?.rows_affected(),
+        })
+    }
+
+    /// All rows.
+    pub(super) async fn rows(&mut self, sql: impl SqlSafeStr, args: Vec<Arg>) -> Result<Vec<Row>> {
+        Ok(match self {
+            Self::Sqlite(tx) => {
+                let rows = bound!(sql, args).fetch_all(&mut **tx).await?;
+                rows.into_iter().map(Row::Sqlite).collect()
+            }
+            Self::Postgres(tx) => {
+                let rows = bound!(sql, args).fetch_all(&mut **tx).await?;
+                rows.into_iter().map(Row::Postgres).collect()
+            }
+        })
+    }
+
+    /// The first row, if there is one.
+    pub(super) async fn row(
+        &mut self,
+        sql: impl SqlSafeStr,
+        args: Vec<Arg>,
+    ) -> Result<Option<Row>> {
+        Ok(self.rows(sql, args).await?.into_iter().next())
+    }
+
+    /// The integer `n` of the one row.
+    pub(super) async fn count(&mut self, sql: impl SqlSafeStr, args: Vec<Arg>) -> Result<i64> {
+        self.row(sql, args).await?.ok_or_else(|| null("n"))?.int("n")
+    }
+
+    /// Keeps others who ask for the same lock out until the transaction ends. SQLite's writer
+    /// is alone already.
+    pub(super) async fn lock(&mut self, lock: i64) -> Result<()> {
+        if let Self::Postgres(tx) = self {
+            sqlx::query("select pg_advisory_xact_lock($1)").bind(lock).execute(&mut **tx).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes it durable.
+    pub(super) async fn commit(self) -> Result<()> {
+        match self {
+            Self::Sqlite(tx) => tx.commit().await?,
+            Self::Postgres(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+}
+
+impl Db {
+    /// Connects; does not migrate.
+    ///
+    /// # Errors
+    /// The URL can't be read, or the database can't be reached. A new SQLite file is made with
+    /// mode 0600.
+    pub(super) async fn connect(url: &str) -> Result<Self> {
+        if let Some(rest) = url.strip_prefix("sqlite:") {
+            let path = rest.strip_prefix("//").unwrap_or(rest);
+            make_private(path).map_err(sqlx::Error::Io)?;
+            let options = SqliteConnectOptions::new()
+                .filename(path)
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full)
+                .busy_timeout(BUSY_TIMEOUT)
+                .foreign_keys(true);
+            let pool = || SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT);
+            let writer = pool().max_connections(1).connect_with(options.clone()).await?;
+            let readers = pool().max_connections(POOL_SIZE).connect_with(options).await?;
+            return Ok(Self::Sqlite { readers, writer });
+        }
+        let options = PgConnectOptions::from_str(url)?.application_name("placet");
+        let pool = PgPoolOptions::new()
+            .max_connections(POOL_SIZE * 2)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options)
+            .await?;
+        Ok(Self::Postgres(pool))
+    }
+
+    /// Brings the schema up to date; safe to run by several processes at once.
+    pub(super) async fn migrate(&self) -> Result<()> {
+        let migrator = |postgres: bool| {
+            let list = MIGRATIONS.into_iter().map(|(version, name, sqlite, pg)| {
+                let sql = if postgres { pg } else { sqlite };
+                let kind = MigrationType::Simple;
+                Migration::new(version, name.into(), kind, sql.into_sql_str(), false)
+            });
+            Migrator::with_migrations(list.collect())
+        };
+        let done = match self {
+            Self::Sqlite { writer, .. } => migrator(false).run(writer).await,
+            Self::Postgres(pool) => migrator(true).run(pool).await,
+        };
+        done.map_err(|error| match error {
+            sqlx::migrate::MigrateError::Execute(error) => StoreError::Unavailable(error),
+            other => StoreError::Unavailable(sqlx::Error::Migrate(Box::new(other))),
+        })
+    }
+
+    /// Opens a write transaction.
+    pub(super) async fn begin(&self) -> Result<Tx> {
+        Ok(match self {
+            Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("begin immediate").await?),
+            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+        })
+    }
+
+    /// Opens a transaction that only reads.
+    pub(super) async fn read(&self) -> Result<Tx> {
+        Ok(match self {
+            Self::Sqlite { readers, .. } => Tx::Sqlite(readers.begin().await?),
+            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+        })
+    }
+
+    /// Closes all connections.
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Sqlite { readers, writer } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+/// Makes the file with mode 0600 before SQLite would make it with the umask's.
+fn make_private(path: &str) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    if path == ":memory:" || path.is_empty() {
+        return Ok(());
+    }
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,351 @@
+//! One held request: waits for its approval to be decided, executes it or hands over, and is
+//! detached whatever happens.
+//!
+//! All waking is a hint: listen first, read the store, then wait, with a poll as a net.
+
+use std::time::Duration;
+
+use tokio::sync::{broadcast, mpsc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::approval::{Approval, ApprovalId, State};
+use crate::domain::time::in_words;
+use crate::upstream::{Caller, Notification};
+
+use super::Broker;
+use super::answer::{Answer, Delivery, Statement, ended, pending};
+use super::execute::{Done, Execution, Wishes};
+use super::submit::{Asking, unavailable_upstream};
+
+/// How often the store is read when no hint comes: another broker may have decided.
+const POLL: Duration = Duration::from_millis(500);
+
+/// A sign of life while a request is held.
+#[derive(Debug, Clone)]
+pub enum Beat {
+    /// Nothing happened; the message is for people.
+    Alive(String),
+    /// The upstream said something about the running call.
+    Upstream(Notification),
+}
+
+/// How a request is held.
+#[derive(Debug)]
+pub struct Terms {
+    /// Longest time.
+    pub budget: Duration,
+    /// Time between signs of life.
+    pub heartbeat: Duration,
+    /// Where they go; full means dropped.
+    pub beats: mpsc::Sender<Beat>,
+    /// Cancelled when the client is gone or has cancelled the request.
+    pub gone: CancellationToken,
+    /// What the request wants to hear of the running call.
+    pub wishes: Wishes,
+}
+
+/// How a hold ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// With an answer. If it can't be handed over and `owed` is set, give that back.
+    Answered {
+        /// The answer.
+        answer: Answer,
+        /// The approval whose end it tells.
+        owed: Option<ApprovalId>,
+    },
+    /// The client is gone; nothing more is sent.
+    Gone,
+}
+
+/// A request attached to an approval.
+#[derive(Debug)]
+pub struct Held {
+    broker: Broker,
+    asking: Asking,
+    approval: Approval,
+    changes: broadcast::Receiver<ApprovalId>,
+    hold: HoldGuard,
+}
+
+impl Held {
+    pub(super) fn new(
+        broker: Broker,
+        asking: Asking,
+        approval: Approval,
+        hold: String,
+        held: bool,
+    ) -> Self {
+        let changes = broker.hints().listen();
+        let hold = HoldGuard { broker: broker.clone(), id: held.then_some(hold) };
+        Self { broker, asking, approval, changes, hold }
+    }
+
+    /// The approval it waits for.
+    pub fn approval(&self) -> &Approval {
+        &self.approval
+    }
+
+    /// Waits until the approval ends, the budget is over, or the client is gone.
+    pub async fn run(mut self, terms: Terms) -> Ended {
+        // Beyond the agent's held requests: stored or joined, and handed over at once.
+        let budget = if self.hold.id.is_some() { terms.budget } else { Duration::ZERO };
+        let end = Instant::now() + budget;
+        let mut beat = tokio::time::interval_at(Instant::now() + terms.heartbeat, terms.heartbeat);
+        let mut execution: Option<Execution> = None;
+        let mut executed_here = false;
+        let soft = self.broker.inner.stop.soft.clone();
+        loop {
+            if terms.gone.is_cancelled() {
+                return self.left().await;
+            }
+            self.reload().await;
+            match self.step(executed_here).await {
+                Step::Answer(ended) => return ended,
+                Step::Execute if execution.is_none() => {
+                    let caller = self.caller();
+                    let id = self.approval.id.clone();
+                    match self.broker.execute(&id, &caller, &terms.wishes).await {
+                        Ok(Some(started)) => {
+                            execution = Some(started);
+                            executed_here = true;
+                            continue;
+                        }
+                        Ok(None) => continue,
+                        Err(error) => {
+                            tracing::error!(%error, "approval {id} could not be claimed");
+                        }
+                    }
+                }
+                Step::Execute | Step::Wait => {}
+            }
+            let stopping = self.broker.stopping();
+            let running = self.approval.state == State::Running;
+            if Instant::now() >= end || (stopping && !(running && executed_here)) {
+                return self.hand_over().await;
+            }
+            let wake = self.next_look(end);
+            tokio::select! {
+                biased;
+                () = terms.gone.cancelled() => {}
+                event = next_event(&mut execution) => match event {
+                    Event::Said(note) => {
+                        let _ = terms.beats.try_send(Beat::Upstream(note));
+                    }
+                    Event::Done(Done::Recorded(after)) => {
+                        return self.answered(*after, executed_here).await;
+                    }
+                    Event::Done(Done::NotSent(_)) => return self.not_sent().await,
+                    Event::Vanished => execution = None,
+                },
+                _ = beat.tick() => {
+                    let _ = terms.beats.try_send(Beat::Alive(self.message()));
+                }
+                () = soft.cancelled(), if !stopping => {}
+                changed = self.changed() => {
+                    if changed.is_none() {
+                        tokio::time::sleep_until(wake).await;
+                    }
+                }
+                () = tokio::time::sleep_until(wake) => {}
+            }
+        }
+    }
+
+    /// Reads the approval again; what can't be read stays as it was.
+    async fn reload(&mut self) {
+        match self.broker.get(&self.approval.id).await {
+            Ok(Some(now)) => self.approval = now,
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "a held approval could not be read"),
+        }
+    }
+
+    async fn step(&mut self, executed_here: bool) -> Step {
+        let now = self.broker.now();
+        let overdue = match self.approval.state {
+            State::Pending => self.approval.expires_at <= now,
+            State::Approved => self.approval.claim_deadline.is_some_and(|d| d <= now),
+            _ => false,
+        };
+        if overdue && let Ok(transition) = self.approval.clone().expire(now) {
+            match self.broker.apply(transition).await {
+                Ok(after) => self.approval = after,
+                Err(crate::store::StoreError::Conflict(current)) => self.approval = *current,
+                // At or after its expiry a hold answers expired, recorded or not.
+                Err(error) => {
+                    tracing::error!(%error, "an expiry could not be recorded");
+                    self.approval.state = State::Expired;
+                }
+            }
+        }
+        match self.approval.state {
+            State::Pending | State::Running => Step::Wait,
+            State::Approved => Step::Execute,
+            State::Completed
+            | State::Rejected
+            | State::Expired
+            | State::Cancelled
+            | State::Indeterminate => {
+                let approval = self.approval.clone();
+                Step::Answer(self.answered(approval, executed_here).await)
+            }
+        }
+    }
+
+    async fn answered(&mut self, approval: Approval, executed_here: bool) -> Ended {
+        let now = self.broker.now();
+        let others = self.broker.store().attached(&approval.id, now).await.unwrap_or(1) > 1;
+        let delivery = Delivery { replayed: false, shared: !executed_here || others };
+        let Some(answer) = ended(&approval, delivery, now) else {
+            return self.hand_over().await;
+        };
+        let owed = match self.broker.store().take_end(&approval.id, now).await {
+            Ok(true) => Some(approval.id.clone()),
+            Ok(false) => None,
+            Err(error) => {
+                tracing::error!(%error, "an end could not be marked as told");
+                None
+            }
+        };
+        self.hold.end().await;
+        Ended::Answered { answer, owed }
+    }
+
+    /// Certainly not run: it stays approved, and this request is told so.
+    async fn not_sent(&mut self) -> Ended {
+        self.hold.end().await;
+        let statement = Statement {
+            approval: Some(self.approval.id.to_string()),
+            state: Some(State::Approved),
+            rule: Some(self.approval.rule.clone()),
+            ..unavailable_upstream(&self.approval.call.upstream)
+        };
+        Ended::Answered { answer: statement.into(), owed: None }
+    }
+
+    async fn hand_over(&mut self) -> Ended {
+        self.hold.end().await;
+        let url = self.broker.config().link(&format!("/approvals/{}", self.approval.id));
+        let answer = pending(&self.approval, url, self.broker.now());
+        Ended::Answered { answer: answer.into(), owed: None }
+    }
+
+    /// The client is gone: detached, and withdrawn if its agent wants that.
+    async fn left(&mut self) -> Ended {
+        let attached = self.hold.id.is_some();
+        let left = self.hold.end().await;
+        if attached && left == Some(0) && self.asking.agent.withdraw_on_disconnect {
+            let agent = &self.asking.agent.name;
+            let id = self.approval.id.clone();
+            let withdrawn = self
+                .broker
+                .change(&id, |a| match a.state {
+                    State::Pending => {
+                        a.cancel(agent, "withdrawn: the client went away", self.broker.now())
+                    }
+                    other => Err(crate::domain::approval::Refusal::NotCancellable(other)),
+                })
+                .await;
+            if let Err(error) = withdrawn {
+                tracing::debug!(%error, "approval {id} was not withdrawn");
+            }
+        }
+        Ended::Gone
+    }
+
+    async fn changed(&mut self) -> Option<()> {
+        loop {
+            match self.changes.recv().await {
+                Ok(id) if id == self.approval.id => return Some(()),
+                Ok(_) => {}
+                Err(broadcast::error::RecvError::Lagged(_)) => return Some(()),
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// When to look again if nothing wakes: the poll, the deadline or the end of the budget.
+    fn next_look(&self, end: Instant) -> Instant {
+        let now = self.broker.now();
+        let deadline = match self.approval.state {
+            State::Pending => now.until(self.approval.expires_at),
+            _ => POLL,
+        };
+        (Instant::now() + deadline.min(POLL).max(Duration::from_millis(1))).min(end)
+    }
+
+    fn caller(&self) -> Caller {
+        Caller { agent: self.asking.agent.name.clone(), session: self.asking.session.clone() }
+    }
+
+    fn message(&self) -> String {
+        let a = &self.approval;
+        match a.state {
+            State::Running => format!("Approved; {} is being executed ({})", a.call.tool, a.id),
+            _ => format!(
+                "Waiting for approval {} of {}; {} left",
+                a.id,
+                a.call.tool,
+                in_words(self.broker.now().until(a.expires_at))
+            ),
+        }
+    }
+}
+
+enum Step {
+    Answer(Ended),
+    Execute,
+    Wait,
+}
+
+enum Event {
+    Said(Notification),
+    Done(Done),
+    /// The execution's task is gone without a word; the store knows.
+    Vanished,
+}
+
+/// What the upstream said is passed on before how it ended.
+async fn next_event(execution: &mut Option<Execution>) -> Event {
+    let Some(execution) = execution else { return std::future::pending().await };
+    if let Some(note) = execution.notifications.recv().await {
+        return Event::Said(note);
+    }
+    (&mut execution.done).await.map_or(Event::Vanished, Event::Done)
+}
+
+/// Detaches the request, whatever becomes of the future that holds it.
+#[derive(Debug)]
+struct HoldGuard {
+    broker: Broker,
+    id: Option<String>,
+}
+
+impl HoldGuard {
+    /// Detaches now; returns how many requests are still attached.
+    async fn end(&mut self) -> Option<i64> {
+        let id = self.id.take()?;
+        match self.broker.store().detach(&id, self.broker.now()).await {
+            Ok(left) => Some(left),
+            Err(error) => {
+                tracing::warn!(%error, "a held request could not be detached");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for HoldGuard {
+    fn drop(&mut self) {
+        if let Some(id) = self.id.take() {
+            let broker = self.broker.clone();
+            self.broker.tracker().spawn(async move {
+                if let Err(error) = broker.store().detach(&id, broker.now()).await {
+                    tracing::warn!(%error, "a held request could not be detached");
+                }
+            });
+        }
+    }
+}

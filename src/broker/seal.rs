@@ -1,0 +1,125 @@
+//! An upstream that answers an approved call with `input_required` hands out a `requestState`.
+//! It goes to the agent sealed with approval, agent and digest; one retry that carries it passes
+//! without asking. Everything else that claims to continue a gated call is refused.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+use crate::domain::approval::Approval;
+use crate::domain::call::{ToolCall, hex};
+use crate::domain::json::{self, Node};
+use crate::domain::time::Timestamp;
+
+use super::Broker;
+use super::submit::Asking;
+
+const PREFIX: &str = "placet1.";
+
+/// What a call's `requestState` and `inputResponses` amount to.
+pub(super) enum Check {
+    /// It has none.
+    None,
+    /// A valid seal, used for the first time: the call with the upstream's own state.
+    Passes(ToolCall),
+    /// No valid seal.
+    Invalid(String),
+}
+
+/// Puts the seal on the `requestState` of an upstream's `input_required` result.
+pub fn seal(broker: &Broker, approval: &Approval, result: &str) -> String {
+    let Ok(node) = json::parse(result) else { return result.to_owned() };
+    if node.get("resultType").and_then(Node::as_str) != Some("input_required") {
+        return result.to_owned();
+    }
+    let state = node.get("requestState").and_then(Node::as_str);
+    let nonce = hex(&broker.ids().random()[..16]);
+    let expires = broker.now().plus(broker.config().approvals.result_retention).micros();
+    let body = json::object([
+        ("approval", json::quote(approval.id.as_str()).as_str()),
+        ("agent", &json::quote(&approval.agent)),
+        ("digest", &json::quote(approval.digest().as_str())),
+        ("nonce", &json::quote(&nonce)),
+        ("expires", &expires.to_string()),
+        ("state", &state.map_or("null".to_owned(), json::quote)),
+    ]);
+    let sealed = format!(
+        "{PREFIX}{}.{}",
+        URL_SAFE_NO_PAD.encode(&body),
+        URL_SAFE_NO_PAD.encode(tag(&broker.inner.seal_key, body.as_bytes()))
+    );
+    let mut parts: Vec<String> = node
+        .members()
+        .unwrap_or_default()
+        .iter()
+        .filter(|m| m.key != "requestState")
+        .map(|m| format!("{}:{}", m.raw_key, m.node.raw))
+        .collect();
+    parts.push(format!("\"requestState\":{}", json::quote(&sealed)));
+    format!("{{{}}}", parts.join(","))
+}
+
+pub(super) async fn check(broker: &Broker, asking: &Asking, now: Timestamp) -> Check {
+    let Ok(params) = json::parse(&asking.call.params) else { return Check::None };
+    let (state, responses) = (params.get("requestState"), params.get("inputResponses"));
+    if state.is_none() && responses.is_none() {
+        return Check::None;
+    }
+    let refuse = |why: &str| {
+        Check::Invalid(format!(
+            "requestState: {why}; call {} without requestState and inputResponses",
+            asking.call.tool
+        ))
+    };
+    let Some(sealed) = state.and_then(Node::as_str) else {
+        return refuse("this call needs approval and carries no state of an approved one");
+    };
+    let Some(body) = open(&broker.inner.seal_key, sealed) else {
+        return refuse("it was not made by this broker");
+    };
+    let Ok(seal) = json::parse(&body) else { return refuse("it can't be read") };
+    let field = |key| seal.get(key).and_then(Node::as_str).unwrap_or_default();
+    let expires = seal.get("expires").and_then(Node::as_number).and_then(|n| n.parse().ok());
+    if field("agent") != asking.agent.name || field("digest") != asking.call.digest.as_str() {
+        return refuse("it belongs to another call");
+    }
+    if expires.is_none_or(|at| Timestamp::from_micros(at) <= now) {
+        return refuse("it has expired");
+    }
+    // Once, on any broker: the store counts.
+    let key = format!("seal|{}", field("nonce"));
+    match broker.store().take_limit(&key, 1, Timestamp::from_micros(0), now).await {
+        Ok(None) => {}
+        Ok(Some(_)) => return refuse("it was used before"),
+        Err(_) => return refuse("it can't be checked now, try again later"),
+    }
+    let own = seal.get("state").and_then(Node::as_str).map(json::quote);
+    let pairs: Vec<String> = params
+        .members()
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|m| match (m.key.as_ref(), &own) {
+            ("requestState", Some(own)) => Some(format!("{}:{own}", m.raw_key)),
+            ("requestState", None) => None,
+            _ => Some(format!("{}:{}", m.raw_key, m.node.raw)),
+        })
+        .collect();
+    Check::Passes(ToolCall { params: format!("{{{}}}", pairs.join(",")), ..asking.call.clone() })
+}
+
+fn tag(key: &[u8; 32], body: &[u8]) -> Vec<u8> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes any key");
+    mac.update(body);
+    mac.finalize().into_bytes().to_vec()
+}
+
+fn open(key: &[u8; 32], sealed: &str) -> Option<String> {
+    let (body, sent) = sealed.strip_prefix(PREFIX)?.split_once('.')?;
+    let body = URL_SAFE_NO_PAD.decode(body).ok()?;
+    let sent = URL_SAFE_NO_PAD.decode(sent).ok()?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes any key");
+    mac.update(&body);
+    mac.verify_slice(&sent).ok()?;
+    String::from_utf8(body).ok()
+}

@@ -1,0 +1,75 @@
+//! Lengths of time as people write them: `250ms`, `50s`, `15m`, `2h`, `30d`.
+//!
+//! One spelling for configuration and policy. Whole numbers with one unit only: `1.5h` and `1h30m`
+//! are refused rather than guessed at.
+
+use std::time::Duration;
+
+/// Longest length that is read, in days: a hundred years, so that adding one to a time of day
+/// can't leave the calendar.
+pub const MAX_DAYS: u64 = 36_500;
+
+/// Reads a length of time.
+///
+/// # Errors
+/// A sentence that names the text and how to write it.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(unit_at);
+    let milliseconds_per_unit = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => 0,
+    };
+    if digits.is_empty() || milliseconds_per_unit == 0 {
+        return Err(format!(
+            "{text:?} is not a duration; write a whole number and one of ms, s, m, h, d, \
+             such as \"250ms\", \"50s\", \"15m\", \"2h\" or \"30d\""
+        ));
+    }
+    digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|count| count.checked_mul(milliseconds_per_unit))
+        .filter(|milliseconds| *milliseconds <= MAX_DAYS * 86_400_000)
+        .map(Duration::from_millis)
+        .ok_or_else(|| format!("{text:?} is too long; write at most \"{MAX_DAYS}d\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_unit_is_read() {
+        let seconds = |text| parse_duration(text).unwrap().as_secs();
+
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(seconds("0s"), 0);
+        assert_eq!(seconds("50s"), 50);
+        assert_eq!(seconds("15m"), 900);
+        assert_eq!(seconds("2h"), 7_200);
+        assert_eq!(seconds("30d"), 2_592_000);
+    }
+
+    #[test]
+    fn what_is_not_a_duration_is_named_with_its_mend() {
+        for text in ["", "15", "m", "15 m", "-5s", "+5s", "1.5h", "1h30m", "15M", "15min", "٣s"] {
+            let message = parse_duration(text).unwrap_err();
+
+            assert!(message.starts_with(&format!("{text:?} is not a duration")), "{message}");
+            assert!(message.contains("\"15m\""), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_longest_length_is_a_hundred_years() {
+        assert!(parse_duration("36500d").is_ok());
+        for text in ["36501d", "99999999999999999999s", "18446744073709551615d"] {
+            assert!(parse_duration(text).unwrap_err().contains("at most \"36500d\""), "{text}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! One condition of a rule: does it match this call, so that people are asked?
+//!
+//! In doubt it matches. Every operator but `exists` matches where the path leads nowhere (`[*]`
+//! over an empty array included) and where the value found is not of a type the operator
+//! compares. The types are:
+//!
+//! - `eq`: the JSON type of `value`. `"true"` is not equal to `true`, but many servers read one
+//!   as the other, so a call must not get past its reviewers by spelling a value differently.
+//! - `in`: any of the JSON types in the list.
+//! - `neq`, `not_in`: any; another type is not equal, which matches of itself.
+//! - `lt lte gt gte`: a number.
+//! - `regex`: a string.
+//! - `contains`: a string, where `value` is a string that may stand in it; or an array whose
+//!   elements are of the JSON type of `value`, as for `[*]` with `eq`.
+//!
+//! Deeper inside a compared array or object equality is by JSON type alone.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use regex::Regex;
+
+use super::CallFacts;
+use super::literal::Literal;
+use super::path::Path;
+use crate::domain::json::{Node, Value, compare_numbers};
+
+/// One condition on a call: `path`, `op`, `value`.
+#[derive(Debug, Clone)]
+pub struct Condition {
+    pub(super) path: Path,
+    pub(super) test: Test,
+}
+
+/// The operator with its value, already of the type the operator needs.
+#[derive(Debug, Clone)]
+pub(super) enum Test {
+    Eq(Literal),
+    Neq(Literal),
+    In(Vec<Literal>),
+    NotIn(Vec<Literal>),
+    /// Numbers, as written.
+    Order(Order, String),
+    Regex(Regex),
+    Contains(Literal),
+    Exists(bool),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    Lt,
+    Lte,
+    Gt,
+    Gte,
+}
+
+impl Order {
+    fn holds(self, ordering: Ordering) -> bool {
+        match self {
+            Self::Lt => ordering.is_lt(),
+            Self::Lte => ordering.is_le(),
+            Self::Gt => ordering.is_gt(),
+            Self::Gte => ordering.is_ge(),
+        }
+    }
+}
+
+/// What a condition says of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finding {
+    /// It matches.
+    Matches,
+    /// It does not.
+    Differs,
+    /// Nothing is at the path, so it counts as a match.
+    Missing,
+    /// The value is not of a type the operator compares, so it counts as a match.
+    WrongType,
+}
+
+impl Finding {
+    /// Whether the condition counts as a match: people are asked.
+    pub const fn asks(self) -> bool {
+        !matches!(self, Self::Differs)
+    }
+
+    /// In words.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Matches => "matches",
+            Self::Differs => "does not match",
+            Self::Missing => "nothing is there, which counts as a match",
+            Self::WrongType => "another type of value is there, which counts as a match",
+        }
+    }
+}
+
+impl Condition {
+    /// What it says of a call; with `[*]` it matches if any element does.
+    pub fn examine(&self, facts: &CallFacts<'_>) -> Finding {
+        let mut finding = Finding::Differs;
+        self.path.visit(facts, &mut |node| {
+            finding = self.test.examine(node);
+            finding.asks()
+        });
+        finding
+    }
+}
+
+impl Test {
+    /// The word of the policy.
+    pub(super) const fn word(&self) -> &'static str {
+        match self {
+            Self::Eq(_) => "eq",
+            Self::Neq(_) => "neq",
+            Self::In(_) => "in",
+            Self::NotIn(_) => "not_in",
+            Self::Order(Order::Lt, _) => "lt",
+            Self::Order(Order::Lte, _) => "lte",
+            Self::Order(Order::Gt, _) => "gt",
+            Self::Order(Order::Gte, _) => "gte",
+            Self::Regex(_) => "regex",
+            Self::Contains(_) => "contains",
+            Self::Exists(_) => "exists",
+        }
+    }
+
+    fn examine(&self, node: Option<&Node<'_>>) -> Finding {
+        let node = match (self, node) {
+            (Self::Exists(wanted), _) => return found(node.is_some() == *wanted),
+            (_, None) => return Finding::Missing,
+            (_, Some(node)) => node,
+        };
+        match self {
+            Self::Eq(value) if !value.same_type(node) => Finding::WrongType,
+            Self::Eq(value) => found(value.equals(node)),
+            Self::Neq(value) => found(!value.equals(node)),
+            Self::In(values) if !values.iter().any(|v| v.same_type(node)) => Finding::WrongType,
+            Self::In(values) => found(values.iter().any(|v| v.equals(node))),
+            Self::NotIn(values) => found(!values.iter().any(|v| v.equals(node))),
+            Self::Order(order, value) => match node.as_number() {
+                Some(digits) => found(order.holds(compare_numbers(digits, value))),
+                None => Finding::WrongType,
+            },
+            Self::Regex(regex) => match node.as_str() {
+                Some(text) => found(regex.is_match(text)),
+                None => Finding::WrongType,
+            },
+            Self::Contains(value) => match (&node.value, value.as_str()) {
+                (Value::String(text), Some(part)) => found(text.contains(part)),
+                (Value::Array(elements), _) => {
+                    if elements.iter().any(|e| value.equals(e)) {
+                        Finding::Matches
+                    } else if elements.iter().all(|e| value.same_type(e)) {
+                        Finding::Differs
+                    } else {
+                        Finding::WrongType
+                    }
+                }
+                _ => Finding::WrongType,
+            },
+            Self::Exists(_) => unreachable!("presence is answered above"),
+        }
+    }
+}
+
+fn found(matches: bool) -> Finding {
+    if matches { Finding::Matches } else { Finding::Differs }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ", self.path.text, self.test.word())?;
+        match &self.test {
+            Test::Eq(value) | Test::Neq(value) | Test::Contains(value) => f.write_str(&value.text),
+            Test::In(values) | Test::NotIn(values) => {
+                let texts: Vec<&str> = values.iter().map(|v| v.text.as_str()).collect();
+                write!(f, "[{}]", texts.join(","))
+            }
+            Test::Order(_, digits) => f.write_str(digits),
+            Test::Regex(regex) => write!(f, "{:?}", regex.as_str()),
+            Test::Exists(wanted) => write!(f, "{wanted}"),
+        }
+    }
+}

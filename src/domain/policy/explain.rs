@@ -1,0 +1,76 @@
+//! What [`Policy::evaluate`] does, in words, for people who wonder why.
+
+use super::{Action, CallFacts, Policy, Rule};
+
+pub(super) fn lines(policy: &Policy, facts: &CallFacts<'_>) -> Vec<String> {
+    let mut lines = Vec::new();
+    let tool = facts.tool;
+    if let Some((i, pattern)) = policy.hidden_by(tool) {
+        lines.push(format!("hide: /hide/{i} ({:?}) fits {tool:?}", pattern.text));
+        lines.push("verdict: hidden, as if the tool did not exist".to_owned());
+        return lines;
+    }
+    lines.push(format!("hide: nothing fits {tool:?}"));
+    let rule = decider(policy, facts, &mut lines);
+    let action = rule.action_on(facts);
+    conditions(rule, facts, &mut lines);
+    if let Some(limit) = rule.rate_limit {
+        lines.push(format!(
+            "limit: at most {} calls in {} s, per {}",
+            limit.max,
+            limit.window.as_secs(),
+            if limit.per_agent { "agent" } else { "session" }
+        ));
+    }
+    if let Some(reason) = &rule.reason {
+        lines.push(format!("reason: {reason}"));
+    }
+    lines.push(format!("verdict: {} by {}", action.as_str(), rule.pointer));
+    lines
+}
+
+/// The rule that decides, found the way [`Policy::rule_for`] finds it, telling.
+fn decider<'p>(policy: &'p Policy, facts: &CallFacts<'_>, lines: &mut Vec<String>) -> &'p Rule {
+    if let Some(&index) = policy.by_name.get(facts.tool) {
+        let rule = &policy.tools[index].rule;
+        lines.push(format!("tools: {} is the tool's own entry and decides", rule.pointer));
+        return rule;
+    }
+    lines.push(format!("tools: no entry for {:?}", facts.tool));
+    for entry in &policy.matches {
+        let pointer = &entry.rule.pointer;
+        if let Some(key) = entry.misfit(facts.agent, facts.tool) {
+            lines.push(format!("match: {pointer} does not fit: {pointer}/{key}"));
+            continue;
+        }
+        let unknown = if entry.risk.is_some() { " (the tool's risk is not known)" } else { "" };
+        lines.push(format!("match: {pointer} is the first that fits{unknown} and decides"));
+        return &entry.rule;
+    }
+    if policy.matches.is_empty() {
+        lines.push("match: no entries".to_owned());
+    }
+    lines.push(format!("default: {} decides", policy.default.action.as_str()));
+    &policy.default
+}
+
+fn conditions(rule: &Rule, facts: &CallFacts<'_>, lines: &mut Vec<String>) {
+    if rule.action != Action::RequireApproval {
+        return;
+    }
+    if rule.approval.when.is_empty() {
+        lines.push("when: no conditions, so every call is asked about".to_owned());
+        return;
+    }
+    for (i, condition) in rule.approval.when.iter().enumerate() {
+        let finding = condition.examine(facts).as_str();
+        lines.push(format!("when: {}/approval/when/{i}: {condition}: {finding}", rule.pointer));
+    }
+    lines.push(
+        match rule.action_on(facts) {
+            Action::RequireApproval => "when: all match, so the call is asked about",
+            Action::Allow | Action::Deny => "when: not all match, so the call is allowed",
+        }
+        .to_owned(),
+    );
+}

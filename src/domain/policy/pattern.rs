@@ -1,0 +1,101 @@
+//! Names with wildcards: `purge_*`. `*` fits any run of characters, `/` included; `?` and `[ab]`
+//! fit one ASCII character; `{a,b}` either. Upper and lower case differ.
+
+use globset::{GlobBuilder, GlobMatcher};
+
+/// Most bytes of one glob.
+pub const MAX_GLOB: usize = 256;
+
+/// A name, or a glob over names.
+#[derive(Debug, Clone)]
+pub(super) struct Pattern {
+    pub(super) text: String,
+    matcher: GlobMatcher,
+}
+
+impl Pattern {
+    /// Reads a glob.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with it.
+    pub(super) fn read(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("is empty; write a name or a glob such as \"purge_*\"".to_owned());
+        }
+        if text.len() > MAX_GLOB {
+            return Err(format!("is a glob of more than {MAX_GLOB} bytes; shorten it"));
+        }
+        let glob = GlobBuilder::new(text)
+            .literal_separator(false)
+            .backslash_escape(true)
+            .build()
+            .map_err(|e| {
+            format!("{text:?} is not a glob ({}); mend it or escape with \\", e.kind())
+        })?;
+        Ok(Self { text: text.to_owned(), matcher: glob.compile_matcher() })
+    }
+
+    /// Whether it fits the name; a name always fits itself.
+    pub(super) fn fits(&self, name: &str) -> bool {
+        self.text == name || self.matcher.is_match(name)
+    }
+
+    /// Whether it surely fits every name that `other` fits. May miss some; never errs to yes.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        self.text == "*"
+            || self.text == other.text
+            || (!is_glob(&other.text) && self.fits(&other.text))
+    }
+}
+
+/// Whether it holds a character that is special in a glob.
+pub(super) fn is_glob(text: &str) -> bool {
+    text.contains(['*', '?', '[', '{', '\\'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fits(glob: &str, name: &str) -> bool {
+        Pattern::read(glob).unwrap().fits(name)
+    }
+
+    #[test]
+    fn wildcards_fit_whole_names_only() {
+        assert!(fits("purge_*", "purge_all"));
+        assert!(fits("purge_*", "purge_"));
+        assert!(fits("*", "a/b.c-d\n"));
+        assert!(fits("{get,list}_?", "list_1"));
+        assert!(fits("a.b", "a.b"));
+        assert!(!fits("a.b", "axb"));
+        assert!(!fits("purge_*", "not_purge_all"));
+        assert!(!fits("purge_*", "Purge_all"));
+        assert!(!fits("purge", "purge_all"));
+    }
+
+    #[test]
+    fn globs_that_cannot_be_read_say_why() {
+        for text in ["", "[a", "{a", "a\\"] {
+            assert!(Pattern::read(text).is_err(), "{text}");
+        }
+        assert!(Pattern::read("[a").unwrap_err().contains("\"[a\" is not a glob"));
+    }
+
+    #[test]
+    fn globs_are_bounded_at_the_named_limit() {
+        assert!(Pattern::read(&"a".repeat(MAX_GLOB)).is_ok());
+        assert!(Pattern::read(&"a".repeat(MAX_GLOB + 1)).is_err());
+    }
+
+    #[test]
+    fn one_pattern_covers_another_only_when_that_is_certain() {
+        let covers = |a, b| Pattern::read(a).unwrap().covers(&Pattern::read(b).unwrap());
+
+        assert!(covers("*", "purge_*"));
+        assert!(covers("purge_*", "purge_all"));
+        assert!(covers("purge_*", "purge_*"));
+        assert!(!covers("purge_*", "*"));
+        assert!(!covers("purge_all", "purge_*"));
+    }
+}

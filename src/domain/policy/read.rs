@@ -1,0 +1,414 @@
+//! Reads a policy strictly: every key known, every value of its type, every problem in one walk.
+//!
+//! Keys whose feature this version lacks are errors that say so: a policy that is half obeyed is
+//! worse than one that is refused.
+
+use std::collections::HashMap;
+
+use regex::RegexBuilder;
+use sha2::{Digest as _, Sha256};
+
+use super::condition::{Condition, Order, Test};
+use super::literal::Literal;
+use super::path::Path;
+use super::pattern::Pattern;
+use super::walk::{Walk, at, nth, pointer_at};
+use super::{Action, ApprovalTerms, Entry, Match, Policy, Problem, RateLimit, Rule, lint};
+use crate::domain::approval::{Assurance, Unattended};
+use crate::domain::call::hex;
+use crate::domain::json::{self, JsonError, MAX_DEPTH, Node};
+
+/// Most bytes a compiled `regex` may take.
+pub const MAX_REGEX_BYTES: usize = 1 << 20;
+/// Most bytes of a tool's name in `tools`.
+pub const MAX_NAME: usize = 256;
+
+const TOP_KEYS: [&str; 8] =
+    ["version", "description", "default", "hide", "tools", "match", "approvals", "tests"];
+const RULE_KEYS: [&str; 6] = ["action", "reason", "rate_limit", "sensitive", "redact", "approval"];
+const MATCH_KEYS: [&str; 9] = [
+    "action",
+    "reason",
+    "rate_limit",
+    "sensitive",
+    "redact",
+    "approval",
+    "tools",
+    "risk",
+    "agents",
+];
+const APPROVAL_KEYS: [&str; 10] = [
+    "when",
+    "reviewers",
+    "quorum",
+    "timeout",
+    "notify",
+    "unattended",
+    "cooldown",
+    "claim_window",
+    "assurance",
+    "grant",
+];
+const OPS: [&str; 11] =
+    ["eq", "neq", "in", "not_in", "lt", "lte", "gt", "gte", "regex", "contains", "exists"];
+const RISKS: [&str; 5] = ["read", "write", "execute", "destructive", "financial"];
+const ACTIONS: [&str; 3] =
+    [Action::Allow.as_str(), Action::Deny.as_str(), Action::RequireApproval.as_str()];
+const NOT_AVAILABLE: &str = "not available in this version; remove it";
+
+/// Reads a policy.
+pub(super) fn policy(text: &str) -> Result<(Policy, Vec<Problem>), Vec<Problem>> {
+    let root = json::parse(text).map_err(|e| vec![unreadable(text, &e)])?;
+    let mut walk = Walk::default();
+    let mut policy = top(&mut walk, &root);
+    policy.fingerprint = hex(&Sha256::digest(text.as_bytes()));
+    lint::warn(&policy, &mut walk);
+    if walk.problems.iter().any(|p| !p.warning) {
+        return Err(walk.problems);
+    }
+    Ok((policy, walk.problems))
+}
+
+fn unreadable(text: &str, error: &JsonError) -> Problem {
+    let (offset, mend) = match error {
+        JsonError::Syntax { offset, .. } => (Some(*offset), "mend it there".to_owned()),
+        JsonError::DuplicateKey { offset, .. } => (Some(*offset), "keep one of the two".to_owned()),
+        JsonError::LoneSurrogate { offset } => {
+            (Some(*offset), "write the character itself".to_owned())
+        }
+        JsonError::TooDeep => (None, format!("write at most {MAX_DEPTH}")),
+    };
+    let place = offset.map_or(String::new(), |offset| pointer_at(text, offset));
+    let spot = offset.map_or(String::new(), |offset| {
+        let before = &text.as_bytes()[..offset.min(text.len())];
+        let line = before.split(|b| *b == b'\n').count();
+        let column = before.rsplit(|b| *b == b'\n').next().map_or(0, <[u8]>::len) + 1;
+        format!(" (line {line}, column {column})")
+    });
+    Problem { place, message: format!("{error}{spot}; {mend}"), warning: false }
+}
+
+fn top(walk: &mut Walk, root: &Node<'_>) -> Policy {
+    let mut policy = Policy {
+        description: None,
+        fingerprint: String::new(),
+        hide: Vec::new(),
+        tools: Vec::new(),
+        by_name: HashMap::new(),
+        matches: Vec::new(),
+        default: Rule::new("/default".to_owned(), Action::Deny),
+    };
+    for member in walk.object(root, "", &TOP_KEYS) {
+        let (node, place) = (&member.node, at("", &member.key));
+        match member.key.as_ref() {
+            "version" => version(walk, node, &place),
+            "description" => {
+                policy.description = walk.string(node, &place, "a text").map(str::to_owned);
+            }
+            "default" => {
+                if let Some(action) = action(walk, node, &place) {
+                    policy.default.action = action;
+                }
+            }
+            "hide" => policy.hide = patterns(walk, node, &place, "the name of a tool", true),
+            "tools" => tools(walk, node, &place, &mut policy),
+            "match" => {
+                for (i, node) in walk.elements(node, &place, "a list of rules").iter().enumerate() {
+                    policy.matches.push(match_entry(walk, node, nth(&place, i)));
+                }
+            }
+            "approvals" | "tests" => walk.error(&place, NOT_AVAILABLE),
+            _ => {}
+        }
+    }
+    if root.is_object() && root.get("version").is_none() {
+        walk.warn("/version", "is missing; write \"version\": \"1\"");
+    }
+    policy
+}
+
+fn version(walk: &mut Walk, node: &Node<'_>, place: &str) {
+    if let Some(version) = walk.string(node, place, "\"1\"")
+        && version != "1"
+    {
+        walk.error(place, format!("version {version:?} is not known; write \"1\""));
+    }
+}
+
+fn tools(walk: &mut Walk, node: &Node<'_>, place: &str, policy: &mut Policy) {
+    for member in walk.members(node, place) {
+        let (name, place) = (member.key.as_ref(), at(place, &member.key));
+        if name.trim().is_empty() {
+            walk.error(&place, "a tool's name is empty; write the name of a tool");
+        } else if name.len() > MAX_NAME {
+            walk.error(&place, format!("a tool's name of more than {MAX_NAME} bytes; shorten it"));
+        } else if name.contains(['*', '?']) {
+            walk.error(
+                &place,
+                format!(
+                    "{name:?} would never fit: names here are exact; \
+                     write a \"match\" entry with \"tools\": [{name:?}]"
+                ),
+            );
+        }
+        let rule = rule(walk, &member.node, place, &RULE_KEYS);
+        policy.by_name.insert(name.to_owned(), policy.tools.len());
+        policy.tools.push(Entry { name: name.to_owned(), rule });
+    }
+}
+
+fn match_entry(walk: &mut Walk, node: &Node<'_>, place: String) -> Match {
+    let rule = rule(walk, node, place, &MATCH_KEYS);
+    let mut entry = Match { rule, tools: None, agents: None, risk: None };
+    for member in node.members().unwrap_or_default() {
+        let (node, place) = (&member.node, at(&entry.rule.pointer, &member.key));
+        match member.key.as_ref() {
+            "tools" => {
+                entry.tools = Some(patterns(walk, node, &place, "a glob over tool names", false));
+            }
+            "agents" => {
+                entry.agents = Some(patterns(walk, node, &place, "the name of an agent", false));
+            }
+            "risk" => {
+                let what = "a risk class such as \"destructive\"";
+                let words = walk.names(node, &place, what, false);
+                for (i, element) in node.elements().unwrap_or_default().iter().enumerate() {
+                    if element.as_str().is_some_and(|word| !word.trim().is_empty()) {
+                        walk.word(element, &nth(&place, i), &RISKS);
+                    }
+                }
+                entry.risk = Some(words);
+            }
+            _ => {}
+        }
+    }
+    entry
+}
+
+fn patterns(
+    walk: &mut Walk,
+    node: &Node<'_>,
+    place: &str,
+    what: &str,
+    may_be_empty: bool,
+) -> Vec<Pattern> {
+    let _ = walk.names(node, place, what, may_be_empty);
+    let mut patterns = Vec::new();
+    for (i, element) in node.elements().unwrap_or_default().iter().enumerate() {
+        match element.as_str().filter(|text| !text.trim().is_empty()).map(Pattern::read) {
+            Some(Ok(pattern)) => patterns.push(pattern),
+            Some(Err(message)) => walk.error(&nth(place, i), message),
+            None => {}
+        }
+    }
+    patterns
+}
+
+fn rule(walk: &mut Walk, node: &Node<'_>, pointer: String, known: &[&str]) -> Rule {
+    let mut rule = Rule::new(pointer, Action::Deny);
+    let place = rule.pointer.clone();
+    let mut read_action = None;
+    for member in walk.object(node, &place, known) {
+        let (node, place) = (&member.node, at(&place, &member.key));
+        match member.key.as_ref() {
+            "action" => read_action = action(walk, node, &place),
+            "reason" => {
+                rule.reason = walk
+                    .name(node, &place, "why, for the agent and the reviewers")
+                    .map(str::to_owned);
+            }
+            "rate_limit" => rule.rate_limit = rate_limit(walk, node, &place),
+            "sensitive" => rule.sensitive = walk.boolean(node, &place).unwrap_or(false),
+            "redact" => rule.redact = walk.names(node, &place, "the key of a value to mask", true),
+            "approval" => rule.approval = approval(walk, node, &place),
+            _ => {}
+        }
+    }
+    if node.is_object() && node.get("action").is_none() {
+        walk.error(
+            &at(&place, "action"),
+            format!("is missing; write one of {}", ACTIONS.join(", ")),
+        );
+    }
+    if let Some(action) = read_action {
+        rule.action = action;
+        if action != Action::RequireApproval && node.get("approval").is_some() {
+            walk.error(
+                &at(&place, "approval"),
+                format!(
+                    "has no effect with \"action\": {:?}; remove it, or write \"require_approval\"",
+                    action.as_str()
+                ),
+            );
+        }
+        if action == Action::Deny && node.get("rate_limit").is_some() {
+            walk.warn(
+                &at(&place, "rate_limit"),
+                "has no effect where every call is denied; remove it",
+            );
+        }
+    }
+    rule
+}
+
+fn action(walk: &mut Walk, node: &Node<'_>, place: &str) -> Option<Action> {
+    walk.word(node, place, &ACTIONS).and_then(Action::parse)
+}
+
+fn rate_limit(walk: &mut Walk, node: &Node<'_>, place: &str) -> Option<RateLimit> {
+    let (mut max, mut window, mut per_agent) = (None, None, false);
+    for member in walk.object(node, place, &["max", "window", "per"]) {
+        let (node, place) = (&member.node, at(place, &member.key));
+        match member.key.as_ref() {
+            "max" => max = walk.count(node, &place, "the most calls"),
+            "window" => window = walk.count(node, &place, "the window in seconds"),
+            "per" => per_agent = walk.word(node, &place, &["agent"]).is_some(),
+            _ => {}
+        }
+    }
+    if node.is_object() {
+        for (key, what) in [("max", "the most calls"), ("window", "the window in seconds")] {
+            if node.get(key).is_none() {
+                walk.error(&at(place, key), format!("is missing; write {what}"));
+            }
+        }
+    }
+    let window = std::time::Duration::from_secs(u64::from(window?));
+    Some(RateLimit { max: max?, window, per_agent })
+}
+
+fn approval(walk: &mut Walk, node: &Node<'_>, place: &str) -> ApprovalTerms {
+    let mut terms = ApprovalTerms::default();
+    for member in walk.object(node, place, &APPROVAL_KEYS) {
+        let (node, place) = (&member.node, at(place, &member.key));
+        match member.key.as_ref() {
+            "when" => {
+                let nodes = walk.elements(node, &place, "a list of conditions");
+                for (i, node) in nodes.iter().enumerate() {
+                    terms.when.extend(condition(walk, node, &nth(&place, i)));
+                }
+            }
+            "reviewers" => {
+                let names = walk.names(node, &place, "a reviewer's name or \"group:…\"", false);
+                for (i, node) in node.elements().unwrap_or_default().iter().enumerate() {
+                    if node.as_str() == Some("group:") {
+                        walk.error(&nth(&place, i), "names no group; write \"group:oncall\"");
+                    }
+                }
+                terms.reviewers = Some(names);
+            }
+            "quorum" => terms.quorum = walk.count(node, &place, "the approvals needed"),
+            "timeout" => terms.timeout = walk.some_time(node, &place),
+            "notify" => {
+                terms.notify = Some(walk.names(node, &place, "the name of a notifier", true));
+            }
+            "unattended" => match walk.word(node, &place, &["wait", "run"]) {
+                Some("run") => terms.unattended = Unattended::Run,
+                _ => terms.unattended = Unattended::Wait,
+            },
+            "cooldown" => terms.cooldown = walk.duration(node, &place),
+            "claim_window" => terms.claim_window = walk.some_time(node, &place),
+            "assurance" => match walk.word(node, &place, &["link", "session", "passkey"]) {
+                Some("passkey") => walk.error(
+                    &place,
+                    "\"passkey\" is not available in this version; write \"session\" or \"link\"",
+                ),
+                Some("session") => terms.assurance = Assurance::Session,
+                _ => terms.assurance = Assurance::Link,
+            },
+            "grant" => walk.error(&place, NOT_AVAILABLE),
+            _ => {}
+        }
+    }
+    terms
+}
+
+fn condition(walk: &mut Walk, node: &Node<'_>, place: &str) -> Option<Condition> {
+    walk.object(node, place, &["path", "op", "value"]);
+    node.members()?;
+    let path = match node.get("path") {
+        None => {
+            walk.error(
+                &at(place, "path"),
+                "is missing; write where to look, such as \"args.name\"",
+            );
+            None
+        }
+        Some(node) => {
+            let place = at(place, "path");
+            let text = walk.name(node, &place, "a path such as \"args.name\"");
+            text.and_then(|text| Path::read(text).map_err(|m| walk.error(&place, m)).ok())
+        }
+    };
+    let op = match node.get("op") {
+        None => {
+            walk.error(&at(place, "op"), format!("is missing; write one of {}", OPS.join(", ")));
+            None
+        }
+        Some(node) => walk.word(node, &at(place, "op"), &OPS),
+    };
+    let test = op.and_then(|op| test(walk, op, node.get("value"), &at(place, "value")));
+    Some(Condition { path: path?, test: test? })
+}
+
+fn test(walk: &mut Walk, op: &str, value: Option<&Node<'_>>, place: &str) -> Option<Test> {
+    let Some(value) = value else {
+        if op == "exists" {
+            return Some(Test::Exists(true));
+        }
+        walk.error(place, format!("is missing; write what {op:?} compares with"));
+        return None;
+    };
+    match op {
+        "eq" => Some(Test::Eq(Literal::of(value))),
+        "neq" => Some(Test::Neq(Literal::of(value))),
+        "contains" => Some(Test::Contains(Literal::of(value))),
+        "in" => list(walk, value, place).map(Test::In),
+        "not_in" => list(walk, value, place).map(Test::NotIn),
+        "lt" => number(walk, value, place).map(|digits| Test::Order(Order::Lt, digits)),
+        "lte" => number(walk, value, place).map(|digits| Test::Order(Order::Lte, digits)),
+        "gt" => number(walk, value, place).map(|digits| Test::Order(Order::Gt, digits)),
+        "gte" => number(walk, value, place).map(|digits| Test::Order(Order::Gte, digits)),
+        "regex" => {
+            let text = walk.string(value, place, "a regular expression")?;
+            match RegexBuilder::new(text).size_limit(MAX_REGEX_BYTES).build() {
+                Ok(regex) => Some(Test::Regex(regex)),
+                Err(error) => {
+                    walk.error(place, bad_regex(&error));
+                    None
+                }
+            }
+        }
+        "exists" => walk.boolean(value, place).map(Test::Exists),
+        _ => None,
+    }
+}
+
+fn list(walk: &mut Walk, value: &Node<'_>, place: &str) -> Option<Vec<Literal>> {
+    let elements = walk.elements(value, place, "a list of values");
+    if value.elements()?.is_empty() {
+        walk.error(place, "is an empty list; write the values to compare with");
+    }
+    Some(elements.iter().map(Literal::of).collect())
+}
+
+fn number(walk: &mut Walk, value: &Node<'_>, place: &str) -> Option<String> {
+    let digits = value.as_number().map(str::to_owned);
+    if digits.is_none() {
+        walk.mismatch(value, place, "a number");
+    }
+    digits
+}
+
+/// The parser draws the spot over several lines; its last line says what is wrong.
+fn bad_regex(error: &regex::Error) -> String {
+    if let regex::Error::CompiledTooBig(_) = error {
+        return format!(
+            "is a regular expression of more than {MAX_REGEX_BYTES} bytes compiled; shorten it or its repetitions"
+        );
+    }
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    let what = last.trim().trim_start_matches("error: ");
+    format!("is not a regular expression: {what}; mend it, or escape special characters with \\\\")
+}

@@ -1,0 +1,602 @@
+//! Approvals: made, joined, changed, found.
+
+use crate::domain::approval::{
+    Approval, ApprovalId, Decision, Outcome, Settled, State, Terms, Transition,
+};
+use crate::domain::audit::{AuditEvent, Kind};
+use crate::domain::call::{Digest, ToolCall};
+use crate::domain::time::Timestamp;
+use crate::store::driver::{Arg, Db, Row, Tx, args};
+use crate::store::{
+    Cap, Filter, NewDelivery, NewHold, QueueStats, Result, StoreError, Submit, Submitted,
+};
+
+use super::{audit, outbox};
+
+/// Advisory lock of those who count before they insert.
+const SUBMIT_LOCK: i64 = 0x706c_6163_6574_0001;
+
+/// `$1` is now.
+const SELECT: &str = "\
+    select a.id, a.version, a.state, a.upstream, a.tool, a.params, a.digest, a.agent, a.client, \
+           a.rule, a.reason, a.risk, a.severity, a.terms, a.decisions, a.created_at, a.expires_at, \
+           a.decided_at, a.claim_deadline, a.finished_at, a.end_reason, a.outcome_kind, a.outcome, \
+           a.settled, a.owed, a.executor, a.ran_before, \
+           cast(case when exists (select 1 from holds h join nodes n on n.id = h.node \
+                                   where h.approval = a.id and n.lease_expires_at > $1) \
+                     then 1 else 0 end as bigint) as waiting \
+      from approvals a ";
+
+const OPEN: &str = "(a.state in ('pending', 'approved', 'running') \
+     or (a.state = 'indeterminate' and a.settled is null))";
+
+fn select(rest: &str) -> sqlx::AssertSqlSafe<String> {
+    // Only constants of this module come in here; values are bound.
+    sqlx::AssertSqlSafe(format!("{SELECT}{rest}"))
+}
+
+pub(super) async fn submit(db: Db, submit: Submit, now: Timestamp) -> Result<Submitted> {
+    let mut tx = db.begin().await?;
+    tx.lock(SUBMIT_LOCK).await?;
+    let new = &submit.approval;
+    let held = held_by(&mut tx, &new.agent, now).await? < i64::from(submit.max_held);
+
+    if let Some(open) = open_identical(&mut tx, &new.agent, new.digest(), now).await? {
+        if held {
+            insert_hold(&mut tx, &open.id, &submit.hold, now).await?;
+        }
+        tx.commit().await?;
+        return Ok(Submitted::Attached { approval: Approval { waiting: true, ..open }, held });
+    }
+    if let Some(ended) =
+        ended_identical(&mut tx, &new.agent, new.digest(), submit.owed_since, now).await?
+    {
+        if ended.owed {
+            tell(&mut tx, &ended, now).await?;
+        }
+        tx.commit().await?;
+        return Ok(Submitted::Ended(ended));
+    }
+    if let Some((cap, wait)) = over_a_cap(&mut tx, &submit, now).await? {
+        tx.commit().await?;
+        return Ok(Submitted::Refused { cap, retry_after_ms: wait });
+    }
+
+    let mut approval = submit.approval.clone();
+    approval.ran_before =
+        ran_before(&mut tx, &approval.agent, approval.digest(), submit.owed_since).await?;
+    insert(&mut tx, &approval, now).await?;
+    audit::insert(&mut tx, &submit.events).await?;
+    outbox::insert(&mut tx, &submit.deliveries, now).await?;
+    if held {
+        insert_hold(&mut tx, &approval.id, &submit.hold, now).await?;
+        approval.waiting = true;
+    }
+    tx.commit().await?;
+    Ok(Submitted::Created { approval, held })
+}
+
+async fn over_a_cap(tx: &mut Tx, submit: &Submit, now: Timestamp) -> Result<Option<(Cap, u64)>> {
+    /// Pending ones end by people, at no known time.
+    const WAIT_FOR_PEOPLE_MS: u64 = 30_000;
+    let agent = &submit.approval.agent;
+    let waiting = "select count(*) as n from approvals where state in ('pending', 'approved')";
+    let all = tx.count(waiting, args![]).await?;
+    if all >= i64::from(submit.max_pending) {
+        return Ok(Some((Cap::Pending, WAIT_FOR_PEOPLE_MS)));
+    }
+    let own = tx
+        .count(
+            "select count(*) as n from approvals \
+              where state in ('pending', 'approved') and agent = $1",
+            args![agent],
+        )
+        .await?;
+    if own >= i64::from(submit.max_pending_per_agent) {
+        return Ok(Some((Cap::PendingPerAgent, WAIT_FOR_PEOPLE_MS)));
+    }
+    let row = tx
+        .row(
+            "select count(*) as n, min(created_at) as oldest from approvals \
+              where agent = $1 and created_at > $2",
+            args![agent, submit.new_since],
+        )
+        .await?;
+    if let Some(row) = row
+        && row.int("n")? >= i64::from(submit.max_new)
+    {
+        let oldest = row.opt_int("oldest")?.unwrap_or(now.micros());
+        let wait = (oldest - submit.new_since.micros()).max(0).unsigned_abs() / 1000 + 1;
+        return Ok(Some((Cap::NewPerAgent, wait)));
+    }
+    if let Some((key, max, since)) = &submit.limit
+        && let Some(wait) = use_limit(tx, key, *max, *since, now).await?
+    {
+        return Ok(Some((Cap::RateLimit, wait)));
+    }
+    Ok(None)
+}
+
+/// Counts one use in the window, unless it is full: then milliseconds until a place is free.
+async fn use_limit(
+    tx: &mut Tx,
+    key: &str,
+    max: u32,
+    since: Timestamp,
+    now: Timestamp,
+) -> Result<Option<u64>> {
+    tx.execute("delete from rate_uses where key = $1 and at <= $2", args![key, since]).await?;
+    let row = tx
+        .row("select count(*) as n, min(at) as oldest from rate_uses where key = $1", args![key])
+        .await?;
+    if let Some(row) = row
+        && row.int("n")? >= i64::from(max)
+    {
+        let oldest = row.opt_int("oldest")?.unwrap_or(now.micros());
+        return Ok(Some((oldest - since.micros()).max(0).unsigned_abs() / 1000 + 1));
+    }
+    tx.execute("insert into rate_uses (key, at) values ($1, $2)", args![key, now]).await?;
+    Ok(None)
+}
+
+pub(super) async fn take_limit(
+    db: Db,
+    key: String,
+    max: u32,
+    since: Timestamp,
+    now: Timestamp,
+) -> Result<Option<u64>> {
+    let mut tx = db.begin().await?;
+    tx.lock(SUBMIT_LOCK).await?;
+    let wait = use_limit(&mut tx, &key, max, since, now).await?;
+    tx.commit().await?;
+    Ok(wait)
+}
+
+async fn open_identical(
+    tx: &mut Tx,
+    agent: &str,
+    digest: &Digest,
+    now: Timestamp,
+) -> Result<Option<Approval>> {
+    let sql = select(&format!("where a.agent = $2 and a.digest = $3 and {OPEN}"));
+    let row = tx.row(sql, args![now, agent, digest.as_str()]).await?;
+    row.map(|row| read(&row)).transpose()
+}
+
+/// The latest end that is still owed, or a rejection that is repeated until its cooldown is over.
+async fn ended_identical(
+    tx: &mut Tx,
+    agent: &str,
+    digest: &Digest,
+    owed_since: Timestamp,
+    now: Timestamp,
+) -> Result<Option<Approval>> {
+    let sql = select(
+        "where a.agent = $2 and a.digest = $3 and a.finished_at is not null \
+         order by a.finished_at desc, a.id desc limit 1",
+    );
+    let row = tx.row(sql, args![now, agent, digest.as_str()]).await?;
+    let Some(approval) = row.map(|row| read(&row)).transpose()? else { return Ok(None) };
+    let cooling = approval.cooldown_until().is_some_and(|until| until > now);
+    let fresh = approval.state == State::Indeterminate
+        || approval.finished_at.is_some_and(|at| at > owed_since);
+    let owed = approval.owed && fresh;
+    Ok((cooling || owed).then_some(approval))
+}
+
+async fn ran_before(
+    tx: &mut Tx,
+    agent: &str,
+    digest: &Digest,
+    since: Timestamp,
+) -> Result<Option<Timestamp>> {
+    let row = tx
+        .row(
+            "select max(finished_at) as at from approvals \
+              where agent = $1 and digest = $2 and state = 'completed' and finished_at > $3",
+            args![agent, digest.as_str(), since],
+        )
+        .await?;
+    Ok(row.map(|row| row.opt_int("at")).transpose()?.flatten().map(Timestamp::from_micros))
+}
+
+async fn held_by(tx: &mut Tx, agent: &str, now: Timestamp) -> Result<i64> {
+    tx.count(
+        "select count(*) as n from holds h join nodes n on n.id = h.node \
+          where h.agent = $1 and n.lease_expires_at > $2",
+        args![agent, now],
+    )
+    .await
+}
+
+async fn insert_hold(tx: &mut Tx, id: &ApprovalId, hold: &NewHold, now: Timestamp) -> Result<()> {
+    tx.execute(
+        "insert into holds (id, approval, node, agent, created_at) values ($1, $2, $3, $4, $5)",
+        args![&hold.id, id.as_str(), &hold.node, &hold.agent, now],
+    )
+    .await?;
+    touch(tx, id, now).await
+}
+
+/// Lets listeners see that who waits has changed.
+async fn touch(tx: &mut Tx, id: &ApprovalId, now: Timestamp) -> Result<()> {
+    tx.execute("update approvals set changed_at = $2 where id = $1", args![id.as_str(), now])
+        .await?;
+    Ok(())
+}
+
+async fn insert(tx: &mut Tx, a: &Approval, now: Timestamp) -> Result<()> {
+    let values = args![
+        a.id.as_str(),
+        a.state.as_str(),
+        &a.call.upstream,
+        &a.call.tool,
+        &a.call.params,
+        a.digest().as_str(),
+        &a.agent,
+        a.client.clone(),
+        &a.rule,
+        a.reason.clone(),
+        a.risk.clone(),
+        a.severity.clone(),
+        json(&a.terms),
+        a.terms.sensitive,
+        audience(&a.terms),
+        a.terms.unattended == crate::domain::approval::Unattended::Run,
+        json(&a.decisions),
+        a.created_at,
+        a.expires_at,
+        now,
+        a.ran_before,
+    ];
+    tx.execute(
+        "insert into approvals (id, version, state, upstream, tool, params, digest, agent, client, \
+                                rule, reason, risk, severity, terms, sensitive, audience, \
+                                unattended, decisions, created_at, expires_at, changed_at, \
+                                ran_before, owed) \
+         values ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
+                 $18, $19, $20, $21, 0)",
+        values,
+    )
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn apply(
+    db: Db,
+    transition: Transition,
+    deliveries: Vec<NewDelivery>,
+    now: Timestamp,
+) -> Result<Approval> {
+    let mut tx = db.begin().await?;
+    let a = &transition.after;
+    let (outcome_kind, outcome) = match &a.outcome {
+        None => (None, None),
+        Some(Outcome::Result(raw)) => (Some("result"), Some(raw.clone())),
+        Some(Outcome::Error(raw)) => (Some("error"), Some(raw.clone())),
+        Some(Outcome::NotKept { is_error }) => (Some("not_kept"), Some(is_error.to_string())),
+    };
+    let changed = tx
+        .execute(
+            "update approvals \
+                set version = version + 1, state = $4, decisions = $5, decided_at = $6, \
+                    claim_deadline = $7, finished_at = $8, changed_at = $9, end_reason = $10, \
+                    outcome_kind = $11, outcome = $12, settled = $13, owed = $14, executor = $15 \
+              where id = $1 and version = $2 and state = $3 \
+                and (cast($16 as bigint) is null or expires_at > $16) \
+                and (cast($17 as bigint) is null or claim_deadline > $17)",
+            args![
+                a.id.as_str(),
+                a.version,
+                transition.from.as_str(),
+                a.state.as_str(),
+                json(&a.decisions),
+                a.decided_at,
+                a.claim_deadline,
+                a.finished_at,
+                now,
+                a.end_reason.clone(),
+                outcome_kind.map(str::to_owned),
+                outcome,
+                a.settled.as_ref().map(json),
+                a.owed,
+                a.executor.clone(),
+                transition.not_expired_at,
+                transition.claimable_at,
+            ],
+        )
+        .await?;
+    if changed == 0 {
+        drop(tx);
+        let current = find(db, a.id.clone(), now).await?;
+        return Err(current.map_or_else(
+            || corrupt("approvals", "id", a.id.as_str(), "it is gone"),
+            |current| StoreError::Conflict(Box::new(current)),
+        ));
+    }
+    audit::insert(&mut tx, &transition.events).await?;
+    outbox::insert(&mut tx, &deliveries, now).await?;
+    let row = tx.row(select("where a.id = $2"), args![now, a.id.as_str()]).await?;
+    let after = row
+        .map(|row| read(&row))
+        .transpose()?
+        .ok_or_else(|| corrupt("approvals", "id", a.id.as_str(), "it is gone"))?;
+    tx.commit().await?;
+    Ok(after)
+}
+
+pub(super) async fn find(db: Db, id: ApprovalId, now: Timestamp) -> Result<Option<Approval>> {
+    let mut tx = db.read().await?;
+    let row = tx.row(select("where a.id = $2"), args![now, id.as_str()]).await?;
+    row.map(|row| read(&row)).transpose()
+}
+
+pub(super) async fn find_identical(
+    db: Db,
+    agent: String,
+    digest: Digest,
+    owed_since: Timestamp,
+    now: Timestamp,
+) -> Result<Option<Approval>> {
+    let mut tx = db.read().await?;
+    if let Some(open) = open_identical(&mut tx, &agent, &digest, now).await? {
+        return Ok(Some(open));
+    }
+    ended_identical(&mut tx, &agent, &digest, owed_since, now).await
+}
+
+pub(super) async fn list(db: Db, filter: Filter, now: Timestamp) -> Result<Vec<Approval>> {
+    let mut wheres = vec!["1 = 1".to_owned()];
+    let mut values: Vec<Arg> = args![now];
+    let mut bind = |value: Arg| {
+        values.push(value);
+        values.len()
+    };
+    if !filter.states.is_empty() {
+        let states: Vec<_> = filter.states.iter().map(|s| format!("'{}'", s.as_str())).collect();
+        wheres.push(format!("a.state in ({})", states.join(", ")));
+    }
+    for (column, value) in
+        [("upstream", &filter.upstream), ("tool", &filter.tool), ("agent", &filter.agent)]
+    {
+        if let Some(value) = value {
+            wheres.push(format!("a.{column} = ${}", bind(value.into())));
+        }
+    }
+    if let Some(reviewer) = &filter.visible_to {
+        let n = bind(format!("|{reviewer}|").into());
+        wheres.push(format!("(a.sensitive = 0 or replace(a.audience, ${n}, '') <> a.audience)"));
+    }
+    if filter.unsettled {
+        wheres.push("(a.state <> 'indeterminate' or a.settled is null)".to_owned());
+    }
+    if let Some(before) = &filter.before {
+        wheres.push(format!("a.id < ${}", bind(before.into())));
+    }
+    let order = match filter.changed_since {
+        Some(since) => {
+            wheres.push(format!("a.changed_at >= ${}", bind(since.into())));
+            "a.changed_at, a.id"
+        }
+        None => "a.id desc",
+    };
+    let limit = bind(filter.limit.into());
+    let sql = select(&format!("where {} order by {order} limit ${limit}", wheres.join(" and ")));
+    let mut tx = db.read().await?;
+    tx.rows(sql, values).await?.iter().map(read).collect()
+}
+
+pub(super) async fn take_end(db: Db, id: ApprovalId, now: Timestamp) -> Result<bool> {
+    let mut tx = db.begin().await?;
+    let row = tx.row(select("where a.id = $2 and a.owed = 1"), args![now, id.as_str()]).await?;
+    let Some(approval) = row.map(|row| read(&row)).transpose()? else { return Ok(false) };
+    tell(&mut tx, &approval, now).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+async fn tell(tx: &mut Tx, approval: &Approval, now: Timestamp) -> Result<()> {
+    tx.execute("update approvals set owed = 0 where id = $1", args![approval.id.as_str()]).await?;
+    let event = AuditEvent::of(Kind::EndDelivered, &approval.agent, now, approval)
+        .with("state", approval.state.as_str());
+    audit::insert(tx, &[event]).await
+}
+
+pub(super) async fn give_back_end(db: Db, id: ApprovalId) -> Result<()> {
+    let mut tx = db.begin().await?;
+    tx.execute(
+        "update approvals set owed = 1 where id = $1 and finished_at is not null",
+        args![id.as_str()],
+    )
+    .await?;
+    tx.commit().await
+}
+
+pub(super) async fn attach(
+    db: Db,
+    id: ApprovalId,
+    hold: NewHold,
+    max_held: u32,
+    now: Timestamp,
+) -> Result<bool> {
+    let mut tx = db.begin().await?;
+    tx.lock(SUBMIT_LOCK).await?;
+    let fits = held_by(&mut tx, &hold.agent, now).await? < i64::from(max_held);
+    if fits {
+        insert_hold(&mut tx, &id, &hold, now).await?;
+    }
+    tx.commit().await?;
+    Ok(fits)
+}
+
+pub(super) async fn detach(db: Db, hold: String, now: Timestamp) -> Result<i64> {
+    let mut tx = db.begin().await?;
+    let row = tx.row("select approval from holds where id = $1", args![&hold]).await?;
+    let Some(approval) = row.map(|row| row.text("approval")).transpose()? else { return Ok(0) };
+    tx.execute("delete from holds where id = $1", args![&hold]).await?;
+    tx.execute("update approvals set changed_at = $2 where id = $1", args![&approval, now]).await?;
+    let left =
+        tx.count("select count(*) as n from holds where approval = $1", args![&approval]).await?;
+    tx.commit().await?;
+    Ok(left)
+}
+
+pub(super) async fn attached(db: Db, id: ApprovalId, now: Timestamp) -> Result<i64> {
+    db.read()
+        .await?
+        .count(
+            "select count(*) as n from holds h join nodes n on n.id = h.node \
+              where h.approval = $1 and n.lease_expires_at > $2",
+            args![id.as_str(), now],
+        )
+        .await
+}
+
+pub(super) async fn due_expiries(db: Db, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>> {
+    let sql = "select id from approvals where state = 'pending' and expires_at <= $1 \
+               union all \
+               select id from approvals where state = 'approved' and claim_deadline <= $1 \
+               limit $2";
+    ids(db, sql, args![now, limit]).await
+}
+
+pub(super) async fn orphaned(db: Db, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>> {
+    let sql = "select a.id from approvals a where a.state = 'running' \
+                  and not exists (select 1 from nodes n \
+                                   where n.id = a.executor and n.lease_expires_at > $1) \
+               limit $2";
+    ids(db, sql, args![now, limit]).await
+}
+
+pub(super) async fn unattended(db: Db, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>> {
+    let sql = "select id from approvals where state = 'approved' and unattended = 1 \
+                  and claim_deadline > $1 limit $2";
+    ids(db, sql, args![now, limit]).await
+}
+
+async fn ids(db: Db, sql: &'static str, values: Vec<Arg>) -> Result<Vec<ApprovalId>> {
+    let rows = db.read().await?.rows(sql, values).await?;
+    rows.iter()
+        .map(|row| {
+            let id = row.text("id")?;
+            ApprovalId::parse(&id).ok_or_else(|| corrupt("approvals", "id", &id, "not an id"))
+        })
+        .collect()
+}
+
+pub(super) async fn stats(db: Db, now: Timestamp) -> Result<QueueStats> {
+    let mut tx = db.read().await?;
+    let rows =
+        tx.rows("select state, count(*) as n from approvals group by state", args![]).await?;
+    let by_state = rows
+        .iter()
+        .map(|row| Ok((row.text("state")?, row.int("n")?)))
+        .collect::<Result<Vec<_>>>()?;
+    let row = tx
+        .row("select min(created_at) as at from approvals where state = 'pending'", args![])
+        .await?;
+    let oldest_pending =
+        row.map(|row| row.opt_int("at")).transpose()?.flatten().map(Timestamp::from_micros);
+    let held = tx
+        .count(
+            "select count(*) as n from holds h join nodes n on n.id = h.node \
+              where n.lease_expires_at > $1",
+            args![now],
+        )
+        .await?;
+    Ok(QueueStats { by_state, oldest_pending, held })
+}
+
+fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("plain data without maps serializes")
+}
+
+/// Names between bars, so that one name is found in it by its bars.
+fn audience(terms: &Terms) -> String {
+    let names = terms.reviewers.iter().chain(&terms.owner);
+    names.fold("|".to_owned(), |out, name| format!("{out}|{name}|"))
+}
+
+fn corrupt(table: &'static str, column: &'static str, id: &str, what: &str) -> StoreError {
+    StoreError::Corrupt { table, column, id: id.to_owned(), what: what.to_owned() }
+}
+
+fn read(row: &Row) -> Result<Approval> {
+    let id = row.text("id")?;
+    let bad = |column, what: &str| corrupt("approvals", column, &id, what);
+    let time = |column| Ok::<_, StoreError>(row.opt_int(column)?.map(Timestamp::from_micros));
+    let digest = row.text("digest")?.parse().map_err(|_| bad("digest", "not a digest"))?;
+    let outcome = match (row.opt_text("outcome_kind")?.as_deref(), row.opt_text("outcome")?) {
+        (None, _) => None,
+        (Some("result"), Some(raw)) => Some(Outcome::Result(raw)),
+        (Some("error"), Some(raw)) => Some(Outcome::Error(raw)),
+        (Some("not_kept"), Some(flag)) => Some(Outcome::NotKept { is_error: flag == "true" }),
+        _ => return Err(bad("outcome_kind", "unknown")),
+    };
+    let decisions: Vec<StoredDecision> = serde_json::from_str(&row.text("decisions")?)
+        .map_err(|e| bad("decisions", &e.to_string()))?;
+    let settled: Option<Settled> = row
+        .opt_text("settled")?
+        .map(|text| serde_json::from_str(&text))
+        .transpose()
+        .map_err(|e| bad("settled", &e.to_string()))?;
+    Ok(Approval {
+        id: ApprovalId::parse(&id).ok_or_else(|| bad("id", "not an id"))?,
+        version: row.int("version")?,
+        state: State::parse(&row.text("state")?).ok_or_else(|| bad("state", "unknown"))?,
+        call: ToolCall {
+            upstream: row.text("upstream")?,
+            tool: row.text("tool")?,
+            params: row.text("params")?,
+            digest,
+        },
+        agent: row.text("agent")?,
+        client: row.opt_text("client")?,
+        rule: row.text("rule")?,
+        reason: row.opt_text("reason")?,
+        risk: row.opt_text("risk")?,
+        severity: row.opt_text("severity")?,
+        terms: serde_json::from_str(&row.text("terms")?)
+            .map_err(|e| bad("terms", &e.to_string()))?,
+        decisions: decisions
+            .into_iter()
+            .map(|d| d.read())
+            .collect::<Option<_>>()
+            .ok_or_else(|| bad("decisions", "unknown word or time"))?,
+        created_at: Timestamp::from_micros(row.int("created_at")?),
+        expires_at: Timestamp::from_micros(row.int("expires_at")?),
+        decided_at: time("decided_at")?,
+        claim_deadline: time("claim_deadline")?,
+        finished_at: time("finished_at")?,
+        end_reason: row.opt_text("end_reason")?,
+        outcome,
+        settled,
+        owed: row.int("owed")? != 0,
+        executor: row.opt_text("executor")?,
+        waiting: row.int("waiting")? != 0,
+        ran_before: time("ran_before")?,
+    })
+}
+
+/// A decision as it stands in the row.
+#[derive(serde::Deserialize)]
+struct StoredDecision {
+    reviewer: String,
+    decision: crate::domain::approval::Choice,
+    reason: String,
+    via: crate::domain::approval::Via,
+    at: String,
+}
+
+impl StoredDecision {
+    fn read(self) -> Option<Decision> {
+        Some(Decision {
+            reviewer: self.reviewer,
+            choice: self.decision,
+            reason: self.reason,
+            via: self.via,
+            at: Timestamp::parse(&self.at)?,
+        })
+    }
+}

@@ -1,0 +1,107 @@
+//! The audit: records inserted with the change they tell of, sealed in order afterwards.
+
+use crate::domain::audit::{AuditEvent, GENESIS, Record};
+use crate::domain::time::Timestamp;
+use crate::store::driver::{Db, Row, Tx, args};
+use crate::store::{Result, StoreError};
+
+/// Advisory lock of the one sealer.
+const SEAL_LOCK: i64 = 0x706c_6163_6574_0002;
+
+pub(super) async fn insert(tx: &mut Tx, events: &[AuditEvent]) -> Result<()> {
+    for event in events {
+        tx.execute(
+            "insert into audit (at, kind, actor, approval, data) values ($1, $2, $3, $4, $5)",
+            args![
+                event.at,
+                event.kind.as_str(),
+                &event.actor,
+                event.approval.clone(),
+                event.data_json()
+            ],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn append(db: Db, events: Vec<AuditEvent>) -> Result<()> {
+    let mut tx = db.begin().await?;
+    insert(&mut tx, &events).await?;
+    tx.commit().await
+}
+
+pub(super) async fn seal(db: Db, limit: u32) -> Result<u32> {
+    let unsealed = "select count(*) as n from audit where seq is null";
+    if db.read().await?.count(unsealed, args![]).await? == 0 {
+        return Ok(0);
+    }
+    let mut tx = db.begin().await?;
+    tx.lock(SEAL_LOCK).await?;
+    let head = tx
+        .row("select seq, hash from audit where seq is not null order by seq desc limit 1", args![])
+        .await?;
+    let (mut seq, mut prev) = match head {
+        Some(row) => (row.int("seq")?, row.text("hash")?),
+        None => (0, GENESIS.to_owned()),
+    };
+    let rows = tx
+        .rows(
+            "select id, at, kind, actor, approval, data from audit where seq is null \
+              order by id limit $1",
+            args![limit],
+        )
+        .await?;
+    for row in &rows {
+        seq += 1;
+        let mut record = Record {
+            seq,
+            at: Timestamp::from_micros(row.int("at")?),
+            kind: row.text("kind")?,
+            actor: row.text("actor")?,
+            approval: row.opt_text("approval")?,
+            data: row.text("data")?,
+            prev,
+            hash: String::new(),
+        };
+        record.hash = record.compute_hash();
+        tx.execute(
+            "update audit set seq = $2, prev = $3, hash = $4 where id = $1",
+            args![row.int("id")?, seq, &record.prev, &record.hash],
+        )
+        .await?;
+        prev = record.hash;
+    }
+    tx.commit().await?;
+    Ok(u32::try_from(rows.len()).unwrap_or(u32::MAX))
+}
+
+pub(super) async fn list(db: Db, after: i64, limit: u32) -> Result<Vec<Record>> {
+    let rows = db
+        .read()
+        .await?
+        .rows(
+            "select seq, at, kind, actor, approval, data, prev, hash from audit \
+              where seq > $1 order by seq limit $2",
+            args![after, limit],
+        )
+        .await?;
+    rows.iter().map(read).collect()
+}
+
+fn read(row: &Row) -> Result<Record> {
+    Ok::<_, StoreError>(Record {
+        seq: row.int("seq")?,
+        at: Timestamp::from_micros(row.int("at")?),
+        kind: row.text("kind")?,
+        actor: row.text("actor")?,
+        approval: row.opt_text("approval")?,
+        data: row.text("data")?,
+        prev: row.opt_text("prev")?.unwrap_or_default(),
+        hash: row.opt_text("hash")?.unwrap_or_default(),
+    })
+}
+
+pub(super) async fn unsealed(db: Db) -> Result<i64> {
+    db.read().await?.count("select count(*) as n from audit where seq is null", args![]).await
+}

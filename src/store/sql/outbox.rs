@@ -1,0 +1,171 @@
+//! The outbox: what must still be sent, and every attempt at it.
+
+use crate::domain::approval::ApprovalId;
+use crate::domain::time::Timestamp;
+use crate::store::driver::{Db, Row, Tx, args};
+use crate::store::{Attempt, AttemptRecord, Delivery, NewDelivery, Result};
+
+/// A delivery that is there already is the same message; it is not sent twice.
+pub(super) async fn insert(tx: &mut Tx, deliveries: &[NewDelivery], now: Timestamp) -> Result<()> {
+    for d in deliveries {
+        tx.execute(
+            "insert into outbox (id, approval, notifier, topic, recipient, payload, state, \
+                                 attempts, created_at, due_at, give_up_at) \
+             values ($1, $2, $3, $4, $5, $6, 'due', 0, $7, $8, $9) \
+             on conflict (id) do nothing",
+            args![
+                &d.id,
+                d.approval.as_ref().map(ToString::to_string),
+                &d.notifier,
+                &d.topic,
+                d.recipient.clone(),
+                d.payload.clone(),
+                now,
+                d.due_at,
+                d.give_up_at
+            ],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn enqueue(db: Db, deliveries: Vec<NewDelivery>, now: Timestamp) -> Result<()> {
+    let mut tx = db.begin().await?;
+    insert(&mut tx, &deliveries, now).await?;
+    tx.commit().await
+}
+
+/// The lease is `due_at` moved on: a deliverer that dies leaves the row due again.
+pub(super) async fn claim(
+    db: Db,
+    now: Timestamp,
+    lease_until: Timestamp,
+    limit: u32,
+) -> Result<Vec<Delivery>> {
+    let due = "select count(*) as n from outbox where state = 'due' and due_at <= $1";
+    if db.read().await?.count(due, args![now]).await? == 0 {
+        return Ok(Vec::new());
+    }
+    let mut tx = db.begin().await?;
+    let rows = match &tx {
+        Tx::Sqlite(_) => {
+            let sql = "update outbox set due_at = $2 \
+                        where id in (select id from outbox where state = 'due' and due_at <= $1 \
+                                      order by due_at limit $3) \
+                    returning *";
+            tx.rows(sql, args![now, lease_until, limit]).await?
+        }
+        Tx::Postgres(_) => {
+            let sql = "update outbox set due_at = $2 \
+                        where id in (select id from outbox where state = 'due' and due_at <= $1 \
+                                      order by due_at limit $3 for update skip locked) \
+                    returning *";
+            tx.rows(sql, args![now, lease_until, limit]).await?
+        }
+    };
+    let claimed = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
+    tx.commit().await?;
+    Ok(claimed)
+}
+
+fn read(row: &Row) -> Result<Delivery> {
+    Ok(Delivery {
+        new: NewDelivery {
+            id: row.text("id")?,
+            approval: row.opt_text("approval")?.as_deref().and_then(ApprovalId::parse),
+            notifier: row.text("notifier")?,
+            topic: row.text("topic")?,
+            recipient: row.opt_text("recipient")?,
+            payload: row.opt_text("payload")?,
+            due_at: Timestamp::from_micros(row.int("due_at")?),
+            give_up_at: Timestamp::from_micros(row.int("give_up_at")?),
+        },
+        attempts: u32::try_from(row.int("attempts")?).unwrap_or(u32::MAX),
+        created_at: Timestamp::from_micros(row.int("created_at")?),
+    })
+}
+
+pub(super) async fn record_attempt(
+    db: Db,
+    delivery: String,
+    attempt: Attempt,
+    now: Timestamp,
+) -> Result<()> {
+    let mut tx = db.begin().await?;
+    let (result, detail, state, next) = match &attempt {
+        Attempt::Delivered { detail } => ("delivered", detail, "delivered", None),
+        Attempt::Failed { detail, next } => ("failed", detail, "due", Some(*next)),
+        Attempt::Dropped { detail } => ("dropped", detail, "dropped", None),
+    };
+    tx.execute(
+        "insert into attempts (delivery, number, at, result, detail) \
+         select $1, coalesce(max(number), 0) + 1, $2, $3, $4 from attempts where delivery = $1",
+        args![&delivery, now, result, detail],
+    )
+    .await?;
+    tx.execute(
+        "update outbox set state = $2, attempts = attempts + 1, \
+                due_at = coalesce(cast($3 as bigint), due_at), finished_at = $4 \
+          where id = $1 and state = 'due'",
+        args![&delivery, state, next, next.is_none().then_some(now)],
+    )
+    .await?;
+    tx.commit().await
+}
+
+pub(super) async fn attempts(db: Db, approval: ApprovalId) -> Result<Vec<AttemptRecord>> {
+    let rows = db
+        .read()
+        .await?
+        .rows(
+            "select t.delivery, o.notifier, o.topic, o.recipient, t.at, t.result, t.detail \
+               from attempts t join outbox o on o.id = t.delivery \
+              where o.approval = $1 order by t.at, t.delivery, t.number",
+            args![approval.as_str()],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(AttemptRecord {
+                delivery: row.text("delivery")?,
+                notifier: row.text("notifier")?,
+                topic: row.text("topic")?,
+                recipient: row.opt_text("recipient")?,
+                at: Timestamp::from_micros(row.int("at")?),
+                result: row.text("result")?,
+                detail: row.text("detail")?,
+            })
+        })
+        .collect()
+}
+
+pub(super) async fn delivered_since(
+    db: Db,
+    recipient: String,
+    topic: String,
+    since: Timestamp,
+) -> Result<i64> {
+    db.read()
+        .await?
+        .count(
+            "select count(*) as n from outbox where state = 'delivered' \
+                and recipient = $1 and topic = $2 and finished_at > $3",
+            args![recipient, topic, since],
+        )
+        .await
+}
+
+pub(super) async fn attempt_counts(db: Db) -> Result<Vec<(String, String, i64)>> {
+    let rows = db
+        .read()
+        .await?
+        .rows(
+            "select o.notifier, t.result, count(*) as n \
+               from attempts t join outbox o on o.id = t.delivery \
+              group by o.notifier, t.result order by o.notifier, t.result",
+            args![],
+        )
+        .await?;
+    rows.iter().map(|row| Ok((row.text("notifier")?, row.text("result")?, row.int("n")?))).collect()
+}
