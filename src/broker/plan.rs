@@ -33,15 +33,6 @@ impl Broker {
     pub fn plan_request(&self, approval: &Approval, now: Timestamp) -> Vec<NewDelivery> {
         Plan::new(self.config(), self.masker(), approval, now).of_request()
     }
-
-    /// The messages of a new approval.
-    pub fn plan_request(
-        &self,
-        _a: &crate::domain::approval::Approval,
-        _now: Timestamp,
-    ) -> Vec<NewDelivery> {
-        Vec::new()
-    }
 }
 
 /// The id of a delivery: equal for equal content, so that nothing is told twice.
