@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod id;
+pub mod mcp;
 pub mod notify;
 pub mod store;
 pub mod telemetry;
