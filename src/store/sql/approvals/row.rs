@@ -9,7 +9,12 @@ use crate::domain::time::Timestamp;
 use crate::store::driver::Row;
 use crate::store::{Result, StoreError};
 
-pub(super) fn corrupt(table: &'static str, column: &'static str, id: &str, what: &str) -> StoreError {
+pub(super) fn corrupt(
+    table: &'static str,
+    column: &'static str,
+    id: &str,
+    what: &str,
+) -> StoreError {
     StoreError::Corrupt { table, column, id: id.to_owned(), what: what.to_owned() }
 }
 
