@@ -6,10 +6,12 @@
 
 pub mod auth;
 pub mod broker;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod id;
+pub mod mcp;
 pub mod notify;
 pub mod store;
 pub mod telemetry;

@@ -414,11 +414,15 @@ pub trait Store: Send + Sync {
 
     // Clients.
 
-    /// Stores a legacy client session; false beyond `max` of the agent.
+    /// Stores a legacy client session; false beyond `max` of the agent, idle ones not counted.
     async fn insert_client_session(&self, session: &ClientSession, max: u32) -> Result<bool>;
 
-    /// The legacy client session of that id.
-    async fn find_client_session(&self, id: &str) -> Result<Option<ClientSession>>;
+    /// The legacy client session of that id; marks it seen.
+    async fn find_client_session(
+        &self,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<Option<ClientSession>>;
 
     /// Ends one.
     async fn delete_client_session(&self, id: &str) -> Result<()>;

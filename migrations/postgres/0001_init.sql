@@ -122,7 +122,8 @@ create table client_sessions (
     version       text    not null,
     client        text,
     capabilities  text    not null,
-    created_at    bigint  not null
+    created_at    bigint  not null,
+    seen_at       bigint  not null
 );
 create index client_sessions_agent on client_sessions (agent);
 

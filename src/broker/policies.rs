@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
+use tokio::sync::broadcast;
+
 use crate::config::Config;
 use crate::domain::policy::Policy;
 
@@ -10,6 +12,7 @@ use crate::domain::policy::Policy;
 #[derive(Debug)]
 pub struct Policies {
     current: RwLock<HashMap<String, Arc<Policy>>>,
+    changes: broadcast::Sender<String>,
 }
 
 impl Policies {
@@ -20,7 +23,7 @@ impl Policies {
             .iter()
             .filter_map(|u| Some((u.name.clone(), u.policy.clone()?)))
             .collect();
-        Self { current: RwLock::new(current) }
+        Self { current: RwLock::new(current), changes: broadcast::channel(64).0 }
     }
 
     /// The policy of an upstream; none denies everything.
@@ -34,5 +37,12 @@ impl Policies {
             .write()
             .expect("no holder of this lock panics")
             .insert(upstream.to_owned(), policy);
+        // Nobody listening is fine.
+        let _ = self.changes.send(upstream.to_owned());
+    }
+
+    /// Names of upstreams whose policy was replaced: what is listed may have changed.
+    pub fn changes(&self) -> broadcast::Receiver<String> {
+        self.changes.subscribe()
     }
 }

@@ -38,13 +38,17 @@ pub(super) fn warn(policy: &Policy, walk: &mut Walk) {
     }
     for (i, entry) in matches.iter().enumerate() {
         if let Some(earlier) = matches[..i].iter().find(|earlier| earlier.covers(entry)) {
-            walk.warn(
-                &entry.rule.pointer,
+            let pointer = &earlier.rule.pointer;
+            let why = if earlier.covers_risk_of(entry) {
+                format!("is never reached: {pointer} fits whatever this fits")
+            } else {
+                // Today's truth, and a deny behind such an entry would be missed.
                 format!(
-                    "is never reached: {} fits whatever this fits; move it up or remove it",
-                    earlier.rule.pointer
-                ),
-            );
+                    "is never reached: {pointer} fits tools of every risk \
+                     as long as their risk is not known"
+                )
+            };
+            walk.warn(&entry.rule.pointer, format!("{why}; move it up or remove it"));
         }
         if entry.tools.is_none() && entry.agents.is_none() && entry.risk.is_none() {
             walk.warn(
@@ -92,15 +96,19 @@ fn strictness(rule: &Rule) -> u8 {
 }
 
 impl Match {
-    /// Whether it surely fits whatever `later` fits.
+    /// Whether it surely fits whatever `later` fits, risk aside.
     fn covers(&self, later: &Self) -> bool {
-        let risk = match (&self.risk, &later.risk) {
+        lists_cover(self.tools.as_deref(), later.tools.as_deref())
+            && lists_cover(self.agents.as_deref(), later.agents.as_deref())
+    }
+
+    /// Whether it names every risk class that `later` may be about.
+    fn covers_risk_of(&self, later: &Self) -> bool {
+        match (&self.risk, &later.risk) {
             (None, _) => true,
             (Some(_), None) => false,
             (Some(mine), Some(theirs)) => theirs.iter().all(|word| mine.contains(word)),
-        };
-        risk && lists_cover(self.tools.as_deref(), later.tools.as_deref())
-            && lists_cover(self.agents.as_deref(), later.agents.as_deref())
+        }
     }
 }
 

@@ -102,17 +102,17 @@ fn every_term_of_a_rule_reaches_its_field() {
     let rule = policy.rule_for("bot", "t").unwrap();
 
     assert_eq!(rule.reason.as_deref(), Some("r"));
-    let limit = RateLimit { max: 3, window: Duration::from_secs(60), per_agent: true };
+    let limit = RateLimit { max: 3, window: Duration::from_mins(1), per_agent: true };
     assert_eq!(rule.rate_limit, Some(limit));
     assert!(rule.sensitive);
     assert_eq!(rule.redact, ["ssn"]);
     assert_eq!(rule.approval.reviewers.as_deref(), Some(&["ana".to_owned()][..]));
     assert_eq!(rule.approval.quorum, Some(2));
-    assert_eq!(rule.approval.timeout, Some(Duration::from_secs(1_800)));
+    assert_eq!(rule.approval.timeout, Some(Duration::from_mins(30)));
     assert_eq!(rule.approval.notify.as_deref(), Some(&[][..]));
     assert_eq!(rule.approval.unattended, Unattended::Run);
     assert_eq!(rule.approval.cooldown, Some(Duration::ZERO));
-    assert_eq!(rule.approval.claim_window, Some(Duration::from_secs(7_200)));
+    assert_eq!(rule.approval.claim_window, Some(Duration::from_hours(2)));
     assert_eq!(rule.approval.assurance, Assurance::Session);
     assert_eq!(policy.description(), Some("d"));
     let rules: Vec<&str> = policy.rules().map(|r| r.pointer.as_str()).collect();
@@ -248,6 +248,7 @@ fn a_star_matches_if_any_element_does_or_lacks_the_path() {
 
     assert!(asks(price, r#"{"items":[{"price":1},{"price":101}]}"#));
     assert!(!asks(price, r#"{"items":[{"price":1},{"price":100}]}"#));
+    assert!(asks(price, r#"{"items":[{"price":101},{"price":1}]}"#));
     assert!(asks(price, r#"{"items":[{"price":1},{}]}"#));
     assert!(asks(price, r#"{"items":[]}"#));
     assert!(asks(price, r#"{"items":{"price":1}}"#));
@@ -328,7 +329,7 @@ fn a_text_that_cannot_be_read_names_its_place() {
     assert_eq!(
         errors("{\"tools\":{\"x\":{\"action\":\"allow\",\n \"action\":\"deny\"}}}"),
         [
-            "/tools/x/action: duplicate key \"action\" at byte 36 (line 2, column 2); keep one of the two"
+            "/tools/x/action: duplicate key \"action\" at byte 34 (line 2, column 2); keep one of the two"
         ]
     );
     assert!(errors("{\"tools\":{\"x\":tru}}")[0].starts_with("/tools/x: not JSON"));
@@ -379,6 +380,17 @@ fn rules_that_never_decide_are_warned_of() {
     for (warning, start) in warned.iter().zip(expected) {
         assert!(warning.starts_with(start), "{warning}");
     }
+}
+
+#[test]
+fn a_match_behind_one_by_risk_is_warned_of_since_that_fits_every_tool() {
+    let warned = warnings(
+        r#"{"version":"1","match":[{"risk":["write"],"action":"require_approval"},
+        {"tools":["purge_*"],"action":"deny"}]}"#,
+    );
+
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(warned[0].starts_with("/match/1: is never reached: /match/0 fits tools of every risk"));
 }
 
 #[test]

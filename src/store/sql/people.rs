@@ -105,6 +105,9 @@ async fn add_session(tx: &mut crate::store::driver::Tx, session: &Session) -> Re
     audit::insert(tx, &[event]).await
 }
 
+/// Advisory lock of those who count client sessions before they add one.
+const SESSION_LOCK: i64 = 0x706c_6163_6574_0003;
+
 /// Writing "seen" at every page would be a write per read; once a minute is enough for idleness.
 const SEEN_EVERY_S: u64 = 60;
 
@@ -145,13 +148,22 @@ pub(super) async fn delete_session(db: Db, hash: String) -> Result<()> {
     tx.commit().await
 }
 
+/// A client session unseen for this long makes room for a new one of the same agent: most
+/// clients never say that they are gone.
+const CLIENT_IDLE: std::time::Duration = std::time::Duration::from_secs(1_800);
+
 pub(super) async fn insert_client_session(
     db: Db,
     session: ClientSession,
     max: u32,
 ) -> Result<bool> {
     let mut tx = db.begin().await?;
-    tx.lock(0x706c_6163_6574_0003).await?;
+    tx.lock(SESSION_LOCK).await?;
+    tx.execute(
+        "delete from client_sessions where agent = $1 and seen_at <= $2",
+        args![&session.agent, session.created_at.minus(CLIENT_IDLE)],
+    )
+    .await?;
     let open = tx
         .count("select count(*) as n from client_sessions where agent = $1", args![&session.agent])
         .await?;
@@ -160,8 +172,8 @@ pub(super) async fn insert_client_session(
     }
     tx.execute(
         "insert into client_sessions (id, agent, upstream, version, client, capabilities, \
-                                      created_at) \
-         values ($1, $2, $3, $4, $5, $6, $7)",
+                                      created_at, seen_at) \
+         values ($1, $2, $3, $4, $5, $6, $7, $7)",
         args![
             &session.id,
             &session.agent,
@@ -177,28 +189,37 @@ pub(super) async fn insert_client_session(
     Ok(true)
 }
 
-pub(super) async fn find_client_session(db: Db, id: String) -> Result<Option<ClientSession>> {
+pub(super) async fn find_client_session(
+    db: Db,
+    id: String,
+    now: Timestamp,
+) -> Result<Option<ClientSession>> {
     let row = db
         .read()
         .await?
         .row(
-            "select id, agent, upstream, version, client, capabilities, created_at \
+            "select id, agent, upstream, version, client, capabilities, created_at, seen_at \
                from client_sessions where id = $1",
-            args![id],
+            args![&id],
         )
         .await?;
-    row.map(|row| {
-        Ok(ClientSession {
-            id: row.text("id")?,
-            agent: row.text("agent")?,
-            upstream: row.text("upstream")?,
-            version: row.text("version")?,
-            client: row.opt_text("client")?,
-            capabilities: row.text("capabilities")?,
-            created_at: Timestamp::from_micros(row.int("created_at")?),
-        })
-    })
-    .transpose()
+    let Some(row) = row else { return Ok(None) };
+    let seen_at = Timestamp::from_micros(row.int("seen_at")?);
+    if seen_at.until(now).as_secs() >= SEEN_EVERY_S {
+        let mut tx = db.begin().await?;
+        tx.execute("update client_sessions set seen_at = $2 where id = $1", args![&id, now])
+            .await?;
+        tx.commit().await?;
+    }
+    Ok(Some(ClientSession {
+        id: row.text("id")?,
+        agent: row.text("agent")?,
+        upstream: row.text("upstream")?,
+        version: row.text("version")?,
+        client: row.opt_text("client")?,
+        capabilities: row.text("capabilities")?,
+        created_at: Timestamp::from_micros(row.int("created_at")?),
+    }))
 }
 
 pub(super) async fn delete_client_session(db: Db, id: String) -> Result<()> {

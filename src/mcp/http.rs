@@ -1,0 +1,416 @@
+//! The endpoint: who asks, in which era, for what; everything refused here is refused before
+//! the policy is asked.
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::any;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use crate::config::Agent;
+use crate::domain::json::{self, Node};
+use crate::store::ClientSession;
+use crate::upstream::{Caller, WireEra};
+
+use super::message::{self, Message, MessageKind, Refused, code};
+use super::revision::{self, header};
+use super::stream::json_response;
+use super::{MAX_SESSIONS_PER_AGENT, Mcp};
+
+/// One request with everything known of it.
+#[derive(Debug, Clone)]
+pub(super) struct Incoming {
+    pub(super) agent: Agent,
+    pub(super) upstream: String,
+    pub(super) era: WireEra,
+    pub(super) message: Message,
+    /// The legacy session.
+    pub(super) session: Option<ClientSession>,
+    /// What the client calls itself.
+    pub(super) client: Option<String>,
+    /// Whether it can read an event stream.
+    pub(super) streams: bool,
+}
+
+impl Incoming {
+    pub(super) fn caller(&self) -> Caller {
+        Caller {
+            agent: self.agent.name.clone(),
+            session: self.session.as_ref().map(|s| s.id.clone()),
+        }
+    }
+}
+
+/// The routes of the MCP face.
+pub fn router(mcp: Mcp) -> Router {
+    Router::new().route("/mcp/{upstream}", any(endpoint)).with_state(mcp)
+}
+
+async fn endpoint(
+    State(mcp): State<Mcp>,
+    Path(upstream): Path<String>,
+    request: Request,
+) -> Response {
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let response = if request.method() == Method::OPTIONS {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        handle(&mcp, &upstream, request).await
+    };
+    with_cors(&mcp, origin, response)
+}
+
+/// Browser clients of configured origins may read the answers. Foreign origins never get here.
+fn with_cors(mcp: &Mcp, origin: Option<HeaderValue>, mut response: Response) -> Response {
+    let allowed = &mcp.broker.config().server.allowed_origins;
+    let Some(origin) = origin else { return response };
+    if !allowed.iter().any(|o| o.as_bytes() == origin.as_bytes()) {
+        return response;
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("GET, POST, DELETE, OPTIONS"),
+    );
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static(
+            "Authorization, Content-Type, Accept, Last-Event-ID, Mcp-Session-Id, \
+             MCP-Protocol-Version, Mcp-Method, Mcp-Name",
+        ),
+    );
+    headers.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate"),
+    );
+    response
+}
+
+async fn handle(mcp: &Mcp, upstream: &str, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let Some(agent) = authenticate(mcp, &parts.headers) else {
+        let mut response =
+            problem(StatusCode::UNAUTHORIZED, "a valid agent token is needed (Authorization: Bearer …)");
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"placet\""));
+        return response;
+    };
+    let known = mcp.broker.config().upstream(upstream).is_some()
+        && agent.upstreams.as_ref().is_none_or(|list| list.iter().any(|u| u == upstream));
+    if !known {
+        return problem(StatusCode::NOT_FOUND, "there is no such upstream");
+    }
+    match parts.method {
+        Method::POST => post(mcp, agent, upstream, &parts.headers, body).await,
+        Method::GET => super::listen::get(mcp, agent, upstream, &parts.headers).await,
+        Method::DELETE => delete(mcp, &agent, upstream, &parts.headers).await,
+        _ => method_not_allowed(),
+    }
+}
+
+/// The agent of the bearer token; the anonymous one where none is configured.
+fn authenticate(mcp: &Mcp, headers: &HeaderMap) -> Option<Agent> {
+    let agents = &mcp.broker.config().agents;
+    let bearer = header(headers, "authorization").and_then(|v| {
+        let (scheme, token) = v.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    let sent: [u8; 32] = Sha256::digest(bearer.unwrap_or_default()).into();
+    let mut found = None;
+    for agent in agents {
+        match &agent.token_sha256 {
+            // All are compared, so that time tells nothing.
+            Some(hash) if bearer.is_some() && bool::from(hash.ct_eq(&sent)) => found = Some(agent),
+            None => found = found.or(Some(agent)),
+            Some(_) => {}
+        }
+    }
+    found.cloned()
+}
+
+/// An error outside JSON-RPC.
+pub(super) fn problem(status: StatusCode, detail: &str) -> Response {
+    let title = status.canonical_reason().unwrap_or("Error");
+    json_response(
+        status,
+        json::object([
+            ("status", status.as_u16().to_string().as_str()),
+            ("title", &json::quote(title)),
+            ("detail", &json::quote(detail)),
+        ]),
+    )
+}
+
+pub(super) fn method_not_allowed() -> Response {
+    let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "this endpoint takes POST");
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST, DELETE"));
+    response
+}
+
+fn refused(status: StatusCode, refused: &Refused) -> Response {
+    let id = refused.id.as_deref().unwrap_or("null");
+    json_response(status, message::error(id, refused.code, &refused.message, None))
+}
+
+async fn post(
+    mcp: &Mcp,
+    agent: Agent,
+    upstream: &str,
+    headers: &HeaderMap,
+    body: Body,
+) -> Response {
+    let content_type = header(headers, "content-type").unwrap_or_default();
+    let media = content_type.split(';').next().unwrap_or_default().trim();
+    if !media.eq_ignore_ascii_case("application/json") {
+        return problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Type must be application/json");
+    }
+    let max = mcp.broker.config().server.max_body;
+    let body = match read_body(body, max).await {
+        Ok(body) => body,
+        Err(response) => return response,
+    };
+    let message = match Message::read(&body) {
+        Ok(message) => message,
+        Err(why) => {
+            // In the modern era every invalid-params answer to an unreadable request is a 400.
+            return refused(StatusCode::BAD_REQUEST, &why);
+        }
+    };
+    let params_text = message.params.clone();
+    let params = params_text.as_deref().and_then(|p| json::parse(p).ok());
+    let params = params.as_ref();
+    let era = revision::era_of(headers, params);
+    let mut incoming = Incoming {
+        agent,
+        upstream: upstream.to_owned(),
+        era,
+        client: client_name(params),
+        session: None,
+        streams: accepts_streams(headers),
+        message,
+    };
+    match era {
+        WireEra::Modern => modern(mcp, incoming, headers, params).await,
+        WireEra::Legacy => {
+            if incoming.message.method == "initialize" {
+                return initialize(mcp, &incoming, params).await;
+            }
+            match find_session(mcp, &incoming.agent, upstream, headers).await {
+                Ok(session) => {
+                    incoming.client.clone_from(&session.client);
+                    incoming.session = Some(session);
+                }
+                Err(response) => return response,
+            }
+            legacy(mcp, incoming, params).await
+        }
+    }
+}
+
+async fn read_body(body: Body, max: usize) -> Result<Bytes, Response> {
+    match Limited::new(body, max).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => Err(problem(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            &format!("the body is larger than {max} bytes (server.max_body)"),
+        )),
+        Err(_) => Err(problem(StatusCode::BAD_REQUEST, "the body could not be read")),
+    }
+}
+
+fn accepts_streams(headers: &HeaderMap) -> bool {
+    headers.get_all(header::ACCEPT).iter().any(|value| {
+        value.to_str().is_ok_and(|v| v.to_ascii_lowercase().contains("text/event-stream"))
+    })
+}
+
+/// What the client calls itself, `name/version`; its own words, bounded.
+fn client_name(params: Option<&Node<'_>>) -> Option<String> {
+    /// Most characters of a client's own name that are kept.
+    const MAX_CLIENT_NAME: usize = 200;
+    let params = params?;
+    let info = params
+        .get("clientInfo")
+        .or_else(|| params.get("_meta")?.get(revision::META_CLIENT))?;
+    let name = info.get("name")?.as_str()?;
+    let text = match info.get("version").and_then(Node::as_str) {
+        Some(version) => format!("{name}/{version}"),
+        None => name.to_owned(),
+    };
+    Some(text.replace('\0', "\u{fffd}").chars().take(MAX_CLIENT_NAME).collect())
+}
+
+async fn modern(
+    mcp: &Mcp,
+    incoming: Incoming,
+    headers: &HeaderMap,
+    params: Option<&Node<'_>>,
+) -> Response {
+    let id = incoming.message.id_raw();
+    match incoming.message.kind {
+        // The core defines none over HTTP; cancelling is closing the stream.
+        MessageKind::Notification => return StatusCode::ACCEPTED.into_response(),
+        MessageKind::Response => {
+            return refused(
+                StatusCode::BAD_REQUEST,
+                &Refused {
+                    code: code::INVALID_REQUEST,
+                    message: "clients send requests, not responses".to_owned(),
+                    id: None,
+                },
+            );
+        }
+        MessageKind::Request => {}
+    }
+    if let Err(wrong) = revision::check_modern(headers, &incoming.message, params) {
+        return json_response(
+            StatusCode::BAD_REQUEST,
+            message::error(id, wrong.code, &wrong.message, wrong.data.as_deref()),
+        );
+    }
+    if incoming.message.method == "tools/call"
+        && let Some(tool) = params.and_then(|p| p.get("name")).and_then(Node::as_str)
+        && let Some(catalog) = mcp.broker.upstream(&incoming.upstream).and_then(|u| u.catalog())
+        && let Some(definition) = catalog.find(tool)
+        && let Ok(definition) = json::parse(&definition.raw)
+        && let Err(wrong) = revision::check_param_headers(
+            headers,
+            &definition,
+            params.and_then(|p| p.get("arguments")),
+        )
+    {
+        return json_response(
+            StatusCode::BAD_REQUEST,
+            message::error(id, wrong.code, &wrong.message, None),
+        );
+    }
+    super::methods::modern(mcp, incoming, params).await
+}
+
+async fn legacy(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
+    match incoming.message.kind {
+        MessageKind::Response => StatusCode::ACCEPTED.into_response(),
+        MessageKind::Notification => {
+            if incoming.message.method == "notifications/cancelled"
+                && let Some(session) = &incoming.session
+                && let Some(id) = params.and_then(|p| p.get("requestId"))
+            {
+                mcp.in_flight.cancel(&session.id, id.raw);
+            }
+            StatusCode::ACCEPTED.into_response()
+        }
+        MessageKind::Request => super::methods::legacy(mcp, incoming, params).await,
+    }
+}
+
+/// The session of a legacy request. Another agent's session does not exist for this one.
+pub(super) async fn find_session(
+    mcp: &Mcp,
+    agent: &Agent,
+    upstream: &str,
+    headers: &HeaderMap,
+) -> Result<ClientSession, Response> {
+    let Some(id) = header(headers, "mcp-session-id") else {
+        return Err(problem(
+            StatusCode::BAD_REQUEST,
+            "header Mcp-Session-Id is missing: begin with initialize",
+        ));
+    };
+    match mcp.broker.store().find_client_session(id, mcp.broker.now()).await {
+        Ok(Some(session)) if session.agent == agent.name && session.upstream == upstream => {
+            if let Some(version) = header(headers, "mcp-protocol-version")
+                && !revision::LEGACY.contains(&version)
+                && version != "2025-03-26"
+            {
+                return Err(problem(
+                    StatusCode::BAD_REQUEST,
+                    "header MCP-Protocol-Version names a version that is not spoken here",
+                ));
+            }
+            Ok(session)
+        }
+        Ok(_) => {
+            Err(problem(StatusCode::NOT_FOUND, "there is no such session: begin with initialize"))
+        }
+        Err(error) => {
+            tracing::error!(%error, "a session could not be looked up");
+            Err(problem(StatusCode::SERVICE_UNAVAILABLE, "the store is unavailable, try again"))
+        }
+    }
+}
+
+async fn initialize(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) -> Response {
+    let id = incoming.message.id_raw();
+    if incoming.message.kind != MessageKind::Request {
+        return StatusCode::ACCEPTED.into_response();
+    }
+    let asked = params.and_then(|p| p.get("protocolVersion")).and_then(Node::as_str);
+    let Some(asked) = asked else {
+        let text = "params.protocolVersion must be a string";
+        return json_response(
+            StatusCode::OK,
+            message::error(id, code::INVALID_PARAMS, text, None),
+        );
+    };
+    let version = revision::negotiate(asked);
+    let broker = &mcp.broker;
+    let session = ClientSession {
+        id: broker.ids().token(),
+        agent: incoming.agent.name.clone(),
+        upstream: incoming.upstream.clone(),
+        version: version.to_owned(),
+        client: incoming.client.clone(),
+        capabilities: params
+            .and_then(|p| p.get("capabilities"))
+            .map_or_else(|| "{}".to_owned(), |c| c.raw.to_owned()),
+        created_at: broker.now(),
+    };
+    match broker.store().insert_client_session(&session, MAX_SESSIONS_PER_AGENT).await {
+        Ok(true) => {}
+        Ok(false) => {
+            return problem(
+                StatusCode::TOO_MANY_REQUESTS,
+                &format!(
+                    "this token has {MAX_SESSIONS_PER_AGENT} open sessions: end one with DELETE"
+                ),
+            );
+        }
+        Err(error) => {
+            tracing::error!(%error, "a session could not be stored");
+            return problem(StatusCode::SERVICE_UNAVAILABLE, "the store is unavailable, try again");
+        }
+    }
+    let caller = Caller { agent: session.agent.clone(), session: Some(session.id.clone()) };
+    let result = super::methods::initialize_result(mcp, &incoming.upstream, &caller, version).await;
+    let mut response = json_response(StatusCode::OK, message::result(id, &result));
+    if let Ok(value) = HeaderValue::from_str(&session.id) {
+        response.headers_mut().insert("mcp-session-id", value);
+    }
+    response
+}
+
+async fn delete(mcp: &Mcp, agent: &Agent, upstream: &str, headers: &HeaderMap) -> Response {
+    if header(headers, "mcp-session-id").is_none() {
+        return method_not_allowed();
+    }
+    let session = match find_session(mcp, agent, upstream, headers).await {
+        Ok(session) => session,
+        Err(response) => return response,
+    };
+    if let Err(error) = mcp.broker.store().delete_client_session(&session.id).await {
+        tracing::error!(%error, "a session could not be ended");
+        return problem(StatusCode::SERVICE_UNAVAILABLE, "the store is unavailable, try again");
+    }
+    if let Some(server) = mcp.broker.upstream(upstream) {
+        let caller = Caller { agent: agent.name.clone(), session: Some(session.id) };
+        server.close_session(&caller).await;
+    }
+    StatusCode::NO_CONTENT.into_response()
+}

@@ -1,0 +1,241 @@
+//! The JSON-RPC envelope: read strictly, kept raw, answered with the caller's own id.
+
+use serde::Deserialize;
+
+use crate::domain::json::{self, JsonError, Node};
+
+/// JSON-RPC error codes used here.
+pub mod code {
+    /// Not JSON.
+    pub const PARSE: i64 = -32700;
+    /// Not a message, or one that parsers could read differently.
+    pub const INVALID_REQUEST: i64 = -32600;
+    /// No such method.
+    pub const NO_METHOD: i64 = -32601;
+    /// Unacceptable parameters; also an unknown tool.
+    pub const INVALID_PARAMS: i64 = -32602;
+    /// The upstream failed.
+    pub const INTERNAL: i64 = -32603;
+    /// A header and the body disagree (2026-07-28).
+    pub const HEADER_MISMATCH: i64 = -32020;
+    /// The protocol version is not spoken here (2026-07-28).
+    pub const UNSUPPORTED_VERSION: i64 = -32022;
+}
+
+const TOP_KEYS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
+const PARAM_KEYS: [&str; 14] = [
+    "name",
+    "arguments",
+    "_meta",
+    "task",
+    "requestState",
+    "inputResponses",
+    "uri",
+    "cursor",
+    "taskId",
+    "ref",
+    "level",
+    "requestId",
+    "protocolVersion",
+    "progressToken",
+];
+
+/// What kind of message it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageKind {
+    /// Has a method and an id.
+    Request,
+    /// Has a method and no id.
+    Notification,
+    /// Has a result or an error.
+    Response,
+}
+
+/// A message from a client.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Its kind.
+    pub kind: MessageKind,
+    /// The id as sent, raw JSON.
+    pub id: Option<String>,
+    /// The method; empty for a response.
+    pub method: String,
+    /// `params` as sent, raw JSON.
+    pub params: Option<String>,
+}
+
+/// A message that is refused before anything looks at what it asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// JSON-RPC code.
+    pub code: i64,
+    /// What is wrong.
+    pub message: String,
+    /// The id, where it could be read; raw JSON.
+    pub id: Option<String>,
+}
+
+impl Message {
+    /// Reads one message.
+    ///
+    /// # Errors
+    /// [`Refused`]: not JSON or not UTF-8 (-32700); a batch, a duplicate key, a key that equals a
+    /// known one but for case, too deep, a lone surrogate, not a JSON-RPC 2.0 message (-32600).
+    pub fn read(body: &[u8]) -> Result<Self, Refused> {
+        let refuse = |code, message: String| Refused { code, message, id: readable_id(body) };
+        let text = std::str::from_utf8(body)
+            .map_err(|_| refuse(code::PARSE, "the body is not UTF-8".to_owned()))?;
+        let node = json::parse(text).map_err(|error| match error {
+            JsonError::Syntax { .. } => refuse(code::PARSE, error.to_string()),
+            other => refuse(code::INVALID_REQUEST, other.to_string()),
+        })?;
+        let invalid = |message: &str| refuse(code::INVALID_REQUEST, message.to_owned());
+        if node.elements().is_some() {
+            return Err(invalid("batches are refused: send one message at a time"));
+        }
+        let Some(members) = node.members() else {
+            return Err(invalid("a message is a JSON object"));
+        };
+        let params = node.get("params");
+        let sent = members.iter().map(|m| (m.key.as_ref(), &TOP_KEYS[..])).chain(
+            params
+                .and_then(Node::members)
+                .unwrap_or_default()
+                .iter()
+                .map(|m| (m.key.as_ref(), &PARAM_KEYS[..])),
+        );
+        for (key, known) in sent {
+            if let Some(like) = known.iter().find(|k| k.eq_ignore_ascii_case(key) && **k != key) {
+                return Err(invalid(&format!(
+                    "key {key:?} differs from {like:?} only in case: servers may read it as that"
+                )));
+            }
+        }
+        if node.get("jsonrpc").and_then(Node::as_str) != Some("2.0") {
+            return Err(invalid("jsonrpc must be \"2.0\""));
+        }
+        let id = match node.get("id") {
+            None => None,
+            Some(id) if id.as_str().is_some() => Some(id.raw.to_owned()),
+            Some(id) if id.as_number().is_some_and(is_integer) => Some(id.raw.to_owned()),
+            Some(_) => return Err(invalid("id must be a string or an integer")),
+        };
+        let is_answer = node.get("result").is_some() || node.get("error").is_some();
+        let method = match (node.get("method").map(Node::as_str), is_answer) {
+            (Some(Some(method)), false) => method.to_owned(),
+            (None, true) => String::new(),
+            (Some(_), true) => return Err(invalid("a message has a method or a result, not both")),
+            _ => return Err(invalid("method must be a string")),
+        };
+        if params.is_some_and(|p| !p.is_object()) {
+            return Err(Refused {
+                code: code::INVALID_PARAMS,
+                message: "params must be an object".to_owned(),
+                id,
+            });
+        }
+        let kind = match (is_answer, &id) {
+            (true, _) => MessageKind::Response,
+            (false, Some(_)) => MessageKind::Request,
+            (false, None) => MessageKind::Notification,
+        };
+        Ok(Self { kind, id, method, params: params.map(|p| p.raw.to_owned()) })
+    }
+
+    /// The id of a request, raw JSON; `null` where there is none.
+    pub fn id_raw(&self) -> &str {
+        self.id.as_deref().unwrap_or("null")
+    }
+}
+
+fn is_integer(digits: &str) -> bool {
+    !digits.contains(['.', 'e', 'E'])
+}
+
+/// The id of a message that is refused, if a lenient reader finds one.
+fn readable_id(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Lenient<'a> {
+        #[serde(borrow)]
+        id: Option<&'a serde_json::value::RawValue>,
+    }
+    let id = serde_json::from_slice::<Lenient<'_>>(body).ok()?.id?.get();
+    let node = json::parse(id).ok()?;
+    (node.as_str().is_some() || node.as_number().is_some_and(is_integer)).then(|| id.to_owned())
+}
+
+/// A response with a result.
+pub fn result(id: &str, result: &str) -> String {
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}")
+}
+
+/// A response with an error that came from upstream.
+pub fn error_raw(id: &str, error: &str) -> String {
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{error}}}")
+}
+
+/// A response with an error of our own.
+pub fn error(id: &str, code: i64, message: &str, data: Option<&str>) -> String {
+    error_raw(id, &error_object(code, message, data))
+}
+
+/// The error object itself.
+pub fn error_object(code: i64, message: &str, data: Option<&str>) -> String {
+    let data = data.map_or_else(String::new, |d| format!(",\"data\":{d}"));
+    format!("{{\"code\":{code},\"message\":{}{data}}}", json::quote(message))
+}
+
+/// A notification.
+pub fn notification(method: &str, params: Option<&str>) -> String {
+    let params = params.map_or_else(String::new, |p| format!(",\"params\":{p}"));
+    format!("{{\"jsonrpc\":\"2.0\",\"method\":{}{params}}}", json::quote(method))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(body: &str) -> Refused {
+        Message::read(body.as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn params_stay_as_sent() {
+        let body = r#"{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{ "name":"t", "arguments":{"n":1.00} }}"#;
+
+        let message = Message::read(body.as_bytes()).unwrap();
+
+        assert_eq!(message.kind, MessageKind::Request);
+        assert_eq!(message.params.as_deref(), Some(r#"{ "name":"t", "arguments":{"n":1.00} }"#));
+        assert_eq!(message.id_raw(), "\"a\"");
+    }
+
+    #[test]
+    fn what_is_not_json_or_not_utf_8_is_a_parse_error() {
+        assert_eq!(refused("{").code, code::PARSE);
+        assert_eq!(Message::read(b"\"\xff\"").unwrap_err().code, code::PARSE);
+    }
+
+    #[test]
+    fn what_parsers_could_read_differently_is_refused_with_its_id() {
+        for body in [
+            r#"{"jsonrpc":"2.0","id":7,"method":"m","params":{"name":"a","n\u0061me":"b"}}"#,
+            r#"{"jsonrpc":"2.0","id":7,"method":"m","params":{"a":{"b":1,"b":2}}}"#,
+            r#"{"jsonrpc":"2.0","id":7,"method":"m","params":{"Name":"a"}}"#,
+            r#"{"jsonrpc":"2.0","id":7,"Method":"x","method":"m"}"#,
+            r#"{"jsonrpc":"2.0","id":7,"method":"m","params":{"a":"\ud800"}}"#,
+        ] {
+            let refused = refused(body);
+            assert_eq!((refused.code, refused.id.as_deref()), (code::INVALID_REQUEST, Some("7")), "{body}");
+        }
+        assert_eq!(refused("[]").code, code::INVALID_REQUEST);
+    }
+
+    #[test]
+    fn ids_are_strings_or_integers() {
+        for id in ["null", "1.5", "{}", "1e3"] {
+            let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"m"}}"#);
+            assert_eq!(refused(&body).code, code::INVALID_REQUEST, "{id}");
+        }
+    }
+}

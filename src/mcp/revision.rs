@@ -1,0 +1,300 @@
+//! The two eras of MCP on one endpoint, and what changes where they meet.
+//!
+//! A request is judged by itself: whoever sends per-request metadata is modern, whoever uses
+//! `initialize` and a session is legacy; one client may do both.
+
+use axum::http::HeaderMap;
+
+use crate::domain::json::{self, Node};
+use crate::upstream::WireEra;
+
+use super::message::{Message, code};
+
+/// The revision of per-request metadata.
+pub const MODERN: &str = "2026-07-28";
+/// Legacy revisions that are served, oldest first.
+pub const LEGACY: [&str; 3] = ["2024-11-05", "2025-06-18", "2025-11-25"];
+/// `_meta` key of the protocol version.
+pub const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+/// `_meta` key of the client's capabilities.
+pub const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+/// `_meta` key of the client's name.
+pub const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
+/// `_meta` key of the wanted log level.
+pub const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+
+/// Which era a request belongs to.
+pub fn era_of(headers: &HeaderMap, params: Option<&Node<'_>>) -> WireEra {
+    let meta = params.and_then(|p| p.get("_meta"));
+    let claims = meta.is_some_and(|m| {
+        m.get(META_VERSION).is_some() || m.get(META_CAPABILITIES).is_some()
+    });
+    let header = header(headers, "mcp-protocol-version").unwrap_or_default();
+    // Dates compare as text.
+    if claims || header >= MODERN { WireEra::Modern } else { WireEra::Legacy }
+}
+
+/// The version that answers an `initialize`: the asked one if it is served, 2025-06-18 for
+/// 2025-03-26 (whose batches are refused here), else the newest legacy one.
+pub fn negotiate(asked: &str) -> &'static str {
+    match asked {
+        "2025-03-26" => "2025-06-18",
+        asked => LEGACY.into_iter().find(|v| *v == asked).unwrap_or("2025-11-25"),
+    }
+}
+
+/// A header's value, if it is text.
+pub fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Why a modern request is refused: code, message and data.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// JSON-RPC code.
+    pub code: i64,
+    /// What is wrong.
+    pub message: String,
+    /// `data`, raw JSON.
+    pub data: Option<String>,
+}
+
+/// Checks a modern request's metadata and headers against its body.
+pub fn check_modern(
+    headers: &HeaderMap,
+    message: &Message,
+    params: Option<&Node<'_>>,
+) -> Result<(), Wrong> {
+    let wrong = |code, message: String| Err(Wrong { code, message, data: None });
+    let meta = params.and_then(|p| p.get("_meta"));
+    let version = meta.and_then(|m| m.get(META_VERSION));
+    let Some(version) = version else {
+        return wrong(code::INVALID_PARAMS, format!("params._meta must have {META_VERSION}"));
+    };
+    let Some(version) = version.as_str() else {
+        return wrong(code::INVALID_PARAMS, format!("{META_VERSION} must be a string"));
+    };
+    match header(headers, "mcp-protocol-version") {
+        Some(sent) if sent == version => {}
+        Some(_) => {
+            return wrong(
+                code::HEADER_MISMATCH,
+                "header MCP-Protocol-Version differs from the body".to_owned(),
+            );
+        }
+        None => {
+            return wrong(
+                code::HEADER_MISMATCH,
+                "header MCP-Protocol-Version is missing".to_owned(),
+            );
+        }
+    }
+    if version != MODERN {
+        return Err(Wrong {
+            code: code::UNSUPPORTED_VERSION,
+            message: "unsupported protocol version".to_owned(),
+            data: Some(format!(
+                "{{\"supported\":[\"{MODERN}\"],\"requested\":{}}}",
+                json::quote(version)
+            )),
+        });
+    }
+    if !meta.is_some_and(|m| m.get(META_CAPABILITIES).is_some_and(Node::is_object)) {
+        return wrong(
+            code::INVALID_PARAMS,
+            format!("params._meta must have {META_CAPABILITIES}, an object"),
+        );
+    }
+    let named = |key: &str| params.and_then(|p| p.get(key)).and_then(Node::as_str);
+    let name = match message.method.as_str() {
+        "tools/call" | "prompts/get" => Some(named("name")),
+        "resources/read" => Some(named("uri")),
+        "tasks/get" | "tasks/update" | "tasks/cancel" => Some(named("taskId")),
+        _ => None,
+    };
+    let wanted = [("mcp-method", Some(Some(message.method.as_str()))), ("mcp-name", name)];
+    for (header_name, in_body) in wanted {
+        let Some(in_body) = in_body else { continue };
+        let sent = header(headers, header_name).map(decode_header);
+        match (sent, in_body) {
+            (Some(Some(sent)), Some(in_body)) if sent == in_body => {}
+            (None, _) => {
+                return wrong(code::HEADER_MISMATCH, format!("header {header_name} is missing"));
+            }
+            // The method itself says what is wrong with its parameters.
+            (Some(_), None) => {}
+            _ => {
+                return wrong(
+                    code::HEADER_MISMATCH,
+                    format!("header {header_name} differs from the body"),
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks `Mcp-Param-*` headers against the arguments, as the tool's schema asks for them.
+pub fn check_param_headers(
+    headers: &HeaderMap,
+    tool: &Node<'_>,
+    arguments: Option<&Node<'_>>,
+) -> Result<(), Wrong> {
+    let properties =
+        tool.get("inputSchema").and_then(|s| s.get("properties")).and_then(Node::members);
+    for property in properties.unwrap_or_default() {
+        let Some(name) = property.node.get("x-mcp-header").and_then(Node::as_str) else {
+            continue;
+        };
+        let header_name = format!("mcp-param-{}", name.to_ascii_lowercase());
+        let sent = header(headers, &header_name).and_then(decode_header);
+        let value = arguments.and_then(|a| a.get(&property.key));
+        let in_body = match value {
+            None => None,
+            Some(v) if matches!(v.value, json::Value::Null) => None,
+            Some(v) => Some(v.as_str().unwrap_or(v.raw)),
+        };
+        if sent.as_deref() != in_body {
+            return Err(Wrong {
+                code: code::HEADER_MISMATCH,
+                message: format!("header Mcp-Param-{name} differs from arguments.{}", property.key),
+                data: None,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Header values outside printable ASCII travel as `=?base64?…?=`.
+fn decode_header(value: &str) -> Option<String> {
+    use base64::Engine as _;
+    match value.strip_prefix("=?base64?").and_then(|v| v.strip_suffix("?=")) {
+        None => Some(value.to_owned()),
+        Some(coded) => {
+            let bytes = base64::engine::general_purpose::STANDARD.decode(coded).ok()?;
+            String::from_utf8(bytes).ok()
+        }
+    }
+}
+
+/// Results whose lists may be cached in the modern era.
+const CACHED: [&str; 6] = [
+    "tools/list",
+    "prompts/list",
+    "resources/list",
+    "resources/templates/list",
+    "resources/read",
+    "server/discover",
+];
+
+/// Turns an upstream's result into what the client's era demands; unchanged within one era.
+pub fn translate_result(raw: &str, from: WireEra, to: WireEra, method: &str) -> String {
+    match (from, to) {
+        (WireEra::Legacy, WireEra::Modern) => {
+            let mut extra = vec![("resultType", "\"complete\"")];
+            if CACHED.contains(&method) {
+                extra.extend([("ttlMs", "0"), ("cacheScope", "\"private\"")]);
+            }
+            add_members(raw, &extra)
+        }
+        (WireEra::Modern, WireEra::Legacy) => {
+            drop_members(raw, &["resultType", "ttlMs", "cacheScope"])
+        }
+        _ => raw.to_owned(),
+    }
+}
+
+/// Turns an upstream's error into what the client's era demands.
+pub fn translate_error(raw: &str, from: WireEra, to: WireEra) -> String {
+    let Ok(node) = json::parse(raw) else { return raw.to_owned() };
+    let is = |n: &str| node.get("code").and_then(Node::as_number) == Some(n);
+    let code = match (from, to) {
+        // Resource not found has another code in each era.
+        (WireEra::Legacy, WireEra::Modern) if is("-32002") => "-32602",
+        (WireEra::Legacy, WireEra::Modern) if is("-32042") => "-32603",
+        // What the upstream says of our own hop is ours to answer for.
+        (_, WireEra::Legacy) if is("-32021") || is("-32020") || is("-32022") => "-32603",
+        _ => return raw.to_owned(),
+    };
+    let parts: Vec<String> = node
+        .members()
+        .unwrap_or_default()
+        .iter()
+        .map(|m| {
+            let value = if m.key == "code" { code } else { m.node.raw };
+            format!("{}:{value}", m.raw_key)
+        })
+        .collect();
+    format!("{{{}}}", parts.join(","))
+}
+
+/// Adds members that are not there yet.
+pub fn add_members(raw: &str, extra: &[(&str, &str)]) -> String {
+    let Ok(node) = json::parse(raw) else { return raw.to_owned() };
+    let Some(members) = node.members() else { return raw.to_owned() };
+    let mut parts: Vec<String> =
+        members.iter().map(|m| format!("{}:{}", m.raw_key, m.node.raw)).collect();
+    for (key, value) in extra {
+        if node.get(key).is_none() {
+            parts.push(format!("{}:{value}", json::quote(key)));
+        }
+    }
+    format!("{{{}}}", parts.join(","))
+}
+
+/// Takes members out.
+pub fn drop_members(raw: &str, keys: &[&str]) -> String {
+    let Ok(node) = json::parse(raw) else { return raw.to_owned() };
+    let Some(members) = node.members() else { return raw.to_owned() };
+    if !members.iter().any(|m| keys.contains(&m.key.as_ref())) {
+        return raw.to_owned();
+    }
+    let parts: Vec<String> = members
+        .iter()
+        .filter(|m| !keys.contains(&m.key.as_ref()))
+        .map(|m| format!("{}:{}", m.raw_key, m.node.raw))
+        .collect();
+    format!("{{{}}}", parts.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_progress_token_alone_is_no_modern_claim() {
+        let params = json::parse(r#"{"_meta":{"progressToken":1}}"#).unwrap();
+
+        assert_eq!(era_of(&HeaderMap::new(), Some(&params)), WireEra::Legacy);
+    }
+
+    #[test]
+    fn versions_are_negotiated_as_promised() {
+        assert_eq!(negotiate("2025-06-18"), "2025-06-18");
+        assert_eq!(negotiate("2025-03-26"), "2025-06-18");
+        assert_eq!(negotiate("2026-07-28"), "2025-11-25");
+        assert_eq!(negotiate("1.0"), "2025-11-25");
+    }
+
+    #[test]
+    fn results_change_only_at_the_border_of_eras() {
+        use WireEra::{Legacy, Modern};
+        let raw = r#"{ "tools":[ ] }"#;
+
+        assert_eq!(translate_result(raw, Legacy, Legacy, "tools/list"), raw);
+        assert_eq!(
+            translate_result(raw, Legacy, Modern, "tools/list"),
+            r#"{"tools":[ ],"resultType":"complete","ttlMs":0,"cacheScope":"private"}"#
+        );
+        assert_eq!(
+            translate_result(r#"{"resultType":"complete","n":1.0}"#, Modern, Legacy, "tools/call"),
+            r#"{"n":1.0}"#
+        );
+    }
+
+    #[test]
+    fn coded_header_values_are_decoded_before_they_are_compared() {
+        assert_eq!(decode_header("=?base64?w6TDtg==?=").as_deref(), Some("äö"));
+        assert_eq!(decode_header("plain").as_deref(), Some("plain"));
+    }
+}
