@@ -66,7 +66,7 @@ pub struct CallView {
     pub state_words: &'static str,
     /// The tool.
     pub tool: String,
-    /// Scripts that the tool's name mixes.
+    /// Said where the tool's name mixes scripts.
     pub tool_flag: Option<String>,
     /// The upstream.
     pub upstream: String,
