@@ -77,15 +77,14 @@ impl Conn {
             ended.clone(),
             Arc::clone(&last_words),
         ));
-        let _stop_on_drop = stop.clone().drop_guard();
         Ok(Arc::new(Self {
             hub,
             born: Instant::now(),
             out,
-            stop,
             ended,
             last_words,
-            _stop_on_drop,
+            _stop_on_drop: stop.clone().drop_guard(),
+            stop,
         }))
     }
 
