@@ -396,21 +396,21 @@ mod tests {
         assert!(matches!(waiting.answer.try_recv().unwrap(), Err(UpstreamError::NotSent(_))));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn every_message_about_a_call_resets_its_clock() {
         let (heard, cancel) = (Notify::new(), CancellationToken::new());
         let slow = async {
-            for _ in 0..5 {
-                tokio::time::sleep(Duration::from_millis(900)).await;
+            for _ in 0..4 {
+                tokio::time::sleep(Duration::from_millis(250)).await;
                 heard.notify_one();
             }
             Ok::<_, UpstreamError>("done")
         };
-        let second = Duration::from_secs(1);
+        let patience = Duration::from_millis(750);
 
-        let kept = attend(slow, &heard, second, &cancel, || OnCancel::Wait).await;
+        let kept = attend(slow, &heard, patience, &cancel, || OnCancel::Wait).await;
         let silent: Result<(), UpstreamError> =
-            attend(std::future::pending(), &heard, second, &cancel, || OnCancel::Wait).await;
+            attend(std::future::pending(), &heard, patience, &cancel, || OnCancel::Wait).await;
 
         assert_eq!(kept.unwrap(), "done");
         assert!(matches!(silent, Err(UpstreamError::Lost(_))));

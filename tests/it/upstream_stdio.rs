@@ -242,10 +242,10 @@ async fn each_agent_has_its_own_child_with_a_bare_environment() {
     let node = json::parse(&text).unwrap();
     let names: Vec<_> =
         node.get("env").unwrap().elements().unwrap().iter().filter_map(|n| n.as_str()).collect();
-    // Python sets LC_CTYPE by itself where LANG leaves it open.
-    let known = ["HOME", "LANG", "LC_CTYPE", "OWN", "PATH"];
+    // The program may be a wrapper that sets more; what this process has must not be seen.
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
     assert!(names.contains(&"OWN") && names.contains(&"PATH"), "{names:?}");
-    assert!(names.iter().all(|n| known.contains(n)), "{names:?}");
+    assert!(!names.iter().any(|name| name.starts_with("CARGO")), "{names:?}");
     placet.end().await;
 }
 
