@@ -33,6 +33,32 @@ async fn a_refused_connection_certainly_sent_nothing() {
 }
 
 #[tokio::test]
+async fn a_failed_tls_handshake_certainly_sent_nothing() {
+    let fake = Fake::legacy(|_| result("{}")).await;
+    let placet = built(http(&fake.url.replace("http://", "https://")));
+
+    let answer = placet.call(true).await;
+
+    assert!(is_not_sent(&answer), "{answer:?}");
+    assert!(fake.seen().is_empty());
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_cancelled_before_it_is_sent_is_not_sent() {
+    let fake = Fake::legacy(|_| result("{}")).await;
+    let placet = built(http(&fake.url));
+    let cancelled = CancellationToken::new();
+    cancelled.cancel();
+
+    let answer = placet.upstream.request(&ana(), call("{}", true), None, cancelled).await;
+
+    assert!(is_not_sent(&answer), "{answer:?}");
+    assert!(fake.seen_of("tools/call").is_empty());
+    placet.end().await;
+}
+
+#[tokio::test]
 async fn a_status_that_refuses_before_reading_certainly_ran_nothing() {
     for status in [401, 403, 405, 413, 415, 429] {
         let fake = Fake::legacy(move |_| Answer::Status(status)).await;
