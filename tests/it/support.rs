@@ -3,8 +3,10 @@
 
 pub mod approvals;
 pub mod db;
+pub mod fake_http;
 pub mod faults;
 pub mod upstream;
+pub mod upstreams;
 pub mod world;
 
 use std::time::Duration;
