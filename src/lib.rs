@@ -4,7 +4,9 @@
 //! [`store`], told to people by [`notify`], decided in [`web`], and sent to its server by
 //! [`upstream`]. What it all means, without any of that, is [`domain`].
 
+pub mod auth;
 pub mod broker;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
@@ -14,3 +16,4 @@ pub mod notify;
 pub mod store;
 pub mod telemetry;
 pub mod upstream;
+pub mod web;
