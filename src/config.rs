@@ -9,8 +9,6 @@ use std::time::Duration;
 
 use url::Url;
 
-pub mod eligible;
-
 use crate::domain::policy::Policy;
 
 mod checks;

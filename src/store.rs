@@ -36,6 +36,14 @@ pub enum StoreError {
     Unavailable(#[from] sqlx::Error),
 }
 
+impl StoreError {
+    /// Whether a row of the same key was there already.
+    pub fn is_duplicate(&self) -> bool {
+        let Self::Unavailable(error) = self else { return false };
+        error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+    }
+}
+
 /// Result of a store verb.
 pub type Result<T> = std::result::Result<T, StoreError>;
 

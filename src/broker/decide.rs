@@ -32,16 +32,18 @@ impl Broker {
         reviewer: &Reviewer,
         verdict: Verdict,
     ) -> Result<Approval, DecideError> {
-        let reason = check_reason(&verdict.reason)?;
+        // First whether it is there, then whether they may, then whether what they say is fit.
         let visible = self.get_for(id, reviewer).await?;
         if reviewer.role == Role::Auditor {
             return Err(DecideError::Forbidden("auditors read, they don't decide"));
         }
+        if let Err(refusal) = visible.may_decide(&reviewer.name, verdict.choice) {
+            return Err(DecideError::Refused { refusal, approval: Box::new(visible) });
+        }
+        let reason = check_reason(&verdict.reason)?;
         if verdict.choice == Choice::Reject
             && reason.is_empty()
-            && (visible.is_eligible(&reviewer.name) || visible.is_owner(&reviewer.name))
-            && verdict.via != Via::Email
-            && verdict.via != Via::Web
+            && !matches!(verdict.via, Via::Email | Via::Web)
         {
             return Err(DecideError::Invalid("a rejection needs a reason".to_owned()));
         }
@@ -67,7 +69,6 @@ impl Broker {
         reviewer: &Reviewer,
         reason: &str,
     ) -> Result<Approval, DecideError> {
-        let reason = check_reason(reason)?;
         let approval = self.get_for(id, reviewer).await?;
         let approved =
             approval.decision_of(&reviewer.name).is_some_and(|d| d.choice == Choice::Approve);
@@ -78,6 +79,7 @@ impl Broker {
                 "only an admin, or who approved it, may withdraw a call",
             ));
         }
+        let reason = check_reason(reason)?;
         let by = &reviewer.name;
         let reason = if reason.is_empty() { format!("withdrawn by {by}") } else { reason };
         self.change(id, |approval| approval.cancel(by, &reason, self.now())).await
@@ -91,11 +93,15 @@ impl Broker {
         done: bool,
         reason: &str,
     ) -> Result<Approval, DecideError> {
-        let reason = check_reason(reason)?;
-        self.get_for(id, reviewer).await?;
+        let visible = self.get_for(id, reviewer).await?;
         if reviewer.role != Role::Admin {
             return Err(DecideError::Forbidden("only an admin settles what is indeterminate"));
         }
+        if visible.is_owner(&reviewer.name) {
+            let approval = Box::new(visible);
+            return Err(DecideError::Refused { refusal: Refusal::OwnAgent, approval });
+        }
+        let reason = check_reason(reason)?;
         self.change(id, |approval| approval.settle(done, &reviewer.name, &reason, self.now())).await
     }
 

@@ -3,8 +3,12 @@
 //! An execution runs on the task tracker, not in the request's own future: a client that leaves
 //! does not abort it, and its outcome is stored before anybody is told.
 
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -22,8 +26,8 @@ use super::{Broker, seal};
 
 /// Progress messages that wait for a slow client; more are dropped.
 const PROGRESS_CAPACITY: usize = 64;
-/// How often an outcome that could not be stored is tried again before it is given up as lost.
-const MAX_STORE_ATTEMPTS: u32 = 60;
+/// Longest time between two tries to store an outcome, as a power of two times 100 ms.
+const MAX_STORE_BACKOFF: u32 = 6;
 
 /// Proof that this very call may go upstream: minted by an allowing rule, or by a claim.
 #[derive(Debug)]
@@ -70,6 +74,18 @@ pub struct Execution {
     pub notifications: mpsc::Receiver<Notification>,
     /// What became of it.
     pub done: oneshot::Receiver<Done>,
+    /// Whether several requests were attached when it ended; known once `done` is.
+    pub shared: Arc<AtomicBool>,
+}
+
+impl Execution {
+    /// One that never began.
+    fn not_sent(why: String) -> Self {
+        let (tell, done) = oneshot::channel();
+        // The receiver is at hand.
+        let _ = tell.send(Done::NotSent(why));
+        Self { notifications: mpsc::channel(1).1, done, shared: Arc::default() }
+    }
 }
 
 /// What became of an execution.
@@ -116,6 +132,14 @@ impl Broker {
         if approval.state != State::Approved {
             return Ok(None);
         }
+        // Whether the tool is still the one that was approved can't be said without the list.
+        if let Some(upstream) = self.upstream(&approval.call.upstream)
+            && upstream.catalog().is_none()
+            && let Err(error) = upstream.refresh().await
+        {
+            tracing::warn!(approval.id = %id, %error, "approval {id} can't be executed yet");
+            return Ok(Some(Execution::not_sent(error.to_string())));
+        }
         if let Some(reason) = self.obstacle(&approval) {
             return self.settle_transition(approval.cancel("policy", &reason, self.now())).await;
         }
@@ -138,12 +162,15 @@ impl Broker {
         let (progress, notifications) = mpsc::channel(PROGRESS_CAPACITY);
         let (tell, done) = oneshot::channel();
         let (broker, caller, wishes) = (self.clone(), caller.clone(), wishes.clone());
+        let shared = Arc::new(AtomicBool::new(false));
+        let others = Arc::clone(&shared);
         self.tracker().spawn(async move {
-            let result = broker.run_claimed(claimed, permit, &caller, &wishes, progress).await;
+            let result =
+                broker.run_claimed(claimed, permit, &caller, &wishes, progress, &others).await;
             // Nobody waiting is fine: the outcome is stored.
             let _ = tell.send(result);
         });
-        Ok(Some(Execution { notifications, done }))
+        Ok(Some(Execution { notifications, done, shared }))
     }
 
     async fn settle_transition(
@@ -166,16 +193,24 @@ impl Broker {
         caller: &Caller,
         wishes: &Wishes,
         progress: Notifications,
+        shared: &AtomicBool,
     ) -> Done {
         let cancel = CancellationToken::new();
         let id = claimed.id.clone();
         tracing::info!(approval.id = %id, "approval {id} is being executed");
+        // A panic below must not leave it running for ever.
+        let dispatch = self.dispatch(permit, caller, wishes, Some(progress), cancel);
         let sent = tokio::select! {
-            sent = self.dispatch(permit, caller, wishes, Some(progress), cancel) => sent,
+            sent = AssertUnwindSafe(dispatch).catch_unwind() => sent.unwrap_or_else(|_| {
+                Err(UpstreamError::Lost("the broker failed while it ran".to_owned()))
+            }),
             () = self.inner.stop.hard.cancelled() => {
                 Err(UpstreamError::Lost("the broker was stopped while it ran".to_owned()))
             }
         };
+        // Before its end is stored: those who learn of it there detach.
+        let attached = self.store().attached(&id, self.now()).await.unwrap_or(0);
+        shared.store(attached > 1, Ordering::Relaxed);
         let max_outcome = self.config().approvals.max_outcome;
         match sent {
             Ok(reply) => {
@@ -192,7 +227,11 @@ impl Broker {
             Err(UpstreamError::NotSent(why)) => {
                 tracing::warn!(approval.id = %id, "approval {id} was not sent: {why}");
                 let release = |a: Approval| a.release(&why, self.now());
-                self.record_end(claimed, release).await;
+                let after = self.record_end(claimed, release).await;
+                if after.state == State::Indeterminate {
+                    // Given up meanwhile, as if this process were dead; people settle it.
+                    return Done::Recorded(Box::new(after));
+                }
                 Done::NotSent(why)
             }
             Err(UpstreamError::Lost(why)) => self.lost(claimed, &why).await,
@@ -218,14 +257,14 @@ impl Broker {
         .await
     }
 
-    /// Stores what became of an execution; tries again while the store is not there, since the
-    /// truth is only here.
+    /// Stores what became of an execution; tries again for as long as the store is not there,
+    /// since the truth is only here.
     async fn record_end(
         &self,
         mut current: Approval,
         compute: impl Fn(Approval) -> Result<crate::domain::approval::Transition, Refusal>,
     ) -> Approval {
-        for attempt in 0..MAX_STORE_ATTEMPTS {
+        for attempt in 0_u32.. {
             let Ok(transition) = compute(current.clone()) else { return current };
             match self.apply(transition).await {
                 Ok(after) => return after,
@@ -235,7 +274,7 @@ impl Broker {
                         approval.id = %current.id, %error,
                         "what became of approval {} could not be stored yet", current.id
                     );
-                    let wait = Duration::from_millis(100 << attempt.min(5));
+                    let wait = Duration::from_millis(100 << attempt.min(MAX_STORE_BACKOFF));
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
                         () = self.inner.stop.hard.cancelled() => return current,

@@ -3,6 +3,7 @@
 //!
 //! All waking is a hint: listen first, read the store, then wait, with a poll as a net.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc};
@@ -67,6 +68,8 @@ pub struct Held {
     approval: Approval,
     changes: broadcast::Receiver<ApprovalId>,
     hold: HoldGuard,
+    /// Whether others were attached to what this request executed.
+    shared: bool,
 }
 
 impl Held {
@@ -79,7 +82,7 @@ impl Held {
     ) -> Self {
         let changes = broker.hints().listen();
         let hold = HoldGuard { broker: broker.clone(), id: held.then_some(hold) };
-        Self { broker, asking, approval, changes, hold }
+        Self { broker, asking, approval, changes, hold, shared: false }
     }
 
     /// The approval it waits for.
@@ -100,10 +103,18 @@ impl Held {
             if terms.gone.is_cancelled() {
                 return self.left().await;
             }
+            let stopping = self.broker.stopping();
+            // Looked at before the store, so that what expires meanwhile is never handed over.
+            let over = Instant::now() >= end;
             self.reload().await;
-            match self.step(executed_here).await {
+            // What this request executes itself tells its end: the store may hold less of it than
+            // was answered.
+            let step =
+                if execution.is_some() { Step::Wait } else { self.step(executed_here).await };
+            match step {
                 Step::Answer(ended) => return ended,
-                Step::Execute if execution.is_none() => {
+                // Nothing new is begun while stopping: it could only be cut off.
+                Step::Execute if !stopping => {
                     let caller = self.caller();
                     let id = self.approval.id.clone();
                     match self.broker.execute(&id, &caller, &terms.wishes).await {
@@ -120,9 +131,7 @@ impl Held {
                 }
                 Step::Execute | Step::Wait => {}
             }
-            let stopping = self.broker.stopping();
-            let running = self.approval.state == State::Running;
-            if Instant::now() >= end || (stopping && !(running && executed_here)) {
+            if over || (stopping && execution.is_none()) {
                 return self.hand_over().await;
             }
             let wake = self.next_look(end);
@@ -134,6 +143,7 @@ impl Held {
                         let _ = terms.beats.try_send(Beat::Upstream(note));
                     }
                     Event::Done(Done::Recorded(after)) => {
+                        self.shared = execution.is_some_and(|e| e.shared.load(Ordering::Relaxed));
                         return self.answered(*after, executed_here).await;
                     }
                     Event::Done(Done::NotSent(_)) => return self.not_sent().await,
@@ -196,9 +206,9 @@ impl Held {
 
     async fn answered(&mut self, approval: Approval, executed_here: bool) -> Ended {
         let now = self.broker.now();
-        let others = self.broker.store().attached(&approval.id, now).await.unwrap_or(1) > 1;
-        let delivery = Delivery { replayed: false, shared: !executed_here || others };
+        let delivery = Delivery { replayed: false, shared: !executed_here || self.shared };
         let Some(answer) = ended(&approval, delivery, now) else {
+            self.approval = approval;
             return self.hand_over().await;
         };
         let owed = match self.broker.store().take_end(&approval.id, now).await {
@@ -226,6 +236,11 @@ impl Held {
     }
 
     async fn hand_over(&mut self) -> Ended {
+        if self.approval.state.is_end() {
+            // Executed here, stored, and the word of it is on its way.
+            let approval = self.approval.clone();
+            return Box::pin(self.answered(approval, true)).await;
+        }
         self.hold.end().await;
         let url = self.broker.config().link(&format!("/approvals/{}", self.approval.id));
         let answer = pending(&self.approval, url, self.broker.now());
@@ -236,7 +251,9 @@ impl Held {
     async fn left(&mut self) -> Ended {
         let attached = self.hold.id.is_some();
         let left = self.hold.end().await;
-        if attached && left == Some(0) && self.asking.agent.withdraw_on_disconnect {
+        let withdraws =
+            self.asking.agent.withdraw_on_disconnect && !self.broker.stopping() && attached;
+        if withdraws && left == Some(0) {
             let agent = &self.asking.agent.name;
             let id = self.approval.id.clone();
             let withdrawn = self
@@ -310,10 +327,12 @@ enum Event {
 /// What the upstream said is passed on before how it ended.
 async fn next_event(execution: &mut Option<Execution>) -> Event {
     let Some(execution) = execution else { return std::future::pending().await };
-    if let Some(note) = execution.notifications.recv().await {
-        return Event::Said(note);
+    // The upstream may keep its end of the notifications open for longer than the call.
+    tokio::select! {
+        biased;
+        Some(note) = execution.notifications.recv() => Event::Said(note),
+        done = &mut execution.done => done.map_or(Event::Vanished, Event::Done),
     }
-    (&mut execution.done).await.map_or(Event::Vanished, Event::Done)
 }
 
 /// Detaches the request, whatever becomes of the future that holds it.

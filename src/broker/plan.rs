@@ -19,7 +19,7 @@ use crate::store::NewDelivery;
 use super::Broker;
 
 /// How long everything but requests and reminders is tried.
-pub const TRIED_FOR: Duration = Duration::from_secs(24 * 3_600);
+pub const TRIED_FOR: Duration = Duration::from_hours(24);
 /// Marks the copy for a list; its address follows.
 pub const LIST_PREFIX: &str = "list:";
 
@@ -32,15 +32,6 @@ impl Broker {
     /// The messages of a new approval.
     pub fn plan_request(&self, approval: &Approval, now: Timestamp) -> Vec<NewDelivery> {
         Plan::new(self.config(), self.masker(), approval, now).of_request()
-    }
-
-    /// The messages of a new approval.
-    pub fn plan_request(
-        &self,
-        _a: &crate::domain::approval::Approval,
-        _now: Timestamp,
-    ) -> Vec<NewDelivery> {
-        Vec::new()
     }
 }
 

@@ -21,10 +21,17 @@ const PREFIX: &str = "placet1.";
 pub(super) enum Check {
     /// It has none.
     None,
-    /// A valid seal, used for the first time: the call with the upstream's own state.
-    Passes(ToolCall),
+    /// A valid seal, used for the first time.
+    Passes {
+        /// The call with the upstream's own state.
+        call: ToolCall,
+        /// The approval it continues.
+        approval: String,
+    },
     /// No valid seal.
     Invalid(String),
+    /// The store can't tell now whether it was used.
+    Unavailable,
 }
 
 /// Puts the seal on the `requestState` of an upstream's `input_required` result.
@@ -92,7 +99,10 @@ pub(super) async fn check(broker: &Broker, asking: &Asking, now: Timestamp) -> C
     match broker.store().take_limit(&key, 1, Timestamp::from_micros(0), now).await {
         Ok(None) => {}
         Ok(Some(_)) => return refuse("it was used before"),
-        Err(_) => return refuse("it can't be checked now, try again later"),
+        Err(error) => {
+            tracing::error!(%error, "a continued call could not be checked");
+            return Check::Unavailable;
+        }
     }
     let own = seal.get("state").and_then(Node::as_str).map(json::quote);
     let pairs: Vec<String> = params
@@ -105,7 +115,8 @@ pub(super) async fn check(broker: &Broker, asking: &Asking, now: Timestamp) -> C
             _ => Some(format!("{}:{}", m.raw_key, m.node.raw)),
         })
         .collect();
-    Check::Passes(ToolCall { params: format!("{{{}}}", pairs.join(",")), ..asking.call.clone() })
+    let call = ToolCall { params: format!("{{{}}}", pairs.join(",")), ..asking.call.clone() };
+    Check::Passes { call, approval: field("approval").to_owned() }
 }
 
 fn tag(key: &[u8; 32], body: &[u8]) -> Vec<u8> {

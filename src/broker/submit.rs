@@ -105,8 +105,10 @@ impl Broker {
             State::Running => Ok(Some(self.join(asking, found).await?)),
             State::Indeterminate if found.settled.is_none() => Ok(self.answer_end(&found)),
             State::Pending | State::Approved => {
-                self.overtake(found, NO_LONGER_PERMITTED).await?;
-                Ok(None)
+                match self.overtake(found, NO_LONGER_PERMITTED).await? {
+                    Some(running) => Ok(Some(self.join(asking, running).await?)),
+                    None => Ok(None),
+                }
             }
             _ => {
                 self.store().take_end(&found.id, self.now()).await?;
@@ -159,21 +161,29 @@ impl Broker {
         ended(approval, delivery, self.now()).map(Submission::Answered)
     }
 
-    /// Ends what the policy overtook. Nobody is owed that: this very call is answered otherwise.
-    async fn overtake(&self, found: Approval, reason: &str) -> Result<(), StoreError> {
-        let now = self.now();
-        let id = found.id.clone();
-        if let Ok(transition) = found.cancel("policy", reason, now) {
+    /// Ends what the policy overtook. Nobody is owed that: this very call is answered otherwise,
+    /// and those attached are answered with the cancellation. Some if it was claimed meanwhile:
+    /// what runs is joined.
+    async fn overtake(
+        &self,
+        mut found: Approval,
+        reason: &str,
+    ) -> Result<Option<Approval>, StoreError> {
+        // A reviewer may decide, or a holder claim, in between; each can happen once.
+        loop {
+            if found.state == State::Running {
+                return Ok(Some(found));
+            }
+            let Ok(mut transition) = found.cancel("policy", reason, self.now()) else {
+                return Ok(None);
+            };
+            transition.after.owed = false;
             match self.apply(transition).await {
-                // Those attached are answered with the cancellation; later calls are not.
-                Ok(_) => {
-                    self.store().take_end(&id, now).await?;
-                }
-                Err(StoreError::Conflict(_)) => {}
+                Ok(_) => return Ok(None),
+                Err(StoreError::Conflict(current)) => found = *current,
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
     }
 
     async fn deny(&self, asking: &Asking, rule: &str, reason: Option<String>) -> Submission {
@@ -220,8 +230,15 @@ impl Broker {
                     }
                 }
                 State::Pending | State::Approved => {
-                    if let Err(error) = self.overtake(found, NO_LONGER_NEEDED).await {
-                        tracing::warn!(%error, "a superfluous approval could not be cancelled");
+                    match self.overtake(found, NO_LONGER_NEEDED).await {
+                        Ok(None) => {}
+                        Ok(Some(running)) => match self.join(&asking, running).await {
+                            Ok(joined) => return joined,
+                            Err(_) => return Submission::Answered(unavailable().into()),
+                        },
+                        Err(error) => {
+                            tracing::warn!(%error, "a superfluous approval could not be cancelled");
+                        }
                     }
                 }
                 // It ran, and nobody was told: tell it rather than run it again.
@@ -314,18 +331,23 @@ impl Broker {
         }
         match seal::check(self, &asking, now).await {
             seal::Check::None => {}
-            seal::Check::Passes(call) => return Submission::Forward(Permit::resumed(call)),
+            seal::Check::Passes { call, approval } => {
+                let event = self
+                    .call_event(Kind::CallAllowed, &asking, &rule.pointer)
+                    .with("continues", &approval);
+                if let Err(error) = self.record(vec![event]).await {
+                    tracing::error!(%error, "a continued call could not be recorded");
+                    return Submission::Answered(unavailable().into());
+                }
+                return Submission::Forward(Permit::resumed(call));
+            }
             seal::Check::Invalid(why) => return Submission::Invalid(why),
+            seal::Check::Unavailable => return Submission::Answered(unavailable().into()),
         }
         let approval = self.new_approval(&asking, rule, fingerprint, now);
         let new_per_agent = limits.max_new_per_agent;
         let request = Submit {
-            events: vec![AuditEvent::of(
-                Kind::ApprovalRequested,
-                &asking.agent.name,
-                now,
-                &approval,
-            )],
+            events: vec![self.requested_event(&approval, now)],
             deliveries: self.plan_request(&approval, now),
             hold: self.new_hold(&asking.agent.name),
             max_held: limits.max_held_per_agent,
@@ -343,7 +365,7 @@ impl Broker {
         // Two brokers may insert the identical call at once: the index lets one in, and the
         // other finds it when it looks again.
         let mut submitted = self.store().submit(request.clone(), now).await;
-        if matches!(&submitted, Err(StoreError::Unavailable(sqlx_error)) if is_unique(sqlx_error)) {
+        if submitted.as_ref().is_err_and(StoreError::is_duplicate) {
             submitted = self.store().submit(request, now).await;
         }
         match submitted {
@@ -368,6 +390,13 @@ impl Broker {
                 self.limited(&asking, &rule.pointer, retry_after_ms).await
             }
             Ok(Submitted::Refused { cap, retry_after_ms }) => {
+                self.metrics().call(&call.upstream, "too_many_pending");
+                let event = self
+                    .call_event(Kind::CallLimited, &asking, &rule.pointer)
+                    .with("cap", cap_name(cap));
+                if let Err(error) = self.record(vec![event]).await {
+                    tracing::error!(%error, "a limit hit could not be recorded");
+                }
                 Submission::Answered(too_many(cap, retry_after_ms).by_rule(&rule.pointer).into())
             }
             Err(error) => {
@@ -447,6 +476,16 @@ impl Broker {
         }
     }
 
+    /// With the arguments as reviewers may see them, unless the rule is `sensitive`.
+    fn requested_event(&self, approval: &Approval, now: Timestamp) -> AuditEvent {
+        let event = AuditEvent::of(Kind::ApprovalRequested, &approval.agent, now, approval);
+        if approval.terms.sensitive {
+            return event;
+        }
+        let masked = self.masker().mask(approval.call.arguments(), &approval.terms.redact);
+        event.with_raw("arguments", masked)
+    }
+
     fn call_event(&self, kind: Kind, asking: &Asking, rule: &str) -> AuditEvent {
         AuditEvent::new(kind, &asking.agent.name, self.now())
             .with("upstream", &asking.call.upstream)
@@ -461,10 +500,6 @@ fn limit_key(asking: &Asking, rule: &Rule, limit: RateLimit) -> String {
     let session = if limit.per_agent { "" } else { asking.session.as_deref().unwrap_or("token") };
     let call = &asking.call;
     format!("rate|{}|{}|{}|{}|{session}", asking.agent.name, call.upstream, rule.pointer, call.tool)
-}
-
-fn is_unique(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }
 
 /// The store can't be written.
@@ -487,6 +522,16 @@ pub fn unavailable_upstream(upstream: &str) -> Statement {
         ),
     )
     .retry_after(10_000)
+}
+
+/// The key of the configuration that a cap is set by.
+const fn cap_name(cap: Cap) -> &'static str {
+    match cap {
+        Cap::PendingPerAgent => "approvals.max_pending_per_agent",
+        Cap::Pending => "approvals.max_pending",
+        Cap::NewPerAgent => "approvals.max_new_per_agent",
+        Cap::RateLimit => "rate_limit",
+    }
 }
 
 fn too_many(cap: Cap, wait_ms: u64) -> Statement {

@@ -14,6 +14,10 @@ use super::audit::{AuditEvent, Kind};
 use super::call::{Digest, ToolCall};
 use super::time::Timestamp;
 
+mod words;
+
+pub use words::{Assurance, Choice, State, Unattended, Via};
+
 /// Most characters of a reviewer's reason.
 pub const MAX_REASON: usize = 2_000;
 
@@ -46,128 +50,6 @@ impl fmt::Display for ApprovalId {
     }
 }
 
-/// Where an approval stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// Waiting for reviewers.
-    Pending,
-    /// Enough reviewers said yes; not executed yet.
-    Approved,
-    /// Claimed by one executor.
-    Running,
-    /// The upstream answered.
-    Completed,
-    /// A reviewer said no.
-    Rejected,
-    /// Nobody decided in time, or nobody claimed it in time.
-    Expired,
-    /// Withdrawn, or no longer permitted.
-    Cancelled,
-    /// Sent, and nobody knows what became of it.
-    Indeterminate,
-}
-
-impl State {
-    /// All states.
-    pub const ALL: [Self; 8] = [
-        Self::Pending,
-        Self::Approved,
-        Self::Running,
-        Self::Completed,
-        Self::Rejected,
-        Self::Expired,
-        Self::Cancelled,
-        Self::Indeterminate,
-    ];
-
-    /// The word used everywhere.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Approved => "approved",
-            Self::Running => "running",
-            Self::Completed => "completed",
-            Self::Rejected => "rejected",
-            Self::Expired => "expired",
-            Self::Cancelled => "cancelled",
-            Self::Indeterminate => "indeterminate",
-        }
-    }
-
-    /// Reads the word.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|s| s.as_str() == text)
-    }
-
-    /// Whether nothing but a settlement can follow.
-    pub const fn is_end(self) -> bool {
-        !matches!(self, Self::Pending | Self::Approved | Self::Running)
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Yes or no.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Choice {
-    /// Let it run.
-    Approve,
-    /// Don't.
-    Reject,
-}
-
-impl Choice {
-    /// The word used everywhere.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Approve => "approve",
-            Self::Reject => "reject",
-        }
-    }
-
-    /// Reads the word.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Approve, Self::Reject].into_iter().find(|c| c.as_str() == text)
-    }
-}
-
-/// The channel a decision came through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Via {
-    /// The link of a mail.
-    Email,
-    /// The web page, signed in.
-    Web,
-    /// The HTTP API.
-    Api,
-    /// The terminal.
-    Cli,
-}
-
-impl Via {
-    /// The word used everywhere.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Email => "email",
-            Self::Web => "web",
-            Self::Api => "api",
-            Self::Cli => "cli",
-        }
-    }
-
-    /// Reads the word.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Email, Self::Web, Self::Api, Self::Cli].into_iter().find(|v| v.as_str() == text)
-    }
-}
-
 /// What one reviewer said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Decision {
@@ -182,30 +64,6 @@ pub struct Decision {
     pub via: Via,
     /// When.
     pub at: Timestamp,
-}
-
-/// How surely a decision must come from the reviewer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Assurance {
-    /// A mailed link decides.
-    #[default]
-    Link,
-    /// Signed in by something other than the mailed review link.
-    Session,
-    /// A passkey.
-    Passkey,
-}
-
-/// What happens to an approved call that no request waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Unattended {
-    /// It waits for the identical call until its claim deadline.
-    #[default]
-    Wait,
-    /// It runs, and the outcome is kept.
-    Run,
 }
 
 /// The rule's terms, copied onto the approval when it is made, so that a later edit of the policy
@@ -416,6 +274,17 @@ impl Approval {
         self.terms.owner.as_deref() == Some(reviewer)
     }
 
+    /// Whether this reviewer has the right to say this: those asked may say both, the agent's
+    /// owner may reject.
+    pub fn may_decide(&self, reviewer: &str, choice: Choice) -> Result<(), Refusal> {
+        match (self.is_owner(reviewer), choice) {
+            (true, Choice::Approve) => Err(Refusal::OwnAgent),
+            (true, Choice::Reject) => Ok(()),
+            (false, _) if self.is_eligible(reviewer) => Ok(()),
+            (false, _) => Err(Refusal::NotEligible),
+        }
+    }
+
     /// What this reviewer said, if anything.
     pub fn decision_of(&self, reviewer: &str) -> Option<&Decision> {
         self.decisions.iter().find(|d| d.reviewer == reviewer)
@@ -456,20 +325,15 @@ impl Approval {
 
     /// Records one reviewer's decision and what all of them now amount to.
     ///
-    /// The checks stand in the order the interface promises: digest, right, time, state.
+    /// The checks stand in the order the interface promises: right, digest, one's own word again,
+    /// state, time.
     pub fn decide(
         mut self,
         decision: Decision,
         digest: Option<&str>,
     ) -> Result<Transition, Refusal> {
         let now = decision.at;
-        let owner_rejects = self.is_owner(&decision.reviewer) && decision.choice == Choice::Reject;
-        if self.is_owner(&decision.reviewer) && decision.choice == Choice::Approve {
-            return Err(Refusal::OwnAgent);
-        }
-        if !self.is_eligible(&decision.reviewer) && !owner_rejects {
-            return Err(Refusal::NotEligible);
-        }
+        self.may_decide(&decision.reviewer, decision.choice)?;
         if digest.is_some_and(|d| d != self.digest().as_str()) {
             return Err(Refusal::DigestMismatch);
         }
@@ -477,10 +341,10 @@ impl Approval {
         if before == Some(decision.choice) {
             return Err(Refusal::Repeated);
         }
-        if self.state != State::Pending {
+        if self.state != State::Pending && self.state != State::Expired {
             return Err(Refusal::AlreadyDecided(self.state));
         }
-        if self.expires_at <= now {
+        if self.state == State::Expired || self.expires_at <= now {
             return Err(Refusal::Expired);
         }
         if before == Some(Choice::Reject) {

@@ -38,7 +38,7 @@ pub const CONCURRENCY: usize = 8;
 /// Longest time for one attempt, whatever the notifier does.
 pub const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a claimed delivery is nobody else's; longer than an attempt can take.
-pub const LEASE: Duration = Duration::from_secs(60);
+pub const LEASE: Duration = Duration::from_mins(1);
 /// How often the store is asked when nothing hints.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long attempts under way may finish at shutdown.

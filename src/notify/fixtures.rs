@@ -16,7 +16,7 @@ use crate::domain::time::Timestamp;
 /// 2026-11-22T13:35:00Z, when the fixture's call came; it expires 30 minutes later.
 pub(crate) const NOW: Timestamp = Timestamp::from_micros(1_795_354_500_000_000);
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 pub(crate) fn masker() -> Masker {
     Masker::new(&["password".into()], b"key")

@@ -177,7 +177,7 @@ pub fn requested(
         decides,
         site: site(letter.config),
     };
-    render_requested(letter, references(letter, approval), &words)
+    render_requested(letter, Some(references(letter, approval)), &words)
 }
 
 /// The end of the question: `approved`, `rejected`, `expired` or `cancelled`.
@@ -192,7 +192,7 @@ pub fn resolved(letter: Letter<'_>, approval: &Approval, state: State) -> Email 
         link: page(letter.config, approval),
         site: site(letter.config),
     };
-    render_resolved(letter, references(letter, approval), &words)
+    render_resolved(letter, Some(references(letter, approval)), &words)
 }
 
 /// Nobody knows whether the approved call ran.
@@ -204,7 +204,7 @@ pub fn indeterminate(letter: Letter<'_>, approval: &Approval) -> Email {
         link: page(letter.config, approval),
         site: site(letter.config),
     };
-    render_indeterminate(letter, references(letter, approval), &words)
+    render_indeterminate(letter, Some(references(letter, approval)), &words)
 }
 
 /// A one-time sign-in link.
@@ -294,7 +294,7 @@ fn message_id(config: &Config, id: &str) -> String {
 
 /// The approval's own name, under which all of its mails gather, and the request this recipient
 /// got before.
-fn references(letter: Letter<'_>, approval: &Approval) -> Option<String> {
+fn references(letter: Letter<'_>, approval: &Approval) -> String {
     let root = message_id(letter.config, approval.id.as_str());
     let first = delivery_id(
         approval.id.as_str(),
@@ -302,11 +302,7 @@ fn references(letter: Letter<'_>, approval: &Approval) -> Option<String> {
         &letter.notifier.name,
         Some(letter.recipient),
     );
-    if first == letter.id {
-        Some(root)
-    } else {
-        Some(format!("{root} {}", message_id(letter.config, &first)))
-    }
+    if first == letter.id { root } else { format!("{root} {}", message_id(letter.config, &first)) }
 }
 
 /// One sentence on what approving does now.

@@ -29,7 +29,7 @@ pub const MAX_ANSWER: usize = 4 * 1024;
 /// Most characters of an answer that are recorded.
 const MAX_RECORDED: usize = 200;
 /// Longest `Retry-After` that is honoured.
-pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(3_600);
+pub const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 /// Least and most bytes of a signing key, as the specification asks.
 const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 

@@ -46,27 +46,36 @@ pub(super) enum Arg {
     Int(Option<i64>),
 }
 
+impl Arg {
+    /// PostgreSQL's text has no NUL; both databases store the sign of what can't be shown in its
+    /// place, so that a client's or upstream's odd word never makes a write fail. Raw JSON has no
+    /// raw NUL and stays as it is.
+    fn text(text: String) -> Self {
+        Self::Text(Some(if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }))
+    }
+}
+
 impl From<&str> for Arg {
     fn from(text: &str) -> Self {
-        Self::Text(Some(text.to_owned()))
+        Self::text(text.to_owned())
     }
 }
 
 impl From<&String> for Arg {
     fn from(text: &String) -> Self {
-        Self::Text(Some(text.clone()))
+        Self::text(text.clone())
     }
 }
 
 impl From<String> for Arg {
     fn from(text: String) -> Self {
-        Self::Text(Some(text))
+        Self::text(text)
     }
 }
 
 impl From<Option<String>> for Arg {
     fn from(text: Option<String>) -> Self {
-        Self::Text(text)
+        text.map_or(Self::Text(None), Self::text)
     }
 }
 
@@ -234,7 +243,16 @@ impl Db {
     pub(super) async fn connect(url: &str) -> Result<Self> {
         if let Some(rest) = url.strip_prefix("sqlite:") {
             let path = rest.strip_prefix("//").unwrap_or(rest);
-            make_private(path).map_err(sqlx::Error::Io)?;
+            if path.is_empty() || path.starts_with(":memory:") || path.contains('?') {
+                return Err(StoreError::Unavailable(sqlx::Error::Configuration(
+                    "sqlite: needs the path of a file and nothing else, as in sqlite:placet.db"
+                        .into(),
+                )));
+            }
+            make_private(path).map_err(|error| {
+                let named = std::io::Error::new(error.kind(), format!("{path}: {error}"));
+                StoreError::Unavailable(sqlx::Error::Io(named))
+            })?;
             let options = SqliteConnectOptions::new()
                 .filename(path)
                 .create_if_missing(true)
@@ -307,9 +325,6 @@ impl Db {
 /// Makes the file with mode 0600 before SQLite would make it with the umask's.
 fn make_private(path: &str) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    if path == ":memory:" || path.is_empty() {
-        return Ok(());
-    }
     match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),

@@ -61,14 +61,14 @@ fn the_mailbox_in_the_process_needs_no_addresses() {
 #[test]
 fn a_reminder_is_planned_where_it_is_set_and_still_ahead() {
     let mut config = config();
-    config.approvals.reminder = Some(Duration::from_secs(300));
+    config.approvals.reminder = Some(Duration::from_mins(5));
 
     let planned = request(&config, &approval());
 
     let reminders: Vec<_> = planned.iter().filter(|d| d.topic == "reminder").collect();
     assert_eq!(reminders.len(), 2);
-    assert_eq!(reminders[0].due_at, NOW.plus(Duration::from_secs(1_500)));
-    config.approvals.reminder = Some(Duration::from_secs(1_800));
+    assert_eq!(reminders[0].due_at, NOW.plus(Duration::from_mins(25)));
+    config.approvals.reminder = Some(Duration::from_mins(30));
     assert!(request(&config, &approval()).iter().all(|d| d.topic != "reminder"));
 }
 

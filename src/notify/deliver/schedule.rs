@@ -6,17 +6,17 @@ use std::time::Duration;
 pub const RETRY_AFTER: [Duration; 8] = [
     Duration::from_secs(5),
     Duration::from_secs(15),
-    Duration::from_secs(60),
-    Duration::from_secs(5 * 60),
-    Duration::from_secs(15 * 60),
-    Duration::from_secs(30 * 60),
-    Duration::from_secs(3_600),
-    Duration::from_secs(2 * 3_600),
+    Duration::from_mins(1),
+    Duration::from_mins(5),
+    Duration::from_mins(15),
+    Duration::from_mins(30),
+    Duration::from_hours(1),
+    Duration::from_hours(2),
 ];
 
 /// Longest pause for requests and reminders: they are worth something only while people still
 /// have time to decide.
-pub(super) const URGENT_MAX: Duration = Duration::from_secs(60);
+pub(super) const URGENT_MAX: Duration = Duration::from_mins(1);
 
 /// Pauses before the attempts to send a sign-in link: somebody sits and waits for it.
 pub(super) const SIGN_IN_RETRY_AFTER: [Duration; 3] =
@@ -53,7 +53,7 @@ mod tests {
         assert_eq!(pause(0, 0), Duration::from_secs(4));
         assert_eq!(pause(0, 255), Duration::from_secs(6));
         assert_eq!(pause(1, 255), Duration::from_secs(18));
-        assert_eq!(pause(99, 0), Duration::from_secs(5_760));
+        assert_eq!(pause(99, 0), Duration::from_mins(96));
     }
 
     #[test]
@@ -65,9 +65,9 @@ mod tests {
 
     #[test]
     fn a_longer_pause_that_was_asked_for_is_kept() {
-        let asked = Some(Duration::from_secs(120));
+        let asked = Some(Duration::from_mins(2));
 
-        assert_eq!(next_after("approved", 0, asked, 0), Duration::from_secs(120));
+        assert_eq!(next_after("approved", 0, asked, 0), Duration::from_mins(2));
         assert_eq!(next_after("approved", 0, Some(Duration::ZERO), 0), Duration::from_secs(4));
     }
 }

@@ -182,7 +182,7 @@ async fn a_reviewer_who_has_decided_is_not_asked_again() {
 
 #[tokio::test]
 async fn a_failure_is_tried_again_by_the_schedule_with_the_same_body() {
-    let world = world([retry(None), retry(Some(Duration::from_secs(120)))]);
+    let world = world([retry(None), retry(Some(Duration::from_mins(2)))]);
     world.request(approval(), "ops").await;
 
     let at = [NOW, later(3), later(10), later(100), later(131)];

@@ -15,7 +15,7 @@ pub const MAX_ARGUMENTS: usize = 8 * 1024;
 /// Most characters of any other foreign word in a mail.
 const MAX_WORD: usize = 300;
 /// Beyond this an instant is told with its date.
-const SAME_DAY: Duration = Duration::from_secs(12 * 3_600);
+const SAME_DAY: Duration = Duration::from_hours(12);
 /// Members of `params` that are not shown as further ones.
 const KNOWN_PARAMS: [&str; 6] =
     ["name", "arguments", "_meta", "task", "requestState", "inputResponses"];
@@ -45,11 +45,13 @@ impl Facts {
         // A list's readers are unknown; a sensitive rule's calls are for its own reviewers.
         let for_list = letter.recipient.starts_with(LIST_PREFIX);
         let included = letter.notifier.include_arguments && !(for_list && a.terms.sensitive);
-        let (arguments, left_out) = if included {
-            let (shown, left_out) = cut(arguments(letter, a));
-            (Some(shown), left_out)
+        let (arguments, left_out, flags) = if included {
+            let parts = masked_parts(letter, a);
+            let flags = flags(a, &parts);
+            let (shown, left_out) = cut(print(&parts));
+            (Some(shown), left_out, flags)
         } else {
-            (None, None)
+            (None, None, Vec::new())
         };
         Self {
             id: a.id.to_string(),
@@ -64,7 +66,7 @@ impl Facts {
                 .ran_before
                 .map(|at| format!("an identical call ran {} ago", in_words(at.until(letter.now)))),
             decisions: a.decisions.iter().map(said).collect(),
-            flags: if included { flags(a) } else { Vec::new() },
+            flags,
             arguments,
             left_out,
         }
@@ -115,14 +117,14 @@ fn risk(a: &Approval) -> Option<String> {
     }
 }
 
-/// The arguments, and whatever else of the request is part of what would run.
-fn arguments(letter: Letter<'_>, a: &Approval) -> String {
-    let shown = |raw: &str| {
-        let masked = letter.masker.mask(raw, &a.terms.redact);
-        // Masking writes valid JSON; if it ever did not, nothing is shown rather than the raw text.
-        json::parse(&masked).map_or_else(|_| "(unreadable)".to_owned(), |n| pretty(&n))
-    };
-    let mut text = shown(a.call.arguments());
+/// The arguments, and whatever else of the request is part of what would run; masked, raw JSON.
+struct Parts {
+    arguments: String,
+    extra: Option<String>,
+}
+
+fn masked_parts(letter: Letter<'_>, a: &Approval) -> Parts {
+    let masked = |raw: &str| letter.masker.mask(raw, &a.terms.redact);
     let extra: Vec<String> = json::parse(&a.call.params)
         .ok()
         .as_ref()
@@ -132,17 +134,37 @@ fn arguments(letter: Letter<'_>, a: &Approval) -> String {
         .filter(|m| !KNOWN_PARAMS.contains(&m.key.as_ref()))
         .map(|m| format!("{}:{}", m.raw_key, m.node.raw))
         .collect();
-    if !extra.is_empty() {
+    Parts {
+        arguments: masked(a.call.arguments()),
+        extra: (!extra.is_empty()).then(|| masked(&format!("{{{}}}", extra.join(",")))),
+    }
+}
+
+fn print(parts: &Parts) -> String {
+    // Masking writes valid JSON; if it ever did not, nothing is shown rather than the raw text.
+    let shown = |masked: &str| {
+        json::parse(masked).map_or_else(|_| "(unreadable)".to_owned(), |n| pretty(&n))
+    };
+    let mut text = shown(&parts.arguments);
+    if let Some(extra) = &parts.extra {
         text.push_str("\n\nFurther members of the request:\n");
-        text.push_str(&shown(&format!("{{{}}}", extra.join(","))));
+        text.push_str(&shown(extra));
     }
     text
 }
 
-fn flags(a: &Approval) -> Vec<String> {
-    let in_params = json::parse(&a.call.params).ok().and_then(|n| mixed_script_in(&n));
-    // The tool's name is among the params.
-    [in_params, mixed_script(&a.agent)].into_iter().flatten().collect()
+/// Warnings about the words of the call; about masked ones nothing is said, it would repeat them.
+fn flags(a: &Approval, parts: &Parts) -> Vec<String> {
+    let inside = |masked: &str| json::parse(masked).ok().and_then(|n| mixed_script_in(&n));
+    [
+        mixed_script(&a.call.tool),
+        mixed_script(&a.agent),
+        inside(&parts.arguments),
+        parts.extra.as_deref().and_then(inside),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// At most [`MAX_ARGUMENTS`] bytes of it, and a line saying what is missing.

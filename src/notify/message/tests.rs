@@ -257,3 +257,14 @@ fn a_test_without_anybody_to_write_to_says_what_to_add() {
 
     assert!(error.contains("notifier mail"), "{error}");
 }
+
+#[test]
+fn a_secret_is_not_told_by_the_warning_about_its_letters() {
+    letter!(letter, "requested", config());
+    let secret = with_params(r#"{"name":"t","arguments":{"password":"hunтer2"}}"#);
+
+    let mail = requested(letter, &secret, false, LINK, true);
+
+    assert!(!mail.text.contains("hunтer2") && !mail.html.contains("hunтer2"));
+    assert!(!mail.text.contains("different scripts"));
+}

@@ -1,17 +1,18 @@
 //! Approvals: made, joined, changed, found.
 
-use crate::domain::approval::{
-    Approval, ApprovalId, Decision, Outcome, Settled, State, Terms, Transition,
-};
+use crate::domain::approval::{Approval, ApprovalId, Outcome, State, Terms, Transition};
 use crate::domain::audit::{AuditEvent, Kind};
-use crate::domain::call::{Digest, ToolCall};
+use crate::domain::call::Digest;
 use crate::domain::time::Timestamp;
-use crate::store::driver::{Arg, Db, Row, Tx, args};
+use crate::store::driver::{Arg, Db, Tx, args};
 use crate::store::{
     Cap, Filter, NewDelivery, NewHold, QueueStats, Result, StoreError, Submit, Submitted,
 };
 
 use super::{audit, outbox};
+use row::{corrupt, read};
+
+mod row;
 
 /// Advisory lock of those who count before they insert.
 const SUBMIT_LOCK: i64 = 0x706c_6163_6574_0001;
@@ -51,11 +52,12 @@ pub(super) async fn submit(db: Db, submit: Submit, now: Timestamp) -> Result<Sub
     if let Some(ended) =
         ended_identical(&mut tx, &new.agent, new.digest(), submit.owed_since, now).await?
     {
-        if ended.owed {
-            tell(&mut tx, &ended, now).await?;
+        let told = ended.owed && tell(&mut tx, &ended, now).await?;
+        // Told to another request in this very moment: then only a cooldown repeats it.
+        if told || is_cooling(&ended, now) {
+            tx.commit().await?;
+            return Ok(Submitted::Ended(ended));
         }
-        tx.commit().await?;
-        return Ok(Submitted::Ended(ended));
     }
     if let Some((cap, wait)) = over_a_cap(&mut tx, &submit, now).await? {
         tx.commit().await?;
@@ -178,11 +180,14 @@ async fn ended_identical(
     );
     let row = tx.row(sql, args![now, agent, digest.as_str()]).await?;
     let Some(approval) = row.map(|row| read(&row)).transpose()? else { return Ok(None) };
-    let cooling = approval.cooldown_until().is_some_and(|until| until > now);
     let fresh = approval.state == State::Indeterminate
         || approval.finished_at.is_some_and(|at| at > owed_since);
     let owed = approval.owed && fresh;
-    Ok((cooling || owed).then_some(approval))
+    Ok((owed || is_cooling(&approval, now)).then_some(approval))
+}
+
+fn is_cooling(approval: &Approval, now: Timestamp) -> bool {
+    approval.cooldown_until().is_some_and(|until| until > now)
 }
 
 async fn ran_before(
@@ -391,16 +396,22 @@ pub(super) async fn take_end(db: Db, id: ApprovalId, now: Timestamp) -> Result<b
     let mut tx = db.begin().await?;
     let row = tx.row(select("where a.id = $2 and a.owed = 1"), args![now, id.as_str()]).await?;
     let Some(approval) = row.map(|row| read(&row)).transpose()? else { return Ok(false) };
-    tell(&mut tx, &approval, now).await?;
+    let told = tell(&mut tx, &approval, now).await?;
     tx.commit().await?;
-    Ok(true)
+    Ok(told)
 }
 
-async fn tell(tx: &mut Tx, approval: &Approval, now: Timestamp) -> Result<()> {
-    tx.execute("update approvals set owed = 0 where id = $1", args![approval.id.as_str()]).await?;
+/// Marks an end as told; false if somebody else did so since it was read. The condition stands in
+/// the statement: what was read before is no longer true on PostgreSQL.
+async fn tell(tx: &mut Tx, approval: &Approval, now: Timestamp) -> Result<bool> {
+    let sql = "update approvals set owed = 0 where id = $1 and owed = 1";
+    if tx.execute(sql, args![approval.id.as_str()]).await? == 0 {
+        return Ok(false);
+    }
     let event = AuditEvent::of(Kind::EndDelivered, &approval.agent, now, approval)
         .with("state", approval.state.as_str());
-    audit::insert(tx, &[event]).await
+    audit::insert(tx, &[event]).await?;
+    Ok(true)
 }
 
 pub(super) async fn give_back_end(db: Db, id: ApprovalId) -> Result<()> {
@@ -436,21 +447,18 @@ pub(super) async fn detach(db: Db, hold: String, now: Timestamp) -> Result<i64> 
     let Some(approval) = row.map(|row| row.text("approval")).transpose()? else { return Ok(0) };
     tx.execute("delete from holds where id = $1", args![&hold]).await?;
     tx.execute("update approvals set changed_at = $2 where id = $1", args![&approval, now]).await?;
-    let left =
-        tx.count("select count(*) as n from holds where approval = $1", args![&approval]).await?;
+    let left = tx.count(LIVE_HOLDS, args![&approval, now]).await?;
     tx.commit().await?;
     Ok(left)
 }
 
+/// Holds of dead nodes don't count: nobody is there any more.
+const LIVE_HOLDS: &str = "\
+    select count(*) as n from holds h join nodes n on n.id = h.node \
+     where h.approval = $1 and n.lease_expires_at > $2";
+
 pub(super) async fn attached(db: Db, id: ApprovalId, now: Timestamp) -> Result<i64> {
-    db.read()
-        .await?
-        .count(
-            "select count(*) as n from holds h join nodes n on n.id = h.node \
-              where h.approval = $1 and n.lease_expires_at > $2",
-            args![id.as_str(), now],
-        )
-        .await
+    db.read().await?.count(LIVE_HOLDS, args![id.as_str(), now]).await
 }
 
 pub(super) async fn due_expiries(db: Db, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>> {
@@ -516,87 +524,4 @@ fn json<T: serde::Serialize>(value: &T) -> String {
 fn audience(terms: &Terms) -> String {
     let names = terms.reviewers.iter().chain(&terms.owner);
     names.fold("|".to_owned(), |out, name| format!("{out}|{name}|"))
-}
-
-fn corrupt(table: &'static str, column: &'static str, id: &str, what: &str) -> StoreError {
-    StoreError::Corrupt { table, column, id: id.to_owned(), what: what.to_owned() }
-}
-
-fn read(row: &Row) -> Result<Approval> {
-    let id = row.text("id")?;
-    let bad = |column, what: &str| corrupt("approvals", column, &id, what);
-    let time = |column| Ok::<_, StoreError>(row.opt_int(column)?.map(Timestamp::from_micros));
-    let digest = row.text("digest")?.parse().map_err(|_| bad("digest", "not a digest"))?;
-    let outcome = match (row.opt_text("outcome_kind")?.as_deref(), row.opt_text("outcome")?) {
-        (None, _) => None,
-        (Some("result"), Some(raw)) => Some(Outcome::Result(raw)),
-        (Some("error"), Some(raw)) => Some(Outcome::Error(raw)),
-        (Some("not_kept"), Some(flag)) => Some(Outcome::NotKept { is_error: flag == "true" }),
-        _ => return Err(bad("outcome_kind", "unknown")),
-    };
-    let decisions: Vec<StoredDecision> = serde_json::from_str(&row.text("decisions")?)
-        .map_err(|e| bad("decisions", &e.to_string()))?;
-    let settled: Option<Settled> = row
-        .opt_text("settled")?
-        .map(|text| serde_json::from_str(&text))
-        .transpose()
-        .map_err(|e| bad("settled", &e.to_string()))?;
-    Ok(Approval {
-        id: ApprovalId::parse(&id).ok_or_else(|| bad("id", "not an id"))?,
-        version: row.int("version")?,
-        state: State::parse(&row.text("state")?).ok_or_else(|| bad("state", "unknown"))?,
-        call: ToolCall {
-            upstream: row.text("upstream")?,
-            tool: row.text("tool")?,
-            params: row.text("params")?,
-            digest,
-        },
-        agent: row.text("agent")?,
-        client: row.opt_text("client")?,
-        rule: row.text("rule")?,
-        reason: row.opt_text("reason")?,
-        risk: row.opt_text("risk")?,
-        severity: row.opt_text("severity")?,
-        terms: serde_json::from_str(&row.text("terms")?)
-            .map_err(|e| bad("terms", &e.to_string()))?,
-        decisions: decisions
-            .into_iter()
-            .map(|d| d.read())
-            .collect::<Option<_>>()
-            .ok_or_else(|| bad("decisions", "unknown word or time"))?,
-        created_at: Timestamp::from_micros(row.int("created_at")?),
-        expires_at: Timestamp::from_micros(row.int("expires_at")?),
-        decided_at: time("decided_at")?,
-        claim_deadline: time("claim_deadline")?,
-        finished_at: time("finished_at")?,
-        end_reason: row.opt_text("end_reason")?,
-        outcome,
-        settled,
-        owed: row.int("owed")? != 0,
-        executor: row.opt_text("executor")?,
-        waiting: row.int("waiting")? != 0,
-        ran_before: time("ran_before")?,
-    })
-}
-
-/// A decision as it stands in the row.
-#[derive(serde::Deserialize)]
-struct StoredDecision {
-    reviewer: String,
-    decision: crate::domain::approval::Choice,
-    reason: String,
-    via: crate::domain::approval::Via,
-    at: String,
-}
-
-impl StoredDecision {
-    fn read(self) -> Option<Decision> {
-        Some(Decision {
-            reviewer: self.reviewer,
-            choice: self.decision,
-            reason: self.reason,
-            via: self.via,
-            at: Timestamp::parse(&self.at)?,
-        })
-    }
 }
