@@ -18,7 +18,7 @@ use crate::auth::form::Keys;
 use crate::auth::hosts::{Hosts, host_guard};
 use crate::broker::{Broker, Parts, Stop};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{Config, Reviewer};
+use crate::config::{Config, Reviewer, Severity, process_environment};
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::id::{IdSource, OsIds, token_hash};
 use crate::mcp::{self, Mcp};
@@ -59,8 +59,6 @@ pub struct App {
     pub broker: Broker,
     /// Sends the outbox.
     pub deliverer: Arc<Deliverer>,
-    /// What a mailbox in the process received.
-    pub mailbox: Mailbox,
     /// What `/readyz` says.
     pub readiness: Arc<Readiness>,
     router: Router,
@@ -77,7 +75,15 @@ impl App {
     ///
     /// # Errors
     /// The database can't be opened, or the address is taken.
-    pub async fn build(mut config: Config) -> Result<Self, AppError> {
+    pub async fn build(config: Config) -> Result<Self, AppError> {
+        Self::build_with(config, Mailbox::default()).await
+    }
+
+    /// The same, with the mailbox that notifiers inside the process write to.
+    ///
+    /// # Errors
+    /// As [`App::build`].
+    pub async fn build_with(mut config: Config, mailbox: Mailbox) -> Result<Self, AppError> {
         let address = config.server.listen;
         let listener = TcpListener::bind(address)
             .await
@@ -97,7 +103,7 @@ impl App {
         let node = ids.prefixed("nod_", clock.now());
         let broker = Broker::new(Parts {
             store: Arc::new(store.clone()),
-            upstreams: upstream::registry::build(&config, &upstream_work),
+            upstreams: upstream::build(&config, &upstream_work),
             masking_key: store.secret("masking", ids.random()).await?,
             seal_key: store.secret("request_state", ids.random()).await?,
             config: config.clone(),
@@ -108,7 +114,6 @@ impl App {
             stop: stop.clone(),
         });
         tasks::renew(&broker).await?;
-        let mailbox = Mailbox::default();
         let deliverer = Arc::new(Deliverer::new(
             broker.clone(),
             deliver::build_with(&config, &mailbox),
@@ -132,7 +137,6 @@ impl App {
         let app = Self {
             broker,
             deliverer,
-            mailbox,
             readiness,
             router,
             store,
@@ -266,38 +270,41 @@ pub async fn sign_in_link(
     Ok(config.link(&format!("/sign-in/{token}")))
 }
 
-/// Reads the policy files again and puts them in force; a bad one keeps the old.
+/// Reads the configuration's policies again and puts them in force, all or none: where anything
+/// is wrong the old ones stay and `/readyz` says `degraded`. Nothing but policies is taken over.
 pub async fn reload_policies(broker: &Broker, readiness: &Readiness) {
-    let (mut events, mut health) = (Vec::new(), Health::Ok);
-    let config = broker.config();
-    for upstream in &config.upstreams {
-        let Some(file) = &upstream.policy_file else { continue };
-        let event = |kind| {
-            AuditEvent::new(kind, "placet", broker.now())
-                .with("upstream", &upstream.name)
-                .with("file", &file.display().to_string())
-        };
-        match crate::config::reload_policy(config, upstream, file) {
-            Ok(policy) => {
-                events.push(
-                    event(Kind::PolicyLoaded).with("sha256", policy.source_fingerprint()),
-                );
-                broker.policies().replace(&upstream.name, Arc::new(policy));
-                tracing::info!(upstream = %upstream.name, "policy {} is in force", file.display());
-            }
-            Err(problems) => {
-                health = Health::Degraded;
-                events.push(event(Kind::PolicyRefused).with("problems", &problems.join("; ")));
-                for problem in &problems {
-                    tracing::error!(
-                        upstream = %upstream.name,
-                        "policy {} is refused, the old one stays: {problem}", file.display()
-                    );
+    let file = broker.config().file.clone();
+    let now = broker.now();
+    let mut events = Vec::new();
+    match Config::load(file.as_deref(), &process_environment()) {
+        Ok((fresh, _)) => {
+            for upstream in &fresh.upstreams {
+                let Some(policy) = upstream.policy.clone() else { continue };
+                if broker.config().upstream(&upstream.name).is_none() {
+                    continue;
                 }
+                events.push(
+                    AuditEvent::new(Kind::PolicyLoaded, "placet", now)
+                        .with("upstream", &upstream.name)
+                        .with("sha256", policy.source_fingerprint()),
+                );
+                broker.policies().replace(&upstream.name, policy);
+                tracing::info!(upstream = %upstream.name, "policy of {} loaded", upstream.name);
             }
+            readiness.set("policies", Health::Ok);
+        }
+        Err(problems) => {
+            let errors = problems.iter().filter(|p| p.severity == Severity::Error);
+            for problem in errors.clone() {
+                tracing::error!("policies are not reloaded, the old ones stay: {problem}");
+            }
+            let count = errors.count().to_string();
+            events.push(
+                AuditEvent::new(Kind::PolicyRefused, "placet", now).with("problems", &count),
+            );
+            readiness.set("policies", Health::Degraded);
         }
     }
-    readiness.set("policies", health);
     if let Err(error) = broker.record(events).await {
         tracing::error!(%error, "the policy reload could not be recorded");
     }
@@ -309,7 +316,7 @@ pub async fn connect_report(config: &Config) -> Vec<(String, Result<String, Stri
     const PATIENCE: Duration = Duration::from_secs(30);
     let tracker = TaskTracker::new();
     let mut report = Vec::new();
-    let upstreams = upstream::registry::build(config, &tracker);
+    let upstreams = upstream::build(config, &tracker);
     for settings in &config.upstreams {
         let Some(server) = upstreams.get(&settings.name) else { continue };
         let answer = match tokio::time::timeout(PATIENCE, server.refresh()).await {

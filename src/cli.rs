@@ -14,7 +14,11 @@ use crate::config::{Config, Problem, Severity, process_environment};
 
 pub mod approvals;
 pub mod check;
+pub mod demo;
+pub mod notify;
 pub mod policy;
+pub mod serve;
+pub mod store;
 pub mod text;
 pub mod token;
 
@@ -287,21 +291,20 @@ pub async fn run(cli: Cli) -> ExitCode {
 async fn dispatch(cli: Cli) -> Result<(), Failure> {
     let Cli { global, command } = cli;
     match command {
-        Command::Check(args) => check::run(&global, &args, check::connect_report).await,
+        Command::Check(args) => check::run(&global, &args, crate::app::connect_report).await,
         Command::Policy(command) => policy::run(&global, command),
         Command::Approvals(args) => approvals::run(&global, args).await,
         Command::Token(TokenCommand::New) => {
             token::new(&global);
             Ok(())
         }
-        Command::Serve => Err(Failure::unavailable("serve")),
-        Command::Demo(_) => Err(Failure::unavailable("demo")),
+        Command::Serve => serve::run(&global).await,
+        Command::Demo(args) => demo::run(&args).await,
         Command::Stdio(_) => Err(Failure::unavailable("stdio")),
-        Command::SignInLink(_) => Err(Failure::unavailable("sign-in-link")),
-        Command::Notify(NotifyCommand::Test { .. }) => Err(Failure::unavailable("notify test")),
-        Command::Audit(AuditCommand::Verify) => Err(Failure::unavailable("audit verify")),
-        Command::Audit(AuditCommand::Export { .. }) => Err(Failure::unavailable("audit export")),
-        Command::Migrate => Err(Failure::unavailable("migrate")),
+        Command::SignInLink(args) => store::sign_in_link(&global, args).await,
+        Command::Notify(NotifyCommand::Test { name }) => notify::test(&global, &name).await,
+        Command::Audit(command) => store::audit(&global, command).await,
+        Command::Migrate => store::migrate(&global).await,
     }
 }
 

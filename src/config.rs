@@ -17,6 +17,7 @@ pub mod load;
 mod notifiers;
 mod policies;
 pub mod principals;
+pub mod problem;
 pub mod reader;
 mod secret;
 mod sections;
@@ -27,7 +28,8 @@ pub mod value;
 
 pub use eligible::eligible;
 pub use load::process_environment;
-pub use reader::{Environment, Problem, Severity, Warning};
+pub use problem::{Problem, Severity, Warning};
+pub use reader::Environment;
 
 /// A secret; never printed.
 #[derive(Clone, PartialEq, Eq)]

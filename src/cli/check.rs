@@ -9,11 +9,6 @@ use super::{CheckArgs, Failure, Global, MISUSED, complain, problem_line, say, te
 /// What was tried to be reached, and how that went.
 pub type Reached = Vec<(String, Result<String, String>)>;
 
-/// The composition root's report goes here; until then `--connect` says that it is missing.
-pub async fn connect_report(_config: &Config) -> Reached {
-    vec![("--connect".to_owned(), Err("not available in this version".to_owned()))]
-}
-
 /// Checks. `connect` tries every upstream and notifier; it is asked only for a sound configuration.
 pub async fn run(
     global: &Global,

@@ -1,6 +1,7 @@
 //! `placet notify test`: one message, and what the other side answered.
 
 use crate::clock::{Clock as _, SystemClock};
+use crate::domain::mask::Masker;
 use crate::id::{IdSource as _, OsIds};
 use crate::notify::deliver;
 use crate::notify::message::test_message;
@@ -23,7 +24,9 @@ pub async fn test(global: &Global, name: &str) -> Result<(), Failure> {
     };
     let now = SystemClock.now();
     let id = OsIds.prefixed("dlv_", now);
-    let message = test_message(&config, settings, &id, now)
+    // A test message holds no arguments: nothing is masked, and no key is needed.
+    let masker = Masker::new(&config.masking.keys, &[]);
+    let message = test_message(&config, &masker, settings, &id, now)
         .map_err(|why| Failure::failed(format!("notifier {name}: {why}")))?;
     match notifier.send(&message).await {
         Ok(answer) => {

@@ -9,7 +9,8 @@ use crate::domain::policy::{Action, Rule};
 
 use super::eligible::{GROUP_PREFIX, can_sign_in, eligible, is_notified, names};
 use super::policies::LoadedPolicy;
-use super::reader::{Problem, Reader, Severity};
+use super::problem::{Problem, Severity};
+use super::reader::Reader;
 use super::upstreams::Read;
 use super::{Agent, Config, value};
 

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use toml::Table;
 
-use super::reader::{Environment, Problem, Reader, Severity, Warning};
+use super::problem::{Problem, Severity, Warning};
+use super::reader::{Environment, Reader};
 use super::{Config, checks, notifiers, principals, sections, upstreams};
 
 /// The embedded defaults: every key, commented.
@@ -76,19 +77,25 @@ impl Config {
 }
 
 /// The text as a table. The parser's own rendering would quote whole lines, secrets among them:
-/// only its message and the place are told.
+/// only its messages and their places are told.
 fn table(reader: &Reader<'_>, text: &str) -> Option<Table> {
-    match text.parse::<Table>() {
-        Ok(table) => Some(table),
-        Err(error) => {
-            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or(text);
-            let line = before.matches('\n').count() + 1;
-            let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-            let message = error.message().lines().next().unwrap_or("not TOML").to_owned();
-            reader.error("", format!("line {line}, column {column}: {message}"));
-            None
-        }
+    let first = match text.parse::<Table>() {
+        Ok(table) => return Some(table),
+        Err(error) => error,
+    };
+    // Reading on after an error finds the others; what it reads then is not used.
+    let (_, mut errors) = toml::de::DeTable::parse_recoverable(text);
+    if errors.is_empty() {
+        errors.push(first);
     }
+    for error in errors {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        let message = error.message().lines().next().unwrap_or("not TOML").to_owned();
+        reader.error("", format!("line {line}, column {column}: {message}"));
+    }
+    None
 }
 
 /// Reads a table over the defaults; what is wrong is noted in the reader.

@@ -11,7 +11,8 @@ use toml::Value;
 use crate::domain::json;
 use crate::domain::policy::{self, Policy};
 
-use super::reader::{Problem, Section, Severity};
+use super::problem::{Problem, Severity};
+use super::reader::Section;
 use super::value;
 
 /// A policy with its place.

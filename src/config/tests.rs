@@ -421,3 +421,13 @@ fn an_upstream_is_an_address_or_a_command() {
         ["upstreams[0].policy"]
     );
 }
+
+#[test]
+fn every_syntax_error_is_told_with_its_place() {
+    let told = lines(&problems_with("a = hush\n[server]\nb = \"\\q\"\nc = 1\nc = 2\n", &[]));
+
+    for place in ["line 1, column 5", "line 3, column 7", "line 5, column 1"] {
+        assert!(told.contains(place), "{told}");
+    }
+    assert!(!told.contains("hush"), "{told}");
+}

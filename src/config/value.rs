@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toml::Value;
 
-use super::reader::MAX_SHOWN;
+use super::problem::MAX_SHOWN;
 
 /// Longest duration: a hundred years, so that no later sum overflows.
 pub const MAX_DURATION: Duration = Duration::from_hours(36_500 * 24);

@@ -174,3 +174,52 @@ impl Record {
         hex(&Sha256::digest(self.canonical()))
     }
 }
+
+/// Where and how a chain is broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokenAt {
+    /// The first bad record's `seq`.
+    pub seq: i64,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+/// Walks a chain, record by record from the first.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    seq: i64,
+    head: String,
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Chain {
+    /// Before the first record.
+    pub fn new() -> Self {
+        Self { seq: 0, head: GENESIS.to_owned() }
+    }
+
+    /// Checks the next record.
+    pub fn check(&mut self, record: &Record) -> Result<(), BrokenAt> {
+        let broken = |seq, what: String| Err(BrokenAt { seq, what });
+        if record.seq != self.seq + 1 {
+            return broken(
+                self.seq + 1,
+                format!("it is missing; the next one there is has seq {}", record.seq),
+            );
+        }
+        if record.prev != self.head {
+            return broken(record.seq, "prev is not the hash of the record before".to_owned());
+        }
+        if record.compute_hash() != record.hash {
+            return broken(record.seq, "its hash does not fit what it says".to_owned());
+        }
+        self.seq = record.seq;
+        self.head.clone_from(&record.hash);
+        Ok(())
+    }
+}
