@@ -125,7 +125,7 @@ pub async fn reap(broker: &Broker) -> Result<(), StoreError> {
         let Ok(transition) = approval.lose(why, now) else { continue };
         match broker.apply(transition).await {
             Ok(_) => {
-                tracing::error!(approval.id = %id, "nobody knows what became of approval {id}")
+                tracing::error!(approval.id = %id, "nobody knows what became of approval {id}");
             }
             Err(StoreError::Conflict(_)) => {}
             Err(error) => return Err(error),

@@ -135,9 +135,10 @@ async fn mailbox(State(archive): State<Archive>) -> Response {
             .lines()
             .map(|line| {
                 let line_text = escape(line);
-                match line.trim().starts_with("http") {
-                    true => format!("<a href=\"{0}\">{0}</a>", escape(line.trim())),
-                    false => line_text,
+                if line.trim().starts_with("http") {
+                    format!("<a href=\"{0}\">{0}</a>", escape(line.trim()))
+                } else {
+                    line_text
                 }
             })
             .collect();

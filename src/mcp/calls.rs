@@ -111,7 +111,7 @@ async fn hold(
         let (events, response) = Events::open();
         let mcp = mcp.clone();
         mcp.broker.tracker().clone().spawn(async move {
-            stream_hold(mcp, incoming, held, terms, progress, heard, events).await
+            stream_hold(mcp, incoming, held, terms, progress, heard, events).await;
         });
         return response;
     }

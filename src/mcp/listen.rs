@@ -74,11 +74,7 @@ pub(super) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
 
 /// `subscriptions/listen`: acknowledged with what is honoured, then only that, each message
 /// tagged with the request's id.
-pub(super) async fn subscribe(
-    mcp: &Mcp,
-    incoming: Incoming,
-    params: Option<&Node<'_>>,
-) -> Response {
+pub(super) fn subscribe(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
     let wanted = params.and_then(|p| p.get("notifications"));
     let on = |key: &str| wanted.and_then(|w| w.get(key)).and_then(Node::as_bool) == Some(true);
     let honoured: Vec<(&str, &str)> =

@@ -42,13 +42,12 @@ pub struct Rendered {
 pub fn render(raw: &str, masker: &Masker, redact: &[String], show: Show) -> Rendered {
     let masked_text = masker.mask(raw, redact);
     let mut out = Rendered::default();
-    match (json::parse(raw), json::parse(&masked_text)) {
-        (Ok(node), Ok(masked)) => Writer { out: &mut out, show }.value(&node, &masked, 0),
-        _ => {
-            // Only what was once parsed is stored; if it can't be read now, say so and hide it.
-            out.folded = 1;
-            out.html.push_str("<i>these bytes can't be read as JSON</i>");
-        }
+    if let (Ok(node), Ok(masked)) = (json::parse(raw), json::parse(&masked_text)) {
+        Writer { out: &mut out, show }.value(&node, &masked, 0);
+    } else {
+        // Only what was once parsed is stored; if it can't be read now, say so and hide it.
+        out.folded = 1;
+        out.html.push_str("<i>these bytes can't be read as JSON</i>");
     }
     out
 }
