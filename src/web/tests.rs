@@ -164,10 +164,12 @@ impl Site {
         });
         let mails = Arc::new(Mails::default());
         let web = Web {
-            broker,
             mailer: Some(Arc::clone(&mails) as Arc<dyn SignInMailer>),
             keys: Keys::new([3; 32]),
             readiness: Arc::new(Readiness::default()),
+            metrics: broker.metrics().clone(),
+            shutdown: broker.stop().soft.clone(),
+            broker,
         };
         let server = &web.broker.config().server;
         let hosts = Arc::new(Hosts::new(server, server.listen));
