@@ -40,10 +40,7 @@ impl Archive {
 
     /// `/mcp` and `/mailbox`.
     pub fn router(self) -> Router {
-        Router::new()
-            .route("/mcp", post(mcp))
-            .route("/mailbox", get(mailbox))
-            .with_state(self)
+        Router::new().route("/mcp", post(mcp)).route("/mailbox", get(mailbox)).with_state(self)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, &'static str>> {
