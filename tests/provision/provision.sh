@@ -50,8 +50,8 @@ if [ ${#missing[@]} -gt 0 ]; then
     || echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
   export DEBIAN_FRONTEND=noninteractive
   # One retry: a mirror may drop a connection.
-  { apt-get -q update && apt-get -q install -y --no-install-recommends "${missing[@]}"; } </dev/null \
-    || { sleep 3; apt-get -q update && apt-get -q install -y --no-install-recommends "${missing[@]}"; } </dev/null \
+  { apt-get -q update && apt-get -q -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "${missing[@]}"; } </dev/null \
+    || { sleep 3; apt-get -q update && apt-get -q -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "${missing[@]}"; } </dev/null \
     || die "apt-get could not install ${missing[*]}; ./tests/run --quick needs none of it"
 fi
 
