@@ -14,10 +14,12 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use tokio_util::sync::CancellationToken;
 
 use crate::auth::form::Keys;
 use crate::broker::Broker;
 use crate::config::Reviewer;
+use crate::telemetry::Metrics;
 
 pub mod api;
 pub mod approval;
@@ -65,6 +67,10 @@ pub struct Web {
     pub keys: Keys,
     /// What `/readyz` says of everything but the store.
     pub readiness: Arc<Readiness>,
+    /// Counters of this process.
+    pub metrics: Arc<Metrics>,
+    /// Ends event streams at shutdown.
+    pub shutdown: CancellationToken,
 }
 
 /// All routes but the MCP face's, with a 404 for everything else. The host guard of

@@ -45,7 +45,11 @@ pub fn render(raw: &str, masker: &Masker, redact: &[String], show: Show) -> Rend
     if let (Ok(node), Ok(masked)) = (json::parse(raw), json::parse(&masked_text)) {
         Writer { out: &mut out, show }.value(&node, &masked, 0);
     } else {
+<<<<<<< HEAD
         // Only what was once parsed is stored; if it can't be read now, say so and hide it.
+=======
+        // Only what was once parsed is stored; if it can't be read now, nobody can approve it.
+>>>>>>> web
         out.folded = 1;
         out.html.push_str("<i>these bytes can't be read as JSON</i>");
     }
@@ -144,7 +148,7 @@ impl Writer<'_> {
         if length > FOLD_OVER && !self.show.full {
             self.out.folded += 1;
             let cut = text.char_indices().nth(FOLD_SHOWN).map_or(text.len(), |(at, _)| at);
-            self.literal(literal.cut(cut));
+            self.open_literal(literal.cut(cut));
             let _ = write!(
                 self.out.html,
                 "</span><span class=\"folded\">… folded, {} characters in all</span>",
@@ -165,6 +169,14 @@ impl Writer<'_> {
     /// Decoded text as a JSON literal with short escapes: clients that spell every letter of a
     /// language as `\uXXXX` would otherwise send what nobody can read.
     fn literal(&mut self, literal: Literal<'_>) {
+        self.open_literal(literal);
+        if matches!(literal, Literal::Quoted(_)) {
+            self.out.html.push_str("&quot;");
+        }
+    }
+
+    /// The same without the closing quote: it goes on.
+    fn open_literal(&mut self, literal: Literal<'_>) {
         let (text, quoted) = match literal {
             Literal::Quoted(text) => (text, true),
             Literal::Bare(text) => (text, false),
@@ -187,9 +199,6 @@ impl Writer<'_> {
                 ' '..='~' => self.out.html.push(c),
                 c => self.unusual(c),
             }
-        }
-        if quoted {
-            self.out.html.push_str("&quot;");
         }
     }
 

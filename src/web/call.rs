@@ -41,6 +41,7 @@ pub struct SettledView {
 }
 
 /// What this person may do now.
+#[expect(clippy::struct_excessive_bools, reason = "each is one button")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct May {
     /// Approve, were everything shown.

@@ -34,7 +34,7 @@ impl Web {
         if before.state == State::Pending
             && let Some(at) = after.decided_at
         {
-            self.broker.metrics().decision_seconds(after.created_at.until(at).as_secs_f64());
+            self.metrics.decision_seconds(after.created_at.until(at).as_secs_f64());
         }
         Ok(after)
     }

@@ -129,6 +129,6 @@ async fn render(web: &Web) -> Result<String, Problem> {
         let labels = [("notifier", notifier.as_str()), ("result", result.as_str())];
         sample(&mut out, "placet_notifications_total", &labels, &count.to_string());
     }
-    web.broker.metrics().render(&mut out);
+    web.metrics.render(&mut out);
     Ok(out)
 }

@@ -94,6 +94,7 @@ struct Site {
     file: PathBuf,
     ids: OsIds,
     mails: Arc<Mails>,
+    sql: SqlStore,
 }
 
 /// Remembers sign-in links in place of mailing them.
@@ -147,12 +148,12 @@ impl Site {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let file = std::env::temp_dir().join(format!("placet-web-{}-{n}.db", std::process::id()));
-        let store = SqlStore::open(&format!("sqlite:{}", file.display())).await.unwrap();
+        let sql = SqlStore::open(&format!("sqlite:{}", file.display())).await.unwrap();
         let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_795_377_600_000_000)));
         let upstream: Arc<dyn crate::upstream::Upstream> = Arc::new(upstream::Fixed::default());
         let broker = Broker::new(Parts {
             config: Arc::new(crate::config::tests::config(CONFIG)),
-            store: Arc::new(store),
+            store: Arc::new(sql.clone()),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             ids: Arc::new(OsIds),
             upstreams: HashMap::from([("images".to_owned(), upstream)]),
@@ -164,15 +165,17 @@ impl Site {
         });
         let mails = Arc::new(Mails::default());
         let web = Web {
-            broker,
             mailer: Some(Arc::clone(&mails) as Arc<dyn SignInMailer>),
             keys: Keys::new([3; 32]),
             readiness: Arc::new(Readiness::default()),
+            metrics: broker.metrics().clone(),
+            shutdown: broker.stop().soft.clone(),
+            broker,
         };
         let server = &web.broker.config().server;
         let hosts = Arc::new(Hosts::new(server, server.listen));
         let router = router(web.clone()).layer(middleware::from_fn_with_state(hosts, host_guard));
-        Self { router, web, clock, file, ids: OsIds, mails }
+        Self { router, web, clock, file, ids: OsIds, mails, sql }
     }
 
     fn store(&self) -> &Arc<dyn Store> {
@@ -212,7 +215,7 @@ impl Site {
             },
             decisions: Vec::new(),
             created_at: now,
-            expires_at: now.plus(Duration::from_secs(900)),
+            expires_at: now.plus(Duration::from_mins(15)),
             decided_at: None,
             claim_deadline: None,
             finished_at: None,

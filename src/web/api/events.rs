@@ -111,7 +111,7 @@ impl Listener {
 
     async fn wake(&mut self) -> Wake {
         tokio::select! {
-            () = self.web.broker.stop().soft.cancelled() => Wake::Over,
+            () = self.web.shutdown.cancelled() => Wake::Over,
             hint = self.hints.recv(), if self.hinting => match hint {
                 Ok(id) => Wake::Changed(id),
                 // What was missed is found by the poll.

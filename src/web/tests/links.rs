@@ -156,11 +156,11 @@ async fn somebody_else_signed_in_is_told_whose_link_it_is() {
 #[tokio::test]
 async fn after_a_day_or_by_the_rules_wish_a_link_shows_but_does_not_decide() {
     let site = Site::new().await;
-    let far = Duration::from_secs(3 * 86_400);
+    let far = Duration::from_hours(72);
     let old = site.pending_with(CALL, |a| a.expires_at = a.created_at.plus(far)).await;
     let old_link = site.link(&old.id, "ana").await;
     let old_token = site.get(&old_link, &[]).await.field("form_token");
-    site.clock.advance(Duration::from_secs(86_400));
+    site.clock.advance(Duration::from_hours(24));
     let strict = site.pending_with(SECRET_CALL, |a| a.terms.assurance = Assurance::Session).await;
     let strict_link = site.link(&strict.id, "ana").await;
 
@@ -183,7 +183,7 @@ async fn an_unknown_link_and_an_expired_call_show_nothing() {
     let site = Site::new().await;
     let approval = site.pending(CALL).await;
     let link = site.link(&approval.id, "ana").await;
-    site.clock.advance(Duration::from_secs(900));
+    site.clock.advance(Duration::from_mins(15));
 
     let unknown = site.get("/review/nonsense", &[]).await;
     let expired = site.get(&link, &[]).await;

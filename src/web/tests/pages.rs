@@ -69,7 +69,7 @@ async fn the_page_shows_the_call_and_its_form_decides() {
 async fn the_page_says_that_approving_runs_at_once_while_the_agent_waits() {
     let site = Site::new().await;
     let now = site.clock.now();
-    site.store().renew_node("node-1", now, now.plus(Duration::from_secs(60))).await.unwrap();
+    site.store().renew_node("node-1", now, now.plus(Duration::from_mins(1))).await.unwrap();
     let approval = site.pending(CALL).await;
     let cookie = site.cookie("ana").await;
 
@@ -320,4 +320,30 @@ async fn health_and_figures_are_told() {
     for line in ["placet_approvals_pending 1\n", "placet_approvals_total{state=\"pending\"} 1\n"] {
         assert!(admin.body.contains(line), "{}", admin.body);
     }
+}
+
+#[tokio::test]
+async fn without_its_database_it_decides_and_shows_nothing_and_says_so() {
+    let site = Site::new().await;
+    let approval = site.pending(SECRET_CALL).await;
+    let link = site.link(&approval.id, "ana").await;
+    let cookie = site.cookie("ana").await;
+    site.sql.close().await;
+
+    let ready = site.get("/readyz", &[]).await;
+    let decided = site.say(&approval.id, "ana", "approve").await;
+    let raw = site.api("GET", &format!("/approvals/{}", approval.id), "ana", "").await;
+
+    assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(ready.body.contains(r#""status":"unavailable""#));
+    for answer in [decided, raw] {
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.code(), "unavailable");
+    }
+    for path in ["/", link.as_str()] {
+        let page = site.get(path, &[("cookie", &cookie)]).await;
+        assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(page.body.contains("Not available right now"));
+    }
+    assert_eq!(site.get("/healthz", &[]).await.status, StatusCode::OK);
 }
