@@ -88,8 +88,7 @@ impl App {
         let listener = TcpListener::bind(address)
             .await
             .map_err(|error| AppError::Listen { address, error })?;
-        let bound =
-            listener.local_addr().map_err(|error| AppError::Listen { address, error })?;
+        let bound = listener.local_addr().map_err(|error| AppError::Listen { address, error })?;
         if config.server.public_url.port() == Some(0) {
             // Port 0 stands for "any"; links need the one that was given.
             let _ = config.server.public_url.set_port(Some(bound.port()));
@@ -114,21 +113,16 @@ impl App {
             stop: stop.clone(),
         });
         tasks::renew(&broker).await?;
-        let deliverer = Arc::new(Deliverer::new(
-            broker.clone(),
-            deliver::build_with(&config, &mailbox),
-        ));
+        let deliverer =
+            Arc::new(Deliverer::new(broker.clone(), deliver::build_with(&config, &mailbox)));
         let readiness = Arc::new(Readiness::default());
-        let mailer = config.mailer().map(|_| {
-            Arc::new(Mailer(deliverer.clone())) as Arc<dyn SignInMailer>
-        });
+        let mailer =
+            config.mailer().map(|_| Arc::new(Mailer(deliverer.clone())) as Arc<dyn SignInMailer>);
         let web = Web {
             broker: broker.clone(),
             mailer,
             keys: Keys::new(store.secret("forms", ids.random()).await?),
             readiness: readiness.clone(),
-            metrics: broker.metrics().clone(),
-            shutdown: stop.soft.clone(),
         };
         let hosts = Arc::new(Hosts::new(&config.server, bound));
         let router = web::router(web)
@@ -167,7 +161,8 @@ impl App {
             .file
             .as_ref()
             .map_or_else(|| "embedded defaults".to_owned(), |f| f.display().to_string());
-        let mut events = vec![AuditEvent::new(Kind::ConfigLoaded, "placet", now).with("file", &file)];
+        let mut events =
+            vec![AuditEvent::new(Kind::ConfigLoaded, "placet", now).with("file", &file)];
         for upstream in &config.upstreams {
             if let Some(policy) = &upstream.policy {
                 events.push(
@@ -299,9 +294,8 @@ pub async fn reload_policies(broker: &Broker, readiness: &Readiness) {
                 tracing::error!("policies are not reloaded, the old ones stay: {problem}");
             }
             let count = errors.count().to_string();
-            events.push(
-                AuditEvent::new(Kind::PolicyRefused, "placet", now).with("problems", &count),
-            );
+            events
+                .push(AuditEvent::new(Kind::PolicyRefused, "placet", now).with("problems", &count));
             readiness.set("policies", Health::Degraded);
         }
     }

@@ -95,7 +95,10 @@ async fn story(
     let broker = app.broker.clone();
     let endpoint = config.link("/mcp/images");
     say("Placet demo: an agent wants to delete an image set, and a person decides.\n");
-    say(&format!("archive  a sample MCP server with {} image sets, at http://{sample_address}/mcp", archive.count()));
+    say(&format!(
+        "archive  a sample MCP server with {} image sets, at http://{sample_address}/mcp",
+        archive.count()
+    ));
     say(&format!("placet   stands in front of it; connect a real MCP client to {endpoint}"));
     say(&format!("mailbox  what would be mailed to the reviewer: http://{sample_address}/mailbox"));
     let signals = tokio::spawn(crate::cli::serve::signals(stop.clone()));
@@ -239,8 +242,8 @@ async fn config(
     );
     let file = folder.join("placet.toml");
     std::fs::write(&file, &text)?;
-    let (mut config, _) = Config::read(&text, Some(&file), &Environment::default())
-        .map_err(DemoError::Config)?;
+    let (mut config, _) =
+        Config::read(&text, Some(&file), &Environment::default()).map_err(DemoError::Config)?;
     config.notifiers.push(Notifier {
         name: "mailbox".to_owned(),
         kind: NotifierKind::Memory,

@@ -68,8 +68,7 @@ pub fn start(broker: &Broker, tracker: &TaskTracker, stop: &CancellationToken) {
     });
 }
 
-type Step =
-    fn(Broker) -> std::pin::Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+type Step = fn(Broker) -> std::pin::Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
 async fn repeat<F>(interval: Duration, stop: &CancellationToken, step: impl Fn() -> F)
 where
@@ -125,7 +124,9 @@ pub async fn reap(broker: &Broker) -> Result<(), StoreError> {
         let why = "the broker that ran it died before an answer came";
         let Ok(transition) = approval.lose(why, now) else { continue };
         match broker.apply(transition).await {
-            Ok(_) => tracing::error!(approval.id = %id, "nobody knows what became of approval {id}"),
+            Ok(_) => {
+                tracing::error!(approval.id = %id, "nobody knows what became of approval {id}");
+            }
             Err(StoreError::Conflict(_)) => {}
             Err(error) => return Err(error),
         }
@@ -204,9 +205,10 @@ impl Unattended {
             }
             let Some(approval) = broker.get(&id).await? else { continue };
             let caller = Caller { agent: approval.agent.clone(), session: None };
-            let pause = self.waits.get(&id).map_or(RETRY_FIRST, |(_, last)| {
-                last.saturating_mul(2).min(RETRY_LONGEST)
-            });
+            let pause = self
+                .waits
+                .get(&id)
+                .map_or(RETRY_FIRST, |(_, last)| last.saturating_mul(2).min(RETRY_LONGEST));
             self.waits.insert(id.clone(), (now.plus(pause), pause));
             if let Some(execution) = broker.execute(&id, &caller, &Wishes::default()).await? {
                 broker.tracker().spawn(async move {

@@ -20,7 +20,7 @@ const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 /// The hosts and origins that are ours.
 #[derive(Debug, Clone)]
 pub struct Hosts {
-    hosts: BTreeSet<String>,
+    names: BTreeSet<String>,
     origins: BTreeSet<String>,
     mcp_origins: BTreeSet<String>,
 }
@@ -48,12 +48,12 @@ impl Hosts {
         origins.insert(server.public_url.origin().ascii_serialization());
         hosts.extend(public_host);
         let mcp_origins = server.allowed_origins.iter().map(|o| plain_origin(o)).collect();
-        Self { hosts, origins, mcp_origins }
+        Self { names: hosts, origins, mcp_origins }
     }
 
     /// Whether a request with this `Host` is for us.
     pub fn knows_host(&self, host: &str) -> bool {
-        plain_host(host).is_some_and(|host| self.hosts.contains(&host))
+        plain_host(host).is_some_and(|host| self.names.contains(&host))
     }
 
     /// Whether this `Origin` is one of our own pages.

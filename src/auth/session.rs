@@ -13,7 +13,7 @@ use crate::store::{Session, StoreError};
 pub const SESSION_COOKIE: &str = "placet_session";
 
 /// A session that was not used for so long is over.
-pub const IDLE: Duration = Duration::from_secs(12 * 60 * 60);
+pub const IDLE: Duration = Duration::from_hours(12);
 
 /// A person with a session.
 #[derive(Debug, Clone)]

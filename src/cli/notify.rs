@@ -38,6 +38,8 @@ pub async fn test(global: &Global, name: &str) -> Result<(), Failure> {
             });
             Ok(())
         }
-        Err(error) => Err(Failure::failed(format!("{name}: {}", text::one_line(&error.to_string())))),
+        Err(error) => {
+            Err(Failure::failed(format!("{name}: {}", text::one_line(&error.to_string()))))
+        }
     }
 }

@@ -71,10 +71,14 @@ async fn offer_sign_in(app: &App) -> Result<(), Failure> {
         .await
         .map_err(|error| Failure::failed(error.to_string()))?;
     if std::io::stderr().is_terminal() {
-        complain(&format!("Sign in as {} with this link, once, within 15 minutes:\n  {link}", owner.name));
+        complain(&format!(
+            "Sign in as {} with this link, once, within 15 minutes:\n  {link}",
+            owner.name
+        ));
     } else {
-        let path = write_link(config, &link)
-            .map_err(|error| Failure::failed(format!("the sign-in link can't be written: {error}")))?;
+        let path = write_link(config, &link).map_err(|error| {
+            Failure::failed(format!("the sign-in link can't be written: {error}"))
+        })?;
         tracing::info!("the one-time sign-in link of {} is in {}", owner.name, path.display());
     }
     let event = AuditEvent::new(Kind::ConfigLoaded, "placet", app.broker.now())

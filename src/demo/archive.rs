@@ -40,10 +40,7 @@ impl Archive {
 
     /// `/mcp` and `/mailbox`.
     pub fn router(self) -> Router {
-        Router::new()
-            .route("/mcp", post(mcp))
-            .route("/mailbox", get(mailbox))
-            .with_state(self)
+        Router::new().route("/mcp", post(mcp)).route("/mailbox", get(mailbox)).with_state(self)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, &'static str>> {
@@ -138,9 +135,10 @@ async fn mailbox(State(archive): State<Archive>) -> Response {
             .lines()
             .map(|line| {
                 let line_text = escape(line);
-                match line.trim().starts_with("http") {
-                    true => format!("<a href=\"{0}\">{0}</a>", escape(line.trim())),
-                    false => line_text,
+                if line.trim().starts_with("http") {
+                    format!("<a href=\"{0}\">{0}</a>", escape(line.trim()))
+                } else {
+                    line_text
                 }
             })
             .collect();

@@ -175,20 +175,22 @@ impl Record {
     }
 }
 
-/// Where and how a chain is broken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BrokenAt {
-    /// The first bad record's `seq`.
-    pub seq: i64,
-    /// What is wrong with it.
-    pub what: String,
-}
-
-/// Walks a chain, record by record from the first.
+/// Walks sealed records in order and finds the first that was touched. It can't see that records
+/// are lacking after the last one it was shown: compare [`Chain::head`] with one noted before.
 #[derive(Debug, Clone)]
 pub struct Chain {
-    seq: i64,
+    records: i64,
     head: String,
+}
+
+/// Where a chain is broken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("record {seq}: {what}")]
+pub struct BrokenAt {
+    /// The first bad place.
+    pub seq: i64,
+    /// What is wrong there.
+    pub what: String,
 }
 
 impl Default for Chain {
@@ -200,26 +202,37 @@ impl Default for Chain {
 impl Chain {
     /// Before the first record.
     pub fn new() -> Self {
-        Self { seq: 0, head: GENESIS.to_owned() }
+        Self { records: 0, head: GENESIS.to_owned() }
     }
 
-    /// Checks the next record.
+    /// Checks the next record: its place, its link to the one before, its own bytes.
     pub fn check(&mut self, record: &Record) -> Result<(), BrokenAt> {
-        let broken = |seq, what: String| Err(BrokenAt { seq, what });
-        if record.seq != self.seq + 1 {
-            return broken(
-                self.seq + 1,
-                format!("it is missing; the next one there is has seq {}", record.seq),
-            );
+        let seq = self.records + 1;
+        let broken = |what: String| Err(BrokenAt { seq, what });
+        if record.seq > seq {
+            return broken(format!("it is missing; the next is {}", record.seq));
+        }
+        if record.seq < seq {
+            return broken(format!("{} stands in its place", record.seq));
         }
         if record.prev != self.head {
-            return broken(record.seq, "prev is not the hash of the record before".to_owned());
+            return broken("prev is not the hash of the record before".to_owned());
         }
-        if record.compute_hash() != record.hash {
-            return broken(record.seq, "its hash does not fit what it says".to_owned());
+        if record.hash != record.compute_hash() {
+            return broken("its hash does not fit what it says".to_owned());
         }
-        self.seq = record.seq;
+        self.records = seq;
         self.head.clone_from(&record.hash);
         Ok(())
+    }
+
+    /// Hash of the last record checked.
+    pub fn head(&self) -> &str {
+        &self.head
+    }
+
+    /// How many records were checked.
+    pub fn records(&self) -> i64 {
+        self.records
     }
 }

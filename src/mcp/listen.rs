@@ -23,14 +23,8 @@ const SUBSCRIPTIONS: [(&str, &str); 3] = [
 ];
 
 /// The legacy GET stream: server messages that belong to no request.
-pub(super) async fn get(
-    mcp: &Mcp,
-    agent: Agent,
-    upstream: &str,
-    headers: &HeaderMap,
-) -> Response {
-    let wants_stream =
-        header(headers, "accept").is_some_and(|a| a.contains("text/event-stream"));
+pub(super) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &HeaderMap) -> Response {
+    let wants_stream = header(headers, "accept").is_some_and(|a| a.contains("text/event-stream"));
     if header(headers, "mcp-session-id").is_none() || !wants_stream {
         return method_not_allowed();
     }
@@ -80,11 +74,7 @@ pub(super) async fn get(
 
 /// `subscriptions/listen`: acknowledged with what is honoured, then only that, each message
 /// tagged with the request's id.
-pub(super) async fn subscribe(
-    mcp: &Mcp,
-    incoming: Incoming,
-    params: Option<&Node<'_>>,
-) -> Response {
+pub(super) fn subscribe(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
     let wanted = params.and_then(|p| p.get("notifications"));
     let on = |key: &str| wanted.and_then(|w| w.get(key)).and_then(Node::as_bool) == Some(true);
     let honoured: Vec<(&str, &str)> =

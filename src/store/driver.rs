@@ -19,6 +19,8 @@ use super::{Result, StoreError};
 const POOL_SIZE: u32 = 8;
 /// How long a statement waits for another process's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often migrations of SQLite are tried while other processes apply them too.
+const MAX_MIGRATION_TRIES: u32 = 5;
 /// How long a verb waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -284,14 +286,33 @@ impl Db {
             });
             Migrator::with_migrations(list.collect())
         };
-        let done = match self {
-            Self::Sqlite { writer, .. } => migrator(false).run(writer).await,
-            Self::Postgres(pool) => migrator(true).run(pool).await,
-        };
+        let mut done = self.run_migrator(&migrator(self.is_postgres())).await;
+        // SQLite's migrator takes no lock. Each migration is one transaction that also notes it
+        // as done, so whoever comes second fails whole, and finds it done at the next try.
+        for _ in 1..MAX_MIGRATION_TRIES {
+            if done.is_ok() || self.is_postgres() {
+                break;
+            }
+            done = self.run_migrator(&migrator(false)).await;
+        }
         done.map_err(|error| match error {
             sqlx::migrate::MigrateError::Execute(error) => StoreError::Unavailable(error),
             other => StoreError::Unavailable(sqlx::Error::Migrate(Box::new(other))),
         })
+    }
+
+    async fn run_migrator(
+        &self,
+        migrator: &Migrator,
+    ) -> std::result::Result<(), sqlx::migrate::MigrateError> {
+        match self {
+            Self::Sqlite { writer, .. } => migrator.run(writer).await,
+            Self::Postgres(pool) => migrator.run(pool).await,
+        }
+    }
+
+    const fn is_postgres(&self) -> bool {
+        matches!(self, Self::Postgres(_))
     }
 
     /// Opens a write transaction.

@@ -129,4 +129,45 @@ mod tests {
         assert!(page(&list(MAX_TOOLS)).is_ok());
         assert!(page(&list(MAX_TOOLS + 1)).is_err());
     }
+
+    /// A server whose list never ends.
+    struct Endless;
+
+    #[async_trait::async_trait]
+    impl Link for Endless {
+        async fn request(
+            &self,
+            _: Request,
+            _: Option<crate::upstream::Notifications>,
+            _: CancellationToken,
+        ) -> Result<Reply, UpstreamError> {
+            Ok(Reply::Result(r#"{"tools":[],"nextCursor":"more"}"#.to_owned()))
+        }
+
+        async fn notify(&self, _: &str, _: Option<&str>) {}
+
+        async fn connect(&self) -> Result<crate::upstream::ServerFacts, UpstreamError> {
+            Err(UpstreamError::Cancelled)
+        }
+
+        fn is_live(&self) -> bool {
+            true
+        }
+
+        fn is_http(&self) -> bool {
+            false
+        }
+
+        async fn close(&self) {}
+    }
+
+    #[tokio::test]
+    async fn a_list_without_end_is_refused() {
+        let tracker = tokio_util::task::TaskTracker::new();
+        let common = Common::new("u", std::time::Duration::from_secs(1), 1000, None, &tracker);
+
+        let error = fetch(&Endless, &common).await.unwrap_err();
+
+        assert!(error.to_string().contains("more than 1000 pages"), "{error}");
+    }
 }

@@ -33,6 +33,8 @@ use answer::Answered;
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an idle connection is kept: shorter than servers keep theirs.
 pub(super) const IDLE_CONNECTION: Duration = Duration::from_secs(4);
+/// Idle connections kept per upstream.
+const MAX_IDLE: usize = 32;
 /// How long the end of a session may take at shutdown.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -52,18 +54,6 @@ pub(super) struct Target {
 impl Target {
     pub fn new(url: &Url, headers: &[(String, Secret)], timeout: Duration) -> Self {
         let connect_timeout = CONNECT_TIMEOUT.min(timeout / 2);
-        let client = |kept: usize| {
-            Client::builder()
-                .redirect(reqwest::redirect::Policy::none())
-                .retry(reqwest::retry::never())
-                .no_proxy()
-                .connect_timeout(connect_timeout)
-                .pool_idle_timeout(IDLE_CONNECTION)
-                .pool_max_idle_per_host(kept)
-                .user_agent(concat!("placet/", env!("CARGO_PKG_VERSION")))
-                .build()
-                .expect("a client without certificates of its own can be built")
-        };
         let headers = headers
             .iter()
             .filter_map(|(name, value)| {
@@ -79,8 +69,37 @@ impl Target {
                 }
             })
             .collect();
-        Self { url: url.clone(), headers, pooled: client(32), single: client(0) }
+        Self {
+            url: url.clone(),
+            headers,
+            pooled: client(MAX_IDLE, connect_timeout),
+            single: client(0, connect_timeout),
+        }
     }
+}
+
+/// A client that keeps at most `kept` idle connections.
+fn client(kept: usize, connect_timeout: Duration) -> Client {
+    let settings = || {
+        Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .connect_timeout(connect_timeout)
+            .pool_idle_timeout(IDLE_CONNECTION)
+            .pool_max_idle_per_host(kept)
+            .user_agent(concat!("placet/", env!("CARGO_PKG_VERSION")))
+    };
+    settings().build().unwrap_or_else(|error| {
+        // A machine without any certificates can still talk plain HTTP; TLS then fails to verify,
+        // before anything is sent.
+        tracing::warn!("no certificates to trust, https upstreams can't be reached: {error}");
+        without_certificates(settings())
+    })
+}
+
+fn without_certificates(settings: reqwest::ClientBuilder) -> Client {
+    settings.tls_certs_only([]).build().expect("a client that trusts nobody can be built")
 }
 
 /// What a connected server is addressed with.
@@ -360,4 +379,17 @@ fn post_headers(target: &Target, more: HeaderMap) -> HeaderMap {
         }
     }
     headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_can_be_built_where_no_certificates_are_installed() {
+        // Another test may have installed it already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+
+        without_certificates(Client::builder());
+    }
 }

@@ -24,7 +24,7 @@ pub(super) const MAX_EVENTS: usize = 256;
 /// How long a stdio server may be silent to `server/discover` before it is taken for a legacy one.
 pub(super) const PROBE_SILENCE: Duration = Duration::from_secs(10);
 /// How long a server may take to answer `initialize` (a package runner may download it first).
-pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Ids of requests, unique over all connections, so that they serve as progress tokens too.
 pub(super) fn next_id() -> u64 {
@@ -236,10 +236,10 @@ impl Hub {
         match incoming {
             Incoming::Answer { id, reply } if id.is_some() && id == own => Received::Answer(reply),
             Incoming::Answer { id, reply } => {
-                match id.and_then(|id| self.routes().remove(&id)) {
-                    // A request that no longer waits needs no answer.
-                    Some(slot) => drop(slot.answer.send(Ok(reply))),
-                    None => debug!(upstream = %self.common.name, "an answer to nothing asked"),
+                let slot = id.and_then(|id| self.routes().remove(&id));
+                // A request that no longer waits needs no answer.
+                if slot.is_none_or(|slot| slot.answer.send(Ok(reply)).is_err()) {
+                    debug!(upstream = %self.common.name, "an answer that nobody waits for");
                 }
                 Received::Nothing
             }
@@ -282,13 +282,12 @@ impl Hub {
             "notifications/resources/updated" => None,
             _ => own,
         };
-        match owner {
-            Some(id) => self.forward(id, notification),
-            None => {
-                let params = notification.params.map(|p| call::params_with_meta(&p, &[]));
-                // Nobody listening is fine.
-                let _ = self.events.send(Notification { method: notification.method, params });
-            }
+        if let Some(id) = owner {
+            self.forward(id, notification);
+        } else {
+            let params = notification.params.map(|p| call::params_with_meta(&p, &[]));
+            // Nobody listening is fine.
+            let _ = self.events.send(Notification { method: notification.method, params });
         }
     }
 
@@ -397,21 +396,21 @@ mod tests {
         assert!(matches!(waiting.answer.try_recv().unwrap(), Err(UpstreamError::NotSent(_))));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn every_message_about_a_call_resets_its_clock() {
         let (heard, cancel) = (Notify::new(), CancellationToken::new());
         let slow = async {
-            for _ in 0..5 {
-                tokio::time::sleep(Duration::from_millis(900)).await;
+            for _ in 0..4 {
+                tokio::time::sleep(Duration::from_millis(250)).await;
                 heard.notify_one();
             }
             Ok::<_, UpstreamError>("done")
         };
-        let second = Duration::from_secs(1);
+        let patience = Duration::from_millis(750);
 
-        let kept = attend(slow, &heard, second, &cancel, || OnCancel::Wait).await;
+        let kept = attend(slow, &heard, patience, &cancel, || OnCancel::Wait).await;
         let silent: Result<(), UpstreamError> =
-            attend(std::future::pending(), &heard, second, &cancel, || OnCancel::Wait).await;
+            attend(std::future::pending(), &heard, patience, &cancel, || OnCancel::Wait).await;
 
         assert_eq!(kept.unwrap(), "done");
         assert!(matches!(silent, Err(UpstreamError::Lost(_))));

@@ -24,7 +24,7 @@ use crate::config::{self, Config, Era, Instances, Transport};
 /// The agent name under which Placet itself asks for the tool list.
 const OWN_AGENT: &str = "placet";
 /// How often the tool list of an HTTP upstream is fetched anew.
-const RELIST_EVERY: Duration = Duration::from_secs(60);
+const RELIST_EVERY: Duration = Duration::from_mins(1);
 /// Wait after the first failure to fetch the tool list; doubles at each further one.
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 /// Longest wait between two attempts.

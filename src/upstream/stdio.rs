@@ -32,7 +32,7 @@ pub(super) const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 /// Longest such pause.
 pub(super) const BACKOFF_LONGEST: Duration = Duration::from_secs(30);
 /// A child that lived this long starts with a clean record.
-pub(super) const STABLE: Duration = Duration::from_secs(60);
+pub(super) const STABLE: Duration = Duration::from_mins(1);
 
 /// One caller's child.
 pub(super) struct StdioLink {

@@ -41,6 +41,7 @@ pub struct SettledView {
 }
 
 /// What this person may do now.
+#[expect(clippy::struct_excessive_bools, reason = "each is one button")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct May {
     /// Approve, were everything shown.
@@ -66,7 +67,7 @@ pub struct CallView {
     pub state_words: &'static str,
     /// The tool.
     pub tool: String,
-    /// Scripts that the tool's name mixes.
+    /// Said where the tool's name mixes scripts.
     pub tool_flag: Option<String>,
     /// The upstream.
     pub upstream: String,

@@ -101,7 +101,7 @@ fn older_link(narrow: &Narrow, last: &str) -> String {
     ];
     for (name, value) in fields {
         if let Some(value) = given(value.as_ref()) {
-            link.push_str(&format!("&{name}={}", encode(&value)));
+            link.extend(["&", name, "=", &encode(&value)]);
         }
     }
     link

@@ -23,7 +23,7 @@ use super::extract::{Posted, check_form};
 use super::view::{Frame, page, verb};
 
 /// A link decides without a sign-in for so long after it was made.
-pub const DECIDES_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+pub const DECIDES_FOR: Duration = Duration::from_hours(24);
 
 /// What a link leads to now.
 enum Link {

@@ -24,10 +24,10 @@ use super::extract::{ClientAddress, Page, Posted, check_form, encode, safe_next}
 use super::view::{Frame, page};
 
 /// How long a mailed sign-in link is good for.
-pub const LINK_LIFE: Duration = Duration::from_secs(15 * 60);
+pub const LINK_LIFE: Duration = Duration::from_mins(15);
 
 /// The window of both limits below.
-const WINDOW: Duration = Duration::from_secs(15 * 60);
+const WINDOW: Duration = Duration::from_mins(15);
 
 /// Most sign-in mails to one address in [`WINDOW`].
 const MAILS_PER_ADDRESS: u32 = 3;

@@ -85,7 +85,9 @@ impl When {
     pub fn new(at: Timestamp, now: Timestamp) -> Self {
         let machine = at.to_string();
         let exact = format!("{} UTC", machine.get(..19).unwrap_or(&machine).replace('T', " "));
-        let relative = if at > now {
+        let relative = if at.seconds() == now.seconds() {
+            "just now".to_owned()
+        } else if at > now {
             format!("in {}", in_words(now.until(at)))
         } else {
             format!("{} ago", in_words(at.until(now)))
@@ -167,7 +169,7 @@ mod tests {
     fn instants_are_told_exactly_and_in_words() {
         let at = Timestamp::from_micros(1_795_377_600_500_000);
 
-        let when = When::new(at, at.plus(std::time::Duration::from_secs(300)));
+        let when = When::new(at, at.plus(std::time::Duration::from_mins(5)));
 
         assert_eq!(when.exact, "2026-11-22 20:00:00 UTC");
         assert_eq!(when.relative, "5 minutes ago");

@@ -164,6 +164,10 @@ impl Store for FakeStore {
         unused()
     }
 
+    async fn attached(&self, _id: &ApprovalId, _now: Timestamp) -> Result<i64> {
+        unused()
+    }
+
     async fn due_expiries(&self, _now: Timestamp, _limit: u32) -> Result<Vec<ApprovalId>> {
         unused()
     }
@@ -253,7 +257,11 @@ impl Store for FakeStore {
         unused()
     }
 
-    async fn find_client_session(&self, _id: &str) -> Result<Option<ClientSession>> {
+    async fn find_client_session(
+        &self,
+        _id: &str,
+        _now: Timestamp,
+    ) -> Result<Option<ClientSession>> {
         unused()
     }
 

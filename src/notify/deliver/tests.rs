@@ -60,6 +60,8 @@ fn world(answers: impl IntoIterator<Item = NotifyError>) -> World {
         ("ops".to_owned(), Arc::clone(&ops) as Arc<dyn Notifier>),
     ]);
     let broker = Broker::new(Parts {
+        seal_key: [0; 32],
+        stop: crate::broker::Stop::default(),
         config: Arc::new(config),
         store: Arc::clone(&store) as Arc<dyn crate::store::Store>,
         clock: Arc::new(ManualClock::new(NOW)),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use reqwest::Response;
 use reqwest::header::HeaderValue;
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::super::handshake::{listen_params, listened, modern_meta};
@@ -21,6 +22,8 @@ use crate::domain::call::params_with_meta;
 const REOPEN_FIRST: Duration = Duration::from_secs(1);
 /// Longest such wait.
 const REOPEN_LONGEST: Duration = Duration::from_secs(30);
+/// A stream that lasted this long was a good one.
+const LASTING: Duration = Duration::from_secs(10);
 
 /// Starts the background stream of a session, if its server has anything to say there.
 pub(super) fn start(target: &Arc<Target>, hub: &Arc<Hub>, session: &Arc<Session>) {
@@ -56,14 +59,20 @@ async fn keep(target: Arc<Target>, hub: Arc<Hub>, session: Weak<Session>, kinds:
         drop(current);
         match response {
             Ok(response) if response.status().is_success() && is_event_stream(&response) => {
-                wait = parser.retry.unwrap_or(REOPEN_FIRST).clamp(REOPEN_FIRST, REOPEN_LONGEST);
                 if opened_before {
                     // Something may have been said meanwhile.
                     hub.common.relist.notify_one();
                 }
                 opened_before = true;
                 parser.restart();
+                let opened_at = Instant::now();
                 read(response, &mut parser, &target, &hub, &session).await;
+                // A server that keeps closing is asked ever more rarely.
+                wait = if opened_at.elapsed() < LASTING {
+                    (wait * 2).min(REOPEN_LONGEST)
+                } else {
+                    parser.retry.unwrap_or(REOPEN_FIRST).clamp(REOPEN_FIRST, REOPEN_LONGEST)
+                };
             }
             Ok(response) if response.status().is_server_error() => {
                 wait = (wait * 2).min(REOPEN_LONGEST);

@@ -95,6 +95,5 @@ impl HttpLink {
 
 fn session(facts: ServerFacts, id: Option<HeaderValue>) -> Session {
     let stop = CancellationToken::new();
-    let _stop_on_drop = stop.clone().drop_guard();
-    Session { facts, id, stop, _stop_on_drop }
+    Session { facts, id, _stop_on_drop: stop.clone().drop_guard(), stop }
 }

@@ -62,7 +62,7 @@ impl Conn {
         let (out, lines) = mpsc::channel(MAX_QUEUE);
         let tail = Arc::new(Tail::default());
         let tracker = &common.tracker;
-        tracker.spawn(write(stdin, lines, Arc::clone(&hub), stop.clone()));
+        let writer = tracker.spawn(write(stdin, lines, Arc::clone(&hub), stop.clone()));
         let name = common.name.clone();
         let readers = [
             tracker.spawn(read(stdout, Arc::clone(&hub), out.downgrade(), stop.clone())),
@@ -70,22 +70,20 @@ impl Conn {
         ];
         tracker.spawn(supervise(
             child,
-            readers,
-            tail,
+            Pipes { writer, readers, tail },
             Arc::clone(&hub),
             stop.clone(),
             ended.clone(),
             Arc::clone(&last_words),
         ));
-        let _stop_on_drop = stop.clone().drop_guard();
         Ok(Arc::new(Self {
             hub,
             born: Instant::now(),
             out,
-            stop,
             ended,
             last_words,
-            _stop_on_drop,
+            _stop_on_drop: stop.clone().drop_guard(),
+            stop,
         }))
     }
 
@@ -250,10 +248,17 @@ async fn read(
     stop.cancel();
 }
 
-async fn supervise(
-    mut child: Child,
+/// The tasks at a child's three pipes, and what came out of the last.
+struct Pipes {
+    writer: JoinHandle<()>,
     readers: [JoinHandle<()>; 2],
     tail: Arc<Tail>,
+}
+
+/// Waits for the child's end, or brings it about, and tells every request that still waits.
+async fn supervise(
+    mut child: Child,
+    pipes: Pipes,
     hub: Arc<Hub>,
     stop: CancellationToken,
     ended: CancellationToken,
@@ -270,12 +275,14 @@ async fn supervise(
         None => wind_down(&mut child, group).await,
     };
     sweep(group).await;
-    for mut reader in readers {
+    // Once it is gone no request can be queued any more: all that wait are told below.
+    let _ = pipes.writer.await;
+    for mut reader in pipes.readers {
         if timeout(DRAIN, &mut reader).await.is_err() {
             reader.abort();
         }
     }
-    let words = obituary(status, tail.last());
+    let words = obituary(status, pipes.tail.last());
     if hub.common.stop.is_cancelled() {
         debug!(upstream = %hub.common.name, "child ended");
     } else {

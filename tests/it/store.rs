@@ -1,0 +1,8 @@
+//! What every store promises, on every database there is.
+
+mod approvals;
+mod audit;
+mod files;
+mod outbox;
+mod people;
+mod races;

@@ -1,0 +1,31 @@
+//! What tests share: databases that vanish, approvals with sensible fields, a broker on a clock
+//! that stands still, an upstream that does as it is told, a store that fails when asked to.
+
+pub mod approvals;
+pub mod db;
+pub mod fake_http;
+pub mod faults;
+pub mod upstream;
+pub mod upstreams;
+pub mod world;
+
+use std::time::Duration;
+
+/// Longest wait for anything that must happen; only ever reached by a failing test.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until the condition holds: for what tells nobody that it happened.
+pub async fn until<F: AsyncFn() -> bool>(what: &str, condition: F) {
+    let end = tokio::time::Instant::now() + PATIENCE;
+    while !condition().await {
+        assert!(tokio::time::Instant::now() < end, "never happened: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The future's value, in time.
+pub async fn soon<F: std::future::Future>(what: &str, future: F) -> F::Output {
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .unwrap_or_else(|_| panic!("never happened: {what}"))
+}

@@ -1,0 +1,119 @@
+//! Approvals and submissions with sensible fields, to be changed where a test cares.
+
+use std::time::Duration;
+
+use placet::domain::approval::{
+    Approval, ApprovalId, Assurance, Choice, Decision, Outcome, State, Terms, Unattended, Via,
+};
+use placet::domain::audit::{AuditEvent, Kind};
+use placet::domain::call::ToolCall;
+use placet::domain::time::Timestamp;
+use placet::store::{NewDelivery, NewHold, Submit};
+
+/// 2026-11-22T20:00:00Z
+pub const T0: Timestamp = Timestamp::from_micros(1_795_377_600_000_000);
+
+/// So many seconds after [`T0`].
+pub fn at(seconds: u64) -> Timestamp {
+    T0.plus(Duration::from_secs(seconds))
+}
+
+/// The id with that number.
+pub fn id(n: u32) -> ApprovalId {
+    ApprovalId::parse(&format!("apr_{n:032x}")).unwrap()
+}
+
+/// A pending approval of agent `ci` that expires after 900 s; equal `args` make identical calls.
+pub fn approval(n: u32, args: &str) -> Approval {
+    let params = format!(r#"{{"name":"delete_image_set","arguments":{args}}}"#);
+    Approval {
+        id: id(n),
+        version: 0,
+        state: State::Pending,
+        call: ToolCall::read("images", &params).unwrap(),
+        agent: "ci".to_owned(),
+        client: Some("ci/1.0".to_owned()),
+        rule: "/tools/delete_image_set".to_owned(),
+        reason: Some("It cannot be undone.".to_owned()),
+        risk: None,
+        severity: None,
+        terms: Terms {
+            reviewers: vec!["ben".to_owned(), "dora".to_owned(), "eve".to_owned()],
+            quorum: 1,
+            claim_window_s: 600,
+            cooldown_s: 600,
+            notify: Vec::new(),
+            unattended: Unattended::Wait,
+            assurance: Assurance::Link,
+            sensitive: false,
+            redact: Vec::new(),
+            owner: Some("ana".to_owned()),
+            tool_fingerprint: None,
+        },
+        decisions: Vec::new(),
+        created_at: T0,
+        expires_at: at(900),
+        decided_at: None,
+        claim_deadline: None,
+        finished_at: None,
+        end_reason: None,
+        outcome: None,
+        settled: None,
+        owed: false,
+        executor: None,
+        waiting: false,
+        ran_before: None,
+    }
+}
+
+/// Its submission, held as `hld_{n}` by `node-a`, with wide limits.
+pub fn submission(approval: Approval) -> Submit {
+    let n = approval.id.as_str().trim_start_matches("apr_").trim_start_matches('0').to_owned();
+    Submit {
+        events: vec![AuditEvent::of(Kind::ApprovalRequested, "ci", T0, &approval)],
+        deliveries: Vec::new(),
+        hold: NewHold {
+            id: format!("hld_{n}"),
+            node: "node-a".to_owned(),
+            agent: approval.agent.clone(),
+        },
+        max_held: 100,
+        max_pending_per_agent: 100,
+        max_pending: 100,
+        max_new: 100,
+        new_since: T0.minus(Duration::from_secs(600)),
+        owed_since: T0.minus(Duration::from_secs(86_400)),
+        limit: None,
+        approval,
+    }
+}
+
+/// What a reviewer says.
+pub fn says(reviewer: &str, choice: Choice, now: Timestamp) -> Decision {
+    Decision {
+        reviewer: reviewer.to_owned(),
+        choice,
+        reason: "because".to_owned(),
+        via: Via::Api,
+        at: now,
+    }
+}
+
+/// A result of the upstream.
+pub fn result(text: &str) -> Outcome {
+    Outcome::Result(format!(r#"{{"content":[{{"type":"text","text":"{text}"}}]}}"#))
+}
+
+/// A message about an approval.
+pub fn delivery(id: &str, approval: Option<ApprovalId>) -> NewDelivery {
+    NewDelivery {
+        id: id.to_owned(),
+        approval,
+        notifier: "mail".to_owned(),
+        topic: "requested".to_owned(),
+        recipient: Some("ben".to_owned()),
+        payload: None,
+        due_at: T0,
+        give_up_at: at(86_400),
+    }
+}

@@ -1,0 +1,90 @@
+//! A fresh database per test, gone afterwards: SQLite always, PostgreSQL where
+//! `PLACET_TEST_POSTGRES` names a server on which databases may be created.
+
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use futures_util::FutureExt as _;
+use placet::store::sql::SqlStore;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqliteConnection};
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// A directory that is removed with its value.
+#[derive(Debug)]
+pub struct Dir(pub PathBuf);
+
+impl Dir {
+    /// A new, empty one.
+    pub fn new() -> Self {
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("placet-it-{}-{n}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A database with the schema, and the store on it.
+pub struct Database {
+    pub url: String,
+    pub store: SqlStore,
+    pub is_postgres: bool,
+}
+
+impl Database {
+    /// A second store on the same database, as a second process would have.
+    pub async fn again(&self) -> SqlStore {
+        SqlStore::open(&self.url).await.unwrap()
+    }
+
+    /// Runs statements past the store.
+    pub async fn raw(&self, sql: &str) {
+        let sql = AssertSqlSafe(sql.to_owned());
+        if self.is_postgres {
+            let mut link = PgConnection::connect(&self.url).await.unwrap();
+            link.execute(sql).await.unwrap();
+        } else {
+            let mut link = SqliteConnection::connect(&self.url).await.unwrap();
+            link.execute(sql).await.unwrap();
+        }
+    }
+}
+
+/// A SQLite database in a directory of its own.
+pub async fn sqlite() -> (Dir, Database) {
+    let dir = Dir::new();
+    let url = format!("sqlite:{}", dir.0.join("placet.db").display());
+    let store = SqlStore::open(&url).await.unwrap();
+    (dir, Database { url, store, is_postgres: false })
+}
+
+/// Runs the test on every database there is.
+pub async fn on_each(test: impl AsyncFn(&Database)) {
+    let (_dir, db) = sqlite().await;
+    test(&db).await;
+    db.store.close().await;
+
+    let Ok(server) = std::env::var("PLACET_TEST_POSTGRES") else { return };
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("placet_it_{}_{n}", std::process::id());
+    let mut admin = PgConnection::connect(&server).await.unwrap();
+    admin.execute(AssertSqlSafe(format!("create database {name}"))).await.unwrap();
+    let mut url = url::Url::parse(&server).unwrap();
+    url.set_path(&name);
+    let store = SqlStore::open(url.as_str()).await.unwrap();
+    let db = Database { url: url.to_string(), store, is_postgres: true };
+    let outcome = AssertUnwindSafe(test(&db)).catch_unwind().await;
+    db.store.close().await;
+    let drop = format!("drop database if exists {name} with (force)");
+    admin.execute(AssertSqlSafe(drop)).await.unwrap();
+    if let Err(panic) = outcome {
+        std::panic::resume_unwind(panic);
+    }
+}
