@@ -161,8 +161,8 @@ class Stage:
             self.end(process)
         if self.report.failed > self.failed_before:
             for log in sorted(self.dir.glob("*.log")):
-                lines = log.read_text(errors="replace").splitlines()[-25:]
-                print(f"--- {log.name}", *lines, sep="\n    ", flush=True)
+                lines = log.read_text(errors="replace").splitlines()[-12:]
+                print(f"--- {log.name}", *(line[:300] for line in lines), sep="\n    ", flush=True)
         if os.environ.get("PLACET_REAL_KEEP"):
             print(f"kept: {self.dir}")
         else:
@@ -345,12 +345,18 @@ class Placet:
         """Writes the configuration, after a change of `config`."""
         self.file.write_text(toml(self.config))
 
-    def start(self, ready=True):
-        self.process = self.stage.start(
-            [binary(), "serve", "--config", self.file], self.name, env=self.env, cwd=self.dir
-        )
-        if ready:
-            self.wait_ready()
+    def start(self, tools=None):
+        """Starts it and waits until it is ready and has the tool lists of `tools`, by default of
+        all upstreams: a call before that is answered `upstream_unavailable`."""
+        env = {"RUST_BACKTRACE": "0", **self.env}
+        self.process = self.stage.start([binary(), "serve", "--config", self.file], self.name, env=env, cwd=self.dir)
+        self.wait_ready()
+        wanted = {u["name"] for u in self.config["upstreams"]} if tools is None else set(tools)
+
+        def listed():
+            return wanted <= {t["upstream"] for t in self.api("GET", "/tools", status=200).json()["tools"]}
+
+        until(listed, 40, f"the tools of {sorted(wanted)} are known")
         return self
 
     def wait_ready(self, seconds=30):

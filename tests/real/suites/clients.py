@@ -12,7 +12,7 @@ import time
 
 from harness import (
     FIXTURES, HERE, MODERN, Placet, Stage, code_of, decision_of, equal, expect, free_port, node,
-    node_package, python, text_of, until,
+    node_package, python, text_of,
 )  # fmt: skip
 
 CLIENTS = {
@@ -250,12 +250,6 @@ def run(report):
         broker.config["agents"] = [{"name": lane.agent, "token": lane.token} for lane in lanes]
         broker.write()
         broker.start()
-        # The tool lists are fetched in the background: a call before that is answered unavailable.
-        for upstream in upstreams:
-            until(
-                lambda u=upstream: broker.mcp(u.name, lanes[0].token).begin("tools/list").result().get("result"),
-                30, f"{upstream.name} lists its tools",
-            )  # fmt: skip
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             for done in [pool.submit(lane.cases, report) for lane in lanes]:
                 done.result()

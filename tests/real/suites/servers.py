@@ -4,7 +4,7 @@ approved."""
 import sqlite3
 import subprocess
 
-from harness import FIXTURES, Placet, Stage, code_of, equal, expect, python, text_of, until
+from harness import FIXTURES, Placet, Stage, code_of, equal, expect, python, text_of
 
 
 def repository(stage):
@@ -66,11 +66,6 @@ def run(report):
                 },
             ],
         ).start()
-        for name in ("git", "sqlite"):
-            until(
-                lambda n=name: broker.mcp(n).begin("tools/list").result().get("result"), 30, f"{name} lists its tools"
-            )
-
         for era in ("modern", "legacy"):
             git, sqlite = broker.mcp("git", era=era), broker.mcp("sqlite", era=era)
             here = {"repo_path": str(repo)}
