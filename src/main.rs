@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use placet::cli::{self, Cli, LogFormat};
+use placet::cli::{self, Cli, Command, LogFormat};
 use tracing_subscriber::EnvFilter;
 
 /// The variable that says how much is logged.
@@ -13,7 +13,9 @@ fn main() -> ExitCode {
     // Only fails when a provider is installed already; nothing ran before this.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = Cli::parse();
-    init_logs(cli.global.log_format);
+    // The demo tells its own story; log lines in between would only blur it.
+    let level = if matches!(cli.command, Command::Demo(_)) { "error" } else { "info" };
+    init_logs(cli.global.log_format, level);
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(cli::run(cli)),
         Err(error) => {
@@ -23,11 +25,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn init_logs(format: LogFormat) {
+fn init_logs(format: LogFormat, level: &str) {
     let filter = std::env::var(LOG_VARIABLE)
         .ok()
         .and_then(|text| EnvFilter::try_new(text).ok())
-        .unwrap_or_else(|| EnvFilter::new("info"));
+        .unwrap_or_else(|| EnvFilter::new(level));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => {

@@ -58,6 +58,9 @@ pub struct Request {
     /// Whether this is an approved call: never sent over a connection that may be half dead, and
     /// never sent twice.
     pub once: bool,
+    /// Where it is set, a request that ran out of time is not given up: this is cancelled, and
+    /// the answer is awaited a while longer, since it may come late.
+    pub overdue: Option<CancellationToken>,
 }
 
 /// A notification of the upstream that belongs to a request: method and raw params. Progress has

@@ -209,13 +209,19 @@ pub fn pending(approval: &Approval, status_url: String, now: Timestamp) -> State
              Call again now with identical arguments. Do not try another way."
         ),
         _ => format!(
-            "Not executed. {tool} needs a person's approval and nobody has decided yet; there are \
-             {} left. Approval {id}. Call again now with identical arguments: the call itself \
+            "Not executed. {tool} needs a person's approval{} and nobody has decided yet; there \
+             are {} left. Approval {id}. Call again now with identical arguments: the call itself \
              waits. Do not try another way.",
+            approval
+                .reason
+                .as_deref()
+                .map(|r| format!(" ({})", r.trim_end_matches('.')))
+                .unwrap_or_default(),
             in_words(now.until(approval.expires_at))
         ),
     };
     Statement {
+        reason: approval.reason.clone(),
         retry_after_ms: Some(CALL_AGAIN_MS),
         expires_at: Some(approval.expires_at),
         status_url: Some(status_url),

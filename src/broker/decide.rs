@@ -2,7 +2,7 @@
 
 use crate::config::{Reviewer, Role};
 use crate::domain::approval::{
-    Approval, ApprovalId, Choice, Decision, MAX_REASON, Refusal, State, Transition, Via,
+    Approval, ApprovalId, Assurance, Choice, Decision, MAX_REASON, Refusal, State, Transition, Via,
 };
 use crate::store::StoreError;
 
@@ -36,6 +36,17 @@ impl Broker {
         let visible = self.get_for(id, reviewer).await?;
         if reviewer.role == Role::Auditor {
             return Err(DecideError::Forbidden("auditors read, they don't decide"));
+        }
+        match (visible.terms.assurance, verdict.via) {
+            (Assurance::Passkey, _) if verdict.choice == Choice::Approve => {
+                return Err(DecideError::Forbidden(
+                    "approving this needs a passkey, which is not available in this version",
+                ));
+            }
+            (Assurance::Session | Assurance::Passkey, Via::Email) => {
+                return Err(DecideError::Forbidden("sign in to decide this call"));
+            }
+            _ => {}
         }
         if let Err(refusal) = visible.may_decide(&reviewer.name, verdict.choice) {
             return Err(DecideError::Refused { refusal, approval: Box::new(visible) });

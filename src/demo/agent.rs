@@ -62,6 +62,7 @@ impl Agent {
                 progress: true,
                 log_level: None,
                 once: false,
+                overdue: None,
             };
             let cancel = CancellationToken::new();
             let reply =

@@ -174,6 +174,7 @@ async fn pass(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Respo
         progress: token.is_some(),
         log_level: level.clone(),
         once: false,
+        overdue: None,
     };
     let progress = Progress::new(token, incoming.era, level.is_some());
     let (mcp_again, incoming_again) = (mcp.clone(), incoming.clone());

@@ -321,11 +321,16 @@ pub(super) enum OnCancel {
     Wait,
 }
 
-/// Waits for `work`, at most `timeout` since it began or `heard` last fired.
+/// How long a late answer is still awaited.
+pub(super) const LATE_ANSWER: Duration = Duration::from_hours(1);
+
+/// Waits for `work`, at most `timeout` since it began or `heard` last fired. Where somebody wants
+/// to know that it is overdue, that is told, and the answer awaited [`LATE_ANSWER`] longer.
 pub(super) async fn attend<T, E: From<UpstreamError>>(
     work: impl Future<Output = Result<T, E>>,
     heard: &Notify,
     timeout: Duration,
+    overdue: Option<&CancellationToken>,
     cancel: &CancellationToken,
     on_cancel: impl Fn() -> OnCancel,
 ) -> Result<T, E> {
@@ -344,6 +349,11 @@ pub(super) async fn attend<T, E: From<UpstreamError>>(
                 }
             }
             () = tokio::time::sleep_until(deadline) => {
+                if let Some(overdue) = overdue.filter(|o| !o.is_cancelled()) {
+                    overdue.cancel();
+                    deadline = Instant::now() + LATE_ANSWER;
+                    continue;
+                }
                 let why = format!("no message about it for {timeout:?} (the upstream's timeout)");
                 return Err(UpstreamError::Lost(why).into());
             }

@@ -86,7 +86,7 @@ impl Nonce {
     }
 
     fn form_token(&self, web: &Web) -> String {
-        web.keys.token(Bound::Nonce(&self.value))
+        format!("{}.{}", self.value, web.keys.token(Bound::Nonce(&self.value)))
     }
 
     fn set(&self, web: &Web, mut response: Response) -> Response {
@@ -103,16 +103,20 @@ fn add_cookie(response: &mut Response, cookie: &str) {
     }
 }
 
-/// Refuses a form that this browser was not shown.
+/// Refuses a form that this browser was not shown. A browser says where a POST comes from, and
+/// must bring the cookie the form was bound to; a program says nothing and can't be led here by
+/// somebody else's page, so the form's own token is enough.
 fn check_nonce(web: &Web, headers: &HeaderMap, token: Option<&str>) -> Result<(), Problem> {
-    match session::cookie(headers, FORM_COOKIE) {
-        Some(nonce) => check_form(web, Bound::Nonce(nonce), token),
-        None => Err(Problem::new(
+    let (nonce, mac) = token.and_then(|t| t.rsplit_once('.')).unwrap_or_default();
+    let cookie = session::cookie(headers, FORM_COOKIE);
+    if cookie.is_none() && headers.contains_key(header::ORIGIN) {
+        return Err(Problem::new(
             Code::Forbidden,
             "this form was not shown to this browser; allow this site's cookies and open \
              the page again",
-        )),
+        ));
     }
+    check_form(web, Bound::Nonce(cookie.unwrap_or(nonce)), Some(mac))
 }
 
 fn sign_in_page(
