@@ -54,7 +54,7 @@ struct Inner {
     node: String,
     tracker: TaskTracker,
     calls: CallLog,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     seal_key: [u8; 32],
     stop: Stop,
 }
@@ -141,7 +141,7 @@ impl Broker {
                 node: parts.node,
                 tracker: parts.tracker,
                 calls: CallLog::default(),
-                metrics: Metrics::default(),
+                metrics: Arc::default(),
                 seal_key: parts.seal_key,
                 stop: parts.stop,
             }),
@@ -184,7 +184,7 @@ impl Broker {
     }
 
     /// Figures of this process.
-    pub fn metrics(&self) -> &Metrics {
+    pub fn metrics(&self) -> &Arc<Metrics> {
         &self.inner.metrics
     }
 

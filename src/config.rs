@@ -1,4 +1,6 @@
 //! The configuration, checked: what the rest of the program may rely on.
+//!
+//! [`Config::load`] reads it; [`reader`] collects every problem; [`eligible`] says who may approve.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,9 +9,27 @@ use std::time::Duration;
 
 use url::Url;
 
-pub mod eligible;
-
 use crate::domain::policy::Policy;
+
+mod checks;
+pub mod eligible;
+pub mod load;
+mod notifiers;
+mod policies;
+pub mod principals;
+pub mod problem;
+pub mod reader;
+mod secret;
+mod sections;
+#[cfg(test)]
+pub mod tests;
+mod upstreams;
+pub mod value;
+
+pub use eligible::eligible;
+pub use load::process_environment;
+pub use problem::{Problem, Severity, Warning};
+pub use reader::Environment;
 
 /// A secret; never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -67,7 +87,8 @@ pub struct Config {
 pub struct Server {
     /// Where to listen.
     pub listen: SocketAddr,
-    /// Base of every link sent to people, without a trailing slash.
+    /// Base of every link sent to people. Where it is not configured it is `http://` and `listen`,
+    /// whose port 0 must then be replaced by the actual one.
     pub public_url: Url,
     /// Further hosts (with port where not the default) accepted in `Host`.
     pub allowed_hosts: Vec<String>,
@@ -313,7 +334,7 @@ pub enum NotifierKind {
     Webhook {
         /// Where to.
         url: Url,
-        /// `whsec_…`, decoded.
+        /// `whsec_…` as written, checked; decoding is the notifier's.
         secret: Secret,
         /// Whether loopback, private and link-local addresses are fine.
         allow_private_network: bool,

@@ -8,5 +8,6 @@ pub mod duration;
 pub mod json;
 pub mod mask;
 pub mod policy;
+pub mod show;
 pub mod time;
 pub mod view;

@@ -4,13 +4,19 @@
 //! [`store`], told to people by [`notify`], decided in [`web`], and sent to its server by
 //! [`upstream`]. What it all means, without any of that, is [`domain`].
 
+pub mod app;
+pub mod auth;
 pub mod broker;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod demo;
 pub mod domain;
 pub mod id;
 pub mod mcp;
 pub mod notify;
 pub mod store;
+pub mod tasks;
 pub mod telemetry;
 pub mod upstream;
+pub mod web;

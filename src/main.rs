@@ -1,1 +1,38 @@
-fn main() {}
+//! Reads the command line, starts logging, and hands over; nothing else.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use placet::cli::{self, Cli, LogFormat};
+use tracing_subscriber::EnvFilter;
+
+/// The variable that says how much is logged.
+const LOG_VARIABLE: &str = "PLACET_LOG";
+
+fn main() -> ExitCode {
+    // Only fails when a provider is installed already; nothing ran before this.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cli = Cli::parse();
+    init_logs(cli.global.log_format);
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(cli::run(cli)),
+        Err(error) => {
+            cli::complain(&format!("error: the runtime can't start: {error}"));
+            ExitCode::from(cli::FAILED)
+        }
+    }
+}
+
+fn init_logs(format: LogFormat) {
+    let filter = std::env::var(LOG_VARIABLE)
+        .ok()
+        .and_then(|text| EnvFilter::try_new(text).ok())
+        .unwrap_or_else(|| EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => {
+            logs.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
+        }
+        LogFormat::Json => logs.json().init(),
+    }
+}

@@ -7,6 +7,15 @@ use thiserror::Error;
 
 use crate::domain::time::Timestamp;
 
+pub mod deliver;
+pub mod email;
+#[cfg(test)]
+pub(crate) mod fixtures;
+pub mod memory;
+pub mod message;
+pub mod ssrf;
+pub mod webhook;
+
 /// A message, rendered and addressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {

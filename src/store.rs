@@ -426,11 +426,7 @@ pub trait Store: Send + Sync {
     async fn insert_client_session(&self, session: &ClientSession, max: u32) -> Result<bool>;
 
     /// The legacy client session of that id; marks it seen.
-    async fn find_client_session(
-        &self,
-        id: &str,
-        now: Timestamp,
-    ) -> Result<Option<ClientSession>>;
+    async fn find_client_session(&self, id: &str, now: Timestamp) -> Result<Option<ClientSession>>;
 
     /// Ends one.
     async fn delete_client_session(&self, id: &str) -> Result<()>;

@@ -1,5 +1,10 @@
 //! MCP servers behind Placet, and the one question that matters when a call to them fails:
 //! may it have happened?
+//!
+//! [`build`] makes one [`Upstream`] of each `[[upstreams]]` entry, over Streamable HTTP or as a
+//! child process on stdio. `params` and answers pass as the bytes they are; ids, progress tokens
+//! and the era's own `_meta` keys are the connection's business. This module knows nothing of
+//! approvals: it sends what it is given, once, and says truly what became of it.
 
 use std::sync::Arc;
 
@@ -7,6 +12,19 @@ use async_trait::async_trait;
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+mod catalog;
+mod child;
+mod handshake;
+mod headers;
+mod http;
+mod hub;
+mod message;
+mod registry;
+mod sse;
+mod stdio;
+
+pub use registry::build;
 
 /// Which of the two wire forms a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +62,7 @@ pub struct Request {
 
 /// A notification of the upstream that belongs to a request: method and raw params. Progress has
 /// the upstream's own token in it; the receiver puts the client's in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notification {
     /// The method.
     pub method: String,

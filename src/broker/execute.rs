@@ -143,10 +143,7 @@ impl Broker {
         if let Some(reason) = self.obstacle(&approval) {
             return self.settle_transition(approval.cancel("policy", &reason, self.now())).await;
         }
-        let claim = match approval.claim(self.node(), self.now()) {
-            Ok(claim) => claim,
-            Err(_) => return Ok(None),
-        };
+        let Ok(claim) = approval.claim(self.node(), self.now()) else { return Ok(None) };
         let claimed = match self.apply(claim).await {
             Ok(claimed) => claimed,
             Err(StoreError::Conflict(_)) => return Ok(None),

@@ -1,23 +1,221 @@
 //! Who must be told of a change: pure planning, written to the outbox with the change itself.
+//!
+//! A delivery's id is made of what it tells to whom, so planning the same thing twice is one
+//! delivery. Mails are rendered when they are sent; a webhook's body is a snapshot of the change.
 
-use crate::domain::approval::Transition;
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::config::{Config, Notifier, NotifierKind, Reviewer, Role};
+use crate::domain::approval::{Approval, Choice, State, Transition};
+use crate::domain::call::hex;
+use crate::domain::json;
+use crate::domain::mask::Masker;
 use crate::domain::time::Timestamp;
+use crate::domain::view::{Detail, approval_json};
 use crate::store::NewDelivery;
 
 use super::Broker;
 
+/// How long everything but requests and reminders is tried.
+pub const TRIED_FOR: Duration = Duration::from_hours(24);
+/// Marks the copy for a list; its address follows.
+pub const LIST_PREFIX: &str = "list:";
+
 impl Broker {
     /// The messages of a change.
-    pub(super) fn plan_change(&self, _t: &Transition, _now: Timestamp) -> Vec<NewDelivery> {
-        Vec::new()
+    pub(super) fn plan_change(&self, t: &Transition, now: Timestamp) -> Vec<NewDelivery> {
+        Plan::new(self.config(), self.masker(), &t.after, now).of_change(t.from)
     }
 
     /// The messages of a new approval.
-    pub fn plan_request(
-        &self,
-        _a: &crate::domain::approval::Approval,
-        _now: Timestamp,
-    ) -> Vec<NewDelivery> {
-        Vec::new()
+    pub fn plan_request(&self, approval: &Approval, now: Timestamp) -> Vec<NewDelivery> {
+        Plan::new(self.config(), self.masker(), approval, now).of_request()
     }
 }
+
+/// The id of a delivery: equal for equal content, so that nothing is told twice.
+pub fn delivery_id(about: &str, topic: &str, notifier: &str, recipient: Option<&str>) -> String {
+    // Names can't hold the separator, and a recipient comes last.
+    let whole = format!("{about}|{topic}|{notifier}|{}", recipient.unwrap_or(""));
+    format!("dlv_{}", &hex(&Sha256::digest(whole))[..32])
+}
+
+/// The address mails of this notifier reach the reviewer at. The mailbox in the process needs
+/// none, so one is made up.
+pub fn address(notifier: &Notifier, reviewer: &Reviewer) -> Option<String> {
+    match notifier.kind {
+        NotifierKind::Email { .. } => reviewer.email.clone(),
+        NotifierKind::Memory => {
+            Some(reviewer.email.clone().unwrap_or_else(|| format!("{}@localhost", reviewer.name)))
+        }
+        NotifierKind::Webhook { .. } => None,
+    }
+}
+
+/// One approval as it stands, and all that planning may look at.
+struct Plan<'a> {
+    config: &'a Config,
+    masker: &'a Masker,
+    approval: &'a Approval,
+    now: Timestamp,
+    planned: Vec<NewDelivery>,
+}
+
+impl<'a> Plan<'a> {
+    fn new(config: &'a Config, masker: &'a Masker, approval: &'a Approval, now: Timestamp) -> Self {
+        Self { config, masker, approval, now, planned: Vec::new() }
+    }
+
+    /// A request to everyone asked, and perhaps a reminder.
+    fn of_request(mut self) -> Vec<NewDelivery> {
+        let until = self.approval.expires_at;
+        for notifier in self.notifiers() {
+            self.webhook(notifier, "requested", until);
+            for reviewer in self.asked() {
+                self.mail(notifier, reviewer, "requested", self.now, until);
+                let remind_at = self.config.approvals.reminder.map(|before| until.minus(before));
+                if let Some(at) = remind_at.filter(|at| *at > self.now) {
+                    self.mail(notifier, reviewer, "reminder", at, until);
+                }
+            }
+            if let NotifierKind::Email { to, .. } = &notifier.kind {
+                for address in to {
+                    let recipient = format!("{LIST_PREFIX}{address}");
+                    self.push(notifier, "requested", Some(recipient), None, self.now, until);
+                }
+            }
+        }
+        self.planned
+    }
+
+    /// What a change of state gives; a change within a state gives nothing.
+    fn of_change(mut self, from: State) -> Vec<NewDelivery> {
+        let to = self.approval.state;
+        if from == to {
+            return Vec::new();
+        }
+        let people: Vec<&Reviewer> = match to {
+            // Released: it was told to be approved before.
+            State::Approved if from == State::Running => return Vec::new(),
+            State::Pending | State::Running => return Vec::new(),
+            State::Completed => Vec::new(),
+            State::Approved | State::Rejected => self.undecided(),
+            State::Expired if from == State::Pending => self.undecided(),
+            State::Expired | State::Cancelled => merged(self.undecided(), self.approvers()),
+            State::Indeterminate => merged(self.approvers(), self.admins()),
+        };
+        let until = self.now.plus(TRIED_FOR);
+        for notifier in self.notifiers() {
+            self.webhook(notifier, to.as_str(), until);
+            for reviewer in &people {
+                self.mail(notifier, reviewer, to.as_str(), self.now, until);
+            }
+        }
+        self.planned
+    }
+
+    fn mail(
+        &mut self,
+        notifier: &Notifier,
+        reviewer: &Reviewer,
+        topic: &str,
+        due_at: Timestamp,
+        give_up_at: Timestamp,
+    ) {
+        if address(notifier, reviewer).is_some() {
+            let recipient = Some(reviewer.name.clone());
+            self.push(notifier, topic, recipient, None, due_at, give_up_at);
+        }
+    }
+
+    fn webhook(&mut self, notifier: &Notifier, topic: &str, give_up_at: Timestamp) {
+        if matches!(notifier.kind, NotifierKind::Webhook { .. }) {
+            let payload = self.payload(notifier, topic);
+            self.push(notifier, topic, None, Some(payload), self.now, give_up_at);
+        }
+    }
+
+    fn push(
+        &mut self,
+        notifier: &Notifier,
+        topic: &str,
+        recipient: Option<String>,
+        payload: Option<String>,
+        due_at: Timestamp,
+        give_up_at: Timestamp,
+    ) {
+        let id =
+            delivery_id(self.approval.id.as_str(), topic, &notifier.name, recipient.as_deref());
+        self.planned.push(NewDelivery {
+            id,
+            approval: Some(self.approval.id.clone()),
+            notifier: notifier.name.clone(),
+            topic: topic.to_owned(),
+            recipient,
+            payload,
+            due_at,
+            give_up_at,
+        });
+    }
+
+    fn payload(&self, notifier: &Notifier, topic: &str) -> String {
+        let detail =
+            if notifier.include_arguments { Detail::Masked(self.masker) } else { Detail::Without };
+        let review_url = self.config.link(&format!("/approvals/{}", self.approval.id));
+        let data = json::object([
+            ("approval", approval_json(self.approval, detail).as_str()),
+            ("review_url", json::quote(&review_url).as_str()),
+        ]);
+        json::object([
+            ("type", json::quote(&format!("approval.{topic}")).as_str()),
+            ("timestamp", json::quote(&self.now.to_string()).as_str()),
+            ("data", data.as_str()),
+        ])
+    }
+
+    /// The notifiers of the rule, in the order of the configuration, each once.
+    fn notifiers(&self) -> Vec<&'a Notifier> {
+        let names = &self.approval.terms.notify;
+        self.config.notifiers.iter().filter(|n| names.contains(&n.name)).collect()
+    }
+
+    /// Who may decide, but for the agent's owner and those who no longer may.
+    fn asked(&self) -> Vec<&'a Reviewer> {
+        self.config
+            .reviewers
+            .iter()
+            .filter(|r| self.approval.is_eligible(&r.name) && !self.approval.is_owner(&r.name))
+            .filter(|r| r.role != Role::Auditor)
+            .collect()
+    }
+
+    fn undecided(&self) -> Vec<&'a Reviewer> {
+        self.asked().into_iter().filter(|r| self.approval.decision_of(&r.name).is_none()).collect()
+    }
+
+    fn approvers(&self) -> Vec<&'a Reviewer> {
+        let said_yes = |r: &&Reviewer| {
+            self.approval.decision_of(&r.name).is_some_and(|d| d.choice == Choice::Approve)
+        };
+        self.config.reviewers.iter().filter(said_yes).collect()
+    }
+
+    fn admins(&self) -> Vec<&'a Reviewer> {
+        self.config.reviewers.iter().filter(|r| r.role == Role::Admin).collect()
+    }
+}
+
+/// Both lists, everyone once.
+fn merged<'a>(mut first: Vec<&'a Reviewer>, second: Vec<&'a Reviewer>) -> Vec<&'a Reviewer> {
+    for reviewer in second {
+        if !first.iter().any(|r| r.name == reviewer.name) {
+            first.push(reviewer);
+        }
+    }
+    first
+}
+
+#[cfg(test)]
+mod tests;

@@ -46,8 +46,7 @@ pub(super) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>
     };
     let wishes =
         Wishes { progress: progress_token(params).is_some(), log_level: log_level(params) };
-    let progress =
-        Progress::new(progress_token(params), incoming.era, wishes.log_level.is_some());
+    let progress = Progress::new(progress_token(params), incoming.era, wishes.log_level.is_some());
     match mcp.broker.submit(asking).await {
         Submission::UnknownTool => invalid(&format!("Unknown tool: {tool}")),
         Submission::Invalid(why) => invalid(&why),
@@ -107,15 +106,13 @@ async fn hold(
     };
     let gone = CancellationToken::new();
     let (beats, heard) = mpsc::channel(BEATS);
-    let terms =
-        Terms { budget, heartbeat: limits.heartbeat, beats, gone: gone.clone(), wishes };
+    let terms = Terms { budget, heartbeat: limits.heartbeat, beats, gone: gone.clone(), wishes };
     if incoming.streams {
         let (events, response) = Events::open();
         let mcp = mcp.clone();
-        mcp.broker
-            .tracker()
-            .clone()
-            .spawn(async move { stream_hold(mcp, incoming, held, terms, progress, heard, events).await });
+        mcp.broker.tracker().clone().spawn(async move {
+            stream_hold(mcp, incoming, held, terms, progress, heard, events).await
+        });
         return response;
     }
     // Without a stream the request's own future ends when the client goes.
@@ -198,7 +195,8 @@ async fn stream_hold(
     }
     let Ended::Answered { answer, owed } = ended else { return };
     let body = answer_message(&mcp, &incoming, answer).await;
-    let handed_over = !cancelled.is_cancelled() && !events.is_closed() && events.message(&body).await;
+    let handed_over =
+        !cancelled.is_cancelled() && !events.is_closed() && events.message(&body).await;
     if !handed_over && let Some(id) = owed {
         mcp.broker.give_back(&id).await;
     }

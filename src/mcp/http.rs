@@ -95,8 +95,10 @@ fn with_cors(mcp: &Mcp, origin: Option<HeaderValue>, mut response: Response) -> 
 async fn handle(mcp: &Mcp, upstream: &str, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let Some(agent) = authenticate(mcp, &parts.headers) else {
-        let mut response =
-            problem(StatusCode::UNAUTHORIZED, "a valid agent token is needed (Authorization: Bearer …)");
+        let mut response = problem(
+            StatusCode::UNAUTHORIZED,
+            "a valid agent token is needed (Authorization: Bearer …)",
+        );
         response
             .headers_mut()
             .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"placet\""));
@@ -169,7 +171,10 @@ async fn post(
     let content_type = header(headers, "content-type").unwrap_or_default();
     let media = content_type.split(';').next().unwrap_or_default().trim();
     if !media.eq_ignore_ascii_case("application/json") {
-        return problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Type must be application/json");
+        return problem(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Content-Type must be application/json",
+        );
     }
     let max = mcp.broker.config().server.max_body;
     let body = match read_body(body, max).await {
@@ -236,9 +241,8 @@ fn client_name(params: Option<&Node<'_>>) -> Option<String> {
     /// Most characters of a client's own name that are kept.
     const MAX_CLIENT_NAME: usize = 200;
     let params = params?;
-    let info = params
-        .get("clientInfo")
-        .or_else(|| params.get("_meta")?.get(revision::META_CLIENT))?;
+    let info =
+        params.get("clientInfo").or_else(|| params.get("_meta")?.get(revision::META_CLIENT))?;
     let name = info.get("name")?.as_str()?;
     let text = match info.get("version").and_then(Node::as_str) {
         Some(version) => format!("{name}/{version}"),
@@ -354,10 +358,7 @@ async fn initialize(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) -
     let asked = params.and_then(|p| p.get("protocolVersion")).and_then(Node::as_str);
     let Some(asked) = asked else {
         let text = "params.protocolVersion must be a string";
-        return json_response(
-            StatusCode::OK,
-            message::error(id, code::INVALID_PARAMS, text, None),
-        );
+        return json_response(StatusCode::OK, message::error(id, code::INVALID_PARAMS, text, None));
     };
     let version = revision::negotiate(asked);
     let broker = &mcp.broker;

@@ -23,14 +23,8 @@ const SUBSCRIPTIONS: [(&str, &str); 3] = [
 ];
 
 /// The legacy GET stream: server messages that belong to no request.
-pub(super) async fn get(
-    mcp: &Mcp,
-    agent: Agent,
-    upstream: &str,
-    headers: &HeaderMap,
-) -> Response {
-    let wants_stream =
-        header(headers, "accept").is_some_and(|a| a.contains("text/event-stream"));
+pub(super) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &HeaderMap) -> Response {
+    let wants_stream = header(headers, "accept").is_some_and(|a| a.contains("text/event-stream"));
     if header(headers, "mcp-session-id").is_none() || !wants_stream {
         return method_not_allowed();
     }

@@ -226,7 +226,11 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":7,"method":"m","params":{"a":"\ud800"}}"#,
         ] {
             let refused = refused(body);
-            assert_eq!((refused.code, refused.id.as_deref()), (code::INVALID_REQUEST, Some("7")), "{body}");
+            assert_eq!(
+                (refused.code, refused.id.as_deref()),
+                (code::INVALID_REQUEST, Some("7")),
+                "{body}"
+            );
         }
         assert_eq!(refused("[]").code, code::INVALID_REQUEST);
     }

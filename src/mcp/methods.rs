@@ -205,19 +205,19 @@ pub(super) async fn exchange_with_client<F>(
     mcp: &Mcp,
     incoming: &Incoming,
     mut progress: Progress,
-    exchange: impl FnOnce(tokio::sync::mpsc::Sender<crate::upstream::Notification>, CancellationToken) -> F,
+    exchange: impl FnOnce(
+        tokio::sync::mpsc::Sender<crate::upstream::Notification>,
+        CancellationToken,
+    ) -> F,
 ) -> Response
 where
     F: Future<Output = (StatusCode, String)> + Send + 'static,
 {
     let (notes, mut heard) = tokio::sync::mpsc::channel(64);
     let cancel = CancellationToken::new();
-    let guard = incoming
-        .session
-        .as_ref()
-        .map(|s| mcp.in_flight.enter(&s.id, incoming.message.id_raw()));
-    let cancelled =
-        guard.as_ref().map_or_else(CancellationToken::new, |g| g.cancelled.clone());
+    let guard =
+        incoming.session.as_ref().map(|s| mcp.in_flight.enter(&s.id, incoming.message.id_raw()));
+    let cancelled = guard.as_ref().map_or_else(CancellationToken::new, |g| g.cancelled.clone());
     let mut done = mcp.broker.tracker().spawn(exchange(notes, cancel.clone()));
     // A client that leaves a modern request has cancelled it; a legacy one says so.
     let left = (incoming.era == WireEra::Modern).then(|| cancel.clone().drop_guard());
@@ -305,9 +305,9 @@ pub(super) fn answer_of(
     match reply {
         Ok(Reply::Result(raw)) => {
             let raw = if method == "tools/list" { filter_tools(mcp, incoming, &raw) } else { raw };
-            let asks = json::parse(&raw)
-                .ok()
-                .is_some_and(|n| n.get("resultType").and_then(Node::as_str) == Some("input_required"));
+            let asks = json::parse(&raw).ok().is_some_and(|n| {
+                n.get("resultType").and_then(Node::as_str) == Some("input_required")
+            });
             if asks && incoming.era == WireEra::Legacy {
                 let text = "the server asks for input that this client can't give";
                 return (StatusCode::OK, message::error(id, code::INTERNAL, text, None));

@@ -26,9 +26,8 @@ pub const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 /// Which era a request belongs to.
 pub fn era_of(headers: &HeaderMap, params: Option<&Node<'_>>) -> WireEra {
     let meta = params.and_then(|p| p.get("_meta"));
-    let claims = meta.is_some_and(|m| {
-        m.get(META_VERSION).is_some() || m.get(META_CAPABILITIES).is_some()
-    });
+    let claims =
+        meta.is_some_and(|m| m.get(META_VERSION).is_some() || m.get(META_CAPABILITIES).is_some());
     let header = header(headers, "mcp-protocol-version").unwrap_or_default();
     // Dates compare as text.
     if claims || header >= MODERN { WireEra::Modern } else { WireEra::Legacy }

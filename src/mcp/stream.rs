@@ -187,7 +187,8 @@ mod tests {
         progress.beat("waiting");
         progress.beat("waiting");
 
-        let sent = progress.upstream(&note(r#"{"progressToken":9,"progress":1,"total":4}"#)).unwrap();
+        let sent =
+            progress.upstream(&note(r#"{"progressToken":9,"progress":1,"total":4}"#)).unwrap();
 
         assert!(sent.contains(r#"{"progressToken":"mine","progress":3,"total":6}"#), "{sent}");
         assert_eq!(progress.upstream(&note(r#"{"progressToken":9,"progress":1}"#)), None);

@@ -246,11 +246,7 @@ impl Store for SqlStore {
         self.run(|db| people::insert_client_session(db, session, max)).await
     }
 
-    async fn find_client_session(
-        &self,
-        id: &str,
-        now: Timestamp,
-    ) -> Result<Option<ClientSession>> {
+    async fn find_client_session(&self, id: &str, now: Timestamp) -> Result<Option<ClientSession>> {
         people::find_client_session(self.db.clone(), id.to_owned(), now).await
     }
 

@@ -1,9 +1,11 @@
 //! Tests of Placet from outside its modules: one file per behaviour, what they share in
 //! `support`.
-#![allow(clippy::unwrap_used)] // a test fails by panicking
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod broker;
 mod domain;
 mod store;
 mod support;
 mod tidy;
+mod upstream_http;
+mod upstream_stdio;

@@ -3,7 +3,9 @@
 
 pub mod approvals;
 pub mod db;
+pub mod fake_http;
 pub mod upstream;
+pub mod upstreams;
 pub mod world;
 
 use std::time::Duration;

@@ -54,6 +54,7 @@ async fn now_hidden_the_tool_is_unknown_and_owed_ends_are_dropped() {
     assert!(matches!(world.submit("{}").await, Submission::UnknownTool));
     assert_eq!(holding.word().await, "approval_cancelled");
     world.policy(GATED);
+    world.pass(1);
     let holding = world.call("{}").await;
     let id = holding.approval.id.clone();
     holding.gone.cancel();
@@ -187,4 +188,45 @@ async fn damaged_bytes_never_run() {
 
     assert_eq!(holding.word().await, "approval_cancelled");
     assert_eq!(world.upstream.calls(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_yes_that_comes_while_the_policy_lets_the_call_through_never_runs_it_twice() {
+    for round in 0..20 {
+        let world = World::new().await;
+        let holding = world.call("{}").await;
+        let id = holding.approval.id.clone();
+        world.policy(ALLOWED);
+
+        let (said, submission) =
+            tokio::join!(world.says("ben", Choice::Approve, &id), world.submit("{}"));
+
+        match submission {
+            Submission::Forward(permit) => {
+                let caller = Caller { agent: "ci".to_owned(), session: None };
+                let gone = CancellationToken::new();
+                let wishes = Wishes::default();
+                world.broker.dispatch(permit, &caller, &wishes, None, gone).await.unwrap();
+                let told = holding.word().await;
+                // Cancelled before it ran, or it had run and was told before the other call came.
+                let ran = usize::from(told.contains("done"));
+                assert_eq!(world.upstream.calls(), 1 + ran, "round {round}: {told}, {said:?}");
+                let state = world.stored(&id).await.state;
+                let ended = if ran == 1 { State::Completed } else { State::Cancelled };
+                assert_eq!(state, ended, "round {round}");
+            }
+            Submission::Held(held) => {
+                assert_eq!(held.approval().id, id);
+                drop(held);
+                assert!(holding.word().await.contains("done"));
+                assert_eq!(world.upstream.calls(), 1);
+            }
+            Submission::Answered(answer) => {
+                assert!(crate::support::world::word(&answer).contains("replayed"));
+                holding.ended().await;
+                assert_eq!(world.upstream.calls(), 1);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }

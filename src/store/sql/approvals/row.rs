@@ -57,7 +57,7 @@ pub(super) fn read(row: &Row) -> Result<Approval> {
             .map_err(|e| bad("terms", &e.to_string()))?,
         decisions: decisions
             .into_iter()
-            .map(|d| d.read())
+            .map(StoredDecision::read)
             .collect::<Option<_>>()
             .ok_or_else(|| bad("decisions", "unknown word or time"))?,
         created_at: Timestamp::from_micros(row.int("created_at")?),

@@ -1,0 +1,335 @@
+//! The composition root: the one place that names adapters. Builds the program from its
+//! configuration, runs it, and stops it in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::middleware;
+use axum::serve::ListenerExt as _;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::form::Keys;
+use crate::auth::hosts::{Hosts, host_guard};
+use crate::broker::{Broker, Parts, Stop};
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::{Config, Reviewer, Severity, process_environment};
+use crate::domain::audit::{AuditEvent, Kind};
+use crate::id::{IdSource, OsIds, token_hash};
+use crate::mcp::{self, Mcp};
+use crate::notify::deliver::{self, Deliverer};
+use crate::notify::memory::Mailbox;
+use crate::store::sql::SqlStore;
+use crate::store::{Store, StoreError};
+use crate::web::health::{Health, Readiness};
+use crate::web::{self, SignInMailer, Web};
+use crate::{tasks, upstream};
+
+/// How long a one-time sign-in link is good for.
+const SIGN_IN_LINK_LIFE: Duration = Duration::from_secs(900);
+/// How long tasks may take to notice that the grace is over.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long open connections may take after the last answer.
+const CONNECTIONS_CLOSE: Duration = Duration::from_secs(2);
+
+/// Why the program could not be built.
+#[derive(Debug, Error)]
+pub enum AppError {
+    /// The database.
+    #[error("database.url: {0}; check that the path or server exists and can be written")]
+    Store(#[from] StoreError),
+    /// The address.
+    #[error("server.listen: can't listen on {address}: {error}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        error: std::io::Error,
+    },
+}
+
+/// The program, ready to run.
+pub struct App {
+    /// The application.
+    pub broker: Broker,
+    /// Sends the outbox.
+    pub deliverer: Arc<Deliverer>,
+    /// What `/readyz` says.
+    pub readiness: Arc<Readiness>,
+    router: Router,
+    store: SqlStore,
+    listener: TcpListener,
+    address: SocketAddr,
+    stop: Stop,
+    work: TaskTracker,
+    upstream_work: TaskTracker,
+}
+
+impl App {
+    /// Opens the store, binds the address and puts everything together. Nothing is served yet.
+    ///
+    /// # Errors
+    /// The database can't be opened, or the address is taken.
+    pub async fn build(config: Config) -> Result<Self, AppError> {
+        Self::build_with(config, Mailbox::default()).await
+    }
+
+    /// The same, with the mailbox that notifiers inside the process write to.
+    ///
+    /// # Errors
+    /// As [`App::build`].
+    pub async fn build_with(mut config: Config, mailbox: Mailbox) -> Result<Self, AppError> {
+        let address = config.server.listen;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| AppError::Listen { address, error })?;
+        let bound = listener.local_addr().map_err(|error| AppError::Listen { address, error })?;
+        if config.server.public_url.port() == Some(0) {
+            // Port 0 stands for "any"; links need the one that was given.
+            let _ = config.server.public_url.set_port(Some(bound.port()));
+        }
+        let store = SqlStore::open(config.database.url.expose()).await?;
+        let config = Arc::new(config);
+        let ids = Arc::new(OsIds);
+        let clock = Arc::new(SystemClock);
+        let stop = Stop::default();
+        let (work, upstream_work) = (TaskTracker::new(), TaskTracker::new());
+        let node = ids.prefixed("nod_", clock.now());
+        let broker = Broker::new(Parts {
+            store: Arc::new(store.clone()),
+            upstreams: upstream::build(&config, &upstream_work),
+            masking_key: store.secret("masking", ids.random()).await?,
+            seal_key: store.secret("request_state", ids.random()).await?,
+            config: config.clone(),
+            clock,
+            ids: ids.clone(),
+            node,
+            tracker: work.clone(),
+            stop: stop.clone(),
+        });
+        tasks::renew(&broker).await?;
+        let deliverer =
+            Arc::new(Deliverer::new(broker.clone(), deliver::build_with(&config, &mailbox)));
+        let readiness = Arc::new(Readiness::default());
+        let mailer =
+            config.mailer().map(|_| Arc::new(Mailer(deliverer.clone())) as Arc<dyn SignInMailer>);
+        let web = Web {
+            broker: broker.clone(),
+            mailer,
+            keys: Keys::new(store.secret("forms", ids.random()).await?),
+            readiness: readiness.clone(),
+        };
+        let hosts = Arc::new(Hosts::new(&config.server, bound));
+        let router = web::router(web)
+            .merge(mcp::http::router(Mcp::new(broker.clone())))
+            .layer(middleware::from_fn_with_state(hosts, host_guard));
+        let app = Self {
+            broker,
+            deliverer,
+            readiness,
+            router,
+            store,
+            listener,
+            address: bound,
+            stop,
+            work,
+            upstream_work,
+        };
+        app.record_start().await?;
+        Ok(app)
+    }
+
+    /// The address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How it is told to stop: cancel `soft`.
+    pub fn stop(&self) -> Stop {
+        self.stop.clone()
+    }
+
+    async fn record_start(&self) -> Result<(), StoreError> {
+        let now = self.broker.now();
+        let config = self.broker.config();
+        let file = config
+            .file
+            .as_ref()
+            .map_or_else(|| "embedded defaults".to_owned(), |f| f.display().to_string());
+        let mut events =
+            vec![AuditEvent::new(Kind::ConfigLoaded, "placet", now).with("file", &file)];
+        for upstream in &config.upstreams {
+            if let Some(policy) = &upstream.policy {
+                events.push(
+                    AuditEvent::new(Kind::PolicyLoaded, "placet", now)
+                        .with("upstream", &upstream.name)
+                        .with("sha256", policy.source_fingerprint()),
+                );
+            }
+        }
+        self.broker.record(events).await
+    }
+
+    /// Serves until `soft` is cancelled, then drains: no new connections, held requests handed
+    /// over, running calls given `server.shutdown_grace`, messages and records written.
+    pub async fn run(self) {
+        let grace = self.broker.config().server.shutdown_grace;
+        let heartbeat = self.broker.config().approvals.heartbeat;
+        let background = CancellationToken::new();
+        let reconcilers = TaskTracker::new();
+        tasks::start(&self.broker, &reconcilers, &background);
+        reconcilers.spawn(deliver::run(self.deliverer.clone(), background.clone()));
+        let soft = self.stop.soft.clone();
+        let listener = self.listener.tap_io(move |stream| {
+            // Heartbeats into a half-open connection must fail, not fill the kernel's buffer.
+            let socket = socket2::SockRef::from(&*stream);
+            let timeout = (heartbeat * 2).max(Duration::from_secs(2));
+            if let Err(error) = socket.set_tcp_user_timeout(Some(timeout)) {
+                tracing::debug!(%error, "no TCP_USER_TIMEOUT on this connection");
+            }
+            let _ = socket.set_tcp_nodelay(true);
+        });
+        let service = self.router.into_make_service_with_connect_info::<PeerAddress>();
+        let stopped = soft.clone();
+        let mut server = tokio::spawn(async move {
+            axum::serve(listener, service)
+                .with_graceful_shutdown(async move { stopped.cancelled().await })
+                .await
+        });
+        tokio::select! {
+            () = soft.cancelled() => {}
+            ended = &mut server => {
+                tracing::error!("the server ended by itself: {ended:?}");
+                soft.cancel();
+            }
+        }
+        tracing::info!("stopping: held requests are handed over, running calls have {grace:?}");
+        self.work.close();
+        if tokio::time::timeout(grace, self.work.wait()).await.is_err() {
+            tracing::warn!("the grace is over: running calls are given up as indeterminate");
+        }
+        self.stop.hard.cancel();
+        let _ = tokio::time::timeout(LAST_WORDS, self.work.wait()).await;
+        if tokio::time::timeout(CONNECTIONS_CLOSE, &mut server).await.is_err() {
+            server.abort();
+        }
+        let names: Vec<String> =
+            self.broker.config().upstreams.iter().map(|u| u.name.clone()).collect();
+        for name in names {
+            if let Some(server) = self.broker.upstream(&name) {
+                server.shutdown().await;
+            }
+        }
+        self.upstream_work.close();
+        let _ = tokio::time::timeout(LAST_WORDS, self.upstream_work.wait()).await;
+        background.cancel();
+        reconcilers.close();
+        let _ = tokio::time::timeout(LAST_WORDS * 2, reconcilers.wait()).await;
+        if let Err(error) = tasks::seal(&self.broker).await {
+            tracing::warn!(%error, "the last audit records are sealed at the next start");
+        }
+        if let Err(error) = self.store.end_node(self.broker.node(), self.broker.now()).await {
+            tracing::warn!(%error, "this process's lease runs out by itself");
+        }
+        self.store.close().await;
+        tracing::info!("stopped");
+    }
+}
+
+/// The peer's address as the pages want it.
+type PeerAddress = SocketAddr;
+
+struct Mailer(Arc<Deliverer>);
+
+#[async_trait]
+impl SignInMailer for Mailer {
+    async fn send_sign_in(&self, reviewer: &Reviewer, link: String) {
+        self.0.send_sign_in(reviewer, &link).await;
+    }
+}
+
+/// A one-time sign-in link for a reviewer, good for 15 minutes.
+pub async fn sign_in_link(
+    config: &Config,
+    store: &dyn Store,
+    reviewer: &str,
+) -> Result<String, StoreError> {
+    let token = OsIds.token();
+    let expires = SystemClock.now().plus(SIGN_IN_LINK_LIFE);
+    store.insert_sign_in(&token_hash(&token), reviewer, expires).await?;
+    Ok(config.link(&format!("/sign-in/{token}")))
+}
+
+/// Reads the configuration's policies again and puts them in force, all or none: where anything
+/// is wrong the old ones stay and `/readyz` says `degraded`. Nothing but policies is taken over.
+pub async fn reload_policies(broker: &Broker, readiness: &Readiness) {
+    let file = broker.config().file.clone();
+    let now = broker.now();
+    let mut events = Vec::new();
+    match Config::load(file.as_deref(), &process_environment()) {
+        Ok((fresh, _)) => {
+            for upstream in &fresh.upstreams {
+                let Some(policy) = upstream.policy.clone() else { continue };
+                if broker.config().upstream(&upstream.name).is_none() {
+                    continue;
+                }
+                events.push(
+                    AuditEvent::new(Kind::PolicyLoaded, "placet", now)
+                        .with("upstream", &upstream.name)
+                        .with("sha256", policy.source_fingerprint()),
+                );
+                broker.policies().replace(&upstream.name, policy);
+                tracing::info!(upstream = %upstream.name, "policy of {} loaded", upstream.name);
+            }
+            readiness.set("policies", Health::Ok);
+        }
+        Err(problems) => {
+            let errors = problems.iter().filter(|p| p.severity == Severity::Error);
+            for problem in errors.clone() {
+                tracing::error!("policies are not reloaded, the old ones stay: {problem}");
+            }
+            let count = errors.count().to_string();
+            events
+                .push(AuditEvent::new(Kind::PolicyRefused, "placet", now).with("problems", &count));
+            readiness.set("policies", Health::Degraded);
+        }
+    }
+    if let Err(error) = broker.record(events).await {
+        tracing::error!(%error, "the policy reload could not be recorded");
+    }
+}
+
+/// Tries every upstream and every notifier.
+pub async fn connect_report(config: &Config) -> Vec<(String, Result<String, String>)> {
+    /// How long one of them may take.
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let tracker = TaskTracker::new();
+    let mut report = Vec::new();
+    let upstreams = upstream::build(config, &tracker);
+    for settings in &config.upstreams {
+        let Some(server) = upstreams.get(&settings.name) else { continue };
+        let answer = match tokio::time::timeout(PATIENCE, server.refresh()).await {
+            Ok(Ok(catalog)) => Ok(format!("{} tools", catalog.tools.len())),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("no answer within {PATIENCE:?}")),
+        };
+        report.push((format!("upstreams.{}", settings.name), answer));
+        server.shutdown().await;
+    }
+    let notifiers = deliver::build(config);
+    for settings in &config.notifiers {
+        let Some(notifier) = notifiers.get(&settings.name) else { continue };
+        let answer = match tokio::time::timeout(PATIENCE, notifier.probe()).await {
+            Ok(answer) => answer.map_err(|e| e.to_string()),
+            Err(_) => Err(format!("no answer within {PATIENCE:?}")),
+        };
+        report.push((format!("notifiers.{}", settings.name), answer));
+    }
+    tracker.close();
+    report
+}

@@ -1,0 +1,77 @@
+//! Who is asking: people by bearer token or session cookie, agents by bearer token.
+//!
+//! Tokens are compared by their SHA-256, in constant time and over every principal, so that
+//! neither the answer's time nor its text says how near a guess was. An agent's token never
+//! passes for a person's, whatever the configuration says.
+#![warn(missing_docs)]
+
+use axum::http::{HeaderMap, header};
+use sha2::{Digest as _, Sha256};
+use subtle::{Choice, ConstantTimeEq as _};
+
+use crate::config::{Agent, Config, Reviewer};
+
+pub mod client;
+pub mod form;
+pub mod hosts;
+pub mod session;
+
+/// The token of `Authorization: Bearer …`, if there is one.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+/// The reviewer whose token this is.
+pub fn reviewer_by_token<'c>(config: &'c Config, token: &str) -> Option<&'c Reviewer> {
+    let hash = Sha256::digest(token.as_bytes());
+    if agent_of(config, &hash).is_some() {
+        return None;
+    }
+    pick(config.reviewers.iter().map(|r| (r, r.token_sha256)), &hash)
+}
+
+/// The agent whose token this is; never the anonymous one, which has none.
+pub fn agent_by_token<'c>(config: &'c Config, token: &str) -> Option<&'c Agent> {
+    agent_of(config, &Sha256::digest(token.as_bytes()))
+}
+
+fn agent_of<'c>(config: &'c Config, hash: &[u8]) -> Option<&'c Agent> {
+    pick(config.agents.iter().map(|a| (a, a.token_sha256)), hash)
+}
+
+/// Looks at every candidate, whether or not one fitted before.
+fn pick<'c, P>(
+    candidates: impl Iterator<Item = (&'c P, Option<[u8; 32]>)>,
+    hash: &[u8],
+) -> Option<&'c P> {
+    let mut found = None;
+    for (principal, expected) in candidates {
+        let same = expected.map_or(Choice::from(0), |e| e.as_slice().ct_eq(hash));
+        if bool::from(same) {
+            found = Some(principal);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_bearer_header_carries_a_token() {
+        let of = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+            bearer(&headers).map(str::to_owned)
+        };
+
+        assert_eq!(of("Bearer abc"), Some("abc".to_owned()));
+        assert_eq!(of("bearer  abc"), Some("abc".to_owned()));
+        assert_eq!(of("Basic abc"), None);
+        assert_eq!(of("Bearer "), None);
+    }
+}

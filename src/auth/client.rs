@@ -1,0 +1,51 @@
+//! The address a request comes from, for limits. A proxy is believed only if it is configured.
+
+use std::net::IpAddr;
+
+use axum::http::HeaderMap;
+
+/// The client's address: the peer's, or, where the peer is a trusted proxy, the last address in
+/// `X-Forwarded-For` that is not one.
+pub fn address(headers: &HeaderMap, peer: IpAddr, trusted: &[IpAddr]) -> IpAddr {
+    let peer = peer.to_canonical();
+    if !trusted.contains(&peer) {
+        return peer;
+    }
+    let forwarded: Vec<&str> = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','))
+        .collect();
+    // From the right: what stands further left was written by whoever called the proxy.
+    let mut client = peer;
+    for hop in forwarded.iter().rev() {
+        let Ok(hop) = hop.trim().parse::<IpAddr>() else { break };
+        client = hop.to_canonical();
+        if !trusted.contains(&client) {
+            break;
+        }
+    }
+    client
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(forwarded: &str, peer: &str, trusted: &[&str]) -> String {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", forwarded.parse().unwrap());
+        let trusted: Vec<IpAddr> = trusted.iter().map(|t| t.parse().unwrap()).collect();
+        address(&headers, peer.parse().unwrap(), &trusted).to_string()
+    }
+
+    #[test]
+    fn forwarded_addresses_count_only_from_trusted_proxies() {
+        assert_eq!(seen("9.9.9.9", "10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(seen("9.9.9.9", "10.0.0.1", &["10.0.0.1"]), "9.9.9.9");
+        assert_eq!(seen("1.1.1.1, 9.9.9.9", "10.0.0.1", &["10.0.0.1"]), "9.9.9.9");
+        assert_eq!(seen("9.9.9.9, 10.0.0.2", "10.0.0.1", &["10.0.0.1", "10.0.0.2"]), "9.9.9.9");
+        assert_eq!(seen("nonsense", "10.0.0.1", &["10.0.0.1"]), "10.0.0.1");
+    }
+}

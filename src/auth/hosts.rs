@@ -1,0 +1,183 @@
+//! Which `Host` and `Origin` this server answers to: the wall against DNS rebinding and against
+//! other sites' pages.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use url::Url;
+
+use crate::config::Server;
+use crate::web::error::{Code, Problem};
+
+/// Paths that load balancers ask by address.
+const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
+
+/// The hosts and origins that are ours.
+#[derive(Debug, Clone)]
+pub struct Hosts {
+    hosts: BTreeSet<String>,
+    origins: BTreeSet<String>,
+    mcp_origins: BTreeSet<String>,
+}
+
+impl Hosts {
+    /// Those of the configuration; `bound` is the address really listened on, since the configured
+    /// port may be 0.
+    pub fn new(server: &Server, bound: SocketAddr) -> Self {
+        let mut hosts: BTreeSet<String> =
+            server.allowed_hosts.iter().filter_map(|h| plain_host(h)).collect();
+        hosts.extend(plain_host(&bound.to_string()));
+        hosts.extend(plain_host(&SocketAddr::new(server.listen.ip(), bound.port()).to_string()));
+        if bound.ip().is_loopback() {
+            let port = bound.port();
+            for name in ["localhost", "127.0.0.1", "[::1]"] {
+                hosts.extend(plain_host(&format!("{name}:{port}")));
+            }
+        }
+        let public_host = host_of(&server.public_url);
+        let mut origins: BTreeSet<String> = hosts
+            .iter()
+            .filter(|host| Some(*host) != public_host.as_ref())
+            .flat_map(|host| [format!("http://{host}"), format!("https://{host}")])
+            .collect();
+        origins.insert(server.public_url.origin().ascii_serialization());
+        hosts.extend(public_host);
+        let mcp_origins = server.allowed_origins.iter().map(|o| plain_origin(o)).collect();
+        Self { hosts, origins, mcp_origins }
+    }
+
+    /// Whether a request with this `Host` is for us.
+    pub fn knows_host(&self, host: &str) -> bool {
+        plain_host(host).is_some_and(|host| self.hosts.contains(&host))
+    }
+
+    /// Whether this `Origin` is one of our own pages.
+    pub fn knows_origin(&self, origin: &str) -> bool {
+        self.origins.contains(&plain_origin(origin))
+    }
+
+    /// Whether this `Origin` may use the MCP face.
+    pub fn knows_mcp_origin(&self, origin: &str) -> bool {
+        self.knows_origin(origin) || self.mcp_origins.contains(&plain_origin(origin))
+    }
+
+    fn refusal(&self, uri: &Uri, headers: &HeaderMap) -> Option<&'static str> {
+        if OPEN_PATHS.contains(&uri.path()) {
+            return None;
+        }
+        let host = match headers.get(header::HOST) {
+            Some(value) => value.to_str().ok(),
+            None => uri.authority().map(axum::http::uri::Authority::as_str),
+        };
+        if !host.is_some_and(|h| self.knows_host(h)) {
+            return Some(
+                "this server does not answer to that Host; add it to server.allowed_hosts",
+            );
+        }
+        let origin = headers.get(header::ORIGIN)?;
+        let Ok(origin) = origin.to_str() else { return Some("the Origin is not readable") };
+        let fine = if uri.path() == "/mcp" || uri.path().starts_with("/mcp/") {
+            self.knows_mcp_origin(origin)
+        } else {
+            // `null` says nothing; the pages' forms carry a token of their own.
+            origin == "null" || self.knows_origin(origin)
+        };
+        (!fine).then_some("requests from that Origin are refused")
+    }
+}
+
+/// Refuses requests for a foreign `Host` or from a foreign `Origin`; for the whole application.
+pub async fn host_guard(State(hosts): State<Arc<Hosts>>, request: Request, next: Next) -> Response {
+    match hosts.refusal(request.uri(), request.headers()) {
+        Some(why) => Problem::new(Code::Forbidden, why).into_response(),
+        None => next.run(request).await,
+    }
+}
+
+/// Lower case, without a default port, without user names or paths.
+fn plain_host(host: &str) -> Option<String> {
+    let url = Url::parse(&format!("http://{host}/")).ok()?;
+    let bare = url.path() == "/" && url.username().is_empty() && url.password().is_none();
+    host_of(&url).filter(|_| bare && !host.is_empty() && url.query().is_none())
+}
+
+fn host_of(url: &Url) -> Option<String> {
+    let host = url.host_str()?;
+    Some(match url.port() {
+        None | Some(80 | 443) => host.to_owned(),
+        Some(port) => format!("{host}:{port}"),
+    })
+}
+
+fn plain_origin(origin: &str) -> String {
+    Url::parse(origin).map_or_else(|_| origin.to_owned(), |u| u.origin().ascii_serialization())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn hosts(listen: &str, public_url: &str) -> Hosts {
+        let server = Server {
+            listen: listen.parse().unwrap(),
+            public_url: public_url.parse().unwrap(),
+            allowed_hosts: vec!["Placet.internal:8443".to_owned()],
+            allowed_origins: vec!["https://inspector.example.org".to_owned()],
+            trusted_proxies: Vec::new(),
+            max_body: 1,
+            max_result: 1,
+            shutdown_grace: Duration::ZERO,
+        };
+        Hosts::new(&server, listen.parse().unwrap())
+    }
+
+    #[test]
+    fn on_loopback_every_name_of_it_is_ours_with_the_right_port_only() {
+        let hosts = hosts("127.0.0.1:8420", "http://127.0.0.1:8420");
+
+        for host in ["127.0.0.1:8420", "LOCALHOST:8420", "[::1]:8420", "placet.internal:8443"] {
+            assert!(hosts.knows_host(host), "{host}");
+        }
+        for host in ["localhost", "localhost:1", "evil.example", "a@localhost:8420", ""] {
+            assert!(!hosts.knows_host(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_public_address_is_known_with_and_without_its_default_port() {
+        let hosts = hosts("0.0.0.0:8420", "https://placet.example.org");
+
+        assert!(hosts.knows_host("placet.example.org"));
+        assert!(hosts.knows_host("placet.example.org:443"));
+        assert!(hosts.knows_origin("https://placet.example.org"));
+        assert!(!hosts.knows_origin("http://placet.example.org"));
+        assert!(!hosts.knows_host("localhost:8420"));
+    }
+
+    #[test]
+    fn allowed_origins_are_for_the_mcp_face_alone() {
+        let hosts = hosts("127.0.0.1:8420", "http://127.0.0.1:8420");
+
+        assert!(hosts.knows_mcp_origin("https://inspector.example.org"));
+        assert!(!hosts.knows_origin("https://inspector.example.org"));
+        assert!(hosts.knows_origin("http://localhost:8420"));
+        assert!(!hosts.knows_mcp_origin("null"));
+    }
+
+    #[test]
+    fn health_is_answered_whatever_the_host_says() {
+        let hosts = hosts("127.0.0.1:8420", "http://127.0.0.1:8420");
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, "10.1.2.3".parse().unwrap());
+
+        assert_eq!(hosts.refusal(&"/healthz".parse().unwrap(), &headers), None);
+        assert!(hosts.refusal(&"/".parse().unwrap(), &headers).is_some());
+    }
+}

@@ -1,0 +1,92 @@
+//! Signed-in sessions: a cookie of 256 random bits, stored hashed, idle after twelve hours.
+
+use std::time::Duration;
+
+use axum::http::{HeaderMap, header};
+
+use crate::broker::Broker;
+use crate::config::Reviewer;
+use crate::id::token_hash;
+use crate::store::{Session, StoreError};
+
+/// The session's cookie.
+pub const SESSION_COOKIE: &str = "placet_session";
+
+/// A session that was not used for so long is over.
+pub const IDLE: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// A person with a session.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    /// Who.
+    pub reviewer: Reviewer,
+    /// SHA-256 of the session's cookie, hex.
+    pub hash: String,
+}
+
+/// The session of a request; none too if its reviewer is no longer configured.
+pub async fn find(broker: &Broker, headers: &HeaderMap) -> Result<Option<SignedIn>, StoreError> {
+    let Some(token) = cookie(headers, SESSION_COOKIE) else { return Ok(None) };
+    let hash = token_hash(token);
+    let now = broker.now();
+    let session = broker.store().find_session(&hash, now.minus(IDLE), now).await?;
+    Ok(session.and_then(|session| {
+        let reviewer = broker.config().reviewer(&session.reviewer)?.clone();
+        Some(SignedIn { reviewer, hash })
+    }))
+}
+
+/// A new session, not yet stored, and the value of its `Set-Cookie`.
+pub fn make(broker: &Broker, reviewer: &str, via: &str) -> (Session, String) {
+    let token = broker.ids().token();
+    let now = broker.now();
+    let session = Session {
+        hash: token_hash(&token),
+        reviewer: reviewer.to_owned(),
+        via: via.to_owned(),
+        created_at: now,
+        seen_at: now,
+    };
+    (session, set_cookie(broker, SESSION_COOKIE, &token))
+}
+
+/// The value of a request's cookie.
+pub fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find_map(|(key, value)| (key == name && !value.is_empty()).then_some(value))
+}
+
+/// `Set-Cookie` for a cookie that scripts and other sites' posts don't get.
+pub fn set_cookie(broker: &Broker, name: &str, value: &str) -> String {
+    let secure = match broker.config().server.public_url.scheme() {
+        "https" => "; Secure",
+        _ => "",
+    };
+    format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}")
+}
+
+/// `Set-Cookie` that removes it.
+pub fn remove_cookie(broker: &Broker, name: &str) -> String {
+    format!("{}; Max-Age=0", set_cookie(broker, name, ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_is_found_among_others() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::COOKIE, "a=1; placet_session=xyz".parse().unwrap());
+        headers.append(header::COOKIE, "b=2".parse().unwrap());
+
+        assert_eq!(cookie(&headers, SESSION_COOKIE), Some("xyz"));
+        assert_eq!(cookie(&headers, "b"), Some("2"));
+        assert_eq!(cookie(&headers, "session"), None);
+    }
+}

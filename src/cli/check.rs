@@ -1,0 +1,90 @@
+//! `placet check`: every problem of configuration and policies, and what can't be reached.
+
+use serde_json::json;
+
+use crate::config::{Config, Problem, Severity, process_environment};
+
+use super::{CheckArgs, Failure, Global, MISUSED, complain, problem_line, say, text};
+
+/// What was tried to be reached, and how that went.
+pub type Reached = Vec<(String, Result<String, String>)>;
+
+/// Checks. `connect` tries every upstream and notifier; it is asked only for a sound configuration.
+pub async fn run(
+    global: &Global,
+    args: &CheckArgs,
+    connect: impl AsyncFnOnce(&Config) -> Reached,
+) -> Result<(), Failure> {
+    let (config, problems) = match Config::load(global.config.as_deref(), &process_environment()) {
+        Ok((config, warnings)) => (Some(config), warnings),
+        Err(problems) => (None, problems),
+    };
+    let reached = match &config {
+        Some(config) if args.connect => connect(config).await,
+        _ => Vec::new(),
+    };
+    if global.json {
+        say(&as_json(config.is_some(), &problems, &reached));
+    } else {
+        for problem in &problems {
+            complain(&problem_line(problem));
+        }
+        for (what, answer) in &reached {
+            match answer {
+                Ok(answer) => say(&text::one_line(&format!("reached: {what}: {answer}"))),
+                Err(why) => complain(&text::one_line(&format!("unreachable: {what}: {why}"))),
+            }
+        }
+        say(&summary(config.as_ref(), &problems));
+    }
+    if config.is_none() {
+        return Err(Failure { code: MISUSED, message: String::new() });
+    }
+    if reached.iter().any(|(_, answer)| answer.is_err()) {
+        return Err(Failure::failed(String::new()));
+    }
+    Ok(())
+}
+
+fn summary(config: Option<&Config>, problems: &[Problem]) -> String {
+    let count = |severity: Severity, word: &str| {
+        let n = problems.iter().filter(|p| p.severity == severity).count();
+        format!("{n} {word}{}", if n == 1 { "" } else { "s" })
+    };
+    let counts =
+        format!("{}, {}", count(Severity::Error, "error"), count(Severity::Warning, "warning"));
+    match config {
+        None => counts,
+        Some(config) => {
+            let file = config
+                .file
+                .as_ref()
+                .map_or_else(|| "embedded defaults".to_owned(), |f| f.display().to_string());
+            format!("ok: {file}: {counts}")
+        }
+    }
+}
+
+fn as_json(ok: bool, problems: &[Problem], reached: &Reached) -> String {
+    let problems: Vec<_> = problems
+        .iter()
+        .map(|p| {
+            let severity = match p.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+            };
+            json!({
+                "severity": severity, "file": p.file, "key": p.key, "value": p.value,
+                "message": p.message,
+            })
+        })
+        .collect();
+    let reached: Vec<_> = reached
+        .iter()
+        .map(|(what, answer)| match answer {
+            Ok(answer) => json!({ "name": what, "ok": true, "detail": answer }),
+            Err(why) => json!({ "name": what, "ok": false, "detail": why }),
+        })
+        .collect();
+    json!({ "ok": ok, "problems": problems, "reached": reached }).to_string()
+}

@@ -1,0 +1,240 @@
+//! `placet policy explain`: which rule decides a call, and why. Nothing is called or counted.
+
+use clap::Args;
+use serde_json::json;
+
+use crate::config::{Agent, Config, eligible};
+use crate::domain::json;
+use crate::domain::policy::{Action, CallFacts, Rule, Verdict};
+use crate::domain::time::in_words;
+
+use super::{Failure, Global, PolicyCommand, load, say, text};
+
+/// `policy explain`
+#[derive(Debug, Clone, Args)]
+pub struct ExplainArgs {
+    /// The upstream
+    #[arg(long, value_name = "NAME")]
+    pub upstream: String,
+    /// The tool
+    #[arg(long, value_name = "NAME")]
+    pub tool: String,
+    /// The call's arguments
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    pub args: String,
+    /// The agent [default: the first that may use the upstream]
+    #[arg(long, value_name = "NAME")]
+    pub agent: Option<String>,
+}
+
+/// Runs one of the policy commands.
+pub fn run(global: &Global, command: PolicyCommand) -> Result<(), Failure> {
+    match command {
+        PolicyCommand::Explain(args) => {
+            let config = load(global)?;
+            let explained = explain(&config, &args)?;
+            say(&if global.json { explained.as_json() } else { explained.as_text() });
+            Ok(())
+        }
+        PolicyCommand::Draft { .. } => Err(Failure::unavailable("policy draft")),
+        PolicyCommand::Test { .. } => Err(Failure::unavailable("policy test")),
+        PolicyCommand::Replay { .. } => Err(Failure::unavailable("policy replay")),
+    }
+}
+
+/// What happens to a call, and why.
+#[derive(Debug)]
+struct Explained {
+    agent: String,
+    verdict: &'static str,
+    rule: Option<Rule>,
+    why: String,
+    eligible: Vec<String>,
+    timeout: std::time::Duration,
+    notify: Vec<String>,
+}
+
+fn explain(config: &Config, args: &ExplainArgs) -> Result<Explained, Failure> {
+    let upstream = config.upstream(&args.upstream).ok_or_else(|| {
+        let names: Vec<&str> = config.upstreams.iter().map(|u| u.name.as_str()).collect();
+        Failure::misused(format!(
+            "--upstream {}: no such upstream; known: {}",
+            args.upstream,
+            names.join(", ")
+        ))
+    })?;
+    let may_use = |a: &Agent| a.upstreams.as_ref().is_none_or(|u| u.contains(&upstream.name));
+    let agent = match &args.agent {
+        Some(name) => config.agent(name),
+        None => config.agents.iter().find(|a| may_use(a)),
+    };
+    let agent = agent.ok_or_else(|| {
+        let names: Vec<&str> = config.agents.iter().map(|a| a.name.as_str()).collect();
+        let asked = args.agent.as_deref().unwrap_or("(none may use the upstream)");
+        Failure::misused(format!("--agent {asked}: no such agent; known: {}", names.join(", ")))
+    })?;
+    let arguments = json::parse(&args.args)
+        .map_err(|error| Failure::misused(format!("--args: not JSON: {error}")))?;
+    if !arguments.is_object() {
+        return Err(Failure::misused(format!(
+            "--args: expected an object, as in '{{\"id\": 1}}', found {}",
+            arguments.kind()
+        )));
+    }
+    let mut explained = Explained {
+        agent: agent.name.clone(),
+        verdict: "deny",
+        rule: None,
+        why: String::new(),
+        eligible: Vec::new(),
+        timeout: config.approvals.timeout,
+        notify: Vec::new(),
+    };
+    if !may_use(agent) {
+        explained.verdict = "unreachable";
+        explained.why = format!("agent {} may not use this upstream", agent.name);
+        return Ok(explained);
+    }
+    let Some(policy) = &upstream.policy else {
+        "the upstream has no policy: everything is denied".clone_into(&mut explained.why);
+        return Ok(explained);
+    };
+    let facts = CallFacts {
+        agent: &agent.name,
+        upstream: &upstream.name,
+        tool: &args.tool,
+        arguments: &arguments,
+    };
+    match policy.evaluate(&facts) {
+        Verdict::Hidden => {
+            explained.verdict = "hidden";
+            "the tool is hidden: it is answered like an unknown one".clone_into(&mut explained.why);
+        }
+        Verdict::Ruled { action, rule } => {
+            explained.verdict = word(action);
+            explained.why = why(action, rule);
+            if action == Action::RequireApproval {
+                explained.eligible = eligible(config, rule, agent);
+                explained.timeout = rule.approval.timeout.unwrap_or(config.approvals.timeout);
+                explained.notify =
+                    rule.approval.notify.clone().unwrap_or_else(|| {
+                        config.notifiers.iter().map(|n| n.name.clone()).collect()
+                    });
+            }
+            explained.rule = Some(rule.clone());
+        }
+    }
+    Ok(explained)
+}
+
+fn word(action: Action) -> &'static str {
+    match action {
+        Action::Allow => "allow",
+        Action::Deny => "deny",
+        Action::RequireApproval => "require_approval",
+    }
+}
+
+fn why(action: Action, rule: &Rule) -> String {
+    let place = match rule.pointer.as_str() {
+        "/default" => "no exact entry and no match fits: the default decides",
+        p if p.starts_with("/match/") => {
+            "no exact entry for the tool: the first fitting match decides"
+        }
+        _ => "the exact entry for the tool decides",
+    };
+    match (rule.action, action) {
+        (Action::RequireApproval, Action::Allow) => {
+            format!("{place}; its approval.when does not match these arguments, so it is allowed")
+        }
+        (Action::RequireApproval, Action::RequireApproval) if !rule.approval.when.is_empty() => {
+            format!("{place}; its approval.when matches these arguments")
+        }
+        _ => place.to_owned(),
+    }
+}
+
+impl Explained {
+    fn quorum(&self) -> u32 {
+        self.rule.as_ref().and_then(|r| r.approval.quorum).unwrap_or(1)
+    }
+
+    fn as_json(&self) -> String {
+        let approval = (self.verdict == "require_approval").then(|| {
+            json!({
+                "eligible": self.eligible, "quorum": self.quorum(),
+                "timeout_seconds": self.timeout.as_secs(), "notify": self.notify,
+            })
+        });
+        json!({
+            "verdict": self.verdict,
+            "rule": self.rule.as_ref().map(|r| &r.pointer),
+            "reason": self.rule.as_ref().and_then(|r| r.reason.as_ref()),
+            "why": self.why,
+            "agent": self.agent,
+            "approval": approval,
+        })
+        .to_string()
+    }
+
+    fn as_text(&self) -> String {
+        let mut lines = vec![format!("verdict:  {}", self.verdict)];
+        if let Some(rule) = &self.rule {
+            lines.push(format!("rule:     {}", rule.pointer));
+        }
+        lines.push(format!("why:      {}", self.why));
+        lines.push(format!("agent:    {}", self.agent));
+        if let Some(rule) = &self.rule {
+            if let Some(reason) = &rule.reason {
+                lines.push(format!("reason:   {reason}"));
+            }
+            if let Some(limit) = rule.rate_limit {
+                let per = if limit.per_agent { "agent" } else { "session" };
+                let window = in_words(limit.window);
+                lines.push(format!("limit:    {} calls in {window} per {per}", limit.max));
+            }
+        }
+        if self.verdict == "require_approval" {
+            lines.push(format!(
+                "eligible: {} ({} must approve within {})",
+                self.eligible.join(", "),
+                self.quorum(),
+                in_words(self.timeout)
+            ));
+            lines.push(format!("notify:   {}", self.notify.join(", ")));
+        }
+        lines.iter().map(|line| text::one_line(line)).collect::<Vec<_>>().join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::{config, rule};
+
+    #[test]
+    fn a_gated_rule_whose_condition_does_not_fit_explains_that_it_allows() {
+        assert!(why(Action::Allow, &rule("/tools/x")).contains("does not match"));
+        assert!(why(Action::RequireApproval, &rule("/default")).contains("default decides"));
+    }
+
+    #[test]
+    fn wrong_questions_are_misuse_and_name_what_is_known() {
+        let config = config("[[upstreams]]\nname = \"images\"\nurl = \"http://a/\"\n");
+        let ask = |upstream: &str, args: &str, agent: Option<&str>| {
+            let args = ExplainArgs {
+                upstream: upstream.into(),
+                tool: "t".into(),
+                args: args.into(),
+                agent: agent.map(Into::into),
+            };
+            explain(&config, &args)
+        };
+
+        assert!(ask("image", "{}", None).unwrap_err().message.contains("known: images"));
+        assert!(ask("images", "[", None).unwrap_err().message.contains("not JSON"));
+        assert!(ask("images", "[]", None).unwrap_err().message.contains("expected an object"));
+        assert!(ask("images", "{}", Some("x")).unwrap_err().message.contains("known: local"));
+        assert_eq!(ask("images", "{}", None).unwrap().verdict, "deny");
+    }
+}

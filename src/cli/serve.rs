@@ -1,0 +1,112 @@
+//! `placet serve`: the broker until SIGINT or SIGTERM.
+
+use std::io::IsTerminal as _;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::{self, App, AppError};
+use crate::broker::Stop;
+use crate::config::Config;
+use crate::domain::audit::{AuditEvent, Kind};
+
+use super::{Failure, Global, complain, load};
+
+/// Runs the broker.
+pub async fn run(global: &Global) -> Result<(), Failure> {
+    let config = load(global)?;
+    let app = App::build(config).await.map_err(|error| failure(&error))?;
+    offer_sign_in(&app).await?;
+    let stop = app.stop();
+    tokio::spawn(signals(stop));
+    tokio::spawn(reload_on_sighup(app.broker.clone(), app.readiness.clone()));
+    tracing::info!(
+        "listening on http://{}; people go to {}",
+        app.address(),
+        app.broker.config().link("/")
+    );
+    app.run().await;
+    Ok(())
+}
+
+/// A failure to build, as the command line tells it.
+pub fn failure(error: &AppError) -> Failure {
+    Failure::failed(error.to_string())
+}
+
+/// The first signal drains, the second gives up what still runs.
+pub async fn signals(stop: Stop) {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        tracing::error!("signals can't be caught: the process can only be killed");
+        return;
+    };
+    for token in [&stop.soft, &stop.hard] {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        token.cancel();
+    }
+}
+
+async fn reload_on_sighup(
+    broker: crate::broker::Broker,
+    readiness: std::sync::Arc<crate::web::health::Readiness>,
+) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        app::reload_policies(&broker, &readiness).await;
+    }
+}
+
+/// Without configured reviewers the owner signs in by a one-time link: printed to a terminal,
+/// else written to a file that only its user can read.
+async fn offer_sign_in(app: &App) -> Result<(), Failure> {
+    let config = app.broker.config();
+    let Some(owner) = config.reviewers.first().filter(|_| config.implicit_owner) else {
+        return Ok(());
+    };
+    let link = app::sign_in_link(config, app.broker.store().as_ref(), &owner.name)
+        .await
+        .map_err(|error| Failure::failed(error.to_string()))?;
+    if std::io::stderr().is_terminal() {
+        complain(&format!(
+            "Sign in as {} with this link, once, within 15 minutes:\n  {link}",
+            owner.name
+        ));
+    } else {
+        let path = write_link(config, &link).map_err(|error| {
+            Failure::failed(format!("the sign-in link can't be written: {error}"))
+        })?;
+        tracing::info!("the one-time sign-in link of {} is in {}", owner.name, path.display());
+    }
+    let event = AuditEvent::new(Kind::ConfigLoaded, "placet", app.broker.now())
+        .with("sign_in_link", &owner.name);
+    if let Err(error) = app.broker.record(vec![event]).await {
+        tracing::warn!(%error, "the sign-in link was not recorded");
+    }
+    Ok(())
+}
+
+fn write_link(config: &Config, link: &str) -> std::io::Result<std::path::PathBuf> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let folder = match config.database.url.expose().strip_prefix("sqlite:") {
+        Some(path) => std::path::Path::new(path.trim_start_matches("//"))
+            .parent()
+            .map(std::path::Path::to_owned)
+            .unwrap_or_default(),
+        None => std::path::PathBuf::new(),
+    };
+    let path = folder.join("placet-sign-in-link.txt");
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // Made anew, so that the mode holds and no link is followed.
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    writeln!(file, "{link}")?;
+    Ok(path)
+}

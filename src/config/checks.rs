@@ -1,0 +1,355 @@
+//! What has to fit together: names, tokens, addresses, owners, and that every rule which asks
+//! people can be answered by some.
+
+use std::collections::{BTreeMap, HashMap};
+
+use globset::Glob;
+
+use crate::domain::policy::{Action, Rule};
+
+use super::eligible::{GROUP_PREFIX, can_sign_in, eligible, is_notified, names};
+use super::policies::LoadedPolicy;
+use super::problem::{Problem, Severity};
+use super::reader::Reader;
+use super::upstreams::Read;
+use super::{Agent, Config, value};
+
+/// Checks everything that more than one entry takes part in.
+pub fn check(reader: &Reader<'_>, config: &Config, upstreams: &[Read], implicit_agent: bool) {
+    duplicates(reader, "upstreams", config.upstreams.iter().map(|u| u.name.as_str()));
+    duplicates(reader, "agents", config.agents.iter().map(|a| a.name.as_str()));
+    duplicates(reader, "reviewers", config.reviewers.iter().map(|r| r.name.as_str()));
+    tokens(reader, config);
+    addresses(reader, config);
+    loopback(reader, config, implicit_agent);
+    references(reader, config);
+    if config.upstreams.is_empty() {
+        reader.warn("upstreams", "there are none: agents have nothing to call; add [[upstreams]]");
+    }
+    if let Some(reminder) = config.approvals.reminder
+        && reminder >= config.approvals.timeout
+    {
+        reader.warn("approvals.reminder", "is not before the timeout: no reminder will be sent");
+    }
+    for read in upstreams {
+        if let Some(policy) = &read.policy {
+            rules(reader, config, &read.upstream.name, policy);
+        } else if !read.has_policy {
+            reader.warn(format!("{}.policy", read.path), "there is none: every call is denied");
+        }
+    }
+}
+
+/// Notes names that stand twice.
+pub fn duplicates<'n>(reader: &Reader<'_>, list: &str, all: impl Iterator<Item = &'n str>) {
+    let mut first: HashMap<&str, usize> = HashMap::new();
+    for (i, name) in all.enumerate().filter(|(_, name)| !name.is_empty()) {
+        if let Some(other) = first.get(name) {
+            let message = format!("{name:?} is also the name of {list}[{other}]; rename one");
+            reader.error(format!("{list}[{i}].name"), message);
+        } else {
+            first.insert(name, i);
+        }
+    }
+}
+
+fn tokens(reader: &Reader<'_>, config: &Config) {
+    let agents = config.agents.iter().map(|a| ("agents", a.token_sha256));
+    let reviewers = config.reviewers.iter().map(|r| ("reviewers", r.token_sha256));
+    let mut first: HashMap<[u8; 32], String> = HashMap::new();
+    for (list, i, hash) in indexed(agents).chain(indexed(reviewers)) {
+        let Some(hash) = hash else { continue };
+        let path = format!("{list}[{i}]");
+        if let Some(other) = first.get(&hash) {
+            let message = format!(
+                "is also the token of {other}; each needs its own (`placet token new` makes one)"
+            );
+            reader.error(format!("{path}.token"), message);
+        } else {
+            first.insert(hash, path);
+        }
+    }
+}
+
+fn indexed<L, H>(list: impl Iterator<Item = (L, H)>) -> impl Iterator<Item = (L, usize, H)> {
+    list.enumerate().map(|(i, (name, hash))| (name, i, hash))
+}
+
+fn addresses(reader: &Reader<'_>, config: &Config) {
+    let mut first: HashMap<String, usize> = HashMap::new();
+    for (i, reviewer) in config.reviewers.iter().enumerate() {
+        let Some(address) = reviewer.email.as_ref().map(|a| a.to_lowercase()) else { continue };
+        if let Some(other) = first.get(&address) {
+            let message = format!("is also the address of reviewers[{other}]; each needs its own");
+            reader.error(format!("reviewers[{i}].email"), message);
+        } else {
+            first.insert(address, i);
+        }
+    }
+}
+
+/// Who needs no token needs to be on this machine.
+fn loopback(reader: &Reader<'_>, config: &Config, implicit_agent: bool) {
+    let listen = config.server.listen;
+    if listen.ip().is_loopback() {
+        return;
+    }
+    if implicit_agent {
+        reader.error(
+            "agents",
+            format!(
+                "there are none, and {listen} is not loopback: anyone could call tools; add \
+                 [[agents]] with a name and a token_sha256 (`placet token new`)"
+            ),
+        );
+    }
+    if config.implicit_owner {
+        reader.error(
+            "reviewers",
+            format!(
+                "there are none, and {listen} is not loopback: nobody could decide safely; add \
+                 [[reviewers]] with a name and an email or a token_sha256 (`placet token new`)"
+            ),
+        );
+    }
+}
+
+fn references(reader: &Reader<'_>, config: &Config) {
+    for (i, agent) in config.agents.iter().enumerate() {
+        if let Some(owner) = agent.owner.as_deref()
+            && config.reviewer(owner).is_none()
+        {
+            let near = value::suggestion(owner, config.reviewers.iter().map(|r| r.name.as_str()));
+            let message =
+                format!("no reviewer is called {owner:?}{near}; add one to [[reviewers]]");
+            reader.error(format!("agents[{i}].owner"), message);
+        }
+        for (j, name) in agent.upstreams.iter().flatten().enumerate() {
+            if config.upstream(name).is_none() {
+                let near =
+                    value::suggestion(name, config.upstreams.iter().map(|u| u.name.as_str()));
+                let message = format!("no upstream is called {name:?}{near}");
+                reader.error(format!("agents[{i}].upstreams[{j}]"), message);
+            }
+        }
+    }
+}
+
+/// Whether an agent may use an upstream.
+fn may_use(agent: &Agent, upstream: &str) -> bool {
+    agent.upstreams.as_ref().is_none_or(|names| names.iter().any(|n| n == upstream))
+}
+
+fn is_agent(entry: &str, name: &str) -> bool {
+    entry == name || Glob::new(entry).is_ok_and(|glob| glob.compile_matcher().is_match(name))
+}
+
+fn rules(reader: &Reader<'_>, config: &Config, upstream: &str, policy: &LoadedPolicy) {
+    let note = |severity, place: String, message: String| {
+        reader.note(Problem {
+            severity,
+            file: policy.file.clone(),
+            key: format!("{}{place}", policy.prefix),
+            value: None,
+            message,
+        });
+    };
+    for (pointer, names) in &policy.agents {
+        for (i, entry) in names.iter().enumerate() {
+            if !config.agents.iter().any(|a| is_agent(entry, &a.name)) {
+                let near = value::suggestion(entry, config.agents.iter().map(|a| a.name.as_str()));
+                let message = format!("no agent is called {entry:?}{near}");
+                note(Severity::Warning, format!("{pointer}/agents/{i}"), message);
+            }
+        }
+    }
+    for rule in policy.policy.rules() {
+        for (place, message) in unknown_names(config, rule) {
+            note(Severity::Error, place, message);
+        }
+        if rule.action != Action::RequireApproval {
+            continue;
+        }
+        let only = policy.agents.get(&rule.pointer);
+        let agents = config.agents.iter().filter(|agent| {
+            may_use(agent, upstream)
+                && only.is_none_or(|names| names.iter().any(|n| is_agent(n, &agent.name)))
+        });
+        let mut findings: BTreeMap<Finding, Vec<&str>> = BTreeMap::new();
+        for agent in agents {
+            if let Some(finding) = answerable(config, rule, agent) {
+                findings.entry(finding).or_default().push(&agent.name);
+            }
+        }
+        for (finding, agents) in findings {
+            let severity =
+                if finding == Finding::Unnotified { Severity::Warning } else { Severity::Error };
+            let message = format!("for agent {}: {}", agents.join(", "), finding.message(rule));
+            note(severity, rule.pointer.clone(), message);
+        }
+    }
+}
+
+/// What keeps a rule from being answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Finding {
+    NobodyEligible,
+    QuorumTooLarge { eligible: usize },
+    NobodySignsIn,
+    Unnotified,
+}
+
+impl Finding {
+    fn message(self, rule: &Rule) -> String {
+        match self {
+            Self::NobodyEligible => "no eligible reviewer (auditors and the agent's owner can't \
+                                     approve); add one to [[reviewers]] or to approval.reviewers"
+                .to_owned(),
+            Self::QuorumTooLarge { eligible } => format!(
+                "approval.quorum is {}, but only {eligible} may approve (auditors and the agent's \
+                 owner can't); lower it or add reviewers",
+                quorum(rule)
+            ),
+            Self::NobodySignsIn => "too few of its eligible reviewers can sign in; give them a \
+                                    token_sha256, or an email and an e-mail notifier"
+                .to_owned(),
+            Self::Unnotified => "no notifier reaches any of its eligible reviewers: they must \
+                                 look at the queue by themselves; add [[notifiers]]"
+                .to_owned(),
+        }
+    }
+}
+
+fn quorum(rule: &Rule) -> usize {
+    rule.approval.quorum.unwrap_or(1).max(1) as usize
+}
+
+fn answerable(config: &Config, rule: &Rule, agent: &Agent) -> Option<Finding> {
+    let eligible = eligible(config, rule, agent);
+    let people = || eligible.iter().filter_map(|name| config.reviewer(name));
+    if eligible.is_empty() {
+        return Some(Finding::NobodyEligible);
+    }
+    if quorum(rule) > eligible.len() {
+        return Some(Finding::QuorumTooLarge { eligible: eligible.len() });
+    }
+    if people().filter(|r| can_sign_in(config, r)).count() < quorum(rule) {
+        return Some(Finding::NobodySignsIn);
+    }
+    (!people().any(|r| is_notified(config, rule, r))).then_some(Finding::Unnotified)
+}
+
+/// Reviewers, groups and notifiers of a rule that don't exist, with their places.
+fn unknown_names(config: &Config, rule: &Rule) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for (i, entry) in rule.approval.reviewers.iter().flatten().enumerate() {
+        if config.reviewers.iter().any(|r| names(entry, r)) {
+            continue;
+        }
+        let message = if let Some(group) = entry.strip_prefix(GROUP_PREFIX) {
+            let groups = config.reviewers.iter().flat_map(|r| &r.groups).map(String::as_str);
+            let near = value::suggestion(group, groups);
+            format!("no reviewer is in a group {group:?}{near}")
+        } else {
+            let known = config.reviewers.iter().map(|r| r.name.as_str());
+            let near = value::suggestion(entry, known);
+            format!("no reviewer is called {entry:?}{near}; groups are written group:NAME")
+        };
+        found.push((format!("{}/approval/reviewers/{i}", rule.pointer), message));
+    }
+    for (i, entry) in rule.approval.notify.iter().flatten().enumerate() {
+        if !config.notifiers.iter().any(|n| n.name == *entry) {
+            let near = value::suggestion(entry, config.notifiers.iter().map(|n| n.name.as_str()));
+            let message = format!("no notifier is called {entry:?}{near}");
+            found.push((format!("{}/approval/notify/{i}", rule.pointer), message));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::{config, rule};
+
+    const PEOPLE: &str = r#"
+        [[agents]]
+        name = "ci"
+        token = "aaaaaaaaaaaaaaaaaaaa"
+        owner = "ana"
+        [[reviewers]]
+        name = "ana"
+        token = "bbbbbbbbbbbbbbbbbbbb"
+        [[reviewers]]
+        name = "ben"
+        token = "cccccccccccccccccccc"
+        groups = ["oncall"]
+        [[reviewers]]
+        name = "cleo"
+        email = "cleo@example.org"
+    "#;
+
+    fn finding(reviewers: &[&str], quorum: u32, more: &str) -> Option<Finding> {
+        let config = config(&format!("{PEOPLE}{more}"));
+        let mut rule = rule("/tools/x");
+        rule.approval.reviewers = Some(reviewers.iter().map(ToString::to_string).collect());
+        rule.approval.quorum = Some(quorum);
+        answerable(&config, &rule, config.agent("ci").unwrap())
+    }
+
+    const MAIL: &str = "[[notifiers]]\nname = \"mail\"\nkind = \"email\"\n\
+                        smtp_url = \"smtp://127.0.0.1:25\"\nfrom = \"a@example.org\"\n";
+
+    #[test]
+    fn a_rule_that_only_the_owner_could_approve_has_nobody() {
+        assert_eq!(finding(&["ana"], 1, MAIL), Some(Finding::NobodyEligible));
+    }
+
+    #[test]
+    fn a_quorum_beyond_the_eligible_is_found_without_counting_the_owner() {
+        assert_eq!(
+            finding(&["ana", "ben"], 2, MAIL),
+            Some(Finding::QuorumTooLarge { eligible: 1 })
+        );
+    }
+
+    #[test]
+    fn somebody_must_be_able_to_sign_in_and_should_be_told() {
+        assert_eq!(finding(&["cleo"], 1, ""), Some(Finding::NobodySignsIn));
+        assert_eq!(finding(&["cleo"], 1, MAIL), None);
+        assert_eq!(finding(&["group:oncall"], 1, MAIL), Some(Finding::Unnotified));
+        assert_eq!(finding(&["cleo", "ben"], 2, MAIL), None);
+    }
+
+    #[test]
+    fn unknown_reviewers_groups_and_notifiers_are_named_with_their_places() {
+        let config = config(PEOPLE);
+        let mut rule = rule("/match/3");
+        rule.approval.reviewers = Some(vec!["bem".into(), "group:onkall".into(), "ana".into()]);
+        rule.approval.notify = Some(vec!["mail".into()]);
+
+        let found = unknown_names(&config, &rule);
+
+        let places: Vec<&str> = found.iter().map(|(place, _)| place.as_str()).collect();
+        assert_eq!(
+            places,
+            [
+                "/match/3/approval/reviewers/0",
+                "/match/3/approval/reviewers/1",
+                "/match/3/approval/notify/0"
+            ]
+        );
+        assert!(found[0].1.contains("did you mean ben?"));
+        assert!(found[1].1.contains("did you mean oncall?"));
+    }
+
+    #[test]
+    fn the_owner_who_stands_in_has_a_link_to_sign_in_with() {
+        let config = config("");
+
+        assert_eq!(
+            answerable(&config, &rule("/tools/x"), &config.agents[0]),
+            Some(Finding::Unnotified)
+        );
+    }
+}

@@ -1,0 +1,142 @@
+//! Finds the configuration, reads it whole, and hands it out only without errors.
+
+use std::path::{Path, PathBuf};
+
+use toml::Table;
+
+use super::problem::{Problem, Severity, Warning};
+use super::reader::{Environment, Reader};
+use super::{Config, checks, notifiers, principals, sections, upstreams};
+
+/// The embedded defaults: every key, commented.
+pub const DEFAULTS: &str = include_str!("../../config/default.toml");
+
+/// Where a configuration is looked for without `--config`, in this order.
+pub const PLACES: [&str; 2] = ["placet.toml", "config/placet.toml"];
+
+/// What problems call the defaults where there is no file.
+const EMBEDDED: &str = "embedded defaults";
+
+/// The variables of this process; such as are not Unicode are left out.
+pub fn process_environment() -> Environment {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+impl Config {
+    /// Reads the configuration: `file`, else the first of [`PLACES`] that exists, else the
+    /// embedded defaults; with what `env` sets and what `${NAME}` takes from it.
+    ///
+    /// # Errors
+    /// Every problem, warnings among them, where at least one is an error.
+    pub fn load(
+        file: Option<&Path>,
+        env: &Environment,
+    ) -> Result<(Self, Vec<Warning>), Vec<Problem>> {
+        let found = file
+            .map(Path::to_owned)
+            .or_else(|| PLACES.iter().map(PathBuf::from).find(|place| place.exists()));
+        let Some(path) = found else { return Self::read("", None, env) };
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Self::read(&text, Some(&path), env),
+            Err(error) => Err(vec![Problem {
+                severity: Severity::Error,
+                file: path.display().to_string(),
+                key: String::new(),
+                value: None,
+                message: format!("can't be read: {error}; name another with --config"),
+            }]),
+        }
+    }
+
+    /// Reads the text of a configuration that stands, or would stand, at `file`.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn read(
+        text: &str,
+        file: Option<&Path>,
+        env: &Environment,
+    ) -> Result<(Self, Vec<Warning>), Vec<Problem>> {
+        let shown = file.map_or_else(|| EMBEDDED.to_owned(), |f| f.display().to_string());
+        let base = file.and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
+        let reader = Reader::new(shown, base, env);
+        let given = table(&reader, text);
+        let config = given.map(|given| read(&reader, file, &given));
+        let mut problems = reader.finish();
+        // A table keeps no order of its keys; this one people can follow.
+        problems.sort_by(|a, b| (&a.file, &a.key).cmp(&(&b.file, &b.key)));
+        match config {
+            Some(config) if problems.iter().all(|p| p.severity == Severity::Warning) => {
+                Ok((config, problems))
+            }
+            _ => Err(problems),
+        }
+    }
+}
+
+/// The text as a table. The parser's own rendering would quote whole lines, secrets among them:
+/// only its messages and their places are told.
+fn table(reader: &Reader<'_>, text: &str) -> Option<Table> {
+    let first = match text.parse::<Table>() {
+        Ok(table) => return Some(table),
+        Err(error) => error,
+    };
+    // Reading on after an error finds the others; what it reads then is not used.
+    let (_, mut errors) = toml::de::DeTable::parse_recoverable(text);
+    if errors.is_empty() {
+        errors.push(first);
+    }
+    for error in errors {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        let message = error.message().lines().next().unwrap_or("not TOML").to_owned();
+        reader.error("", format!("line {line}, column {column}: {message}"));
+    }
+    None
+}
+
+/// Reads a table over the defaults; what is wrong is noted in the reader.
+pub fn read(reader: &Reader<'_>, file: Option<&Path>, given: &Table) -> Config {
+    let defaults: Table = DEFAULTS.parse().expect("the embedded defaults are tested to be TOML");
+    let root = reader.root(given, &defaults);
+    let upstreams: Vec<upstreams::Read> =
+        root.entries("upstreams").iter().map(upstreams::read).collect();
+    let mut agents: Vec<_> = root.entries("agents").iter().map(principals::agent).collect();
+    let mut reviewers: Vec<_> =
+        root.entries("reviewers").iter().map(principals::reviewer).collect();
+    let entries = root.entries("notifiers");
+    checks::duplicates(
+        reader,
+        "notifiers",
+        entries.iter().map(|s| s.raw("name").and_then(toml::Value::as_str).unwrap_or_default()),
+    );
+    let notifiers = entries.iter().filter_map(notifiers::read).collect();
+    let implicit_agent = agents.is_empty();
+    if implicit_agent {
+        agents.push(principals::local_agent());
+    }
+    let implicit_owner = reviewers.is_empty();
+    if implicit_owner {
+        reviewers.push(principals::owner());
+    }
+    let config = Config {
+        file: file.map(Path::to_owned),
+        server: sections::server(&root.section("server")),
+        database: sections::database(&root.section("database")),
+        approvals: sections::approvals(&root.section("approvals")),
+        audit: sections::audit(&root.section("audit")),
+        telemetry: sections::telemetry(&root.section("telemetry")),
+        masking: sections::masking(&root.section("masking")),
+        upstreams: upstreams.iter().map(|read| read.upstream.clone()).collect(),
+        agents,
+        reviewers,
+        notifiers,
+        implicit_owner,
+    };
+    root.finish();
+    checks::check(reader, &config, &upstreams, implicit_agent);
+    config
+}

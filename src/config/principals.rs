@@ -1,0 +1,86 @@
+//! `[[agents]]` and `[[reviewers]]`: who calls and who decides.
+
+use lettre::Address;
+
+use super::reader::{Section, Show};
+use super::sections::{own_hold, required_name};
+use super::{Agent, Reviewer, Role, secret, value};
+
+/// Name of the anonymous agent where none is configured.
+pub const LOCAL_AGENT: &str = "local";
+
+/// Name of the reviewer where none is configured.
+pub const OWNER: &str = "owner";
+
+/// Reads one agent.
+pub fn agent(s: &Section<'_>) -> Agent {
+    let name = required_name(s, value::name).unwrap_or_default();
+    if !secret::TOKEN.is_given(s) && !s.is_given("token_sha256") {
+        s.reader.error(
+            s.at("token_sha256"),
+            "is missing; give token_sha256, token, token_env or token_file (`placet token new` \
+             makes a token)",
+        );
+    }
+    let agent = Agent {
+        name,
+        token_sha256: secret::read_token(s),
+        upstreams: s.list("upstreams", value::upstream_name),
+        owner: s.text("owner"),
+        hold: own_hold(s, "hold"),
+        hold_with_progress: own_hold(s, "hold_with_progress"),
+        withdraw_on_disconnect: s
+            .word("on_disconnect", &[("keep", false), ("withdraw", true)])
+            .unwrap_or(false),
+    };
+    s.unavailable("wait_tool");
+    s.unavailable("client_features");
+    s.finish();
+    agent
+}
+
+/// The agent that stands in where none is configured.
+pub fn local_agent() -> Agent {
+    Agent {
+        name: LOCAL_AGENT.to_owned(),
+        token_sha256: None,
+        upstreams: None,
+        owner: None,
+        hold: None,
+        hold_with_progress: None,
+        withdraw_on_disconnect: false,
+    }
+}
+
+/// Reads one reviewer.
+pub fn reviewer(s: &Section<'_>) -> Reviewer {
+    let name = required_name(s, value::name).unwrap_or_default();
+    let roles = [("reviewer", Role::Reviewer), ("admin", Role::Admin), ("auditor", Role::Auditor)];
+    let reviewer = Reviewer {
+        name,
+        email: s.parsed("email", Show::Value, address),
+        groups: s.list("groups", value::name).unwrap_or_default(),
+        role: s.word("role", &roles).unwrap_or(Role::Reviewer),
+        token_sha256: secret::read_token(s),
+    };
+    s.finish();
+    reviewer
+}
+
+/// The reviewer who stands in where none is configured.
+pub fn owner() -> Reviewer {
+    Reviewer {
+        name: OWNER.to_owned(),
+        email: None,
+        groups: Vec::new(),
+        role: Role::Admin,
+        token_sha256: None,
+    }
+}
+
+/// A bare mail address.
+pub fn address(text: &str) -> Result<String, String> {
+    text.parse::<Address>()
+        .map(|_| text.to_owned())
+        .map_err(|_| "expected a mail address, as in ana@example.org".to_owned())
+}

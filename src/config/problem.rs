@@ -1,0 +1,47 @@
+//! What is wrong with a configuration, told so that it can be mended.
+
+use std::fmt;
+
+/// Longest value shown in a problem, in characters.
+pub const MAX_SHOWN: usize = 80;
+
+/// How bad a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// Refuses the configuration.
+    Error,
+    /// Does not.
+    Warning,
+}
+
+/// One thing wrong with the configuration: where, what stands there, and what would mend it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The file, or what stands for it: `environment`, `embedded defaults`.
+    pub file: String,
+    /// Dotted path (`approvals.timeout`, `upstreams[0].url`), a JSON Pointer in a policy file, or
+    /// a dotted path followed by a pointer in an inline policy. Empty: the file as a whole.
+    pub key: String,
+    /// What stands there, as written; none for secrets.
+    pub value: Option<String>,
+    /// What is wrong and what would mend it.
+    pub message: String,
+}
+
+/// A problem that does not refuse the configuration.
+pub type Warning = Problem;
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if !self.key.is_empty() {
+            write!(f, ": {}", self.key)?;
+        }
+        if let Some(value) = &self.value {
+            write!(f, " = {value}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}

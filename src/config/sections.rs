@@ -1,0 +1,201 @@
+//! The single tables: `[server]`, `[database]`, `[approvals]`, `[audit]`, `[telemetry]`,
+//! `[masking]`.
+//!
+//! Where a value is a problem, something harmless stands in for it, so that the rest is still
+//! checked; such a configuration is never handed out.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use url::{Position, Url};
+
+use super::reader::{Section, Show};
+use super::{
+    Approvals, Audit, AuditCalls, Database, Masking, NewPerAgent, Secret, Server, Telemetry,
+    secret, value,
+};
+
+/// Reads `[server]`.
+pub fn server(s: &Section<'_>) -> Server {
+    let listen = s
+        .parsed("listen", Show::Value, |text| {
+            text.parse::<SocketAddr>().map_err(|_| {
+                "expected an address and a port, as in 127.0.0.1:8420 or [::1]:8420".to_owned()
+            })
+        })
+        .unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into());
+    let public_url = s.parsed("public_url", Show::Value, public_url).unwrap_or_else(|| {
+        if listen.ip().is_unspecified() && !s.is_given("public_url") {
+            s.reader.warn(
+                s.at("public_url"),
+                format!("is not set: links sent to people will lead to http://{listen}; set it"),
+            );
+        }
+        Url::parse(&format!("http://{listen}")).expect("a socket address is a host and a port")
+    });
+    let server = Server {
+        listen,
+        public_url,
+        allowed_hosts: s.list("allowed_hosts", host).unwrap_or_default(),
+        allowed_origins: s.list("allowed_origins", origin).unwrap_or_default(),
+        trusted_proxies: s
+            .list("trusted_proxies", |text| {
+                text.parse().map_err(|_| "expected an IP address, as in 10.0.0.1".to_owned())
+            })
+            .unwrap_or_default(),
+        max_body: s.size("max_body").unwrap_or_default(),
+        max_result: s.size("max_result").unwrap_or_default(),
+        shutdown_grace: s.duration("shutdown_grace").unwrap_or_default(),
+    };
+    s.finish();
+    server
+}
+
+/// Reads `[database]`.
+pub fn database(s: &Section<'_>) -> Database {
+    let url = secret::read(s, secret::URL).and_then(|(key, text)| {
+        let url = database_url(s, &text);
+        if url.is_none() {
+            s.reader.error(
+                s.at(key),
+                "expected sqlite:PATH or postgres://user:password@host:5432/database",
+            );
+        }
+        url
+    });
+    s.finish();
+    Database { url: Secret::new(url.unwrap_or_default()) }
+}
+
+fn database_url(s: &Section<'_>, text: &str) -> Option<String> {
+    if let Some(path) = text.strip_prefix("sqlite:") {
+        let path = path.strip_prefix("//").unwrap_or(path);
+        return match path {
+            "" => None,
+            ":memory:" => Some(text.to_owned()),
+            path => Some(format!("sqlite:{}", s.reader.resolve(path).display())),
+        };
+    }
+    let url = Url::parse(text).ok()?;
+    (matches!(url.scheme(), "postgres" | "postgresql") && (url.has_host() || url.query().is_some()))
+        .then(|| text.to_owned())
+}
+
+/// Reads `[approvals]`.
+pub fn approvals(s: &Section<'_>) -> Approvals {
+    let per_agent = s.section("max_new_per_agent");
+    let max_new_per_agent = NewPerAgent {
+        max: per_agent.count("max").unwrap_or_default(),
+        window: std::time::Duration::from_secs(
+            per_agent.count("window").unwrap_or_default().into(),
+        ),
+    };
+    per_agent.finish();
+    let approvals = Approvals {
+        timeout: s.positive("timeout").unwrap_or_default(),
+        hold: s.duration("hold").unwrap_or_default(),
+        hold_with_progress: s.duration("hold_with_progress").unwrap_or_default(),
+        heartbeat: s.positive("heartbeat").unwrap_or_default(),
+        claim_window: s.positive("claim_window").unwrap_or_default(),
+        cooldown: s.duration("cooldown").unwrap_or_default(),
+        result_retention: s.duration("result_retention").unwrap_or_default(),
+        max_outcome: s.size("max_outcome").unwrap_or_default(),
+        max_arguments: s.size("max_arguments").unwrap_or_default(),
+        max_pending_per_agent: s.count("max_pending_per_agent").unwrap_or_default(),
+        max_pending: s.count("max_pending").unwrap_or_default(),
+        max_new_per_agent,
+        max_held_per_agent: s.count("max_held_per_agent").unwrap_or_default(),
+        reminder: s.positive("reminder"),
+        history_retention: s.positive("history_retention").unwrap_or_default(),
+    };
+    s.finish();
+    approvals
+}
+
+/// Reads `[audit]`.
+pub fn audit(s: &Section<'_>) -> Audit {
+    let words =
+        [("group", AuditCalls::Group), ("strict", AuditCalls::Strict), ("off", AuditCalls::Off)];
+    let audit = Audit { calls: s.word("calls", &words).unwrap_or(AuditCalls::Group) };
+    s.finish();
+    audit
+}
+
+/// Reads `[telemetry]`.
+pub fn telemetry(s: &Section<'_>) -> Telemetry {
+    let telemetry = Telemetry { public_metrics: s.flag("public_metrics").unwrap_or_default() };
+    s.unavailable("otlp_endpoint");
+    s.finish();
+    telemetry
+}
+
+/// Reads `[masking]`.
+pub fn masking(s: &Section<'_>) -> Masking {
+    let key = |text: &str| match text.trim() {
+        "" => Err("expected a key, as in password".to_owned()),
+        key => Ok(key.to_lowercase()),
+    };
+    let masking = Masking { keys: s.list("keys", key).unwrap_or_default() };
+    s.finish();
+    masking
+}
+
+fn public_url(text: &str) -> Result<Url, String> {
+    let expected = "expected http:// or https://, a host and perhaps a path, as in \
+                    https://placet.example.org";
+    let url = Url::parse(text).map_err(|_| expected.to_owned())?;
+    let plain = matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url[Position::AfterPath..].is_empty();
+    if plain { Ok(url) } else { Err(expected.to_owned()) }
+}
+
+fn host(text: &str) -> Result<String, String> {
+    Url::parse(&format!("http://{text}/"))
+        .ok()
+        .filter(|url| {
+            url.path() == "/"
+                && url[Position::AfterPath..].is_empty()
+                && !text.contains(['/', '@', '?', '#', '\\'])
+                && !text.contains(char::is_whitespace)
+        })
+        .map(|_| text.to_lowercase())
+        .ok_or_else(|| {
+            let near = if text.contains("://") { "; leave out the scheme" } else { "" };
+            format!("expected a host, as in placet.example.org or 10.0.0.1:8420{near}")
+        })
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    let url = Url::parse(text).ok().filter(Url::has_host);
+    let Some(url) = url.filter(|url| {
+        url.username().is_empty()
+            && url.password().is_none()
+            && matches!(&url[Position::BeforePath..], "" | "/")
+            && !text.ends_with('/')
+    }) else {
+        return Err("expected a scheme, a host and perhaps a port, as in \
+                    https://app.example.org, without a slash at the end"
+            .to_owned());
+    };
+    // What browsers send: no default port, lower case. Other schemes have no standard form.
+    match url.origin() {
+        tuple @ url::Origin::Tuple(..) => Ok(tuple.ascii_serialization()),
+        url::Origin::Opaque(_) => Ok(text.to_lowercase()),
+    }
+}
+
+/// Reads a name that must stand there; what is wrong is noted.
+pub fn required_name(
+    s: &Section<'_>,
+    read: impl FnOnce(&str) -> Result<String, String>,
+) -> Option<String> {
+    s.require("name", "give it one");
+    s.parsed("name", Show::Value, read)
+}
+
+/// Reads a length of time an agent may set for itself.
+pub fn own_hold(s: &Section<'_>, key: &'static str) -> Option<std::time::Duration> {
+    s.parsed(key, Show::Value, value::duration)
+}

@@ -1,0 +1,160 @@
+//! `[[upstreams]]`: where each is, what it gets, and its policy.
+
+use std::time::Duration;
+
+use reqwest::header::{HeaderName, HeaderValue};
+use toml::{Table, Value};
+use url::Url;
+
+use super::policies::{self, LoadedPolicy};
+use super::reader::{Section, Show};
+use super::sections::required_name;
+use super::{Era, Instances, Secret, Transport, Upstream, value};
+
+/// How long an upstream may be silent about a call, unless set.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// Headers that belong to one hop or to the agent; they are never configured.
+const REFUSED_HEADERS: [&str; 12] = [
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "host",
+    "keep-alive",
+    "mcp-session-id",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// One upstream and what is known of its policy.
+#[derive(Debug)]
+pub struct Read {
+    /// Its dotted path.
+    pub path: String,
+    /// The upstream itself.
+    pub upstream: Upstream,
+    /// Its policy with its place; none where it is a problem, too.
+    pub policy: Option<LoadedPolicy>,
+    /// Whether it is meant to have one.
+    pub has_policy: bool,
+}
+
+/// Reads one entry; something harmless stands in where a value is a problem.
+pub fn read(s: &Section<'_>) -> Read {
+    let name = required_name(s, value::upstream_name).unwrap_or_default();
+    let url = s.parsed("url", Show::Nothing, endpoint);
+    let command = s.list("command", |text| Ok(text.to_owned()));
+    let headers = pairs(s, "headers", header);
+    let env = pairs(s, "env", variable);
+    let cwd = s.text("cwd").map(|path| s.reader.resolve(&path));
+    let (by_url, by_command) = (s.is_given("url"), s.is_given("command"));
+    match (by_url, by_command) {
+        (true, true) => s.reader.error(s.at("url"), "url and command exclude each other"),
+        (false, false) => {
+            s.reader.error(s.at("url"), "is missing; give a url or a command");
+        }
+        (true, false) => only_with(s, &["env", "cwd"], "command"),
+        (false, true) => only_with(s, &["headers"], "url"),
+    }
+    if by_command && command.as_ref().is_some_and(|c| c.first().is_none_or(String::is_empty)) {
+        s.reader.error(
+            s.at("command"),
+            "expected a program and its arguments, as in [\"npx\", \
+                                         \"-y\", \"some-server\"]",
+        );
+    }
+    let transport = match url {
+        Some(url) => Transport::Http { url, headers },
+        None => Transport::Stdio { command: program(s, command.unwrap_or_default()), env, cwd },
+    };
+    let era = [("auto", Era::Auto), ("legacy", Era::Legacy), ("modern", Era::Modern)];
+    let instances = [
+        ("agent", Instances::Agent),
+        ("session", Instances::Session),
+        ("shared", Instances::Shared),
+    ];
+    let policy = policies::load(s);
+    let upstream = Upstream {
+        name,
+        transport,
+        era: s.word("era", &era).unwrap_or(Era::Auto),
+        instances: s.word("instances", &instances).unwrap_or(Instances::Agent),
+        policy: policy.as_ref().map(|p| p.policy.clone()),
+        policy_file: policy.as_ref().and_then(|p| p.path.clone()),
+        timeout: s.positive("timeout").unwrap_or(DEFAULT_TIMEOUT),
+        trust_annotations: s.flag("trust_annotations").unwrap_or(false),
+    };
+    s.finish();
+    Read { path: s.path.clone(), upstream, policy, has_policy: s.is_given("policy") }
+}
+
+fn endpoint(text: &str) -> Result<Url, String> {
+    Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .ok_or_else(|| {
+            "expected an http:// or https:// address, as in http://127.0.0.1:9100/mcp".to_owned()
+        })
+}
+
+fn only_with(s: &Section<'_>, keys: &[&'static str], other: &str) {
+    for key in keys {
+        if s.is_given(key) {
+            s.reader.error(s.at(key), format!("only goes with {other}; remove it"));
+        }
+    }
+}
+
+/// A program named by a relative path is below the configuration file; a bare name is looked up.
+fn program(s: &Section<'_>, mut command: Vec<String>) -> Vec<String> {
+    if let Some(first) = command.first_mut()
+        && first.contains('/')
+    {
+        *first = s.reader.resolve(first).display().to_string();
+    }
+    command
+}
+
+fn pairs(
+    s: &Section<'_>,
+    key: &'static str,
+    check: fn(&str, &str) -> Result<(), String>,
+) -> Vec<(String, Secret)> {
+    let mut pairs = Vec::new();
+    for (name, value) in s.free_table(key).into_iter().flat_map(Table::iter) {
+        let path = format!("{}.{name}", s.at(key));
+        let Value::String(text) = value else {
+            let message = format!("expected a string in quotes, found {}", value::kind(value));
+            s.reader.error(path, message);
+            continue;
+        };
+        let Some(text) = s.reader.expand(&path, text) else { continue };
+        match check(name, &text) {
+            Ok(()) => pairs.push((name.clone(), Secret::new(text))),
+            Err(message) => s.reader.error(path, message),
+        }
+    }
+    pairs
+}
+
+fn header(name: &str, text: &str) -> Result<(), String> {
+    let known = HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| "is not the name of a header".to_owned())?;
+    if REFUSED_HEADERS.contains(&known.as_str()) {
+        return Err("is set by the connection itself; remove it".to_owned());
+    }
+    HeaderValue::from_str(text)
+        .map(drop)
+        .map_err(|_| "holds characters that a header can't hold, such as a line break".to_owned())
+}
+
+fn variable(name: &str, text: &str) -> Result<(), String> {
+    if name.is_empty() || name.contains(['=', '\0']) || text.contains('\0') {
+        return Err("is not a variable that a process can get".to_owned());
+    }
+    Ok(())
+}

@@ -1,0 +1,245 @@
+//! Reads single values: durations, sizes, names, `${NAME}`; and says what is near a wrong word.
+//! Errors say what is expected and never repeat the value, for it may be a secret.
+
+use std::time::Duration;
+
+use toml::Value;
+
+use super::problem::MAX_SHOWN;
+
+/// Longest duration: a hundred years, so that no later sum overflows.
+pub const MAX_DURATION: Duration = Duration::from_hours(36_500 * 24);
+
+/// Largest size: 1 GiB.
+pub const MAX_SIZE: usize = 1 << 30;
+
+/// Longest name of an agent, reviewer or notifier, in characters.
+pub const MAX_NAME: usize = 64;
+
+/// Longest name of an upstream.
+pub const MAX_UPSTREAM_NAME: usize = 32;
+
+/// How alike a word must be to be suggested (Jaro–Winkler).
+const NEAR: f64 = 0.8;
+
+/// `250ms`, `50s`, `15m`, `2h`, `30d`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let expected = || "expected a whole number and a unit, as in 250ms, 50s, 15m, 2h, 30d".into();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let millis: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(expected()),
+    };
+    if number.is_empty() {
+        return Err(expected());
+    }
+    number
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(millis))
+        .map(Duration::from_millis)
+        .filter(|length| *length <= MAX_DURATION)
+        .ok_or_else(|| "is too long; at most 36500d".to_owned())
+}
+
+/// Plain bytes, `256KiB`, `4MiB`, `1GiB`; not nothing.
+pub fn size(text: &str) -> Result<usize, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let scale: usize = match unit {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => 0,
+    };
+    if number.is_empty() || scale == 0 {
+        return Err("expected a size in bytes or with a unit, as in 65536, 256KiB, 4MiB".into());
+    }
+    number
+        .parse::<usize>()
+        .ok()
+        .and_then(|n| n.checked_mul(scale))
+        .filter(|bytes| (1..=MAX_SIZE).contains(bytes))
+        .ok_or_else(|| "must be from 1 byte to 1GiB".to_owned())
+}
+
+/// The name of an upstream: `[a-z0-9][a-z0-9-]{0,31}`.
+pub fn upstream_name(text: &str) -> Result<String, String> {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    if text.len() <= MAX_UPSTREAM_NAME
+        && text.bytes().next().is_some_and(fits)
+        && text.bytes().all(|b| fits(b) || b == b'-')
+    {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "expected 1 to {MAX_UPSTREAM_NAME} lower-case letters, digits and hyphens, not beginning \
+         with a hyphen"
+    ))
+}
+
+/// The name of an agent, reviewer or notifier.
+pub fn name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.trim() != text || text.chars().count() > MAX_NAME {
+        return Err(format!("expected 1 to {MAX_NAME} characters without space around them"));
+    }
+    if text.chars().any(char::is_control) || text.starts_with("group:") {
+        return Err("must not hold control characters or begin with group:".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Whether a variable of the environment can be called so.
+pub fn is_variable(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Replaces `${NAME}`; `$${NAME}` stands for `${NAME}` itself.
+pub fn expand<'v>(
+    text: &str,
+    variable: impl Fn(&str) -> Option<&'v str>,
+) -> Result<String, String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        if rest[..start].ends_with('$') {
+            out.push_str(&rest[..start - 1]);
+            out.push_str("${");
+            rest = &rest[start + 2..];
+            continue;
+        }
+        out.push_str(&rest[..start]);
+        let inside = &rest[start + 2..];
+        let name =
+            inside.split_once('}').map(|(name, _)| name).filter(|name| is_variable(name)).ok_or(
+                "${ must be followed by the name of a variable and }; write $${ for itself",
+            )?;
+        let value = variable(name).ok_or_else(|| {
+            format!("${{{name}}}: the environment variable {name} is not set; set it")
+        })?;
+        out.push_str(value);
+        rest = &inside[name.len() + 1..];
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+/// `; did you mean X?` where a known word is near, else nothing.
+pub fn suggestion<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> String {
+    known
+        .map(|k| (strsim::jaro_winkler(word, k), k))
+        .filter(|(score, _)| *score >= NEAR)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map_or_else(String::new, |(_, k)| format!("; did you mean {k}?"))
+}
+
+/// What kind of value it is, for people.
+pub fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "a string",
+        Value::Integer(_) => "a whole number",
+        Value::Float(_) => "a number with a fraction",
+        Value::Boolean(_) => "true or false",
+        Value::Datetime(_) => "a date or time",
+        Value::Array(_) => "a list",
+        Value::Table(_) => "a table",
+    }
+}
+
+/// A value for a problem: one line, bounded, without control characters.
+pub fn shown(value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => format!("{text:?}"),
+        other => other.to_string(),
+    };
+    let mut out: String = text.chars().take(MAX_SHOWN).filter(|c| !c.is_control()).collect();
+    if text.chars().count() > MAX_SHOWN {
+        out.push('…');
+    }
+    out
+}
+
+/// `upstreams[0].url` as `upstreams[].url`.
+pub fn without_indexes(path: &str) -> String {
+    let mut inside = false;
+    path.chars()
+        .filter(|c| {
+            inside = match c {
+                '[' => true,
+                ']' => false,
+                _ => inside,
+            };
+            !inside || *c == '['
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_a_number_and_a_unit() {
+        let read = |text| duration(text).ok().map(|d| d.as_millis());
+
+        assert_eq!(read("250ms"), Some(250));
+        assert_eq!(read("50s"), Some(50_000));
+        assert_eq!(read("15m"), Some(900_000));
+        assert_eq!(read("2h"), Some(7_200_000));
+        assert_eq!(read("30d"), Some(2_592_000_000));
+        for wrong in ["", "5", "m", "1.5h", "-1s", "1h30m", "5 m", "+5s", "5M"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn durations_end_at_the_named_limit() {
+        assert_eq!(duration("36500d"), Ok(MAX_DURATION));
+        assert!(duration("36501d").is_err());
+        assert!(duration("99999999999999999999s").is_err());
+    }
+
+    #[test]
+    fn sizes_are_bytes_or_binary_units_up_to_the_named_limit() {
+        assert_eq!(size("65536"), Ok(65_536));
+        assert_eq!(size("256KiB"), Ok(262_144));
+        assert_eq!(size("4MiB"), Ok(4_194_304));
+        assert_eq!(size("1GiB"), Ok(MAX_SIZE));
+        for wrong in ["", "0", "4MB", "4 MiB", "1.5MiB", "KiB", "2GiB", "-1"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn names_keep_to_their_limits() {
+        assert!(upstream_name(&"a".repeat(MAX_UPSTREAM_NAME)).is_ok());
+        assert!(upstream_name(&"a".repeat(MAX_UPSTREAM_NAME + 1)).is_err());
+        assert!(upstream_name("-a").is_err() && upstream_name("A").is_err());
+        assert!(name(&"é".repeat(MAX_NAME)).is_ok() && name(&"é".repeat(MAX_NAME + 1)).is_err());
+        assert!(name("group:a").is_err() && name(" a").is_err() && name("").is_err());
+    }
+
+    #[test]
+    fn variables_are_replaced_and_unset_ones_named() {
+        let variable = |name: &str| (name == "A").then_some("x${B}");
+
+        assert_eq!(expand("<${A}> $A $", variable).unwrap(), "<x${B}> $A $");
+        assert_eq!(expand("$${A}", variable).unwrap(), "${A}");
+        assert!(expand("${B}", variable).unwrap_err().contains("variable B is not set"));
+        assert!(expand("${", variable).is_err() && expand("${a b}", variable).is_err());
+    }
+
+    #[test]
+    fn shown_values_are_bounded() {
+        assert_eq!(shown(&Value::String("a\n".into())), "\"a\\n\"");
+        assert_eq!(shown(&Value::String("x".repeat(500))).chars().count(), MAX_SHOWN + 1);
+    }
+}

@@ -1,0 +1,96 @@
+//! The sample agent: a real MCP client in front of the broker, which calls again when it is told
+//! that its call still waits.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::broker::answer::DECISION_KEY;
+use crate::config::{Config, Era, Instances, Transport, Upstream as Settings};
+use crate::domain::json::{self, Node};
+use crate::upstream::{Caller, Notification, Reply, Request, Upstream, UpstreamError, build};
+
+/// What a call was answered with.
+#[derive(Debug)]
+pub struct Said {
+    /// The text of the result, or the error's message.
+    pub text: String,
+    /// Placet's code, where the answer has one.
+    pub code: Option<String>,
+}
+
+/// The agent.
+pub struct Agent {
+    connection: Arc<dyn Upstream>,
+}
+
+impl Agent {
+    /// Connects to an endpoint of the broker.
+    pub fn new(config: &Config, endpoint: url::Url, tracker: &TaskTracker) -> Option<Self> {
+        let settings = Settings {
+            name: "placet".to_owned(),
+            transport: Transport::Http { url: endpoint, headers: Vec::new() },
+            era: Era::Auto,
+            instances: Instances::Shared,
+            policy: None,
+            policy_file: None,
+            timeout: std::time::Duration::from_secs(600),
+            trust_annotations: false,
+        };
+        let config = Config { upstreams: vec![settings], ..config.clone() };
+        let connection = build(&config, tracker).remove("placet")?;
+        Some(Self { connection })
+    }
+
+    /// Calls a tool and waits, as often as it takes. What happens meanwhile goes to `heard`.
+    pub async fn call(
+        &self,
+        tool: &str,
+        arguments: &str,
+        heard: mpsc::Sender<Notification>,
+    ) -> Result<Said, UpstreamError> {
+        let caller = Caller { agent: "sample-agent".to_owned(), session: None };
+        loop {
+            let request = Request {
+                method: "tools/call".to_owned(),
+                params: Some(json::object([
+                    ("name", json::quote(tool).as_str()),
+                    ("arguments", arguments),
+                ])),
+                progress: true,
+                log_level: None,
+                once: false,
+            };
+            let cancel = CancellationToken::new();
+            let reply =
+                self.connection.request(&caller, request, Some(heard.clone()), cancel).await?;
+            let said = read(&reply);
+            if said.code.as_deref() != Some("approval_pending") {
+                return Ok(said);
+            }
+        }
+    }
+
+    /// Leaves.
+    pub async fn close(&self) {
+        self.connection.shutdown().await;
+    }
+}
+
+fn read(reply: &Reply) -> Said {
+    let (Reply::Result(raw) | Reply::Error(raw)) = reply;
+    let Ok(node) = json::parse(raw) else { return Said { text: raw.clone(), code: None } };
+    let text = node
+        .get("content")
+        .and_then(Node::elements)
+        .and_then(|blocks| blocks.iter().find_map(|b| b.get("text")?.as_str()))
+        .or_else(|| node.get("message").and_then(Node::as_str))
+        .unwrap_or(raw)
+        .to_owned();
+    let code = node
+        .get("_meta")
+        .and_then(|m| m.get(DECISION_KEY)?.get("code")?.as_str().map(str::to_owned));
+    Said { text, code }
+}

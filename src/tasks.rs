@@ -1,0 +1,223 @@
+//! Reconcilers: small steps without input that do what has no request to do it.
+//!
+//! Each reads the store, does what is due, and may be repeated at any time. A restart, a lost
+//! hint and a second broker all take the path of the ordinary case.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::broker::Broker;
+use crate::broker::execute::{Done, Wishes};
+use crate::domain::approval::ApprovalId;
+use crate::domain::time::Timestamp;
+use crate::store::StoreError;
+use crate::upstream::Caller;
+
+/// A process is dead to the others this long after its last sign.
+pub const LEASE: Duration = Duration::from_secs(15);
+/// How often the lease is renewed.
+pub const RENEW_EVERY: Duration = Duration::from_secs(5);
+/// How often deadlines are looked at; `expired` is recorded within two seconds.
+const EXPIRE_EVERY: Duration = Duration::from_secs(1);
+/// How often running calls of dead processes are looked for.
+const REAP_EVERY: Duration = Duration::from_secs(3);
+/// How often unattended calls are looked for.
+const DISPATCH_EVERY: Duration = Duration::from_secs(1);
+/// How often the audit is sealed; within two seconds of the record.
+const SEAL_EVERY: Duration = Duration::from_secs(1);
+/// How often old rows are removed.
+const PURGE_EVERY: Duration = Duration::from_secs(3_600);
+/// How long records of allowed calls are gathered.
+const GATHER: Duration = Duration::from_millis(200);
+/// Most approvals of one step; the next step takes the rest.
+const BATCH: u32 = 200;
+/// Audit records sealed in one transaction.
+const SEAL_BATCH: u32 = 500;
+/// Wait after the first unattended call that could not be sent; doubles to the longest.
+const RETRY_FIRST: Duration = Duration::from_secs(2);
+/// Longest wait between two attempts of an unattended call.
+const RETRY_LONGEST: Duration = Duration::from_secs(60);
+
+/// Starts all of them; they end with `stop`.
+pub fn start(broker: &Broker, tracker: &TaskTracker, stop: &CancellationToken) {
+    let every = |interval, step: Step| {
+        let (broker, stop) = (broker.clone(), stop.clone());
+        tracker.spawn(async move { repeat(interval, &stop, || step(broker.clone())).await });
+    };
+    every(RENEW_EVERY, |b| Box::pin(async move { renew(&b).await }));
+    every(EXPIRE_EVERY, |b| Box::pin(async move { expire(&b).await }));
+    every(REAP_EVERY, |b| Box::pin(async move { reap(&b).await }));
+    every(SEAL_EVERY, |b| Box::pin(async move { seal(&b).await }));
+    every(PURGE_EVERY, |b| Box::pin(async move { purge(&b).await }));
+    let (b, s) = (broker.clone(), stop.clone());
+    tracker.spawn(async move { write_calls(&b, &s).await });
+    let (b, s) = (broker.clone(), stop.clone());
+    tracker.spawn(async move {
+        let mut unattended = Unattended::default();
+        let mut tick = ticker(DISPATCH_EVERY);
+        loop {
+            tokio::select! {
+                () = s.cancelled() => return,
+                _ = tick.tick() => report("unattended", unattended.run_once(&b).await),
+            }
+        }
+    });
+}
+
+type Step = fn(Broker) -> std::pin::Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+
+async fn repeat<F>(interval: Duration, stop: &CancellationToken, step: impl Fn() -> F)
+where
+    F: Future<Output = Result<(), StoreError>>,
+{
+    let mut tick = ticker(interval);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => report("reconciler", step().await),
+        }
+    }
+}
+
+fn ticker(interval: Duration) -> tokio::time::Interval {
+    let mut tick = tokio::time::interval(interval);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tick
+}
+
+fn report(what: &str, result: Result<(), StoreError>) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "{what} will try again: {error}");
+    }
+}
+
+/// Renews this process's lease.
+pub async fn renew(broker: &Broker) -> Result<(), StoreError> {
+    let now = broker.now();
+    broker.store().renew_node(broker.node(), now, now.plus(LEASE)).await
+}
+
+/// Ends what nobody decided, or nobody claimed, in time.
+pub async fn expire(broker: &Broker) -> Result<(), StoreError> {
+    let now = broker.now();
+    for id in broker.store().due_expiries(now, BATCH).await? {
+        let Some(approval) = broker.get(&id).await? else { continue };
+        let Ok(transition) = approval.expire(now) else { continue };
+        match broker.apply(transition).await {
+            Ok(_) => tracing::info!(approval.id = %id, "approval {id} expired"),
+            Err(StoreError::Conflict(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Turns running calls of dead processes into indeterminate ones. They are never sent again.
+pub async fn reap(broker: &Broker) -> Result<(), StoreError> {
+    let now = broker.now();
+    for id in broker.store().orphaned(now, BATCH).await? {
+        let Some(approval) = broker.get(&id).await? else { continue };
+        let why = "the broker that ran it died before an answer came";
+        let Ok(transition) = approval.lose(why, now) else { continue };
+        match broker.apply(transition).await {
+            Ok(_) => {
+                tracing::error!(approval.id = %id, "nobody knows what became of approval {id}")
+            }
+            Err(StoreError::Conflict(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Gives audit records their place in the chain.
+pub async fn seal(broker: &Broker) -> Result<(), StoreError> {
+    while broker.store().seal_audit(SEAL_BATCH).await? == SEAL_BATCH {}
+    Ok(())
+}
+
+/// Removes what is older than it must be kept.
+pub async fn purge(broker: &Broker) -> Result<(), StoreError> {
+    let now = broker.now();
+    let before = now.minus(broker.config().approvals.history_retention);
+    let gone = broker.store().purge(now, before).await?;
+    if gone > 0 {
+        tracing::debug!("{gone} old rows removed");
+    }
+    Ok(())
+}
+
+/// Writes the records of allowed calls in groups, until told to stop and none is left.
+async fn write_calls(broker: &Broker, stop: &CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = broker.call_log().filled() => {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = tokio::time::sleep(GATHER) => {}
+                }
+            }
+        }
+        loop {
+            let group = broker.call_log().take();
+            if group.is_empty() {
+                break;
+            }
+            if let Err(error) = broker.store().append_audit(group.clone()).await {
+                tracing::error!(%error, "records of allowed calls wait for the store");
+                broker.call_log().put_back(group);
+                if stop.is_cancelled() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+        if stop.is_cancelled() {
+            return;
+        }
+    }
+}
+
+/// Runs approved calls whose rule says `"unattended": "run"`, with a growing pause while their
+/// upstream can't be reached.
+#[derive(Debug, Default)]
+pub struct Unattended {
+    waits: HashMap<ApprovalId, (Timestamp, Duration)>,
+}
+
+impl Unattended {
+    /// One step.
+    pub async fn run_once(&mut self, broker: &Broker) -> Result<(), StoreError> {
+        if broker.stopping() {
+            return Ok(());
+        }
+        let now = broker.now();
+        let due = broker.store().unattended(now, BATCH).await?;
+        self.waits.retain(|id, _| due.contains(id));
+        for id in due {
+            if self.waits.get(&id).is_some_and(|(not_before, _)| *not_before > now) {
+                continue;
+            }
+            let Some(approval) = broker.get(&id).await? else { continue };
+            let caller = Caller { agent: approval.agent.clone(), session: None };
+            let pause = self
+                .waits
+                .get(&id)
+                .map_or(RETRY_FIRST, |(_, last)| last.saturating_mul(2).min(RETRY_LONGEST));
+            self.waits.insert(id.clone(), (now.plus(pause), pause));
+            if let Some(execution) = broker.execute(&id, &caller, &Wishes::default()).await? {
+                broker.tracker().spawn(async move {
+                    if let Ok(Done::NotSent(why)) = execution.done.await {
+                        tracing::warn!(approval.id = %id, "approval {id} runs later: {why}");
+                    }
+                });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,227 @@
+//! What both sides say before the first call: the words of `initialize` and `server/discover`,
+//! and what their answers tell of the server.
+
+use super::message;
+use super::{ServerFacts, WireEra};
+use crate::domain::json::{self, Node};
+
+/// The modern revision.
+pub(super) const MODERN_VERSION: &str = "2026-07-28";
+/// Legacy revisions that are understood, newest first; the first is asked for.
+pub(super) const LEGACY_VERSIONS: [&str; 4] =
+    ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
+
+/// What a server says to `server/discover`.
+#[derive(Debug)]
+pub(super) enum Discovered {
+    /// It speaks the modern era.
+    Modern(ServerFacts),
+    /// It does not; it may speak the legacy one.
+    NotModern,
+    /// It speaks a modern revision, but none that is spoken here.
+    Foreign(String),
+}
+
+/// The `_meta` keys of every modern request.
+pub(super) fn modern_meta() -> [(&'static str, String); 3] {
+    [
+        ("io.modelcontextprotocol/protocolVersion", json::quote(MODERN_VERSION)),
+        ("io.modelcontextprotocol/clientCapabilities", "{}".to_owned()),
+        ("io.modelcontextprotocol/clientInfo", client_info()),
+    ]
+}
+
+fn client_info() -> String {
+    let version = json::quote(env!("CARGO_PKG_VERSION"));
+    json::object([("name", "\"placet\""), ("version", version.as_str())])
+}
+
+/// `params` of `server/discover`.
+pub(super) fn discover_params() -> String {
+    crate::domain::call::params_with_meta("{}", &modern_meta())
+}
+
+/// `params` of `initialize`. No capability is declared: sampling, elicitation and roots would
+/// ask the agent's user behind the reviewer's back.
+pub(super) fn initialize_params() -> String {
+    let version = json::quote(LEGACY_VERSIONS[0]);
+    let info = client_info();
+    json::object([
+        ("protocolVersion", version.as_str()),
+        ("capabilities", "{}"),
+        ("clientInfo", &info),
+    ])
+}
+
+/// Reads the result of `initialize`.
+pub(super) fn read_initialize(result: &str) -> Result<ServerFacts, String> {
+    let node = json::parse(result).map_err(|e| format!("initialize was answered badly: {e}"))?;
+    let version = node
+        .get("protocolVersion")
+        .and_then(Node::as_str)
+        .ok_or("initialize was answered without a protocolVersion")?;
+    if !LEGACY_VERSIONS.contains(&version) {
+        return Err(format!(
+            "the server speaks protocol version {:?}, spoken here are {}",
+            message::printable(version),
+            LEGACY_VERSIONS.join(", ")
+        ));
+    }
+    Ok(facts(WireEra::Legacy, version, &node, node.get("serverInfo")))
+}
+
+/// Reads the result of `server/discover`.
+pub(super) fn read_discover(result: &str) -> Discovered {
+    let Ok(node) = json::parse(result) else { return Discovered::NotModern };
+    let Some(versions) = node.get("supportedVersions").and_then(Node::elements) else {
+        return Discovered::NotModern;
+    };
+    if versions.iter().any(|v| v.as_str() == Some(MODERN_VERSION)) {
+        let info = node
+            .get("_meta")
+            .and_then(|m| m.get("io.modelcontextprotocol/serverInfo"))
+            .or_else(|| node.get("serverInfo"));
+        return Discovered::Modern(facts(WireEra::Modern, MODERN_VERSION, &node, info));
+    }
+    let legacy = |v: &Node<'_>| v.as_str().is_some_and(|v| LEGACY_VERSIONS.contains(&v));
+    if versions.iter().any(legacy) { Discovered::NotModern } else { foreign(versions) }
+}
+
+/// Reads an error answer to `server/discover`; `unknown_method_is_modern` where the transport
+/// (HTTP 404) tells a modern server without that method from a legacy one.
+pub(super) fn read_discover_error(error: &str, unknown_method_is_modern: bool) -> Discovered {
+    match message::error_code(error) {
+        Some(message::UNSUPPORTED_VERSION) => {
+            let Ok(node) = json::parse(error) else { return Discovered::NotModern };
+            let supported =
+                node.get("data").and_then(|d| d.get("supported")).and_then(Node::elements);
+            let Some(versions) = supported else { return undiscovered() };
+            if versions.iter().any(|v| v.as_str() == Some(MODERN_VERSION)) {
+                return undiscovered();
+            }
+            let legacy = |v: &Node<'_>| v.as_str().is_some_and(|v| LEGACY_VERSIONS.contains(&v));
+            if versions.iter().any(legacy) { Discovered::NotModern } else { foreign(versions) }
+        }
+        Some(message::HEADER_MISMATCH | message::MISSING_CAPABILITY) => undiscovered(),
+        Some(message::METHOD_NOT_FOUND) if unknown_method_is_modern => undiscovered(),
+        _ => Discovered::NotModern,
+    }
+}
+
+/// A modern server that tells nothing of itself; it is asked for tools all the same.
+fn undiscovered() -> Discovered {
+    Discovered::Modern(ServerFacts {
+        era: WireEra::Modern,
+        version: MODERN_VERSION.to_owned(),
+        capabilities: "{\"tools\":{}}".to_owned(),
+        server_info: "{}".to_owned(),
+        instructions: None,
+    })
+}
+
+fn foreign(versions: &[Node<'_>]) -> Discovered {
+    let list: Vec<_> = versions.iter().map(|v| message::printable(v.raw)).collect();
+    Discovered::Foreign(format!(
+        "the server supports only protocol versions {}, spoken here are {MODERN_VERSION} and {}",
+        message::printable(&list.join(", ")),
+        LEGACY_VERSIONS.join(", ")
+    ))
+}
+
+/// The kinds of notification that a modern server of these capabilities is asked for.
+pub(super) fn listened(capabilities: &str) -> Vec<&'static str> {
+    let Ok(node) = json::parse(capabilities) else { return Vec::new() };
+    let offers = |feature: &str| {
+        let listed = node.get(feature).and_then(|f| f.get("listChanged"));
+        listed.and_then(Node::as_bool) == Some(true)
+    };
+    [
+        ("tools", "toolsListChanged"),
+        ("prompts", "promptsListChanged"),
+        ("resources", "resourcesListChanged"),
+    ]
+    .into_iter()
+    .filter(|(feature, _)| offers(feature))
+    .map(|(_, kind)| kind)
+    .collect()
+}
+
+/// `params` of `subscriptions/listen` for these kinds of notification.
+pub(super) fn listen_params(kinds: &[&str]) -> String {
+    let wanted = json::object(kinds.iter().map(|kind| (*kind, "true")));
+    json::object([("notifications", wanted.as_str())])
+}
+
+fn facts(era: WireEra, version: &str, node: &Node<'_>, info: Option<&Node<'_>>) -> ServerFacts {
+    let object = |n: Option<&Node<'_>>| {
+        n.filter(|n| n.is_object()).map_or_else(|| "{}".to_owned(), |n| n.raw.to_owned())
+    };
+    ServerFacts {
+        era,
+        version: version.to_owned(),
+        capabilities: object(node.get("capabilities")),
+        server_info: object(info),
+        instructions: node.get("instructions").and_then(Node::as_str).map(str::to_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn initialize_takes_every_legacy_version_and_no_other() {
+        for version in LEGACY_VERSIONS {
+            let facts = read_initialize(&format!(
+                r#"{{"protocolVersion":"{version}","capabilities":{{"tools":{{ }}}},"serverInfo":{{"name":"s"}}}}"#
+            ))
+            .unwrap();
+            assert_eq!(
+                (facts.version.as_str(), facts.capabilities.as_str()),
+                (version, r#"{"tools":{ }}"#)
+            );
+        }
+        assert!(read_initialize(r#"{"protocolVersion":"1999-01-01"}"#).is_err());
+    }
+
+    #[test]
+    fn a_discovery_is_modern_only_with_a_version_spoken_here() {
+        let modern = r#"{"supportedVersions":["2026-07-28"],"capabilities":{},"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"s"}}}"#;
+
+        assert!(
+            matches!(read_discover(modern), Discovered::Modern(f) if f.server_info == r#"{"name":"s"}"#)
+        );
+        assert!(matches!(
+            read_discover(r#"{"supportedVersions":["2031-01-01"]}"#),
+            Discovered::Foreign(_)
+        ));
+        assert!(matches!(
+            read_discover(r#"{"supportedVersions":["2025-11-25"]}"#),
+            Discovered::NotModern
+        ));
+        assert!(matches!(read_discover(r#"{"tools":[]}"#), Discovered::NotModern));
+    }
+
+    #[test]
+    fn only_the_modern_codes_prove_a_modern_server() {
+        for code in [-32020, -32021, -32022] {
+            let error = format!(r#"{{"code":{code},"message":"m"}}"#);
+            assert!(matches!(read_discover_error(&error, false), Discovered::Modern(_)), "{code}");
+        }
+        for code in [-32601, -32602, -32000] {
+            let error = format!(r#"{{"code":{code},"message":"m"}}"#);
+            assert!(matches!(read_discover_error(&error, false), Discovered::NotModern), "{code}");
+        }
+        let unknown = r#"{"code":-32601,"message":"m"}"#;
+        assert!(matches!(read_discover_error(unknown, true), Discovered::Modern(_)));
+    }
+
+    #[test]
+    fn only_what_the_server_offers_is_listened_for() {
+        let offered =
+            r#"{"tools":{"listChanged":true},"prompts":{"listChanged":false},"resources":{}}"#;
+
+        assert_eq!(listened(offered), ["toolsListChanged"]);
+        assert!(listened("{}").is_empty());
+    }
+}

@@ -1,0 +1,187 @@
+//! The headers of the modern era that mirror the body: `Mcp-Method`, `Mcp-Name` and the
+//! `Mcp-Param-*` that a tool's schema asks for with `x-mcp-header`.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::domain::json::{self, Node, Value};
+
+/// One argument that is mirrored: the header's name and the path of keys to its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mirror {
+    pub header: HeaderName,
+    pub path: Vec<String>,
+}
+
+/// Which arguments a tool wants mirrored, read from its raw definition.
+///
+/// # Errors
+/// Why the definition breaks the rules for `x-mcp-header`; such a tool can't be called.
+pub(super) fn mirrors(tool: &str) -> Result<Vec<Mirror>, String> {
+    let node = json::parse(tool).map_err(|e| e.to_string())?;
+    let mut found = Vec::new();
+    if let Some(schema) = node.get("inputSchema") {
+        walk(schema, Some(&mut Vec::new()), false, &mut found)?;
+    }
+    Ok(found)
+}
+
+/// `path` is none below anything but a chain of `properties`: no annotation is allowed there.
+fn walk(
+    schema: &Node<'_>,
+    mut path: Option<&mut Vec<String>>,
+    is_property: bool,
+    found: &mut Vec<Mirror>,
+) -> Result<(), String> {
+    if let Some(elements) = schema.elements() {
+        return elements.iter().try_for_each(|e| walk(e, None, false, found));
+    }
+    for member in schema.members().unwrap_or_default() {
+        match (member.key.as_ref(), path.as_deref_mut()) {
+            ("x-mcp-header", Some(path)) if is_property => {
+                found.push(mirror(schema, &member.node, path, found)?);
+            }
+            ("x-mcp-header", _) => {
+                return Err("x-mcp-header stands where no plain property is".to_owned());
+            }
+            ("properties", Some(path)) => {
+                for property in member.node.members().unwrap_or_default() {
+                    path.push(property.key.to_string());
+                    walk(&property.node, Some(path), true, found)?;
+                    path.pop();
+                }
+            }
+            // Data, not schemas: whatever stands in there is no annotation.
+            ("const" | "enum" | "default" | "examples", _) => {}
+            (
+                "properties" | "$defs" | "definitions" | "patternProperties" | "dependentSchemas",
+                _,
+            ) => {
+                for sub in member.node.members().unwrap_or_default() {
+                    walk(&sub.node, None, false, found)?;
+                }
+            }
+            _ => walk(&member.node, None, false, found)?,
+        }
+    }
+    Ok(())
+}
+
+fn mirror(
+    schema: &Node<'_>,
+    name: &Node<'_>,
+    path: &[String],
+    found: &[Mirror],
+) -> Result<Mirror, String> {
+    let name = name.as_str().ok_or("x-mcp-header is not a string")?;
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if name.is_empty() || !name.bytes().all(token) {
+        return Err("x-mcp-header is not a header name".to_owned());
+    }
+    let header = HeaderName::from_bytes(format!("mcp-param-{name}").as_bytes())
+        .map_err(|_| "x-mcp-header is not a header name")?;
+    if found.iter().any(|m| m.header == header) {
+        return Err("two parameters have the same x-mcp-header".to_owned());
+    }
+    match schema.get("type").and_then(Node::as_str) {
+        Some("string" | "integer" | "boolean") => Ok(Mirror { header, path: path.to_vec() }),
+        _ => {
+            Err("x-mcp-header stands on a parameter that is no string, integer or boolean"
+                .to_owned())
+        }
+    }
+}
+
+/// The headers for one modern request; `tool` is the raw definition of the tool it calls.
+pub(super) fn for_request(method: &str, params: Option<&str>, tool: Option<&str>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert("mcp-method", encode(method));
+    let Some(Ok(params)) = params.map(json::parse) else { return headers };
+    let named_by = match method {
+        "tools/call" | "prompts/get" => "name",
+        "resources/read" => "uri",
+        "tasks/get" | "tasks/update" | "tasks/cancel" => "taskId",
+        _ => return headers,
+    };
+    if let Some(name) = params.get(named_by).and_then(Node::as_str) {
+        headers.insert("mcp-name", encode(name));
+    }
+    let Some(Ok(mirrors)) = tool.map(mirrors) else { return headers };
+    for mirror in mirrors {
+        let mut value = params.get("arguments");
+        for key in &mirror.path {
+            value = value.and_then(|v| v.get(key));
+        }
+        match value.map(|v| &v.value) {
+            Some(Value::String(text)) => headers.insert(mirror.header, encode(text)),
+            Some(Value::Number(digits)) => headers.insert(mirror.header, encode(digits)),
+            Some(Value::Bool(b)) => {
+                headers.insert(mirror.header, encode(if *b { "true" } else { "false" }))
+            }
+            Some(Value::Null | Value::Array(_) | Value::Object(_)) | None => None,
+        };
+    }
+    headers
+}
+
+/// A header value: as it is where it is plain ASCII, else in the base64 form.
+fn encode(text: &str) -> HeaderValue {
+    let plain = text.bytes().all(|b| (b' '..=b'~').contains(&b))
+        && text.trim() == text
+        && !(text.starts_with("=?base64?") && text.ends_with("?="));
+    let text =
+        if plain { text.to_owned() } else { format!("=?base64?{}?=", STANDARD.encode(text)) };
+    HeaderValue::try_from(text).expect("printable ASCII is a header value")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_outside_plain_ascii_travel_in_base64() {
+        for (text, want) in [
+            ("us-west1", "us-west1"),
+            ("Hello, 世界", "=?base64?SGVsbG8sIOS4lueVjA==?="),
+            (" padded ", "=?base64?IHBhZGRlZCA=?="),
+            ("line1\nline2", "=?base64?bGluZTEKbGluZTI=?="),
+            ("=?base64?literal?=", "=?base64?PT9iYXNlNjQ/bGl0ZXJhbD89?="),
+        ] {
+            assert_eq!(encode(text), want);
+        }
+    }
+
+    #[test]
+    fn annotated_arguments_are_mirrored_where_they_are_present() {
+        let tool = r#"{"name":"q","inputSchema":{"type":"object","properties":{
+            "region":{"type":"string","x-mcp-header":"Region"},
+            "opts":{"type":"object","properties":{"n":{"type":"integer","x-mcp-header":"N"}}},
+            "gone":{"type":"boolean","x-mcp-header":"Gone"}}}}"#;
+
+        let headers = for_request(
+            "tools/call",
+            Some(r#"{"name":"q","arguments":{"region":"eu","opts":{"n":42},"gone":null}}"#),
+            Some(tool),
+        );
+
+        assert_eq!(headers["mcp-name"], "q");
+        assert_eq!(headers["mcp-param-region"], "eu");
+        assert_eq!(headers["mcp-param-n"], "42");
+        assert!(!headers.contains_key("mcp-param-gone"));
+    }
+
+    #[test]
+    fn annotations_against_the_rules_make_the_tool_invalid() {
+        for schema in [
+            r#"{"properties":{"a":{"type":"number","x-mcp-header":"A"}}}"#,
+            r#"{"properties":{"a":{"type":"string","x-mcp-header":""}}}"#,
+            r#"{"properties":{"a":{"type":"string","x-mcp-header":"a b"}}}"#,
+            r#"{"properties":{"a":{"type":"string","x-mcp-header":"A"},"b":{"type":"string","x-mcp-header":"a"}}}"#,
+            r#"{"properties":{"a":{"type":"array","items":{"type":"string","x-mcp-header":"A"}}}}"#,
+            r#"{"anyOf":[{"properties":{"a":{"type":"string","x-mcp-header":"A"}}}]}"#,
+        ] {
+            assert!(mirrors(&format!(r#"{{"inputSchema":{schema}}}"#)).is_err(), "{schema}");
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! Streamable HTTP, both eras: one POST per request, its answer as JSON or as a stream of events.
+//!
+//! A failure before the first byte of the request counts as not sent; so do the statuses with
+//! which a server refuses before it reads. Everything after that without a readable answer is
+//! lost. Nothing is sent twice except after 404 to a session id, or (allowed calls only) after a
+//! complaint about mirrored headers. No redirects, no proxy of the environment.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, StatusCode};
+use tokio::sync::Mutex;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::{debug, info};
+use url::Url;
+
+use super::hub::{Hub, OnCancel, attend, next_id, outgoing_params};
+use super::registry::Link;
+use super::{
+    Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra, catalog, headers, message,
+};
+use crate::config::Secret;
+
+mod answer;
+mod listen;
+mod open;
+
+use answer::Answered;
+
+/// How long DNS, TCP and TLS may take together.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an idle connection is kept: shorter than servers keep theirs.
+pub(super) const IDLE_CONNECTION: Duration = Duration::from_secs(4);
+/// Idle connections kept per upstream.
+const MAX_IDLE: usize = 32;
+/// How long the end of a session may take at shutdown.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+
+/// The endpoint, and the two ways to it.
+pub(super) struct Target {
+    url: Url,
+    headers: HeaderMap,
+    pooled: Client,
+    /// Opens a connection for every request: a kept one may be half dead, and then nobody knows
+    /// whether an approved call arrived.
+    single: Client,
+}
+
+impl Target {
+    pub fn new(url: &Url, headers: &[(String, Secret)], timeout: Duration) -> Self {
+        let connect_timeout = CONNECT_TIMEOUT.min(timeout / 2);
+        let headers = headers
+            .iter()
+            .filter_map(|(name, value)| {
+                let name = HeaderName::from_bytes(name.as_bytes()).ok();
+                let value = HeaderValue::from_str(value.expose()).ok();
+                if let (Some(name), Some(mut value)) = (name, value) {
+                    value.set_sensitive(true);
+                    Some((name, value))
+                } else {
+                    // The configuration's reader has checked them; a name is no secret.
+                    tracing::error!("an upstream header that can't be sent was left out");
+                    None
+                }
+            })
+            .collect();
+        Self {
+            url: url.clone(),
+            headers,
+            pooled: client(MAX_IDLE, connect_timeout),
+            single: client(0, connect_timeout),
+        }
+    }
+}
+
+/// A client that keeps at most `kept` idle connections.
+fn client(kept: usize, connect_timeout: Duration) -> Client {
+    let settings = || {
+        Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .connect_timeout(connect_timeout)
+            .pool_idle_timeout(IDLE_CONNECTION)
+            .pool_max_idle_per_host(kept)
+            .user_agent(concat!("placet/", env!("CARGO_PKG_VERSION")))
+    };
+    settings().build().unwrap_or_else(|error| {
+        // A machine without any certificates can still talk plain HTTP; TLS then fails to verify,
+        // before anything is sent.
+        tracing::warn!("no certificates to trust, https upstreams can't be reached: {error}");
+        without_certificates(settings())
+    })
+}
+
+fn without_certificates(settings: reqwest::ClientBuilder) -> Client {
+    settings.tls_certs_only([]).build().expect("a client that trusts nobody can be built")
+}
+
+/// What a connected server is addressed with.
+pub(super) struct Session {
+    facts: ServerFacts,
+    id: Option<HeaderValue>,
+    /// Ends the session's background stream when the session is forgotten.
+    stop: CancellationToken,
+    _stop_on_drop: DropGuard,
+}
+
+impl Session {
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Ok(version) = HeaderValue::from_str(&self.facts.version) {
+            headers.insert(PROTOCOL_VERSION, version);
+        }
+        if let Some(id) = &self.id {
+            headers.insert(SESSION_ID, id.clone());
+        }
+        headers
+    }
+}
+
+/// One caller's connection.
+pub(super) struct HttpLink {
+    target: Arc<Target>,
+    hub: Arc<Hub>,
+    session: Mutex<Option<Arc<Session>>>,
+}
+
+/// Why one attempt gave no answer.
+enum Failure {
+    /// The session id is no longer known.
+    SessionGone,
+    /// The server complains about mirrored headers.
+    Headers(String),
+    /// As it is.
+    Final(UpstreamError),
+}
+
+impl From<UpstreamError> for Failure {
+    fn from(error: UpstreamError) -> Self {
+        Self::Final(error)
+    }
+}
+
+impl HttpLink {
+    pub fn new(target: &Arc<Target>, hub: Arc<Hub>) -> Arc<Self> {
+        Arc::new(Self { target: Arc::clone(target), hub, session: Mutex::default() })
+    }
+
+    async fn session(&self) -> Result<Arc<Session>, UpstreamError> {
+        let mut place = self.session.lock().await;
+        if let Some(session) = &*place {
+            return Ok(Arc::clone(session));
+        }
+        let stop = &self.hub.common.stop;
+        let opened = tokio::select! {
+            biased;
+            () = stop.cancelled() => Err("Placet is shutting down".to_owned()),
+            opened = self.open() => opened,
+        };
+        // Whatever went wrong there: the request itself was not sent.
+        let session = Arc::new(opened.map_err(|why| {
+            self.hub.common.forget_era();
+            UpstreamError::NotSent(why)
+        })?);
+        self.hub.common.learn(&session.facts);
+        listen::start(&self.target, &self.hub, &session);
+        *place = Some(Arc::clone(&session));
+        Ok(session)
+    }
+
+    async fn forget(&self, session: &Arc<Session>) {
+        let mut place = self.session.lock().await;
+        if place.as_ref().is_some_and(|s| Arc::ptr_eq(s, session)) {
+            *place = None;
+        }
+        session.stop.cancel();
+    }
+
+    async fn attempt(
+        &self,
+        session: &Arc<Session>,
+        request: &Request,
+        notifications: Option<Notifications>,
+        cancel: &CancellationToken,
+    ) -> Result<Reply, Failure> {
+        let common = &self.hub.common;
+        let era = session.facts.era;
+        let route = self.hub.open(next_id(), notifications);
+        let params = outgoing_params(era, route.id, request);
+        let mut headers = session.headers();
+        if era == WireEra::Modern {
+            let catalog = common.catalog();
+            let tool = called_tool(request)
+                .and_then(|name| catalog.as_deref().and_then(|c| c.find(&name)))
+                .map(|tool| tool.raw.as_str());
+            headers.extend(headers::for_request(&request.method, params.as_deref(), tool));
+        }
+        let body = message::request(route.id, &request.method, params.as_deref());
+        let client = if request.once { &self.target.single } else { &self.target.pooled };
+        let work =
+            answer::exchange(&self.target, client, &self.hub, session, headers, body, route.id);
+        let on_cancel = || match (era, request.once) {
+            (WireEra::Legacy, once) => {
+                self.post_aside(session, message::cancelled(route.id));
+                if once { OnCancel::Wait } else { OnCancel::Return(UpstreamError::Cancelled) }
+            }
+            // Closing the stream is the cancellation; after that no answer can come.
+            (WireEra::Modern, true) => {
+                OnCancel::Return(UpstreamError::Lost("cancelled by closing the stream".to_owned()))
+            }
+            (WireEra::Modern, false) => OnCancel::Return(UpstreamError::Cancelled),
+        };
+        let answered = attend(work, &route.heard, common.timeout, cancel, on_cancel).await;
+        if let Err(UpstreamError::Lost(_)) = &answered
+            && era == WireEra::Legacy
+            && !request.once
+        {
+            self.post_aside(session, message::cancelled(route.id));
+        }
+        self.judge(session, answered?).await
+    }
+
+    /// What an HTTP answer means for the call.
+    async fn judge(&self, session: &Arc<Session>, answered: Answered) -> Result<Reply, Failure> {
+        let not_sent = |why: String| Failure::Final(UpstreamError::NotSent(why));
+        let status = answered.status();
+        if status == Some(StatusCode::NOT_FOUND) && session.id.is_some() {
+            return Err(Failure::SessionGone);
+        }
+        match answered {
+            Answered::Reply(_, Reply::Error(error)) => match message::error_code(&error) {
+                Some(message::HEADER_MISMATCH) => {
+                    Err(Failure::Headers(message::error_text(&error)))
+                }
+                Some(message::UNSUPPORTED_VERSION) => {
+                    self.forget(session).await;
+                    self.hub.common.forget_era();
+                    Err(not_sent(format!("refused: {}", message::error_text(&error))))
+                }
+                _ => {
+                    // Some servers tell of a lost session so. It stays an answer, but the next
+                    // request starts anew.
+                    if status == Some(StatusCode::BAD_REQUEST) && session.id.is_some() {
+                        self.forget(session).await;
+                    }
+                    Ok(Reply::Error(error))
+                }
+            },
+            Answered::Reply(_, reply) => Ok(reply),
+            Answered::Refused(status) => Err(not_sent(format!("refused with HTTP {status}"))),
+            Answered::Unreadable(_, why) => Err(Failure::Final(UpstreamError::Lost(why))),
+        }
+    }
+
+    /// Sends a notification or an answer on the side; nobody waits for it.
+    fn post_aside(&self, session: &Arc<Session>, body: String) {
+        answer::post_aside(&self.target, &self.hub, session, body);
+    }
+}
+
+fn called_tool(request: &Request) -> Option<String> {
+    if request.method != "tools/call" {
+        return None;
+    }
+    let node = crate::domain::json::parse(request.params.as_deref()?).ok()?;
+    node.get("name")?.as_str().map(str::to_owned)
+}
+
+#[async_trait]
+impl Link for HttpLink {
+    async fn request(
+        &self,
+        request: Request,
+        notifications: Option<Notifications>,
+        cancel: CancellationToken,
+    ) -> Result<Reply, UpstreamError> {
+        let (mut reopened, mut relisted) = (false, false);
+        loop {
+            let session = tokio::select! {
+                biased;
+                () = cancel.cancelled() => {
+                    return Err(UpstreamError::NotSent("cancelled before it was sent".to_owned()));
+                }
+                session = self.session() => session?,
+            };
+            match self.attempt(&session, &request, notifications.clone(), &cancel).await {
+                Ok(reply) => return Ok(reply),
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::SessionGone) => {
+                    self.forget(&session).await;
+                    if reopened {
+                        let why = "HTTP 404 to the session id, also in a new session";
+                        return Err(UpstreamError::NotSent(why.to_owned()));
+                    }
+                    reopened = true;
+                    info!(upstream = %self.hub.common.name, "the session is gone, a new one is opened");
+                }
+                Err(Failure::Headers(why)) => {
+                    if request.once || relisted || request.method != "tools/call" {
+                        self.hub.common.relist.notify_one();
+                        return Err(UpstreamError::NotSent(format!("refused: {why}")));
+                    }
+                    relisted = true;
+                    let catalog = catalog::fetch(self, &self.hub.common)
+                        .await
+                        .map_err(|e| UpstreamError::NotSent(format!("refused: {why}; then {e}")))?;
+                    self.hub.common.set_catalog(Arc::new(catalog));
+                }
+            }
+        }
+    }
+
+    async fn notify(&self, method: &str, params: Option<&str>) {
+        let session = self.session.lock().await.clone();
+        // The modern era has no client notifications over HTTP.
+        if let Some(session) = session.filter(|s| s.facts.era == WireEra::Legacy) {
+            self.post_aside(&session, message::notification(method, params));
+        }
+    }
+
+    async fn connect(&self) -> Result<ServerFacts, UpstreamError> {
+        Ok(self.session().await?.facts.clone())
+    }
+
+    fn is_live(&self) -> bool {
+        self.session.try_lock().is_ok_and(|s| s.is_some())
+    }
+
+    fn is_http(&self) -> bool {
+        true
+    }
+
+    async fn close(&self) {
+        let session = self.session.lock().await.take();
+        let Some(session) = session else { return };
+        session.stop.cancel();
+        if session.id.is_none() {
+            return;
+        }
+        let request = self
+            .target
+            .single
+            .delete(self.target.url.clone())
+            .headers(self.target.headers.clone())
+            .headers(session.headers())
+            .timeout(CLOSE_TIMEOUT);
+        match request.send().await {
+            Ok(answer) => {
+                debug!(upstream = %self.hub.common.name, "session ended: {}", answer.status());
+            }
+            Err(error) => {
+                let why = answer::describe(error);
+                debug!(upstream = %self.hub.common.name, "session not ended: {why}");
+            }
+        }
+    }
+}
+
+/// The headers of every POST.
+fn post_headers(target: &Target, more: HeaderMap) -> HeaderMap {
+    let mut headers = target.headers.clone();
+    // `extend` would append; ours replace what the configuration may say.
+    let own = [
+        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (ACCEPT, HeaderValue::from_static("application/json, text/event-stream")),
+    ];
+    for (name, value) in own {
+        headers.insert(name, value);
+    }
+    for (name, value) in more {
+        if let Some(name) = name {
+            headers.insert(name, value);
+        }
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_can_be_built_where_no_certificates_are_installed() {
+        // Another test may have installed it already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+
+        without_certificates(Client::builder());
+    }
+}

@@ -1,0 +1,137 @@
+//! The stream on which a server speaks without being asked: GET in a legacy session,
+//! `subscriptions/listen` in the modern era. It ends with its session and comes back when broken.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use reqwest::Response;
+use reqwest::header::HeaderValue;
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::super::handshake::{listen_params, listened, modern_meta};
+use super::super::hub::{Hub, Received, next_id};
+use super::super::message;
+use super::super::sse::{Event, Parser};
+use super::super::{WireEra, headers};
+use super::answer::{self, is_event_stream};
+use super::{Session, Target};
+use crate::domain::call::params_with_meta;
+
+/// Wait before the stream is opened again; doubles while that fails.
+const REOPEN_FIRST: Duration = Duration::from_secs(1);
+/// Longest such wait.
+const REOPEN_LONGEST: Duration = Duration::from_secs(30);
+/// A stream that lasted this long was a good one.
+const LASTING: Duration = Duration::from_secs(10);
+
+/// Starts the background stream of a session, if its server has anything to say there.
+pub(super) fn start(target: &Arc<Target>, hub: &Arc<Hub>, session: &Arc<Session>) {
+    let kinds = listened(&session.facts.capabilities);
+    if session.facts.era == WireEra::Modern && kinds.is_empty() {
+        return;
+    }
+    let (stop, closing) = (session.stop.clone(), hub.common.stop.clone());
+    let stream = keep(Arc::clone(target), Arc::clone(hub), Arc::downgrade(session), kinds);
+    hub.common.tracker.spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = closing.cancelled() => {}
+            () = stream => {}
+        }
+    });
+}
+
+async fn keep(target: Arc<Target>, hub: Arc<Hub>, session: Weak<Session>, kinds: Vec<&str>) {
+    let mut parser = Parser::new(hub.common.max_message);
+    let mut wait = REOPEN_FIRST;
+    let mut opened_before = false;
+    loop {
+        // Holding the session itself would keep it, and this stream, alive for ever.
+        let Some(current) = session.upgrade() else { return };
+        let last_id = parser.last_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok());
+        let response = match current.facts.era {
+            WireEra::Legacy => {
+                answer::get(&target, &current, last_id).await.map_err(answer::describe)
+            }
+            WireEra::Modern => listen(&target, &current, &kinds).await,
+        };
+        drop(current);
+        match response {
+            Ok(response) if response.status().is_success() && is_event_stream(&response) => {
+                if opened_before {
+                    // Something may have been said meanwhile.
+                    hub.common.relist.notify_one();
+                }
+                opened_before = true;
+                parser.restart();
+                let opened_at = Instant::now();
+                read(response, &mut parser, &target, &hub, &session).await;
+                // A server that keeps closing is asked ever more rarely.
+                wait = if opened_at.elapsed() < LASTING {
+                    (wait * 2).min(REOPEN_LONGEST)
+                } else {
+                    parser.retry.unwrap_or(REOPEN_FIRST).clamp(REOPEN_FIRST, REOPEN_LONGEST)
+                };
+            }
+            Ok(response) if response.status().is_server_error() => {
+                wait = (wait * 2).min(REOPEN_LONGEST);
+            }
+            Ok(response) => {
+                let status = response.status();
+                debug!(upstream = %hub.common.name, "no background stream: HTTP {status}");
+                return;
+            }
+            Err(why) => {
+                debug!(upstream = %hub.common.name, "no background stream: {why}");
+                wait = (wait * 2).min(REOPEN_LONGEST);
+            }
+        }
+        tokio::time::sleep(wait).await;
+    }
+}
+
+async fn listen(target: &Target, session: &Session, kinds: &[&str]) -> Result<Response, String> {
+    let params = params_with_meta(&listen_params(kinds), &modern_meta());
+    let method = "subscriptions/listen";
+    let mut headers = session.headers();
+    headers.extend(headers::for_request(method, Some(&params), None));
+    let body = message::request(next_id(), method, Some(&params));
+    answer::post(target, &target.pooled, headers, body).await.map_err(|e| e.to_string())
+}
+
+async fn read(
+    mut response: Response,
+    parser: &mut Parser,
+    target: &Arc<Target>,
+    hub: &Arc<Hub>,
+    session: &Weak<Session>,
+) {
+    let mut events = Vec::new();
+    while let Ok(Some(bytes)) = response.chunk().await {
+        let whole = parser.push(&bytes, &mut events);
+        for Event { kind, data } in events.drain(..) {
+            if kind != "message" || data.is_empty() {
+                continue;
+            }
+            let messages = match message::read_bytes(&data) {
+                Ok(messages) => messages,
+                Err(what) => {
+                    hub.unreadable(&what);
+                    continue;
+                }
+            };
+            for incoming in messages {
+                if let Received::Respond(body) = hub.receive(incoming, None)
+                    && let Some(session) = session.upgrade()
+                    && session.facts.era == WireEra::Legacy
+                {
+                    answer::post_aside(target, hub, &session, body);
+                }
+            }
+        }
+        if whole.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Opens a session: finds out the era with `server/discover`, and says `initialize` where it is
+//! the legacy one. A refusal for want of rights, a server error or silence is no evidence of
+//! either era.
+
+use reqwest::header::{HeaderMap, HeaderValue};
+use tokio_util::sync::CancellationToken;
+
+use super::super::handshake::{
+    Discovered, MODERN_VERSION, discover_params, initialize_params, read_discover,
+    read_discover_error, read_initialize,
+};
+use super::super::hub::next_id;
+use super::super::{Reply, ServerFacts, WireEra, headers, message};
+use super::answer::{self, Answered};
+use super::{HttpLink, PROTOCOL_VERSION, SESSION_ID, Session};
+
+impl HttpLink {
+    /// Opens a session; the error says why there is none.
+    pub(super) async fn open(&self) -> Result<Session, String> {
+        let limit = self.hub.common.handshake_timeout;
+        let opened = async {
+            match self.hub.common.era() {
+                Some(WireEra::Legacy) => self.initialize().await,
+                era => match self.discover().await? {
+                    Discovered::Modern(facts) => Ok(session(facts, None)),
+                    Discovered::Foreign(why) => Err(why),
+                    Discovered::NotModern if era.is_some() => {
+                        Err("the server does not speak the modern era".to_owned())
+                    }
+                    Discovered::NotModern => self.initialize().await,
+                },
+            }
+        };
+        tokio::time::timeout(limit, opened)
+            .await
+            .unwrap_or_else(|_| Err(format!("no handshake within {limit:?}")))
+    }
+
+    async fn discover(&self) -> Result<Discovered, String> {
+        let id = next_id();
+        let body = message::request(id, "server/discover", Some(&discover_params()));
+        let mut headers = headers::for_request("server/discover", None, None);
+        headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(MODERN_VERSION));
+        let response = answer::post(&self.target, &self.target.pooled, headers, body)
+            .await
+            .map_err(|error| format!("server/discover: {error}"))?;
+        let answered = answer::read_plain(&self.target, &self.hub, id, response).await;
+        match answered {
+            Answered::Reply(_, Reply::Result(result)) => Ok(read_discover(&result)),
+            Answered::Reply(status, Reply::Error(error)) => {
+                Ok(read_discover_error(&error, status.as_u16() == 404))
+            }
+            Answered::Refused(status) if matches!(status.as_u16(), 401 | 403 | 429) => {
+                Err(format!("server/discover was refused with HTTP {status}"))
+            }
+            Answered::Refused(_) => Ok(Discovered::NotModern),
+            Answered::Unreadable(status, why) => match status {
+                Some(status) if status.is_success() || status.is_client_error() => {
+                    Ok(Discovered::NotModern)
+                }
+                _ => Err(format!("server/discover: {why}")),
+            },
+        }
+    }
+
+    async fn initialize(&self) -> Result<Session, String> {
+        let id = next_id();
+        let body = message::request(id, "initialize", Some(&initialize_params()));
+        let response = answer::post(&self.target, &self.target.pooled, HeaderMap::new(), body)
+            .await
+            .map_err(|error| format!("initialize: {error}"))?;
+        let session_id = response.headers().get(SESSION_ID).cloned();
+        let result = match answer::read_plain(&self.target, &self.hub, id, response).await {
+            Answered::Reply(_, Reply::Result(result)) => result,
+            Answered::Reply(_, Reply::Error(error)) => {
+                return Err(format!("initialize was refused: {}", message::error_text(&error)));
+            }
+            Answered::Refused(status) => {
+                return Err(format!("initialize was refused with HTTP {status}"));
+            }
+            Answered::Unreadable(_, why) => return Err(format!("initialize: {why}")),
+        };
+        let session = session(read_initialize(&result)?, session_id);
+        let body = message::notification("notifications/initialized", None);
+        let accepted = answer::post(&self.target, &self.target.pooled, session.headers(), body)
+            .await
+            .map_err(|error| format!("notifications/initialized: {error}"))?;
+        if accepted.status().is_success() {
+            Ok(session)
+        } else {
+            Err(format!("notifications/initialized was answered HTTP {}", accepted.status()))
+        }
+    }
+}
+
+fn session(facts: ServerFacts, id: Option<HeaderValue>) -> Session {
+    let stop = CancellationToken::new();
+    Session { facts, id, _stop_on_drop: stop.clone().drop_guard(), stop }
+}

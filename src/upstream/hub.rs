@@ -1,0 +1,436 @@
+//! What the connections of one upstream share, and where a message from it goes: to the request
+//! that waits for it, or to everybody who listens.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::{Notify, broadcast, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use super::message::{self, Incoming};
+use super::{
+    Catalog, Notification, Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra,
+};
+use crate::domain::call;
+use crate::domain::json::{self, Node};
+
+/// Notifications of one instance kept for a slow listener; older ones are dropped.
+pub(super) const MAX_EVENTS: usize = 256;
+/// How long a stdio server may be silent to `server/discover` before it is taken for a legacy one.
+pub(super) const PROBE_SILENCE: Duration = Duration::from_secs(10);
+/// How long a server may take to answer `initialize` (a package runner may download it first).
+pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Ids of requests, unique over all connections, so that they serve as progress tokens too.
+pub(super) fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// One upstream: its settings, and what is known of it.
+pub(super) struct Common {
+    pub name: String,
+    /// Since its last message about a call.
+    pub timeout: Duration,
+    /// Largest message, bytes.
+    pub max_message: usize,
+    /// The era the configuration says; none: find out.
+    pub pin: Option<WireEra>,
+    pub probe_silence: Duration,
+    pub handshake_timeout: Duration,
+    pub stop: CancellationToken,
+    pub tracker: TaskTracker,
+    /// Asks for a new tool list.
+    pub relist: Notify,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    era: Option<WireEra>,
+    facts: Option<ServerFacts>,
+    catalog: Option<Arc<Catalog>>,
+}
+
+impl Common {
+    /// Nothing is known yet.
+    pub fn new(
+        name: &str,
+        timeout: Duration,
+        max_message: usize,
+        pin: Option<WireEra>,
+        tracker: &TaskTracker,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            timeout,
+            max_message,
+            pin,
+            probe_silence: PROBE_SILENCE,
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            stop: CancellationToken::new(),
+            tracker: tracker.clone(),
+            relist: Notify::new(),
+            known: Mutex::default(),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().expect("no holder of this lock panics")
+    }
+
+    /// The era, if the configuration says it or a connection found out.
+    pub fn era(&self) -> Option<WireEra> {
+        self.pin.or(self.known().era)
+    }
+
+    /// Remembers what a handshake found out.
+    pub fn learn(&self, facts: &ServerFacts) {
+        let mut known = self.known();
+        known.era = Some(facts.era);
+        known.facts = Some(facts.clone());
+    }
+
+    /// The era did not fit: the next connection finds out anew.
+    pub fn forget_era(&self) {
+        self.known().era = None;
+    }
+
+    /// What the last handshake found out.
+    pub fn facts(&self) -> Option<ServerFacts> {
+        self.known().facts.clone()
+    }
+
+    /// The last tool list.
+    pub fn catalog(&self) -> Option<Arc<Catalog>> {
+        self.known().catalog.clone()
+    }
+
+    /// Replaces the tool list.
+    pub fn set_catalog(&self, catalog: Arc<Catalog>) {
+        self.known().catalog = Some(catalog);
+    }
+}
+
+/// `params` of a request as they go out: the given bytes, and in `_meta` our progress token and
+/// what the modern era wants.
+pub(super) fn outgoing_params(era: WireEra, id: u64, request: &Request) -> Option<String> {
+    let mut meta: Vec<(&str, String)> = Vec::new();
+    if era == WireEra::Modern {
+        meta.extend(super::handshake::modern_meta());
+        if let Some(level) = &request.log_level {
+            meta.push(("io.modelcontextprotocol/logLevel", level.clone()));
+        }
+    }
+    if request.progress {
+        meta.push(("progressToken", id.to_string()));
+    }
+    match &request.params {
+        params if meta.is_empty() => params.clone(),
+        Some(params) => Some(call::params_with_meta(params, &meta)),
+        None => Some(call::params_with_meta("{}", &meta)),
+    }
+}
+
+/// Routes the messages of one connection.
+pub(super) struct Hub {
+    pub common: Arc<Common>,
+    pub events: broadcast::Sender<Notification>,
+    routes: Mutex<HashMap<u64, Slot>>,
+}
+
+struct Slot {
+    notifications: Option<Notifications>,
+    heard: Arc<Notify>,
+    answer: oneshot::Sender<Result<Reply, UpstreamError>>,
+    written: bool,
+}
+
+/// What is left to do with a message.
+pub(super) enum Received {
+    /// Nothing.
+    Nothing,
+    /// It answers the request whose stream it came on.
+    Answer(Reply),
+    /// The server asked something; this is the answer for it.
+    Respond(String),
+}
+
+/// A waiting request; dropping it forgets the request.
+pub(super) struct Route {
+    hub: Arc<Hub>,
+    pub id: u64,
+    /// Fires at every message about the request.
+    pub heard: Arc<Notify>,
+    /// The answer, where it comes over a channel that all requests share.
+    pub answer: oneshot::Receiver<Result<Reply, UpstreamError>>,
+}
+
+impl Drop for Route {
+    fn drop(&mut self) {
+        self.hub.routes().remove(&self.id);
+    }
+}
+
+impl Hub {
+    /// A connection of that upstream; what belongs to no request goes to `events`.
+    pub fn new(common: &Arc<Common>, events: &broadcast::Sender<Notification>) -> Arc<Self> {
+        Arc::new(Self {
+            common: Arc::clone(common),
+            events: events.clone(),
+            routes: Mutex::default(),
+        })
+    }
+
+    fn routes(&self) -> MutexGuard<'_, HashMap<u64, Slot>> {
+        self.routes.lock().expect("no holder of this lock panics")
+    }
+
+    /// Starts to wait for what belongs to request `id`.
+    pub fn open(self: &Arc<Self>, id: u64, notifications: Option<Notifications>) -> Route {
+        let heard = Arc::new(Notify::new());
+        let (sender, answer) = oneshot::channel();
+        let slot =
+            Slot { notifications, heard: Arc::clone(&heard), answer: sender, written: false };
+        self.routes().insert(id, slot);
+        Route { hub: Arc::clone(self), id, heard, answer }
+    }
+
+    /// From here on the request may have been read.
+    pub fn mark_written(&self, id: u64) {
+        if let Some(slot) = self.routes().get_mut(&id) {
+            slot.written = true;
+        }
+    }
+
+    /// The connection is gone: every waiting request ends, as lost if it was written.
+    pub fn fail_all(&self, why: &str) {
+        for (_, slot) in self.routes().drain() {
+            let error = if slot.written {
+                UpstreamError::Lost(why.to_owned())
+            } else {
+                UpstreamError::NotSent(why.to_owned())
+            };
+            // A request that no longer waits needs no error.
+            let _ = slot.answer.send(Err(error));
+        }
+    }
+
+    /// An answer came that can't be read: its request ends now.
+    pub fn fail(&self, id: u64, why: &str) {
+        if let Some(slot) = self.routes().remove(&id) {
+            let _ = slot.answer.send(Err(UpstreamError::Lost(why.to_owned())));
+        }
+    }
+
+    /// Sends a message where it belongs; `own` is the request whose stream it came on.
+    pub fn receive(&self, incoming: Incoming, own: Option<u64>) -> Received {
+        if let Some(id) = own {
+            self.touch(id);
+        }
+        match incoming {
+            Incoming::Answer { id, reply } if id.is_some() && id == own => Received::Answer(reply),
+            Incoming::Answer { id, reply } => {
+                let slot = id.and_then(|id| self.routes().remove(&id));
+                // A request that no longer waits needs no answer.
+                if slot.is_none_or(|slot| slot.answer.send(Ok(reply)).is_err()) {
+                    debug!(upstream = %self.common.name, "an answer that nobody waits for");
+                }
+                Received::Nothing
+            }
+            Incoming::Request { id, method } => {
+                debug!(
+                    upstream = %self.common.name,
+                    method = %message::printable(&method),
+                    "a request of the server is answered by Placet itself"
+                );
+                Received::Respond(message::answer_to(&id, &method))
+            }
+            Incoming::Notification(notification) => {
+                self.notified(notification, own);
+                Received::Nothing
+            }
+        }
+    }
+
+    fn touch(&self, id: u64) {
+        if let Some(slot) = self.routes().get(&id) {
+            slot.heard.notify_one();
+        }
+    }
+
+    fn notified(&self, notification: Notification, own: Option<u64>) {
+        let owner = match notification.method.as_str() {
+            "notifications/progress" => {
+                match progress_token(&notification).filter(|t| self.routes().contains_key(t)) {
+                    Some(token) => Some(token),
+                    None => return,
+                }
+            }
+            // The server's own bookkeeping; we have no request of its that could be cancelled.
+            "notifications/cancelled" | "notifications/subscriptions/acknowledged" => return,
+            "notifications/tools/list_changed" => {
+                self.common.relist.notify_one();
+                None
+            }
+            method if method.ends_with("/list_changed") => None,
+            "notifications/resources/updated" => None,
+            _ => own,
+        };
+        if let Some(id) = owner {
+            self.forward(id, notification);
+        } else {
+            let params = notification.params.map(|p| call::params_with_meta(&p, &[]));
+            // Nobody listening is fine.
+            let _ = self.events.send(Notification { method: notification.method, params });
+        }
+    }
+
+    fn forward(&self, id: u64, notification: Notification) {
+        let routes = self.routes();
+        let Some(slot) = routes.get(&id) else { return };
+        slot.heard.notify_one();
+        if let Some(to) = &slot.notifications
+            && to.try_send(notification).is_err()
+        {
+            debug!(upstream = %self.common.name, "a notification was dropped, its reader is slow");
+        }
+    }
+
+    /// Reports a text of the upstream that is no message.
+    pub fn unreadable(&self, what: &message::Unreadable) {
+        warn!(upstream = %self.common.name, "an unreadable message was skipped: {}", what.why);
+    }
+}
+
+fn progress_token(notification: &Notification) -> Option<u64> {
+    let node = json::parse(notification.params.as_deref()?).ok()?;
+    node.get("progressToken").and_then(Node::as_number)?.parse().ok()
+}
+
+/// What to do when the caller cancels while waiting.
+pub(super) enum OnCancel {
+    /// Stop waiting.
+    Return(UpstreamError),
+    /// Wait on: an answer still counts.
+    Wait,
+}
+
+/// Waits for `work`, at most `timeout` since it began or `heard` last fired.
+pub(super) async fn attend<T, E: From<UpstreamError>>(
+    work: impl Future<Output = Result<T, E>>,
+    heard: &Notify,
+    timeout: Duration,
+    cancel: &CancellationToken,
+    on_cancel: impl Fn() -> OnCancel,
+) -> Result<T, E> {
+    let mut work = std::pin::pin!(work);
+    let mut deadline = Instant::now() + timeout;
+    let mut cancelled = false;
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = heard.notified() => deadline = Instant::now() + timeout,
+            () = cancel.cancelled(), if !cancelled => {
+                cancelled = true;
+                if let OnCancel::Return(error) = on_cancel() {
+                    return Err(error.into());
+                }
+            }
+            () = tokio::time::sleep_until(deadline) => {
+                let why = format!("no message about it for {timeout:?} (the upstream's timeout)");
+                return Err(UpstreamError::Lost(why).into());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hub() -> Arc<Hub> {
+        let tracker = TaskTracker::new();
+        let common = Common::new("u", Duration::from_secs(1), 1000, None, &tracker);
+        Hub::new(&Arc::new(common), &broadcast::Sender::new(MAX_EVENTS))
+    }
+
+    #[tokio::test]
+    async fn progress_reaches_its_request_and_everything_else_everybody() {
+        let hub = hub();
+        let (to, mut own) = tokio::sync::mpsc::channel(1);
+        let mut all = hub.events.subscribe();
+        let route = hub.open(7, Some(to));
+        let progress =
+            r#"{"method":"notifications/progress","params":{"progressToken":7,"progress":0.50}}"#;
+        let log = r#"{"method":"notifications/message","params":{"level":"info"}}"#;
+
+        for text in [progress, log] {
+            for incoming in message::read(text).unwrap() {
+                hub.receive(incoming, None);
+            }
+        }
+
+        let got = own.try_recv().unwrap();
+        assert_eq!(got.params.as_deref(), Some(r#"{"progressToken":7,"progress":0.50}"#));
+        assert_eq!(all.try_recv().unwrap().method, "notifications/message");
+        drop(route);
+        assert!(hub.routes().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_broken_connection_loses_only_what_was_written() {
+        let hub = hub();
+        let (mut written, mut waiting) = (hub.open(1, None), hub.open(2, None));
+        hub.mark_written(1);
+
+        hub.fail_all("gone");
+
+        assert!(matches!(written.answer.try_recv().unwrap(), Err(UpstreamError::Lost(_))));
+        assert!(matches!(waiting.answer.try_recv().unwrap(), Err(UpstreamError::NotSent(_))));
+    }
+
+    #[tokio::test]
+    async fn every_message_about_a_call_resets_its_clock() {
+        let (heard, cancel) = (Notify::new(), CancellationToken::new());
+        let slow = async {
+            for _ in 0..4 {
+                tokio::time::sleep(Duration::from_millis(250)).await;
+                heard.notify_one();
+            }
+            Ok::<_, UpstreamError>("done")
+        };
+        let patience = Duration::from_millis(750);
+
+        let kept = attend(slow, &heard, patience, &cancel, || OnCancel::Wait).await;
+        let silent: Result<(), UpstreamError> =
+            attend(std::future::pending(), &heard, patience, &cancel, || OnCancel::Wait).await;
+
+        assert_eq!(kept.unwrap(), "done");
+        assert!(matches!(silent, Err(UpstreamError::Lost(_))));
+    }
+
+    #[test]
+    fn params_without_additions_stay_the_very_same_text() {
+        let mut request = Request {
+            method: "tools/call".into(),
+            params: Some(" {\"b\" : 1.0,\n \"a\":1e2}".into()),
+            progress: false,
+            log_level: None,
+            once: true,
+        };
+
+        let plain = outgoing_params(WireEra::Legacy, 9, &request);
+        request.progress = true;
+        let with_token = outgoing_params(WireEra::Legacy, 9, &request);
+
+        assert_eq!(plain, request.params);
+        assert_eq!(with_token.as_deref(), Some(r#"{"b":1.0,"a":1e2,"_meta":{"progressToken":9}}"#));
+    }
+}

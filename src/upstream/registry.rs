@@ -1,0 +1,287 @@
+//! One [`Upstream`] per configured server: which caller uses which connection, and the tool list
+//! kept fresh in the background.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use super::http::{HttpLink, Target};
+use super::hub::{Common, Hub, MAX_EVENTS};
+use super::stdio::StdioLink;
+use super::{
+    Caller, Catalog, Notification, Notifications, Reply, Request, ServerFacts, Upstream,
+    UpstreamError, WireEra, catalog, child,
+};
+use crate::config::{self, Config, Era, Instances, Transport};
+
+/// The agent name under which Placet itself asks for the tool list.
+const OWN_AGENT: &str = "placet";
+/// How often the tool list of an HTTP upstream is fetched anew.
+const RELIST_EVERY: Duration = Duration::from_mins(1);
+/// Wait after the first failure to fetch the tool list; doubles at each further one.
+const RETRY_FIRST: Duration = Duration::from_millis(250);
+/// Longest wait between two attempts.
+const RETRY_LONGEST: Duration = Duration::from_secs(30);
+
+/// One connection of one upstream, opened when first needed and again when it broke.
+#[async_trait]
+pub(super) trait Link: Send + Sync {
+    /// See [`Upstream::request`].
+    async fn request(
+        &self,
+        request: Request,
+        notifications: Option<Notifications>,
+        cancel: CancellationToken,
+    ) -> Result<Reply, UpstreamError>;
+
+    /// See [`Upstream::notify`].
+    async fn notify(&self, method: &str, params: Option<&str>);
+
+    /// Connects if need be.
+    async fn connect(&self) -> Result<ServerFacts, UpstreamError>;
+
+    /// Whether it is connected now.
+    fn is_live(&self) -> bool;
+
+    /// Whether it speaks HTTP.
+    fn is_http(&self) -> bool;
+
+    /// Ends it for good.
+    async fn close(&self);
+}
+
+/// Builds every configured upstream and starts to fetch their tool lists.
+///
+/// Must be called inside a tokio runtime, with a rustls crypto provider installed. Background
+/// work runs on `tracker` and ends with [`Upstream::shutdown`].
+pub fn build(config: &Config, tracker: &TaskTracker) -> HashMap<String, Arc<dyn Upstream>> {
+    config
+        .upstreams
+        .iter()
+        .map(|settings| {
+            let server = Server::new(settings, config.server.max_result, tracker);
+            tracker.spawn(Arc::clone(&server).keep_catalog());
+            (settings.name.clone(), server as Arc<dyn Upstream>)
+        })
+        .collect()
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Key {
+    Shared,
+    Agent(String),
+    Session(String, String),
+}
+
+struct Instance {
+    link: Arc<dyn Link>,
+    events: broadcast::Sender<Notification>,
+}
+
+enum Reach {
+    Http(Arc<Target>),
+    Stdio(Arc<child::Spec>),
+}
+
+struct Server {
+    common: Arc<Common>,
+    reach: Reach,
+    sharing: Instances,
+    instances: Mutex<HashMap<Key, Arc<Instance>>>,
+    listing: tokio::sync::Mutex<()>,
+}
+
+impl Server {
+    fn new(settings: &config::Upstream, max_message: usize, tracker: &TaskTracker) -> Arc<Self> {
+        let pin = match settings.era {
+            Era::Auto => None,
+            Era::Legacy => Some(WireEra::Legacy),
+            Era::Modern => Some(WireEra::Modern),
+        };
+        let common = Common::new(&settings.name, settings.timeout, max_message, pin, tracker);
+        let reach = match &settings.transport {
+            Transport::Http { url, headers } => {
+                Reach::Http(Arc::new(Target::new(url, headers, settings.timeout)))
+            }
+            Transport::Stdio { command, env, cwd } => {
+                Reach::Stdio(Arc::new(child::Spec::new(command, env, cwd.as_deref())))
+            }
+        };
+        Arc::new(Self {
+            common: Arc::new(common),
+            reach,
+            sharing: settings.instances,
+            instances: Mutex::default(),
+            listing: tokio::sync::Mutex::default(),
+        })
+    }
+
+    fn instances(&self) -> MutexGuard<'_, HashMap<Key, Arc<Instance>>> {
+        self.instances.lock().expect("no holder of this lock panics")
+    }
+
+    fn key(&self, caller: &Caller) -> Key {
+        match (self.sharing, &caller.session) {
+            (Instances::Shared, _) => Key::Shared,
+            (Instances::Session, Some(session)) => {
+                Key::Session(caller.agent.clone(), session.clone())
+            }
+            (Instances::Session, None) | (Instances::Agent, _) => Key::Agent(caller.agent.clone()),
+        }
+    }
+
+    fn instance(&self, caller: &Caller) -> Arc<Instance> {
+        let key = self.key(caller);
+        let mut instances = self.instances();
+        let instance = instances.entry(key).or_insert_with(|| {
+            let events = broadcast::Sender::new(MAX_EVENTS);
+            let link: Arc<dyn Link> = match &self.reach {
+                Reach::Http(target) => HttpLink::new(target, Hub::new(&self.common, &events)),
+                Reach::Stdio(spec) => StdioLink::new(spec, &self.common, &events),
+            };
+            Arc::new(Instance { link, events })
+        });
+        Arc::clone(instance)
+    }
+
+    /// The connection over which Placet itself asks: of a child process any that lives, else its
+    /// own.
+    fn own_link(&self) -> Arc<dyn Link> {
+        if matches!(self.reach, Reach::Stdio(_))
+            && let Some(live) = self.instances().values().find(|i| i.link.is_live())
+        {
+            return Arc::clone(&live.link);
+        }
+        let own = Caller { agent: OWN_AGENT.to_owned(), session: None };
+        Arc::clone(&self.instance(&own).link)
+    }
+
+    /// Has a tool list as soon as the upstream can be reached, and a new one when it changed.
+    async fn keep_catalog(self: Arc<Self>) {
+        let mut wait = RETRY_FIRST;
+        loop {
+            let listed = tokio::select! {
+                () = self.common.stop.cancelled() => return,
+                listed = self.refresh() => listed,
+            };
+            let pause = match listed {
+                Ok(_) => {
+                    wait = RETRY_FIRST;
+                    match self.reach {
+                        Reach::Http(_) => RELIST_EVERY,
+                        Reach::Stdio(_) => Duration::MAX,
+                    }
+                }
+                Err(error) => {
+                    // The first failure and then the slow ones: no flood while a server is away.
+                    if wait == RETRY_FIRST || wait == RETRY_LONGEST {
+                        warn!(upstream = %self.common.name, "no tool list: {error}");
+                    }
+                    let pause = wait;
+                    wait = (wait * 2).min(RETRY_LONGEST);
+                    pause
+                }
+            };
+            tokio::select! {
+                () = self.common.stop.cancelled() => return,
+                () = self.common.relist.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+}
+
+fn closing() -> UpstreamError {
+    UpstreamError::NotSent("Placet is shutting down".to_owned())
+}
+
+#[async_trait]
+impl Upstream for Server {
+    async fn request(
+        &self,
+        caller: &Caller,
+        request: Request,
+        notifications: Option<Notifications>,
+        cancel: CancellationToken,
+    ) -> Result<Reply, UpstreamError> {
+        if self.common.stop.is_cancelled() {
+            return Err(closing());
+        }
+        let instance = self.instance(caller);
+        instance.link.request(request, notifications, cancel).await
+    }
+
+    async fn notify(&self, caller: &Caller, method: &str, params: Option<String>) {
+        // These two are the connection's own: its ids are not the client's.
+        if matches!(method, "notifications/initialized" | "notifications/cancelled") {
+            return;
+        }
+        let key = self.key(caller);
+        let instance = self.instances().get(&key).cloned();
+        if let Some(instance) = instance {
+            instance.link.notify(method, params.as_deref()).await;
+        }
+    }
+
+    async fn facts(&self, caller: &Caller) -> Result<ServerFacts, UpstreamError> {
+        if let Some(facts) = self.common.facts() {
+            return Ok(facts);
+        }
+        if self.common.stop.is_cancelled() {
+            return Err(closing());
+        }
+        let instance = self.instance(caller);
+        instance.link.connect().await
+    }
+
+    fn catalog(&self) -> Option<Arc<Catalog>> {
+        self.common.catalog()
+    }
+
+    async fn refresh(&self) -> Result<Arc<Catalog>, UpstreamError> {
+        let _one_at_a_time = self.listing.lock().await;
+        if self.common.stop.is_cancelled() {
+            return Err(closing());
+        }
+        let link = self.own_link();
+        let catalog = Arc::new(catalog::fetch(link.as_ref(), &self.common).await?);
+        if self.common.catalog().is_none_or(|old| differ(&old, &catalog)) {
+            info!(upstream = %self.common.name, tools = catalog.tools.len(), "tool list fetched");
+        }
+        self.common.set_catalog(Arc::clone(&catalog));
+        Ok(catalog)
+    }
+
+    fn subscribe(&self, caller: &Caller) -> broadcast::Receiver<Notification> {
+        self.instance(caller).events.subscribe()
+    }
+
+    async fn close_session(&self, caller: &Caller) {
+        let key = self.key(caller);
+        if !matches!(key, Key::Session(..)) {
+            return;
+        }
+        let instance = self.instances().remove(&key);
+        if let Some(instance) = instance {
+            instance.link.close().await;
+        }
+    }
+
+    async fn shutdown(&self) {
+        self.common.stop.cancel();
+        let instances: Vec<_> = self.instances().drain().map(|(_, i)| i).collect();
+        join_all(instances.iter().map(|i| i.link.close())).await;
+    }
+}
+
+fn differ(old: &Catalog, new: &Catalog) -> bool {
+    let prints = |c: &Catalog| c.tools.iter().map(|t| t.fingerprint.clone()).collect::<Vec<_>>();
+    prints(old) != prints(new)
+}

@@ -1,0 +1,299 @@
+//! An upstream as a child process: one JSON message per line on its standard input and output.
+//!
+//! A request that was not yet written when the child ended was not sent; one that was is lost.
+//! The child is started again at the next request, after a pause that grows while it keeps dying.
+
+use std::sync::{Arc, Mutex as StdMutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{Mutex, broadcast};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::child::Spec;
+use super::handshake::{
+    Discovered, discover_params, initialize_params, read_discover, read_discover_error,
+    read_initialize,
+};
+use super::hub::{Common, OnCancel, attend, next_id, outgoing_params};
+use super::registry::Link;
+use super::{
+    Notification, Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra, message,
+};
+
+mod conn;
+
+use conn::Conn;
+
+/// Pause after a child died; doubles at each further death.
+pub(super) const BACKOFF_FIRST: Duration = Duration::from_millis(250);
+/// Longest such pause.
+pub(super) const BACKOFF_LONGEST: Duration = Duration::from_secs(30);
+/// A child that lived this long starts with a clean record.
+pub(super) const STABLE: Duration = Duration::from_mins(1);
+
+/// One caller's child.
+pub(super) struct StdioLink {
+    spec: Arc<Spec>,
+    common: Arc<Common>,
+    events: broadcast::Sender<Notification>,
+    state: Mutex<State>,
+    /// The same connection as in `state`, for those who must not wait while one is opened.
+    live: StdMutex<Option<Arc<Conn>>>,
+}
+
+#[derive(Default)]
+struct State {
+    conn: Option<(Arc<Conn>, ServerFacts)>,
+    deaths: u32,
+    not_before: Option<Instant>,
+    last_words: String,
+}
+
+/// Why a handshake failed.
+enum Failed {
+    /// The child is gone.
+    Died,
+    /// It said something that ends it.
+    Said(String),
+}
+
+impl StdioLink {
+    pub fn new(
+        spec: &Arc<Spec>,
+        common: &Arc<Common>,
+        events: &broadcast::Sender<Notification>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            spec: Arc::clone(spec),
+            common: Arc::clone(common),
+            events: events.clone(),
+            state: Mutex::default(),
+            live: StdMutex::default(),
+        })
+    }
+
+    fn live(&self) -> Option<Arc<Conn>> {
+        let live = self.live.lock().expect("no holder of this lock panics");
+        live.clone().filter(|conn| !conn.is_broken())
+    }
+
+    fn set_live(&self, conn: Option<&Arc<Conn>>) {
+        *self.live.lock().expect("no holder of this lock panics") = conn.cloned();
+    }
+
+    /// The connection, started if need be; an error always means that nothing was sent.
+    async fn conn(&self) -> Result<(Arc<Conn>, ServerFacts), UpstreamError> {
+        let mut state = self.state.lock().await;
+        if let Some((conn, facts)) = &state.conn
+            && !conn.is_broken()
+        {
+            return Ok((Arc::clone(conn), facts.clone()));
+        }
+        if let Some((conn, _)) = state.conn.take() {
+            self.set_live(None);
+            conn.ended().await;
+            let lived = conn.born.elapsed();
+            state.died(conn.obituary(), lived);
+        }
+        if self.common.stop.is_cancelled() {
+            return Err(UpstreamError::NotSent("Placet is shutting down".to_owned()));
+        }
+        if let Some(pause) = state.pause() {
+            let why = format!("{}; started again in {pause:?}", state.last_words);
+            return Err(UpstreamError::NotSent(why));
+        }
+        match self.start().await {
+            Ok((conn, facts)) => {
+                info!(upstream = %self.common.name, version = %facts.version, "child started");
+                self.common.learn(&facts);
+                self.set_live(Some(&conn));
+                state.conn = Some((Arc::clone(&conn), facts.clone()));
+                Ok((conn, facts))
+            }
+            Err(why) => {
+                warn!(upstream = %self.common.name, "no connection: {why}");
+                self.common.forget_era();
+                state.died(why.clone(), Duration::ZERO);
+                Err(UpstreamError::NotSent(why))
+            }
+        }
+    }
+
+    /// Starts a child and finds out how to talk to it. Some legacy servers leave at the first
+    /// word they don't know: then a second child is spoken to in the legacy way.
+    async fn start(&self) -> Result<(Arc<Conn>, ServerFacts), String> {
+        let known = self.common.era();
+        let conn = Conn::start(&self.spec, &self.common, &self.events)?;
+        let failed = match self.shake_hands(&conn, known).await {
+            Ok(facts) => return Ok((conn, facts)),
+            Err(failed) => failed,
+        };
+        conn.close().await;
+        match failed {
+            Failed::Said(why) => Err(why),
+            Failed::Died if known.is_some() => Err(conn.obituary()),
+            Failed::Died => {
+                debug!(upstream = %self.common.name, "the child left at server/discover");
+                let conn = Conn::start(&self.spec, &self.common, &self.events)?;
+                match self.shake_hands(&conn, Some(WireEra::Legacy)).await {
+                    Ok(facts) => Ok((conn, facts)),
+                    Err(failed) => {
+                        conn.close().await;
+                        Err(match failed {
+                            Failed::Died => conn.obituary(),
+                            Failed::Said(why) => why,
+                        })
+                    }
+                }
+            }
+        }
+    }
+
+    async fn shake_hands(
+        &self,
+        conn: &Arc<Conn>,
+        era: Option<WireEra>,
+    ) -> Result<ServerFacts, Failed> {
+        if era != Some(WireEra::Legacy) {
+            let patience = match era {
+                None => self.common.probe_silence,
+                Some(_) => self.common.handshake_timeout,
+            };
+            let found = match conn.ask("server/discover", &discover_params(), patience).await {
+                Ok(Reply::Result(result)) => read_discover(&result),
+                Ok(Reply::Error(error)) => read_discover_error(&error, false),
+                Err(_) if conn.is_broken() => return Err(Failed::Died),
+                Err(_) => Discovered::NotModern,
+            };
+            match found {
+                Discovered::Modern(facts) => {
+                    conn.listen(&facts.capabilities);
+                    return Ok(facts);
+                }
+                Discovered::Foreign(why) => return Err(Failed::Said(why)),
+                Discovered::NotModern if era.is_some() => {
+                    let why = "the server does not speak the modern era";
+                    return Err(Failed::Said(why.to_owned()));
+                }
+                Discovered::NotModern => {}
+            }
+        }
+        let limit = self.common.handshake_timeout;
+        match conn.ask("initialize", &initialize_params(), limit).await {
+            Ok(Reply::Result(result)) => {
+                let facts = read_initialize(&result).map_err(Failed::Said)?;
+                conn.send(message::notification("notifications/initialized", None));
+                Ok(facts)
+            }
+            Ok(Reply::Error(error)) => {
+                let why = format!("initialize was refused: {}", message::error_text(&error));
+                Err(Failed::Said(why))
+            }
+            Err(_) if conn.is_broken() => Err(Failed::Died),
+            Err(error) => Err(Failed::Said(format!("initialize: {error}"))),
+        }
+    }
+}
+
+impl State {
+    fn died(&mut self, last_words: String, lived: Duration) {
+        if lived >= STABLE {
+            self.deaths = 0;
+        }
+        let pause = BACKOFF_FIRST.saturating_mul(1 << self.deaths.min(16)).min(BACKOFF_LONGEST);
+        self.deaths += 1;
+        self.not_before = Some(Instant::now() + pause);
+        self.last_words = last_words;
+    }
+
+    fn pause(&self) -> Option<Duration> {
+        let left = self.not_before?.checked_duration_since(Instant::now())?;
+        (!left.is_zero())
+            .then(|| Duration::from_millis(u64::try_from(left.as_millis()).unwrap_or(0) + 1))
+    }
+}
+
+#[async_trait]
+impl Link for StdioLink {
+    async fn request(
+        &self,
+        request: Request,
+        notifications: Option<Notifications>,
+        cancel: CancellationToken,
+    ) -> Result<Reply, UpstreamError> {
+        let (conn, facts) = tokio::select! {
+            biased;
+            () = cancel.cancelled() => {
+                return Err(UpstreamError::NotSent("cancelled before it was sent".to_owned()));
+            }
+            conn = self.conn() => conn?,
+        };
+        let mut route = conn.hub.open(next_id(), notifications);
+        let id = route.id;
+        let params = outgoing_params(facts.era, id, &request);
+        let line = message::request(id, &request.method, params.as_deref());
+        let heard = Arc::clone(&route.heard);
+        let work = async {
+            conn.write(id, line).await?;
+            // The sender lives in the hub until it was used.
+            (&mut route.answer).await.unwrap_or_else(|_| Err(conn.lost()))
+        };
+        let on_cancel = || {
+            conn.send(message::cancelled(id));
+            if request.once { OnCancel::Wait } else { OnCancel::Return(UpstreamError::Cancelled) }
+        };
+        let answer = attend(work, &heard, self.common.timeout, &cancel, on_cancel).await;
+        if let Err(UpstreamError::Lost(_)) = &answer
+            && !request.once
+        {
+            conn.send(message::cancelled(id));
+        }
+        match answer? {
+            Reply::Error(error) => match message::error_code(&error) {
+                Some(message::HEADER_MISMATCH) => Err(refused(&error)),
+                Some(message::UNSUPPORTED_VERSION) => {
+                    self.common.forget_era();
+                    Err(refused(&error))
+                }
+                _ => Ok(Reply::Error(error)),
+            },
+            reply @ Reply::Result(_) => Ok(reply),
+        }
+    }
+
+    async fn notify(&self, method: &str, params: Option<&str>) {
+        if let Some(conn) = self.live() {
+            conn.send(message::notification(method, params));
+        }
+    }
+
+    async fn connect(&self) -> Result<ServerFacts, UpstreamError> {
+        Ok(self.conn().await?.1)
+    }
+
+    fn is_live(&self) -> bool {
+        self.live().is_some()
+    }
+
+    fn is_http(&self) -> bool {
+        false
+    }
+
+    async fn close(&self) {
+        let mut state = self.state.lock().await;
+        self.set_live(None);
+        if let Some((conn, _)) = state.conn.take() {
+            conn.close().await;
+        }
+    }
+}
+
+fn refused(error: &str) -> UpstreamError {
+    UpstreamError::NotSent(format!("refused: {}", message::error_text(error)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,294 @@
+//! One running child: who writes to it, who reads from it, and who buries it.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, ChildStdin, ChildStdout};
+use tokio::sync::{broadcast, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::{debug, warn};
+
+use super::super::child::{
+    Spec, Tail, group_of, obituary, read_line, read_stderr, sweep, wind_down,
+};
+use super::super::handshake::{listen_params, listened, modern_meta};
+use super::super::hub::{Common, Hub, OnCancel, Received, attend, next_id};
+use super::super::message::{self, Unreadable};
+use super::super::{Notification, Reply, UpstreamError};
+use crate::domain::call::params_with_meta;
+
+/// Lines that wait to be written; beyond, requests wait and side messages are dropped.
+const MAX_QUEUE: usize = 64;
+/// How long the rest of a dead child's output is read.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// A connection to a running child; dropping it ends the child.
+pub(super) struct Conn {
+    pub hub: Arc<Hub>,
+    pub born: Instant,
+    out: mpsc::Sender<Line>,
+    /// The connection is of no more use; the child is on its way out.
+    stop: CancellationToken,
+    /// The child and its group are gone.
+    ended: CancellationToken,
+    last_words: Arc<Mutex<String>>,
+    _stop_on_drop: DropGuard,
+}
+
+struct Line {
+    text: String,
+    /// The request this is, if it is one.
+    id: Option<u64>,
+}
+
+impl Conn {
+    /// Starts a child; the error says why it can't be started.
+    pub fn start(
+        spec: &Spec,
+        common: &Arc<Common>,
+        events: &broadcast::Sender<Notification>,
+    ) -> Result<Arc<Self>, String> {
+        let mut child = spec.start()?;
+        let stdin = child.stdin.take().expect("standard input is piped");
+        let stdout = child.stdout.take().expect("standard output is piped");
+        let stderr = child.stderr.take().expect("standard error is piped");
+        let hub = Hub::new(common, events);
+        let stop = common.stop.child_token();
+        let ended = CancellationToken::new();
+        let last_words = Arc::new(Mutex::new("the server process ended".to_owned()));
+        let (out, lines) = mpsc::channel(MAX_QUEUE);
+        let tail = Arc::new(Tail::default());
+        let tracker = &common.tracker;
+        let writer = tracker.spawn(write(stdin, lines, Arc::clone(&hub), stop.clone()));
+        let name = common.name.clone();
+        let readers = [
+            tracker.spawn(read(stdout, Arc::clone(&hub), out.downgrade(), stop.clone())),
+            tracker.spawn(read_stderr(name, stderr, Arc::clone(&tail))),
+        ];
+        tracker.spawn(supervise(
+            child,
+            Pipes { writer, readers, tail },
+            Arc::clone(&hub),
+            stop.clone(),
+            ended.clone(),
+            Arc::clone(&last_words),
+        ));
+        Ok(Arc::new(Self {
+            hub,
+            born: Instant::now(),
+            out,
+            ended,
+            last_words,
+            _stop_on_drop: stop.clone().drop_guard(),
+            stop,
+        }))
+    }
+
+    /// Whether it can take no more requests.
+    pub fn is_broken(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Waits until the child and its group are gone.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    /// Ends the child and waits until it is gone.
+    pub async fn close(&self) {
+        self.stop.cancel();
+        self.ended().await;
+    }
+
+    /// How the child ended, in words.
+    pub fn obituary(&self) -> String {
+        self.last_words.lock().expect("no holder of this lock panics").clone()
+    }
+
+    /// What a request that was written and got no answer is told.
+    pub fn lost(&self) -> UpstreamError {
+        UpstreamError::Lost(self.obituary())
+    }
+
+    /// Queues a request.
+    pub async fn write(&self, id: u64, text: String) -> Result<(), UpstreamError> {
+        let line = Line { text, id: Some(id) };
+        let gone = || UpstreamError::NotSent(self.obituary());
+        tokio::select! {
+            // Whoever ends the child tells every waiting request, queued ones too.
+            sent = self.out.send(line) => sent.map_err(|_| gone()),
+            () = self.ended.cancelled() => Err(gone()),
+        }
+    }
+
+    /// Sends a notification or an answer, if there is room.
+    pub fn send(&self, text: String) {
+        if self.out.try_send(Line { text, id: None }).is_err() {
+            debug!(upstream = %self.hub.common.name, "a side message was dropped");
+        }
+    }
+
+    /// One request of our own.
+    pub async fn ask(
+        &self,
+        method: &str,
+        params: &str,
+        patience: Duration,
+    ) -> Result<Reply, UpstreamError> {
+        let mut route = self.hub.open(next_id(), None);
+        let heard = Arc::clone(&route.heard);
+        let line = message::request(route.id, method, Some(params));
+        let work = async {
+            self.write(route.id, line).await?;
+            (&mut route.answer).await.unwrap_or_else(|_| Err(self.lost()))
+        };
+        let asked =
+            attend(work, &heard, patience, &CancellationToken::new(), || OnCancel::Wait).await;
+        if asked.is_err() && self.is_broken() {
+            self.ended().await;
+        }
+        asked
+    }
+
+    /// Asks a modern server to tell of changes to its tools, prompts and resources.
+    pub fn listen(&self, capabilities: &str) {
+        let kinds = listened(capabilities);
+        if kinds.is_empty() {
+            return;
+        }
+        let params = listen_params(&kinds);
+        let params = params_with_meta(&params, &modern_meta());
+        self.send(message::request(next_id(), "subscriptions/listen", Some(&params)));
+    }
+}
+
+/// Writes lines until the connection ends; then drops the child's input, which closes it.
+async fn write(
+    mut stdin: ChildStdin,
+    mut lines: mpsc::Receiver<Line>,
+    hub: Arc<Hub>,
+    stop: CancellationToken,
+) {
+    loop {
+        let line = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            line = lines.recv() => line,
+        };
+        let Some(Line { text, id }) = line else { return };
+        // White space between tokens may hold line ends; inside strings they can't stand raw.
+        let text = if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ") } else { text };
+        if let Some(id) = id {
+            hub.mark_written(id);
+        }
+        let written = async {
+            stdin.write_all(text.as_bytes()).await?;
+            stdin.write_all(b"\n").await?;
+            stdin.flush().await
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            written = written => if let Err(error) = written {
+                debug!(upstream = %hub.common.name, "the child takes no more input: {error}");
+                stop.cancel();
+                return;
+            }
+        }
+    }
+}
+
+/// Reads messages to the end of the child's output.
+async fn read(
+    stdout: ChildStdout,
+    hub: Arc<Hub>,
+    out: mpsc::WeakSender<Line>,
+    stop: CancellationToken,
+) {
+    let mut reader = BufReader::with_capacity(64 * 1024, stdout);
+    let mut line = Vec::new();
+    let limit = hub.common.max_message;
+    loop {
+        match read_line(&mut reader, limit, true, &mut line).await {
+            Ok(Some(false)) => {}
+            Ok(Some(true)) => {
+                warn!(
+                    upstream = %hub.common.name,
+                    "a message is larger than {limit} bytes (server.max_result), the child is ended"
+                );
+                break;
+            }
+            Ok(None) | Err(_) => break,
+        }
+        if line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        match message::read_bytes(&line) {
+            Ok(messages) => {
+                for incoming in messages {
+                    if let Received::Respond(text) = hub.receive(incoming, None)
+                        && let Some(out) = out.upgrade()
+                        && out.try_send(Line { text, id: None }).is_err()
+                    {
+                        debug!(upstream = %hub.common.name, "an answer to the server was dropped");
+                    }
+                }
+            }
+            Err(Unreadable { id: Some(id), why, .. }) => {
+                hub.fail(id, &format!("the answer is unreadable: {why}"));
+            }
+            Err(Unreadable { noise: true, .. }) => {
+                debug!(upstream = %hub.common.name, "a line of output that is no message was skipped");
+            }
+            Err(what) => hub.unreadable(&what),
+        }
+    }
+    stop.cancel();
+}
+
+/// The tasks at a child's three pipes, and what came out of the last.
+struct Pipes {
+    writer: JoinHandle<()>,
+    readers: [JoinHandle<()>; 2],
+    tail: Arc<Tail>,
+}
+
+/// Waits for the child's end, or brings it about, and tells every request that still waits.
+async fn supervise(
+    mut child: Child,
+    pipes: Pipes,
+    hub: Arc<Hub>,
+    stop: CancellationToken,
+    ended: CancellationToken,
+    last_words: Arc<Mutex<String>>,
+) {
+    let group = group_of(&child);
+    let by_itself = tokio::select! {
+        status = child.wait() => Some(status.ok()),
+        () = stop.cancelled() => None,
+    };
+    stop.cancel();
+    let status = match by_itself {
+        Some(status) => status,
+        None => wind_down(&mut child, group).await,
+    };
+    sweep(group).await;
+    // Once it is gone no request can be queued any more: all that wait are told below.
+    let _ = pipes.writer.await;
+    for mut reader in pipes.readers {
+        if timeout(DRAIN, &mut reader).await.is_err() {
+            reader.abort();
+        }
+    }
+    let words = obituary(status, pipes.tail.last());
+    if hub.common.stop.is_cancelled() {
+        debug!(upstream = %hub.common.name, "child ended");
+    } else {
+        debug!(upstream = %hub.common.name, "{words}");
+    }
+    words.clone_into(&mut last_words.lock().expect("no holder of this lock panics"));
+    hub.fail_all(&words);
+    ended.cancel();
+}

@@ -1,0 +1,141 @@
+//! What people see and operators ask: review pages, the HTTP API, health and metrics.
+//!
+//! Handlers extract, ask the broker one thing, and render. A GET changes nothing but a session's
+//! last use and the record of a reveal; every form carries a token; every page works without
+//! scripts. Arguments come from others: they are escaped, spelled out and never executed.
+#![warn(missing_docs)]
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+
+use crate::auth::form::Keys;
+use crate::broker::Broker;
+use crate::config::Reviewer;
+
+pub mod api;
+pub mod approval;
+pub mod arguments;
+pub mod audit;
+pub mod call;
+pub mod decide;
+pub mod error;
+pub mod extract;
+pub mod health;
+pub mod history;
+pub mod queue;
+pub mod review_link;
+pub mod sign_in;
+pub mod tools;
+pub mod view;
+
+#[cfg(test)]
+mod tests;
+
+use error::{Code, Problem};
+use health::Readiness;
+
+const STYLE: &str = include_str!("web/style.css");
+const ICON: &str = include_str!("web/icon.svg");
+
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; \
+     script-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// Mails a one-time sign-in link to a reviewer's own address.
+#[async_trait]
+pub trait SignInMailer: Send + Sync {
+    /// Sends it; failures are the mailer's to log, since the page says the same either way.
+    async fn send_sign_in(&self, reviewer: &Reviewer, link: String);
+}
+
+/// What the pages and the API are made of; cheap to clone.
+#[derive(Clone)]
+pub struct Web {
+    /// The application.
+    pub broker: Broker,
+    /// Mails sign-in links; none where no e-mail notifier is configured.
+    pub mailer: Option<Arc<dyn SignInMailer>>,
+    /// Makes and checks form tokens.
+    pub keys: Keys,
+    /// What `/readyz` says of everything but the store.
+    pub readiness: Arc<Readiness>,
+}
+
+/// All routes but the MCP face's, with a 404 for everything else. The host guard of
+/// [`crate::auth::hosts`] belongs around it and the MCP face together; serve it with the peer's
+/// address (`into_make_service_with_connect_info::<SocketAddr>`).
+pub fn router(web: Web) -> Router {
+    let max_body = web.broker.config().server.max_body;
+    Router::new()
+        .route("/", get(queue::show))
+        .route("/approvals/{id}", get(approval::show).post(approval::decide))
+        .route("/approvals/{id}/reveal", post(approval::reveal))
+        .route("/approvals/{id}/cancel", post(approval::cancel))
+        .route("/approvals/{id}/settle", post(approval::settle))
+        .route("/history", get(history::show))
+        .route("/tools", get(tools::show))
+        .route("/audit", get(audit::show))
+        .route("/sign-in", get(sign_in::show).post(sign_in::submit))
+        .route("/sign-in/{token}", get(sign_in::confirm).post(sign_in::redeem))
+        .route("/sign-out", post(sign_in::sign_out))
+        .route(
+            "/review/{token}",
+            get(review_link::show).post(review_link::decide).options(review_link::options),
+        )
+        .route("/review/{token}/reveal", post(review_link::reveal))
+        .route("/assets/style.css", get(style))
+        .route("/assets/icon.svg", get(icon))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .nest("/api/v1", api::routes())
+        .fallback(unknown)
+        .method_not_allowed_fallback(not_allowed)
+        .layer(DefaultBodyLimit::max(max_body))
+        .layer(middleware::from_fn(security_headers))
+        .with_state(web)
+}
+
+/// The answer for every path that leads nowhere: JSON, and never a redirect.
+pub async fn unknown() -> Response {
+    Problem::new(Code::NotFound, "there is nothing at this path").into_response()
+}
+
+async fn not_allowed() -> Response {
+    Problem::new(Code::MethodNotAllowed, "this path does not take that method").into_response()
+}
+
+async fn style() -> Response {
+    asset("text/css; charset=utf-8", STYLE)
+}
+
+async fn icon() -> Response {
+    asset("image/svg+xml", ICON)
+}
+
+fn asset(kind: &'static str, body: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")], body).into_response()
+}
+
+/// Sets what a browser must be told on every answer, unless the handler said so itself.
+async fn security_headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    let defaults: [(HeaderName, &'static str); 5] = [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ];
+    for (name, value) in defaults {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}

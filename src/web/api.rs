@@ -1,0 +1,292 @@
+//! `/api/v1`: the queue for programs. Bearer tokens; reading also by session cookie. Every error
+//! is a problem document, checked in the order 401, 404, 403, 422, 409.
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+
+use crate::broker::decide::Verdict;
+use crate::config::{Reviewer, Role};
+use crate::domain::approval::{Approval, Choice, Outcome, Via};
+use crate::domain::json;
+use crate::domain::view::{Detail, approval_json};
+
+use super::Web;
+use super::arguments::has_secrets;
+use super::decide::approval_id;
+use super::error::{Code, Problem};
+use super::extract::{Reader, Writer};
+use super::tools::ToolRow;
+
+pub mod body;
+pub mod events;
+pub mod query;
+
+use body::Body;
+
+const DESCRIPTION: &str = include_str!("openapi.json");
+
+/// The routes below `/api/v1`.
+pub fn routes() -> Router<Web> {
+    Router::new()
+        .route("/approvals", get(list))
+        .route("/approvals/{id}", get(show))
+        .route("/approvals/{id}/decision", post(decide))
+        .route("/approvals/{id}/cancel", post(cancel))
+        .route("/approvals/{id}/settle", post(settle))
+        .route("/events", get(events::stream))
+        .route("/tools", get(tools))
+        .route("/audit", get(audit))
+        .route("/me", get(me))
+        .route("/openapi.json", get(description))
+}
+
+fn json_response(body: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// A problem whose approval, if there is one, is shown masked.
+fn refuse(web: &Web, problem: impl Into<Problem>) -> Response {
+    problem.into().respond(Some(web.broker.masker()))
+}
+
+fn masked(web: &Web, approval: &Approval) -> String {
+    approval_json(approval, Detail::Masked(web.broker.masker()))
+}
+
+fn answer(web: &Web, result: Result<Approval, Problem>) -> Response {
+    match result {
+        Ok(approval) => json_response(masked(web, &approval)),
+        Err(problem) => refuse(web, problem),
+    }
+}
+
+type Pairs = Result<Query<Vec<(String, String)>>, QueryRejection>;
+type RawBody = Result<Bytes, BytesRejection>;
+
+/// `GET /approvals`
+async fn list(
+    State(web): State<Web>,
+    Reader(reader): Reader,
+    pairs: Pairs,
+) -> Result<Response, Problem> {
+    let mut filter = query::filter(&query::pairs(pairs)?)?;
+    let limit = filter.limit as usize;
+    // One more than asked for tells whether there is a next page.
+    filter.limit += 1;
+    let mut approvals = web.broker.list_for(&reader, filter).await?;
+    let more = approvals.len() > limit;
+    approvals.truncate(limit);
+    let next = approvals
+        .last()
+        .filter(|_| more)
+        .map_or_else(|| "null".to_owned(), |a| json::quote(a.id.as_str()));
+    let all: Vec<_> = approvals.iter().map(|a| masked(&web, a)).collect();
+    Ok(json_response(format!("{{\"approvals\":[{}],\"next_cursor\":{next}}}", all.join(","))))
+}
+
+/// `GET /approvals/{id}`: raw, and recorded as a reveal where masking would have hidden something.
+async fn show(
+    State(web): State<Web>,
+    Reader(reader): Reader,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let approval = web.broker.get_for(&approval_id(&id)?, &reader).await?;
+    if holds_secrets(&web, &approval) {
+        web.record_reveal(&approval, &reader, via(&headers)).await?;
+    }
+    Ok(json_response(approval_json(&approval, Detail::Raw)))
+}
+
+fn holds_secrets(web: &Web, a: &Approval) -> bool {
+    let secret = |raw: &str| has_secrets(raw, web.broker.masker(), &a.terms.redact);
+    secret(a.call.arguments())
+        || match &a.outcome {
+            Some(Outcome::Result(raw) | Outcome::Error(raw)) => secret(raw),
+            Some(Outcome::NotKept { .. }) | None => false,
+        }
+}
+
+/// The terminal names itself; everything else is the API.
+fn via(headers: &HeaderMap) -> Via {
+    match headers.get("placet-via") {
+        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"cli") => Via::Cli,
+        _ => Via::Api,
+    }
+}
+
+/// `POST /approvals/{id}/decision`
+async fn decide(
+    State(web): State<Web>,
+    Writer(writer): Writer,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: RawBody,
+) -> Response {
+    let decided = async {
+        let id = approval_id(&id)?;
+        let approval = web.broker.get_for(&id, &writer).await?;
+        let body = body::text(body)?;
+        may_decide(&approval, &writer, &body)?;
+        let body = Body::read(&body, &["decision", "reason", "digest"])?;
+        let word = body.text("decision")?.ok_or_else(|| Problem::invalid("decision is missing"))?;
+        let choice = Choice::parse(&word)
+            .ok_or_else(|| Problem::invalid("decision must be \"approve\" or \"reject\""))?;
+        let verdict = Verdict {
+            choice,
+            reason: body.reason()?,
+            digest: body.text("digest")?,
+            via: via(&headers),
+        };
+        web.decide(&id, &writer, verdict).await
+    };
+    answer(&web, decided.await)
+}
+
+/// The right to decide is checked before the rest of the body.
+fn may_decide(approval: &Approval, writer: &Reviewer, body: &str) -> Result<(), Problem> {
+    if writer.role == Role::Auditor {
+        return Err(Problem::new(Code::Forbidden, "auditors read, they don't decide"));
+    }
+    if approval.is_owner(&writer.name) {
+        let approves = json::parse(body)
+            .is_ok_and(|n| n.get("decision").and_then(json::Node::as_str) == Some("approve"));
+        if approves {
+            return Err(Problem::new(
+                Code::OwnAgent,
+                "this is your own agent's call: you may reject it, never approve it",
+            ));
+        }
+    } else if !approval.is_eligible(&writer.name) {
+        return Err(Problem::new(
+            Code::NotEligible,
+            "you are not among the reviewers of this call",
+        ));
+    }
+    Ok(())
+}
+
+/// `POST /approvals/{id}/cancel`
+async fn cancel(
+    State(web): State<Web>,
+    Writer(writer): Writer,
+    Path(id): Path<String>,
+    body: RawBody,
+) -> Response {
+    let cancelled = async {
+        let id = approval_id(&id)?;
+        let approval = web.broker.get_for(&id, &writer).await?;
+        let approved =
+            approval.decision_of(&writer.name).is_some_and(|d| d.choice == Choice::Approve);
+        if writer.role == Role::Auditor || (writer.role != Role::Admin && !approved) {
+            return Err(Problem::new(
+                Code::Forbidden,
+                "only an admin, or who approved it, may withdraw a call",
+            ));
+        }
+        let reason = Body::read(&body::text(body)?, &["reason"])?.reason()?;
+        Ok(web.broker.cancel(&id, &writer, &reason).await?)
+    };
+    answer(&web, cancelled.await)
+}
+
+/// `POST /approvals/{id}/settle`
+async fn settle(
+    State(web): State<Web>,
+    Writer(writer): Writer,
+    Path(id): Path<String>,
+    body: RawBody,
+) -> Response {
+    let settled = async {
+        let id = approval_id(&id)?;
+        let approval = web.broker.get_for(&id, &writer).await?;
+        if writer.role != Role::Admin {
+            return Err(Problem::new(
+                Code::Forbidden,
+                "only an admin settles what is indeterminate",
+            ));
+        }
+        if approval.is_owner(&writer.name) {
+            return Err(Problem::new(
+                Code::OwnAgent,
+                "this is your own agent's call: another admin settles it",
+            ));
+        }
+        let text = body::text(body)?;
+        let body = Body::read(&text, &["done", "reason"])?;
+        let done = body.truth("done")?.ok_or_else(|| Problem::invalid("done is missing"))?;
+        Ok(web.broker.settle(&id, &writer, done, &body.reason()?).await?)
+    };
+    answer(&web, settled.await)
+}
+
+/// `GET /tools`
+async fn tools(State(web): State<Web>, Reader(_): Reader) -> Response {
+    let rows: Vec<_> = web.broker.tool_rows().iter().map(ToolRow::to_json).collect();
+    json_response(format!("{{\"tools\":[{}]}}", rows.join(",")))
+}
+
+/// `GET /audit`
+async fn audit(
+    State(web): State<Web>,
+    Reader(reader): Reader,
+    pairs: Pairs,
+) -> Result<Response, Problem> {
+    if reader.role == Role::Reviewer {
+        return Err(Problem::new(Code::Forbidden, "the audit is for auditors and admins"));
+    }
+    let (after, limit) = query::audit(&query::pairs(pairs)?)?;
+    let records = web.broker.store().list_audit(after, limit).await?;
+    let records: Vec<_> = records.iter().map(crate::domain::audit::Record::to_json).collect();
+    Ok(json_response(format!("{{\"records\":[{}]}}", records.join(","))))
+}
+
+/// `GET /me`
+async fn me(Reader(reader): Reader) -> Response {
+    let groups: Vec<_> = reader.groups.iter().map(|g| json::quote(g)).collect();
+    let email = reader.email.as_deref().map_or_else(|| "null".to_owned(), json::quote);
+    json_response(json::object([
+        ("name", json::quote(&reader.name).as_str()),
+        ("email", &email),
+        ("groups", &format!("[{}]", groups.join(","))),
+        ("role", &json::quote(reader.role.as_str())),
+    ]))
+}
+
+/// `GET /openapi.json`
+async fn description() -> Response {
+    json_response(DESCRIPTION.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_is_json_and_names_every_path() {
+        let description = json::parse(DESCRIPTION).unwrap();
+
+        let paths = description.get("paths").and_then(json::Node::members).unwrap();
+        let names: Vec<_> = paths.iter().map(|p| p.key.as_ref()).collect();
+        assert_eq!(
+            names,
+            [
+                "/approvals",
+                "/approvals/{id}",
+                "/approvals/{id}/decision",
+                "/approvals/{id}/cancel",
+                "/approvals/{id}/settle",
+                "/events",
+                "/tools",
+                "/audit",
+                "/me",
+                "/openapi.json"
+            ]
+        );
+    }
+}

@@ -1,0 +1,284 @@
+//! `/approvals/{id}`: the call in full, and the forms to decide, withdraw and settle it.
+
+use askama::Template;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use serde::Deserialize;
+
+use crate::broker::decide::Verdict;
+use crate::domain::approval::{Approval, Choice, State as Stands, Via};
+use crate::domain::show::visible;
+use crate::store::AttemptRecord;
+
+use super::Web;
+use super::arguments::Show;
+use super::call::CallView;
+use super::decide::approval_id;
+use super::error::{Code, Problem};
+use super::extract::{Page, Posted};
+use super::view::{DecisionLine, Frame, When, decision_lines, page, state_words};
+
+/// Seconds after which the page of a call that is about to run reloads.
+const REFRESH_WHILE_RUNNING: u32 = 3;
+
+/// `?full=1`
+#[derive(Debug, Deserialize)]
+pub struct Options {
+    full: Option<String>,
+}
+
+impl Options {
+    /// Whether long values are shown in full.
+    pub fn full(&self) -> bool {
+        self.full.as_deref().is_some_and(|f| !matches!(f, "" | "0"))
+    }
+}
+
+/// The forms' fields; which ones count depends on the form.
+#[derive(Debug, Deserialize)]
+pub struct Fields {
+    /// `approve` or `reject`.
+    pub decision: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// The digest that was shown.
+    pub digest: Option<String>,
+    /// The form's token.
+    pub form_token: Option<String>,
+    /// `yes` or `no`: whether an indeterminate call ran.
+    pub done: Option<String>,
+}
+
+impl Fields {
+    /// The decision of a form, which always carries the digest it showed.
+    pub fn verdict(self, via: Via) -> Result<Verdict, Problem> {
+        let choice = self
+            .decision
+            .as_deref()
+            .and_then(Choice::parse)
+            .ok_or_else(|| Problem::invalid("decision must be \"approve\" or \"reject\""))?;
+        let digest = self.digest.filter(|d| !d.is_empty()).ok_or_else(|| {
+            Problem::invalid("the form has no digest of the call it showed; open the page again")
+        })?;
+        Ok(Verdict { choice, reason: self.reason.unwrap_or_default(), digest: Some(digest), via })
+    }
+}
+
+/// One attempt to tell somebody.
+#[derive(Debug)]
+pub struct AttemptLine {
+    at: When,
+    notifier: String,
+    topic: String,
+    recipient: String,
+    result: String,
+    detail: String,
+}
+
+/// The page of one approval; behind a mailed link, the page of its review.
+#[derive(Debug, Template)]
+#[template(path = "approvals/show.html")]
+pub struct ShowPage {
+    /// Frame.
+    pub frame: Frame,
+    /// The call.
+    pub call: CallView,
+    /// Where its forms post to.
+    pub base: String,
+    /// The token of its forms.
+    pub form_token: String,
+    /// Whether this is the page behind a mailed link, and whose.
+    pub link_of: Option<String>,
+    /// Said in place of the buttons, where deciding needs a sign-in.
+    pub sign_in: Option<&'static str>,
+    /// Who was told.
+    pub attempts: Vec<AttemptLine>,
+}
+
+/// What was decided, without the call itself.
+#[derive(Debug, Template)]
+#[template(path = "approvals/decided.html")]
+pub struct DecidedPage {
+    /// Frame.
+    pub frame: Frame,
+    /// What to say first.
+    pub heading: String,
+    /// The state's word.
+    pub state: &'static str,
+    /// The state in words.
+    pub state_words: &'static str,
+    /// Who said what, when.
+    pub decisions: Vec<DecisionLine>,
+    /// When it ended, where nobody decided.
+    pub ended: Option<When>,
+    /// Link to the whole.
+    pub link: String,
+}
+
+impl DecidedPage {
+    /// What became of it.
+    pub fn new(web: &Web, frame: Frame, heading: String, a: &Approval) -> Self {
+        let now = web.broker.now();
+        let ended = match a.state {
+            Stands::Pending if a.expires_at <= now => Some(a.expires_at),
+            _ => a.finished_at.or(a.decided_at),
+        };
+        Self {
+            frame: frame.titled(&heading),
+            heading,
+            state: a.state.as_str(),
+            state_words: state_words(a, now),
+            decisions: decision_lines(a, now),
+            ended: ended.map(|t| When::new(t, now)),
+            link: format!("/approvals/{}", a.id),
+        }
+    }
+}
+
+/// What to tell somebody whose decision came too late or twice.
+pub fn refused_page(web: &Web, frame: Frame, problem: Problem) -> Response {
+    let status = problem.code.status();
+    match problem.approval {
+        Some(a) if problem.code == Code::AlreadyDecided || problem.code == Code::Expired => {
+            let heading = match a.deciding() {
+                Some(d) if a.state != Stands::Expired => {
+                    format!("Already {} by {}", super::view::verb(d.choice), d.reviewer)
+                }
+                _ => "Too late: nobody decided in time".to_owned(),
+            };
+            page(status, &DecidedPage::new(web, frame, heading, &a))
+        }
+        _ => problem.into_page(frame),
+    }
+}
+
+async fn render(
+    web: &Web,
+    who: &Page,
+    approval: &Approval,
+    show: Show,
+) -> Result<Response, Problem> {
+    let attempts = web.broker.store().attempts(&approval.id).await?;
+    let mut frame = who.frame(&visible(&approval.call.tool), "queue");
+    let moving = match approval.state {
+        Stands::Running => true,
+        Stands::Approved => approval.waiting,
+        _ => false,
+    };
+    frame.refresh = (moving && !show.revealed).then_some(REFRESH_WHILE_RUNNING);
+    let now = web.broker.now();
+    Ok(page(
+        StatusCode::OK,
+        &ShowPage {
+            frame,
+            call: CallView::new(&web.broker, approval, &who.reviewer, show),
+            base: format!("/approvals/{}", approval.id),
+            form_token: who.form_token().to_owned(),
+            link_of: None,
+            sign_in: None,
+            attempts: attempts.iter().map(|a| attempt_line(a, now)).collect(),
+        },
+    ))
+}
+
+fn attempt_line(a: &AttemptRecord, now: crate::domain::time::Timestamp) -> AttemptLine {
+    AttemptLine {
+        at: When::new(a.at, now),
+        notifier: a.notifier.clone(),
+        topic: a.topic.clone(),
+        recipient: a.recipient.clone().unwrap_or_default(),
+        result: a.result.clone(),
+        detail: visible(&a.detail),
+    }
+}
+
+/// `GET /approvals/{id}`
+pub async fn show(
+    State(web): State<Web>,
+    who: Page,
+    Path(id): Path<String>,
+    Query(options): Query<Options>,
+) -> Response {
+    let shown = async {
+        let approval = web.broker.get_for(&approval_id(&id)?, &who.reviewer).await?;
+        render(&web, &who, &approval, Show { full: options.full(), revealed: false }).await
+    };
+    shown.await.unwrap_or_else(|problem: Problem| who.problem(problem))
+}
+
+/// `POST /approvals/{id}/reveal`: the page with everything on it, recorded before it is shown.
+pub async fn reveal(
+    State(web): State<Web>,
+    who: Page,
+    Path(id): Path<String>,
+    Posted(fields): Posted<Fields>,
+) -> Response {
+    let shown = async {
+        who.check_form(&web, fields.form_token.as_deref())?;
+        let approval = web.broker.get_for(&approval_id(&id)?, &who.reviewer).await?;
+        web.record_reveal(&approval, &who.reviewer, Via::Web).await?;
+        render(&web, &who, &approval, Show { full: true, revealed: true }).await
+    };
+    shown.await.unwrap_or_else(|problem: Problem| who.problem(problem))
+}
+
+/// `POST /approvals/{id}`
+pub async fn decide(
+    State(web): State<Web>,
+    who: Page,
+    Path(id): Path<String>,
+    Posted(fields): Posted<Fields>,
+) -> Response {
+    let decided = async {
+        who.check_form(&web, fields.form_token.as_deref())?;
+        let id = approval_id(&id)?;
+        web.decide(&id, &who.reviewer, fields.verdict(Via::Web)?).await
+    };
+    answer(&web, &who, &id, decided.await.map(|_| ()))
+}
+
+/// `POST /approvals/{id}/cancel`
+pub async fn cancel(
+    State(web): State<Web>,
+    who: Page,
+    Path(id): Path<String>,
+    Posted(fields): Posted<Fields>,
+) -> Response {
+    let cancelled = async {
+        who.check_form(&web, fields.form_token.as_deref())?;
+        let reason = fields.reason.unwrap_or_default();
+        web.broker.cancel(&approval_id(&id)?, &who.reviewer, &reason).await?;
+        Ok(())
+    };
+    answer(&web, &who, &id, cancelled.await)
+}
+
+/// `POST /approvals/{id}/settle`
+pub async fn settle(
+    State(web): State<Web>,
+    who: Page,
+    Path(id): Path<String>,
+    Posted(fields): Posted<Fields>,
+) -> Response {
+    let settled = async {
+        who.check_form(&web, fields.form_token.as_deref())?;
+        let done = match fields.done.as_deref() {
+            Some("yes") => true,
+            Some("no") => false,
+            _ => return Err(Problem::invalid("done must be \"yes\" or \"no\"")),
+        };
+        let reason = fields.reason.unwrap_or_default();
+        web.broker.settle(&approval_id(&id)?, &who.reviewer, done, &reason).await?;
+        Ok(())
+    };
+    answer(&web, &who, &id, settled.await)
+}
+
+fn answer(web: &Web, who: &Page, id: &str, done: Result<(), Problem>) -> Response {
+    match done {
+        // The id was read as one, so it is safe in a path.
+        Ok(()) => Redirect::to(&format!("/approvals/{id}")).into_response(),
+        Err(problem) => refused_page(web, who.frame("", ""), problem),
+    }
+}

@@ -1,0 +1,385 @@
+//! One approval as its reviewers see it, on the approval page and behind a mailed link alike.
+
+use crate::broker::Broker;
+use crate::config::{Reviewer, Role};
+use crate::domain::approval::{Approval, Assurance, Choice, Outcome, State, Unattended};
+use crate::domain::call::PROTOCOL_META_PREFIX;
+use crate::domain::json::{self, Node};
+use crate::domain::show::{mixed_script, pretty, visible};
+use crate::domain::time::{Timestamp, in_words};
+
+use super::arguments::{Rendered, Show, grouped, render};
+use super::view::{DecisionLine, When, decision_lines, state_words};
+
+/// Most of an outcome that a page shows, bytes.
+pub const MAX_OUTCOME_SHOWN: usize = 64 * 1024;
+
+/// Members of `params` that are shown elsewhere or belong to the protocol.
+const SHOWN_ELSEWHERE: [&str; 6] =
+    ["name", "arguments", "_meta", "task", "requestState", "inputResponses"];
+
+/// What the upstream answered, for people.
+#[derive(Debug, Clone)]
+pub struct OutcomeView {
+    /// Whether it failed.
+    pub is_error: bool,
+    /// Indented JSON, cut at [`MAX_OUTCOME_SHOWN`].
+    pub text: String,
+    /// Said where something is missing.
+    pub note: Option<String>,
+}
+
+/// What became of an indeterminate call, for people.
+#[derive(Debug, Clone)]
+pub struct SettledView {
+    /// Whether it ran.
+    pub done: bool,
+    /// Who said so.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What this person may do now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct May {
+    /// Approve, were everything shown.
+    pub approve: bool,
+    /// Reject.
+    pub reject: bool,
+    /// Withdraw an approved call.
+    pub withdraw: bool,
+    /// Cancel a pending one as an admin.
+    pub cancel: bool,
+    /// Settle an indeterminate one.
+    pub settle: bool,
+}
+
+/// One approval as a reviewer sees it.
+#[derive(Debug, Clone)]
+pub struct CallView {
+    /// Its id.
+    pub id: String,
+    /// The state's word.
+    pub state: &'static str,
+    /// The state in words.
+    pub state_words: &'static str,
+    /// The tool.
+    pub tool: String,
+    /// Said where the tool's name mixes scripts.
+    pub tool_flag: Option<String>,
+    /// The upstream.
+    pub upstream: String,
+    /// The agent.
+    pub agent: String,
+    /// What the agent's client calls itself.
+    pub client: Option<String>,
+    /// Whether a request waits now.
+    pub waiting: bool,
+    /// The rule that asks.
+    pub rule: String,
+    /// Why it asks.
+    pub reason: Option<String>,
+    /// Risk and severity, where classified.
+    pub risk: Option<String>,
+    /// The digest.
+    pub digest: String,
+    /// Approvals given and needed.
+    pub progress: String,
+    /// Whether more than one approval is needed.
+    pub several: bool,
+    /// Who may decide.
+    pub reviewers: String,
+    /// When it came.
+    pub created: When,
+    /// Until when it may be decided.
+    pub expires: When,
+    /// Until when an approved call may be claimed.
+    pub claim_deadline: Option<When>,
+    /// The arguments.
+    pub arguments: Rendered,
+    /// Further members of `params`.
+    pub extra: Option<Rendered>,
+    /// The agent's own `_meta`.
+    pub meta: Option<Rendered>,
+    /// Values folded, all told.
+    pub folded: usize,
+    /// Secret values, all told.
+    pub secrets: usize,
+    /// Things flagged, all told.
+    pub flags: usize,
+    /// What of it is shown.
+    pub show: Show,
+    /// Who said what.
+    pub decisions: Vec<DecisionLine>,
+    /// What approving does now.
+    pub consequence: Option<String>,
+    /// Why this person can't approve.
+    pub why_not: Option<&'static str>,
+    /// How the tool describes itself.
+    pub tool_words: Option<String>,
+    /// Whether the tool was redefined since the call came.
+    pub tool_changed: bool,
+    /// When an identical call ran before.
+    pub ran_before: Option<When>,
+    /// Why it ended.
+    pub end_reason: Option<String>,
+    /// What the upstream answered.
+    pub outcome: Option<OutcomeView>,
+    /// How it was settled.
+    pub settled: Option<SettledView>,
+    /// What this person may do.
+    pub may: May,
+}
+
+impl CallView {
+    /// As `reviewer` sees it at `now`.
+    pub fn new(broker: &Broker, a: &Approval, reviewer: &Reviewer, show: Show) -> Self {
+        let now = broker.now();
+        let (arguments, extra, meta) = rendered_parts(broker, a, show);
+        let all = || [Some(&arguments), extra.as_ref(), meta.as_ref()].into_iter().flatten();
+        let (folded, secrets) = (all().map(|r| r.folded).sum(), all().map(|r| r.secrets).sum());
+        let flags = all().map(|r| r.flags).sum();
+        let may = may(a, reviewer, now);
+        let tool = tool_words(broker, a);
+        Self {
+            id: a.id.to_string(),
+            state: a.state.as_str(),
+            state_words: state_words(a, now),
+            tool: visible(&a.call.tool),
+            tool_flag: mixed_script(&a.call.tool),
+            upstream: a.call.upstream.clone(),
+            agent: a.agent.clone(),
+            client: a.client.as_deref().map(visible),
+            waiting: a.waiting,
+            rule: visible(&a.rule),
+            reason: a.reason.as_deref().map(visible),
+            risk: risk_words(a),
+            digest: a.digest().to_string(),
+            progress: progress(a),
+            several: a.terms.quorum > 1,
+            reviewers: a.terms.reviewers.join(", "),
+            created: When::new(a.created_at, now),
+            expires: When::new(a.expires_at, now),
+            claim_deadline: a
+                .claim_deadline
+                .filter(|_| a.state == State::Approved)
+                .map(|t| When::new(t, now)),
+            folded,
+            secrets,
+            flags,
+            show,
+            arguments,
+            extra,
+            meta,
+            decisions: decision_lines(a, now),
+            consequence: may.approve.then(|| consequence(a, now)),
+            why_not: why_not(a, reviewer, now),
+            tool_changed: tool.as_ref().is_some_and(|(_, changed)| *changed),
+            tool_words: tool.and_then(|(words, _)| words),
+            ran_before: a.ran_before.map(|t| When::new(t, now)),
+            end_reason: a
+                .end_reason
+                .as_deref()
+                .filter(|_| a.state != State::Completed)
+                .map(visible),
+            outcome: outcome(broker, a, show),
+            settled: a.settled.as_ref().map(|s| SettledView {
+                done: s.done,
+                by: s.by.clone(),
+                reason: visible(&s.reason),
+            }),
+            may,
+        }
+    }
+
+    /// Whether something secret is masked that could be shown.
+    pub fn can_reveal(&self) -> bool {
+        self.secrets > 0 && !self.show.revealed
+    }
+}
+
+fn rendered_parts(
+    broker: &Broker,
+    a: &Approval,
+    show: Show,
+) -> (Rendered, Option<Rendered>, Option<Rendered>) {
+    let of = |raw: &str| render(raw, broker.masker(), &a.terms.redact, show);
+    let arguments = of(a.call.arguments());
+    let Ok(params) = json::parse(&a.call.params) else { return (arguments, None, None) };
+    let extra: Vec<_> = params
+        .members()
+        .unwrap_or_default()
+        .iter()
+        .filter(|m| !SHOWN_ELSEWHERE.contains(&m.key.as_ref()))
+        .map(|m| format!("{}:{}", m.raw_key, m.node.raw))
+        .collect();
+    let meta: Vec<_> = params
+        .get("_meta")
+        .and_then(Node::members)
+        .unwrap_or_default()
+        .iter()
+        .filter(|m| m.key != "progressToken" && !m.key.starts_with(PROTOCOL_META_PREFIX))
+        .map(|m| format!("{}:{}", m.raw_key, m.node.raw))
+        .collect();
+    let object =
+        |pairs: Vec<String>| (!pairs.is_empty()).then(|| of(&format!("{{{}}}", pairs.join(","))));
+    (arguments, object(extra), object(meta))
+}
+
+/// What one person may do to it now.
+pub fn may(a: &Approval, reviewer: &Reviewer, now: Timestamp) -> May {
+    let name = reviewer.name.as_str();
+    let decides = reviewer.role != Role::Auditor;
+    let admin = reviewer.role == Role::Admin;
+    let said = a.decision_of(name).map(|d| d.choice);
+    let open = a.state == State::Pending && a.expires_at > now;
+    let asked = decides && a.is_eligible(name);
+    May {
+        approve: open
+            && asked
+            && !a.is_owner(name)
+            && said.is_none()
+            && a.terms.assurance != Assurance::Passkey,
+        reject: open && (asked || (decides && a.is_owner(name))) && said != Some(Choice::Reject),
+        withdraw: a.state == State::Approved
+            && (admin || (decides && said == Some(Choice::Approve))),
+        cancel: a.state == State::Pending && admin,
+        settle: a.state == State::Indeterminate
+            && a.settled.is_none()
+            && admin
+            && !a.is_owner(name),
+    }
+}
+
+fn why_not(a: &Approval, reviewer: &Reviewer, now: Timestamp) -> Option<&'static str> {
+    let name = reviewer.name.as_str();
+    if a.state != State::Pending || a.expires_at <= now {
+        return None;
+    }
+    if reviewer.role == Role::Auditor {
+        Some("You read only: auditors don't decide.")
+    } else if a.is_owner(name) {
+        Some("This is your own agent's call: you may reject it, somebody else approves it.")
+    } else if !a.is_eligible(name) {
+        Some("You are not among the reviewers of this call.")
+    } else if a.terms.assurance == Assurance::Passkey {
+        Some("Approving this needs a passkey, which is not available in this version.")
+    } else if a.decision_of(name).is_some() {
+        Some("You have approved it; the others have not yet. You may still reject it.")
+    } else {
+        None
+    }
+}
+
+/// What approving does now, in one sentence.
+fn consequence(a: &Approval, now: Timestamp) -> String {
+    let given = a.decisions.iter().filter(|d| d.choice == Choice::Approve).count();
+    let missing = (a.terms.quorum as usize).saturating_sub(given + 1);
+    if missing > 0 {
+        let (word, verb) = if missing == 1 { ("approval", "is") } else { ("approvals", "are") };
+        return format!(
+            "Approving does not run it yet: {missing} more {word} {verb} needed after yours."
+        );
+    }
+    if a.terms.unattended == Unattended::Run {
+        return "Approving runs this call at once, whether or not the agent still waits for it."
+            .to_owned();
+    }
+    if a.waiting {
+        return "Approving runs this call at once: the agent is waiting for it.".to_owned();
+    }
+    let window = std::time::Duration::from_secs(a.terms.claim_window_s);
+    format!(
+        "The agent is not waiting any more. Approving lets its next identical call through \
+         within {} of your approval (now: until {}); nothing runs before that.",
+        in_words(window),
+        now.plus(window).clock_time()
+    )
+}
+
+/// `1 of 2 approvals`
+pub fn progress(a: &Approval) -> String {
+    let given = a.decisions.iter().filter(|d| d.choice == Choice::Approve).count();
+    format!("{given} of {} approval{}", a.terms.quorum, if a.terms.quorum == 1 { "" } else { "s" })
+}
+
+fn risk_words(a: &Approval) -> Option<String> {
+    match (&a.risk, &a.severity) {
+        (Some(risk), Some(severity)) => Some(format!("{risk}, {severity}")),
+        (Some(one), None) | (None, Some(one)) => Some(one.clone()),
+        (None, None) => None,
+    }
+}
+
+/// The tool's description of itself, and whether its definition changed since the call came.
+fn tool_words(broker: &Broker, a: &Approval) -> Option<(Option<String>, bool)> {
+    let catalog = broker.upstream(&a.call.upstream)?.catalog()?;
+    let tool = catalog.find(&a.call.tool)?;
+    let words = json::parse(&tool.raw)
+        .ok()
+        .and_then(|n| n.get("description").and_then(Node::as_str).map(cut_words));
+    let changed = a.state == State::Pending
+        && a.terms.tool_fingerprint.as_deref().is_some_and(|f| f != tool.fingerprint);
+    Some((words, changed))
+}
+
+fn cut_words(text: &str) -> String {
+    let text = text.trim();
+    match text.char_indices().nth(1_000) {
+        Some((at, _)) => format!("{}…", visible(&text[..at])),
+        None => visible(text),
+    }
+}
+
+fn outcome(broker: &Broker, a: &Approval, show: Show) -> Option<OutcomeView> {
+    let outcome = a.outcome.as_ref()?;
+    let is_error = outcome.is_error();
+    let raw = match outcome {
+        Outcome::Result(raw) | Outcome::Error(raw) => raw,
+        Outcome::NotKept { .. } => {
+            return Some(OutcomeView {
+                is_error,
+                text: String::new(),
+                note: Some("It ran; the answer was too large to keep.".to_owned()),
+            });
+        }
+    };
+    let shown =
+        if show.revealed { raw.clone() } else { broker.masker().mask(raw, &a.terms.redact) };
+    let text = json::parse(&shown).map_or_else(|_| visible(&shown), |node| pretty(&node));
+    let (text, note) = cut(text);
+    Some(OutcomeView { is_error, text, note })
+}
+
+fn cut(mut text: String) -> (String, Option<String>) {
+    if text.len() <= MAX_OUTCOME_SHOWN {
+        return (text, None);
+    }
+    let whole = text.len();
+    let mut at = MAX_OUTCOME_SHOWN;
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    text.truncate(at);
+    let note = format!(
+        "Shown are the first {} of {} bytes; the API has all of it.",
+        grouped(at),
+        grouped(whole)
+    );
+    (text, Some(note))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_outcome_is_cut_between_characters_and_says_so() {
+        let (text, note) = cut("é".repeat(MAX_OUTCOME_SHOWN));
+
+        assert_eq!(text.len(), MAX_OUTCOME_SHOWN);
+        assert!(note.unwrap().contains("first 65,536 of 131,072 bytes"));
+        assert_eq!(cut("short".to_owned()), ("short".to_owned(), None));
+    }
+}

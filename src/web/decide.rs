@@ -1,0 +1,61 @@
+//! A reviewer's verbs as pages, links and API share them.
+
+use crate::broker::DecideError;
+use crate::broker::decide::Verdict;
+use crate::config::Reviewer;
+use crate::domain::approval::{Approval, ApprovalId, Assurance, Choice, State, Via};
+use crate::domain::audit::{AuditEvent, Kind};
+
+use super::Web;
+use super::error::{Code, Problem};
+
+impl Web {
+    /// Records a decision, unless the rule asks for more assurance than the channel gives.
+    pub(super) async fn decide(
+        &self,
+        id: &ApprovalId,
+        reviewer: &Reviewer,
+        verdict: Verdict,
+    ) -> Result<Approval, Problem> {
+        let before = self.broker.get_for(id, reviewer).await?;
+        match (before.terms.assurance, verdict.via) {
+            (Assurance::Passkey, _) if verdict.choice == Choice::Approve => {
+                return Err(Problem::new(
+                    Code::Forbidden,
+                    "approving this needs a passkey, which is not available in this version",
+                ));
+            }
+            (Assurance::Session | Assurance::Passkey, Via::Email) => {
+                return Err(Problem::new(Code::Forbidden, "sign in to decide this call"));
+            }
+            _ => {}
+        }
+        let after = self.broker.decide(id, reviewer, verdict).await?;
+        if before.state == State::Pending
+            && let Some(at) = after.decided_at
+        {
+            self.broker.metrics().decision_seconds(after.created_at.until(at).as_secs_f64());
+        }
+        Ok(after)
+    }
+
+    /// Records that somebody is about to see what is masked elsewhere. Nothing is shown if this
+    /// fails.
+    pub(super) async fn record_reveal(
+        &self,
+        approval: &Approval,
+        reviewer: &Reviewer,
+        via: Via,
+    ) -> Result<(), DecideError> {
+        let event = AuditEvent::of(Kind::Revealed, &reviewer.name, self.broker.now(), approval)
+            .with("via", via.as_str());
+        Ok(self.broker.record(vec![event]).await?)
+    }
+}
+
+/// Reads an approval's id out of a path; what is no id is not found.
+pub fn approval_id(text: &str) -> Result<ApprovalId, Problem> {
+    ApprovalId::parse(text).ok_or_else(|| {
+        Problem::new(Code::NotFound, "there is no such approval, or it is not yours to see")
+    })
+}

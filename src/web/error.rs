@@ -1,0 +1,240 @@
+//! What goes wrong, said twice: as problem details (RFC 9457) to programs, as a page to people.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::broker::DecideError;
+use crate::domain::approval::{Approval, Refusal, State};
+use crate::domain::json;
+use crate::domain::mask::Masker;
+use crate::domain::view::{Detail, approval_json};
+use crate::store::StoreError;
+
+use super::view::{ErrorPage, Frame, page};
+
+/// The stable codes of errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// No valid token or session.
+    Unauthorized,
+    /// Not there, or not to be seen.
+    NotFound,
+    /// The role does not allow it.
+    Forbidden,
+    /// Not among the reviewers asked.
+    NotEligible,
+    /// The reviewer's own agent.
+    OwnAgent,
+    /// The request is wrong.
+    InvalidRequest,
+    /// Time ran out.
+    Expired,
+    /// Somebody was first.
+    AlreadyDecided,
+    /// Another call was shown than is stored.
+    DigestMismatch,
+    /// Too late to withdraw.
+    NotCancellable,
+    /// Nothing to settle.
+    NotIndeterminate,
+    /// Settled before.
+    AlreadySettled,
+    /// The body is too large.
+    TooLarge,
+    /// The path does not take the method.
+    MethodNotAllowed,
+    /// Too many requests.
+    TooManyRequests,
+    /// The store can't be reached.
+    Unavailable,
+}
+
+impl Code {
+    /// The word of `code`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::NotFound => "not_found",
+            Self::Forbidden => "forbidden",
+            Self::NotEligible => "not_eligible",
+            Self::OwnAgent => "own_agent",
+            Self::InvalidRequest => "invalid_request",
+            Self::Expired => "expired",
+            Self::AlreadyDecided => "already_decided",
+            Self::DigestMismatch => "digest_mismatch",
+            Self::NotCancellable => "not_cancellable",
+            Self::NotIndeterminate => "not_indeterminate",
+            Self::AlreadySettled => "already_settled",
+            Self::TooLarge => "too_large",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::TooManyRequests => "too_many_requests",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    /// The status it is answered with.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Forbidden | Self::NotEligible | Self::OwnAgent => StatusCode::FORBIDDEN,
+            Self::InvalidRequest => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Expired
+            | Self::AlreadyDecided
+            | Self::DigestMismatch
+            | Self::NotCancellable
+            | Self::NotIndeterminate
+            | Self::AlreadySettled => StatusCode::CONFLICT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The code in words, the same for every occurrence.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "Sign in first",
+            Self::NotFound => "Not found",
+            Self::Forbidden => "Not allowed",
+            Self::NotEligible => "You are not among the reviewers",
+            Self::OwnAgent => "Your own agent's call",
+            Self::InvalidRequest => "The request is not valid",
+            Self::Expired => "Too late",
+            Self::AlreadyDecided => "Already decided",
+            Self::DigestMismatch => "Not the call that was shown",
+            Self::NotCancellable => "It can't be withdrawn",
+            Self::NotIndeterminate => "There is nothing to settle",
+            Self::AlreadySettled => "Already settled",
+            Self::TooLarge => "The request is too large",
+            Self::MethodNotAllowed => "Method not allowed",
+            Self::TooManyRequests => "Too many requests",
+            Self::Unavailable => "Not available right now",
+        }
+    }
+
+    /// The code of a refusal.
+    pub const fn of(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::NotEligible => Self::NotEligible,
+            Refusal::OwnAgent => Self::OwnAgent,
+            Refusal::DigestMismatch => Self::DigestMismatch,
+            Refusal::Expired | Refusal::AlreadyDecided(State::Expired) => Self::Expired,
+            Refusal::AlreadyDecided(_) | Refusal::WrongState(_) | Refusal::Repeated => {
+                Self::AlreadyDecided
+            }
+            Refusal::NotCancellable(_) => Self::NotCancellable,
+            Refusal::NotIndeterminate(_) => Self::NotIndeterminate,
+            Refusal::AlreadySettled => Self::AlreadySettled,
+        }
+    }
+}
+
+/// An error, and the approval it is about where somebody was faster.
+#[derive(Debug)]
+pub struct Problem {
+    /// Which.
+    pub code: Code,
+    /// What exactly, and what would mend it.
+    pub detail: String,
+    /// The approval as it stands, for conflicts.
+    pub approval: Option<Box<Approval>>,
+}
+
+impl Problem {
+    /// An error.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), approval: None }
+    }
+
+    /// A request that is wrong.
+    pub fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(Code::InvalidRequest, detail)
+    }
+
+    /// The problem as JSON; an approval in it is masked.
+    pub fn to_json(&self, masker: Option<&Masker>) -> String {
+        let kind = json::quote(&format!("urn:placet:problem:{}", self.code.as_str()));
+        let mut pairs = vec![
+            ("type", kind),
+            ("title", json::quote(self.code.title())),
+            ("status", self.code.status().as_u16().to_string()),
+            ("detail", json::quote(&self.detail)),
+            ("code", json::quote(self.code.as_str())),
+        ];
+        if let (Some(approval), Some(masker)) = (&self.approval, masker) {
+            pairs.push(("approval", approval_json(approval, Detail::Masked(masker))));
+        }
+        json::object(pairs.iter().map(|(k, v)| (*k, v.as_str())))
+    }
+
+    /// The problem as an answer to a program.
+    pub fn respond(&self, masker: Option<&Masker>) -> Response {
+        let mut response = (
+            self.code.status(),
+            [(header::CONTENT_TYPE, "application/problem+json")],
+            self.to_json(masker),
+        )
+            .into_response();
+        if self.code == Code::Unauthorized {
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+
+    /// The problem as a page for a person.
+    pub fn into_page(self, frame: Frame) -> Response {
+        let status = self.code.status();
+        page(status, &ErrorPage { frame: frame.titled(self.code.title()), detail: self.detail })
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        self.respond(None)
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "the store failed a request");
+        Self::new(Code::Unavailable, "the database can't be used right now; nothing was changed")
+    }
+}
+
+impl From<DecideError> for Problem {
+    fn from(error: DecideError) -> Self {
+        match error {
+            DecideError::NotFound => {
+                Self::new(Code::NotFound, "there is no such approval, or it is not yours to see")
+            }
+            DecideError::Forbidden(why) => Self::new(Code::Forbidden, why),
+            DecideError::Invalid(why) => Self::invalid(why),
+            DecideError::Refused { refusal, approval } => {
+                let code = Code::of(&refusal);
+                let conflict = code.status() == StatusCode::CONFLICT;
+                Self { code, detail: refusal.to_string(), approval: conflict.then_some(approval) }
+            }
+            DecideError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// A problem shown as a page without a signed-in frame.
+#[derive(Debug)]
+pub struct PageProblem(pub Problem);
+
+impl<E: Into<Problem>> From<E> for PageProblem {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for PageProblem {
+    fn into_response(self) -> Response {
+        self.0.into_page(Frame::anonymous())
+    }
+}

@@ -1,0 +1,227 @@
+//! What handlers take: a signed-in person for pages, a reviewer for the API, a form.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use axum::extract::rejection::FormRejection;
+use axum::extract::{ConnectInfo, Form, FromRequest, FromRequestParts, Request};
+use axum::http::Uri;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Redirect, Response};
+use serde::de::DeserializeOwned;
+
+use crate::auth::form::Bound;
+use crate::auth::session::{self, SignedIn};
+use crate::auth::{bearer, client, reviewer_by_token};
+use crate::config::{Reviewer, Role};
+
+use super::Web;
+use super::error::{Code, PageProblem, Problem};
+use super::view::{Frame, Viewer};
+
+/// Longest `next` that is remembered over a sign-in, bytes.
+const MAX_NEXT: usize = 500;
+
+/// Somebody signed in by cookie; others are sent to `/sign-in`.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// Who.
+    pub reviewer: Reviewer,
+    hash: String,
+    form_token: String,
+}
+
+impl Page {
+    fn new(web: &Web, signed_in: SignedIn) -> Self {
+        let form_token = web.keys.token(Bound::Session(&signed_in.hash));
+        Self { reviewer: signed_in.reviewer, hash: signed_in.hash, form_token }
+    }
+
+    /// The frame of a page for this person.
+    pub fn frame(&self, title: &str, here: &'static str) -> Frame {
+        Frame {
+            title: title.to_owned(),
+            here,
+            refresh: None,
+            viewer: Some(Viewer {
+                name: self.reviewer.name.clone(),
+                form_token: self.form_token.clone(),
+                reads_audit: self.reviewer.role != Role::Reviewer,
+            }),
+        }
+    }
+
+    /// The token of forms for this person.
+    pub fn form_token(&self) -> &str {
+        &self.form_token
+    }
+
+    /// The hash of the session's cookie.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Refuses a form that we did not show to this session.
+    pub fn check_form(&self, web: &Web, token: Option<&str>) -> Result<(), Problem> {
+        check_form(web, Bound::Session(&self.hash), token)
+    }
+
+    /// A problem as a page for this person.
+    pub fn problem(&self, problem: impl Into<Problem>) -> Response {
+        problem.into().into_page(self.frame("", ""))
+    }
+}
+
+/// Refuses a form whose token is missing or another's.
+pub fn check_form(web: &Web, bound: Bound<'_>, token: Option<&str>) -> Result<(), Problem> {
+    if token.is_some_and(|t| web.keys.fits(bound, t)) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Code::Forbidden,
+        "this form was not shown to you by this server, or you have signed in anew since; \
+         open the page again",
+    ))
+}
+
+impl FromRequestParts<Web> for Page {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Response> {
+        match session::find(&web.broker, &parts.headers).await {
+            Ok(Some(signed_in)) => Ok(Self::new(web, signed_in)),
+            Ok(None) => Err(Redirect::to(&sign_in_path(&parts.uri, &parts.method)).into_response()),
+            Err(error) => Err(PageProblem::from(error).into_response()),
+        }
+    }
+}
+
+fn sign_in_path(uri: &Uri, method: &axum::http::Method) -> String {
+    let next = uri.path_and_query().map_or("/", |p| p.as_str());
+    if method != axum::http::Method::GET || next == "/" || next.len() > MAX_NEXT {
+        return "/sign-in".to_owned();
+    }
+    format!("/sign-in?next={}", encode(next))
+}
+
+/// A query value, percent-encoded.
+pub fn encode(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+/// Where to go after signing in: a path of this server, or `/`.
+pub fn safe_next(next: Option<&str>) -> &str {
+    let fine = |next: &&str| {
+        next.starts_with('/')
+            && next.len() <= MAX_NEXT
+            && !next[1..].starts_with(['/', '\\'])
+            && next.bytes().all(|b| (0x21..0x7f).contains(&b) && b != b'\\')
+    };
+    next.filter(fine).unwrap_or("/")
+}
+
+/// A reviewer by bearer token, or, for reading, by session cookie.
+#[derive(Debug, Clone)]
+pub struct Reader(pub Reviewer);
+
+impl FromRequestParts<Web> for Reader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
+        if parts.headers.contains_key(axum::http::header::AUTHORIZATION) {
+            return by_token(parts, web).map(Self);
+        }
+        match session::find(&web.broker, &parts.headers).await? {
+            Some(signed_in) => Ok(Self(signed_in.reviewer)),
+            None => Err(unauthorized()),
+        }
+    }
+}
+
+/// A reviewer by bearer token.
+#[derive(Debug, Clone)]
+pub struct Writer(pub Reviewer);
+
+impl FromRequestParts<Web> for Writer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
+        by_token(parts, web).map(Self)
+    }
+}
+
+fn by_token(parts: &Parts, web: &Web) -> Result<Reviewer, Problem> {
+    bearer(&parts.headers)
+        .and_then(|token| reviewer_by_token(web.broker.config(), token))
+        .cloned()
+        .ok_or_else(unauthorized)
+}
+
+fn unauthorized() -> Problem {
+    Problem::new(
+        Code::Unauthorized,
+        "send a reviewer's token as \"Authorization: Bearer …\"; an agent's token is not one",
+    )
+}
+
+/// The address a request comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientAddress(pub IpAddr);
+
+impl FromRequestParts<Web> for ClientAddress {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Infallible> {
+        let peer = parts
+            .extensions
+            .get::<ConnectInfo<SocketAddr>>()
+            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
+        let trusted = &web.broker.config().server.trusted_proxies;
+        Ok(Self(client::address(&parts.headers, peer, trusted)))
+    }
+}
+
+/// A posted form.
+#[derive(Debug)]
+pub struct Posted<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<Web> for Posted<T> {
+    type Rejection = PageProblem;
+
+    async fn from_request(request: Request, web: &Web) -> Result<Self, PageProblem> {
+        match Form::<T>::from_request(request, web).await {
+            Ok(Form(form)) => Ok(Self(form)),
+            Err(FormRejection::BytesRejection(_)) => {
+                Err(Problem::new(Code::TooLarge, "the form is larger than server.max_body").into())
+            }
+            Err(_) => Err(Problem::invalid("the form can't be read; open the page again").into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_own_paths_are_followed_after_signing_in() {
+        assert_eq!(safe_next(Some("/approvals/apr_1?full=1")), "/approvals/apr_1?full=1");
+        for evil in
+            ["//evil.example", "/\\evil.example", "https://evil.example", "/a\r\nb", "x", ""]
+        {
+            assert_eq!(safe_next(Some(evil)), "/", "{evil}");
+        }
+        assert_eq!(safe_next(None), "/");
+    }
+
+    #[test]
+    fn a_page_is_remembered_over_the_sign_in_and_a_post_is_not() {
+        let uri: Uri = "/approvals/x?full=1".parse().unwrap();
+
+        assert_eq!(
+            sign_in_path(&uri, &axum::http::Method::GET),
+            "/sign-in?next=%2Fapprovals%2Fx%3Ffull%3D1"
+        );
+        assert_eq!(sign_in_path(&uri, &axum::http::Method::POST), "/sign-in");
+    }
+}

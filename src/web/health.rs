@@ -1,0 +1,134 @@
+//! What operators and their machines ask: alive, ready, how much.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::config::Role;
+use crate::domain::json;
+use crate::telemetry::{head, sample};
+
+use super::Web;
+use super::error::{Code, Problem};
+use super::extract::Reader;
+
+/// How well something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Health {
+    /// As it should be.
+    Ok,
+    /// Works, but somebody should look.
+    Degraded,
+    /// Does not work.
+    Unavailable,
+}
+
+impl Health {
+    /// The word used everywhere.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Degraded => "degraded",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// What the parts of the program say of themselves; the store is asked at every request.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    checks: Mutex<BTreeMap<String, Health>>,
+}
+
+impl Readiness {
+    /// Sets what one part says, `policies` for example.
+    pub fn set(&self, part: &str, health: Health) {
+        self.checks.lock().expect("no holder of this lock panics").insert(part.to_owned(), health);
+    }
+
+    fn snapshot(&self) -> BTreeMap<String, Health> {
+        self.checks.lock().expect("no holder of this lock panics").clone()
+    }
+}
+
+/// `GET /healthz`: alive.
+pub async fn healthz() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], "{\"status\":\"ok\"}").into_response()
+}
+
+/// `GET /readyz`: whether calls can be taken.
+pub async fn readyz(State(web): State<Web>) -> Response {
+    let mut checks = web.readiness.snapshot();
+    checks.entry("policies".to_owned()).or_insert(Health::Ok);
+    let store = match web.broker.store().check().await {
+        Ok(()) => Health::Ok,
+        Err(error) => {
+            tracing::warn!(%error, "not ready: the store can't be written");
+            Health::Unavailable
+        }
+    };
+    checks.insert("store".to_owned(), store);
+    let worst = checks.values().copied().max().unwrap_or(Health::Ok);
+    let status = match worst {
+        Health::Ok | Health::Degraded => StatusCode::OK,
+        Health::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let words: Vec<_> = checks.iter().map(|(k, v)| (k.as_str(), json::quote(v.as_str()))).collect();
+    let checks = json::object(words.iter().map(|(k, v)| (*k, v.as_str())));
+    let body =
+        json::object([("status", json::quote(worst.as_str()).as_str()), ("checks", &checks)]);
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// `GET /metrics`: Prometheus text, for admins and auditors unless it is public.
+pub async fn metrics(
+    State(web): State<Web>,
+    reader: Result<Reader, Problem>,
+) -> Result<Response, Problem> {
+    if !web.broker.config().telemetry.public_metrics && reader?.0.role == Role::Reviewer {
+        return Err(Problem::new(Code::Forbidden, "metrics are for admins and auditors"));
+    }
+    let text = render(&web).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}
+
+async fn render(web: &Web) -> Result<String, Problem> {
+    let now = web.broker.now();
+    let stats = web.broker.store().stats(now).await?;
+    let attempts = web.broker.store().attempt_counts().await?;
+    let pending = stats.by_state.iter().find(|(s, _)| s == "pending").map_or(0, |(_, n)| *n);
+    let oldest = stats.oldest_pending.map_or(0.0, |at| at.until(now).as_secs_f64());
+    let mut out = String::new();
+    let gauge = |out: &mut String, name: &str, help: &str, value: &str| {
+        head(out, name, "gauge", help);
+        sample(out, name, &[], value);
+    };
+    gauge(
+        &mut out,
+        "placet_approvals_pending",
+        "Approvals waiting for reviewers.",
+        &pending.to_string(),
+    );
+    gauge(
+        &mut out,
+        "placet_oldest_pending_seconds",
+        "Age of the oldest approval waiting for reviewers; 0 if none.",
+        &oldest.to_string(),
+    );
+    gauge(&mut out, "placet_held_requests", "Agent requests held open.", &stats.held.to_string());
+    // A gauge in truth: approvals leave a state, and history is purged.
+    head(&mut out, "placet_approvals_total", "gauge", "Approvals kept, by state.");
+    for (state, count) in &stats.by_state {
+        sample(&mut out, "placet_approvals_total", &[("state", state)], &count.to_string());
+    }
+    head(&mut out, "placet_notifications_total", "counter", "Attempts to notify, by result.");
+    for (notifier, result, count) in &attempts {
+        let labels = [("notifier", notifier.as_str()), ("result", result.as_str())];
+        sample(&mut out, "placet_notifications_total", &labels, &count.to_string());
+    }
+    web.broker.metrics().render(&mut out);
+    Ok(out)
+}

@@ -1,0 +1,206 @@
+//! `/review/{token}`: the page behind a mailed link. Mail scanners open it, so looking changes
+//! nothing; the decision is the post of its form, which carries a token made from the link.
+
+use std::time::Duration;
+
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::auth::form::Bound;
+use crate::auth::session;
+use crate::config::{Reviewer, Role};
+use crate::domain::approval::{Approval, Assurance, State as Stands, Via};
+use crate::id::token_hash;
+use crate::store::ReviewLink;
+
+use super::Web;
+use super::approval::{DecidedPage, Fields, Options, ShowPage, refused_page};
+use super::arguments::Show;
+use super::call::{CallView, progress};
+use super::error::{Code, PageProblem, Problem};
+use super::extract::{Posted, check_form};
+use super::view::{Frame, page, verb};
+
+/// A link decides without a sign-in for so long after it was made.
+pub const DECIDES_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What a link leads to now.
+enum Link {
+    /// Its call, to be decided.
+    Live(Box<Live>),
+    /// Its reviewer has decided, or nobody can any more.
+    Dead(Box<Live>),
+    /// Somebody else is signed in here.
+    Foreign { addressee: String, viewer: String },
+}
+
+struct Live {
+    approval: Approval,
+    reviewer: Reviewer,
+    hash: String,
+    sign_in: Option<&'static str>,
+}
+
+async fn follow(web: &Web, token: &str, headers: &HeaderMap) -> Result<Link, PageProblem> {
+    let unknown = || Problem::new(Code::NotFound, "this link leads nowhere; was it cut off?");
+    let hash = token_hash(token);
+    let link = web.broker.store().find_review_link(&hash).await?.ok_or_else(unknown)?;
+    let approval = web.broker.get(&link.approval).await?.ok_or_else(unknown)?;
+    let reviewer = web.broker.config().reviewer(&link.reviewer).ok_or_else(unknown)?.clone();
+    let sign_in = needs_sign_in(web, &link, &approval);
+    let live = Box::new(Live { approval, reviewer, hash, sign_in });
+    if is_dead(web, &live) {
+        return Ok(Link::Dead(live));
+    }
+    let viewer = session::find(&web.broker, headers).await?.map(|s| s.reviewer.name);
+    match viewer {
+        Some(viewer) if viewer != live.reviewer.name => {
+            Ok(Link::Foreign { addressee: live.reviewer.name, viewer })
+        }
+        _ => Ok(Link::Live(live)),
+    }
+}
+
+fn is_dead(web: &Web, live: &Live) -> bool {
+    let Live { approval, reviewer, .. } = live;
+    approval.state != Stands::Pending
+        || approval.expires_at <= web.broker.now()
+        || approval.decision_of(&reviewer.name).is_some()
+        || reviewer.role == Role::Auditor
+        || !(approval.is_eligible(&reviewer.name) || approval.is_owner(&reviewer.name))
+}
+
+fn needs_sign_in(web: &Web, link: &ReviewLink, approval: &Approval) -> Option<&'static str> {
+    if approval.terms.assurance != Assurance::Link {
+        Some("The rule wants you to be signed in to decide this call.")
+    } else if link.created_at.plus(DECIDES_FOR) <= web.broker.now() {
+        Some("This link is older than 24 hours: sign in to decide.")
+    } else {
+        None
+    }
+}
+
+fn frame() -> Frame {
+    Frame::anonymous()
+}
+
+fn dead_page(web: &Web, live: &Live) -> Response {
+    let Live { approval, reviewer, .. } = live;
+    let heading = match (approval.state, approval.decision_of(&reviewer.name)) {
+        (Stands::Pending, Some(own)) => {
+            format!("You have {} this; {} so far", verb(own.choice), progress(approval))
+        }
+        (Stands::Pending | Stands::Expired, _) => "Too late: nobody decided in time".to_owned(),
+        (_, Some(own)) => format!("You have {} this", verb(own.choice)),
+        (Stands::Cancelled, None) => "Withdrawn: there is nothing to decide any more".to_owned(),
+        (_, None) => match approval.deciding() {
+            Some(d) => format!("Already {} by {}", verb(d.choice), d.reviewer),
+            None => "There is nothing to decide any more".to_owned(),
+        },
+    };
+    page(StatusCode::GONE, &DecidedPage::new(web, frame(), heading, approval))
+}
+
+fn foreign_problem(addressee: &str, viewer: &str) -> Problem {
+    Problem::new(
+        Code::Forbidden,
+        format!(
+            "This link was sent to {addressee}, and you are signed in as {viewer}. \
+             Only {addressee} can decide with it; what waits for you is in your queue."
+        ),
+    )
+}
+
+fn call_page(web: &Web, token: &str, live: Live, show: Show) -> Response {
+    let call = CallView::new(&web.broker, &live.approval, &live.reviewer, show);
+    page(
+        StatusCode::OK,
+        &ShowPage {
+            frame: frame().titled(&call.tool),
+            call,
+            base: format!("/review/{token}"),
+            form_token: web.keys.token(Bound::Review(&live.hash)),
+            link_of: Some(live.reviewer.name),
+            sign_in: live.sign_in,
+            attempts: Vec::new(),
+        },
+    )
+}
+
+/// `GET /review/{token}`: shows the call and changes nothing.
+pub async fn show(
+    State(web): State<Web>,
+    Path(token): Path<String>,
+    Query(options): Query<Options>,
+    headers: HeaderMap,
+) -> Result<Response, PageProblem> {
+    let show = Show { full: options.full(), revealed: false };
+    Ok(match follow(&web, &token, &headers).await? {
+        Link::Live(live) => call_page(&web, &token, *live, show),
+        Link::Dead(live) => dead_page(&web, &live),
+        Link::Foreign { addressee, viewer } => {
+            foreign_problem(&addressee, &viewer).into_page(frame())
+        }
+    })
+}
+
+/// `OPTIONS /review/{token}`: says what the path takes.
+pub async fn options() -> Response {
+    (StatusCode::NO_CONTENT, [(header::ALLOW, "GET, HEAD, OPTIONS, POST")]).into_response()
+}
+
+/// `POST /review/{token}`: decides.
+pub async fn decide(
+    State(web): State<Web>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+    Posted(fields): Posted<Fields>,
+) -> Result<Response, PageProblem> {
+    let live = match follow(&web, &token, &headers).await? {
+        Link::Live(live) => live,
+        Link::Dead(live) => return Ok(dead_page(&web, &live)),
+        Link::Foreign { addressee, viewer } => {
+            return Err(PageProblem(foreign_problem(&addressee, &viewer)));
+        }
+    };
+    check_form(&web, Bound::Review(&live.hash), fields.form_token.as_deref())?;
+    if let Some(why) = live.sign_in {
+        return Err(PageProblem(Problem::new(Code::Forbidden, why)));
+    }
+    let verdict = fields.verdict(Via::Email)?;
+    let said = verb(verdict.choice);
+    match web.decide(&live.approval.id, &live.reviewer, verdict).await {
+        Ok(after) => {
+            let heading = if after.state == Stands::Pending {
+                format!("You {said} this call; {} so far", progress(&after))
+            } else {
+                format!("You {said} this call")
+            };
+            Ok(page(StatusCode::OK, &DecidedPage::new(&web, frame(), heading, &after)))
+        }
+        Err(problem) => Ok(refused_page(&web, frame(), problem)),
+    }
+}
+
+/// `POST /review/{token}/reveal`: the page with everything on it, recorded before it is shown.
+pub async fn reveal(
+    State(web): State<Web>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+    Posted(fields): Posted<Fields>,
+) -> Result<Response, PageProblem> {
+    let live = match follow(&web, &token, &headers).await? {
+        Link::Live(live) => live,
+        Link::Dead(live) => return Ok(dead_page(&web, &live)),
+        Link::Foreign { addressee, viewer } => {
+            return Err(PageProblem(foreign_problem(&addressee, &viewer)));
+        }
+    };
+    check_form(&web, Bound::Review(&live.hash), fields.form_token.as_deref())?;
+    if let Some(why) = live.sign_in {
+        return Err(PageProblem(Problem::new(Code::Forbidden, why)));
+    }
+    web.record_reveal(&live.approval, &live.reviewer, Via::Email).await?;
+    Ok(call_page(&web, &token, *live, Show { full: true, revealed: true }))
+}

@@ -1,0 +1,291 @@
+//! Signing in: by a mailed one-time link, or with the reviewer's own token; and out again.
+//!
+//! Nothing here tells whether an address is known. Forms shown before there is a session are
+//! bound to a cookie's nonce, so that no other site can sign a visitor in as somebody else.
+
+use std::time::Duration;
+
+use askama::Template;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use serde::Deserialize;
+
+use crate::auth::form::{Bound, FORM_COOKIE};
+use crate::auth::reviewer_by_token;
+use crate::auth::session::{self, SESSION_COOKIE};
+use crate::config::Reviewer;
+use crate::id::token_hash;
+use crate::store::StoreError;
+
+use super::Web;
+use super::error::{Code, PageProblem, Problem};
+use super::extract::{ClientAddress, Page, Posted, check_form, encode, safe_next};
+use super::view::{Frame, page};
+
+/// How long a mailed sign-in link is good for.
+pub const LINK_LIFE: Duration = Duration::from_secs(15 * 60);
+
+/// The window of both limits below.
+const WINDOW: Duration = Duration::from_secs(15 * 60);
+
+/// Most sign-in mails to one address in [`WINDOW`].
+const MAILS_PER_ADDRESS: u32 = 3;
+
+/// Most requests for a mail from one client address in [`WINDOW`].
+const REQUESTS_PER_CLIENT: u32 = 20;
+
+/// Where to go afterwards.
+#[derive(Debug, Deserialize)]
+pub struct Next {
+    next: Option<String>,
+}
+
+/// The fields of the forms here.
+#[derive(Debug, Deserialize)]
+pub struct Fields {
+    email: Option<String>,
+    token: Option<String>,
+    next: Option<String>,
+    form_token: Option<String>,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "sign_in.html")]
+struct SignInPage {
+    frame: Frame,
+    form_token: String,
+    next: String,
+    mails: bool,
+    sent: bool,
+    wrong_token: bool,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "sign_in_confirm.html")]
+struct ConfirmPage {
+    frame: Frame,
+    form_token: String,
+    action: String,
+    next: String,
+    name: String,
+}
+
+/// The nonce of this browser, and the cookie to set where it is new.
+struct Nonce {
+    value: String,
+    fresh: bool,
+}
+
+impl Nonce {
+    fn of(web: &Web, headers: &HeaderMap) -> Self {
+        match session::cookie(headers, FORM_COOKIE) {
+            Some(value) => Self { value: value.to_owned(), fresh: false },
+            None => Self { value: web.broker.ids().token(), fresh: true },
+        }
+    }
+
+    fn form_token(&self, web: &Web) -> String {
+        web.keys.token(Bound::Nonce(&self.value))
+    }
+
+    fn set(&self, web: &Web, mut response: Response) -> Response {
+        if self.fresh {
+            add_cookie(&mut response, &session::set_cookie(&web.broker, FORM_COOKIE, &self.value));
+        }
+        response
+    }
+}
+
+fn add_cookie(response: &mut Response, cookie: &str) {
+    if let Ok(value) = HeaderValue::from_str(cookie) {
+        response.headers_mut().append(header::SET_COOKIE, value);
+    }
+}
+
+/// Refuses a form that this browser was not shown.
+fn check_nonce(web: &Web, headers: &HeaderMap, token: Option<&str>) -> Result<(), Problem> {
+    match session::cookie(headers, FORM_COOKIE) {
+        Some(nonce) => check_form(web, Bound::Nonce(nonce), token),
+        None => Err(Problem::new(
+            Code::Forbidden,
+            "this form was not shown to this browser; allow this site's cookies and open \
+             the page again",
+        )),
+    }
+}
+
+fn sign_in_page(
+    web: &Web,
+    nonce: &Nonce,
+    next: &str,
+    status: StatusCode,
+    sent: bool,
+    wrong_token: bool,
+) -> Response {
+    let template = SignInPage {
+        frame: Frame::anonymous().titled("Sign in"),
+        form_token: nonce.form_token(web),
+        next: next.to_owned(),
+        mails: web.mailer.is_some(),
+        sent,
+        wrong_token,
+    };
+    nonce.set(web, page(status, &template))
+}
+
+/// `GET /sign-in`
+pub async fn show(
+    State(web): State<Web>,
+    Query(query): Query<Next>,
+    headers: HeaderMap,
+) -> Response {
+    let nonce = Nonce::of(&web, &headers);
+    let next = safe_next(query.next.as_deref());
+    sign_in_page(&web, &nonce, next, StatusCode::OK, false, false)
+}
+
+/// `POST /sign-in`: an address to mail a link to, or a token.
+pub async fn submit(
+    State(web): State<Web>,
+    ClientAddress(client): ClientAddress,
+    headers: HeaderMap,
+    Posted(fields): Posted<Fields>,
+) -> Result<Response, PageProblem> {
+    check_nonce(&web, &headers, fields.form_token.as_deref())?;
+    let nonce = Nonce::of(&web, &headers);
+    let next = safe_next(fields.next.as_deref()).to_owned();
+    if let Some(token) = fields.token.as_deref().map(str::trim).filter(|t| !t.is_empty()) {
+        let Some(reviewer) = reviewer_by_token(web.broker.config(), token) else {
+            return Ok(sign_in_page(&web, &nonce, &next, StatusCode::FORBIDDEN, false, true));
+        };
+        let (session, cookie) = session::make(&web.broker, &reviewer.name, "token");
+        web.broker.store().insert_session(&session).await?;
+        return Ok(signed_in(&next, &cookie));
+    }
+    let Some(email) = fields.email.as_deref().map(str::trim).filter(|e| !e.is_empty()) else {
+        return Err(Problem::invalid("type your e-mail address, or your token").into());
+    };
+    let now = web.broker.now();
+    let key = format!("sign-in-client:{client}");
+    let store = web.broker.store();
+    if let Some(wait) = store.take_limit(&key, REQUESTS_PER_CLIENT, now.minus(WINDOW), now).await? {
+        return Ok(too_many(wait));
+    }
+    mail_link(&web, email.to_owned(), next.clone());
+    Ok(sign_in_page(&web, &nonce, &next, StatusCode::OK, true, false))
+}
+
+fn too_many(wait_ms: u64) -> Response {
+    let problem = Problem::new(
+        Code::TooManyRequests,
+        "too many sign-in mails were asked for from your address; try again in a few minutes",
+    );
+    let mut response = problem.into_page(Frame::anonymous());
+    response.headers_mut().insert(header::RETRY_AFTER, wait_ms.div_ceil(1000).into());
+    response
+}
+
+/// Mails a link if the address is a reviewer's. Beside the request, so that its answer takes the
+/// same time either way.
+fn mail_link(web: &Web, email: String, next: String) {
+    let web = web.clone();
+    let tracker = web.broker.tracker().clone();
+    tracker.spawn(async move {
+        if let Err(error) = try_mail_link(&web, &email, &next).await {
+            tracing::error!(%error, "a sign-in link could not be made");
+        }
+    });
+}
+
+async fn try_mail_link(web: &Web, email: &str, next: &str) -> Result<(), StoreError> {
+    let now = web.broker.now();
+    let address = email.to_lowercase();
+    let key = format!("sign-in-mail:{}", token_hash(&address));
+    let store = web.broker.store();
+    if store.take_limit(&key, MAILS_PER_ADDRESS, now.minus(WINDOW), now).await?.is_some() {
+        tracing::warn!("too many sign-in mails were asked for one address; none was sent");
+        return Ok(());
+    }
+    let same = |r: &&Reviewer| r.email.as_ref().is_some_and(|e| e.to_lowercase() == address);
+    let Some(reviewer) = web.broker.config().reviewers.iter().find(same) else { return Ok(()) };
+    let Some(mailer) = &web.mailer else { return Ok(()) };
+    let token = web.broker.ids().token();
+    store.insert_sign_in(&token_hash(&token), &reviewer.name, now.plus(LINK_LIFE)).await?;
+    let next = if next == "/" { String::new() } else { format!("?next={}", encode(next)) };
+    let link = web.broker.config().link(&format!("/sign-in/{token}{next}"));
+    mailer.send_sign_in(reviewer, link).await;
+    Ok(())
+}
+
+fn used_up() -> Problem {
+    Problem::new(
+        Code::NotFound,
+        "this sign-in link was used, has run out or was cut off; ask for a new one",
+    )
+}
+
+/// `GET /sign-in/{token}`: a button; looking signs nobody in.
+pub async fn confirm(
+    State(web): State<Web>,
+    Path(token): Path<String>,
+    Query(query): Query<Next>,
+    headers: HeaderMap,
+) -> Result<Response, PageProblem> {
+    let name = web
+        .broker
+        .store()
+        .find_sign_in(&token_hash(&token), web.broker.now())
+        .await?
+        .ok_or_else(used_up)?;
+    let nonce = Nonce::of(&web, &headers);
+    let template = ConfirmPage {
+        frame: Frame::anonymous().titled("Sign in"),
+        form_token: nonce.form_token(&web),
+        action: format!("/sign-in/{}", encode(&token)),
+        next: safe_next(query.next.as_deref()).to_owned(),
+        name,
+    };
+    Ok(nonce.set(&web, page(StatusCode::OK, &template)))
+}
+
+/// `POST /sign-in/{token}`: signs in, once.
+pub async fn redeem(
+    State(web): State<Web>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+    Posted(fields): Posted<Fields>,
+) -> Result<Response, PageProblem> {
+    check_nonce(&web, &headers, fields.form_token.as_deref())?;
+    let hash = token_hash(&token);
+    let now = web.broker.now();
+    let store = web.broker.store();
+    let name = store.find_sign_in(&hash, now).await?.ok_or_else(used_up)?;
+    if web.broker.config().reviewer(&name).is_none() {
+        return Err(used_up().into());
+    }
+    let (session, cookie) = session::make(&web.broker, &name, "link");
+    if !store.consume_sign_in(&hash, &session, now).await? {
+        return Err(used_up().into());
+    }
+    Ok(signed_in(safe_next(fields.next.as_deref()), &cookie))
+}
+
+fn signed_in(next: &str, cookie: &str) -> Response {
+    let mut response = Redirect::to(next).into_response();
+    add_cookie(&mut response, cookie);
+    response
+}
+
+/// `POST /sign-out`
+pub async fn sign_out(
+    State(web): State<Web>,
+    who: Page,
+    Posted(fields): Posted<Fields>,
+) -> Result<Response, PageProblem> {
+    who.check_form(&web, fields.form_token.as_deref())?;
+    web.broker.store().delete_session(who.hash()).await?;
+    let mut response = Redirect::to("/sign-in").into_response();
+    add_cookie(&mut response, &session::remove_cookie(&web.broker, SESSION_COOKIE));
+    Ok(response)
+}

@@ -1,0 +1,356 @@
+//! The whole site over a real SQLite file, asked as a browser or program would.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::auth::form::Bound;
+use crate::auth::hosts::{Hosts, host_guard};
+use crate::auth::session;
+use crate::broker::{Parts, Stop};
+use crate::clock::{Clock, ManualClock};
+use crate::domain::approval::{Approval, ApprovalId, Assurance, Outcome, State, Terms, Unattended};
+use crate::domain::audit::{AuditEvent, Kind};
+use crate::domain::call::ToolCall;
+use crate::domain::time::Timestamp;
+use crate::id::{IdSource, OsIds, token_hash};
+use crate::store::sql::SqlStore;
+use crate::store::{NewHold, ReviewLink, Store, Submit, Submitted};
+
+mod api;
+mod links;
+mod pages;
+mod sign_in;
+mod upstream;
+
+const CONFIG: &str = r#"
+[server]
+listen = "127.0.0.1:8420"
+public_url = "http://127.0.0.1:8420"
+trusted_proxies = ["10.0.0.1"]
+
+[[upstreams]]
+name = "images"
+url = "http://127.0.0.1:9/mcp"
+
+[upstreams.policy]
+version = "1"
+default = "deny"
+hide = ["wipe_archive"]
+
+[upstreams.policy.tools.list_image_sets]
+action = "allow"
+
+[upstreams.policy.tools.delete_image_set]
+action = "require_approval"
+
+[[agents]]
+name = "bot"
+token = "agent-token-agent-token"
+owner = "olga"
+
+[[reviewers]]
+name = "ana"
+email = "ana@example.org"
+groups = ["oncall"]
+token = "ana-token-ana-token-ana"
+
+[[reviewers]]
+name = "bo"
+token = "bo-token-bo-token-bo-bo"
+
+[[reviewers]]
+name = "olga"
+token = "olga-token-olga-token-o"
+
+[[reviewers]]
+name = "root"
+role = "admin"
+token = "root-token-root-token-r"
+
+[[reviewers]]
+name = "kim"
+role = "auditor"
+token = "kim-token-kim-token-kim"
+"#;
+
+const CALL: &str = r#"{"name":"delete_image_set","arguments":{"datastore_id":"prod","n":1.00}}"#;
+const SECRET_CALL: &str =
+    r#"{"name":"delete_image_set","arguments":{"user":"x","password":"hunter2"}}"#;
+
+/// The program without its network.
+struct Site {
+    router: Router,
+    web: Web,
+    clock: Arc<ManualClock>,
+    file: PathBuf,
+    ids: OsIds,
+    mails: Arc<Mails>,
+}
+
+/// Remembers sign-in links in place of mailing them.
+#[derive(Default)]
+struct Mails(std::sync::Mutex<Vec<(String, String)>>);
+
+#[async_trait]
+impl SignInMailer for Mails {
+    async fn send_sign_in(&self, reviewer: &Reviewer, link: String) {
+        self.0.lock().unwrap().push((reviewer.name.clone(), link));
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{suffix}", self.file.display()));
+        }
+    }
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |v| v.to_str().unwrap())
+    }
+
+    /// The value of the first hidden field of that name.
+    fn field(&self, name: &str) -> String {
+        let marker = format!("name=\"{name}\" value=\"");
+        let start = self.body.find(&marker).unwrap_or_else(|| panic!("no {name} in {self:?}"));
+        let rest = &self.body[start + marker.len()..];
+        rest[..rest.find('"').unwrap()].to_owned()
+    }
+
+    fn code(&self) -> String {
+        let node = crate::domain::json::parse(&self.body).unwrap();
+        node.get("code").and_then(crate::domain::json::Node::as_str).unwrap_or("").to_owned()
+    }
+}
+
+impl Site {
+    async fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let file = std::env::temp_dir().join(format!("placet-web-{}-{n}.db", std::process::id()));
+        let store = SqlStore::open(&format!("sqlite:{}", file.display())).await.unwrap();
+        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_795_377_600_000_000)));
+        let upstream: Arc<dyn crate::upstream::Upstream> = Arc::new(upstream::Fixed::default());
+        let broker = Broker::new(Parts {
+            config: Arc::new(crate::config::tests::config(CONFIG)),
+            store: Arc::new(store),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            ids: Arc::new(OsIds),
+            upstreams: HashMap::from([("images".to_owned(), upstream)]),
+            masking_key: [1; 32],
+            seal_key: [2; 32],
+            stop: Stop::default(),
+            node: "node-1".to_owned(),
+            tracker: TaskTracker::new(),
+        });
+        let mails = Arc::new(Mails::default());
+        let web = Web {
+            broker,
+            mailer: Some(Arc::clone(&mails) as Arc<dyn SignInMailer>),
+            keys: Keys::new([3; 32]),
+            readiness: Arc::new(Readiness::default()),
+        };
+        let server = &web.broker.config().server;
+        let hosts = Arc::new(Hosts::new(server, server.listen));
+        let router = router(web.clone()).layer(middleware::from_fn_with_state(hosts, host_guard));
+        Self { router, web, clock, file, ids: OsIds, mails }
+    }
+
+    fn store(&self) -> &Arc<dyn Store> {
+        self.web.broker.store()
+    }
+
+    /// A pending call that ana and bo, and root by name, may decide.
+    async fn pending(&self, params: &str) -> Approval {
+        self.pending_with(params, |_| {}).await
+    }
+
+    async fn pending_with(&self, params: &str, change: impl FnOnce(&mut Approval)) -> Approval {
+        let now = self.clock.now();
+        let mut approval = Approval {
+            id: self.ids.approval(now),
+            version: 1,
+            state: State::Pending,
+            call: ToolCall::read("images", params).unwrap(),
+            agent: "bot".to_owned(),
+            client: Some("bot/1".to_owned()),
+            rule: "/tools/delete_image_set".to_owned(),
+            reason: Some("Deleting an image set cannot be undone.".to_owned()),
+            risk: None,
+            severity: None,
+            terms: Terms {
+                reviewers: vec!["ana".to_owned(), "bo".to_owned()],
+                quorum: 1,
+                claim_window_s: 600,
+                cooldown_s: 600,
+                notify: Vec::new(),
+                unattended: Unattended::Wait,
+                assurance: Assurance::Link,
+                sensitive: false,
+                redact: Vec::new(),
+                owner: Some("olga".to_owned()),
+                tool_fingerprint: None,
+            },
+            decisions: Vec::new(),
+            created_at: now,
+            expires_at: now.plus(Duration::from_secs(900)),
+            decided_at: None,
+            claim_deadline: None,
+            finished_at: None,
+            end_reason: None,
+            outcome: None,
+            settled: None,
+            owed: false,
+            executor: None,
+            waiting: false,
+            ran_before: None,
+        };
+        change(&mut approval);
+        let submit = Submit {
+            events: vec![AuditEvent::of(Kind::ApprovalRequested, "bot", now, &approval)],
+            approval,
+            deliveries: Vec::new(),
+            hold: NewHold {
+                id: self.ids.token(),
+                node: "node-1".to_owned(),
+                agent: "bot".to_owned(),
+            },
+            max_held: 9,
+            max_pending_per_agent: 999,
+            max_pending: 999,
+            max_new: 999,
+            new_since: now.minus(Duration::from_secs(1)),
+            owed_since: now.minus(Duration::from_secs(1)),
+            limit: None,
+        };
+        match self.store().submit(submit, now).await.unwrap() {
+            Submitted::Created { approval, .. } => approval,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn now_is(&self, id: &ApprovalId) -> Approval {
+        self.web.broker.get(id).await.unwrap().unwrap()
+    }
+
+    async fn link(&self, id: &ApprovalId, reviewer: &str) -> String {
+        let token = self.ids.token();
+        let link = ReviewLink {
+            hash: token_hash(&token),
+            approval: id.clone(),
+            reviewer: reviewer.to_owned(),
+            created_at: self.clock.now(),
+        };
+        self.store().insert_review_link(&link).await.unwrap();
+        format!("/review/{token}")
+    }
+
+    /// A signed-in reviewer's cookie.
+    async fn cookie(&self, reviewer: &str) -> String {
+        let (session, cookie) = session::make(&self.web.broker, reviewer, "token");
+        self.store().insert_session(&session).await.unwrap();
+        cookie.split(';').next().unwrap().to_owned()
+    }
+
+    async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: String,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header(header::HOST, "127.0.0.1:8420");
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(body)).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.unwrap();
+        let body = String::from_utf8(bytes.to_vec()).unwrap();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send("GET", path, headers, String::new()).await
+    }
+
+    async fn post(&self, path: &str, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> Answer {
+        let mut all = vec![("content-type", "application/x-www-form-urlencoded")];
+        all.extend(headers);
+        let body =
+            url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        self.send("POST", path, &all, body).await
+    }
+
+    async fn api(&self, method: &str, path: &str, name: &str, body: &str) -> Answer {
+        let token = format!("Bearer {}", token_of(name));
+        let headers = [("authorization", token.as_str())];
+        self.send(method, &format!("/api/v1{path}"), &headers, body.to_owned()).await
+    }
+
+    /// Decides over the API.
+    async fn say(&self, id: &ApprovalId, name: &str, decision: &str) -> Answer {
+        let body = format!("{{\"decision\":\"{decision}\",\"reason\":\"because\"}}");
+        self.api("POST", &format!("/approvals/{id}/decision"), name, &body).await
+    }
+
+    /// Claims and completes it, as its agent's request would.
+    async fn run(&self, id: &ApprovalId, outcome: Option<Outcome>) {
+        let now = self.clock.now();
+        let claim = self.now_is(id).await.claim("node-1", now).unwrap();
+        let running = self.web.broker.apply(claim).await.unwrap();
+        let end = match outcome {
+            Some(outcome) => running.complete(outcome, now),
+            None => running.lose("the connection broke", now),
+        };
+        self.web.broker.apply(end.unwrap()).await.unwrap();
+    }
+
+    /// All audit records of one kind.
+    async fn audited(&self, kind: Kind) -> usize {
+        self.store().seal_audit(1_000).await.unwrap();
+        let records = self.store().list_audit(0, 1_000).await.unwrap();
+        records.iter().filter(|r| r.kind == kind.as_str()).count()
+    }
+
+    fn session_form_token(&self, cookie: &str) -> String {
+        let (_, token) = cookie.split_once('=').unwrap();
+        self.web.keys.token(Bound::Session(&token_hash(token)))
+    }
+}
+
+fn token_of(name: &str) -> String {
+    match name {
+        "ana" => "ana-token-ana-token-ana",
+        "bo" => "bo-token-bo-token-bo-bo",
+        "olga" => "olga-token-olga-token-o",
+        "root" => "root-token-root-token-r",
+        "kim" => "kim-token-kim-token-kim",
+        "bot" => "agent-token-agent-token",
+        other => other,
+    }
+    .to_owned()
+}

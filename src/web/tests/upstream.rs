@@ -1,0 +1,65 @@
+//! An upstream that only has a tool list.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+use crate::upstream::{
+    Caller, Catalog, Notification, Notifications, Reply, Request, ServerFacts, Tool, Upstream,
+    UpstreamError,
+};
+
+pub(super) struct Fixed {
+    catalog: Arc<Catalog>,
+    told: broadcast::Sender<Notification>,
+}
+
+impl Default for Fixed {
+    fn default() -> Self {
+        let tool = |name: &str| Tool {
+            name: name.to_owned(),
+            raw: format!("{{\"name\":\"{name}\",\"description\":\"Does <b>{name}</b>.\"}}"),
+            fingerprint: name.to_owned(),
+        };
+        let names = ["list_image_sets", "delete_image_set", "wipe_archive", "copy_image_set"];
+        let catalog = Arc::new(Catalog { tools: names.map(tool).to_vec() });
+        Self { catalog, told: broadcast::channel(1).0 }
+    }
+}
+
+#[async_trait]
+impl Upstream for Fixed {
+    async fn request(
+        &self,
+        _caller: &Caller,
+        _request: Request,
+        _notifications: Option<Notifications>,
+        _cancel: CancellationToken,
+    ) -> Result<Reply, UpstreamError> {
+        Err(UpstreamError::NotSent("only a list".to_owned()))
+    }
+
+    async fn notify(&self, _caller: &Caller, _method: &str, _params: Option<String>) {}
+
+    async fn facts(&self, _caller: &Caller) -> Result<ServerFacts, UpstreamError> {
+        Err(UpstreamError::NotSent("only a list".to_owned()))
+    }
+
+    fn catalog(&self) -> Option<Arc<Catalog>> {
+        Some(Arc::clone(&self.catalog))
+    }
+
+    async fn refresh(&self) -> Result<Arc<Catalog>, UpstreamError> {
+        Ok(Arc::clone(&self.catalog))
+    }
+
+    fn subscribe(&self, _caller: &Caller) -> broadcast::Receiver<Notification> {
+        self.told.subscribe()
+    }
+
+    async fn close_session(&self, _caller: &Caller) {}
+
+    async fn shutdown(&self) {}
+}

@@ -1,0 +1,175 @@
+//! What all pages share: their frame, times in words, and rendering.
+
+use askama::Template;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::domain::approval::{Approval, Choice, State};
+use crate::domain::show::visible;
+use crate::domain::time::{Timestamp, in_words};
+
+/// What stands around every page.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// The page's title.
+    pub title: String,
+    /// Which entry of the navigation is this page.
+    pub here: &'static str,
+    /// Reloads by itself after so many seconds.
+    pub refresh: Option<u32>,
+    /// Who is signed in.
+    pub viewer: Option<Viewer>,
+}
+
+/// Who looks at a page.
+#[derive(Debug, Clone)]
+pub struct Viewer {
+    /// Their name.
+    pub name: String,
+    /// The token of their forms.
+    pub form_token: String,
+    /// Whether the audit is theirs to read.
+    pub reads_audit: bool,
+}
+
+impl Frame {
+    /// A frame for nobody in particular.
+    pub fn anonymous() -> Self {
+        Self { title: String::new(), here: "", refresh: None, viewer: None }
+    }
+
+    /// The same with another title.
+    #[must_use]
+    pub fn titled(mut self, title: &str) -> Self {
+        title.clone_into(&mut self.title);
+        self
+    }
+}
+
+/// A page that says what went wrong.
+#[derive(Debug, Template)]
+#[template(path = "error.html")]
+pub struct ErrorPage {
+    /// Frame.
+    pub frame: Frame,
+    /// What exactly.
+    pub detail: String,
+}
+
+/// A page from its template.
+pub fn page(status: StatusCode, template: &impl Template) -> Response {
+    match template.render() {
+        Ok(html) => {
+            (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response()
+        }
+        Err(error) => {
+            tracing::error!(%error, "a page could not be rendered");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// An instant for people: when exactly, and how long from or until now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct When {
+    /// RFC 3339.
+    pub machine: String,
+    /// `2026-11-22 20:00:00 UTC`
+    pub exact: String,
+    /// `5 minutes ago`, `in 5 minutes`
+    pub relative: String,
+}
+
+impl When {
+    /// As seen at `now`.
+    pub fn new(at: Timestamp, now: Timestamp) -> Self {
+        let machine = at.to_string();
+        let exact = format!("{} UTC", machine.get(..19).unwrap_or(&machine).replace('T', " "));
+        let relative = if at > now {
+            format!("in {}", in_words(now.until(at)))
+        } else {
+            format!("{} ago", in_words(at.until(now)))
+        };
+        Self { machine, exact, relative }
+    }
+}
+
+/// One reviewer's decision in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecisionLine {
+    /// Who.
+    pub reviewer: String,
+    /// `approved` or `rejected`.
+    pub verb: &'static str,
+    /// Why.
+    pub reason: String,
+    /// Through which channel.
+    pub via: &'static str,
+    /// When.
+    pub at: When,
+}
+
+/// All decisions so far, oldest first.
+pub fn decision_lines(approval: &Approval, now: Timestamp) -> Vec<DecisionLine> {
+    approval
+        .decisions
+        .iter()
+        .map(|d| DecisionLine {
+            reviewer: d.reviewer.clone(),
+            verb: verb(d.choice),
+            reason: visible(&d.reason),
+            via: match d.via {
+                crate::domain::approval::Via::Email => "the mailed link",
+                crate::domain::approval::Via::Web => "this site",
+                crate::domain::approval::Via::Api => "the API",
+                crate::domain::approval::Via::Cli => "the terminal",
+            },
+            at: When::new(d.at, now),
+        })
+        .collect()
+}
+
+/// `approved` or `rejected`.
+pub const fn verb(choice: Choice) -> &'static str {
+    match choice {
+        Choice::Approve => "approved",
+        Choice::Reject => "rejected",
+    }
+}
+
+/// The state in words a reviewer understands.
+pub fn state_words(approval: &Approval, now: Timestamp) -> &'static str {
+    match approval.state {
+        State::Pending if approval.expires_at <= now => "time is up",
+        State::Pending => "waiting for a decision",
+        State::Approved => "approved, not executed yet",
+        State::Running => "approved, being executed",
+        State::Completed => match approval.outcome.as_ref() {
+            Some(outcome) if outcome.is_error() => "executed, ended with an error",
+            _ => "executed",
+        },
+        State::Rejected => "rejected, not executed",
+        State::Expired => "expired, not executed",
+        State::Cancelled => "withdrawn, not executed",
+        State::Indeterminate => match &approval.settled {
+            Some(settled) if settled.done => "settled: it ran",
+            Some(_) => "settled: it did not run",
+            None => "unclear whether it ran",
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_are_told_exactly_and_in_words() {
+        let at = Timestamp::from_micros(1_795_377_600_500_000);
+
+        let when = When::new(at, at.plus(std::time::Duration::from_secs(300)));
+
+        assert_eq!(when.exact, "2026-11-22 20:00:00 UTC");
+        assert_eq!(when.relative, "5 minutes ago");
+    }
+}

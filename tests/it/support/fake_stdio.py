@@ -1,0 +1,94 @@
+"""An MCP server on stdio for tests. The one argument says how it behaves."""
+import json
+import os
+import subprocess
+import sys
+import time
+
+mode = sys.argv[1]
+
+
+def send(message):
+    text = message if isinstance(message, str) else json.dumps(message)
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def result(request, value):
+    send({"jsonrpc": "2.0", "id": request["id"], "result": value})
+
+
+def error(request, code):
+    send({"jsonrpc": "2.0", "id": request["id"], "error": {"code": code, "message": "no"}})
+
+
+if mode == "exit-at-once":
+    sys.stderr.write("first line\n\x1b[31mno module named 'x'\n\n")
+    sys.exit(3)
+if mode == "stubborn":
+    import signal
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if mode == "grandchild":
+    # Outlives its parent unless the whole group is ended; it keeps nothing of ours open.
+    left = subprocess.Popen(["sleep", "600"], stdin=subprocess.DEVNULL,
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+cancelled = []
+waiting = None
+for line in sys.stdin:
+    message = json.loads(line)
+    method = message.get("method")
+    if mode == "garbage":
+        sys.stdout.write("Server is ready!\n\n{not json\n")
+    if method == "server/discover":
+        if mode == "exit-on-probe":
+            sys.exit(1)
+        if mode == "silent-on-probe":
+            continue
+        if mode == "modern":
+            result(message, {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}})
+        else:
+            error(message, -32602)
+    elif method == "initialize":
+        if mode == "exit-always":
+            sys.exit(7)
+        result(message, {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}},
+                         "serverInfo": {"name": "fake", "version": "1"}})
+    elif method == "tools/list":
+        result(message, {"tools": [{"name": "t", "inputSchema": {"type": "object"}}]})
+    elif method == "tools/call":
+        tool = message["params"].get("arguments", {})
+        if tool.get("do") == "die":
+            sys.stderr.write("fatal: out of cheese\n")
+            sys.exit(9)
+        elif tool.get("do") == "hang":
+            waiting = message
+        elif tool.get("do") == "duplicate":
+            send('{"jsonrpc":"2.0","id":%d,"result":{"a":1,"a":2}}' % message["id"])
+        elif tool.get("do") == "huge":
+            result(message, "x" * (2 << 20))
+        elif tool.get("do") == "ask":
+            send({"jsonrpc": "2.0", "id": "q1", "method": "elicitation/create", "params": {}})
+            waiting = message
+        elif tool.get("do") == "env":
+            result(message, {"env": sorted(os.environ), "pid": os.getpid()})
+        elif tool.get("do") == "grandchild":
+            result(message, {"pid": left.pid})
+        elif tool.get("do") == "progress":
+            token = message["params"]["_meta"]["progressToken"]
+            send('{"jsonrpc":"2.0","method":"notifications/progress",'
+                 '"params":{"progressToken":%d,"progress":0.50}}' % token)
+            result(message, {})
+        else:
+            # The very bytes of the line, as a JSON string.
+            result(message, {"line": line.rstrip("\n")})
+    elif method == "notifications/cancelled":
+        cancelled.append(message["params"]["requestId"])
+        if waiting is not None:
+            result(waiting, {"cancelled": cancelled})
+            waiting = None
+    elif method is None and waiting is not None:
+        result(waiting, {"told": message.get("error", {}).get("code")})
+        waiting = None
+if mode == "stubborn":
+    time.sleep(600)

@@ -1,0 +1,160 @@
+//! Upstreams built as the program builds them, from a configuration made in code.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use placet::config::{
+    Approvals, Audit, AuditCalls, Config, Database, Era, Instances, Masking, NewPerAgent, Secret,
+    Server, Telemetry, Transport, Upstream as Settings,
+};
+use placet::upstream::{Caller, Notifications, Reply, Request, Upstream, UpstreamError, build};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// A configuration with these upstreams and nothing else.
+pub fn config(upstreams: Vec<Settings>) -> Config {
+    let minute = Duration::from_mins(1);
+    Config {
+        file: None,
+        server: Server {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            public_url: "http://127.0.0.1:8420".parse().unwrap(),
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            max_body: 4 << 20,
+            max_result: 1 << 20,
+            shutdown_grace: minute,
+        },
+        database: Database { url: Secret::new("sqlite::memory:") },
+        approvals: Approvals {
+            timeout: minute,
+            hold: minute,
+            hold_with_progress: minute,
+            heartbeat: minute,
+            claim_window: minute,
+            cooldown: minute,
+            result_retention: minute,
+            max_outcome: 1 << 20,
+            max_arguments: 1 << 18,
+            max_pending_per_agent: 100,
+            max_pending: 1000,
+            max_new_per_agent: NewPerAgent { max: 60, window: minute },
+            max_held_per_agent: 200,
+            reminder: None,
+            history_retention: minute,
+        },
+        audit: Audit { calls: AuditCalls::Group },
+        telemetry: Telemetry { public_metrics: false },
+        masking: Masking { keys: Vec::new() },
+        upstreams,
+        agents: Vec::new(),
+        reviewers: Vec::new(),
+        notifiers: Vec::new(),
+        implicit_owner: false,
+    }
+}
+
+/// Settings of an upstream named `u` with a timeout of ten seconds.
+pub fn settings(transport: Transport) -> Settings {
+    Settings {
+        name: "u".to_owned(),
+        transport,
+        era: Era::Auto,
+        instances: Instances::Agent,
+        policy: None,
+        policy_file: None,
+        timeout: Duration::from_secs(10),
+        trust_annotations: false,
+    }
+}
+
+/// Settings of an HTTP upstream.
+pub fn http(url: &str) -> Settings {
+    let headers = vec![("x-own".to_owned(), Secret::new("mine"))];
+    settings(Transport::Http { url: url.parse().unwrap(), headers })
+}
+
+/// Settings of a child process that runs the fake server in this mode.
+pub fn child(mode: &str) -> Settings {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/fake_stdio.py");
+    settings(Transport::Stdio {
+        command: ["python3", "-u", script, mode].map(str::to_owned).to_vec(),
+        env: vec![("OWN".to_owned(), Secret::new("mine"))],
+        cwd: None,
+    })
+}
+
+/// One built upstream.
+pub struct Built {
+    pub upstream: Arc<dyn Upstream>,
+    pub tracker: TaskTracker,
+}
+
+/// Builds one upstream.
+pub fn built(settings: Settings) -> Built {
+    // Another test may have installed it already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let tracker = TaskTracker::new();
+    let mut all = build(&config(vec![settings]), &tracker);
+    Built { upstream: all.remove("u").unwrap(), tracker }
+}
+
+/// The caller of most tests.
+pub fn ana() -> Caller {
+    Caller { agent: "ana".to_owned(), session: None }
+}
+
+/// A call of tool `t` with these raw arguments.
+pub fn call(arguments: &str, once: bool) -> Request {
+    Request {
+        method: "tools/call".to_owned(),
+        params: Some(format!(r#"{{"name":"t","arguments":{arguments}}}"#)),
+        progress: false,
+        log_level: None,
+        once,
+    }
+}
+
+impl Built {
+    /// Calls tool `t`.
+    pub async fn call(&self, once: bool) -> Result<Reply, UpstreamError> {
+        self.send(call("{}", once), None).await
+    }
+
+    /// Sends one request that nobody cancels.
+    pub async fn send(
+        &self,
+        request: Request,
+        notifications: Option<Notifications>,
+    ) -> Result<Reply, UpstreamError> {
+        self.upstream.request(&ana(), request, notifications, CancellationToken::new()).await
+    }
+
+    /// Ends it and waits for everything it started.
+    pub async fn end(self) {
+        self.upstream.shutdown().await;
+        self.tracker.close();
+        let done = tokio::time::timeout(Duration::from_secs(15), self.tracker.wait()).await;
+        done.expect("nothing runs on after the shutdown");
+    }
+}
+
+/// Waits until `what` gives something, at most ten seconds.
+pub async fn eventually<T>(what: impl AsyncFn() -> Option<T>) -> T {
+    for _ in 0..1000 {
+        if let Some(value) = what().await {
+            return value;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it did not happen within ten seconds");
+}
+
+pub fn is_lost(answer: &Result<Reply, UpstreamError>) -> bool {
+    matches!(answer, Err(UpstreamError::Lost(_)))
+}
+
+pub fn is_not_sent(answer: &Result<Reply, UpstreamError>) -> bool {
+    matches!(answer, Err(UpstreamError::NotSent(_)))
+}

@@ -1,0 +1,298 @@
+//! Upstreams as child processes: what their faults say about a call, how they are started again,
+//! and that none of them, nor anything they started, is left behind.
+
+use std::time::{Duration, Instant};
+
+use placet::config::{Secret, Transport};
+use placet::domain::json;
+use placet::upstream::{Caller, Reply, UpstreamError, WireEra};
+use rustix::process::{Pid, test_kill_process};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::upstreams::{
+    Built, ana, built, call, child, eventually, is_lost, is_not_sent, settings,
+};
+use crate::upstream_http::ODD;
+
+/// Calls tool `t` and has the fake do this.
+async fn act(placet: &Built, what: &str) -> Result<Reply, UpstreamError> {
+    placet.send(call(&format!(r#"{{"do":"{what}"}}"#), true), None).await
+}
+
+fn text_of(answer: &Result<Reply, UpstreamError>) -> String {
+    match answer {
+        Ok(Reply::Result(text) | Reply::Error(text)) => text.clone(),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn is_running(pid: i32) -> bool {
+    // A zombie that waits for its reaper runs no more.
+    let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let zombie = state.rsplit(')').next().is_some_and(|rest| rest.trim().starts_with('Z'));
+    !zombie && Pid::from_raw(pid).is_some_and(|pid| test_kill_process(pid).is_ok())
+}
+
+fn pid_in(answer: &Result<Reply, UpstreamError>) -> i32 {
+    let text = text_of(answer);
+    json::parse(&text).unwrap().get("pid").unwrap().as_number().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_certainly_ran_nothing() {
+    let placet = built(settings(Transport::Stdio {
+        command: vec!["/nowhere/no-such-program".to_owned()],
+        env: Vec::new(),
+        cwd: None,
+    }));
+
+    let answer = placet.call(true).await;
+
+    assert!(is_not_sent(&answer), "{answer:?}");
+    assert!(text_of(&answer).contains("/nowhere/no-such-program can't be started"));
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn a_child_that_dies_at_once_is_named_with_its_last_words() {
+    let placet = built(child("exit-at-once"));
+
+    let first = placet.call(true).await;
+    let second = placet.call(true).await;
+
+    for answer in [&first, &second] {
+        assert!(is_not_sent(answer), "{answer:?}");
+        let text = text_of(answer);
+        assert!(text.contains("exit status: 3"), "{text}");
+        assert!(text.contains("\\u{1b}[31mno module named 'x'"), "{text}");
+    }
+    assert!(text_of(&second).contains("started again in"), "{second:?}");
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn a_child_that_leaves_at_the_probe_is_started_again_and_spoken_to_in_the_legacy_way() {
+    let placet = built(child("exit-on-probe"));
+
+    let answer = placet.call(true).await;
+
+    assert!(answer.is_ok(), "{answer:?}");
+    let facts = placet.upstream.facts(&ana()).await.unwrap();
+    assert_eq!((facts.era, facts.version.as_str()), (WireEra::Legacy, "2025-06-18"));
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn a_child_of_either_era_is_recognised() {
+    for (mode, era) in [("legacy", WireEra::Legacy), ("modern", WireEra::Modern)] {
+        let placet = built(child(mode));
+
+        let facts = placet.upstream.facts(&ana()).await.unwrap();
+        let line = text_of(&placet.call(true).await);
+
+        assert_eq!(facts.era, era);
+        let enveloped = line.contains("io.modelcontextprotocol/protocolVersion");
+        assert_eq!(enveloped, era == WireEra::Modern, "{line}");
+        placet.end().await;
+    }
+}
+
+#[tokio::test]
+async fn arguments_reach_the_child_byte_for_byte_on_one_line() {
+    let placet = built(child("legacy"));
+    let mut request = call(ODD, true);
+    request.params = request.params.map(|p| p.replacen(',', ",\r\n ", 1));
+
+    let got = text_of(&placet.send(request, None).await);
+
+    let node = json::parse(&got).unwrap();
+    let line = node.get("line").unwrap().as_str().unwrap();
+    assert!(line.contains(&format!(r#""name":"t",   "arguments":{ODD}"#)), "{line}");
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn lines_that_are_no_messages_are_skipped() {
+    let placet = built(child("garbage"));
+
+    let answer = placet.call(true).await;
+
+    assert!(answer.is_ok(), "{answer:?}");
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn an_answer_with_duplicate_keys_is_lost_and_the_child_goes_on() {
+    let placet = built(child("legacy"));
+
+    let bad = act(&placet, "duplicate").await;
+    let good = placet.call(true).await;
+
+    assert!(is_lost(&bad) && text_of(&bad).contains("duplicate key"), "{bad:?}");
+    assert!(good.is_ok(), "{good:?}");
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn an_answer_beyond_the_limit_is_lost() {
+    let placet = built(child("legacy"));
+
+    let answer = act(&placet, "huge").await;
+
+    assert!(is_lost(&answer), "{answer:?}");
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn a_child_that_dies_during_a_call_loses_it_and_comes_back_after_a_pause() {
+    let placet = built(child("legacy"));
+
+    let lost = act(&placet, "die").await;
+    let paused = placet.call(true).await;
+    let back = eventually(async || placet.call(true).await.ok()).await;
+
+    assert!(is_lost(&lost), "{lost:?}");
+    for answer in [&lost, &paused] {
+        let text = text_of(answer);
+        assert!(text.contains("exit status: 9") && text.contains("out of cheese"), "{text}");
+    }
+    assert!(is_not_sent(&paused), "{paused:?}");
+    assert!(matches!(back, Reply::Result(_)));
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn a_silent_child_loses_the_call_after_the_timeout() {
+    let mut settings = child("legacy");
+    settings.timeout = Duration::from_millis(500);
+    let placet = built(settings);
+    placet.upstream.facts(&ana()).await.unwrap();
+
+    let answer = act(&placet, "hang").await;
+
+    assert!(is_lost(&answer), "{answer:?}");
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn cancelling_tells_the_child_and_an_approved_call_waits_for_its_answer() {
+    let placet = built(child("legacy"));
+    placet.upstream.facts(&ana()).await.unwrap();
+    let caller = ana();
+    for once in [false, true] {
+        let cancel = CancellationToken::new();
+        let request = call(r#"{"do":"hang"}"#, once);
+        let soon = async {
+            // Long enough that the request is on its way; if it were not, the test would say so.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            cancel.cancel();
+        };
+
+        let sent = placet.upstream.request(&caller, request, None, cancel.clone());
+        let (answer, ()) = tokio::join!(sent, soon);
+
+        if once {
+            assert!(text_of(&answer).contains("\"cancelled\": ["), "{answer:?}");
+        } else {
+            assert!(matches!(answer, Err(UpstreamError::Cancelled)), "{answer:?}");
+        }
+    }
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn a_question_of_the_child_is_declined_at_once() {
+    let placet = built(child("legacy"));
+
+    let answer = act(&placet, "ask").await;
+
+    assert_eq!(text_of(&answer), r#"{"told": -32601}"#);
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn progress_of_a_call_reaches_its_caller() {
+    let placet = built(child("legacy"));
+    let (to, mut notes) = mpsc::channel(1);
+    let mut request = call(r#"{"do":"progress"}"#, true);
+    request.progress = true;
+
+    placet.send(request, Some(to)).await.unwrap();
+
+    let note = notes.recv().await.unwrap();
+    assert_eq!(note.method, "notifications/progress");
+    assert!(note.params.unwrap().contains(r#""progress":0.50"#));
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn each_agent_has_its_own_child_with_a_bare_environment() {
+    let placet = built(child("legacy"));
+    let bob = Caller { agent: "bob".to_owned(), session: None };
+    let request = call(r#"{"do":"env"}"#, false);
+
+    let first = act(&placet, "env").await;
+    let same = act(&placet, "env").await;
+    let other = placet.upstream.request(&bob, request, None, CancellationToken::new()).await;
+
+    assert_eq!(pid_in(&first), pid_in(&same));
+    assert_ne!(pid_in(&first), pid_in(&other));
+    let text = text_of(&first);
+    let node = json::parse(&text).unwrap();
+    let names: Vec<_> =
+        node.get("env").unwrap().elements().unwrap().iter().filter_map(|n| n.as_str()).collect();
+    // The program may be a wrapper that sets more; what this process has must not be seen.
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+    assert!(names.contains(&"OWN") && names.contains(&"PATH"), "{names:?}");
+    assert!(!names.iter().any(|name| name.starts_with("CARGO")), "{names:?}");
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn nothing_a_child_started_outlives_the_shutdown() {
+    let placet = built(child("grandchild"));
+    let grandchild = pid_in(&act(&placet, "grandchild").await);
+    assert!(is_running(grandchild));
+
+    placet.end().await;
+
+    assert!(!is_running(grandchild));
+}
+
+#[tokio::test]
+async fn what_a_dying_child_started_is_ended_with_it() {
+    let placet = built(child("grandchild"));
+    let grandchild = pid_in(&act(&placet, "grandchild").await);
+
+    assert!(is_lost(&act(&placet, "die").await));
+
+    assert!(!is_running(grandchild));
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn a_child_that_ignores_every_request_to_leave_is_killed() {
+    let placet = built(child("stubborn"));
+    let pid = pid_in(&act(&placet, "env").await);
+    let before = Instant::now();
+
+    placet.end().await;
+
+    assert!(!is_running(pid));
+    // Two seconds after its input was closed, two after SIGTERM.
+    assert!(before.elapsed() >= Duration::from_secs(4), "{:?}", before.elapsed());
+}
+
+#[tokio::test]
+async fn secrets_of_the_configuration_reach_the_child_alone() {
+    let mut settings = child("legacy");
+    if let Transport::Stdio { env, .. } = &mut settings.transport {
+        env.push(("TOKEN".to_owned(), Secret::new("hunter2")));
+    }
+
+    assert!(!format!("{settings:?}").contains("hunter2"));
+    let placet = built(settings);
+    assert!(text_of(&act(&placet, "env").await).contains("\"TOKEN\""));
+    placet.end().await;
+}

@@ -1,0 +1,71 @@
+"""A cloud vendor's own server over stdio, its service replaced by a stub on loopback: the request
+that deletes an image set leaves the machine once if approved, and never if rejected."""
+
+import sys
+
+from harness import (
+    FIXTURES, Placet, Stage, code_of, decision_of, equal, expect, free_port, python, text_of, until,
+)  # fmt: skip
+
+DATASTORE, IMAGE_SET = "d" * 32, "a" * 32
+
+
+def run(report):
+    with Stage(report) as stage:
+        port, log = free_port(), stage.dir / "service.requests"
+        stub = stage.start([sys.executable, FIXTURES / "aws_stub.py", port, log], "service")
+        stage.wait_port(port, stub, "the stub")
+        env = stage.upstream_env(
+            AWS_ACCESS_KEY_ID="AKIAEXAMPLE", AWS_SECRET_ACCESS_KEY="dummy", AWS_REGION="us-east-1",
+            AWS_DEFAULT_REGION="us-east-1", AWS_EC2_METADATA_DISABLED="true", FASTMCP_LOG_LEVEL="ERROR",
+            AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}", AWS_DISABLE_HOST_PREFIX_INJECTION="true",
+        )  # fmt: skip
+        command = [python("aws").removesuffix("python") + "awslabs.healthimaging-mcp-server"]
+        policy = {
+            "version": "1",
+            "tools": {
+                "delete_image_set": {
+                    "action": "require_approval",
+                    "reason": "Deleting an image set cannot be undone.",
+                }
+            },
+        }
+        broker = Placet(stage, [{"name": "images", "command": command, "env": env, "policy": policy}]).start()
+        mcp = broker.mcp("images")
+
+        def requests():
+            return log.read_text().splitlines() if log.exists() else []
+
+        with report.case("its 39 tools are listed"):
+            listed = until(lambda: mcp.begin("tools/list").result().get("result"), 30, "tools/list")
+            names = [t["name"] for t in listed["tools"]]
+            equal(len(names), 39, "tools")
+            expect("delete_image_set" in names, "delete_image_set is listed")
+
+        def held(image_set):
+            arguments = {"datastore_id": DATASTORE, "image_set_id": image_set}
+            call = mcp.begin_call("delete_image_set", arguments)
+            return call, broker.pending(arguments, seconds=30)["id"]
+
+        with report.case("a rejected deletion never reaches the service"):
+            call, id = held("b" * 32)
+            broker.decide(id, "reject", "Still needed.")
+            answer = call.result()
+            equal(code_of(answer), "approval_rejected", "the answer")
+            equal(requests(), [], "requests at the service")
+
+        with report.case("an approved deletion reaches the service once"):
+            call, id = held(IMAGE_SET)
+            equal(requests(), [], "requests before the decision")
+            broker.decide(id)
+            answer = call.result()
+            expect(not answer["result"].get("isError"), f"it ran: {text_of(answer)}")
+            expect("LOCKED" in str(answer["result"]), f"the service's answer: {answer['result']}")
+            equal(decision_of(answer)["code"], "approved", "the decision in _meta")
+            equal(requests(), [f"POST /datastore/{DATASTORE}/imageSet/{IMAGE_SET}/deleteImageSet"], "requests")
+            broker.state(id, "completed")
+
+        with report.case("tools without a rule are denied"):
+            answer = mcp.call("delete_datastore", {"datastore_id": DATASTORE})
+            equal(code_of(answer), "policy_denied", "the answer")
+            equal(len(requests()), 1, "requests")
