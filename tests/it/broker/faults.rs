@@ -1,5 +1,6 @@
 //! The upstream fails, the store fails.
 
+use placet::broker::execute::Wishes;
 use placet::broker::submit::Submission;
 use placet::domain::approval::{Choice, State};
 use placet::store::{Filter, Store as _};
@@ -109,7 +110,7 @@ async fn a_claim_that_can_not_be_stored_sends_nothing_until_it_can() {
         .execute(
             &id,
             &placet::upstream::Caller { agent: "ci".into(), session: None },
-            &Default::default(),
+            &Wishes::default(),
         )
         .await;
     assert!(error.is_err());

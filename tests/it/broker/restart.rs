@@ -67,7 +67,7 @@ async fn what_ran_when_its_process_died_is_found_and_becomes_unknown() {
     store.renew_node("node-dying", at(0), at(15)).await.unwrap();
     world.pass(15);
 
-    assert_eq!(store.orphaned(world.broker.now(), 10).await.unwrap(), [id.clone()]);
+    assert_eq!(store.orphaned(world.broker.now(), 10).await.unwrap(), std::slice::from_ref(&id));
     let lost = world.stored(&id).await.lose("its executor died", world.broker.now()).unwrap();
     world.broker.apply(lost).await.unwrap();
     assert_eq!(world.stored(&id).await.state, State::Indeterminate);

@@ -56,7 +56,7 @@ async fn sessions_live_while_they_are_used() {
             db.store.find_session("s", at(since), at(now)).await.unwrap().is_some()
         };
 
-        assert!(seen(0, 100).await == false, "idle since before");
+        assert!(!seen(0, 100).await, "idle since before");
         assert!(
             db.store
                 .find_session("s", T0.minus(std::time::Duration::from_secs(1)), at(100))
