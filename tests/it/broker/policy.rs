@@ -182,7 +182,7 @@ async fn damaged_bytes_never_run() {
     let world = World::new().await;
     let holding = world.call(r#"{"id":1}"#).await;
     let id = holding.approval.id.clone();
-    world.db.raw(r#"update approvals set params = replace(params, '1', '2')"#).await;
+    world.db.raw("update approvals set params = replace(params, '1', '2')").await;
 
     world.approve(&id).await;
 
