@@ -19,6 +19,10 @@ use super::{Result, StoreError};
 const POOL_SIZE: u32 = 8;
 /// How long a statement waits for another process's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a new SQLite file is tried to be opened while other processes open it too.
+const MAX_OPEN_TRIES: u32 = 100;
+/// Time between those tries.
+const OPEN_RETRY: Duration = Duration::from_millis(50);
 /// How often migrations of SQLite are tried while other processes apply them too.
 const MAX_MIGRATION_TRIES: u32 = 5;
 /// How long a verb waits for a connection.
@@ -263,7 +267,17 @@ impl Db {
                 .busy_timeout(BUSY_TIMEOUT)
                 .foreign_keys(true);
             let pool = || SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT);
-            let writer = pool().max_connections(1).connect_with(options.clone()).await?;
+            let mut tries = 1;
+            let writer = loop {
+                match pool().max_connections(1).connect_with(options.clone()).await {
+                    // Switching to the write-ahead log does not wait for others who do the same.
+                    Err(error) if tries < MAX_OPEN_TRIES && is_busy(&error) => {
+                        tries += 1;
+                        tokio::time::sleep(OPEN_RETRY).await;
+                    }
+                    opened => break opened?,
+                }
+            };
             let readers = pool().max_connections(POOL_SIZE).connect_with(options).await?;
             return Ok(Self::Sqlite { readers, writer });
         }
@@ -341,6 +355,12 @@ impl Db {
             Self::Postgres(pool) => pool.close().await,
         }
     }
+}
+
+/// Whether another connection was in the way (`SQLITE_BUSY` and its extended codes).
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
 }
 
 /// Makes the file with mode 0600 before SQLite would make it with the umask's.

@@ -1,1 +1,6 @@
+//! The broker on a real database: what is held, run, told and refused.
 
+mod faults;
+mod hold;
+mod policy;
+mod restart;

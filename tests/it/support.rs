@@ -1,10 +1,9 @@
 //! What tests share: databases that vanish, approvals with sensible fields, a broker on a clock
-//! that stands still, an upstream that does as it is told, a store that fails when asked to.
+//! that stands still, an upstream that does as it is told, tables that refuse to be written.
 
 pub mod approvals;
 pub mod db;
 pub mod fake_http;
-pub mod faults;
 pub mod upstream;
 pub mod upstreams;
 pub mod world;

@@ -1,1 +1,60 @@
+//! The house rules that a compiler doesn't know.
 
+use std::path::{Path, PathBuf};
+
+/// No file of the sources is longer.
+const MAX_LINES: usize = 600;
+
+fn files(under: &str) -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(under);
+    let mut found = Vec::new();
+    let mut open = vec![root];
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn the_domain_and_the_broker_know_no_adapter_and_no_clock() {
+    let foreign = ["axum", "sqlx", "lettre", "reqwest", "tokio::net", "SystemTime"];
+    let mut inner = files("src/domain");
+    inner.extend(files("src/broker"));
+    for name in ["src/domain.rs", "src/broker.rs"] {
+        inner.push(Path::new(env!("CARGO_MANIFEST_DIR")).join(name));
+    }
+    for path in inner {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for word in foreign {
+            assert!(!text.contains(word), "{} names {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn no_source_file_is_longer_than_a_person_reads_at_once() {
+    let sources = files("src").into_iter().filter(|p| p.extension().is_some_and(|e| e == "rs"));
+    for path in sources {
+        let lines = std::fs::read_to_string(&path).unwrap_or_default().lines().count();
+        assert!(lines <= MAX_LINES, "{} has {lines} lines; split it", path.display());
+    }
+}
+
+#[test]
+fn both_databases_have_the_same_migrations() {
+    let names = |of: &str| {
+        let files = files(&format!("migrations/{of}"));
+        files.iter().map(|p| p.file_name().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+
+    assert!(!names("sqlite").is_empty());
+    assert_eq!(names("sqlite"), names("postgres"));
+}

@@ -20,7 +20,7 @@ async fn written(db: &Database) {
     db.store.submit(submission(approval(1, "{}")), T0).await.unwrap();
     let found = db.store.find(&id(1), T0).await.unwrap().unwrap();
     let mut decision = says("ben", Choice::Reject, at(1));
-    decision.reason = "“no” \u{202e}\0 \"\\".to_owned();
+    "“no” \u{202e}\0 \"\\".clone_into(&mut decision.reason);
     let no = found.decide(decision, None).unwrap();
     db.store.apply(no, Vec::new(), at(1)).await.unwrap();
     let events = (2..7).map(|n| AuditEvent::new(Kind::CallAllowed, "ci", at(n)).with("n", "x"));

@@ -1,1 +1,171 @@
-//! .
+//! An upstream that does as it is told and remembers what it was sent.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use placet::upstream::{
+    Caller, Catalog, Notification, Notifications, Reply, Request, ServerFacts, Tool, Upstream,
+    UpstreamError, WireEra,
+};
+use tokio::sync::{Semaphore, broadcast, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::soon;
+
+/// What it does with one request.
+#[derive(Debug, Clone)]
+pub enum Does {
+    /// Answers with this raw result.
+    Answers(String),
+    /// Answers with this raw JSON-RPC error.
+    Errs(String),
+    /// Can't be reached.
+    IsAway,
+    /// Takes it and falls silent.
+    Breaks,
+    /// Fails in Placet's own code.
+    Panics,
+}
+
+/// The upstream `images`.
+pub struct FakeUpstream {
+    sent: Mutex<Vec<Request>>,
+    plan: Mutex<VecDeque<Does>>,
+    catalog: Mutex<Option<Arc<Catalog>>>,
+    hidden: Mutex<Option<Arc<Catalog>>>,
+    arrivals: watch::Sender<usize>,
+    gate: Semaphore,
+    gated: Mutex<bool>,
+    news: broadcast::Sender<Notification>,
+    kept: Mutex<Vec<Notifications>>,
+}
+
+impl FakeUpstream {
+    /// Answers everything with `done`, and lists the tools of the sample policy.
+    pub fn new() -> Arc<Self> {
+        let upstream = Self {
+            sent: Mutex::default(),
+            plan: Mutex::default(),
+            catalog: Mutex::default(),
+            hidden: Mutex::default(),
+            arrivals: watch::channel(0).0,
+            gate: Semaphore::new(0),
+            gated: Mutex::new(false),
+            news: broadcast::channel(8).0,
+            kept: Mutex::default(),
+        };
+        upstream.lists(&[("delete_image_set", "1"), ("list_image_sets", "1")]);
+        Arc::new(upstream)
+    }
+
+    /// Its tools: name and fingerprint.
+    pub fn lists(&self, tools: &[(&str, &str)]) {
+        let tools = tools
+            .iter()
+            .map(|(name, fingerprint)| Tool {
+                name: (*name).to_owned(),
+                raw: "{}".to_owned(),
+                fingerprint: (*fingerprint).to_owned(),
+            })
+            .collect();
+        *self.catalog.lock().unwrap() = Some(Arc::new(Catalog { tools }));
+    }
+
+    /// As after a start: nothing is known until it is asked; none if it can't be asked.
+    pub fn forgets_its_list(&self, reachable: bool) {
+        let list = self.catalog.lock().unwrap().take();
+        *self.hidden.lock().unwrap() = list.filter(|_| reachable);
+    }
+
+    /// What it does next, in order; afterwards it answers `done` again.
+    pub fn next(&self, plan: impl IntoIterator<Item = Does>) {
+        self.plan.lock().unwrap().extend(plan);
+    }
+
+    /// From now on requests wait until [`Self::goes_on`].
+    pub fn hangs(&self) {
+        *self.gated.lock().unwrap() = true;
+    }
+
+    /// Lets one waiting request go on.
+    pub fn goes_on(&self) {
+        self.gate.add_permits(1);
+    }
+
+    /// Waits until so many requests have arrived.
+    pub async fn arrived(&self, n: usize) {
+        let mut arrivals = self.arrivals.subscribe();
+        soon("a request upstream", arrivals.wait_for(|seen| *seen >= n)).await.unwrap();
+    }
+
+    /// How many requests arrived.
+    pub fn calls(&self) -> usize {
+        self.sent.lock().unwrap().len()
+    }
+
+    /// Raw `params` of the last request.
+    pub fn last_params(&self) -> String {
+        self.sent.lock().unwrap().last().unwrap().params.clone().unwrap()
+    }
+}
+
+#[async_trait]
+impl Upstream for FakeUpstream {
+    async fn request(
+        &self,
+        _caller: &Caller,
+        request: Request,
+        notifications: Option<Notifications>,
+        _cancel: CancellationToken,
+    ) -> Result<Reply, UpstreamError> {
+        self.sent.lock().unwrap().push(request);
+        // Kept open for longer than the request, as a connection's own task might.
+        self.kept.lock().unwrap().extend(notifications);
+        self.arrivals.send_modify(|n| *n += 1);
+        if *self.gated.lock().unwrap() {
+            self.gate.acquire().await.unwrap().forget();
+        }
+        let does = self.plan.lock().unwrap().pop_front();
+        match does {
+            None => Ok(Reply::Result(r#"{"content":[],"said":"done"}"#.to_owned())),
+            Some(Does::Answers(raw)) => Ok(Reply::Result(raw)),
+            Some(Does::Errs(raw)) => Ok(Reply::Error(raw)),
+            Some(Does::IsAway) => Err(UpstreamError::NotSent("refused".to_owned())),
+            Some(Does::Breaks) => Err(UpstreamError::Lost("reset".to_owned())),
+            Some(Does::Panics) => panic!("as planned by the test"),
+        }
+    }
+
+    async fn notify(&self, _caller: &Caller, _method: &str, _params: Option<String>) {}
+
+    async fn facts(&self, _caller: &Caller) -> Result<ServerFacts, UpstreamError> {
+        Ok(ServerFacts {
+            era: WireEra::Legacy,
+            version: "2025-11-25".to_owned(),
+            capabilities: "{}".to_owned(),
+            server_info: "{}".to_owned(),
+            instructions: None,
+        })
+    }
+
+    fn catalog(&self) -> Option<Arc<Catalog>> {
+        self.catalog.lock().unwrap().clone()
+    }
+
+    async fn refresh(&self) -> Result<Arc<Catalog>, UpstreamError> {
+        let mut catalog = self.catalog.lock().unwrap();
+        if catalog.is_none() {
+            catalog.clone_from(&self.hidden.lock().unwrap());
+        }
+        catalog.clone().ok_or_else(|| UpstreamError::NotSent("refused".to_owned()))
+    }
+
+    fn subscribe(&self, _caller: &Caller) -> broadcast::Receiver<Notification> {
+        self.news.subscribe()
+    }
+
+    async fn close_session(&self, _caller: &Caller) {}
+
+    async fn shutdown(&self) {}
+}

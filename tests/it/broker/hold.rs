@@ -1,0 +1,410 @@
+//! Held, decided, run once, told once.
+
+use std::time::Duration;
+
+use placet::broker::DecideError;
+use placet::broker::answer::Answer;
+use placet::broker::decide::Verdict;
+use placet::broker::hold::{Beat, Ended};
+use placet::broker::submit::Submission;
+use placet::domain::approval::{Choice, MAX_REASON, Refusal, State, Via};
+use placet::store::{Filter, Store as _};
+
+use crate::support::upstream::Does;
+use crate::support::world::{World, delete, held, held_for, word};
+use crate::support::{soon, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_call_runs_once_when_it_is_approved() {
+    let world = World::new().await;
+    let holding = world.call(r#"{"id":1.00}"#).await;
+    let id = holding.approval.id.clone();
+    assert!(world.stored(&id).await.waiting);
+
+    world.approve(&id).await;
+    let said = holding.word().await;
+
+    assert!(said.contains(r#""said":"done""#) && said.contains(r#""code":"approved""#), "{said}");
+    assert!(!said.contains("shared") && !said.contains("replayed"), "{said}");
+    assert_eq!(world.upstream.calls(), 1);
+    assert!(world.upstream.last_params().contains(r#"{"id":1.00}"#), "bytes as sent");
+    let stored = world.stored(&id).await;
+    assert_eq!((stored.state, stored.owed, stored.waiting), (State::Completed, false, false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstreams_error_passes_and_completes() {
+    let world = World::new().await;
+    world.upstream.next([Does::Errs(r#"{"code":-7,"message":"no"}"#.to_owned())]);
+    let holding = world.call("{}").await;
+    let id = holding.approval.id.clone();
+
+    world.approve(&id).await;
+
+    assert_eq!(holding.word().await, r#"error {"code":-7,"message":"no"}"#);
+    assert_eq!(world.stored(&id).await.state, State::Completed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejected_call_never_runs_and_the_answer_is_repeated_during_the_cooldown() {
+    let world = World::new().await;
+    let holding = world.call("{}").await;
+    let id = holding.approval.id.clone();
+
+    world.says("dora", Choice::Reject, &id).await.unwrap();
+
+    let Answer::Said(said) = holding.answer().await else { panic!() };
+    assert_eq!(
+        (said.code.as_str(), said.reason.as_deref()),
+        ("approval_rejected", Some("because"))
+    );
+    world.pass(599);
+    assert_eq!(world.answered("{}").await, "approval_rejected");
+    assert_eq!(world.answered("{}").await, "approval_rejected");
+    world.pass(1);
+    assert_ne!(world.call("{}").await.approval.id, id);
+    assert_eq!(world.upstream.calls(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_its_expiry_a_hold_answers_expired_and_nobody_can_decide_any_more() {
+    let world = World::new().await;
+    let holding = world.call("{}").await;
+    let id = holding.approval.id.clone();
+
+    world.pass(900);
+    let late = world.says("ben", Choice::Approve, &id).await;
+
+    assert!(
+        matches!(late, Err(DecideError::Refused { refusal: Refusal::Expired, .. })),
+        "{late:?}"
+    );
+    assert_eq!(holding.word().await, "approval_expired");
+    assert_eq!(world.stored(&id).await.state, State::Expired);
+    let after = world.says("ben", Choice::Approve, &id).await;
+    assert!(matches!(after, Err(DecideError::Refused { refusal: Refusal::Expired, .. })));
+    assert_ne!(world.call("{}").await.approval.id, id, "told once, then anew");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_whose_budget_ends_at_the_expiry_is_not_handed_over() {
+    let world = World::new().await;
+    world.call("{}").await.gone.cancel();
+    world.pass(900);
+
+    let holding = held_for(world.submit("{}").await, Duration::ZERO);
+
+    assert_eq!(holding.word().await, "approval_expired");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_hand_over_the_identical_call_attaches_and_gets_the_answer() {
+    let world = World::new().await;
+    let first = held_for(world.submit("{}").await, Duration::from_millis(30));
+    let id = first.approval.id.clone();
+    let Answer::Said(said) = first.answer().await else { panic!() };
+    assert_eq!(said.code.as_str(), "approval_pending");
+    assert_eq!((said.state, said.expires_at.is_some()), (Some(State::Pending), true));
+    assert_eq!(said.status_url, Some(format!("http://127.0.0.1:8420/approvals/{id}")));
+
+    let again = world.call("{}").await;
+    assert_eq!(again.approval.id, id);
+    world.approve(&id).await;
+
+    assert!(again.word().await.contains("done"));
+    assert_eq!(world.upstream.calls(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hand_over_while_it_runs_says_so_and_the_outcome_is_owed_once() {
+    let world = World::new().await;
+    world.upstream.hangs();
+    let holding = held_for(world.submit("{}").await, Duration::from_millis(300));
+    let id = holding.approval.id.clone();
+    world.approve(&id).await;
+    world.upstream.arrived(1).await;
+
+    let Answer::Said(said) = holding.answer().await else { panic!() };
+    assert_eq!((said.code.as_str(), said.state), ("approval_pending", Some(State::Running)));
+    assert!(said.text.contains("will not run twice"));
+    world.upstream.goes_on();
+    world.becomes(&id, State::Completed).await;
+
+    let told = world.answered("{}").await;
+    assert!(told.contains("done") && told.contains(r#""replayed":true"#), "{told}");
+    let anew = world.call("{}").await;
+    assert_ne!(anew.approval.id, id);
+    assert!(anew.approval.ran_before.is_some());
+    assert_eq!(world.upstream.calls(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_identical_calls_at_once_make_one_approval_one_execution_two_answers() {
+    for _ in 0..5 {
+        let world = World::new().await;
+        let (a, b) = tokio::join!(world.submit("{}"), world.submit(r"{ }"));
+        let (a, b) = (held(a), held(b));
+        assert_eq!(a.approval.id, b.approval.id);
+
+        world.approve(&a.approval.id).await;
+        let (a, b) = (a.word().await, b.word().await);
+
+        for said in [a, b] {
+            assert!(said.contains("done") && said.contains(r#""shared":true"#), "{said}");
+        }
+        assert_eq!(world.upstream.calls(), 1);
+        let filter = Filter { limit: 9, ..Filter::default() };
+        assert_eq!(world.db.store.list(&filter, world.broker.now()).await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_too_large_to_keep_is_answered_in_full_and_not_kept() {
+    let large = format!(r#"{{"content":[],"x":"{}"}}"#, "y".repeat(2_000));
+    let world = World::with(|c| c.approvals.max_outcome = 1_000).await;
+    for round in 0..10 {
+        world.upstream.next([Does::Answers(large.clone())]);
+        let holding = world.call(&format!(r#"{{"n":{round}}}"#)).await;
+        let id = holding.approval.id.clone();
+
+        world.approve(&id).await;
+
+        assert!(holding.word().await.contains("yyyy"));
+        world.db.store.give_back_end(&id, world.broker.now()).await.unwrap();
+        assert_eq!(world.answered(&format!(r#"{{"n":{round}}}"#)).await, "outcome_not_kept");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_aborts_nothing_and_its_outcome_is_owed() {
+    let world = World::new().await;
+    world.upstream.hangs();
+    let holding = world.call("{}").await;
+    let id = holding.approval.id.clone();
+    world.approve(&id).await;
+    world.upstream.arrived(1).await;
+
+    holding.gone.cancel();
+    assert!(matches!(holding.ended().await, Ended::Gone));
+    world.upstream.goes_on();
+    world.becomes(&id, State::Completed).await;
+
+    assert!(world.stored(&id).await.owed);
+    assert!(world.answered("{}").await.contains("replayed"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_hold_detaches() {
+    let world = World::new().await;
+    let Submission::Held(held) = world.submit("{}").await else { panic!() };
+    let id = held.approval().id.clone();
+    assert!(world.stored(&id).await.waiting);
+
+    drop(held);
+
+    until("detached", async || !world.stored(&id).await.waiting).await;
+    assert_eq!(world.stored(&id).await.state, State::Pending);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawing_agent_cancels_only_when_its_last_request_leaves() {
+    let world = World::new().await;
+    let call = async || {
+        let agent = world.config.agent("careful").unwrap().clone();
+        let asking = placet::broker::submit::Asking { agent, ..world.asking(&delete("{}")) };
+        world.broker.submit(asking).await
+    };
+    let (a, b) = (held(call().await), held(call().await));
+    let id = a.approval.id.clone();
+
+    a.gone.cancel();
+    a.ended().await;
+    assert_eq!(world.stored(&id).await.state, State::Pending);
+    let c = held_for(call().await, Duration::ZERO);
+    c.ended().await;
+    assert_eq!(world.stored(&id).await.state, State::Pending, "a hand-over withdraws nothing");
+    b.gone.cancel();
+    b.ended().await;
+
+    assert_eq!(world.stored(&id).await.state, State::Cancelled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_hands_over_and_withdraws_nothing() {
+    let world = World::new().await;
+    let agent = world.config.agent("careful").unwrap().clone();
+    let asking = placet::broker::submit::Asking { agent, ..world.asking(&delete("{}")) };
+    let handed = held(world.broker.submit(asking.clone()).await);
+    let left = held(world.broker.submit(asking).await);
+    let id = handed.approval.id.clone();
+
+    world.stop.soft.cancel();
+    left.gone.cancel();
+
+    assert_eq!(handed.word().await, "approval_pending");
+    left.ended().await;
+    assert_eq!(world.stored(&id).await.state, State::Pending);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_grace_is_over_what_runs_is_given_up_as_unknown() {
+    let world = World::new().await;
+    world.upstream.hangs();
+    let holding = world.call("{}").await;
+    let id = holding.approval.id.clone();
+    world.approve(&id).await;
+    world.upstream.arrived(1).await;
+
+    world.stop.soft.cancel();
+    world.stop.hard.cancel();
+
+    assert_eq!(holding.word().await, "outcome_unknown");
+    assert_eq!(world.stored(&id).await.state, State::Indeterminate);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beats_name_the_approval_and_the_time_left() {
+    let world = World::new().await;
+    let mut holding = world.call("{}").await;
+
+    let beat = soon("a beat", holding.beats.recv()).await;
+
+    let Some(Beat::Alive(message)) = beat else { panic!("{beat:?}") };
+    assert!(message.contains(holding.approval.id.as_str()), "{message}");
+    assert!(message.contains("15 minutes left"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn caps_answer_too_many_and_leave_a_record() {
+    let world = World::with(|c| c.approvals.max_pending_per_agent = 1).await;
+    let first = world.call(r#"{"a":1}"#).await;
+    let before = world.db.store.unsealed_audit().await.unwrap();
+
+    let second = world.submit(r#"{"a":2}"#).await;
+
+    let Submission::Answered(Answer::Said(said)) = second else { panic!("{second:?}") };
+    assert_eq!((said.code.as_str(), said.retry_after_ms.is_some()), ("too_many_pending", true));
+    assert_eq!(world.db.store.unsealed_audit().await.unwrap(), before + 1);
+    let joined = world.call(r#"{"a":1}"#).await;
+    assert_eq!(joined.approval.id, first.approval.id, "attaching consumes nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beyond_the_held_requests_a_call_is_stored_and_handed_over_at_once() {
+    let world = World::with(|c| c.approvals.max_held_per_agent = 0).await;
+
+    let holding = world.call("{}").await;
+    let id = holding.approval.id.clone();
+
+    assert_eq!(holding.word().await, "approval_pending");
+    assert_eq!(world.stored(&id).await.state, State::Pending);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn arguments_above_their_limit_are_refused_by_name() {
+    let world = World::with(|c| c.approvals.max_arguments = 10).await;
+
+    let refused = world.submit(r#"{"a":"0123456789"}"#).await;
+
+    assert!(matches!(refused, Submission::Invalid(why) if why.contains("approvals.max_arguments")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_right_to_decide_is_looked_at_before_the_words() {
+    let world = World::new().await;
+    let id = world.call("{}").await.approval.id.clone();
+    let say = async |who: &str, choice, reason: &str, digest: Option<&str>| {
+        let verdict = Verdict {
+            choice,
+            reason: reason.to_owned(),
+            digest: digest.map(str::to_owned),
+            via: Via::Api,
+        };
+        let said = world.broker.decide(&id, world.config.reviewer(who).unwrap(), verdict).await;
+        match said {
+            Ok(approval) => approval.state.to_string(),
+            Err(DecideError::Refused { refusal, .. }) => format!("{refusal:?}"),
+            Err(DecideError::Invalid(_)) => "invalid".to_owned(),
+            Err(other) => format!("{other:?}").split('(').next().unwrap().to_owned(),
+        }
+    };
+    let long = "x".repeat(MAX_REASON + 1);
+
+    assert_eq!(say("cleo", Choice::Approve, &long, None).await, "Forbidden");
+    assert_eq!(say("ana", Choice::Approve, &long, None).await, "OwnAgent");
+    assert_eq!(say("ben", Choice::Approve, &long, None).await, "invalid");
+    assert_eq!(say("ben", Choice::Reject, " ", None).await, "invalid");
+    assert_eq!(say("ben", Choice::Approve, "", Some("sha256:0")).await, "DigestMismatch");
+    assert_eq!(say("ana", Choice::Reject, "mine, and no", None).await, "rejected");
+    assert_eq!(say("ana", Choice::Reject, "mine, and no", None).await, "rejected");
+    assert_eq!(say("ben", Choice::Approve, "", None).await, "AlreadyDecided(Rejected)");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_request_is_recorded_with_masked_arguments() {
+    let world = World::new().await;
+    world.call(r#"{"user":"u1","password":"hunter2"}"#).await;
+    world.db.store.seal_audit(100).await.unwrap();
+
+    let records = world.db.store.list_audit(0, 100).await.unwrap();
+
+    let requested = records.iter().find(|r| r.kind == "approval_requested").unwrap();
+    assert!(requested.data.contains(r#""user":"u1""#), "{}", requested.data);
+    assert!(!requested.data.contains("hunter2"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstreams_state_comes_back_sealed_and_passes_once() {
+    let world = World::new().await;
+    let raw = r#"{"resultType":"input_required","inputRequests":{},"requestState":"up-1"}"#;
+    world.upstream.next([Does::Answers(raw.to_owned())]);
+    let holding = world.call("{}").await;
+    world.approve(&holding.approval.id).await;
+    let said = holding.word().await;
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let sealed = said["requestState"].as_str().unwrap();
+    assert!(!sealed.contains("up-1"));
+    let retry = |state: &str, args: &str| {
+        format!(
+            r#"{{"name":"delete_image_set","arguments":{args},"requestState":"{state}","inputResponses":{{}}}}"#
+        )
+    };
+    let ask = async |params: &str| world.broker.submit(world.asking(params)).await;
+    let is_refused = |s: &Submission| matches!(s, Submission::Invalid(_));
+
+    assert!(is_refused(&ask(&retry("up-1", "{}")).await));
+    assert!(is_refused(&ask(&retry(sealed, r#"{"a":1}"#)).await));
+    assert!(is_refused(&ask(&retry(&sealed.replacen('e', "f", 1), "{}")).await));
+    let bare = r#"{"name":"delete_image_set","inputResponses":{}}"#;
+    assert!(is_refused(&ask(bare).await));
+    let agent = world.config.agent("careful").unwrap().clone();
+    let foreign = placet::broker::submit::Asking { agent, ..world.asking(&retry(sealed, "{}")) };
+    assert!(is_refused(&world.broker.submit(foreign).await));
+
+    let passed = ask(&retry(sealed, "{}")).await;
+    let Submission::Forward(permit) = passed else { panic!("{passed:?}") };
+    assert!(permit.call().params.contains(r#""requestState":"up-1""#));
+    assert!(is_refused(&ask(&retry(sealed, "{}")).await), "once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn admins_and_who_approved_may_withdraw_before_the_claim() {
+    let world = World::new().await;
+    let holding = world.call("{}").await;
+    let id = holding.approval.id.clone();
+    holding.gone.cancel();
+    holding.ended().await;
+    let who = |name: &str| world.config.reviewer(name).unwrap();
+    let forbidden = world.broker.cancel(&id, who("ben"), "").await;
+    assert!(matches!(forbidden, Err(DecideError::Forbidden(_))));
+    world.approve(&id).await;
+    let stranger = world.broker.cancel(&id, who("eve"), "").await;
+    assert!(matches!(stranger, Err(DecideError::Forbidden(_))));
+
+    world.broker.cancel(&id, who("ben"), "mistake").await.unwrap();
+
+    let Submission::Answered(answer) = world.submit("{}").await else { panic!() };
+    assert_eq!(word(&answer), "approval_cancelled");
+    let again = world.broker.cancel(&id, who("dora"), "").await;
+    assert!(matches!(again, Err(DecideError::Refused { refusal: Refusal::NotCancellable(_), .. })));
+}

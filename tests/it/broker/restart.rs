@@ -1,0 +1,92 @@
+//! Processes end, others go on: nothing lost, nothing run twice.
+
+use placet::broker::submit::Asking;
+use placet::domain::approval::State;
+use placet::store::Store as _;
+
+use crate::support::approvals::at;
+use crate::support::world::{World, delete, held};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn approved_before_a_restart_it_runs_once_after_it() {
+    let world = World::new().await;
+    let holding = world.call("{}").await;
+    let id = holding.approval.id.clone();
+    holding.gone.cancel();
+    holding.ended().await;
+    world.approve(&id).await;
+    world.db.store.end_node("node-a", world.broker.now()).await.unwrap();
+
+    let after = world.another("node-b").await;
+    let again = held(after.submit(world.asking(&delete("{}"))).await);
+
+    assert_eq!(again.approval.id, id);
+    assert!(again.word().await.contains("done"));
+    assert_eq!(world.upstream.calls(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_taken_on_one_broker_resumes_a_call_held_on_another() {
+    let world = World::new().await;
+    let other = world.another("node-b").await;
+    let holding = held(other.submit(world.asking(&delete("{}"))).await);
+
+    world.approve(&holding.approval.id).await;
+
+    assert!(holding.word().await.contains("done"));
+    assert_eq!(world.upstream.calls(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_brokers_that_hold_the_identical_call_run_it_once() {
+    let world = World::new().await;
+    let other = world.another("node-b").await;
+    let here = world.call("{}").await;
+    let there = held(other.submit(world.asking(&delete("{}"))).await);
+
+    world.approve(&here.approval.id).await;
+
+    for word in [here.word().await, there.word().await] {
+        assert!(word.contains("done") && word.contains("shared"), "{word}");
+    }
+    assert_eq!(world.upstream.calls(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ran_when_its_process_died_is_found_and_becomes_unknown() {
+    let world = World::new().await;
+    let dying = world.another("node-dying").await;
+    world.upstream.hangs();
+    let holding = held(dying.submit(world.asking(&delete("{}"))).await);
+    let id = holding.approval.id.clone();
+    world.approve(&id).await;
+    world.upstream.arrived(1).await;
+    let store = &world.db.store;
+    assert!(store.orphaned(world.broker.now(), 10).await.unwrap().is_empty());
+
+    store.renew_node("node-dying", at(0), at(15)).await.unwrap();
+    world.pass(15);
+
+    assert_eq!(store.orphaned(world.broker.now(), 10).await.unwrap(), std::slice::from_ref(&id));
+    let lost = world.stored(&id).await.lose("its executor died", world.broker.now()).unwrap();
+    world.broker.apply(lost).await.unwrap();
+    assert_eq!(world.stored(&id).await.state, State::Indeterminate);
+    assert_eq!(world.call("{}").await.word().await, "outcome_unknown");
+    assert_eq!(world.upstream.calls(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_removed_before_the_claim_runs_nothing() {
+    let world = World::new().await;
+    let agent = world.config.agent("careful").unwrap().clone();
+    let mut asking: Asking = world.asking(&delete("{}"));
+    asking.agent = agent;
+    asking.agent.name = "removed".to_owned();
+    let holding = held(world.broker.submit(asking).await);
+    let id = holding.approval.id.clone();
+
+    world.approve(&id).await;
+
+    assert_eq!(holding.word().await, "approval_cancelled");
+    assert_eq!(world.upstream.calls(), 0);
+}
