@@ -88,6 +88,12 @@ impl Execution {
     }
 }
 
+/// Where an execution reports its end.
+struct End {
+    tell: oneshot::Sender<Done>,
+    shared: Arc<AtomicBool>,
+}
+
 /// What became of an execution.
 #[derive(Debug)]
 pub enum Done {
@@ -107,6 +113,18 @@ impl Broker {
         notifications: Option<Notifications>,
         cancel: CancellationToken,
     ) -> Result<Reply, UpstreamError> {
+        self.send(permit, caller, wishes, notifications, cancel, None).await
+    }
+
+    async fn send(
+        &self,
+        permit: Permit,
+        caller: &Caller,
+        wishes: &Wishes,
+        notifications: Option<Notifications>,
+        cancel: CancellationToken,
+        overdue: Option<CancellationToken>,
+    ) -> Result<Reply, UpstreamError> {
         let Some(upstream) = self.upstream(&permit.call.upstream) else {
             return Err(UpstreamError::NotSent("the upstream is not configured".to_owned()));
         };
@@ -116,6 +134,7 @@ impl Broker {
             progress: wishes.progress,
             log_level: wishes.log_level.clone(),
             once: permit.once,
+            overdue,
         };
         upstream.request(caller, request, notifications, cancel).await
     }
@@ -162,10 +181,8 @@ impl Broker {
         let shared = Arc::new(AtomicBool::new(false));
         let others = Arc::clone(&shared);
         self.tracker().spawn(async move {
-            let result =
-                broker.run_claimed(claimed, permit, &caller, &wishes, progress, &others).await;
-            // Nobody waiting is fine: the outcome is stored.
-            let _ = tell.send(result);
+            let end = End { tell, shared: others };
+            broker.run_claimed(claimed, permit, &caller, &wishes, progress, end).await;
         });
         Ok(Some(Execution { notifications, done, shared }))
     }
@@ -183,6 +200,8 @@ impl Broker {
         Ok(None)
     }
 
+    /// Sends the call, stores what became of it, and tells the holder. Nobody waiting is fine:
+    /// the outcome is stored.
     async fn run_claimed(
         &self,
         claimed: Approval,
@@ -190,25 +209,46 @@ impl Broker {
         caller: &Caller,
         wishes: &Wishes,
         progress: Notifications,
-        shared: &AtomicBool,
-    ) -> Done {
-        let cancel = CancellationToken::new();
+        end: End,
+    ) {
         let id = claimed.id.clone();
         tracing::info!(approval.id = %id, "approval {id} is being executed");
-        // A panic below must not leave it running for ever.
-        let dispatch = self.dispatch(permit, caller, wishes, Some(progress), cancel);
+        let (cancel, overdue) = (CancellationToken::new(), CancellationToken::new());
+        let sending =
+            self.send(permit, caller, wishes, Some(progress), cancel, Some(overdue.clone()));
+        // A panic in there must not leave it running for ever.
+        let mut sending = std::pin::pin!(AssertUnwindSafe(sending).catch_unwind());
         let sent = tokio::select! {
-            sent = AssertUnwindSafe(dispatch).catch_unwind() => sent.unwrap_or_else(|_| {
+            biased;
+            sent = &mut sending => sent.unwrap_or_else(|_| {
                 Err(UpstreamError::Lost("the broker failed while it ran".to_owned()))
             }),
+            () = overdue.cancelled() => {
+                Err(UpstreamError::Lost("no answer within the upstream's timeout".to_owned()))
+            }
             () = self.inner.stop.hard.cancelled() => {
                 Err(UpstreamError::Lost("the broker was stopped while it ran".to_owned()))
             }
         };
         // Before its end is stored: those who learn of it there detach.
         let attached = self.store().attached(&id, self.now()).await.unwrap_or(0);
-        shared.store(attached > 1, Ordering::Relaxed);
-        let max_outcome = self.config().approvals.max_outcome;
+        end.shared.store(attached > 1, Ordering::Relaxed);
+        let done = self.conclude(claimed.clone(), sent).await;
+        let _ = end.tell.send(done);
+        if overdue.is_cancelled() {
+            // Given up, and yet the answer may come: then it is the truth.
+            tokio::select! {
+                sent = &mut sending => if let Ok(Ok(reply)) = sent {
+                    tracing::warn!(approval.id = %id, "the answer to approval {id} came late");
+                    self.conclude(claimed, Ok(reply)).await;
+                },
+                () = self.inner.stop.soft.cancelled() => {}
+            }
+        }
+    }
+
+    /// Stores what became of a claimed call.
+    async fn conclude(&self, claimed: Approval, sent: Result<Reply, UpstreamError>) -> Done {
         match sent {
             Ok(reply) => {
                 let outcome = match reply {
@@ -216,12 +256,13 @@ impl Broker {
                     Reply::Error(raw) => Outcome::Error(raw),
                 };
                 let told = outcome.clone();
-                let kept = keep(outcome, max_outcome);
+                let kept = keep(outcome, self.config().approvals.max_outcome);
                 let after = self.record_outcome(claimed, kept).await;
                 // Answered in full even where it is too large to keep.
                 Done::Recorded(Box::new(Approval { outcome: Some(told), ..after }))
             }
             Err(UpstreamError::NotSent(why)) => {
+                let id = &claimed.id;
                 tracing::warn!(approval.id = %id, "approval {id} was not sent: {why}");
                 let release = |a: Approval| a.release(&why, self.now());
                 let after = self.record_end(claimed, release).await;

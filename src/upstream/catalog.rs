@@ -30,6 +30,7 @@ pub(super) async fn fetch(link: &dyn Link, common: &Common) -> Result<Catalog, U
             progress: false,
             log_level: None,
             once: false,
+            overdue: None,
         };
         let page = match link.request(request, None, CancellationToken::new()).await? {
             Reply::Result(page) => page,

@@ -216,7 +216,9 @@ impl HttpLink {
             }
             (WireEra::Modern, false) => OnCancel::Return(UpstreamError::Cancelled),
         };
-        let answered = attend(work, &route.heard, common.timeout, request.overdue.as_ref(), cancel, on_cancel).await;
+        let answered =
+            attend(work, &route.heard, common.timeout, request.overdue.as_ref(), cancel, on_cancel)
+                .await;
         if let Err(UpstreamError::Lost(_)) = &answered
             && era == WireEra::Legacy
             && !request.once

@@ -418,9 +418,9 @@ mod tests {
         };
         let patience = Duration::from_millis(750);
 
-        let kept = attend(slow, &heard, patience, &cancel, || OnCancel::Wait).await;
+        let kept = attend(slow, &heard, patience, None, &cancel, || OnCancel::Wait).await;
         let silent: Result<(), UpstreamError> =
-            attend(std::future::pending(), &heard, patience, &cancel, || OnCancel::Wait).await;
+            attend(std::future::pending(), &heard, patience, None, &cancel, || OnCancel::Wait).await;
 
         assert_eq!(kept.unwrap(), "done");
         assert!(matches!(silent, Err(UpstreamError::Lost(_))));
@@ -434,6 +434,7 @@ mod tests {
             progress: false,
             log_level: None,
             once: true,
+            overdue: None,
         };
 
         let plain = outgoing_params(WireEra::Legacy, 9, &request);

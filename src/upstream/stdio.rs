@@ -245,7 +245,9 @@ impl Link for StdioLink {
             conn.send(message::cancelled(id));
             if request.once { OnCancel::Wait } else { OnCancel::Return(UpstreamError::Cancelled) }
         };
-        let answer = attend(work, &heard, self.common.timeout, request.overdue.as_ref(), &cancel, on_cancel).await;
+        let answer =
+            attend(work, &heard, self.common.timeout, request.overdue.as_ref(), &cancel, on_cancel)
+                .await;
         if let Err(UpstreamError::Lost(_)) = &answer
             && !request.once
         {

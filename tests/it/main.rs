@@ -1,7 +1,6 @@
 //! Tests of Placet from outside its modules: one file per behaviour, what they share in
 //! `support`.
 #![allow(clippy::unwrap_used, clippy::assigning_clones, reason = "a test fails by panicking")]
-#![allow(dead_code, reason = "helpers come before the tests that use them")]
 
 mod broker;
 mod domain;

@@ -146,7 +146,8 @@ impl Conn {
             (&mut route.answer).await.unwrap_or_else(|_| Err(self.lost()))
         };
         let asked =
-            attend(work, &heard, patience, &CancellationToken::new(), || OnCancel::Wait).await;
+            attend(work, &heard, patience, None, &CancellationToken::new(), || OnCancel::Wait)
+                .await;
         if asked.is_err() && self.is_broken() {
             self.ended().await;
         }

@@ -26,6 +26,8 @@ pub enum Does {
     Breaks,
     /// Fails in Placet's own code.
     Panics,
+    /// Lets its time pass, then answers when it may go on.
+    AnswersLate,
 }
 
 /// The upstream `images`.
@@ -119,6 +121,7 @@ impl Upstream for FakeUpstream {
         notifications: Option<Notifications>,
         _cancel: CancellationToken,
     ) -> Result<Reply, UpstreamError> {
+        let overdue = request.overdue.clone();
         self.sent.lock().unwrap().push(request);
         // Kept open for longer than the request, as a connection's own task might.
         self.kept.lock().unwrap().extend(notifications);
@@ -134,6 +137,11 @@ impl Upstream for FakeUpstream {
             Some(Does::IsAway) => Err(UpstreamError::NotSent("refused".to_owned())),
             Some(Does::Breaks) => Err(UpstreamError::Lost("reset".to_owned())),
             Some(Does::Panics) => panic!("as planned by the test"),
+            Some(Does::AnswersLate) => {
+                overdue.unwrap().cancel();
+                self.gate.acquire().await.unwrap().forget();
+                Ok(Reply::Result(r#"{"content":[],"said":"late"}"#.to_owned()))
+            }
         }
     }
 

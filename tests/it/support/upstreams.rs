@@ -113,6 +113,7 @@ pub fn call(arguments: &str, once: bool) -> Request {
         progress: false,
         log_level: None,
         once,
+        overdue: None,
     }
 }
 
