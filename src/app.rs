@@ -123,6 +123,8 @@ impl App {
             mailer,
             keys: Keys::new(store.secret("forms", ids.random()).await?),
             readiness: readiness.clone(),
+            metrics: broker.metrics().clone(),
+            shutdown: stop.soft.clone(),
         };
         let hosts = Arc::new(Hosts::new(&config.server, bound));
         let router = web::router(web)

@@ -45,11 +45,7 @@ pub fn render(raw: &str, masker: &Masker, redact: &[String], show: Show) -> Rend
     if let (Ok(node), Ok(masked)) = (json::parse(raw), json::parse(&masked_text)) {
         Writer { out: &mut out, show }.value(&node, &masked, 0);
     } else {
-<<<<<<< HEAD
-        // Only what was once parsed is stored; if it can't be read now, say so and hide it.
-=======
         // Only what was once parsed is stored; if it can't be read now, nobody can approve it.
->>>>>>> web
         out.folded = 1;
         out.html.push_str("<i>these bytes can't be read as JSON</i>");
     }

@@ -118,19 +118,10 @@ fn judge(upstream: &str, tool: &str, policy: Option<&Policy>, agents: &[&Agent])
             Verdict::Hidden => ("hide", "/hide"),
             Verdict::Ruled { rule, .. } => (word(rule.action), rule.pointer.as_str()),
         };
-<<<<<<< HEAD
-        let at = if let Some(at) = rows.iter().position(|r| r.rule == pointer) {
-            at
-        } else {
-            rows.push(row(action, pointer, Vec::new()));
-            rows.len() - 1
-        };
-=======
         let at = rows.iter().position(|r| r.rule == pointer).unwrap_or_else(|| {
             rows.push(row(action, pointer, Vec::new()));
             rows.len() - 1
         });
->>>>>>> web
         if let (Some(name), "allow" | "require_approval") = (name, action) {
             rows[at].agents.push(name.to_owned());
         }
