@@ -151,9 +151,9 @@ class Stage:
         if kind is not None and not issubclass(kind, KeyboardInterrupt):
             with self.report.case("the stage stands"):
                 raise error
-        for broker in self.brokers:
-            broker.stop()
-        with self.report.case("nothing is left running"):
+        with self.report.case("brokers end with 0 and leave nothing running"):
+            codes = [broker.stop() for broker in self.brokers if broker.process]
+            equal(codes, [0] * len(codes), "exit codes")
             self.no_leftovers()
         for close in self.closers:
             close()
@@ -593,6 +593,7 @@ class Mcp:
             merged |= {"MCP-Protocol-Version": self.version, "Mcp-Session-Id": self.session}
         merged |= headers or {}
         merged = {k: v for k, v in merged.items() if v is not None}
+        body = body.encode() if isinstance(body, str) else body
         return self.placet.http(method, path or self.path, body, merged)
 
 
