@@ -420,7 +420,8 @@ mod tests {
 
         let kept = attend(slow, &heard, patience, None, &cancel, || OnCancel::Wait).await;
         let silent: Result<(), UpstreamError> =
-            attend(std::future::pending(), &heard, patience, None, &cancel, || OnCancel::Wait).await;
+            attend(std::future::pending(), &heard, patience, None, &cancel, || OnCancel::Wait)
+                .await;
 
         assert_eq!(kept.unwrap(), "done");
         assert!(matches!(silent, Err(UpstreamError::Lost(_))));

@@ -49,7 +49,7 @@ async fn a_form_of_another_browser_is_refused() {
     let fields = [("token", token.as_str()), ("form_token", &form_token)];
 
     let other = site.post("/sign-in", &[("cookie", "placet_form=other")], &fields).await;
-    let none = site.post("/sign-in", &[], &fields).await;
+    let none = site.post("/sign-in", &[("origin", "null")], &fields).await;
     let foreign = site
         .post("/sign-in", &[("cookie", &cookie), ("origin", "https://evil.example")], &fields)
         .await;
@@ -58,6 +58,10 @@ async fn a_form_of_another_browser_is_refused() {
         assert_eq!(refused.status, StatusCode::FORBIDDEN);
         assert_eq!(refused.header("set-cookie"), "");
     }
+    // A program names no origin and can't be led here by somebody's page.
+    assert_eq!(site.post("/sign-in", &[], &fields).await.status, StatusCode::SEE_OTHER);
+    let made_up = [("token", token.as_str()), ("form_token", "a.b")];
+    assert_eq!(site.post("/sign-in", &[], &made_up).await.status, StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]

@@ -65,6 +65,24 @@ async fn an_answer_that_comes_after_it_was_given_up_is_recorded_and_owed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_out_of_time_is_unknown_at_once_and_settled_by_its_late_answer() {
+    let world = World::new().await;
+    world.upstream.next([Does::AnswersLate]);
+    let holding = world.call("{}").await;
+    let id = holding.approval.id.clone();
+    world.approve(&id).await;
+
+    let told = holding.word().await;
+    world.upstream.goes_on();
+    crate::support::until("settled", async || world.stored(&id).await.settled.is_some()).await;
+
+    assert_eq!(told, "outcome_unknown");
+    assert_eq!(world.stored(&id).await.settled.unwrap().by, "upstream");
+    assert!(world.answered("{}").await.contains("late"));
+    assert_eq!(world.upstream.calls(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_panic_while_it_runs_leaves_it_unknown() {
     let world = World::new().await;
     world.upstream.next([Does::Panics]);
