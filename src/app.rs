@@ -204,6 +204,7 @@ impl App {
                 .await
         });
         tokio::select! {
+            biased;
             () = soft.cancelled() => {}
             ended = &mut server => {
                 tracing::error!("the server ended by itself: {ended:?}");

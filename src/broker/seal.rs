@@ -15,6 +15,8 @@ use crate::domain::time::Timestamp;
 use super::Broker;
 use super::submit::Asking;
 
+/// Longest life of a seal. The store forgets that one was used a day later.
+const LONGEST: std::time::Duration = std::time::Duration::from_secs(30 * 86_400);
 const PREFIX: &str = "placet1.";
 
 /// What a call's `requestState` and `inputResponses` amount to.
@@ -42,7 +44,8 @@ pub fn seal(broker: &Broker, approval: &Approval, result: &str) -> String {
     }
     let state = node.get("requestState").and_then(Node::as_str);
     let nonce = hex(&broker.ids().random()[..16]);
-    let expires = broker.now().plus(broker.config().approvals.result_retention).micros();
+    let expires =
+        broker.now().plus(broker.config().approvals.result_retention.min(LONGEST)).micros();
     let body = json::object([
         ("approval", json::quote(approval.id.as_str()).as_str()),
         ("agent", &json::quote(&approval.agent)),

@@ -152,12 +152,18 @@ pub struct Record {
 impl Record {
     /// The record as JSON; `hash` last.
     pub fn to_json(&self) -> String {
-        let body = self.canonical();
+        let body = self.body();
         format!("{},\"hash\":{}}}", &body[..body.len() - 1], json::quote(&self.hash))
     }
 
-    /// The canonical record: keys in order, without `hash`, with `prev`.
+    /// The canonical record (RFC 8785): without `hash`, with `prev`. Data that is no JSON any
+    /// more was not written by us; it is taken as it stands, and fits no hash.
     fn canonical(&self) -> String {
+        let body = self.body();
+        json::parse(&body).map_or_else(|_| body.clone(), |node| node.canonical())
+    }
+
+    fn body(&self) -> String {
         json::object([
             ("actor", json::quote(&self.actor).as_str()),
             ("approval", &self.approval.as_deref().map_or("null".to_owned(), json::quote)),

@@ -8,6 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::config::Role;
+use crate::domain::approval::State as ApprovalState;
 use crate::domain::json;
 use crate::telemetry::{head, sample};
 
@@ -121,8 +122,10 @@ async fn render(web: &Web) -> Result<String, Problem> {
     gauge(&mut out, "placet_held_requests", "Agent requests held open.", &stats.held.to_string());
     // A gauge in truth: approvals leave a state, and history is purged.
     head(&mut out, "placet_approvals_total", "gauge", "Approvals kept, by state.");
-    for (state, count) in &stats.by_state {
-        sample(&mut out, "placet_approvals_total", &[("state", state)], &count.to_string());
+    for state in ApprovalState::ALL {
+        let of = stats.by_state.iter().find(|(name, _)| name == state.as_str());
+        let count = of.map_or(0, |(_, count)| *count).to_string();
+        sample(&mut out, "placet_approvals_total", &[("state", state.as_str())], &count);
     }
     head(&mut out, "placet_notifications_total", "counter", "Attempts to notify, by result.");
     for (notifier, result, count) in &attempts {

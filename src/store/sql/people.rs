@@ -148,7 +148,7 @@ pub(super) async fn delete_session(db: Db, hash: String) -> Result<()> {
     tx.commit().await
 }
 
-/// A client session unseen for this long makes room for a new one of the same agent: most
+/// At the cap, a client session unseen for this long makes room for a new one: most
 /// clients never say that they are gone.
 const CLIENT_IDLE: std::time::Duration = std::time::Duration::from_secs(1_800);
 
@@ -159,16 +159,16 @@ pub(super) async fn insert_client_session(
 ) -> Result<bool> {
     let mut tx = db.begin().await?;
     tx.lock(SESSION_LOCK).await?;
-    tx.execute(
-        "delete from client_sessions where agent = $1 and seen_at <= $2",
-        args![&session.agent, session.created_at.minus(CLIENT_IDLE)],
-    )
-    .await?;
-    let open = tx
-        .count("select count(*) as n from client_sessions where agent = $1", args![&session.agent])
+    let open = "select count(*) as n from client_sessions where agent = $1";
+    if tx.count(open, args![&session.agent]).await? >= i64::from(max) {
+        tx.execute(
+            "delete from client_sessions where agent = $1 and seen_at <= $2",
+            args![&session.agent, session.created_at.minus(CLIENT_IDLE)],
+        )
         .await?;
-    if open >= i64::from(max) {
-        return Ok(false);
+        if tx.count(open, args![&session.agent]).await? >= i64::from(max) {
+            return Ok(false);
+        }
     }
     tx.execute(
         "insert into client_sessions (id, agent, upstream, version, client, capabilities, \
@@ -269,7 +269,7 @@ pub(super) async fn purge(db: Db, now: Timestamp, history_before: Timestamp) -> 
             now.minus(std::time::Duration::from_secs(31 * 86_400)),
         ),
         (
-            "delete from client_sessions where created_at <= $1",
+            "delete from client_sessions where seen_at <= $1",
             now.minus(std::time::Duration::from_secs(7 * 86_400)),
         ),
         (
