@@ -4,3 +4,4 @@ mod faults;
 mod hold;
 mod policy;
 mod restart;
+mod unattended;

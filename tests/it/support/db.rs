@@ -65,6 +65,29 @@ pub async fn sqlite() -> (Dir, Database) {
     (dir, Database { url, store, is_postgres: false })
 }
 
+/// The database of the broker's tests: SQLite, or a fresh one on the PostgreSQL server where
+/// `PLACET_TEST_BROKER=postgres` asks for it. That server is the test run's own and is thrown
+/// away with it, so nothing is dropped here.
+pub async fn for_broker() -> (Dir, Database) {
+    let wanted = std::env::var("PLACET_TEST_BROKER").is_ok_and(|v| v == "postgres");
+    let server = std::env::var("PLACET_TEST_POSTGRES").ok().filter(|_| wanted);
+    let Some(server) = server else { return sqlite().await };
+    let (url, _) = postgres(&server).await;
+    let store = SqlStore::open(&url).await.unwrap();
+    (Dir::new(), Database { url, store, is_postgres: true })
+}
+
+/// Makes an empty database; its URL and name.
+async fn postgres(server: &str) -> (String, String) {
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("placet_it_{}_{n}", std::process::id());
+    let mut admin = PgConnection::connect(server).await.unwrap();
+    admin.execute(AssertSqlSafe(format!("create database {name}"))).await.unwrap();
+    let mut url = url::Url::parse(server).unwrap();
+    url.set_path(&name);
+    (url.to_string(), name)
+}
+
 /// Runs the test on every database there is.
 pub async fn on_each(test: impl AsyncFn(&Database)) {
     let (_dir, db) = sqlite().await;
@@ -72,16 +95,12 @@ pub async fn on_each(test: impl AsyncFn(&Database)) {
     db.store.close().await;
 
     let Ok(server) = std::env::var("PLACET_TEST_POSTGRES") else { return };
-    let n = NEXT.fetch_add(1, Ordering::Relaxed);
-    let name = format!("placet_it_{}_{n}", std::process::id());
-    let mut admin = PgConnection::connect(&server).await.unwrap();
-    admin.execute(AssertSqlSafe(format!("create database {name}"))).await.unwrap();
-    let mut url = url::Url::parse(&server).unwrap();
-    url.set_path(&name);
-    let store = SqlStore::open(url.as_str()).await.unwrap();
-    let db = Database { url: url.to_string(), store, is_postgres: true };
+    let (url, name) = postgres(&server).await;
+    let store = SqlStore::open(&url).await.unwrap();
+    let db = Database { url, store, is_postgres: true };
     let outcome = AssertUnwindSafe(test(&db)).catch_unwind().await;
     db.store.close().await;
+    let mut admin = PgConnection::connect(&server).await.unwrap();
     let drop = format!("drop database if exists {name} with (force)");
     admin.execute(AssertSqlSafe(drop)).await.unwrap();
     if let Err(panic) = outcome {

@@ -92,7 +92,7 @@ impl World {
 
     /// With another configuration.
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let (dir, db) = db::sqlite().await;
+        let (dir, db) = db::for_broker().await;
         let mut config = config();
         change(&mut config);
         let config = Arc::new(config);

@@ -1,0 +1,87 @@
+//! Rules that say `"unattended": "run"`, and what reconcilers do without any request.
+
+use placet::domain::approval::State;
+use placet::tasks::{self, Unattended};
+
+use crate::support::upstream::Does;
+use crate::support::world::World;
+
+const RUNS_UNATTENDED: &str = r#"{ "version": "1", "default": "deny", "tools": {
+    "delete_image_set": { "action": "require_approval", "approval": { "unattended": "run" } } } }"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approved_call_without_an_agent_runs_once_and_its_outcome_is_owed() {
+    let world = World::new().await;
+    world.policy(RUNS_UNATTENDED);
+    let holding = world.call("{}").await;
+    let id = holding.approval.id.clone();
+    holding.gone.cancel();
+    holding.ended().await;
+    world.approve(&id).await;
+    let mut unattended = Unattended::default();
+
+    unattended.run_once(&world.broker).await.unwrap();
+    unattended.run_once(&world.broker).await.unwrap();
+    world.becomes(&id, State::Completed).await;
+
+    assert_eq!(world.upstream.calls(), 1);
+    assert!(world.answered("{}").await.contains("done"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_can_not_be_sent_is_tried_again_after_a_pause_and_not_before() {
+    let world = World::new().await;
+    world.policy(RUNS_UNATTENDED);
+    world.upstream.next([Does::IsAway]);
+    let holding = world.call("{}").await;
+    let id = holding.approval.id.clone();
+    holding.gone.cancel();
+    holding.ended().await;
+    world.approve(&id).await;
+    let mut unattended = Unattended::default();
+    unattended.run_once(&world.broker).await.unwrap();
+    world.upstream.arrived(1).await;
+    world.becomes(&id, State::Approved).await;
+
+    unattended.run_once(&world.broker).await.unwrap();
+    let at_once = world.upstream.calls();
+    world.pass(3);
+    unattended.run_once(&world.broker).await.unwrap();
+    world.becomes(&id, State::Completed).await;
+
+    assert_eq!((at_once, world.upstream.calls()), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_waits_is_not_run_by_anybody_but_its_agent() {
+    let world = World::new().await;
+    let holding = world.call("{}").await;
+    let id = holding.approval.id.clone();
+    holding.gone.cancel();
+    holding.ended().await;
+    world.approve(&id).await;
+
+    Unattended::default().run_once(&world.broker).await.unwrap();
+
+    assert_eq!((world.stored(&id).await.state, world.upstream.calls()), (State::Approved, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_decided_or_claimed_in_time_expires_without_any_request() {
+    let world = World::new().await;
+    let (undecided, unclaimed) = (world.call("{}").await, world.call(r#"{"n":1}"#).await);
+    let ids = [undecided.approval.id.clone(), unclaimed.approval.id.clone()];
+    for holding in [undecided, unclaimed] {
+        holding.gone.cancel();
+        holding.ended().await;
+    }
+    world.approve(&ids[1]).await;
+
+    world.pass(24 * 3_600);
+    tasks::expire(&world.broker).await.unwrap();
+
+    for id in &ids {
+        assert_eq!(world.stored(id).await.state, State::Expired);
+    }
+    assert_eq!(world.upstream.calls(), 0);
+}
