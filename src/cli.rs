@@ -18,6 +18,7 @@ pub mod demo;
 pub mod notify;
 pub mod policy;
 pub mod serve;
+pub mod stdio;
 pub mod store;
 pub mod text;
 pub mod token;
@@ -300,7 +301,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         }
         Command::Serve => serve::run(&global).await,
         Command::Demo(args) => demo::run(&args).await,
-        Command::Stdio(_) => Err(Failure::unavailable("stdio")),
+        Command::Stdio(args) => stdio::run(&global, args).await,
         Command::SignInLink(args) => store::sign_in_link(&global, args).await,
         Command::Notify(NotifyCommand::Test { name }) => notify::test(&global, &name).await,
         Command::Audit(command) => store::audit(&global, command).await,

@@ -26,6 +26,37 @@ mod stdio;
 
 pub use registry::build;
 
+/// Reads a server-sent event stream into the data of its messages.
+pub struct EventParser(sse::Parser);
+
+impl EventParser {
+    /// With the largest message, bytes.
+    pub fn new(limit: usize) -> Self {
+        Self(sse::Parser::new(limit))
+    }
+
+    /// The messages these bytes complete; none once one was too large or no text.
+    pub fn push(&mut self, bytes: &[u8]) -> Option<Vec<String>> {
+        let mut events = Vec::new();
+        self.0.push(bytes, &mut events).ok()?;
+        events
+            .into_iter()
+            .filter(|event| !event.data.is_empty())
+            .map(|event| String::from_utf8(event.data).ok())
+            .collect()
+    }
+}
+
+/// The headers a modern request carries besides the version; `tool` is the raw definition of the
+/// tool it calls, where that is known.
+pub fn request_headers(
+    method: &str,
+    params: Option<&str>,
+    tool: Option<&str>,
+) -> reqwest::header::HeaderMap {
+    headers::for_request(method, params, tool)
+}
+
 /// Which of the two wire forms a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WireEra {

@@ -4,6 +4,7 @@
 
 mod broker;
 mod domain;
+mod stdio;
 mod store;
 mod support;
 mod tidy;

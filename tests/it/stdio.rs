@@ -1,0 +1,145 @@
+//! `placet stdio`: the built binary as a client's child, in front of a running broker.
+
+use std::process::Stdio;
+
+use placet::app::App;
+use placet::config::{Config, Environment};
+use placet::demo::archive::Archive;
+use placet::notify::memory::Mailbox;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::net::TcpListener;
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+use crate::support::db::Dir;
+use crate::support::soon;
+
+const TOKEN: &str = "a-token-that-is-long-enough";
+
+struct Client {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Client {
+    fn start(server: &str, token: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_placet"))
+            .args(["stdio", "--upstream", "images", "--server", server])
+            .env("PLACET_AGENT_TOKEN", token)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { input: child.stdin.take(), output, child }
+    }
+
+    async fn send(&mut self, message: Value) {
+        let line = format!("{message}\n");
+        self.input.as_mut().unwrap().write_all(line.as_bytes()).await.unwrap();
+    }
+
+    async fn hear(&mut self) -> Value {
+        let line = soon("a line", self.output.next_line()).await.unwrap().unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+
+    async fn ask(&mut self, id: u64, method: &str, params: Value) -> Value {
+        self.send(json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})).await;
+        loop {
+            let heard = self.hear().await;
+            if heard["id"] == id {
+                return heard;
+            }
+        }
+    }
+
+    /// Closes stdin; the child must end by itself, with 0.
+    async fn leave(mut self) {
+        drop(self.input.take());
+        let status = soon("the end of the child", self.child.wait()).await.unwrap();
+        assert!(status.success());
+    }
+}
+
+/// A broker in front of the sample archive; its address, and its folder.
+async fn broker() -> (String, Dir) {
+    let dir = Dir::new();
+    let sample = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = sample.local_addr().unwrap();
+    let archive = Archive::new(Mailbox::default()).router();
+    tokio::spawn(async move { axum::serve(sample, archive).await });
+    let text = format!(
+        r#"
+        [server]
+        listen = "127.0.0.1:0"
+        [approvals]
+        hold = "300ms"
+        heartbeat = "100ms"
+        [[upstreams]]
+        name = "images"
+        url = "http://{address}/mcp"
+        [upstreams.policy]
+        version = "1"
+        tools = {{ list_image_sets = {{ action = "allow" }}, delete_image_set = {{ action = "require_approval" }} }}
+        [[agents]]
+        name = "bot"
+        token = "{TOKEN}"
+        "#
+    );
+    let file = dir.0.join("placet.toml");
+    let (config, _) = Config::read(&text, Some(&file), &Environment::default()).unwrap();
+    let app = App::build(config).await.unwrap();
+    app.broker.upstream("images").unwrap().refresh().await.unwrap();
+    let server = format!("http://{}", app.address());
+    tokio::spawn(app.run());
+    (server, dir)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_legacy_client_talks_through_its_child_and_leaves() {
+    let (server, _dir) = broker().await;
+    let mut client = Client::start(&server, TOKEN);
+
+    let hello = json!({"protocolVersion": "2025-06-18", "capabilities": {}});
+    let begun = client.ask(1, "initialize", hello).await;
+    client.send(json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
+    let called = client.ask(2, "tools/call", json!({"name": "list_image_sets"})).await;
+    let held = client.ask(3, "tools/call", json!({"name": "delete_image_set"})).await;
+
+    assert_eq!(begun["result"]["protocolVersion"], "2025-06-18");
+    assert_eq!(called["result"]["isError"], false);
+    assert_eq!(held["result"]["_meta"]["io.placet/decision"]["code"], "approval_pending");
+    client.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_modern_client_needs_no_handshake() {
+    let (server, _dir) = broker().await;
+    let mut client = Client::start(&server, TOKEN);
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {}
+    });
+
+    let params = json!({"name": "list_image_sets", "_meta": meta});
+    let called = client.ask(1, "tools/call", params).await;
+
+    assert_eq!(called["result"]["resultType"], "complete");
+    client.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_token_is_an_answer_and_not_a_silence() {
+    let (server, _dir) = broker().await;
+    let mut client = Client::start(&server, "another-token-that-is-long-enough");
+
+    let hello = json!({"protocolVersion": "2025-06-18", "capabilities": {}});
+    let refused = client.ask(1, "initialize", hello).await;
+
+    let text = refused["error"]["message"].as_str().unwrap();
+    assert!(text.contains("401") && text.contains("token"), "{text}");
+    client.leave().await;
+}
