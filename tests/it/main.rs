@@ -5,6 +5,7 @@
 
 mod broker;
 mod domain;
+mod mcp;
 mod store;
 mod support;
 mod tidy;
