@@ -1,25 +1,35 @@
 //! The endpoint: who asks, in which era, for what; everything refused here is refused before
 //! the policy is asked.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq as _;
+use http_body_util::BodyExt as _;
 
+use crate::auth;
 use crate::config::Agent;
 use crate::domain::json::{self, Node};
 use crate::store::ClientSession;
 use crate::upstream::{Caller, WireEra};
 
+use super::flight::Flight;
 use super::message::{self, Message, MessageKind, Refused, code};
 use super::revision::{self, header};
 use super::stream::json_response;
 use super::{MAX_SESSIONS_PER_AGENT, Mcp};
+
+/// What is still read, and thrown away, of a body that is too large: a client that is cut off
+/// while it sends never reads why.
+const DRAINED: usize = 16 << 20;
+/// How long that may take.
+const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 
 /// One request with everything known of it.
 #[derive(Debug, Clone)]
@@ -34,6 +44,8 @@ pub(super) struct Incoming {
     pub(super) client: Option<String>,
     /// Whether it can read an event stream.
     pub(super) streams: bool,
+    /// By which a notification may cancel it.
+    pub(super) flight: Arc<Flight>,
 }
 
 impl Incoming {
@@ -52,44 +64,48 @@ pub fn router(mcp: Mcp) -> Router {
 
 async fn endpoint(
     State(mcp): State<Mcp>,
-    Path(upstream): Path<String>,
+    upstream: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
-    let origin = request.headers().get(header::ORIGIN).cloned();
-    let response = if request.method() == Method::OPTIONS {
+    let headers = request.headers();
+    let origin = headers.get(header::ORIGIN).cloned();
+    let wished = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    // What is no text names no upstream.
+    let upstream = upstream.map(|Path(name)| name).unwrap_or_default();
+    let mut response = if request.method() == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
     } else {
         handle(&mcp, &upstream, request).await
     };
-    with_cors(&mcp, origin, response)
+    if let Some(origin) = origin {
+        add_cors(&mcp, origin, wished, &mut response);
+    }
+    response
 }
 
 /// Browser clients of configured origins may read the answers. Foreign origins never get here.
-fn with_cors(mcp: &Mcp, origin: Option<HeaderValue>, mut response: Response) -> Response {
+fn add_cors(mcp: &Mcp, origin: HeaderValue, wished: Option<HeaderValue>, response: &mut Response) {
     let allowed = &mcp.broker.config().server.allowed_origins;
-    let Some(origin) = origin else { return response };
     if !allowed.iter().any(|o| o.as_bytes() == origin.as_bytes()) {
-        return response;
+        return;
     }
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+    headers.append(header::VARY, HeaderValue::from_static("Origin"));
     headers.insert(
         header::ACCESS_CONTROL_ALLOW_METHODS,
         HeaderValue::from_static("GET, POST, DELETE, OPTIONS"),
     );
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static(
-            "Authorization, Content-Type, Accept, Last-Event-ID, Mcp-Session-Id, \
-             MCP-Protocol-Version, Mcp-Method, Mcp-Name",
-        ),
+    // Whatever it asks for: the names of Mcp-Param-* are the tools' own.
+    let usual = HeaderValue::from_static(
+        "Authorization, Content-Type, Accept, Last-Event-ID, Mcp-Session-Id, \
+         MCP-Protocol-Version, Mcp-Method, Mcp-Name",
     );
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, wished.unwrap_or(usual));
     headers.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
         HeaderValue::from_static("Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate"),
     );
-    response
 }
 
 async fn handle(mcp: &Mcp, upstream: &str, request: Request) -> Response {
@@ -119,22 +135,9 @@ async fn handle(mcp: &Mcp, upstream: &str, request: Request) -> Response {
 
 /// The agent of the bearer token; the anonymous one where none is configured.
 fn authenticate(mcp: &Mcp, headers: &HeaderMap) -> Option<Agent> {
-    let agents = &mcp.broker.config().agents;
-    let bearer = header(headers, "authorization").and_then(|v| {
-        let (scheme, token) = v.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    });
-    let sent: [u8; 32] = Sha256::digest(bearer.unwrap_or_default()).into();
-    let mut found = None;
-    for agent in agents {
-        match &agent.token_sha256 {
-            // All are compared, so that time tells nothing.
-            Some(hash) if bearer.is_some() && bool::from(hash.ct_eq(&sent)) => found = Some(agent),
-            None => found = found.or(Some(agent)),
-            Some(_) => {}
-        }
-    }
-    found.cloned()
+    let config = mcp.broker.config();
+    let known = auth::bearer(headers).and_then(|token| auth::agent_by_token(config, token));
+    known.or_else(|| config.agents.iter().find(|a| a.token_sha256.is_none())).cloned()
 }
 
 /// An error outside JSON-RPC.
@@ -183,13 +186,10 @@ async fn post(
     };
     let message = match Message::read(&body) {
         Ok(message) => message,
-        Err(why) => {
-            // In the modern era every invalid-params answer to an unreadable request is a 400.
-            return refused(StatusCode::BAD_REQUEST, &why);
-        }
+        Err(why) => return refused(StatusCode::BAD_REQUEST, &why),
     };
-    let params_text = message.params.clone();
-    let params = params_text.as_deref().and_then(|p| json::parse(p).ok());
+    let params = message.params.clone();
+    let params = params.as_deref().and_then(|p| json::parse(p).ok());
     let params = params.as_ref();
     let era = revision::era_of(headers, params);
     let mut incoming = Incoming {
@@ -199,6 +199,7 @@ async fn post(
         client: client_name(params),
         session: None,
         streams: accepts_streams(headers),
+        flight: Arc::default(),
         message,
     };
     match era {
@@ -219,18 +220,37 @@ async fn post(
     }
 }
 
-async fn read_body(body: Body, max: usize) -> Result<Bytes, Response> {
-    match Limited::new(body, max).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => Err(problem(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            &format!("the body is larger than {max} bytes (server.max_body)"),
-        )),
-        Err(_) => Err(problem(StatusCode::BAD_REQUEST, "the body could not be read")),
+async fn read_body(mut body: Body, max: usize) -> Result<Vec<u8>, Response> {
+    let mut read = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            return Err(problem(StatusCode::BAD_REQUEST, "the body could not be read"));
+        };
+        let Some(data) = frame.data_ref() else { continue };
+        if read.len() + data.len() > max {
+            // Whether or not the rest came, the answer is the same.
+            let _ = tokio::time::timeout(DRAIN_WITHIN, drain(body)).await;
+            return Err(problem(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                &format!("the body is larger than {max} bytes (server.max_body)"),
+            ));
+        }
+        read.extend_from_slice(data);
+    }
+    Ok(read)
+}
+
+async fn drain(mut body: Body) {
+    let mut left = DRAINED;
+    while let Some(Ok(frame)) = body.frame().await {
+        let size = frame.data_ref().map_or(0, bytes::Bytes::len);
+        let Some(rest) = left.checked_sub(size) else { return };
+        left = rest;
     }
 }
 
-fn accepts_streams(headers: &HeaderMap) -> bool {
+/// Whether the client reads event streams.
+pub(super) fn accepts_streams(headers: &HeaderMap) -> bool {
     headers.get_all(header::ACCEPT).iter().any(|value| {
         value.to_str().is_ok_and(|v| v.to_ascii_lowercase().contains("text/event-stream"))
     })
@@ -279,17 +299,7 @@ async fn modern(
             message::error(id, wrong.code, &wrong.message, wrong.data.as_deref()),
         );
     }
-    if incoming.message.method == "tools/call"
-        && let Some(tool) = params.and_then(|p| p.get("name")).and_then(Node::as_str)
-        && let Some(catalog) = mcp.broker.upstream(&incoming.upstream).and_then(|u| u.catalog())
-        && let Some(definition) = catalog.find(tool)
-        && let Ok(definition) = json::parse(&definition.raw)
-        && let Err(wrong) = revision::check_param_headers(
-            headers,
-            &definition,
-            params.and_then(|p| p.get("arguments")),
-        )
-    {
+    if let Err(wrong) = check_mirrors(mcp, &incoming, headers, params) {
         return json_response(
             StatusCode::BAD_REQUEST,
             message::error(id, wrong.code, &wrong.message, None),
@@ -298,20 +308,65 @@ async fn modern(
     super::methods::modern(mcp, incoming, params).await
 }
 
-async fn legacy(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
+/// Compares the headers that a tool wants with its arguments. A hidden tool wants none, as an
+/// unknown one.
+fn check_mirrors(
+    mcp: &Mcp,
+    incoming: &Incoming,
+    headers: &HeaderMap,
+    params: Option<&Node<'_>>,
+) -> Result<(), revision::Wrong> {
+    let tool = params.and_then(|p| p.get("name")).and_then(Node::as_str);
+    let (Some(tool), "tools/call") = (tool, incoming.message.method.as_str()) else {
+        return Ok(());
+    };
+    let policy = mcp.broker.policies().of(&incoming.upstream);
+    if policy.is_some_and(|p| p.hides(tool)) {
+        return Ok(());
+    }
+    let catalog = mcp.broker.upstream(&incoming.upstream).and_then(|u| u.catalog());
+    let definition = catalog.as_ref().and_then(|c| c.find(tool));
+    match definition.map(|d| json::parse(&d.raw)) {
+        Some(Ok(definition)) => {
+            let arguments = params.and_then(|p| p.get("arguments"));
+            revision::check_param_headers(headers, &definition, arguments)
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn legacy(mcp: &Mcp, mut incoming: Incoming, params: Option<&Node<'_>>) -> Response {
     match incoming.message.kind {
         MessageKind::Response => StatusCode::ACCEPTED.into_response(),
         MessageKind::Notification => {
-            if incoming.message.method == "notifications/cancelled"
-                && let Some(session) = &incoming.session
-                && let Some(id) = params.and_then(|p| p.get("requestId"))
-            {
-                mcp.in_flight.cancel(&session.id, id.raw);
-            }
+            notified(mcp, incoming, params);
             StatusCode::ACCEPTED.into_response()
         }
-        MessageKind::Request => super::methods::legacy(mcp, incoming, params).await,
+        MessageKind::Request => {
+            if let Some(session) = &incoming.session {
+                let flight = mcp.in_flight.enter(&session.id, incoming.message.id_raw());
+                incoming.flight = Arc::new(flight);
+            }
+            super::methods::legacy(mcp, incoming, params).await
+        }
     }
+}
+
+/// A notification cancels a request of its own session, or passes.
+fn notified(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) {
+    if incoming.message.method == "notifications/cancelled" {
+        if let (Some(session), Some(id)) =
+            (&incoming.session, params.and_then(|p| p.get("requestId")))
+        {
+            mcp.in_flight.cancel(&session.id, id.raw);
+        }
+        return;
+    }
+    let Some(server) = mcp.broker.upstream(&incoming.upstream).cloned() else { return };
+    mcp.broker.tracker().spawn(async move {
+        let caller = incoming.caller();
+        server.notify(&caller, &incoming.message.method, incoming.message.params).await;
+    });
 }
 
 /// The session of a legacy request. Another agent's session does not exist for this one.

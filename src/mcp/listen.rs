@@ -10,7 +10,7 @@ use crate::domain::json::{self, Node};
 use crate::upstream::{Caller, Notification};
 
 use super::Mcp;
-use super::http::{Incoming, find_session, method_not_allowed};
+use super::http::{Incoming, accepts_streams, find_session, method_not_allowed};
 use super::message;
 use super::revision::header;
 use super::stream::Events;
@@ -24,8 +24,7 @@ const SUBSCRIPTIONS: [(&str, &str); 3] = [
 
 /// The legacy GET stream: server messages that belong to no request.
 pub(super) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &HeaderMap) -> Response {
-    let wants_stream = header(headers, "accept").is_some_and(|a| a.contains("text/event-stream"));
-    if header(headers, "mcp-session-id").is_none() || !wants_stream {
+    if header(headers, "mcp-session-id").is_none() || !accepts_streams(headers) {
         return method_not_allowed();
     }
     let session = match find_session(mcp, &agent, upstream, headers).await {
@@ -48,8 +47,10 @@ pub(super) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
                 () = soft.cancelled() => break,
                 _ = beat.tick() => {
                     events.comment();
-                    // Seen, as long as its stream is open.
-                    let _ = mcp.broker.store().find_client_session(&session.id, now()).await;
+                    // Seen, as long as its stream is open; over, once the session is.
+                    if let Ok(None) = mcp.broker.store().find_client_session(&session.id, now()).await {
+                        break;
+                    }
                     continue;
                 }
                 changed = policies.recv() => match changed {

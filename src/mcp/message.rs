@@ -105,7 +105,7 @@ impl Message {
                 .map(|m| (m.key.as_ref(), &PARAM_KEYS[..])),
         );
         for (key, known) in sent {
-            if let Some(like) = known.iter().find(|k| k.eq_ignore_ascii_case(key) && **k != key) {
+            if let Some(like) = known.iter().find(|k| **k != key && fold(key) == fold(k)) {
                 return Err(invalid(&format!(
                     "key {key:?} differs from {like:?} only in case: servers may read it as that"
                 )));
@@ -146,6 +146,17 @@ impl Message {
     pub fn id_raw(&self) -> &str {
         self.id.as_deref().unwrap_or("null")
     }
+}
+
+/// As servers fold that compare keys without case: two letters beyond ASCII fold into it.
+fn fold(key: &str) -> String {
+    key.chars()
+        .map(|c| match c {
+            '\u{17f}' => 's',
+            '\u{212a}' => 'k',
+            other => other.to_ascii_lowercase(),
+        })
+        .collect()
 }
 
 fn is_integer(digits: &str) -> bool {
@@ -223,6 +234,8 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":7,"method":"m","params":{"a":{"b":1,"b":2}}}"#,
             r#"{"jsonrpc":"2.0","id":7,"method":"m","params":{"Name":"a"}}"#,
             r#"{"jsonrpc":"2.0","id":7,"Method":"x","method":"m"}"#,
+            r#"{"jsonrpc":"2.0","id":7,"method":"m","params":{"argument\u017f":{}}}"#,
+            r#"{"jsonrpc":"2.0","id":7,"method":"m","params":{"tas\u212a":{}}}"#,
             r#"{"jsonrpc":"2.0","id":7,"method":"m","params":{"a":"\ud800"}}"#,
         ] {
             let refused = refused(body);

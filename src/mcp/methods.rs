@@ -1,27 +1,24 @@
 //! The methods besides `tools/call`: a few are answered here, lists are filtered, the rest
 //! passes.
 
-use std::sync::Arc;
-
 use axum::http::StatusCode;
 use axum::response::Response;
-use tokio_util::sync::CancellationToken;
 
 use crate::domain::call::params_with_meta;
 use crate::domain::json::{self, Node};
-use crate::upstream::{Caller, Reply, Request, ServerFacts, Upstream, UpstreamError, WireEra};
+use crate::upstream::{Caller, Request, ServerFacts, WireEra};
 
 use super::http::Incoming;
 use super::message::{self, code};
-use super::revision::{self, MODERN, translate_error, translate_result};
-use super::stream::{Events, Progress, json_response, progress_token};
-use super::{FACTS_WITHIN, Mcp, PLAIN_ANSWER_WITHIN};
+use super::revision::{self, MODERN};
+use super::stream::{Progress, json_response, progress_token};
+use super::{FACTS_WITHIN, Mcp, answer, exchange};
 
 /// Capabilities that are withheld: tasks need their own support, extensions are per hop.
 const WITHHELD: [&str; 2] = ["tasks", "extensions"];
 
-/// What a modern client may ask besides `tools/call`.
-const MODERN_METHODS: [&str; 8] = [
+/// What passes in the modern era; its other methods are answered here or do not exist.
+const MODERN_METHODS: [&str; 7] = [
     "tools/list",
     "resources/list",
     "resources/templates/list",
@@ -29,21 +26,6 @@ const MODERN_METHODS: [&str; 8] = [
     "prompts/list",
     "prompts/get",
     "completion/complete",
-    "subscriptions/listen",
-];
-
-/// What a legacy client may ask besides `tools/call`.
-const LEGACY_METHODS: [&str; 10] = [
-    "tools/list",
-    "resources/list",
-    "resources/templates/list",
-    "resources/read",
-    "resources/subscribe",
-    "resources/unsubscribe",
-    "prompts/list",
-    "prompts/get",
-    "completion/complete",
-    "logging/setLevel",
 ];
 
 pub(super) async fn modern(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
@@ -59,13 +41,11 @@ pub(super) async fn modern(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'
 pub(super) async fn legacy(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
     match incoming.message.method.as_str() {
         "tools/call" => super::calls::call(mcp, incoming, params).await,
-        "ping" => plain(&incoming, message::result(incoming.message.id_raw(), "{}")),
-        method if LEGACY_METHODS.contains(&method) => pass(mcp, incoming, params).await,
-        // Anything else of the legacy era passes too: a server may know more than we do.
-        method if !method.starts_with("tasks/") && method != "server/discover" => {
-            pass(mcp, incoming, params).await
-        }
-        _ => no_method(&incoming),
+        "ping" => plain(&incoming, "{}"),
+        "server/discover" => no_method(&incoming),
+        method if method.starts_with("tasks/") => no_method(&incoming),
+        // Everything else passes: a server may know more methods than we do.
+        _ => pass(mcp, incoming, params).await,
     }
 }
 
@@ -79,8 +59,8 @@ fn no_method(incoming: &Incoming) -> Response {
     json_response(status, message::error(id, code::NO_METHOD, &text, None))
 }
 
-fn plain(_incoming: &Incoming, body: String) -> Response {
-    json_response(StatusCode::OK, body)
+fn plain(incoming: &Incoming, result: &str) -> Response {
+    json_response(StatusCode::OK, message::result(incoming.message.id_raw(), result))
 }
 
 /// The result of `initialize`. A server that can't be reached now does not keep the client out:
@@ -158,7 +138,7 @@ async fn discover(mcp: &Mcp, incoming: &Incoming) -> Response {
         pairs.push(("instructions", json::quote(&text)));
     }
     let result = json::object(pairs.iter().map(|(k, v)| (*k, v.as_str())));
-    plain(incoming, message::result(incoming.message.id_raw(), &result))
+    plain(incoming, &result)
 }
 
 /// Sends a request on and its answer back; a stream once it takes long or says something.
@@ -177,187 +157,15 @@ async fn pass(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Respo
         overdue: None,
     };
     let progress = Progress::new(token, incoming.era, level.is_some());
-    let (mcp_again, incoming_again) = (mcp.clone(), incoming.clone());
-    let exchange = async move |notifications, cancel| {
-        let caller = incoming_again.caller();
-        let reply = server.request(&caller, request, Some(notifications), cancel).await;
-        let era = server_era(&server, &caller).await;
-        answer_of(&mcp_again, &incoming_again, era, reply)
+    let (again, asked) = (mcp.clone(), incoming.clone());
+    let send = async move |notes, cancel| {
+        let reply = server.request(&asked.caller(), request, Some(notes), cancel).await;
+        answer::of_upstream(&again, &asked, reply).await
     };
-    exchange_with_client(mcp, &incoming, progress, exchange).await
+    exchange::run(mcp, &incoming, progress, send).await
 }
 
 /// The wanted log level of a modern request, raw JSON.
 pub(super) fn log_level(params: Option<&Node<'_>>) -> Option<String> {
     Some(params?.get("_meta")?.get(revision::META_LOG_LEVEL)?.raw.to_owned())
-}
-
-/// The era a server speaks; its facts are known once it has answered.
-pub(super) async fn server_era(server: &Arc<dyn Upstream>, caller: &Caller) -> WireEra {
-    match tokio::time::timeout(FACTS_WITHIN, server.facts(caller)).await {
-        Ok(Ok(facts)) => facts.era,
-        _ => WireEra::Legacy,
-    }
-}
-
-/// Runs an exchange with the upstream: a plain answer if it comes soon and in silence, else a
-/// stream with what the upstream says, signs of life, and the answer.
-pub(super) async fn exchange_with_client<F>(
-    mcp: &Mcp,
-    incoming: &Incoming,
-    mut progress: Progress,
-    exchange: impl FnOnce(
-        tokio::sync::mpsc::Sender<crate::upstream::Notification>,
-        CancellationToken,
-    ) -> F,
-) -> Response
-where
-    F: Future<Output = (StatusCode, String)> + Send + 'static,
-{
-    let (notes, mut heard) = tokio::sync::mpsc::channel(64);
-    let cancel = CancellationToken::new();
-    let guard =
-        incoming.session.as_ref().map(|s| mcp.in_flight.enter(&s.id, incoming.message.id_raw()));
-    let cancelled = guard.as_ref().map_or_else(CancellationToken::new, |g| g.cancelled.clone());
-    let mut done = mcp.broker.tracker().spawn(exchange(notes, cancel.clone()));
-    // A client that leaves a modern request has cancelled it; a legacy one says so.
-    let left = (incoming.era == WireEra::Modern).then(|| cancel.clone().drop_guard());
-    let failed = |id: &str| {
-        (StatusCode::OK, message::error(id, code::INTERNAL, "the request was lost", None))
-    };
-    let id = incoming.message.id_raw().to_owned();
-    let first = if incoming.streams {
-        tokio::select! {
-            answer = &mut done => {
-                let (status, body) = answer.unwrap_or_else(|_| failed(&id));
-                drop(left.map(tokio_util::sync::DropGuard::disarm));
-                return json_response(status, body);
-            }
-            note = heard.recv() => note,
-            () = tokio::time::sleep(PLAIN_ANSWER_WITHIN) => None,
-            () = cancelled.cancelled() => {
-                cancel.cancel();
-                None
-            }
-        }
-    } else {
-        tokio::select! {
-            answer = &mut done => {
-                let (status, body) = answer.unwrap_or_else(|_| failed(&id));
-                drop(left.map(tokio_util::sync::DropGuard::disarm));
-                return json_response(status, body);
-            }
-            () = cancelled.cancelled() => {
-                cancel.cancel();
-                return json_response(StatusCode::OK, failed(&id).1);
-            }
-        }
-    };
-    let (events, response) = Events::open();
-    let heartbeat = mcp.broker.config().approvals.heartbeat;
-    mcp.broker.tracker().spawn(async move {
-        let _guard = guard;
-        if let Some(text) = first.and_then(|note| progress.upstream(&note)) {
-            events.try_message(&text);
-        }
-        let mut beat = tokio::time::interval(heartbeat);
-        loop {
-            tokio::select! {
-                biased;
-                note = heard.recv(), if !heard.is_closed() || !heard.is_empty() => {
-                    if let Some(text) = note.and_then(|note| progress.upstream(&note)) {
-                        events.try_message(&text);
-                    }
-                }
-                answer = &mut done => {
-                    if !cancelled.is_cancelled() {
-                        let (_, body) = answer.unwrap_or_else(|_| failed(&id));
-                        events.message(&body).await;
-                    }
-                    break;
-                }
-                () = cancelled.cancelled() => {
-                    cancel.cancel();
-                    break;
-                }
-                () = events.closed() => {
-                    if left.is_some() {
-                        cancel.cancel();
-                    }
-                    break;
-                }
-                _ = beat.tick() => events.comment(),
-            }
-        }
-        drop(left.map(tokio_util::sync::DropGuard::disarm));
-    });
-    response
-}
-
-/// The answer to a passed request: HTTP status and JSON-RPC message.
-pub(super) fn answer_of(
-    mcp: &Mcp,
-    incoming: &Incoming,
-    era: WireEra,
-    reply: Result<Reply, UpstreamError>,
-) -> (StatusCode, String) {
-    let id = incoming.message.id_raw();
-    let method = incoming.message.method.as_str();
-    match reply {
-        Ok(Reply::Result(raw)) => {
-            let raw = if method == "tools/list" { filter_tools(mcp, incoming, &raw) } else { raw };
-            let asks = json::parse(&raw).ok().is_some_and(|n| {
-                n.get("resultType").and_then(Node::as_str) == Some("input_required")
-            });
-            if asks && incoming.era == WireEra::Legacy {
-                let text = "the server asks for input that this client can't give";
-                return (StatusCode::OK, message::error(id, code::INTERNAL, text, None));
-            }
-            let raw = translate_result(&raw, era, incoming.era, method);
-            (StatusCode::OK, message::result(id, &raw))
-        }
-        Ok(Reply::Error(raw)) => {
-            let raw = translate_error(&raw, era, incoming.era);
-            let missing = json::parse(&raw)
-                .ok()
-                .is_some_and(|n| n.get("code").and_then(Node::as_number) == Some("-32601"));
-            let status = if missing && incoming.era == WireEra::Modern {
-                StatusCode::NOT_FOUND
-            } else {
-                StatusCode::OK
-            };
-            (status, message::error_raw(id, &raw))
-        }
-        Err(error) => {
-            let text = format!("upstream {} failed: {error}", incoming.upstream);
-            (StatusCode::OK, message::error(id, code::INTERNAL, &text, None))
-        }
-    }
-}
-
-/// Takes hidden tools out of a page of the list. A list that can't be read is not shown at all:
-/// better nothing than what the policy hides.
-fn filter_tools(mcp: &Mcp, incoming: &Incoming, raw: &str) -> String {
-    let policy = mcp.broker.policies().of(&incoming.upstream);
-    let empty = || "{\"tools\":[]}".to_owned();
-    let Ok(node) = json::parse(raw) else { return empty() };
-    let Some(tools) = node.get("tools").and_then(Node::elements) else { return empty() };
-    let hidden = |tool: &Node<'_>| {
-        let name = tool.get("name").and_then(Node::as_str);
-        name.is_none_or(|name| policy.as_ref().is_some_and(|p| p.hides(name)))
-    };
-    if !tools.iter().any(hidden) {
-        return raw.to_owned();
-    }
-    let shown: Vec<&str> = tools.iter().filter(|t| !hidden(t)).map(|t| t.raw).collect();
-    let parts: Vec<String> = node
-        .members()
-        .unwrap_or_default()
-        .iter()
-        .map(|m| match m.key.as_ref() {
-            "tools" => format!("{}:[{}]", m.raw_key, shown.join(",")),
-            _ => format!("{}:{}", m.raw_key, m.node.raw),
-        })
-        .collect();
-    format!("{{{}}}", parts.join(","))
 }

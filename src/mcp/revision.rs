@@ -133,33 +133,47 @@ pub fn check_modern(
     Ok(())
 }
 
-/// Checks `Mcp-Param-*` headers against the arguments, as the tool's schema asks for them.
+/// Checks `Mcp-Param-*` headers against the arguments, as the tool's definition asks for them.
 pub fn check_param_headers(
     headers: &HeaderMap,
     tool: &Node<'_>,
     arguments: Option<&Node<'_>>,
 ) -> Result<(), Wrong> {
-    let properties =
-        tool.get("inputSchema").and_then(|s| s.get("properties")).and_then(Node::members);
-    for property in properties.unwrap_or_default() {
-        let Some(name) = property.node.get("x-mcp-header").and_then(Node::as_str) else {
-            continue;
-        };
-        let header_name = format!("mcp-param-{}", name.to_ascii_lowercase());
-        let sent = header(headers, &header_name).and_then(decode_header);
-        let value = arguments.and_then(|a| a.get(&property.key));
-        let in_body = match value {
-            None => None,
-            Some(v) if matches!(v.value, json::Value::Null) => None,
-            Some(v) => Some(v.as_str().unwrap_or(v.raw)),
-        };
-        if sent.as_deref() != in_body {
-            return Err(Wrong {
-                code: code::HEADER_MISMATCH,
-                message: format!("header Mcp-Param-{name} differs from arguments.{}", property.key),
-                data: None,
-            });
+    tool.get("inputSchema").map_or(Ok(()), |schema| check_params(headers, schema, arguments))
+}
+
+/// Only a chain of `properties` leads to a mirrored argument.
+fn check_params(
+    headers: &HeaderMap,
+    schema: &Node<'_>,
+    value: Option<&Node<'_>>,
+) -> Result<(), Wrong> {
+    let properties = schema.get("properties").and_then(Node::members).unwrap_or_default();
+    for property in properties {
+        let value = value.and_then(|v| v.get(&property.key));
+        if let Some(name) = property.node.get("x-mcp-header").and_then(Node::as_str) {
+            let in_body = match value.map(|v| &v.value) {
+                None | Some(json::Value::Null) => None,
+                Some(_) => value.map(|v| v.as_str().unwrap_or(v.raw)),
+            };
+            let sent = header(headers, &format!("mcp-param-{}", name.to_ascii_lowercase()));
+            let same = match (sent, in_body) {
+                (None, None) => true,
+                (Some(sent), Some(in_body)) => decode_header(sent).as_deref() == Some(in_body),
+                _ => false,
+            };
+            if !same {
+                return Err(Wrong {
+                    code: code::HEADER_MISMATCH,
+                    message: format!(
+                        "header Mcp-Param-{name} differs from argument {}",
+                        property.key
+                    ),
+                    data: None,
+                });
+            }
         }
+        check_params(headers, &property.node, value)?;
     }
     Ok(())
 }
@@ -197,7 +211,13 @@ pub fn translate_result(raw: &str, from: WireEra, to: WireEra, method: &str) -> 
             add_members(raw, &extra)
         }
         (WireEra::Modern, WireEra::Legacy) => {
-            drop_members(raw, &["resultType", "ttlMs", "cacheScope"])
+            // Only a list has these; elsewhere such a member is the tool's own.
+            let cached: &[&str] = if CACHED.contains(&method) {
+                &["resultType", "ttlMs", "cacheScope"]
+            } else {
+                &["resultType"]
+            };
+            drop_members(raw, cached)
         }
         _ => raw.to_owned(),
     }

@@ -4,10 +4,11 @@ use std::convert::Infallible;
 
 use axum::body::{Body, Bytes};
 use axum::http::{StatusCode, header};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::domain::json::{self, Node};
 use crate::upstream::{Notification, WireEra};
@@ -38,11 +39,19 @@ impl Events {
         (Self { sender }, response)
     }
 
-    /// Sends one JSON-RPC message; false if the client is known to be gone.
+    /// Sends one JSON-RPC message, however slow the client is; false if it is known to be gone.
     pub async fn message(&self, json: &str) -> bool {
-        // Raw values may hold line breaks between tokens, which would end the event.
-        let data = json.replace(['\n', '\r'], " ");
-        self.sender.send(Bytes::from(format!("event: message\ndata: {data}\n\n"))).await.is_ok()
+        self.sender.send(event(json)).await.is_ok()
+    }
+
+    /// Sends the last message, unless the request is or gets cancelled before there is room for
+    /// it; false if it was not handed over.
+    pub async fn last(&self, json: &str, cancelled: &CancellationToken) -> bool {
+        tokio::select! {
+            biased;
+            () = cancelled.cancelled() => false,
+            sent = self.message(json) => sent,
+        }
     }
 
     /// Sends a sign of life without content; dropped if the client is slow.
@@ -52,19 +61,24 @@ impl Events {
 
     /// Sends a message unless the client is slow.
     pub fn try_message(&self, json: &str) {
-        let data = json.replace(['\n', '\r'], " ");
-        let _ = self.sender.try_send(Bytes::from(format!("event: message\ndata: {data}\n\n")));
+        let _ = self.sender.try_send(event(json));
     }
 
     /// Resolves when the client is gone.
     pub async fn closed(&self) {
         self.sender.closed().await;
     }
+}
 
-    /// Whether the client is known to be gone.
-    pub fn is_closed(&self) -> bool {
-        self.sender.is_closed()
-    }
+/// One event. Raw values may hold line breaks between tokens, which would end it.
+fn event(json: &str) -> Bytes {
+    let data = json.replace(['\n', '\r'], " ");
+    Bytes::from(format!("event: message\ndata: {data}\n\n"))
+}
+
+/// The answer to what was cancelled: HTTP wants one, the client none.
+pub fn nothing() -> Response {
+    StatusCode::ACCEPTED.into_response()
 }
 
 /// One JSON document.
@@ -77,21 +91,24 @@ pub fn json_response(status: StatusCode, body: String) -> Response {
         .expect("constant headers are valid")
 }
 
-/// Progress towards the client under its own token, strictly increasing: heartbeats count
-/// 1, 2, 3 …, and the upstream's own progress continues from there.
+/// Progress towards the client under its own token, strictly increasing. Each heartbeat counts
+/// one, and the upstream's own numbers are moved up by the heartbeats so far.
 #[derive(Debug)]
 pub struct Progress {
     token: Option<String>,
     era: WireEra,
     log: bool,
     beats: u32,
-    last: f64,
+    /// The upstream's last number, as sent.
+    heard: Option<String>,
+    /// What the client was told last.
+    told: Option<f64>,
 }
 
 impl Progress {
     /// For a request with this progress token, raw JSON.
     pub fn new(token: Option<String>, era: WireEra, log: bool) -> Self {
-        Self { token, era, log, beats: 0, last: 0.0 }
+        Self { token, era, log, beats: 0, heard: None, told: None }
     }
 
     /// Whether the client wants progress.
@@ -101,12 +118,12 @@ impl Progress {
 
     /// A heartbeat; none where the client gave no token.
     pub fn beat(&mut self, text: &str) -> Option<String> {
-        let token = self.token.as_deref()?;
+        let token = self.token.clone()?;
         self.beats += 1;
-        self.last = f64::from(self.beats);
+        let progress = shift(self.heard.as_deref().unwrap_or("0"), self.beats);
+        self.rise(&progress)?;
         let params = format!(
-            "{{\"progressToken\":{token},\"progress\":{},\"message\":{}}}",
-            self.beats,
+            "{{\"progressToken\":{token},\"progress\":{progress},\"message\":{}}}",
             json::quote(text)
         );
         Some(message::notification("notifications/progress", Some(&params)))
@@ -130,21 +147,15 @@ impl Progress {
         let token = self.token.clone()?;
         let node = json::parse(params).ok()?;
         let sent = node.get("progress")?.as_number()?;
-        let offset = self.beats;
-        let value: f64 = sent.parse::<f64>().ok()? + f64::from(offset);
-        if value <= self.last {
-            return None;
-        }
-        self.last = value;
-        let shifted = |digits: &str| shift(digits, offset);
+        self.rise(&shift(sent, self.beats))?;
+        self.heard = Some(sent.to_owned());
         let parts: Vec<String> = node
             .members()?
             .iter()
             .map(|m| {
-                let number = m.node.as_number();
-                let value = match (m.key.as_ref(), number) {
+                let value = match (m.key.as_ref(), m.node.as_number()) {
                     ("progressToken", _) => token.clone(),
-                    ("progress" | "total", Some(digits)) => shifted(digits),
+                    ("progress" | "total", Some(digits)) => shift(digits, self.beats),
                     _ => m.node.raw.to_owned(),
                 };
                 format!("{}:{value}", m.raw_key)
@@ -152,6 +163,16 @@ impl Progress {
             .collect();
         let params = format!("{{{}}}", parts.join(","));
         Some(message::notification("notifications/progress", Some(&params)))
+    }
+
+    /// Takes note of a number that is about to be told; none if it is not more than the last.
+    fn rise(&mut self, progress: &str) -> Option<()> {
+        let value = progress.parse::<f64>().ok().filter(|v| v.is_finite())?;
+        if self.told.is_some_and(|told| value <= told) {
+            return None;
+        }
+        self.told = Some(value);
+        Some(())
     }
 }
 
@@ -162,7 +183,7 @@ fn shift(digits: &str, offset: u32) -> String {
     }
     match (digits.parse::<i64>(), digits.parse::<f64>()) {
         (Ok(n), _) => n.saturating_add(i64::from(offset)).to_string(),
-        (_, Ok(n)) => (n + f64::from(offset)).to_string(),
+        (_, Ok(n)) if n.is_finite() => (n + f64::from(offset)).to_string(),
         _ => digits.to_owned(),
     }
 }
@@ -192,6 +213,34 @@ mod tests {
 
         assert!(sent.contains(r#"{"progressToken":"mine","progress":3,"total":6}"#), "{sent}");
         assert_eq!(progress.upstream(&note(r#"{"progressToken":9,"progress":1}"#)), None);
+    }
+
+    #[test]
+    fn heartbeats_and_upstream_progress_rise_however_they_alternate() {
+        let mut progress = Progress::new(Some("1".into()), WireEra::Legacy, false);
+        let mut told = Vec::new();
+        let mut tell = |text: Option<String>| {
+            let text = text.unwrap();
+            let node = json::parse(&text).unwrap();
+            let number = node.get("params").unwrap().get("progress").unwrap().as_number().unwrap();
+            told.push(number.parse::<f64>().unwrap());
+        };
+
+        tell(progress.beat("waiting"));
+        tell(progress.upstream(&note(r#"{"progress":50,"total":100}"#)));
+        tell(progress.beat("running"));
+        tell(progress.beat("running"));
+        tell(progress.upstream(&note(r#"{"progress":50.5,"total":100}"#)));
+
+        assert_eq!(told, [1.0, 51.0, 52.0, 53.0, 53.5]);
+    }
+
+    #[test]
+    fn progress_that_begins_at_nought_is_told() {
+        let mut progress = Progress::new(Some("1".into()), WireEra::Legacy, false);
+
+        assert!(progress.upstream(&note(r#"{"progress":0,"total":9}"#)).is_some());
+        assert!(progress.upstream(&note(r#"{"progress":0,"total":9}"#)).is_none());
     }
 
     #[test]

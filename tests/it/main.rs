@@ -4,6 +4,7 @@
 
 mod broker;
 mod domain;
+mod mcp;
 mod stdio;
 mod store;
 mod support;

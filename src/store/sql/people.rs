@@ -205,11 +205,11 @@ pub(super) async fn find_client_session(
         .await?;
     let Some(row) = row else { return Ok(None) };
     let seen_at = Timestamp::from_micros(row.int("seen_at")?);
-    if seen_at.until(now).as_secs() >= SEEN_EVERY_S {
-        let mut tx = db.begin().await?;
-        tx.execute("update client_sessions set seen_at = $2 where id = $1", args![&id, now])
-            .await?;
-        tx.commit().await?;
+    if seen_at.until(now).as_secs() >= SEEN_EVERY_S
+        && let Err(error) = see_client_session(db, &id, now).await
+    {
+        // Allowed calls go on while the store can't be written.
+        tracing::warn!(%error, "it could not be noted that a session is in use");
     }
     Ok(Some(ClientSession {
         id: row.text("id")?,
@@ -220,6 +220,12 @@ pub(super) async fn find_client_session(
         capabilities: row.text("capabilities")?,
         created_at: Timestamp::from_micros(row.int("created_at")?),
     }))
+}
+
+async fn see_client_session(db: Db, id: &str, now: Timestamp) -> Result<()> {
+    let mut tx = db.begin().await?;
+    tx.execute("update client_sessions set seen_at = $2 where id = $1", args![id, now]).await?;
+    tx.commit().await
 }
 
 pub(super) async fn delete_client_session(db: Db, id: String) -> Result<()> {

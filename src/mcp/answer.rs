@@ -1,0 +1,142 @@
+//! An answer in the client's terms: its id, its era, and nothing of what the policy hides.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+
+use crate::broker::answer::{Answer, Statement};
+use crate::domain::json::{self, Node};
+use crate::upstream::{Caller, Reply, Upstream, UpstreamError, WireEra};
+
+use super::Mcp;
+use super::http::Incoming;
+use super::message::{self, code};
+use super::revision::{add_members, translate_error, translate_result};
+
+/// HTTP status and JSON-RPC message. The status is lost once a stream has begun.
+pub(super) type Reported = (StatusCode, String);
+
+/// The answer of a call: Placet's own word or the upstream's.
+pub(super) async fn of_call(mcp: &Mcp, incoming: &Incoming, answer: Answer) -> Reported {
+    match answer {
+        Answer::Said(statement) => said(incoming, &statement),
+        Answer::Replied(reply) => of_upstream(mcp, incoming, Ok(reply)).await,
+    }
+}
+
+/// Placet's own word about a call.
+pub(super) fn said(incoming: &Incoming, statement: &Statement) -> Reported {
+    let mut result = statement.to_result();
+    if incoming.era == WireEra::Modern {
+        result = add_members(&result, &[("resultType", "\"complete\"")]);
+    }
+    (StatusCode::OK, message::result(incoming.message.id_raw(), &result))
+}
+
+/// What the upstream answered, or that it did not.
+pub(super) async fn of_upstream(
+    mcp: &Mcp,
+    incoming: &Incoming,
+    reply: Result<Reply, UpstreamError>,
+) -> Reported {
+    let id = incoming.message.id_raw();
+    let failed = |text: &str| (StatusCode::OK, message::error(id, code::INTERNAL, text, None));
+    let reply = match reply {
+        Ok(reply) => reply,
+        Err(error) => return failed(&format!("upstream {} failed: {error}", incoming.upstream)),
+    };
+    let from = match mcp.broker.upstream(&incoming.upstream) {
+        Some(server) => server_era(server, &incoming.caller(), &reply).await,
+        None => incoming.era,
+    };
+    let method = incoming.message.method.as_str();
+    match reply {
+        Reply::Result(raw) => {
+            let raw = if method == "tools/list" { shown_tools(mcp, incoming, &raw) } else { raw };
+            if incoming.era == WireEra::Legacy
+                && result_type(&raw).is_some_and(|t| t == "input_required")
+            {
+                return failed("the server asks for input that this client can't give");
+            }
+            let raw = translate_result(&raw, from, incoming.era, method);
+            (StatusCode::OK, message::result(id, &raw))
+        }
+        Reply::Error(raw) => {
+            let raw = translate_error(&raw, from, incoming.era);
+            (error_status(incoming.era, &raw), message::error_raw(id, &raw))
+        }
+    }
+}
+
+/// The era a server speaks. Nothing is known of a server that was not reached since the start,
+/// but its stored answers say it themselves: results of the modern era have a type.
+async fn server_era(server: &Arc<dyn Upstream>, caller: &Caller, reply: &Reply) -> WireEra {
+    if server.catalog().is_some()
+        && let Ok(facts) = server.facts(caller).await
+    {
+        return facts.era;
+    }
+    match reply {
+        Reply::Result(raw) if result_type(raw).is_some() => WireEra::Modern,
+        _ => WireEra::Legacy,
+    }
+}
+
+fn result_type(raw: &str) -> Option<String> {
+    Some(json::parse(raw).ok()?.get("resultType")?.as_str()?.to_owned())
+}
+
+/// The modern era has its own HTTP status for some errors; everything else is 200.
+fn error_status(era: WireEra, raw: &str) -> StatusCode {
+    if era == WireEra::Legacy {
+        return StatusCode::OK;
+    }
+    let code = json::parse(raw).ok().and_then(|n| Some(n.get("code")?.as_number()?.to_owned()));
+    match code.as_deref() {
+        Some("-32601") => StatusCode::NOT_FOUND,
+        Some("-32020" | "-32021" | "-32022") => StatusCode::BAD_REQUEST,
+        _ => StatusCode::OK,
+    }
+}
+
+/// Takes hidden tools out of a page of the list. A list that can't be read is not shown at all:
+/// better nothing than what the policy hides.
+fn shown_tools(mcp: &Mcp, incoming: &Incoming, raw: &str) -> String {
+    let policy = mcp.broker.policies().of(&incoming.upstream);
+    let empty = || "{\"tools\":[]}".to_owned();
+    let Ok(node) = json::parse(raw) else { return empty() };
+    let Some(tools) = node.get("tools").and_then(Node::elements) else { return empty() };
+    let hidden = |tool: &Node<'_>| {
+        let name = tool.get("name").and_then(Node::as_str);
+        name.is_none_or(|name| policy.as_ref().is_some_and(|p| p.hides(name)))
+    };
+    if !tools.iter().any(hidden) {
+        return raw.to_owned();
+    }
+    let shown: Vec<&str> = tools.iter().filter(|t| !hidden(t)).map(|t| t.raw).collect();
+    let parts: Vec<String> = node
+        .members()
+        .unwrap_or_default()
+        .iter()
+        .map(|m| match m.key.as_ref() {
+            "tools" => format!("{}:[{}]", m.raw_key, shown.join(",")),
+            _ => format!("{}:{}", m.raw_key, m.node.raw),
+        })
+        .collect();
+    format!("{{{}}}", parts.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_modern_era_has_a_status_for_errors() {
+        let status = |era, code: &str| error_status(era, &format!("{{\"code\":{code}}}")).as_u16();
+
+        assert_eq!(status(WireEra::Modern, "-32601"), 404);
+        assert_eq!(status(WireEra::Modern, "-32021"), 400);
+        assert_eq!(status(WireEra::Modern, "-32602"), 200);
+        assert_eq!(status(WireEra::Legacy, "-32601"), 200);
+    }
+}

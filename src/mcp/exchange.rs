@@ -1,0 +1,91 @@
+//! A request that goes upstream now: its answer as one document if it comes soon and in silence,
+//! else a stream with what the upstream says, signs of life, and the answer.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::upstream::{Notification, WireEra};
+
+use super::answer::Reported;
+use super::http::Incoming;
+use super::message::{self, code};
+use super::stream::{Events, Progress, json_response, nothing};
+use super::{Mcp, PLAIN_ANSWER_WITHIN};
+
+/// What the upstream says meanwhile and a slow client has not read; more is dropped.
+const NOTES: usize = 64;
+
+/// Runs `exchange`, which gets where notifications go and what cancels it.
+///
+/// It runs on the task tracker: a legacy client that goes away has not cancelled anything. A
+/// modern one has, and a legacy one does so by a notification.
+pub(super) async fn run<F>(
+    mcp: &Mcp,
+    incoming: &Incoming,
+    mut progress: Progress,
+    exchange: impl FnOnce(mpsc::Sender<Notification>, CancellationToken) -> F,
+) -> Response
+where
+    F: Future<Output = Reported> + Send + 'static,
+{
+    let (notes, mut heard) = mpsc::channel(NOTES);
+    let cancel = incoming.flight.cancelled().child_token();
+    // Cancelling what has ended does nothing, so that the guard is never disarmed.
+    let left = (incoming.era == WireEra::Modern).then(|| cancel.clone().drop_guard());
+    let mut done = mcp.broker.tracker().spawn(exchange(notes, cancel));
+    let plain_until = Instant::now() + PLAIN_ANSWER_WITHIN;
+    let first = loop {
+        tokio::select! {
+            biased;
+            () = incoming.flight.cancelled().cancelled() => return nothing(),
+            answer = &mut done => {
+                let (status, body) = answer.unwrap_or_else(|_| lost(incoming));
+                return json_response(status, body);
+            }
+            Some(note) = heard.recv(), if incoming.streams => {
+                if let Some(text) = progress.upstream(&note) {
+                    break Some(text);
+                }
+            }
+            () = tokio::time::sleep_until(plain_until), if incoming.streams => break None,
+        }
+    };
+    let (events, response) = Events::open();
+    let heartbeat = mcp.broker.config().approvals.heartbeat;
+    let incoming = incoming.clone();
+    mcp.broker.tracker().spawn(async move {
+        let _left = left;
+        if let Some(text) = first {
+            events.try_message(&text);
+        }
+        let mut beat = tokio::time::interval(heartbeat);
+        loop {
+            tokio::select! {
+                biased;
+                () = incoming.flight.cancelled().cancelled() => return,
+                () = events.closed() => return,
+                Some(note) = heard.recv() => {
+                    if let Some(text) = progress.upstream(&note) {
+                        events.try_message(&text);
+                    }
+                }
+                answer = &mut done => {
+                    let (_, body) = answer.unwrap_or_else(|_| lost(&incoming));
+                    events.last(&body, incoming.flight.cancelled()).await;
+                    return;
+                }
+                _ = beat.tick() => events.comment(),
+            }
+        }
+    });
+    response
+}
+
+/// The task that ran the exchange is gone without a word.
+fn lost(incoming: &Incoming) -> Reported {
+    let id = incoming.message.id_raw();
+    (StatusCode::OK, message::error(id, code::INTERNAL, "the request was lost", None))
+}

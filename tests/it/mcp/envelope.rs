@@ -1,0 +1,153 @@
+//! What is refused before any policy is asked, in both eras.
+
+use reqwest::Method;
+
+use crate::support::placet::{ANN, BOB, Era, Settings, got};
+
+use super::{Placet, done, legacy, usual};
+
+#[tokio::test]
+async fn only_an_agents_token_opens_the_door_and_only_to_its_own_upstreams() {
+    let (placet, fake) = usual().await;
+
+    for era in [Era::Legacy { session: None }, Era::Modern] {
+        let stranger = placet.agent("no-such-token-anywhere", era.clone());
+        let refused = got(stranger.call("1", "open", "{}")).await;
+        assert_eq!(refused.status, 401);
+        assert!(refused.header("www-authenticate").starts_with("Bearer"));
+
+        let bob = placet.agent(BOB, era);
+        let foreign = got(bob.at("other").call("1", "open", "{}")).await;
+        let unknown = got(bob.at("nowhere").call("1", "open", "{}")).await;
+        assert_eq!((foreign.status, unknown.status), (404, 404));
+        assert_eq!(foreign.body, unknown.body);
+    }
+
+    let bare = placet.http.post(format!("{}/mcp/u", placet.base)).body("{}");
+    assert_eq!(got(bare).await.status, 401);
+    assert!(fake.seen_of("tools/call").is_empty());
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn a_body_must_be_json_by_its_header_and_not_too_large() {
+    let fake = legacy(done).await;
+    let settings = Settings { server: "max_body = \"64KiB\"".into(), ..Settings::default() };
+    let placet = Placet::start(&fake, &settings).await;
+    let agents = placet.both(ANN).await;
+
+    for agent in agents {
+        let text = agent.http(Method::POST).header("content-type", "text/plain").body("{}");
+        assert_eq!(got(text).await.status, 415);
+        assert_eq!(got(agent.http(Method::POST).body("{}")).await.status, 415);
+
+        let large = format!(r#"{{"x":"{}"}}"#, "a".repeat(4 << 20));
+        let refused = got(agent.call("1", "open", &large)).await;
+        assert_eq!(refused.status, 413);
+        assert!(refused.body.contains("server.max_body"), "{}", refused.body);
+    }
+    assert!(fake.seen_of("tools/call").is_empty());
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn foreign_hosts_and_origins_are_refused_and_named_origins_get_cors() {
+    let (placet, _fake) = usual().await;
+    let agent = placet.modern(ANN);
+
+    let foreign = got(agent.call("1", "open", "{}").header("origin", "https://evil.example")).await;
+    assert_eq!(foreign.status, 403);
+    let rebound = got(agent.call("1", "open", "{}").header("host", "evil.example")).await;
+    assert_eq!(rebound.status, 403);
+    assert!(foreign.header("access-control-allow-origin").is_empty());
+
+    let origin = "https://inspector.example.org";
+    let fine = got(agent.call("1", "open", "{}").header("origin", origin)).await;
+    assert_eq!(fine.status, 200);
+    assert_eq!(fine.header("access-control-allow-origin"), origin);
+    assert!(fine.header("access-control-expose-headers").contains("Mcp-Session-Id"));
+
+    let preflight = placet
+        .http
+        .request(Method::OPTIONS, format!("{}/mcp/u", placet.base))
+        .header("origin", origin)
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "authorization,mcp-param-region");
+    let preflight = got(preflight).await;
+    assert_eq!(preflight.status, 204);
+    assert!(preflight.header("access-control-allow-methods").contains("POST"));
+    assert!(preflight.header("access-control-allow-headers").contains("mcp-param-region"));
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn unknown_paths_are_json_and_never_a_redirect() {
+    let (placet, _fake) = usual().await;
+
+    for path in [
+        "/.well-known/oauth-protected-resource",
+        "/.well-known/oauth-authorization-server/mcp/u",
+        "/mcp",
+        "/mcp/u/more",
+        "/register",
+    ] {
+        let answer = got(placet.http.get(format!("{}{path}", placet.base))).await;
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(answer.header("content-type").contains("json"), "{path}");
+        answer.json();
+    }
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn what_parsers_could_read_differently_is_refused_with_its_id() {
+    let (placet, fake) = usual().await;
+    let deep = format!("{}1{}", "[".repeat(80), "]".repeat(80));
+    let call = |params: &str| {
+        format!(r#"{{"jsonrpc":"2.0","id":"x-7","method":"tools/call","params":{params}}}"#)
+    };
+
+    for agent in placet.both(ANN).await {
+        for params in [
+            r#"{"name":"open","name":"denied"}"#,
+            r#"{"name":"open","n\u0061me":"denied"}"#,
+            r#"{"name":"open","arguments":{"a":{"b":1,"b":2}}}"#,
+            r#"{"name":"open","Arguments":{}}"#,
+            r#"{"name":"open","argument\u017f":{}}"#,
+            r#"{"name":"open","arguments":{"a":"\ud800"}}"#,
+            &format!(r#"{{"name":"open","arguments":{{"a":{deep}}}}}"#),
+        ] {
+            let refused = got(agent.post(&call(params))).await;
+            assert_eq!((refused.status, refused.error()), (400, -32600), "{params}");
+            assert_eq!(refused.json()["id"], "x-7", "{params}");
+        }
+        let batch = format!("[{}]", call(r#"{"name":"open"}"#));
+        for (body, code) in
+            [("{\"jsonrpc\":", -32700), (batch.as_str(), -32600), ("\"text\"", -32600)]
+        {
+            let refused = got(agent.post(body)).await;
+            assert_eq!((refused.status, refused.error()), (400, code), "{body}");
+        }
+        let bytes = agent.http(Method::POST).header("content-type", "application/json");
+        let refused = got(bytes.body(b"{\"a\":\"\xff\"}".to_vec())).await;
+        assert_eq!((refused.status, refused.error()), (400, -32700));
+
+        let list = got(agent.call("8", "open", "[1]")).await;
+        assert_eq!((list.error(), &list.json()["id"]), (-32602, &8.into()));
+    }
+    assert!(fake.seen_of("tools/call").is_empty());
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn ids_come_back_as_they_were_sent() {
+    let (placet, _fake) = usual().await;
+
+    for agent in placet.both(ANN).await {
+        for id in ["\"a\\u0062\"", "-9007199254740993123", "0", "\"\""] {
+            let answer = got(agent.call(id, "open", "{}")).await;
+            assert!(answer.body.contains(&format!("\"id\":{id},")), "{}", answer.body);
+        }
+    }
+    placet.end().await;
+}
