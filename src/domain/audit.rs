@@ -122,9 +122,10 @@ impl AuditEvent {
             .with("via", decision.via.as_str())
     }
 
-    /// `data` as it is stored.
+    /// `data` as it is stored: canonical JSON.
     pub fn data_json(&self) -> String {
-        json::object(self.data.iter().map(|(k, v)| (*k, v.as_str())))
+        let object = json::object(self.data.iter().map(|(k, v)| (*k, v.as_str())));
+        json::parse(&object).map_or_else(|_| object.clone(), |node| node.canonical())
     }
 }
 
@@ -152,18 +153,13 @@ pub struct Record {
 impl Record {
     /// The record as JSON; `hash` last.
     pub fn to_json(&self) -> String {
-        let body = self.body();
+        let body = self.canonical();
         format!("{},\"hash\":{}}}", &body[..body.len() - 1], json::quote(&self.hash))
     }
 
-    /// The canonical record (RFC 8785): without `hash`, with `prev`. Data that is no JSON any
-    /// more was not written by us; it is taken as it stands, and fits no hash.
+    /// The canonical record (RFC 8785): without `hash`, with `prev`. The keys stand in order here
+    /// and `data` is stored in canonical form, so that any changed byte of it shows.
     fn canonical(&self) -> String {
-        let body = self.body();
-        json::parse(&body).map_or_else(|_| body.clone(), |node| node.canonical())
-    }
-
-    fn body(&self) -> String {
         json::object([
             ("actor", json::quote(&self.actor).as_str()),
             ("approval", &self.approval.as_deref().map_or("null".to_owned(), json::quote)),
