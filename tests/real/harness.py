@@ -390,6 +390,14 @@ class Placet:
         self.process.wait()
         self.process = None
 
+    def command(self, *args, env=None, timeout=60):
+        """Another command of the binary, with this configuration."""
+        return subprocess.run(
+            [binary(), *map(str, args), "--config", self.file],
+            capture_output=True, text=True, timeout=timeout, cwd=self.dir,
+            env={**os.environ, "RUST_BACKTRACE": "0", **self.env, **(env or {})},
+        )  # fmt: skip
+
     # HTTP
 
     def http(self, method, path, body=None, headers=None, timeout=30):
@@ -428,6 +436,16 @@ class Placet:
             return found
 
         return until(find, seconds, f"an approval is pending for {arguments}")[0]
+
+    def asked_anew(self, call, arguments):
+        """Waits until the call is answered (None) or waits for people (the id of the approval)."""
+
+        def known():
+            pending = self.approvals(state="pending")
+            return not call.is_alive() or [a for a in pending if self.approval(a["id"])["arguments"] == arguments]
+
+        found = until(known, 20, "the call is answered or asked about")
+        return None if found is True else found[0]["id"]
 
     def state(self, id, wanted, seconds=15):
         """Waits until the approval is in (one of) the wanted state(s)."""

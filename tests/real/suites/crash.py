@@ -3,6 +3,7 @@ approval is in a true state, nothing is lost, nothing runs twice."""
 
 import contextlib
 import os
+import re
 import subprocess
 import time
 
@@ -144,26 +145,7 @@ def cases(report, stage, name, database):
 
     with report.case(f"{name}: killed ten times at changing moments, at most one execution each"):
         for round in range(10):
-            word = f"round-{round}"
-            call, arguments, id = held(word)
-            broker.decide(id)
-            time.sleep(round * 0.01)
-            broker.kill9()
-            call.broken()
-            broker.start()
-            state = broker.state(id, {"approved", "completed", "indeterminate"}, 30)["state"]
-            if call.answer is not None:  # told in time: nothing is owed
-                equal((state, upstream.started(word)), ("completed", 1), "state, executions")
-                continue
-            answer = broker.mcp("slow").call("work", arguments)
-            ran = upstream.started(word)
-            if state == "indeterminate":
-                equal(code_of(answer), "outcome_unknown", "the answer")
-                expect(ran <= 1, f"{ran} executions")
-                settle = {"done": ran == 1, "reason": "counted"}
-                broker.api("POST", f"/approvals/{id}/settle", settle, token=ADMIN, status=200)
-            else:
-                equal((text_of(answer), ran), (f"did work {word}", 1), f"{state}: the answer, executions")
+            kill_at(broker, upstream, f"round-{round}", round * 0.01, held)
 
     with report.case(f"{name}: SIGTERM hands held calls over, lets a running one end, and exits 0"):
         call, arguments, id = held("term")
@@ -180,3 +162,41 @@ def cases(report, stage, name, database):
         broker.decide(id, "reject")
         equal(code_of(broker.mcp("slow").call("work", arguments)), "approval_rejected", "the owed answer")
         equal(upstream.started("term"), 0, "executions")
+
+    with report.case(f"{name}: the audit chain is whole after all that"):
+        equal(broker.stop(), 0, "exit code")
+        done = broker.command("audit", "verify")
+        equal(done.returncode, 0, f"exit code ({done.stdout[-200:]}{done.stderr[-200:]})")
+        expect(re.search(r"^ok: [1-9][0-9]* records, head \S+", done.stdout, re.M), done.stdout[-200:])
+
+
+def kill_at(broker, upstream, word, seconds, held):
+    """Approves a held call and kills the broker `seconds` later, wherever the call then is."""
+    call, arguments, id = held(word)
+    broker.decide(id)
+    time.sleep(seconds)
+    broker.kill9()
+    call.broken()
+    broker.start()
+    state = broker.state(id, {"approved", "completed", "indeterminate"}, 30)["state"]
+    if call.answer is not None:  # told in time: nothing is owed
+        equal((state, upstream.started(word)), ("completed", 1), "state, executions")
+        return
+    again = broker.mcp("slow").begin_call("work", arguments)
+    asked = broker.asked_anew(again, arguments)
+    ran = upstream.started(word)
+    if asked:
+        # Killed between the note that the agent is told and the bytes: it asks anew, and people
+        # decide anew. Not lost silently, and never run without them.
+        equal((state, ran), ("completed", 1), "state, executions when it is asked anew")
+        broker.decide(asked, "reject")
+        again.result()
+        return
+    answer = again.result()
+    if state == "indeterminate":
+        equal(code_of(answer), "outcome_unknown", "the answer")
+        expect(ran <= 1, f"{ran} executions")
+        settle = {"done": ran == 1, "reason": "counted"}
+        broker.api("POST", f"/approvals/{id}/settle", settle, token=ADMIN, status=200)
+    else:
+        equal((text_of(answer), ran), (f"did work {word}", 1), f"{state}: the answer, executions")
