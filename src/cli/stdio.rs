@@ -236,7 +236,7 @@ impl Bridge {
             match request.send().await {
                 Ok(response) => self.pass_on(&message, response).await,
                 Err(error) => {
-                    self.fail(&message, &format!("the broker can't be reached: {error}")).await
+                    self.fail(&message, &format!("the broker can't be reached: {error}")).await;
                 }
             }
         };
@@ -268,19 +268,16 @@ impl Bridge {
             return;
         }
         let answer = json::parse(&body).ok().filter(|n| n.get("jsonrpc").is_some());
-        match answer {
-            Some(node) => {
-                self.learn(message, &node).await;
-                self.say(body.replace(['\n', '\r'], " ")).await;
-            }
-            None => {
-                let detail = json::parse(&body)
-                    .ok()
-                    .and_then(|n| n.get("detail").and_then(Node::as_str).map(str::to_owned))
-                    .unwrap_or_else(|| "no readable answer".to_owned());
-                self.fail(message, &format!("the broker answered {status}: {detail}")).await;
-            }
+        if let Some(node) = answer {
+            self.learn(message, &node).await;
+            self.say(body.replace(['\n', '\r'], " ")).await;
+            return;
         }
+        let detail = json::parse(&body)
+            .ok()
+            .and_then(|n| n.get("detail").and_then(Node::as_str).map(str::to_owned))
+            .unwrap_or_else(|| "no readable answer".to_owned());
+        self.fail(message, &format!("the broker answered {status}: {detail}")).await;
     }
 
     /// Remembers what later requests need: the negotiated version and the tools' schemas.
@@ -312,10 +309,7 @@ impl Bridge {
         let mut parser = EventParser::new(MAX_MESSAGE);
         let mut answered = false;
         loop {
-            let chunk = match response.chunk().await {
-                Ok(Some(chunk)) => chunk,
-                Ok(None) | Err(_) => return answered,
-            };
+            let Ok(Some(chunk)) = response.chunk().await else { return answered };
             let Some(messages) = parser.push(&chunk) else { return answered };
             for text in messages {
                 answered |= json::parse(&text).is_ok_and(|n| n.get("id").is_some());

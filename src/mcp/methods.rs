@@ -86,7 +86,13 @@ pub(super) async fn initialize_result(
 async fn facts(mcp: &Mcp, upstream: &str, caller: &Caller) -> Option<ServerFacts> {
     let server = mcp.broker.upstream(upstream)?;
     match tokio::time::timeout(FACTS_WITHIN, server.facts(caller)).await {
-        Ok(Ok(facts)) => Some(facts),
+        Ok(Ok(facts)) => {
+            // Who begins now may call at once; calls are refused as long as no list is there.
+            if server.catalog().is_none() {
+                let _ = tokio::time::timeout(FACTS_WITHIN, server.refresh()).await;
+            }
+            Some(facts)
+        }
         Ok(Err(error)) => {
             tracing::warn!(upstream, %error, "upstream {upstream} can't be reached: {error}");
             None
