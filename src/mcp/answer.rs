@@ -68,6 +68,12 @@ pub(super) async fn of_upstream(
     }
 }
 
+/// The task that was to answer is gone without a word.
+pub(super) fn lost(incoming: &Incoming) -> Reported {
+    let id = incoming.message.id_raw();
+    (StatusCode::OK, message::error(id, code::INTERNAL, "the request was lost", None))
+}
+
 /// The era a server speaks. Nothing is known of a server that was not reached since the start,
 /// but its stored answers say it themselves: results of the modern era have a type.
 async fn server_era(server: &Arc<dyn Upstream>, caller: &Caller, reply: &Reply) -> WireEra {

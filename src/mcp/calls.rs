@@ -39,7 +39,15 @@ pub(super) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>
     let token = progress_token(params);
     let wishes = Wishes { progress: token.is_some(), log_level: log_level(params) };
     let progress = Progress::new(token, incoming.era, wishes.log_level.is_some());
-    match mcp.broker.submit(asking).await {
+    // Not in the request's own future: a client that leaves while the call is stored would leave
+    // it attached for good.
+    let broker = mcp.broker.clone();
+    let submitted = mcp.broker.tracker().spawn(async move { broker.submit(asking).await });
+    let Ok(submission) = submitted.await else {
+        let (status, body) = answer::lost(&incoming);
+        return json_response(status, body);
+    };
+    match submission {
         Submission::UnknownTool => invalid(&format!("Unknown tool: {tool}")),
         Submission::Invalid(why) => invalid(&why),
         Submission::Answered(answer) => {

@@ -1,7 +1,6 @@
 //! A request that goes upstream now: its answer as one document if it comes soon and in silence,
 //! else a stream with what the upstream says, signs of life, and the answer.
 
-use axum::http::StatusCode;
 use axum::response::Response;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -9,9 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::upstream::{Notification, WireEra};
 
-use super::answer::Reported;
+use super::answer::{Reported, lost};
 use super::http::Incoming;
-use super::message::{self, code};
 use super::stream::{Events, Progress, json_response, nothing};
 use super::{Mcp, PLAIN_ANSWER_WITHIN};
 
@@ -82,10 +80,4 @@ where
         }
     });
     response
-}
-
-/// The task that ran the exchange is gone without a word.
-fn lost(incoming: &Incoming) -> Reported {
-    let id = incoming.message.id_raw();
-    (StatusCode::OK, message::error(id, code::INTERNAL, "the request was lost", None))
 }

@@ -316,4 +316,25 @@ mod tests {
         assert_eq!(decode_header("=?base64?w6TDtg==?=").as_deref(), Some("äö"));
         assert_eq!(decode_header("plain").as_deref(), Some("plain"));
     }
+
+    #[test]
+    fn mirrored_arguments_may_lie_deeper_and_null_counts_as_absent() {
+        let tool = json::parse(
+            r#"{"inputSchema":{"properties":{"at":{"properties":{"n":{"x-mcp-header":"N"}}}}}}"#,
+        )
+        .unwrap();
+        let check = |sent: Option<&'static str>, arguments: &str| {
+            let mut headers = HeaderMap::new();
+            if let Some(sent) = sent {
+                headers.insert("mcp-param-n", sent.parse().unwrap());
+            }
+            let arguments = json::parse(arguments).unwrap();
+            check_param_headers(&headers, &tool, Some(&arguments)).is_ok()
+        };
+
+        assert!(check(Some("7"), r#"{"at":{"n":7}}"#));
+        assert!(check(None, r#"{"at":{"n":null}}"#));
+        assert!(!check(None, r#"{"at":{"n":7}}"#));
+        assert!(!check(Some("7"), r#"{"n":7}"#));
+    }
 }

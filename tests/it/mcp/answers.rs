@@ -168,9 +168,8 @@ async fn a_server_that_was_never_reached_is_unavailable_whatever_the_name() {
 
 #[tokio::test]
 async fn an_allowed_call_that_was_not_sent_is_unavailable_and_a_lost_one_an_error() {
-    let fake = legacy(|seen| match seen.body.contains("\"lose\"") {
-        true => Answer::Stream(vec![]),
-        false => Answer::Status(429),
+    let fake = legacy(|seen| {
+        if seen.body.contains("\"lose\"") { Answer::Stream(vec![]) } else { Answer::Status(429) }
     })
     .await;
     let placet = Placet::start(&fake, &Settings::default()).await;
@@ -188,9 +187,12 @@ async fn an_allowed_call_that_was_not_sent_is_unavailable_and_a_lost_one_an_erro
 
 #[tokio::test]
 async fn an_approved_error_passes_and_a_large_outcome_is_answered_but_not_kept() {
-    let fake = legacy(|seen| match seen.body.contains("\"fail\"") {
-        true => fake_http::error(200, -31007),
-        false => fake_http::result(&format!(r#"{{"text":"{}"}}"#, "x".repeat(4096))),
+    let fake = legacy(|seen| {
+        if seen.body.contains("\"fail\"") {
+            fake_http::error(200, -31007)
+        } else {
+            fake_http::result(&format!(r#"{{"text":"{}"}}"#, "x".repeat(4096)))
+        }
     })
     .await;
     let settings =

@@ -117,7 +117,9 @@ async fn a_client_that_reads_slowly_delays_nobody_and_still_gets_its_answer() {
         Answer::Stream(pieces)
     })
     .await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    // A connection that takes nothing for two heartbeats is given up.
+    let settings = Settings::approvals("hold = \"20s\"\nheartbeat = \"30s\"");
+    let placet = Placet::start(&fake, &settings).await;
     let agent = placet.legacy(ANN).await;
     let request = agent.call("1", "gated", "{}").build().unwrap();
     let mut head =

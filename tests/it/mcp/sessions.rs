@@ -1,5 +1,8 @@
 //! Legacy sessions: how they begin and end, and whose they are.
 
+use std::sync::Arc;
+
+use placet::domain::policy::Policy;
 use reqwest::Method;
 
 use crate::support::placet::{ANN, Agent, BOB, Era, Stream, got};
@@ -112,5 +115,27 @@ async fn other_notifications_of_a_client_reach_the_upstream_and_its_own_do_not()
         .await;
     assert_eq!(fake.seen_of("notifications/mine")[0].member("params"), r#"{"n":1.00}"#);
     assert_eq!(fake.seen_of("notifications/initialized").len(), before);
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn a_changed_policy_tells_who_listens_that_the_list_changed() {
+    let (placet, _fake) = usual().await;
+    let mut old = Stream::open(placet.legacy(ANN).await.http(Method::GET)).await;
+    let wanted = r#"{"notifications":{"toolsListChanged":true}}"#;
+    let mut new =
+        Stream::open(placet.modern(ANN).request("3", "subscriptions/listen", wanted)).await;
+    new.message().await.unwrap();
+    assert!(old.next().await.is_some());
+
+    let (policy, _) = Policy::read(r#"{"version":"1","hide":["open"]}"#).unwrap();
+    placet.broker.policies().replace("u", Arc::new(policy));
+
+    let changed = "notifications/tools/list_changed";
+    assert_eq!(old.message().await.unwrap()["method"], changed);
+    let told = new.message().await.unwrap();
+    assert_eq!(told["method"], changed);
+    assert_eq!(told["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"], 3);
+    drop((old, new));
     placet.end().await;
 }
