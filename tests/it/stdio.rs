@@ -66,6 +66,8 @@ impl Client {
 
 /// A broker in front of the sample archive; its address, and its folder.
 async fn broker() -> (String, Dir) {
+    // Only fails when another test of this process was first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let dir = Dir::new();
     let sample = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = sample.local_addr().unwrap();
