@@ -31,10 +31,12 @@ pub mod plan;
 pub mod policies;
 mod seal;
 pub mod submit;
+pub mod telling;
 
 use calls::CallLog;
 use hints::Hints;
 use policies::Policies;
+use telling::Telling;
 
 /// The broker; cheap to clone.
 #[derive(Clone)]
@@ -54,6 +56,7 @@ struct Inner {
     node: String,
     tracker: TaskTracker,
     calls: CallLog,
+    telling: Telling,
     metrics: Arc<Metrics>,
     seal_key: [u8; 32],
     stop: Stop,
@@ -141,6 +144,7 @@ impl Broker {
                 node: parts.node,
                 tracker: parts.tracker,
                 calls: CallLog::default(),
+                telling: Telling::default(),
                 metrics: Arc::default(),
                 seal_key: parts.seal_key,
                 stop: parts.stop,
@@ -201,13 +205,6 @@ impl Broker {
     /// Whether it is stopping.
     pub fn stopping(&self) -> bool {
         self.inner.stop.soft.is_cancelled()
-    }
-
-    /// Takes back that an end was told: it could not be handed over.
-    pub async fn give_back(&self, id: &ApprovalId) {
-        if let Err(error) = self.inner.store.give_back_end(id, self.now()).await {
-            tracing::error!(%error, "the end of approval {id} may be lost to its agent");
-        }
     }
 
     /// Where work runs that outlives a request.

@@ -176,7 +176,7 @@ pub enum Submitted {
         /// Whether the request was attached.
         held: bool,
     },
-    /// An end that is the answer; it is told by this.
+    /// An end that is the answer; told by whoever hands it over, with [`Store::take_end`].
     Ended(Approval),
     /// A cap refused it; again after so many milliseconds.
     Refused {
@@ -315,9 +315,6 @@ pub trait Store: Send + Sync {
 
     /// Marks an end as told; false if it was told before.
     async fn take_end(&self, id: &ApprovalId, now: Timestamp) -> Result<bool>;
-
-    /// Takes that back: the answer could not be handed over.
-    async fn give_back_end(&self, id: &ApprovalId, now: Timestamp) -> Result<()>;
 
     /// Attaches a request; false beyond `max_held`.
     async fn attach(

@@ -18,6 +18,7 @@ use super::Broker;
 use super::answer::{Answer, Delivery, Statement, ended, pending};
 use super::execute::{Done, Execution, Wishes};
 use super::submit::{Asking, unavailable_upstream};
+use super::telling::Tale;
 
 /// How often the store is read when no hint comes: another broker may have decided.
 const POLL: Duration = Duration::from_millis(500);
@@ -49,12 +50,12 @@ pub struct Terms {
 /// How a hold ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// With an answer. If it can't be handed over and `owed` is set, give that back.
+    /// With an answer.
     Answered {
         /// The answer.
         answer: Answer,
-        /// The approval whose end it tells.
-        owed: Option<ApprovalId>,
+        /// Present where this is the end's one telling.
+        owed: Option<Tale>,
     },
     /// The client is gone; nothing more is sent.
     Gone,
@@ -211,14 +212,7 @@ impl Held {
             self.approval = approval;
             return self.hand_over().await;
         };
-        let owed = match self.broker.store().take_end(&approval.id, now).await {
-            Ok(true) => Some(approval.id.clone()),
-            Ok(false) => None,
-            Err(error) => {
-                tracing::error!(%error, "an end could not be marked as told");
-                None
-            }
-        };
+        let owed = self.broker.tale(&approval);
         self.hold.end().await;
         Ended::Answered { answer, owed }
     }

@@ -16,6 +16,7 @@ use super::answer::{Answer, Code, Delivery, Statement, ended};
 use super::execute::Permit;
 use super::hold::Held;
 use super::seal;
+use super::telling::Tale;
 use super::{Broker, calls::CallRecord};
 
 /// Reason of approvals that the policy overtook.
@@ -45,6 +46,13 @@ pub enum Submission {
     Invalid(String),
     /// The answer is here.
     Answered(Answer),
+    /// It ended before, and this is what it ended with.
+    Ended {
+        /// The answer.
+        answer: Answer,
+        /// Present where this is the end's one telling.
+        owed: Option<Tale>,
+    },
     /// It is allowed: send it now.
     Forward(Permit),
     /// It waits.
@@ -54,6 +62,7 @@ pub enum Submission {
 impl Broker {
     /// Judges a call.
     pub async fn submit(&self, asking: Asking) -> Submission {
+        self.all_told(&asking.agent.name, &asking.call.digest).await;
         let now = self.now();
         let call = &asking.call;
         let policy = self.policies().of(&call.upstream);
@@ -90,7 +99,7 @@ impl Broker {
             },
             // No list was ever fetched: nothing can be said of any name, but what is stored of
             // this very call is still true.
-            (None, verdict) => match self.stored_answer(&asking, verdict.as_ref(), now).await {
+            (None, verdict) => match self.stored_answer(&asking, verdict.as_ref()).await {
                 Some(submission) => submission,
                 None => Submission::Answered(unavailable_upstream(&call.upstream).into()),
             },
@@ -122,7 +131,6 @@ impl Broker {
         &self,
         asking: &Asking,
         verdict: Option<&Verdict<'_>>,
-        now: Timestamp,
     ) -> Option<Submission> {
         let found = self.find_identical(asking).await.ok()??;
         let permitted = matches!(
@@ -139,12 +147,7 @@ impl Broker {
                     None
                 }
             }
-            _ if permitted => {
-                if found.owed {
-                    self.store().take_end(&found.id, now).await.ok()?;
-                }
-                self.answer_end(&found)
-            }
+            _ if permitted => self.answer_end(&found),
             _ => None,
         }
     }
@@ -158,7 +161,8 @@ impl Broker {
     /// The answer an end gives to a later request.
     fn answer_end(&self, approval: &Approval) -> Option<Submission> {
         let delivery = Delivery { replayed: true, shared: false };
-        ended(approval, delivery, self.now()).map(Submission::Answered)
+        let answer = ended(approval, delivery, self.now())?;
+        Some(Submission::Ended { answer, owed: self.tale(approval) })
     }
 
     /// Ends what the policy overtook. Nobody is owed that: this very call is answered otherwise,
@@ -243,9 +247,7 @@ impl Broker {
                 }
                 // It ran, and nobody was told: tell it rather than run it again.
                 State::Completed | State::Indeterminate if found.owed => {
-                    if let Ok(true) = self.store().take_end(&found.id, now).await
-                        && let Some(answer) = self.answer_end(&found)
-                    {
+                    if let Some(answer) = self.answer_end(&found) {
                         return answer;
                     }
                 }

@@ -54,6 +54,13 @@ pub(super) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>
             let (status, body) = answer::of_call(mcp, &incoming, answer).await;
             json_response(status, body)
         }
+        Submission::Ended { answer, owed } => {
+            let (status, body) = answer::of_call(mcp, &incoming, answer).await;
+            if let Some(owed) = owed {
+                owed.handed_over();
+            }
+            json_response(status, body)
+        }
         Submission::Forward(permit) => forward(mcp, &incoming, permit, wishes, progress).await,
         Submission::Held(held) => hold::run(mcp, incoming, *held, wishes, progress).await,
     }

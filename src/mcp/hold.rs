@@ -4,10 +4,9 @@
 use axum::response::Response;
 use tokio::sync::mpsc;
 
-use crate::broker::Broker;
 use crate::broker::execute::Wishes;
 use crate::broker::hold::{Beat, Ended, Held, Terms};
-use crate::domain::approval::ApprovalId;
+use crate::broker::telling::Tale;
 
 use super::Mcp;
 use super::answer::{self, Reported};
@@ -55,7 +54,9 @@ pub(super) async fn run(
     };
     match told {
         Some(((status, body), owed)) => {
-            owed.handed_over();
+            if let Some(owed) = owed {
+                owed.handed_over();
+            }
             json_response(status, body)
         }
         None => nothing(),
@@ -106,35 +107,14 @@ async fn on_stream(
     }
     if let Some(((_, body), owed)) = told(&mcp, &incoming, ended).await
         && events.last(&body, incoming.flight.cancelled()).await
+        && let Some(owed) = owed
     {
         owed.handed_over();
     }
 }
 
 /// The answer with the end it tells; none if the client is gone.
-async fn told(mcp: &Mcp, incoming: &Incoming, ended: Ended) -> Option<(Reported, Owed)> {
+async fn told(mcp: &Mcp, incoming: &Incoming, ended: Ended) -> Option<(Reported, Option<Tale>)> {
     let Ended::Answered { answer, owed } = ended else { return None };
-    let owed = Owed { broker: mcp.broker.clone(), id: owed };
     Some((answer::of_call(mcp, incoming, answer).await, owed))
-}
-
-/// An end that is about to be told: the agent is owed it again unless it was handed over.
-struct Owed {
-    broker: Broker,
-    id: Option<ApprovalId>,
-}
-
-impl Owed {
-    /// It went to a connection that is not known to be closed.
-    fn handed_over(mut self) {
-        self.id = None;
-    }
-}
-
-impl Drop for Owed {
-    fn drop(&mut self) {
-        let Some(id) = self.id.take() else { return };
-        let broker = self.broker.clone();
-        self.broker.tracker().spawn(async move { broker.give_back(&id).await });
-    }
 }

@@ -95,11 +95,6 @@ impl Store for SqlStore {
         self.run(|db| approvals::take_end(db, id, now)).await
     }
 
-    async fn give_back_end(&self, id: &ApprovalId, _now: Timestamp) -> Result<()> {
-        let id = id.clone();
-        self.run(|db| approvals::give_back_end(db, id)).await
-    }
-
     async fn attach(
         &self,
         id: &ApprovalId,

@@ -146,10 +146,6 @@ impl Store for FakeStore {
         unused()
     }
 
-    async fn give_back_end(&self, _id: &ApprovalId, _now: Timestamp) -> Result<()> {
-        unused()
-    }
-
     async fn attach(
         &self,
         _id: &ApprovalId,

@@ -52,12 +52,8 @@ pub(super) async fn submit(db: Db, submit: Submit, now: Timestamp) -> Result<Sub
     if let Some(ended) =
         ended_identical(&mut tx, &new.agent, new.digest(), submit.owed_since, now).await?
     {
-        let told = ended.owed && tell(&mut tx, &ended, now).await?;
-        // Told to another request in this very moment: then only a cooldown repeats it.
-        if told || is_cooling(&ended, now) {
-            tx.commit().await?;
-            return Ok(Submitted::Ended(ended));
-        }
+        tx.commit().await?;
+        return Ok(Submitted::Ended(ended));
     }
     if let Some((cap, wait)) = over_a_cap(&mut tx, &submit, now).await? {
         tx.commit().await?;
@@ -412,16 +408,6 @@ async fn tell(tx: &mut Tx, approval: &Approval, now: Timestamp) -> Result<bool> 
         .with("state", approval.state.as_str());
     audit::insert(tx, &[event]).await?;
     Ok(true)
-}
-
-pub(super) async fn give_back_end(db: Db, id: ApprovalId) -> Result<()> {
-    let mut tx = db.begin().await?;
-    tx.execute(
-        "update approvals set owed = 1 where id = $1 and finished_at is not null",
-        args![id.as_str()],
-    )
-    .await?;
-    tx.commit().await
 }
 
 pub(super) async fn attach(

@@ -1,11 +1,12 @@
 //! Processes end, others go on: nothing lost, nothing run twice.
 
-use placet::broker::submit::Asking;
+use placet::broker::hold::Ended;
+use placet::broker::submit::{Asking, Submission};
 use placet::domain::approval::State;
 use placet::store::Store as _;
 
 use crate::support::approvals::at;
-use crate::support::world::{World, delete, held};
+use crate::support::world::{World, delete, held, word};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn approved_before_a_restart_it_runs_once_after_it() {
@@ -89,4 +90,37 @@ async fn an_agent_removed_before_the_claim_runs_nothing() {
 
     assert_eq!(holding.word().await, "approval_cancelled");
     assert_eq!(world.upstream.calls(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_was_not_handed_over_when_the_process_died_is_owed_still() {
+    let world = World::new().await;
+    let holding = world.call("{}").await;
+    world.approve(&holding.approval.id).await;
+    // The answer is ready, and the process dies before it reaches the connection.
+    drop(holding.ended().await);
+
+    let after = world.another("node-b").await;
+    let again = after.submit(world.asking(&delete("{}"))).await;
+
+    let Submission::Ended { answer, owed } = again else { panic!("{again:?}") };
+    assert!(word(&answer).contains("replayed"));
+    owed.unwrap().told().await;
+    held(after.submit(world.asking(&delete("{}"))).await);
+    assert_eq!(world.upstream.calls(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_identical_call_waits_while_an_end_is_on_its_way_and_does_not_hear_it_twice() {
+    let world = World::new().await;
+    let holding = world.call("{}").await;
+    world.approve(&holding.approval.id).await;
+    let Ended::Answered { owed, .. } = holding.ended().await else { panic!() };
+    let (broker, asking) = (world.broker.clone(), world.asking(&delete("{}")));
+    let next = tokio::spawn(async move { broker.submit(asking).await });
+
+    tokio::task::yield_now().await;
+    owed.unwrap().told().await;
+
+    held(next.await.unwrap());
 }

@@ -79,6 +79,9 @@ async fn an_end_is_owed_once_then_the_call_asks_anew_and_says_when_it_ran() {
         assert!(ended.owed);
 
         let first = db.store.submit(submission(approval(2, "{}")), at(6)).await.unwrap();
+        let again = db.store.submit(submission(approval(3, "{}")), at(6)).await.unwrap();
+        assert!(matches!(again, Submitted::Ended(_)), "not handed over, so owed still");
+        assert!(db.store.take_end(&id(1), at(6)).await.unwrap());
         let second = db.store.submit(submission(approval(3, "{}")), at(7)).await.unwrap();
 
         let Submitted::Ended(told) = first else { panic!("{first:?}") };
@@ -93,15 +96,13 @@ async fn an_end_is_owed_once_then_the_call_asks_anew_and_says_when_it_ran() {
 }
 
 #[tokio::test]
-async fn an_end_can_be_taken_once_and_given_back() {
+async fn an_end_can_be_taken_once() {
     on_each(async |db: &Database| {
         made(db, 1, "{}").await;
         completed(db, 1, 5).await;
 
         assert!(db.store.take_end(&id(1), at(6)).await.unwrap());
         assert!(!db.store.take_end(&id(1), at(6)).await.unwrap());
-        db.store.give_back_end(&id(1), at(7)).await.unwrap();
-        assert!(db.store.take_end(&id(1), at(8)).await.unwrap());
         assert!(
             db.store
                 .find_identical("ci", approval(9, "{}").digest(), T0, at(9))
@@ -138,6 +139,7 @@ async fn a_rejection_is_repeated_until_its_cooldown_is_over() {
         for (n, second) in [(2, 11), (3, 300), (4, 609)] {
             let again = db.store.submit(submission(approval(n, "{}")), at(second)).await.unwrap();
             assert!(matches!(again, Submitted::Ended(a) if a.state == State::Rejected));
+            db.store.take_end(&id(1), at(second)).await.unwrap();
         }
         let after = db.store.submit(submission(approval(5, "{}")), at(610)).await.unwrap();
         assert!(matches!(after, Submitted::Created { .. }));
@@ -411,6 +413,8 @@ async fn an_unsettled_call_is_joined_and_a_settled_one_told_once() {
         let mut late = submission(approval(3, "{}"));
         late.owed_since = at(3_600);
         let told = db.store.submit(late, at(90_001)).await.unwrap();
+        let Submitted::Ended(ended) = &told else { panic!("{told:?}") };
+        assert!(db.store.take_end(&ended.id, at(90_001)).await.unwrap());
         let anew = db.store.submit(submission(approval(4, "{}")), at(90_002)).await.unwrap();
 
         assert!(matches!(open, Submitted::Attached { approval, .. } if approval.state == State::Indeterminate));

@@ -64,7 +64,12 @@ impl Holding {
     /// Its answer.
     pub async fn answer(self) -> Answer {
         match self.ended().await {
-            Ended::Answered { answer, .. } => answer,
+            Ended::Answered { answer, owed } => {
+                if let Some(owed) = owed {
+                    owed.told().await;
+                }
+                answer
+            }
             Ended::Gone => panic!("the client was gone"),
         }
     }
@@ -140,6 +145,12 @@ impl World {
     pub async fn answered(&self, args: &str) -> String {
         match self.submit(args).await {
             Submission::Answered(answer) => word(&answer),
+            Submission::Ended { answer, owed } => {
+                if let Some(owed) = owed {
+                    owed.told().await;
+                }
+                word(&answer)
+            }
             other => panic!("not answered: {other:?}"),
         }
     }

@@ -183,15 +183,7 @@ def kill_at(broker, upstream, word, seconds, held):
         equal((state, upstream.started(word)), ("completed", 1), "state, executions")
         return
     again = broker.mcp("slow").begin_call("work", arguments)
-    asked = broker.asked_anew(again, arguments)
     ran = upstream.started(word)
-    if asked:
-        # Killed between the note that the agent is told and the bytes: it asks anew, and people
-        # decide anew. Not lost silently, and never run without them.
-        equal((state, ran), ("completed", 1), "state, executions when it is asked anew")
-        broker.decide(asked, "reject")
-        again.result()
-        return
     answer = again.result()
     if state == "indeterminate":
         equal(code_of(answer), "outcome_unknown", "the answer")
