@@ -6,7 +6,7 @@ use crate::report::Report;
 use crate::world::{Fallible, Place, World, agent_token, client, has_postgres, hold};
 
 /// Calls of one turn, the same for every number of agents.
-const CALLS: usize = 192;
+const CALLS: usize = 128;
 /// How often every number of agents has its turn.
 const ROUNDS: u32 = 2;
 const AGENTS: [usize; 3] = [1, 8, 64];
