@@ -15,6 +15,9 @@ const SAMPLES: usize = 15;
 /// Least length of a sample.
 const SAMPLE: Duration = Duration::from_millis(15);
 
+/// Its name, what is done with the text, and how long that took.
+type Kind = (&'static str, fn(&str), Times);
+
 /// Measures.
 pub fn measure(report: &mut Report) -> Fallible<()> {
     let documents = [
@@ -25,7 +28,7 @@ pub fn measure(report: &mut Report) -> Fallible<()> {
     for (part, text) in &documents {
         let text = text.as_str();
         ToolCall::read(UPSTREAM, text)?;
-        let mut kinds: [(&str, fn(&str), Times); 3] = [
+        let mut kinds: [Kind; 3] = [
             ("serde_json::Value", |t| drop(black_box(as_value(t))), Times::default()),
             ("exact tree", |t| drop(black_box(json::parse(t))), Times::default()),
             (
