@@ -6,6 +6,7 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
@@ -134,6 +135,18 @@ pub(super) enum Row {
     Postgres(PgRow),
 }
 
+impl From<SqliteRow> for Row {
+    fn from(row: SqliteRow) -> Self {
+        Self::Sqlite(row)
+    }
+}
+
+impl From<PgRow> for Row {
+    fn from(row: PgRow) -> Self {
+        Self::Postgres(row)
+    }
+}
+
 impl Row {
     pub(super) fn opt_text(&self, column: &str) -> Result<Option<String>> {
         Ok(match self {
@@ -165,10 +178,26 @@ fn null(column: &str) -> StoreError {
     })
 }
 
-/// An open write transaction; rolled back unless committed.
+/// An open write transaction, rolled back unless committed; or a connection that only reads, each
+/// statement by itself. Held requests read so often that opening and ending a transaction around
+/// the one statement would be most of the work.
 pub(super) enum Tx {
     Sqlite(Transaction<'static, Sqlite>),
     Postgres(Transaction<'static, Postgres>),
+    SqliteReader(PoolConnection<Sqlite>),
+    PostgresReader(PoolConnection<Postgres>),
+}
+
+/// Does the same on whichever connection it is.
+macro_rules! on_link {
+    ($tx:expr, $link:ident => $work:expr) => {
+        match $tx {
+            Tx::Sqlite($link) => $work,
+            Tx::Postgres($link) => $work,
+            Tx::SqliteReader($link) => $work,
+            Tx::PostgresReader($link) => $work,
+        }
+    };
 }
 
 macro_rules! bound {
@@ -187,24 +216,15 @@ macro_rules! bound {
 impl Tx {
     /// Runs a statement; returns how many rows it touched.
     pub(super) async fn execute(&mut self, sql: impl SqlSafeStr, args: Vec<Arg>) -> Result<u64> {
-        Ok(match self {
-            Self::Sqlite(tx) => bound!(sql, args).execute(&mut **tx).await?.rows_affected(),
-            Self::Postgres(tx) => bound!(sql, args).execute(&mut **tx).await?.rows_affected(),
-        })
+        Ok(on_link!(self, link => bound!(sql, args).execute(&mut **link).await?.rows_affected()))
     }
 
     /// All rows.
     pub(super) async fn rows(&mut self, sql: impl SqlSafeStr, args: Vec<Arg>) -> Result<Vec<Row>> {
-        Ok(match self {
-            Self::Sqlite(tx) => {
-                let rows = bound!(sql, args).fetch_all(&mut **tx).await?;
-                rows.into_iter().map(Row::Sqlite).collect()
-            }
-            Self::Postgres(tx) => {
-                let rows = bound!(sql, args).fetch_all(&mut **tx).await?;
-                rows.into_iter().map(Row::Postgres).collect()
-            }
-        })
+        Ok(on_link!(self, link => {
+            let rows = bound!(sql, args).fetch_all(&mut **link).await?;
+            rows.into_iter().map(Row::from).collect()
+        }))
     }
 
     /// The first row, if there is one.
@@ -235,6 +255,8 @@ impl Tx {
         match self {
             Self::Sqlite(tx) => tx.commit().await?,
             Self::Postgres(tx) => tx.commit().await?,
+            // Nothing was begun.
+            Self::SqliteReader(_) | Self::PostgresReader(_) => {}
         }
         Ok(())
     }
@@ -266,7 +288,10 @@ impl Db {
                 .synchronous(SqliteSynchronous::Full)
                 .busy_timeout(BUSY_TIMEOUT)
                 .foreign_keys(true);
-            let pool = || SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT);
+            // An open file does not go away as a server does: no probe before every use.
+            let pool = || {
+                SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).test_before_acquire(false)
+            };
             let mut tries = 1;
             let writer = loop {
                 match pool().max_connections(1).connect_with(options.clone()).await {
@@ -337,11 +362,11 @@ impl Db {
         })
     }
 
-    /// Opens a transaction that only reads.
+    /// A connection for reading. Two statements on it may see different states.
     pub(super) async fn read(&self) -> Result<Tx> {
         Ok(match self {
-            Self::Sqlite { readers, .. } => Tx::Sqlite(readers.begin().await?),
-            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            Self::Sqlite { readers, .. } => Tx::SqliteReader(readers.acquire().await?),
+            Self::Postgres(pool) => Tx::PostgresReader(pool.acquire().await?),
         })
     }
 

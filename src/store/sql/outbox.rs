@@ -49,14 +49,14 @@ pub(super) async fn claim(
     }
     let mut tx = db.begin().await?;
     let rows = match &tx {
-        Tx::Sqlite(_) => {
+        Tx::Sqlite(_) | Tx::SqliteReader(_) => {
             let sql = "update outbox set due_at = $2 \
                         where id in (select id from outbox where state = 'due' and due_at <= $1 \
                                       order by due_at limit $3) \
                     returning *";
             tx.rows(sql, args![now, lease_until, limit]).await?
         }
-        Tx::Postgres(_) => {
+        Tx::Postgres(_) | Tx::PostgresReader(_) => {
             let sql = "update outbox set due_at = $2 \
                         where id in (select id from outbox where state = 'due' and due_at <= $1 \
                                       order by due_at limit $3 for update skip locked) \
