@@ -211,6 +211,7 @@ impl App {
                 soft.cancel();
             }
         }
+        let serving = !server.is_finished();
         tracing::info!("stopping: held requests are handed over, running calls have {grace:?}");
         self.work.close();
         if tokio::time::timeout(grace, self.work.wait()).await.is_err() {
@@ -218,7 +219,7 @@ impl App {
         }
         self.stop.hard.cancel();
         let _ = tokio::time::timeout(LAST_WORDS, self.work.wait()).await;
-        if tokio::time::timeout(CONNECTIONS_CLOSE, &mut server).await.is_err() {
+        if serving && tokio::time::timeout(CONNECTIONS_CLOSE, &mut server).await.is_err() {
             server.abort();
         }
         let names: Vec<String> =

@@ -44,6 +44,8 @@ create index approvals_expiry on approvals (expires_at) where state = 'pending';
 create index approvals_claim on approvals (claim_deadline) where state = 'approved';
 create index approvals_changed on approvals (changed_at);
 create index approvals_new on approvals (agent, created_at);
+create index approvals_waiting on approvals (agent) where state in ('pending', 'approved');
+create index approvals_agent_state on approvals (agent, state, id);
 create index approvals_finished on approvals (finished_at);
 
 -- One lease per process; holds and executions of a dead node are known by it.

@@ -33,7 +33,16 @@ where
     let cancel = incoming.flight.cancelled().child_token();
     // Cancelling what has ended does nothing, so that the guard is never disarmed.
     let left = (incoming.era == WireEra::Modern).then(|| cancel.clone().drop_guard());
-    let mut done = mcp.broker.tracker().spawn(exchange(notes, cancel));
+    // What is not answered when the grace is over is given up, so that it can't hold the stop.
+    let (hard, given_up) = (mcp.broker.stop().hard.clone(), incoming.clone());
+    let exchange = exchange(notes, cancel);
+    let mut done = mcp.broker.tracker().spawn(async move {
+        tokio::select! {
+            biased;
+            answer = exchange => answer,
+            () = hard.cancelled() => lost(&given_up),
+        }
+    });
     let plain_until = Instant::now() + PLAIN_ANSWER_WITHIN;
     let first = loop {
         tokio::select! {

@@ -192,16 +192,6 @@ class Placet:
 
         return until(find, seconds, f"an approval is pending for {arguments}")[0]
 
-    def asked_anew(self, call, arguments):
-        """Waits until the call is answered (None) or waits for people (the id of the approval)."""
-
-        def known():
-            pending = self.approvals(state="pending")
-            return not call.is_alive() or [a for a in pending if self.approval(a["id"])["arguments"] == arguments]
-
-        found = until(known, 20, "the call is answered or asked about")
-        return None if found is True else found[0]["id"]
-
     def state(self, id, wanted, seconds=15):
         """Waits until the approval is in (one of) the wanted state(s)."""
         wanted = {wanted} if isinstance(wanted, str) else set(wanted)
