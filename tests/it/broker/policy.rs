@@ -221,7 +221,7 @@ async fn a_yes_that_comes_while_the_policy_lets_the_call_through_never_runs_it_t
                 assert!(holding.word().await.contains("done"));
                 assert_eq!(world.upstream.calls(), 1);
             }
-            Submission::Answered(answer) => {
+            Submission::Ended { answer, .. } => {
                 assert!(crate::support::world::word(&answer).contains("replayed"));
                 holding.ended().await;
                 assert_eq!(world.upstream.calls(), 1);

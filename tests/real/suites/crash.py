@@ -183,8 +183,8 @@ def kill_at(broker, upstream, word, seconds, held):
         equal((state, upstream.started(word)), ("completed", 1), "state, executions")
         return
     again = broker.mcp("slow").begin_call("work", arguments)
-    ran = upstream.started(word)
     answer = again.result()
+    ran = upstream.started(word)
     if state == "indeterminate":
         equal(code_of(answer), "outcome_unknown", "the answer")
         expect(ran <= 1, f"{ran} executions")
