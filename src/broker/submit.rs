@@ -175,7 +175,9 @@ impl Broker {
     ) -> Result<Option<Approval>, StoreError> {
         // A reviewer may decide, or a holder claim, in between; each can happen once.
         loop {
-            if found.state == State::Running {
+            // It runs, or it ran a moment ago and the word of it is on its way: joined.
+            let ran = matches!(found.state, State::Completed | State::Indeterminate) && found.owed;
+            if found.state == State::Running || ran {
                 return Ok(Some(found));
             }
             let Ok(mut transition) = found.cancel("policy", reason, self.now()) else {
