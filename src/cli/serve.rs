@@ -81,8 +81,8 @@ async fn offer_sign_in(app: &App) -> Result<(), Failure> {
         })?;
         tracing::info!("the one-time sign-in link of {} is in {}", owner.name, path.display());
     }
-    let event = AuditEvent::new(Kind::ConfigLoaded, "placet", app.broker.now())
-        .with("sign_in_link", &owner.name);
+    let event = AuditEvent::new(Kind::SignInLinkMade, "placet", app.broker.now())
+        .with("reviewer", &owner.name);
     if let Err(error) = app.broker.record(vec![event]).await {
         tracing::warn!(%error, "the sign-in link was not recorded");
     }

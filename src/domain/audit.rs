@@ -58,6 +58,8 @@ kinds! {
     CallAllowed = "call_allowed",
     /// A reviewer signed in.
     SignedIn = "signed_in",
+    /// The owner's one-time sign-in link was printed or written at start.
+    SignInLinkMade = "sign_in_link_made",
     /// Masked values were shown raw.
     Revealed = "revealed",
     /// The configuration was loaded.

@@ -1,11 +1,16 @@
 """A cloud vendor's own server over stdio, its service replaced by a stub on loopback: the request
 that deletes an image set leaves the machine once if approved, and never if rejected."""
 
+import json
+import os
+import subprocess
 import sys
 
+from broker import AGENT
 from harness import (
     FIXTURES, Placet, Stage, code_of, decision_of, equal, expect, free_port, python, text_of, until,
 )  # fmt: skip
+from suites.clients import CLIENTS, HERE
 
 DATASTORE, IMAGE_SET = "d" * 32, "a" * 32
 
@@ -69,3 +74,30 @@ def run(report):
             answer = mcp.call("delete_datastore", {"datastore_id": DATASTORE})
             equal(code_of(answer), "policy_denied", "the answer")
             equal(len(requests()), 1, "requests")
+
+        for number, (client, ((program, script), era)) in enumerate(CLIENTS.items()):
+            with report.case(f"{client}: one deletion rejected, one approved and sent once"):
+                before = len(requests())
+                argv = [program(), str(HERE / "clients" / script), f"{broker.url}/mcp/images", AGENT, era]
+
+                def deletion(image_set):
+                    arguments = {"datastore_id": DATASTORE, "image_set_id": image_set}
+                    command = [{"do": "call", "name": "delete_image_set", "arguments": arguments}]
+                    return arguments, subprocess.Popen(
+                        [*argv, json.dumps(command)], stdout=subprocess.PIPE, text=True,
+                        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+                    )  # fmt: skip
+
+                def answered(child):
+                    out, _ = child.communicate(timeout=60)
+                    return json.loads(out.splitlines()[-1])[0]["ok"]
+
+                arguments, child = deletion(f"{number + 10}" * 16)
+                broker.decide(broker.pending(arguments, seconds=30)["id"], "reject", "Still needed.")
+                equal(code_of(answered(child)), "approval_rejected", "the rejected deletion")
+                equal(len(requests()), before, "requests after the rejection")
+                arguments, child = deletion(f"{number + 50}" * 16)
+                broker.decide(broker.pending(arguments, seconds=30)["id"])
+                answer = answered(child)
+                expect("LOCKED" in str(answer), f"the service's answer: {answer}")
+                equal(len(requests()), before + 1, "requests after the approval")
