@@ -19,7 +19,9 @@ pub mod http;
 mod listen;
 pub(crate) mod message;
 mod methods;
+mod news;
 pub(crate) mod revision;
+mod sessions;
 mod stream;
 
 /// Most legacy sessions of one agent token; `initialize` is answered 429 beyond it.

@@ -40,11 +40,21 @@ pub(super) async fn of_upstream(
     reply: Result<Reply, UpstreamError>,
 ) -> Reported {
     let id = incoming.message.id_raw();
-    let failed = |text: &str| (StatusCode::OK, message::error(id, code::INTERNAL, text, None));
     let reply = match reply {
-        Ok(reply) => reply,
-        Err(error) => return failed(&format!("upstream {} failed: {error}", incoming.upstream)),
+        Ok(reply) => in_terms_of(mcp, incoming, reply).await,
+        Err(error) => {
+            Reply::Error(internal(&format!("upstream {} failed: {error}", incoming.upstream)))
+        }
     };
+    match reply {
+        Reply::Result(raw) => (StatusCode::OK, message::result(id, &raw)),
+        Reply::Error(raw) => (error_status(incoming.era, &raw), message::error_raw(id, &raw)),
+    }
+}
+
+/// What an upstream answered in the client's terms: its era, and nothing of what the policy
+/// hides.
+pub(super) async fn in_terms_of(mcp: &Mcp, incoming: &Incoming, reply: Reply) -> Reply {
     let from = match mcp.broker.upstream(&incoming.upstream) {
         Some(server) => server_era(server, &incoming.caller(), &reply).await,
         None => incoming.era,
@@ -56,16 +66,18 @@ pub(super) async fn of_upstream(
             if incoming.era == WireEra::Legacy
                 && result_type(&raw).is_some_and(|t| t == "input_required")
             {
-                return failed("the server asks for input that this client can't give");
+                return Reply::Error(internal(
+                    "the server asks for input that this client can't give",
+                ));
             }
-            let raw = translate_result(&raw, from, incoming.era, method);
-            (StatusCode::OK, message::result(id, &raw))
+            Reply::Result(translate_result(&raw, from, incoming.era, method))
         }
-        Reply::Error(raw) => {
-            let raw = translate_error(&raw, from, incoming.era);
-            (error_status(incoming.era, &raw), message::error_raw(id, &raw))
-        }
+        Reply::Error(raw) => Reply::Error(translate_error(&raw, from, incoming.era)),
     }
+}
+
+fn internal(text: &str) -> String {
+    message::error_object(code::INTERNAL, text, None)
 }
 
 /// The task that was to answer is gone without a word.

@@ -3,15 +3,15 @@
 
 use axum::http::HeaderMap;
 use axum::response::Response;
-use tokio::sync::broadcast;
 
 use crate::config::Agent;
 use crate::domain::json::{self, Node};
-use crate::upstream::{Caller, Notification};
+use crate::upstream::Caller;
 
 use super::Mcp;
-use super::http::{Incoming, accepts_streams, find_session, method_not_allowed};
+use super::http::{Incoming, accepts_streams, method_not_allowed};
 use super::message;
+use super::news::News;
 use super::revision::header;
 use super::stream::Events;
 
@@ -27,16 +27,14 @@ pub(super) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
     if header(headers, "mcp-session-id").is_none() || !accepts_streams(headers) {
         return method_not_allowed();
     }
-    let session = match find_session(mcp, &agent, upstream, headers).await {
+    let session = match super::sessions::find(mcp, &agent, upstream, headers).await {
         Ok(session) => session,
         Err(response) => return response,
     };
-    let Some(server) = mcp.broker.upstream(upstream) else { return method_not_allowed() };
     let caller = Caller { agent: agent.name, session: Some(session.id.clone()) };
-    let mut heard = server.subscribe(&caller);
-    let mut policies = mcp.broker.policies().changes();
+    let mut news = News::of(mcp, &[upstream], &caller);
     let (events, response) = Events::open();
-    let (mcp, upstream) = (mcp.clone(), upstream.to_owned());
+    let mcp = mcp.clone();
     mcp.broker.tracker().clone().spawn(async move {
         let mut beat = tokio::time::interval(mcp.broker.config().approvals.heartbeat);
         let soft = mcp.broker.stop().soft.clone();
@@ -53,18 +51,9 @@ pub(super) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
                     }
                     continue;
                 }
-                changed = policies.recv() => match changed {
-                    Ok(name) if name == upstream => Notification {
-                        method: "notifications/tools/list_changed".to_owned(),
-                        params: None,
-                    },
-                    Err(broadcast::error::RecvError::Closed) => break,
-                    _ => continue,
-                },
-                note = heard.recv() => match note {
-                    Ok(note) => note,
-                    Err(broadcast::error::RecvError::Lagged(_)) => continue,
-                    Err(broadcast::error::RecvError::Closed) => break,
+                said = news.next() => match said {
+                    Some((_, note)) => note,
+                    None => break,
                 },
             };
             events.try_message(&message::notification(&note.method, note.params.as_deref()));
@@ -75,21 +64,17 @@ pub(super) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
 
 /// `subscriptions/listen`: acknowledged with what is honoured, then only that, each message
 /// tagged with the request's id.
-pub(super) fn subscribe(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
+pub(super) fn subscribe(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) -> Response {
     let wanted = params.and_then(|p| p.get("notifications"));
     let on = |key: &str| wanted.and_then(|w| w.get(key)).and_then(Node::as_bool) == Some(true);
     let honoured: Vec<(&str, &str)> =
         SUBSCRIPTIONS.into_iter().filter(|(key, _)| on(key)).collect();
-    let Some(server) = mcp.broker.upstream(&incoming.upstream) else {
-        return method_not_allowed();
-    };
-    let mut heard = server.subscribe(&incoming.caller());
-    let mut policies = mcp.broker.policies().changes();
+    let mut news = News::of(mcp, &[&incoming.upstream], &incoming.caller());
     let id = incoming.message.id_raw().to_owned();
     let tag = format!("{{\"io.modelcontextprotocol/subscriptionId\":{id}}}");
     let subset = json::object(honoured.iter().map(|(key, _)| (*key, "true")));
     let (events, response) = Events::open();
-    let (mcp, upstream) = (mcp.clone(), incoming.upstream);
+    let mcp = mcp.clone();
     let methods: Vec<&str> = honoured.iter().map(|(_, method)| *method).collect();
     mcp.broker.tracker().clone().spawn(async move {
         let params = format!("{{\"notifications\":{subset},\"_meta\":{tag}}}");
@@ -107,15 +92,9 @@ pub(super) fn subscribe(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>
                     events.comment();
                     continue;
                 }
-                changed = policies.recv() => match changed {
-                    Ok(name) if name == upstream => "notifications/tools/list_changed".to_owned(),
-                    Err(broadcast::error::RecvError::Closed) => break,
-                    _ => continue,
-                },
-                note = heard.recv() => match note {
-                    Ok(note) => note.method,
-                    Err(broadcast::error::RecvError::Lagged(_)) => continue,
-                    Err(broadcast::error::RecvError::Closed) => break,
+                said = news.next() => match said {
+                    Some((_, note)) => note.method,
+                    None => break,
                 },
             };
             if methods.contains(&method.as_str()) {

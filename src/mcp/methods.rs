@@ -32,7 +32,7 @@ pub(super) async fn modern(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'
     match incoming.message.method.as_str() {
         "tools/call" => super::calls::call(mcp, incoming, params).await,
         "server/discover" => discover(mcp, &incoming).await,
-        "subscriptions/listen" => super::listen::subscribe(mcp, incoming, params),
+        "subscriptions/listen" => super::listen::subscribe(mcp, &incoming, params),
         method if MODERN_METHODS.contains(&method) => pass(mcp, incoming, params).await,
         _ => no_method(&incoming),
     }

@@ -1,0 +1,128 @@
+//! Legacy sessions: how they begin, whose they are, and how they end.
+
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+
+use crate::config::Agent;
+use crate::domain::json::Node;
+use crate::store::ClientSession;
+use crate::upstream::Caller;
+
+use super::http::{Incoming, method_not_allowed, problem};
+use super::message::{self, MessageKind, code};
+use super::revision::{self, header};
+use super::stream::json_response;
+use super::{MAX_SESSIONS_PER_AGENT, Mcp};
+
+/// The session of a legacy request. Another agent's session does not exist for this one.
+pub(super) async fn find(
+    mcp: &Mcp,
+    agent: &Agent,
+    upstream: &str,
+    headers: &HeaderMap,
+) -> Result<ClientSession, Response> {
+    let Some(id) = header(headers, "mcp-session-id") else {
+        return Err(problem(
+            StatusCode::BAD_REQUEST,
+            "header Mcp-Session-Id is missing: begin with initialize",
+        ));
+    };
+    match mcp.broker.store().find_client_session(id, mcp.broker.now()).await {
+        Ok(Some(session)) if session.agent == agent.name && session.upstream == upstream => {
+            if let Some(version) = header(headers, "mcp-protocol-version")
+                && !revision::LEGACY.contains(&version)
+                && version != "2025-03-26"
+            {
+                return Err(problem(
+                    StatusCode::BAD_REQUEST,
+                    "header MCP-Protocol-Version names a version that is not spoken here",
+                ));
+            }
+            Ok(session)
+        }
+        Ok(_) => {
+            Err(problem(StatusCode::NOT_FOUND, "there is no such session: begin with initialize"))
+        }
+        Err(error) => {
+            tracing::error!(%error, "a session could not be looked up");
+            Err(problem(StatusCode::SERVICE_UNAVAILABLE, "the store is unavailable, try again"))
+        }
+    }
+}
+
+/// Opens a session; the answer says what the server offers.
+pub(super) async fn initialize(
+    mcp: &Mcp,
+    incoming: &Incoming,
+    params: Option<&Node<'_>>,
+) -> Response {
+    let id = incoming.message.id_raw();
+    if incoming.message.kind != MessageKind::Request {
+        return StatusCode::ACCEPTED.into_response();
+    }
+    let asked = params.and_then(|p| p.get("protocolVersion")).and_then(Node::as_str);
+    let Some(asked) = asked else {
+        let text = "params.protocolVersion must be a string";
+        return json_response(StatusCode::OK, message::error(id, code::INVALID_PARAMS, text, None));
+    };
+    let version = revision::negotiate(asked);
+    let broker = &mcp.broker;
+    let session = ClientSession {
+        id: broker.ids().token(),
+        agent: incoming.agent.name.clone(),
+        upstream: incoming.upstream.clone(),
+        version: version.to_owned(),
+        client: incoming.client.clone(),
+        capabilities: params
+            .and_then(|p| p.get("capabilities"))
+            .map_or_else(|| "{}".to_owned(), |c| c.raw.to_owned()),
+        created_at: broker.now(),
+    };
+    match broker.store().insert_client_session(&session, MAX_SESSIONS_PER_AGENT).await {
+        Ok(true) => {}
+        Ok(false) => {
+            return problem(
+                StatusCode::TOO_MANY_REQUESTS,
+                &format!(
+                    "this token has {MAX_SESSIONS_PER_AGENT} open sessions: end one with DELETE"
+                ),
+            );
+        }
+        Err(error) => {
+            tracing::error!(%error, "a session could not be stored");
+            return problem(StatusCode::SERVICE_UNAVAILABLE, "the store is unavailable, try again");
+        }
+    }
+    let caller = Caller { agent: session.agent.clone(), session: Some(session.id.clone()) };
+    let result = super::methods::initialize_result(mcp, &incoming.upstream, &caller, version).await;
+    let mut response = json_response(StatusCode::OK, message::result(id, &result));
+    if let Ok(value) = HeaderValue::from_str(&session.id) {
+        response.headers_mut().insert("mcp-session-id", value);
+    }
+    response
+}
+
+/// Ends a session at the client's wish.
+pub(super) async fn delete(
+    mcp: &Mcp,
+    agent: &Agent,
+    upstream: &str,
+    headers: &HeaderMap,
+) -> Response {
+    if header(headers, "mcp-session-id").is_none() {
+        return method_not_allowed();
+    }
+    let session = match find(mcp, agent, upstream, headers).await {
+        Ok(session) => session,
+        Err(response) => return response,
+    };
+    if let Err(error) = mcp.broker.store().delete_client_session(&session.id).await {
+        tracing::error!(%error, "a session could not be ended");
+        return problem(StatusCode::SERVICE_UNAVAILABLE, "the store is unavailable, try again");
+    }
+    if let Some(server) = mcp.broker.upstream(upstream) {
+        let caller = Caller { agent: agent.name.clone(), session: Some(session.id) };
+        server.close_session(&caller).await;
+    }
+    StatusCode::NO_CONTENT.into_response()
+}
