@@ -87,7 +87,7 @@ class Placet:
             "approvals": {**APPROVALS, **(approvals or {})},
             **sections,
             "upstreams": upstreams,
-            "agents": agents or [{"name": "agent", "token": AGENT}],
+            "agents": [{"name": "agent", "token": AGENT}] if agents is None else agents,
             "reviewers": reviewers or REVIEWERS,
         }
         if notifiers:

@@ -63,6 +63,12 @@ def binary():
     return os.environ.get("PLACET_BIN", f"{target}/debug/placet")
 
 
+def fixture_server():
+    """The server of tests/conformance, an example of the crate: cargo build --example conformance_server"""
+    target = os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target"))
+    return os.environ.get("PLACET_CONFORMANCE_SERVER", f"{target}/debug/examples/conformance_server")
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))

@@ -8,7 +8,8 @@ This is the one module suites import; the parts are beside it.
 
 from broker import ADMIN, AGENT, ANA, BEN, Placet, toml
 from checks import (
-    FIXTURES, HERE, ROOT, Failed, Report, binary, equal, expect, free_port, node, node_package, python, setting, until,
+    FIXTURES, HERE, ROOT, Failed, Report, binary, equal, expect, fixture_server, free_port, node, node_package, python,
+    setting, until,
 )  # fmt: skip
 from raw_mcp import LEGACY, MODERN, Mcp, code_of, decision_of, text_of
 from sides import html_of, plain_of, review_links
@@ -16,6 +17,6 @@ from stage import Stage
 
 __all__ = [
     "ADMIN", "AGENT", "ANA", "BEN", "FIXTURES", "HERE", "LEGACY", "MODERN", "ROOT", "Failed", "Mcp", "Placet", "Report",
-    "Stage", "binary", "code_of", "decision_of", "equal", "expect", "free_port", "html_of", "node", "node_package",
-    "plain_of", "python", "review_links", "setting", "text_of", "toml", "until",
+    "Stage", "binary", "code_of", "decision_of", "equal", "expect", "fixture_server", "free_port", "html_of", "node",
+    "node_package", "plain_of", "python", "review_links", "setting", "text_of", "toml", "until",
 ]  # fmt: skip

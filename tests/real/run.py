@@ -16,7 +16,10 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import Report, binary
 
-SUITES = ["bad_input", "failing", "mail", "servers", "aws", "browser", "commands", "two_brokers", "crash", "clients"]
+SUITES = [
+    "bad_input", "failing", "mail", "servers", "aws", "browser", "commands", "two_brokers", "crash", "clients",
+    "conformance",
+]  # fmt: skip
 
 
 def main():
