@@ -190,12 +190,14 @@ pub struct Masking {
 /// How an upstream is reached.
 #[derive(Debug, Clone)]
 pub enum Transport {
-    /// Streamable HTTP.
+    /// HTTP.
     Http {
         /// The endpoint.
         url: Url,
         /// Headers sent with every request.
         headers: Vec<(String, Secret)>,
+        /// Which of the two transports it speaks.
+        kind: HttpKind,
     },
     /// A child process.
     Stdio {
@@ -206,6 +208,17 @@ pub enum Transport {
         /// Its working directory.
         cwd: Option<PathBuf>,
     },
+}
+
+/// Which transport an HTTP upstream speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpKind {
+    /// Find out.
+    Auto,
+    /// Streamable HTTP, from 2025-03-26 on.
+    Streamable,
+    /// HTTP+SSE of 2024-11-05: one stream for all answers, and an endpoint for all messages.
+    Sse,
 }
 
 /// Which era an upstream speaks.

@@ -281,10 +281,33 @@ fn variables_are_replaced_in_strings_and_unset_ones_are_errors() {
 
     let (config, _) = Config::read(text, None, &Environment::from(env)).unwrap();
 
-    let Transport::Http { url, headers } = &config.upstreams[0].transport else { panic!() };
+    let Transport::Http { url, headers, .. } = &config.upstreams[0].transport else { panic!() };
     assert_eq!(url.as_str(), "http://h/mcp");
     assert_eq!(headers[0].1.expose(), "Bearer k");
     assert_eq!(keys(text), ["upstreams[0].headers.Authorization", "upstreams[0].url"]);
+}
+
+#[test]
+fn the_transport_of_an_http_upstream_is_found_out_unless_it_is_set() {
+    let upstream =
+        |more: &str| format!("[[upstreams]]\nname = \"a\"\nurl = \"http://h/sse\"\n{more}\n");
+    let kind = |more: &str| {
+        let (config, _) = Config::read(&upstream(more), None, &Environment::new()).unwrap();
+        let Transport::Http { kind, .. } = config.upstreams[0].transport else { panic!() };
+        kind
+    };
+
+    assert_eq!(kind(""), HttpKind::Auto);
+    assert_eq!(kind("transport = \"auto\""), HttpKind::Auto);
+    assert_eq!(kind("transport = \"streamable\""), HttpKind::Streamable);
+    assert_eq!(kind("transport = \"sse\"\nera = \"legacy\""), HttpKind::Sse);
+    assert_eq!(keys(&upstream("transport = \"http\"")), ["upstreams[0].transport"]);
+    assert_eq!(
+        keys(&upstream("transport = \"sse\"\nera = \"modern\"")),
+        ["upstreams[0].transport"]
+    );
+    let command = "[[upstreams]]\nname = \"a\"\ncommand = [\"x\"]\ntransport = \"sse\"\n";
+    assert_eq!(keys(command), ["upstreams[0].transport"]);
 }
 
 #[test]

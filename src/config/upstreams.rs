@@ -9,7 +9,7 @@ use url::Url;
 use super::policies::{self, LoadedPolicy};
 use super::reader::{Section, Show};
 use super::sections::required_name;
-use super::{Era, Instances, Secret, Transport, Upstream, value};
+use super::{Era, HttpKind, Instances, Secret, Transport, Upstream, value};
 
 /// How long an upstream may be silent about a call, unless set.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
@@ -58,7 +58,7 @@ pub fn read(s: &Section<'_>) -> Read {
             s.reader.error(s.at("url"), "is missing; give a url or a command");
         }
         (true, false) => only_with(s, &["env", "cwd"], "command"),
-        (false, true) => only_with(s, &["headers"], "url"),
+        (false, true) => only_with(s, &["headers", "transport"], "url"),
     }
     if by_command && command.as_ref().is_some_and(|c| c.first().is_none_or(String::is_empty)) {
         s.reader.error(
@@ -67,8 +67,11 @@ pub fn read(s: &Section<'_>) -> Read {
                                          \"-y\", \"some-server\"]",
         );
     }
+    let kinds =
+        [("auto", HttpKind::Auto), ("streamable", HttpKind::Streamable), ("sse", HttpKind::Sse)];
+    let kind = s.word("transport", &kinds).unwrap_or(HttpKind::Auto);
     let transport = match url {
-        Some(url) => Transport::Http { url, headers },
+        Some(url) => Transport::Http { url, headers, kind },
         None => Transport::Stdio { command: program(s, command.unwrap_or_default()), env, cwd },
     };
     let era = [("auto", Era::Auto), ("legacy", Era::Legacy), ("modern", Era::Modern)];
@@ -77,11 +80,18 @@ pub fn read(s: &Section<'_>) -> Read {
         ("session", Instances::Session),
         ("shared", Instances::Shared),
     ];
+    let era = s.word("era", &era).unwrap_or(Era::Auto);
+    if (kind, era) == (HttpKind::Sse, Era::Modern) {
+        s.reader.error(
+            s.at("transport"),
+            "HTTP+SSE has no modern era; remove era = \"modern\", or this",
+        );
+    }
     let policy = policies::load(s);
     let upstream = Upstream {
         name,
         transport,
-        era: s.word("era", &era).unwrap_or(Era::Auto),
+        era,
         instances: s.word("instances", &instances).unwrap_or(Instances::Agent),
         policy: policy.as_ref().map(|p| p.policy.clone()),
         policy_file: policy.as_ref().and_then(|p| p.path.clone()),

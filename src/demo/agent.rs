@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::answer::DECISION_KEY;
-use crate::config::{Config, Era, Instances, Transport, Upstream as Settings};
+use crate::config::{Config, Era, HttpKind, Instances, Transport, Upstream as Settings};
 use crate::domain::json::{self, Node};
 use crate::upstream::{Caller, Notification, Reply, Request, Upstream, UpstreamError, build};
 
@@ -31,7 +31,11 @@ impl Agent {
     pub fn new(config: &Config, endpoint: url::Url, tracker: &TaskTracker) -> Option<Self> {
         let settings = Settings {
             name: "placet".to_owned(),
-            transport: Transport::Http { url: endpoint, headers: Vec::new() },
+            transport: Transport::Http {
+                url: endpoint,
+                headers: Vec::new(),
+                kind: HttpKind::Streamable,
+            },
             era: Era::Auto,
             instances: Instances::Shared,
             policy: None,

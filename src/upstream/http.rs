@@ -1,4 +1,5 @@
 //! Streamable HTTP, both eras: one POST per request, its answer as JSON or as a stream of events.
+//! A server that knows only the transport before it, HTTP+SSE, is spoken to over that one.
 //!
 //! A failure before the first byte of the request counts as not sent; so do the statuses with
 //! which a server refuses before it reads. Everything after that without a readable answer is
@@ -6,6 +7,7 @@
 //! complaint about mirrored headers. No redirects, no proxy of the environment.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,13 +23,15 @@ use super::registry::Link;
 use super::{
     Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra, catalog, headers, message,
 };
-use crate::config::Secret;
+use crate::config::{HttpKind, Secret};
 
 mod answer;
 mod listen;
 mod open;
+mod sse_conn;
 
 use answer::Answered;
+use sse_conn::SseConn;
 
 /// How long DNS, TCP and TLS may take together.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,6 +49,9 @@ const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-versi
 pub(super) struct Target {
     url: Url,
     headers: HeaderMap,
+    kind: HttpKind,
+    /// The server was found to speak HTTP+SSE.
+    found_sse: AtomicBool,
     pooled: Client,
     /// Opens a connection for every request: a kept one may be half dead, and then nobody knows
     /// whether an approved call arrived.
@@ -52,7 +59,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    pub fn new(url: &Url, headers: &[(String, Secret)], timeout: Duration) -> Self {
+    pub fn new(url: &Url, headers: &[(String, Secret)], kind: HttpKind, timeout: Duration) -> Self {
         let connect_timeout = CONNECT_TIMEOUT.min(timeout / 2);
         let headers = headers
             .iter()
@@ -72,6 +79,8 @@ impl Target {
         Self {
             url: url.clone(),
             headers,
+            kind,
+            found_sse: AtomicBool::new(false),
             pooled: client(MAX_IDLE, connect_timeout),
             single: client(0, connect_timeout),
         }
@@ -106,12 +115,19 @@ fn without_certificates(settings: reqwest::ClientBuilder) -> Client {
 pub(super) struct Session {
     facts: ServerFacts,
     id: Option<HeaderValue>,
+    /// The stream and endpoint, where the server speaks HTTP+SSE.
+    sse: Option<Arc<SseConn>>,
     /// Ends the session's background stream when the session is forgotten.
     stop: CancellationToken,
     _stop_on_drop: DropGuard,
 }
 
 impl Session {
+    /// Whether it is of no more use, its one stream being gone.
+    fn is_over(&self) -> bool {
+        self.sse.as_ref().is_some_and(|conn| conn.is_over())
+    }
+
     fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if let Ok(version) = HeaderValue::from_str(&self.facts.version) {
@@ -154,9 +170,10 @@ impl HttpLink {
 
     async fn session(&self) -> Result<Arc<Session>, UpstreamError> {
         let mut place = self.session.lock().await;
-        if let Some(session) = &*place {
+        if let Some(session) = place.as_ref().filter(|s| !s.is_over()) {
             return Ok(Arc::clone(session));
         }
+        *place = None;
         let stop = &self.hub.common.stop;
         let opened = tokio::select! {
             biased;
@@ -166,19 +183,40 @@ impl HttpLink {
         // Whatever went wrong there: the request itself was not sent.
         let session = Arc::new(opened.map_err(|why| {
             self.hub.common.forget_era();
+            self.target.found_sse.store(false, Ordering::Relaxed);
             UpstreamError::NotSent(why)
         })?);
         self.hub.common.learn(&session.facts);
-        listen::start(&self.target, &self.hub, &session);
+        self.target.found_sse.store(session.sse.is_some(), Ordering::Relaxed);
+        if session.sse.is_none() {
+            listen::start(&self.target, &self.hub, &session);
+        }
         *place = Some(Arc::clone(&session));
         Ok(session)
     }
 
-    async fn forget(&self, session: &Arc<Session>) {
+    /// The session for a request. An approved call gets none whose stream may be half dead.
+    async fn session_for(&self, request: &Request) -> Result<Arc<Session>, UpstreamError> {
+        let session = self.session().await?;
+        match &session.sse {
+            Some(conn) if request.once && !conn.is_alive().await => {
+                // What waits on the old stream may yet be answered there.
+                self.replace(&session).await;
+                self.session().await
+            }
+            _ => Ok(session),
+        }
+    }
+
+    async fn replace(&self, session: &Arc<Session>) {
         let mut place = self.session.lock().await;
         if place.as_ref().is_some_and(|s| Arc::ptr_eq(s, session)) {
             *place = None;
         }
+    }
+
+    async fn forget(&self, session: &Arc<Session>) {
+        self.replace(session).await;
         session.stop.cancel();
     }
 
@@ -262,6 +300,9 @@ impl HttpLink {
 
     /// Sends a notification or an answer on the side; nobody waits for it.
     fn post_aside(&self, session: &Arc<Session>, body: String) {
+        if let Some(conn) = &session.sse {
+            return conn.send(body);
+        }
         answer::post_aside(&self.target, &self.hub, session, body);
     }
 }
@@ -289,8 +330,11 @@ impl Link for HttpLink {
                 () = cancel.cancelled() => {
                     return Err(UpstreamError::NotSent("cancelled before it was sent".to_owned()));
                 }
-                session = self.session() => session?,
+                session = self.session_for(&request) => session?,
             };
+            if let Some(conn) = &session.sse {
+                return conn.request(request, notifications, &cancel).await;
+            }
             match self.attempt(&session, &request, notifications.clone(), &cancel).await {
                 Ok(reply) => return Ok(reply),
                 Err(Failure::Final(error)) => return Err(error),
@@ -331,7 +375,7 @@ impl Link for HttpLink {
     }
 
     fn is_live(&self) -> bool {
-        self.session.try_lock().is_ok_and(|s| s.is_some())
+        self.session.try_lock().is_ok_and(|s| s.as_ref().is_some_and(|s| !s.is_over()))
     }
 
     fn is_http(&self) -> bool {

@@ -83,6 +83,8 @@ enum Key {
 struct Instance {
     link: Arc<dyn Link>,
     events: broadcast::Sender<Notification>,
+    /// What runs over it.
+    requests: TaskTracker,
 }
 
 enum Reach {
@@ -107,8 +109,8 @@ impl Server {
         };
         let common = Common::new(&settings.name, settings.timeout, max_message, pin, tracker);
         let reach = match &settings.transport {
-            Transport::Http { url, headers } => {
-                Reach::Http(Arc::new(Target::new(url, headers, settings.timeout)))
+            Transport::Http { url, headers, kind } => {
+                Reach::Http(Arc::new(Target::new(url, headers, *kind, settings.timeout)))
             }
             Transport::Stdio { command, env, cwd } => {
                 Reach::Stdio(Arc::new(child::Spec::new(command, env, cwd.as_deref())))
@@ -146,7 +148,7 @@ impl Server {
                 Reach::Http(target) => HttpLink::new(target, Hub::new(&self.common, &events)),
                 Reach::Stdio(spec) => StdioLink::new(spec, &self.common, &events),
             };
-            Arc::new(Instance { link, events })
+            Arc::new(Instance { link, events, requests: TaskTracker::new() })
         });
         Arc::clone(instance)
     }
@@ -215,6 +217,7 @@ impl Upstream for Server {
             return Err(closing());
         }
         let instance = self.instance(caller);
+        let _running = instance.requests.token();
         instance.link.request(request, notifications, cancel).await
     }
 
@@ -269,9 +272,20 @@ impl Upstream for Server {
             return;
         }
         let instance = self.instances().remove(&key);
-        if let Some(instance) = instance {
-            instance.link.close().await;
+        let Some(instance) = instance else { return };
+        instance.requests.close();
+        if instance.requests.is_empty() {
+            return instance.link.close().await;
         }
+        // An approved call runs on when its client leaves.
+        let stop = self.common.stop.clone();
+        self.common.tracker.spawn(async move {
+            tokio::select! {
+                () = instance.requests.wait() => {}
+                () = stop.cancelled() => {}
+            }
+            instance.link.close().await;
+        });
     }
 
     async fn shutdown(&self) {

@@ -10,4 +10,5 @@ mod store;
 mod support;
 mod tidy;
 mod upstream_http;
+mod upstream_sse;
 mod upstream_stdio;

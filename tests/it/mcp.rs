@@ -7,6 +7,7 @@ mod eras;
 mod holding;
 mod leaving;
 mod modern;
+mod old_upstream;
 mod passing;
 mod sessions;
 

@@ -4,6 +4,7 @@
 pub mod approvals;
 pub mod db;
 pub mod fake_http;
+pub mod fake_sse;
 pub mod placet;
 pub mod upstream;
 pub mod upstreams;

@@ -19,7 +19,7 @@ const RESUME_AFTER: Duration = Duration::from_secs(1);
 /// Longest such wait, whatever the server names.
 const RESUME_AFTER_MOST: Duration = Duration::from_secs(30);
 /// How long a message on the side may take.
-const ASIDE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const ASIDE_TIMEOUT: Duration = Duration::from_secs(10);
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -44,7 +44,7 @@ impl Answered {
 }
 
 /// Statuses with which a server refuses before it runs anything.
-fn is_refusal(status: StatusCode) -> bool {
+pub(super) fn is_refusal(status: StatusCode) -> bool {
     matches!(status.as_u16(), 401 | 403 | 405 | 413 | 415 | 429)
 }
 
@@ -67,7 +67,11 @@ pub(super) async fn post(
     headers: HeaderMap,
     body: String,
 ) -> Result<Response, UpstreamError> {
-    let request = client.post(target.url.clone()).headers(post_headers(target, headers)).body(body);
+    send(client.post(target.url.clone()).headers(post_headers(target, headers)).body(body)).await
+}
+
+/// Sends a request; only what failed before its first byte was not sent.
+pub(super) async fn send(request: reqwest::RequestBuilder) -> Result<Response, UpstreamError> {
     request.send().await.map_err(|error| {
         let unsent = error.is_connect() || error.is_builder();
         let why = describe(error);

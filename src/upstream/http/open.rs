@@ -1,7 +1,10 @@
 //! Opens a session: finds out the era with `server/discover`, and says `initialize` where it is
-//! the legacy one. A refusal for want of rights, a server error or silence is no evidence of
+//! the legacy one, or opens the stream of HTTP+SSE where that is not understood. A refusal for want of rights, a server error or silence is no evidence of
 //! either era.
 
+use std::sync::atomic::Ordering;
+
+use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderValue};
 use tokio_util::sync::CancellationToken;
 
@@ -12,22 +15,27 @@ use super::super::handshake::{
 use super::super::hub::next_id;
 use super::super::{Reply, ServerFacts, WireEra, headers, message};
 use super::answer::{self, Answered};
+use super::sse_conn::{self, SseConn};
 use super::{HttpLink, PROTOCOL_VERSION, SESSION_ID, Session};
+use crate::config::HttpKind;
 
 impl HttpLink {
     /// Opens a session; the error says why there is none.
     pub(super) async fn open(&self) -> Result<Session, String> {
         let limit = self.hub.common.handshake_timeout;
         let opened = async {
+            if self.speaks_sse() {
+                return self.open_sse().await;
+            }
             match self.hub.common.era() {
-                Some(WireEra::Legacy) => self.initialize().await,
+                Some(WireEra::Legacy) => self.initialize_or_sse().await,
                 era => match self.discover().await? {
                     Discovered::Modern(facts) => Ok(session(facts, None)),
                     Discovered::Foreign(why) => Err(why),
                     Discovered::NotModern if era.is_some() => {
                         Err("the server does not speak the modern era".to_owned())
                     }
-                    Discovered::NotModern => self.initialize().await,
+                    Discovered::NotModern => self.initialize_or_sse().await,
                 },
             }
         };
@@ -63,22 +71,54 @@ impl HttpLink {
         }
     }
 
-    async fn initialize(&self) -> Result<Session, String> {
+    fn speaks_sse(&self) -> bool {
+        match self.target.kind {
+            HttpKind::Auto => self.target.found_sse.load(Ordering::Relaxed),
+            HttpKind::Streamable => false,
+            HttpKind::Sse => true,
+        }
+    }
+
+    async fn open_sse(&self) -> Result<Session, String> {
+        let opened = SseConn::open(&self.target, &self.hub).await;
+        let (conn, facts) = opened.map_err(|why| format!("HTTP+SSE: {why}"))?;
+        Ok(sse_conn::session(conn, facts))
+    }
+
+    /// A server of 2024-11-05 takes no POST here: then it may have a stream to GET.
+    async fn initialize_or_sse(&self) -> Result<Session, String> {
+        match self.initialize().await {
+            Ok(session) => Ok(session),
+            Err(Uninitialized { why, status }) => {
+                let old = matches!(status.map(|s| s.as_u16()), Some(400 | 404 | 405));
+                if !old || self.target.kind != HttpKind::Auto {
+                    return Err(why);
+                }
+                self.open_sse().await.map_err(|then| format!("{why}; {then}"))
+            }
+        }
+    }
+
+    async fn initialize(&self) -> Result<Session, Uninitialized> {
         let id = next_id();
         let body = message::request(id, "initialize", Some(&initialize_params()));
         let response = answer::post(&self.target, &self.target.pooled, HeaderMap::new(), body)
             .await
             .map_err(|error| format!("initialize: {error}"))?;
         let session_id = response.headers().get(SESSION_ID).cloned();
-        let result = match answer::read_plain(&self.target, &self.hub, id, response).await {
+        let answered = answer::read_plain(&self.target, &self.hub, id, response).await;
+        let status = answered.status();
+        let refused = |why: String| Uninitialized { why, status };
+        let result = match answered {
             Answered::Reply(_, Reply::Result(result)) => result,
             Answered::Reply(_, Reply::Error(error)) => {
-                return Err(format!("initialize was refused: {}", message::error_text(&error)));
+                let why = format!("initialize was refused: {}", message::error_text(&error));
+                return Err(refused(why));
             }
             Answered::Refused(status) => {
-                return Err(format!("initialize was refused with HTTP {status}"));
+                return Err(refused(format!("initialize was refused with HTTP {status}")));
             }
-            Answered::Unreadable(_, why) => return Err(format!("initialize: {why}")),
+            Answered::Unreadable(_, why) => return Err(refused(format!("initialize: {why}"))),
         };
         let session = session(read_initialize(&result)?, session_id);
         let body = message::notification("notifications/initialized", None);
@@ -88,12 +128,26 @@ impl HttpLink {
         if accepted.status().is_success() {
             Ok(session)
         } else {
-            Err(format!("notifications/initialized was answered HTTP {}", accepted.status()))
+            let status = accepted.status();
+            Err(format!("notifications/initialized was answered HTTP {status}").into())
         }
+    }
+}
+
+/// Why a POST of `initialize` opened no session.
+struct Uninitialized {
+    why: String,
+    /// The status of its answer, where that speaks of the transport.
+    status: Option<StatusCode>,
+}
+
+impl From<String> for Uninitialized {
+    fn from(why: String) -> Self {
+        Self { why, status: None }
     }
 }
 
 fn session(facts: ServerFacts, id: Option<HeaderValue>) -> Session {
     let stop = CancellationToken::new();
-    Session { facts, id, _stop_on_drop: stop.clone().drop_guard(), stop }
+    Session { facts, id, sse: None, _stop_on_drop: stop.clone().drop_guard(), stop }
 }

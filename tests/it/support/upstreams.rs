@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use placet::config::{
-    Approvals, Audit, AuditCalls, Config, Database, Era, Instances, Masking, NewPerAgent, Secret,
-    Server, Telemetry, Transport, Upstream as Settings,
+    Approvals, Audit, AuditCalls, Config, Database, Era, HttpKind, Instances, Masking, NewPerAgent,
+    Secret, Server, Telemetry, Transport, Upstream as Settings,
 };
 use placet::upstream::{Caller, Notifications, Reply, Request, Upstream, UpstreamError, build};
 use tokio_util::sync::CancellationToken;
@@ -72,7 +72,7 @@ pub fn settings(transport: Transport) -> Settings {
 /// Settings of an HTTP upstream.
 pub fn http(url: &str) -> Settings {
     let headers = vec![("x-own".to_owned(), Secret::new("mine"))];
-    settings(Transport::Http { url: url.parse().unwrap(), headers })
+    settings(Transport::Http { url: url.parse().unwrap(), headers, kind: HttpKind::Auto })
 }
 
 /// Settings of a child process that runs the fake server in this mode.

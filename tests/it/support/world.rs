@@ -12,8 +12,9 @@ use placet::broker::submit::{Asking, Submission};
 use placet::broker::{Broker, DecideError, Parts, Stop};
 use placet::clock::{Clock as _, ManualClock};
 use placet::config::{
-    Agent, Approvals, Audit, AuditCalls, Config, Database as DatabaseConfig, Era, Instances,
-    Masking, NewPerAgent, Reviewer, Role, Secret, Server, Telemetry, Transport, Upstream,
+    Agent, Approvals, Audit, AuditCalls, Config, Database as DatabaseConfig, Era, HttpKind,
+    Instances, Masking, NewPerAgent, Reviewer, Role, Secret, Server, Telemetry, Transport,
+    Upstream,
 };
 use placet::domain::approval::{Approval, ApprovalId, Choice, State, Via};
 use placet::domain::call::ToolCall;
@@ -292,7 +293,7 @@ fn config() -> Config {
         masking: Masking { keys: vec!["password".to_owned()] },
         upstreams: vec![Upstream {
             name: "images".to_owned(),
-            transport: Transport::Http { url, headers: Vec::new() },
+            transport: Transport::Http { url, headers: Vec::new(), kind: HttpKind::Auto },
             era: Era::Auto,
             instances: Instances::Agent,
             policy: Some(Arc::new(Policy::read(GATED).unwrap().0)),
