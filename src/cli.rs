@@ -14,6 +14,7 @@ use crate::config::{Config, Problem, Severity, process_environment};
 
 pub mod approvals;
 pub mod check;
+pub mod connect;
 pub mod demo;
 pub mod notify;
 pub mod policy;
@@ -97,6 +98,16 @@ pub enum Command {
                             placet stdio --upstream images\n  placet stdio --upstream images \
                             --server https://placet.example.org")]
     Stdio(StdioArgs),
+    /// What an MCP client has to be told to use this broker; prints or merges it
+    #[command(
+        after_help = "The configuration goes to stdout, what to know about the client's time \
+                            limits to stderr. --write keeps everything else in the file and a \
+                            backup beside it.\n\nExamples:\n  placet connect claude-code\n  placet \
+                            connect vscode --write\n  placet connect codex --upstream images \
+                            --server https://placet.example.org\n  placet connect claude-desktop \
+                            --put-token --write"
+    )]
+    Connect(connect::ConnectArgs),
     /// Validate configuration and policies; prints every problem
     #[command(after_help = "Exit 2 on any error, 0 with warnings only, 1 only for what --connect \
                             could not reach.\n\nExamples:\n  placet check\n  placet check --connect \
@@ -293,6 +304,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     let Cli { global, command } = cli;
     match command {
         Command::Check(args) => check::run(&global, &args, crate::app::connect_report).await,
+        Command::Connect(args) => connect::run(&global, &args),
         Command::Policy(command) => policy::run(&global, command),
         Command::Approvals(args) => approvals::run(&global, args).await,
         Command::Token(TokenCommand::New) => {
@@ -362,6 +374,8 @@ mod tests {
             "demo --decide approve --listen 127.0.0.1:0 --no-agent",
             "stdio --upstream images --server http://127.0.0.1:8420",
             "check --connect --json",
+            "connect cursor --upstream u --server http://a --agent a --token-env T --write",
+            "connect codex --write f --put-token --json",
             "policy explain --upstream u --tool t --args {} --agent a",
             "policy draft --upstream u --out f",
             "policy test f",
