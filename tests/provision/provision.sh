@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Brings the software that nobody here wrote onto this machine: PostgreSQL and Chromium from
-# Debian, clients and servers from PyPI and npm at the exact versions pinned beside this file.
+# Debian, clients and servers from PyPI, npm and crates.io at the exact versions pinned beside this
+# file and in tests/real/rmcp.
 #
 # Everything but the Debian packages goes into a cache outside the clone, named after the pins, so
 # that a changed pin makes a new cache and an old clone keeps its own. Safe to run twice at once
@@ -10,7 +11,9 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-pins=$(cd "$here" && cat provision.sh python/*.txt node/package.json node/package-lock.json | sha256sum | cut -c1-16)
+rmcp=$here/../real/rmcp
+pins=$(cd "$here" && cat provision.sh python/*.txt node/package.json node/package-lock.json \
+  "$rmcp"/Cargo.toml "$rmcp"/Cargo.lock "$rmcp"/src/main.rs | sha256sum | cut -c1-16)
 cache="${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/placet-tests/$pins"
 mkdir -p "$cache"
 exec 3>&1 1>&2
@@ -78,8 +81,15 @@ node_packages() {
   "$1"/node_modules/node-linux-*/bin/node --version
 }
 
+rmcp_client() { # The client built on rmcp; all but the program is thrown away.
+  cargo build --quiet --locked --manifest-path "$rmcp/Cargo.toml" --target-dir "$1/target"
+  mv "$1/target/debug/client-rmcp" "$1/"
+  rm -rf "$1/target"
+}
+
 part node node_packages
-for name in tools mcp1 mcp2 aws; do
+part rmcp rmcp_client
+for name in tools mcp1 mcp2 fastmcp aws; do
   part "python-$name" venv "$name"
 done
 
@@ -88,6 +98,7 @@ cat >"$cache/env.sh.new" <<EOF
 export PLACET_REAL_NODE='$node'
 export PLACET_REAL_NODE_MODULES='$cache/node/node_modules'
 export PLACET_REAL_VENVS='$cache'
+export PLACET_REAL_RMCP='$cache/rmcp/client-rmcp'
 export PLACET_REAL_CHROMIUM='$(command -v chromium)'
 export PLACET_REAL_POSTGRES_BIN='$(postgres_bin)'
 EOF

@@ -1,7 +1,11 @@
-"""Official Python client 1.x. Usage: client_py1.py URL TOKEN ERA COMMANDS; prints a JSON list.
+"""Official Python client 1.x. Usage: client_py1.py URL TOKEN ERA COMMANDS [FEATURES]; prints a
+JSON list.
 
-COMMANDS is a JSON list of {"do": "list"} and {"do": "call", "name", "arguments", "timeout"?,
-"progress"?}. One session serves them all. ERA is ignored: this client knows sessions only.
+COMMANDS is a JSON list of {"do": "list"}, {"do": "call", "name", "arguments", "timeout"?,
+"progress"?, "again"?} and {"do": "task", "name", "arguments"}. One session serves them all. `timeout` in
+seconds is 55 unless given; null leaves the client its own default. `again`: how often to call
+again on a hand-over or a local timeout. FEATURES: a comma list; `elicit` declares URL elicitation
+and agrees to every one. ERA is ignored: this client knows sessions only.
 """
 
 import asyncio
@@ -9,41 +13,67 @@ import json
 import sys
 from datetime import timedelta
 
+import mcp.types as types
 from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
 from mcp.shared.exceptions import McpError
+from model import ask
+
+URLS = []
 
 
-async def run(session, command):
-    seen = []
+async def on_elicitation(_context, params):
+    if not isinstance(params, types.ElicitRequestURLParams):
+        return types.ElicitResult(action="decline")
+    URLS.append(params.url)
+    return types.ElicitResult(action="accept")
+
+
+async def as_task(session, command):
+    made = await session.experimental.call_tool_as_task(command["name"], command.get("arguments"))
+    states = [made.task.status]
+    async for status in session.experimental.poll_task(made.task.taskId):
+        states.append(status.status)
+    answer = await session.experimental.get_task_result(made.task.taskId, types.CallToolResult)
+    return answer, {"task": made.task.taskId, "states": states}
+
+
+async def once(session, command):
+    seen, more = [], {}
 
     async def on_progress(progress, total, message):
         seen.append([progress, message])
 
+    limit = command.get("timeout", 55)
     try:
         if command["do"] == "list":
             answer = await session.list_tools()
+        elif command["do"] == "task":
+            answer, more = await as_task(session, command)
         else:
             answer = await session.call_tool(
                 command["name"],
                 command.get("arguments"),
-                read_timeout_seconds=timedelta(seconds=command.get("timeout", 55)),
+                read_timeout_seconds=None if limit is None else timedelta(seconds=limit),
                 progress_callback=on_progress if command.get("progress") else None,
             )
     except McpError as error:
         kind = "timeout" if error.error.code == 408 else "rpc"
         return {"error": {"kind": kind, "code": error.error.code, "message": error.error.message}}
-    return {"ok": answer.model_dump(mode="json", by_alias=True, exclude_none=True), "progress": seen}
+    ok = answer.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {"ok": ok, "progress": seen, **more}
 
 
 async def main():
-    url, token, _era, commands = sys.argv[1:5]
+    url, token, _era, commands, *features = sys.argv[1:]
+    elicit = {"elicitation_callback": on_elicitation} if "elicit" in "".join(features) else {}
     answers = []
     async with streamablehttp_client(url, headers={"Authorization": f"Bearer {token}"}) as (read, write, _):
-        async with ClientSession(read, write) as session:
+        async with ClientSession(read, write, **elicit) as session:
             version = (await session.initialize()).protocolVersion
             for command in json.loads(commands):
-                answers.append(await run(session, command) | {"version": version})
+                answer = await ask(lambda: once(session, command), command.get("again", 0))
+                answers.append({**answer, "version": version, "urls": list(URLS)})
     print(json.dumps(answers))
 
 

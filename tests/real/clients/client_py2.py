@@ -1,16 +1,27 @@
-"""Official Python client 2.x; same usage as client_py1.py. ERA: auto or legacy."""
+"""Official Python client 2.x; same usage as client_py1.py, without tasks. ERA: auto or legacy."""
 
 import asyncio
 import json
 import sys
 
 import httpx2
+import mcp_types as types
 from mcp import MCPError
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
+from model import ask
+
+URLS = []
 
 
-async def run(client, command):
+async def on_elicitation(_context, params):
+    if not isinstance(params, types.ElicitRequestURLParams):
+        return types.ElicitResult(action="decline")
+    URLS.append(params.url)
+    return types.ElicitResult(action="accept")
+
+
+async def once(client, command):
     seen = []
 
     async def on_progress(progress, total, message):
@@ -33,14 +44,16 @@ async def run(client, command):
 
 
 async def main():
-    url, token, era, commands = sys.argv[1:5]
+    url, token, era, commands, *features = sys.argv[1:]
+    elicit = {"elicitation_callback": on_elicitation} if "elicit" in "".join(features) else {}
     answers = []
     http = httpx2.AsyncClient(
         headers={"Authorization": f"Bearer {token}"}, timeout=httpx2.Timeout(30, read=300)
     )
-    async with http, Client(streamable_http_client(url, http_client=http), mode=era) as client:
+    async with http, Client(streamable_http_client(url, http_client=http), mode=era, **elicit) as client:
         for command in json.loads(commands):
-            answers.append(await run(client, command) | {"version": client.protocol_version})
+            answer = await ask(lambda: once(client, command), command.get("again", 0))
+            answers.append({**answer, "version": client.protocol_version, "urls": list(URLS)})
     print(json.dumps(answers))
 
 
