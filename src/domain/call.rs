@@ -15,6 +15,36 @@ const PROTOCOL_PARAMS: [&str; 6] =
 /// Prefix of `_meta` keys that belong to the protocol, not to the call.
 pub const PROTOCOL_META_PREFIX: &str = "io.modelcontextprotocol/";
 
+/// How a call is made: by which request of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Method {
+    /// A tool is called.
+    CallTool,
+    /// A prompt is fetched.
+    GetPrompt,
+    /// A resource is read.
+    ReadResource,
+}
+
+impl Method {
+    /// All methods.
+    pub const ALL: [Self; 3] = [Self::CallTool, Self::GetPrompt, Self::ReadResource];
+
+    /// The protocol's name for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CallTool => "tools/call",
+            Self::GetPrompt => "prompts/get",
+            Self::ReadResource => "resources/read",
+        }
+    }
+
+    /// Reads the protocol's name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|m| m.as_str() == text)
+    }
+}
+
 /// `sha256:` and 64 hex digits over the canonical call: the name of "exactly this".
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Digest(String);

@@ -4,6 +4,9 @@
 //! else `default`. Nothing here asks the time, counts a call or knows a reviewer's address, and
 //! nothing here knows a tool's risk: a `match` by `risk` fits every tool.
 //!
+//! The blocks `resources` and `prompts` say the same of reads and prompts (`governed`, `uri`);
+//! without them these pass.
+//!
 //! `read` collects every problem in one walk, `lint` warns of what is allowed but surely not
 //! meant, `condition` looks into a call, `explain` says in words what [`Policy::evaluate`] does.
 
@@ -13,11 +16,17 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::approval::{Assurance, Unattended};
+use super::call::Method;
 use super::json::Node;
+use governed::{Block, Subject};
 use pattern::Pattern;
 
+mod blocks;
 mod condition;
 mod explain;
+mod governed;
+#[cfg(test)]
+mod governed_tests;
 mod lint;
 mod literal;
 mod path;
@@ -27,11 +36,14 @@ mod properties;
 mod read;
 #[cfg(test)]
 mod tests;
+mod uri;
 mod walk;
 
 pub use condition::{Condition, Finding};
+pub use governed::uri_arguments;
 pub use pattern::MAX_GLOB;
 pub use read::{MAX_NAME, MAX_REGEX_BYTES};
+pub use uri::{MAX_URI, MAX_URI_KEY};
 
 /// A problem of a policy: where, and what would mend it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -93,9 +105,9 @@ pub struct CallFacts<'a> {
     pub agent: &'a str,
     /// Name of the upstream.
     pub upstream: &'a str,
-    /// Name of the tool.
+    /// Name of the tool or prompt, URI of the resource.
     pub tool: &'a str,
-    /// The arguments.
+    /// The arguments; of a read, [`uri_arguments`].
     pub arguments: &'a Node<'a>,
 }
 
@@ -167,6 +179,8 @@ pub struct Policy {
     by_name: HashMap<String, usize>,
     matches: Vec<Match>,
     default: Rule,
+    resources: Option<Block>,
+    prompts: Option<Block>,
 }
 
 /// An exact `tools` entry.
@@ -203,6 +217,52 @@ impl Policy {
         }
     }
 
+    /// Whether it says anything of a method; what it says nothing of passes.
+    pub fn governs(&self, method: Method) -> bool {
+        match method {
+            Method::CallTool => true,
+            Method::GetPrompt => self.prompts.is_some(),
+            Method::ReadResource => self.resources.is_some(),
+        }
+    }
+
+    /// What it says of a call by this method; none where it says nothing of the method. A URI of
+    /// more than [`MAX_URI`] bytes is hidden.
+    pub fn evaluate_as(&self, method: Method, facts: &CallFacts<'_>) -> Option<Verdict<'_>> {
+        if method == Method::CallTool {
+            return Some(self.evaluate(facts));
+        }
+        let block = self.block(method)?;
+        let subject = subject(method, facts.tool);
+        Some(subject.map_or(Verdict::Hidden, |subject| block.evaluate(&subject, facts)))
+    }
+
+    /// Whether a tool, a prompt or a resource is hidden.
+    pub fn hides_as(&self, method: Method, name: &str) -> bool {
+        if method == Method::CallTool {
+            return self.hides(name);
+        }
+        self.block(method).is_some_and(|block| {
+            subject(method, name).is_none_or(|subject| block.hidden_by(&subject).is_some())
+        })
+    }
+
+    /// Whether anything of this kind may be hidden.
+    pub fn hides_any(&self, method: Method) -> bool {
+        match method {
+            Method::CallTool => !self.hide.is_empty(),
+            _ => self.block(method).is_some_and(|block| !block.hide.is_empty()),
+        }
+    }
+
+    fn block(&self, method: Method) -> Option<&Block> {
+        match method {
+            Method::CallTool => None,
+            Method::GetPrompt => self.prompts.as_ref(),
+            Method::ReadResource => self.resources.as_ref(),
+        }
+    }
+
     /// Whether a tool is hidden from this agent.
     pub fn hides(&self, tool: &str) -> bool {
         self.hidden_by(tool).is_some()
@@ -221,17 +281,23 @@ impl Policy {
         Some(fitting.map_or(&self.default, |m| &m.rule))
     }
 
-    /// All its rules, `default` last.
+    /// All its rules, those of tools first, each `default` behind its own.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         let tools = self.tools.iter().map(|e| &e.rule);
-        tools.chain(self.matches.iter().map(|m| &m.rule)).chain([&self.default])
+        let tools = tools.chain(self.matches.iter().map(|m| &m.rule)).chain([&self.default]);
+        tools.chain(self.block_rules())
     }
 
-    /// The rules that can decide a call of this agent, `default` last.
+    fn block_rules(&self) -> impl Iterator<Item = &Rule> {
+        let blocks = self.resources.iter().chain(&self.prompts);
+        blocks.flat_map(|b| b.rules.iter().map(|(_, rule)| rule).chain([&b.default]))
+    }
+
+    /// The rules that can decide a call of this agent, each `default` behind its own.
     pub fn rules_reached_by<'p>(&'p self, agent: &'p str) -> impl Iterator<Item = &'p Rule> {
         let tools = self.tools.iter().filter(|e| !self.hides(&e.name)).map(|e| &e.rule);
         let matches = self.matches.iter().filter(|m| fits(m.agents.as_deref(), agent));
-        tools.chain(matches.map(|m| &m.rule)).chain([&self.default])
+        tools.chain(matches.map(|m| &m.rule)).chain([&self.default]).chain(self.block_rules())
     }
 
     /// Lines that say, in order, what was looked at, which rule decides and why. They quote the
@@ -295,6 +361,14 @@ impl Match {
         } else {
             None
         }
+    }
+}
+
+/// What is asked for; none where it is too long to be judged.
+fn subject(method: Method, name: &str) -> Option<Subject<'_>> {
+    match method {
+        Method::CallTool | Method::GetPrompt => Some(Subject::prompt(name)),
+        Method::ReadResource => Subject::resource(name),
     }
 }
 

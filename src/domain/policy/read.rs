@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use regex::RegexBuilder;
 use sha2::{Digest as _, Sha256};
 
+use super::blocks::{self, Kind};
 use super::condition::{Condition, Order, Test};
 use super::literal::Literal;
 use super::path::Path;
@@ -23,9 +24,20 @@ pub const MAX_REGEX_BYTES: usize = 1 << 20;
 /// Most bytes of a tool's name in `tools`.
 pub const MAX_NAME: usize = 256;
 
-const TOP_KEYS: [&str; 8] =
-    ["version", "description", "default", "hide", "tools", "match", "approvals", "tests"];
-const RULE_KEYS: [&str; 6] = ["action", "reason", "rate_limit", "sensitive", "redact", "approval"];
+const TOP_KEYS: [&str; 10] = [
+    "version",
+    "description",
+    "default",
+    "hide",
+    "tools",
+    "match",
+    "resources",
+    "prompts",
+    "approvals",
+    "tests",
+];
+pub(super) const RULE_KEYS: [&str; 6] =
+    ["action", "reason", "rate_limit", "sensitive", "redact", "approval"];
 const MATCH_KEYS: [&str; 9] = [
     "action",
     "reason",
@@ -97,6 +109,8 @@ fn top(walk: &mut Walk, root: &Node<'_>) -> Policy {
         by_name: HashMap::new(),
         matches: Vec::new(),
         default: Rule::new("/default".to_owned(), Action::Deny),
+        resources: None,
+        prompts: None,
     };
     for member in walk.object(root, "", &TOP_KEYS) {
         let (node, place) = (&member.node, at("", &member.key));
@@ -117,6 +131,10 @@ fn top(walk: &mut Walk, root: &Node<'_>) -> Policy {
                     policy.matches.push(match_entry(walk, node, nth(&place, i)));
                 }
             }
+            "resources" => {
+                policy.resources = Some(blocks::block(walk, Kind::Resources, node, &place));
+            }
+            "prompts" => policy.prompts = Some(blocks::block(walk, Kind::Prompts, node, &place)),
             "approvals" | "tests" => walk.error(&place, NOT_AVAILABLE),
             _ => {}
         }
@@ -204,7 +222,7 @@ fn patterns(
     patterns
 }
 
-fn rule(walk: &mut Walk, node: &Node<'_>, pointer: String, known: &[&str]) -> Rule {
+pub(super) fn rule(walk: &mut Walk, node: &Node<'_>, pointer: String, known: &[&str]) -> Rule {
     let mut rule = Rule::new(pointer, Action::Deny);
     let place = rule.pointer.clone();
     let mut read_action = None;
@@ -251,7 +269,7 @@ fn rule(walk: &mut Walk, node: &Node<'_>, pointer: String, known: &[&str]) -> Ru
     rule
 }
 
-fn action(walk: &mut Walk, node: &Node<'_>, place: &str) -> Option<Action> {
+pub(super) fn action(walk: &mut Walk, node: &Node<'_>, place: &str) -> Option<Action> {
     walk.word(node, place, &ACTIONS).and_then(Action::parse)
 }
 
