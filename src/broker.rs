@@ -21,6 +21,7 @@ use crate::store::{Filter, Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::upstream::Upstream;
 
+pub mod admit;
 pub mod answer;
 pub mod calls;
 pub mod decide;

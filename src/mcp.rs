@@ -22,7 +22,9 @@ mod methods;
 mod news;
 pub(crate) mod revision;
 mod sessions;
+mod shown;
 mod stream;
+mod template;
 
 /// Most legacy sessions of one agent token; `initialize` is answered 429 beyond it.
 pub const MAX_SESSIONS_PER_AGENT: u32 = 32;

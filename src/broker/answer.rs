@@ -10,6 +10,10 @@ use crate::upstream::Reply;
 /// Key of `_meta` under which every decision stands.
 pub const DECISION_KEY: &str = "io.placet/decision";
 
+/// Code of the JSON-RPC errors in which Placet speaks about what is no tool call; private, outside
+/// of all that JSON-RPC and MCP reserve.
+pub const DECISION_ERROR: i64 = -31100;
+
 /// How soon a handed-over call should be made again, milliseconds.
 const CALL_AGAIN_MS: u64 = 1_000;
 
@@ -159,6 +163,16 @@ impl Statement {
         ])
     }
 
+    /// The JSON-RPC error object that carries it, where there is no result to say it in.
+    pub fn to_error(&self) -> String {
+        format!(
+            "{{\"code\":{DECISION_ERROR},\"message\":{},\"data\":{{{}:{}}}}}",
+            json::quote(&self.text),
+            json::quote(DECISION_KEY),
+            self.decision_json()
+        )
+    }
+
     /// The tool result that carries it.
     pub fn to_result(&self) -> String {
         format!(
@@ -197,7 +211,7 @@ pub struct Delivery {
 /// The pending answer of a hand-over.
 pub fn pending(approval: &Approval, status_url: String, now: Timestamp) -> Statement {
     let id = &approval.id;
-    let tool = &approval.call.tool;
+    let tool = approval.call.title();
     let text = match approval.state {
         State::Running => format!(
             "Approved, and {tool} is being executed now; it has not answered yet. Approval {id}. \
@@ -232,7 +246,7 @@ pub fn pending(approval: &Approval, status_url: String, now: Timestamp) -> State
 /// The answer that an ended, or unsettled, approval gives; none while it is open.
 pub fn ended(approval: &Approval, delivery: Delivery, now: Timestamp) -> Option<Answer> {
     let id = &approval.id;
-    let tool = &approval.call.tool;
+    let tool = approval.call.title();
     let answer = match approval.state {
         State::Pending | State::Approved | State::Running => return None,
         State::Completed => return Some(completed(approval, delivery)),
@@ -330,7 +344,8 @@ fn completed(approval: &Approval, delivery: Delivery) -> Answer {
             let text = format!(
                 "Executed. {} was approved and ran once; its answer was too large to keep and \
                  can't be given again. Approval {}. Do not call it again for the same effect.",
-                approval.call.tool, approval.id
+                approval.call.title(),
+                approval.id
             );
             return Statement::about(approval, Code::OutcomeNotKept, &text).into();
         }

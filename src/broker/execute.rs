@@ -16,7 +16,7 @@ use crate::config::eligible::eligible;
 use crate::domain::approval::{
     Approval, ApprovalId, Assurance, Choice, Outcome, Refusal, State, Via,
 };
-use crate::domain::call::ToolCall;
+use crate::domain::call::{Method, ToolCall};
 use crate::domain::json;
 use crate::domain::policy::{Action, CallFacts, Verdict};
 use crate::store::StoreError;
@@ -129,7 +129,7 @@ impl Broker {
             return Err(UpstreamError::NotSent("the upstream is not configured".to_owned()));
         };
         let request = Request {
-            method: "tools/call".to_owned(),
+            method: permit.call.method.as_str().to_owned(),
             params: Some(permit.call.params_with_meta(&[])),
             progress: wishes.progress,
             log_level: wishes.log_level.clone(),
@@ -152,7 +152,8 @@ impl Broker {
             return Ok(None);
         }
         // Whether the tool is still the one that was approved can't be said without the list.
-        if let Some(upstream) = self.upstream(&approval.call.upstream)
+        if approval.call.method == Method::CallTool
+            && let Some(upstream) = self.upstream(&approval.call.upstream)
             && upstream.catalog().is_none()
             && let Err(error) = upstream.refresh().await
         {
@@ -336,7 +337,10 @@ impl Broker {
         if agent.upstreams.as_ref().is_some_and(|list| !list.contains(upstream)) {
             return no("the agent may no longer use this upstream");
         }
-        if let Some(catalog) = self.upstream(upstream).and_then(|u| u.catalog()) {
+        // Of prompts and resources no list is kept.
+        if approval.call.method == Method::CallTool
+            && let Some(catalog) = self.upstream(upstream).and_then(|u| u.catalog())
+        {
             match catalog.find(&approval.call.tool) {
                 None => return no("the tool is gone"),
                 Some(tool) => {
@@ -350,7 +354,8 @@ impl Broker {
         let Some(policy) = self.policies().of(upstream) else {
             return no("the upstream has no policy");
         };
-        let Ok(arguments) = json::parse(approval.call.arguments()) else {
+        let stored = approval.call.arguments();
+        let Ok(arguments) = json::parse(&stored) else {
             return no("the stored arguments can't be read");
         };
         let facts = CallFacts {
@@ -359,13 +364,15 @@ impl Broker {
             tool: &approval.call.tool,
             arguments: &arguments,
         };
-        match policy.evaluate(&facts) {
-            Verdict::Hidden => no("the tool is hidden now"),
-            Verdict::Ruled { action: Action::Deny, rule } => {
+        match policy.evaluate_as(approval.call.method, &facts) {
+            Some(Verdict::Hidden) => {
+                no(&format!("the {} is hidden now", approval.call.method.noun()))
+            }
+            Some(Verdict::Ruled { action: Action::Deny, rule }) => {
                 no(&format!("{} denies it now", rule.pointer))
             }
-            Verdict::Ruled { action: Action::Allow, .. } => None,
-            Verdict::Ruled { action: Action::RequireApproval, rule } => {
+            None | Some(Verdict::Ruled { action: Action::Allow, .. }) => None,
+            Some(Verdict::Ruled { action: Action::RequireApproval, rule }) => {
                 let asked = eligible(self.config(), rule, agent);
                 let strict = rule.approval.assurance != Assurance::Link
                     || approval.terms.assurance != Assurance::Link;

@@ -294,11 +294,11 @@ impl Held {
     fn message(&self) -> String {
         let a = &self.approval;
         match a.state {
-            State::Running => format!("Approved; {} is being executed ({})", a.call.tool, a.id),
+            State::Running => format!("Approved; {} is being executed ({})", a.call.title(), a.id),
             _ => format!(
                 "Waiting for approval {} of {}; {} left",
                 a.id,
-                a.call.tool,
+                a.call.title(),
                 in_words(self.broker.now().until(a.expires_at))
             ),
         }

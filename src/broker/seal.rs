@@ -79,7 +79,7 @@ pub(super) async fn check(broker: &Broker, asking: &Asking, now: Timestamp) -> C
     let refuse = |why: &str| {
         Check::Invalid(format!(
             "requestState: {why}; call {} without requestState and inputResponses",
-            asking.call.tool
+            asking.call.title()
         ))
     };
     let Some(sealed) = state.and_then(Node::as_str) else {

@@ -6,7 +6,7 @@ use crate::config::eligible::eligible;
 use crate::config::{Agent, AuditCalls};
 use crate::domain::approval::{Approval, State, Terms};
 use crate::domain::audit::{AuditEvent, Kind};
-use crate::domain::call::ToolCall;
+use crate::domain::call::{Method, ToolCall};
 use crate::domain::json;
 use crate::domain::policy::{Action, CallFacts, RateLimit, Rule, Verdict};
 use crate::domain::time::{Timestamp, in_words};
@@ -40,7 +40,7 @@ pub struct Asking {
 /// What becomes of a call.
 #[derive(Debug)]
 pub enum Submission {
-    /// There is no such tool, or it is hidden: the same answer.
+    /// There is nothing of that name, or it is hidden: the same answer.
     UnknownTool,
     /// The parameters are not acceptable.
     Invalid(String),
@@ -66,16 +66,21 @@ impl Broker {
         let now = self.now();
         let call = &asking.call;
         let policy = self.policies().of(&call.upstream);
-        let parsed = json::parse(call.arguments());
-        let Ok(arguments) = parsed else { return Submission::Invalid("not JSON".to_owned()) };
+        let sent = call.arguments();
+        let Ok(arguments) = json::parse(&sent) else {
+            return Submission::Invalid("not JSON".to_owned());
+        };
         let facts = CallFacts {
             agent: &asking.agent.name,
             upstream: &call.upstream,
             tool: &call.tool,
             arguments: &arguments,
         };
+        let verdict = policy.as_ref().and_then(|p| p.evaluate_as(call.method, &facts));
+        if call.method != Method::CallTool {
+            return self.submit_other(&asking, verdict, now).await;
+        }
         let catalog = self.upstream(&call.upstream).and_then(|u| u.catalog());
-        let verdict = policy.as_ref().map(|p| p.evaluate(&facts));
         match (&catalog, verdict) {
             (Some(catalog), Some(Verdict::Ruled { action, rule }))
                 if catalog.find(&call.tool).is_some() =>
@@ -103,6 +108,33 @@ impl Broker {
                 Some(submission) => submission,
                 None => Submission::Answered(unavailable_upstream(&call.upstream).into()),
             },
+        }
+    }
+
+    /// A prompt or a resource: no list of them is kept, so that what is unknown is for the
+    /// upstream to say.
+    async fn submit_other(
+        &self,
+        asking: &Asking,
+        verdict: Option<Verdict<'_>>,
+        now: Timestamp,
+    ) -> Submission {
+        match verdict {
+            // Nothing is said of it any more: it passes.
+            None => Submission::Forward(Permit::allowed(asking.call.clone())),
+            Some(Verdict::Hidden) => match self.join_running(asking).await {
+                Ok(Some(joined)) => joined,
+                _ => Submission::UnknownTool,
+            },
+            Some(Verdict::Ruled { action: Action::Deny, rule }) => {
+                self.deny(asking, &rule.pointer, rule.reason.clone()).await
+            }
+            Some(Verdict::Ruled { action: Action::Allow, rule }) => {
+                self.allow(asking.clone(), rule, now).await
+            }
+            Some(Verdict::Ruled { action: Action::RequireApproval, rule }) => {
+                self.ask(asking.clone(), rule, None, now).await
+            }
         }
     }
 
@@ -202,22 +234,7 @@ impl Broker {
         if let Err(error) = self.record(vec![event]).await {
             tracing::error!(%error, "a denial could not be recorded; it stands all the same");
         }
-        let why = reason
-            .as_deref()
-            .map_or_else(|| "no rule allows it".to_owned(), |r| r.trim_end_matches('.').to_owned());
-        Submission::Answered(
-            Statement::new(
-                Code::PolicyDenied,
-                &format!(
-                    "Not executed. {} is denied by policy (rule {rule}): {why}. Do not retry and \
-                     do not try another way; tell your user.",
-                    call.tool
-                ),
-            )
-            .by_rule(rule)
-            .because(reason)
-            .into(),
-        )
+        Submission::Answered(denied(&call.title(), rule, reason).into())
     }
 
     async fn allow(&self, asking: Asking, rule: &Rule, now: Timestamp) -> Submission {
@@ -300,20 +317,7 @@ impl Broker {
         if let Err(error) = self.record(vec![event]).await {
             tracing::error!(%error, "a limit hit could not be recorded");
         }
-        let wait = in_words(Duration::from_millis(wait_ms.max(500)));
-        Submission::Answered(
-            Statement::new(
-                Code::RateLimited,
-                &format!(
-                    "Not executed. {} has reached its rate limit (rule {rule}). Call it again in \
-                     {wait}.",
-                    asking.call.tool
-                ),
-            )
-            .by_rule(rule)
-            .retry_after(wait_ms)
-            .into(),
-        )
+        Submission::Answered(limited(&asking.call.title(), rule, wait_ms).into())
     }
 
     async fn ask(
@@ -379,7 +383,7 @@ impl Broker {
                 tracing::info!(
                     approval.id = %approval.id,
                     "approval {} requested by {} for {}/{}",
-                    approval.id, approval.agent, approval.call.upstream, approval.call.tool
+                    approval.id, approval.agent, approval.call.upstream, approval.call.title()
                 );
                 Submission::Held(Box::new(Held::new(self.clone(), asking, approval, hold_id, held)))
             }
@@ -486,12 +490,13 @@ impl Broker {
         if approval.terms.sensitive {
             return event;
         }
-        let masked = self.masker().mask(approval.call.arguments(), &approval.terms.redact);
+        let masked = self.masker().mask(&approval.call.arguments(), &approval.terms.redact);
         event.with_raw("arguments", masked)
     }
 
-    fn call_event(&self, kind: Kind, asking: &Asking, rule: &str) -> AuditEvent {
+    pub(super) fn call_event(&self, kind: Kind, asking: &Asking, rule: &str) -> AuditEvent {
         AuditEvent::new(kind, &asking.agent.name, self.now())
+            .by_method(asking.call.method.as_str())
             .with("upstream", &asking.call.upstream)
             .with("tool", &asking.call.tool)
             .with("agent", &asking.agent.name)
@@ -500,10 +505,33 @@ impl Broker {
     }
 }
 
-fn limit_key(asking: &Asking, rule: &Rule, limit: RateLimit) -> String {
+pub(super) fn limit_key(asking: &Asking, rule: &Rule, limit: RateLimit) -> String {
     let session = if limit.per_agent { "" } else { asking.session.as_deref().unwrap_or("token") };
     let call = &asking.call;
-    format!("rate|{}|{}|{}|{}|{session}", asking.agent.name, call.upstream, rule.pointer, call.tool)
+    // A pattern over URIs fits more of them than anybody could count: all count together.
+    let tool = if call.method == Method::CallTool { call.tool.as_str() } else { "" };
+    format!("rate|{}|{}|{}|{tool}|{session}", asking.agent.name, call.upstream, rule.pointer)
+}
+
+/// A rule, or the default, denies it.
+pub(super) fn denied(title: &str, rule: &str, reason: Option<String>) -> Statement {
+    let why = reason
+        .as_deref()
+        .map_or_else(|| "no rule allows it".to_owned(), |r| r.trim_end_matches('.').to_owned());
+    let text = format!(
+        "Not executed. {title} is denied by policy (rule {rule}): {why}. Do not retry and do not \
+         try another way; tell your user."
+    );
+    Statement::new(Code::PolicyDenied, &text).by_rule(rule).because(reason)
+}
+
+/// A rule's limit is reached.
+pub(super) fn limited(title: &str, rule: &str, wait_ms: u64) -> Statement {
+    let wait = in_words(Duration::from_millis(wait_ms.max(500)));
+    let text = format!(
+        "Not executed. {title} has reached its rate limit (rule {rule}). Call it again in {wait}."
+    );
+    Statement::new(Code::RateLimited, &text).by_rule(rule).retry_after(wait_ms)
 }
 
 /// The store can't be written.

@@ -1,11 +1,13 @@
-//! `placet policy explain`: which rule decides a call, and why. Nothing is called or counted.
+//! `placet policy explain`: which rule decides a call, be it of a tool, a prompt or a resource, and
+//! why. Nothing is called or counted.
 
 use clap::Args;
 use serde_json::json;
 
 use crate::config::{Agent, Config, eligible};
+use crate::domain::call::Method;
 use crate::domain::json;
-use crate::domain::policy::{Action, CallFacts, Rule, Verdict};
+use crate::domain::policy::{Action, CallFacts, Rule, Verdict, uri_arguments};
 use crate::domain::time::in_words;
 
 use super::{Failure, Global, PolicyCommand, load, say, text};
@@ -17,9 +19,15 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "NAME")]
     pub upstream: String,
     /// The tool
-    #[arg(long, value_name = "NAME")]
-    pub tool: String,
-    /// The call's arguments
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["prompt", "resource"])]
+    pub tool: Option<String>,
+    /// A prompt instead of a tool
+    #[arg(long, value_name = "NAME", conflicts_with = "tool")]
+    pub prompt: Option<String>,
+    /// A resource instead of a tool
+    #[arg(long, value_name = "URI", conflicts_with_all = ["tool", "prompt", "args"])]
+    pub resource: Option<String>,
+    /// The arguments of the call or prompt
     #[arg(long, value_name = "JSON", default_value = "{}")]
     pub args: String,
     /// The agent [default: the first that may use the upstream]
@@ -99,18 +107,33 @@ fn explain(config: &Config, args: &ExplainArgs) -> Result<Explained, Failure> {
         "the upstream has no policy: everything is denied".clone_into(&mut explained.why);
         return Ok(explained);
     };
+    let (method, name) = match (&args.tool, &args.prompt, &args.resource) {
+        (_, Some(prompt), _) => (Method::GetPrompt, prompt.as_str()),
+        (_, _, Some(uri)) => (Method::ReadResource, uri.as_str()),
+        (tool, None, None) => (Method::CallTool, tool.as_deref().unwrap_or_default()),
+    };
+    let read = uri_arguments(name);
+    let arguments = match json::parse(&read) {
+        Ok(read) if method == Method::ReadResource => read,
+        _ => arguments,
+    };
     let facts = CallFacts {
         agent: &agent.name,
         upstream: &upstream.name,
-        tool: &args.tool,
+        tool: name,
         arguments: &arguments,
     };
-    match policy.evaluate(&facts) {
-        Verdict::Hidden => {
-            explained.verdict = "hidden";
-            "the tool is hidden: it is answered like an unknown one".clone_into(&mut explained.why);
+    match policy.evaluate_as(method, &facts) {
+        None => {
+            explained.verdict = "allow";
+            explained.why = format!("the policy has no block for {}s: they pass", method.noun());
         }
-        Verdict::Ruled { action, rule } => {
+        Some(Verdict::Hidden) => {
+            explained.verdict = "hidden";
+            explained.why =
+                format!("the {} is hidden: it is answered like an unknown one", method.noun());
+        }
+        Some(Verdict::Ruled { action, rule }) => {
             explained.verdict = word(action);
             explained.why = why(action, rule);
             if action == Action::RequireApproval {
@@ -138,8 +161,15 @@ fn word(action: Action) -> &'static str {
 fn why(action: Action, rule: &Rule) -> String {
     let place = match rule.pointer.as_str() {
         "/default" => "no exact entry and no match fits: the default decides",
+        "/resources/default" | "/prompts/default" => "no rule fits: the block's default decides",
         p if p.starts_with("/match/") => {
             "no exact entry for the tool: the first fitting match decides"
+        }
+        p if p.starts_with("/resources/") => {
+            "it is the URI's own entry, or the strictest pattern that fits a spelling of it"
+        }
+        p if p.starts_with("/prompts/") => {
+            "it is the prompt's own entry, or the strictest pattern that fits"
         }
         _ => "the exact entry for the tool decides",
     };
@@ -224,7 +254,9 @@ mod tests {
         let ask = |upstream: &str, args: &str, agent: Option<&str>| {
             let args = ExplainArgs {
                 upstream: upstream.into(),
-                tool: "t".into(),
+                tool: Some("t".into()),
+                prompt: None,
+                resource: None,
                 args: args.into(),
                 agent: agent.map(Into::into),
             };
@@ -236,5 +268,32 @@ mod tests {
         assert!(ask("images", "[]", None).unwrap_err().message.contains("expected an object"));
         assert!(ask("images", "{}", Some("x")).unwrap_err().message.contains("known: local"));
         assert_eq!(ask("images", "{}", None).unwrap().verdict, "deny");
+    }
+
+    #[test]
+    fn resources_and_prompts_are_explained_by_their_own_blocks() {
+        let config = config(
+            "[[upstreams]]\nname = \"images\"\nurl = \"http://a/\"\n\
+             policy = { version = \"1\", resources = { hide = [\"file:///s/*\"] } }\n",
+        );
+        let ask = |prompt: Option<&str>, resource: Option<&str>| {
+            let args = ExplainArgs {
+                upstream: "images".into(),
+                tool: None,
+                prompt: prompt.map(Into::into),
+                resource: resource.map(Into::into),
+                args: "{}".into(),
+                agent: None,
+            };
+            explain(&config, &args).unwrap()
+        };
+
+        assert_eq!(ask(None, Some("file:///x/../s/a")).verdict, "hidden");
+        let other = ask(None, Some("file:///x"));
+        assert_eq!(
+            (other.verdict, other.rule.unwrap().pointer.as_str()),
+            ("allow", "/resources/default")
+        );
+        assert!(ask(Some("p"), None).why.contains("no block for prompts"));
     }
 }

@@ -3,7 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::approval::{Approval, Decision};
-use super::call::hex;
+use super::call::{Method, hex};
 use super::json;
 use super::time::Timestamp;
 
@@ -96,6 +96,7 @@ impl AuditEvent {
     /// A fact about an approval.
     pub fn of(kind: Kind, actor: &str, at: Timestamp, approval: &Approval) -> Self {
         Self { approval: Some(approval.id.to_string()), ..Self::new(kind, actor, at) }
+            .by_method(approval.call.method.as_str())
             .with("upstream", &approval.call.upstream)
             .with("tool", &approval.call.tool)
             .with("agent", &approval.agent)
@@ -107,6 +108,12 @@ impl AuditEvent {
     #[must_use]
     pub fn with(self, key: &'static str, value: &str) -> Self {
         self.with_raw(key, json::quote(value))
+    }
+
+    /// Adds the method of what is no tool call.
+    #[must_use]
+    pub fn by_method(self, method: &str) -> Self {
+        if method == Method::CallTool.as_str() { self } else { self.with("method", method) }
     }
 
     /// Adds a fact that is JSON already.

@@ -1,5 +1,7 @@
-//! One `tools/call` as data: what is asked for, by whom, and the digest that names it.
+//! One call as data: what is asked for, by whom, and the digest that names it. A tool that is
+//! called, a prompt that is fetched and a resource that is read are all calls.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -7,10 +9,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use super::json::{self, JsonError, Node};
-
-/// Members of `params` that the protocol itself uses; every other one is part of the digest.
-const PROTOCOL_PARAMS: [&str; 6] =
-    ["name", "arguments", "_meta", "task", "requestState", "inputResponses"];
+use super::policy::uri_arguments;
 
 /// Prefix of `_meta` keys that belong to the protocol, not to the call.
 pub const PROTOCOL_META_PREFIX: &str = "io.modelcontextprotocol/";
@@ -42,6 +41,35 @@ impl Method {
     /// Reads the protocol's name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|m| m.as_str() == text)
+    }
+
+    /// What is called.
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::CallTool => "tool",
+            Self::GetPrompt => "prompt",
+            Self::ReadResource => "resource",
+        }
+    }
+
+    /// The member of `params` that names what is called.
+    const fn name_key(self) -> &'static str {
+        match self {
+            Self::CallTool | Self::GetPrompt => "name",
+            Self::ReadResource => "uri",
+        }
+    }
+
+    /// Members of `params` that have a place of their own or belong to the protocol; every other
+    /// one is an extra member, and part of the digest.
+    pub const fn known_params(self) -> &'static [&'static str] {
+        match self {
+            Self::CallTool => {
+                &["name", "arguments", "_meta", "task", "requestState", "inputResponses"]
+            }
+            Self::GetPrompt => &["name", "arguments", "_meta", "requestState", "inputResponses"],
+            Self::ReadResource => &["uri", "_meta", "requestState", "inputResponses"],
+        }
     }
 }
 
@@ -75,7 +103,7 @@ impl FromStr for Digest {
     }
 }
 
-/// Why `params` is not a tool call.
+/// Why `params` is not a call.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum CallError {
     /// The text itself is refused.
@@ -84,9 +112,9 @@ pub enum CallError {
     /// `params` is missing or not an object.
     #[error("params must be an object")]
     ParamsNotAnObject,
-    /// `params.name` is missing or not a string.
-    #[error("params.name must be a string")]
-    NoName,
+    /// `params.name`, or of a read `params.uri`, is missing or not a string.
+    #[error("params.{0} must be a string")]
+    NoName(&'static str),
     /// `params.arguments` is there and not an object.
     #[error("params.arguments must be an object")]
     ArgumentsNotAnObject,
@@ -98,51 +126,73 @@ pub enum CallError {
     NotADigest,
 }
 
-/// One `tools/call` for one upstream, with the exact text of its `params`.
+/// One call for one upstream, with the exact text of its `params`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolCall {
+    /// How it is made.
+    pub method: Method,
     /// Name of the upstream it is for.
     pub upstream: String,
-    /// Name of the tool, decoded.
+    /// Name of the tool or prompt, URI of the resource; decoded.
     pub tool: String,
     /// `params` exactly as the agent sent it.
     pub params: String,
-    /// Names upstream, tool, arguments and extra members.
+    /// Names upstream, tool, arguments, extra members, and the method of what is no tool call.
     pub digest: Digest,
 }
 
 impl ToolCall {
-    /// Reads the call out of `params`.
+    /// Reads a `tools/call` out of its `params`.
     ///
     /// # Errors
     /// [`CallError`], when the text is refused or is not a call.
     pub fn read(upstream: &str, params: &str) -> Result<Self, CallError> {
+        Self::read_as(Method::CallTool, upstream, params)
+    }
+
+    /// Reads a call out of the `params` of a request with this method.
+    ///
+    /// # Errors
+    /// [`CallError`], when the text is refused or is not a call.
+    pub fn read_as(method: Method, upstream: &str, params: &str) -> Result<Self, CallError> {
         let node = json::parse(params)?;
         if !node.is_object() {
             return Err(CallError::ParamsNotAnObject);
         }
-        let tool = node.get("name").and_then(Node::as_str).ok_or(CallError::NoName)?.to_owned();
-        if node.get("arguments").is_some_and(|a| !a.is_object()) {
+        let key = method.name_key();
+        let tool = node.get(key).and_then(Node::as_str).ok_or(CallError::NoName(key))?.to_owned();
+        if method != Method::ReadResource && node.get("arguments").is_some_and(|a| !a.is_object()) {
             return Err(CallError::ArgumentsNotAnObject);
         }
         if node.get("_meta").is_some_and(|m| !m.is_object()) {
             return Err(CallError::MetaNotAnObject);
         }
-        let digest = digest(upstream, &tool, &node);
-        Ok(Self { upstream: upstream.to_owned(), tool, params: params.to_owned(), digest })
+        let digest = digest(method, upstream, &tool, &node);
+        Ok(Self { method, upstream: upstream.to_owned(), tool, params: params.to_owned(), digest })
     }
 
-    /// The arguments exactly as sent; `{}` where there were none.
-    pub fn arguments(&self) -> &str {
-        match json::parse(&self.params) {
+    /// The arguments exactly as sent; `{}` where there were none. Those of a read are its URI.
+    pub fn arguments(&self) -> Cow<'_, str> {
+        if self.method == Method::ReadResource {
+            return Cow::Owned(uri_arguments(&self.tool));
+        }
+        Cow::Borrowed(match json::parse(&self.params) {
             Ok(node) => node.get("arguments").map_or("{}", |a| a.raw),
             Err(_) => "{}",
+        })
+    }
+
+    /// What is called, for people: the tool's name alone, anything else with its method.
+    pub fn title(&self) -> Cow<'_, str> {
+        match self.method {
+            Method::CallTool => Cow::Borrowed(&self.tool),
+            method => Cow::Owned(format!("{} {}", method.as_str(), self.tool)),
         }
     }
 
     /// Whether the digest still fits the bytes: checked again before a stored call is sent.
     pub fn is_intact(&self) -> bool {
-        Self::read(&self.upstream, &self.params)
+        Self::read_as(self.method, &self.upstream, &self.params)
             .is_ok_and(|again| again.digest == self.digest && again.tool == self.tool)
     }
 
@@ -186,13 +236,17 @@ pub fn params_with_meta(params: &str, meta: &[(&str, String)]) -> String {
     format!("{{{body}}}")
 }
 
-fn digest(upstream: &str, tool: &str, params: &Node<'_>) -> Digest {
-    let arguments = params.get("arguments").map_or_else(|| "{}".to_owned(), Node::canonical);
+fn digest(method: Method, upstream: &str, tool: &str, params: &Node<'_>) -> Digest {
+    let arguments = match method {
+        // The name is the argument.
+        Method::ReadResource => uri_arguments(tool),
+        _ => params.get("arguments").map_or_else(|| "{}".to_owned(), Node::canonical),
+    };
     let extra: Vec<_> = params
         .members()
         .unwrap_or_default()
         .iter()
-        .filter(|m| !PROTOCOL_PARAMS.contains(&m.key.as_ref()))
+        .filter(|m| !method.known_params().contains(&m.key.as_ref()))
         .map(|m| format!("{}:{}", m.raw_key, m.node.raw))
         .collect();
     let mut whole = format!("{{\"arguments\":{arguments},");
@@ -201,6 +255,10 @@ fn digest(upstream: &str, tool: &str, params: &Node<'_>) -> Digest {
         // The members were just parsed out of a valid object, so they form one.
         let canonical = json::parse(&text).map_or(text.clone(), |n| n.canonical());
         whole.push_str(&format!("\"extra\":{canonical},"));
+    }
+    // That of tools is left out, and nothing else has none: no other call has a tool's digest.
+    if method != Method::CallTool {
+        whole.push_str(&format!("\"method\":{},", json::quote(method.as_str())));
     }
     whole.push_str(&format!(
         "\"tool\":{},\"upstream\":{}}}",
@@ -243,6 +301,48 @@ mod tests {
         let canonical = r#"{"arguments":{},"tool":"t","upstream":"images"}"#;
 
         assert_eq!(call.digest.as_str(), format!("sha256:{}", hex(&Sha256::digest(canonical))));
+    }
+
+    #[test]
+    fn what_is_no_tool_call_names_its_method_in_the_digest() {
+        let as_method = |method, params: &str| ToolCall::read_as(method, "u", params).unwrap();
+        let prompt = as_method(Method::GetPrompt, r#"{"name":"t","arguments":{"a":"b"}}"#);
+        let read = as_method(Method::ReadResource, r#"{"uri":"a:b","_meta":{"x":1}}"#);
+
+        let of = |canonical: &str| format!("sha256:{}", hex(&Sha256::digest(canonical)));
+        let canonical =
+            r#"{"arguments":{"a":"b"},"method":"prompts/get","tool":"t","upstream":"u"}"#;
+        assert_eq!(prompt.digest.as_str(), of(canonical));
+        let canonical =
+            r#"{"arguments":{"uri":"a:b"},"method":"resources/read","tool":"a:b","upstream":"u"}"#;
+        assert_eq!(read.digest.as_str(), of(canonical));
+        assert_eq!(read.arguments(), r#"{"uri":"a:b"}"#);
+        assert_eq!(
+            (prompt.title().as_ref(), call(r#"{"name":"t"}"#).title().as_ref()),
+            ("prompts/get t", "t")
+        );
+        assert!(prompt.is_intact() && read.is_intact());
+        // A tool can't take another method's digest by an extra member of that name.
+        let tool =
+            ToolCall::read("u", r#"{"name":"t","arguments":{"a":"b"},"method":"prompts/get"}"#);
+        assert_ne!(tool.unwrap().digest, prompt.digest);
+    }
+
+    #[test]
+    fn whatever_a_read_carries_besides_its_uri_is_part_of_the_digest() {
+        let read = |params: &str| ToolCall::read_as(Method::ReadResource, "u", params).unwrap();
+        let plain = read(r#"{"uri":"a:b"}"#);
+
+        for more in
+            [r#""arguments":{"x":1}"#, r#""name":"n""#, r#""task":{"ttl":1}"#, r#""range":2"#]
+        {
+            let other = read(&format!(r#"{{"uri":"a:b",{more}}}"#));
+            assert_ne!(other.digest, plain.digest, "{more}");
+        }
+        assert_eq!(
+            ToolCall::read_as(Method::ReadResource, "u", r#"{"name":"t"}"#),
+            Err(CallError::NoName("uri"))
+        );
     }
 
     #[test]

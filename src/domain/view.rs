@@ -35,10 +35,11 @@ pub fn approval_json(a: &Approval, detail: Detail<'_>) -> String {
         ("id", json::quote(a.id.as_str())),
         ("state", json::quote(a.state.as_str())),
         ("upstream", json::quote(&a.call.upstream)),
+        ("method", json::quote(a.call.method.as_str())),
         ("tool", json::quote(&a.call.tool)),
     ];
     if !matches!(detail, Detail::Without) {
-        pairs.push(("arguments", shown(a.call.arguments())));
+        pairs.push(("arguments", shown(&a.call.arguments())));
     }
     pairs.extend([
         ("digest", json::quote(a.digest().as_str())),

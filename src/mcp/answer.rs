@@ -5,13 +5,15 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 
 use crate::broker::answer::{Answer, Statement};
-use crate::domain::json::{self, Node};
+use crate::domain::call::Method;
+use crate::domain::json;
 use crate::upstream::{Caller, Reply, Upstream, UpstreamError, WireEra};
 
 use super::Mcp;
 use super::http::Incoming;
 use super::message::{self, code};
 use super::revision::{add_members, translate_error, translate_result};
+use super::shown;
 
 /// HTTP status and JSON-RPC message. The status is lost once a stream has begun.
 pub(super) type Reported = (StatusCode, String);
@@ -24,8 +26,12 @@ pub(super) async fn of_call(mcp: &Mcp, incoming: &Incoming, answer: Answer) -> R
     }
 }
 
-/// Placet's own word about a call.
+/// Placet's own word about a call: the result of a tool, the error of anything else.
 pub(super) fn said(incoming: &Incoming, statement: &Statement) -> Reported {
+    if shown::answers_with_errors(&incoming.message.method) {
+        let error = statement.to_error();
+        return (StatusCode::OK, message::error_raw(incoming.message.id_raw(), &error));
+    }
     let mut result = statement.to_result();
     if incoming.era == WireEra::Modern {
         result = add_members(&result, &[("resultType", "\"complete\"")]);
@@ -60,9 +66,12 @@ pub(super) async fn in_terms_of(mcp: &Mcp, incoming: &Incoming, reply: Reply) ->
         None => incoming.era,
     };
     let method = incoming.message.method.as_str();
+    let params = incoming.message.params.as_deref();
+    let policy = mcp.broker.policies().of(&incoming.upstream);
+    let policy = policy.as_deref();
     match reply {
         Reply::Result(raw) => {
-            let raw = if method == "tools/list" { shown_tools(mcp, incoming, &raw) } else { raw };
+            let raw = shown::result(policy, method, params, raw);
             if incoming.era == WireEra::Legacy
                 && result_type(&raw).is_some_and(|t| t == "input_required")
             {
@@ -72,8 +81,17 @@ pub(super) async fn in_terms_of(mcp: &Mcp, incoming: &Incoming, reply: Reply) ->
             }
             Reply::Result(translate_result(&raw, from, incoming.era, method))
         }
-        Reply::Error(raw) => Reply::Error(translate_error(&raw, from, incoming.era)),
+        Reply::Error(raw) => {
+            let raw = translate_error(&raw, from, incoming.era);
+            Reply::Error(shown::error(policy, incoming.era, method, params, raw))
+        }
     }
+}
+
+/// There is no such tool, prompt or resource, or it is hidden.
+pub(super) fn unknown(incoming: &Incoming, kind: Method, name: &str) -> Reported {
+    let error = shown::unknown(incoming.era, &incoming.message.method, kind, name);
+    (StatusCode::OK, message::error_raw(incoming.message.id_raw(), &error))
 }
 
 fn internal(text: &str) -> String {
@@ -115,33 +133,6 @@ fn error_status(era: WireEra, raw: &str) -> StatusCode {
         Some("-32020" | "-32021" | "-32022") => StatusCode::BAD_REQUEST,
         _ => StatusCode::OK,
     }
-}
-
-/// Takes hidden tools out of a page of the list. A list that can't be read is not shown at all:
-/// better nothing than what the policy hides.
-fn shown_tools(mcp: &Mcp, incoming: &Incoming, raw: &str) -> String {
-    let policy = mcp.broker.policies().of(&incoming.upstream);
-    let empty = || "{\"tools\":[]}".to_owned();
-    let Ok(node) = json::parse(raw) else { return empty() };
-    let Some(tools) = node.get("tools").and_then(Node::elements) else { return empty() };
-    let hidden = |tool: &Node<'_>| {
-        let name = tool.get("name").and_then(Node::as_str);
-        name.is_none_or(|name| policy.as_ref().is_some_and(|p| p.hides(name)))
-    };
-    if !tools.iter().any(hidden) {
-        return raw.to_owned();
-    }
-    let shown: Vec<&str> = tools.iter().filter(|t| !hidden(t)).map(|t| t.raw).collect();
-    let parts: Vec<String> = node
-        .members()
-        .unwrap_or_default()
-        .iter()
-        .map(|m| match m.key.as_ref() {
-            "tools" => format!("{}:[{}]", m.raw_key, shown.join(",")),
-            _ => format!("{}:{}", m.raw_key, m.node.raw),
-        })
-        .collect();
-    format!("{{{}}}", parts.join(","))
 }
 
 #[cfg(test)]

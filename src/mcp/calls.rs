@@ -1,19 +1,21 @@
-//! `tools/call`: submitted to the broker, then answered, forwarded, or held.
+//! A call, be it of a tool or a prompt or the read of a resource: submitted to the broker, then
+//! answered, forwarded, or held.
 
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use crate::broker::admit::Admission;
 use crate::broker::execute::{Permit, Wishes};
 use crate::broker::submit::{Asking, Submission, unavailable_upstream};
-use crate::domain::call::{CallError, ToolCall};
-use crate::domain::json::Node;
+use crate::domain::call::{CallError, Method, ToolCall};
+use crate::domain::json::{self, Node};
 use crate::upstream::UpstreamError;
 
 use super::http::Incoming;
 use super::message::{self, code};
 use super::methods::log_level;
 use super::stream::{Progress, json_response, progress_token};
-use super::{Mcp, answer, exchange, hold};
+use super::{Mcp, answer, exchange, hold, shown};
 
 pub(super) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
     let id = incoming.message.id_raw();
@@ -21,7 +23,8 @@ pub(super) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>
         json_response(StatusCode::OK, message::error(id, code::INVALID_PARAMS, text, None))
     };
     let text = incoming.message.params.as_deref().unwrap_or("null");
-    let call = match ToolCall::read(&incoming.upstream, text) {
+    let method = Method::parse(&incoming.message.method).unwrap_or(Method::CallTool);
+    let call = match ToolCall::read_as(method, &incoming.upstream, text) {
         Ok(call) => call,
         Err(CallError::Json(error)) => {
             let error = message::error(id, code::INVALID_REQUEST, &error.to_string(), None);
@@ -48,7 +51,10 @@ pub(super) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>
         return json_response(status, body);
     };
     match submission {
-        Submission::UnknownTool => invalid(&format!("Unknown tool: {tool}")),
+        Submission::UnknownTool => {
+            let (status, body) = answer::unknown(&incoming, method, &tool);
+            json_response(status, body)
+        }
         Submission::Invalid(why) => invalid(&why),
         Submission::Answered(answer) => {
             let (status, body) = answer::of_call(mcp, &incoming, answer).await;
@@ -75,11 +81,12 @@ async fn forward(
     progress: Progress,
 ) -> Response {
     let (again, asked) = (mcp.clone(), incoming.clone());
+    let method = permit.call().method;
     let send = async move |notes, cancel| {
         let (mcp, incoming) = (again, asked);
         let caller = incoming.caller();
         match mcp.broker.dispatch(permit, &caller, &wishes, Some(notes), cancel).await {
-            Err(UpstreamError::NotSent(why)) => {
+            Err(UpstreamError::NotSent(why)) if method == Method::CallTool => {
                 tracing::warn!(upstream = %incoming.upstream, "a call was not sent: {why}");
                 answer::said(&incoming, &unavailable_upstream(&incoming.upstream))
             }
@@ -87,4 +94,33 @@ async fn forward(
         }
     };
     exchange::run(mcp, incoming, progress, send).await
+}
+
+/// Refuses a request about a resource or a prompt, other than the call itself, that the policy
+/// does not let through; none where it passes.
+pub(super) async fn refusal(mcp: &Mcp, incoming: &Incoming) -> Option<Response> {
+    let by = incoming.message.method.as_str();
+    let answered = |(status, body)| Some(json_response(status, body));
+    let (kind, name) = shown::subject(by, incoming.message.params.as_deref())?;
+    let (key, text) = match kind {
+        Method::ReadResource => ("uri", &name),
+        _ => ("name", &name),
+    };
+    let params = json::object([(key, json::quote(text).as_str())]);
+    let Ok(call) = ToolCall::read_as(kind, &incoming.upstream, &params) else {
+        return answered(answer::unknown(incoming, kind, &name));
+    };
+    let asking = Asking {
+        agent: incoming.agent.clone(),
+        client: incoming.client.clone(),
+        session: incoming.session.as_ref().map(|s| s.id.clone()),
+        call,
+    };
+    match mcp.broker.admit(&asking, by, by == "resources/subscribe").await {
+        Admission::Passes => None,
+        Admission::Unknown => answered(answer::unknown(incoming, kind, &name)),
+        // What was subscribed to may be given up whatever the policy says now.
+        Admission::Said(_) if by == "resources/unsubscribe" => None,
+        Admission::Said(statement) => answered(answer::said(incoming, &statement)),
+    }
 }

@@ -367,6 +367,10 @@ fn notified(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) {
         }
         return;
     }
+    // A call without an id is a call all the same to a careless server, and nobody judged it.
+    if !incoming.message.method.starts_with("notifications/") {
+        return;
+    }
     let Some(server) = mcp.broker.upstream(&incoming.upstream).cloned() else { return };
     mcp.broker.tracker().spawn(async move {
         let caller = incoming.caller();

@@ -4,7 +4,7 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::domain::call::params_with_meta;
+use crate::domain::call::{Method, params_with_meta};
 use crate::domain::json::{self, Node};
 use crate::upstream::{Caller, Request, ServerFacts, WireEra};
 
@@ -30,7 +30,7 @@ const MODERN_METHODS: [&str; 7] = [
 
 pub(super) async fn modern(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
     match incoming.message.method.as_str() {
-        "tools/call" => super::calls::call(mcp, incoming, params).await,
+        _ if is_call(mcp, &incoming) => super::calls::call(mcp, incoming, params).await,
         "server/discover" => discover(mcp, &incoming).await,
         "subscriptions/listen" => super::listen::subscribe(mcp, &incoming, params),
         method if MODERN_METHODS.contains(&method) => pass(mcp, incoming, params).await,
@@ -40,13 +40,21 @@ pub(super) async fn modern(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'
 
 pub(super) async fn legacy(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
     match incoming.message.method.as_str() {
-        "tools/call" => super::calls::call(mcp, incoming, params).await,
+        _ if is_call(mcp, &incoming) => super::calls::call(mcp, incoming, params).await,
         "ping" => plain(&incoming, "{}"),
         "server/discover" => no_method(&incoming),
         method if method.starts_with("tasks/") => no_method(&incoming),
         // Everything else passes: a server may know more methods than we do.
         _ => pass(mcp, incoming, params).await,
     }
+}
+
+/// Whether it goes through the broker: every call of a tool, and whatever else the policy says
+/// something of.
+fn is_call(mcp: &Mcp, incoming: &Incoming) -> bool {
+    let Some(method) = Method::parse(&incoming.message.method) else { return false };
+    let policy = mcp.broker.policies().of(&incoming.upstream);
+    method == Method::CallTool || policy.is_some_and(|p| p.governs(method))
 }
 
 fn no_method(incoming: &Incoming) -> Response {
@@ -149,6 +157,11 @@ async fn discover(mcp: &Mcp, incoming: &Incoming) -> Response {
 
 /// Sends a request on and its answer back; a stream once it takes long or says something.
 async fn pass(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
+    if Method::parse(&incoming.message.method).is_none()
+        && let Some(refused) = super::calls::refusal(mcp, &incoming).await
+    {
+        return refused;
+    }
     let Some(server) = mcp.broker.upstream(&incoming.upstream).cloned() else {
         return no_method(&incoming);
     };

@@ -5,14 +5,16 @@ use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::{StreamExt as _, StreamMap};
 
+use crate::broker::Broker;
 use crate::upstream::{Caller, Notification};
 
-use super::Mcp;
+use super::{Mcp, shown};
 
 /// Who listens for one client.
 pub(super) struct News {
     upstreams: StreamMap<String, BroadcastStream<Notification>>,
     policies: broadcast::Receiver<String>,
+    broker: Broker,
 }
 
 impl News {
@@ -22,7 +24,11 @@ impl News {
             let server = mcp.broker.upstream(name)?;
             Some(((*name).to_owned(), BroadcastStream::new(server.subscribe(caller))))
         });
-        Self { upstreams: heard.collect(), policies: mcp.broker.policies().changes() }
+        Self {
+            upstreams: heard.collect(),
+            policies: mcp.broker.policies().changes(),
+            broker: mcp.broker.clone(),
+        }
     }
 
     /// The next thing, and the upstream it is about; none once nothing can come any more. What a
@@ -39,7 +45,11 @@ impl News {
                     _ => {}
                 },
                 said = self.upstreams.next() => match said {
-                    Some((upstream, Ok(note))) => return Some((upstream, note)),
+                    Some((upstream, Ok(note))) => {
+                        if shown::may_hear(self.broker.policies().of(&upstream).as_deref(), &note) {
+                            return Some((upstream, note));
+                        }
+                    }
                     Some((_, Err(_missed))) => {}
                     None => return None,
                 },

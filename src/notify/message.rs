@@ -222,7 +222,7 @@ pub fn summary(letter: Letter<'_>, waiting: &[Approval]) -> Email {
             format!(
                 "{}/{} for {}, expires {}",
                 word(&a.call.upstream),
-                word(&a.call.tool),
+                word(&a.call.title()),
                 word(&a.agent),
                 expiry_in_words(a.expires_at, letter.now)
             )

@@ -30,12 +30,20 @@ const MAX_MIGRATION_TRIES: u32 = 5;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// (version, description, SQLite, PostgreSQL)
-const MIGRATIONS: [(i64, &str, &str, &str); 1] = [(
-    1,
-    "init",
-    include_str!("../../migrations/sqlite/0001_init.sql"),
-    include_str!("../../migrations/postgres/0001_init.sql"),
-)];
+const MIGRATIONS: [(i64, &str, &str, &str); 2] = [
+    (
+        1,
+        "init",
+        include_str!("../../migrations/sqlite/0001_init.sql"),
+        include_str!("../../migrations/postgres/0001_init.sql"),
+    ),
+    (
+        3,
+        "governed",
+        include_str!("../../migrations/sqlite/0003_governed.sql"),
+        include_str!("../../migrations/postgres/0003_governed.sql"),
+    ),
+];
 
 /// A connected database; cheap to clone.
 #[derive(Debug, Clone)]

@@ -105,7 +105,7 @@ async fn show(
 
 fn holds_secrets(web: &Web, a: &Approval) -> bool {
     let secret = |raw: &str| has_secrets(raw, web.broker.masker(), &a.terms.redact);
-    secret(a.call.arguments())
+    secret(&a.call.arguments())
         || match &a.outcome {
             Some(Outcome::Result(raw) | Outcome::Error(raw)) => secret(raw),
             Some(Outcome::NotKept { .. }) | None => false,

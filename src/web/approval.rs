@@ -160,7 +160,7 @@ async fn render(
     show: Show,
 ) -> Result<Response, Problem> {
     let attempts = web.broker.store().attempts(&approval.id).await?;
-    let mut frame = who.frame(&visible(&approval.call.tool), "queue");
+    let mut frame = who.frame(&visible(&approval.call.title()), "queue");
     let moving = match approval.state {
         Stands::Running => true,
         Stands::Approved => approval.waiting,

@@ -3,7 +3,7 @@
 use crate::broker::Broker;
 use crate::config::{Reviewer, Role};
 use crate::domain::approval::{Approval, Assurance, Choice, Outcome, State, Unattended};
-use crate::domain::call::PROTOCOL_META_PREFIX;
+use crate::domain::call::{Method, PROTOCOL_META_PREFIX};
 use crate::domain::json::{self, Node};
 use crate::domain::show::{mixed_script, pretty, visible};
 use crate::domain::time::{Timestamp, in_words};
@@ -13,10 +13,6 @@ use super::view::{DecisionLine, When, decision_lines, state_words};
 
 /// Most of an outcome that a page shows, bytes.
 pub const MAX_OUTCOME_SHOWN: usize = 64 * 1024;
-
-/// Members of `params` that are shown elsewhere or belong to the protocol.
-const SHOWN_ELSEWHERE: [&str; 6] =
-    ["name", "arguments", "_meta", "task", "requestState", "inputResponses"];
 
 /// What the upstream answered, for people.
 #[derive(Debug, Clone)]
@@ -147,7 +143,7 @@ impl CallView {
             id: a.id.to_string(),
             state: a.state.as_str(),
             state_words: state_words(a, now),
-            tool: visible(&a.call.tool),
+            tool: visible(&a.call.title()),
             tool_flag: mixed_script(&a.call.tool),
             upstream: a.call.upstream.clone(),
             agent: a.agent.clone(),
@@ -206,13 +202,13 @@ fn rendered_parts(
     show: Show,
 ) -> (Rendered, Option<Rendered>, Option<Rendered>) {
     let of = |raw: &str| render(raw, broker.masker(), &a.terms.redact, show);
-    let arguments = of(a.call.arguments());
+    let arguments = of(&a.call.arguments());
     let Ok(params) = json::parse(&a.call.params) else { return (arguments, None, None) };
     let extra: Vec<_> = params
         .members()
         .unwrap_or_default()
         .iter()
-        .filter(|m| !SHOWN_ELSEWHERE.contains(&m.key.as_ref()))
+        .filter(|m| !a.call.method.known_params().contains(&m.key.as_ref()))
         .map(|m| format!("{}:{}", m.raw_key, m.node.raw))
         .collect();
     let meta: Vec<_> = params
@@ -315,6 +311,9 @@ fn risk_words(a: &Approval) -> Option<String> {
 
 /// The tool's description of itself, and whether its definition changed since the call came.
 fn tool_words(broker: &Broker, a: &Approval) -> Option<(Option<String>, bool)> {
+    if a.call.method != Method::CallTool {
+        return None;
+    }
     let catalog = broker.upstream(&a.call.upstream)?.catalog()?;
     let tool = catalog.find(&a.call.tool)?;
     let words = json::parse(&tool.raw)

@@ -1,6 +1,7 @@
 //! The broker on a real database: what is held, run, told and refused.
 
 mod faults;
+mod governed;
 mod hold;
 mod policy;
 mod restart;

@@ -4,6 +4,7 @@
 mod answers;
 mod envelope;
 mod eras;
+mod governed;
 mod holding;
 mod leaving;
 mod modern;

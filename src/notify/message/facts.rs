@@ -16,10 +16,6 @@ pub const MAX_ARGUMENTS: usize = 8 * 1024;
 const MAX_WORD: usize = 300;
 /// Beyond this an instant is told with its date.
 const SAME_DAY: Duration = Duration::from_hours(12);
-/// Members of `params` that are not shown as further ones.
-const KNOWN_PARAMS: [&str; 6] =
-    ["name", "arguments", "_meta", "task", "requestState", "inputResponses"];
-
 /// One approval's facts, ready to print.
 pub(super) struct Facts {
     pub(super) id: String,
@@ -55,7 +51,7 @@ impl Facts {
         };
         Self {
             id: a.id.to_string(),
-            tool: word(&a.call.tool),
+            tool: word(&a.call.title()),
             upstream: word(&a.call.upstream),
             agent: word(&a.agent),
             client: a.client.as_deref().map(|c| format!("{} (in its own words)", word(c))),
@@ -131,11 +127,11 @@ fn masked_parts(letter: Letter<'_>, a: &Approval) -> Parts {
         .and_then(Node::members)
         .unwrap_or_default()
         .iter()
-        .filter(|m| !KNOWN_PARAMS.contains(&m.key.as_ref()))
+        .filter(|m| !a.call.method.known_params().contains(&m.key.as_ref()))
         .map(|m| format!("{}:{}", m.raw_key, m.node.raw))
         .collect();
     Parts {
-        arguments: masked(a.call.arguments()),
+        arguments: masked(&a.call.arguments()),
         extra: (!extra.is_empty()).then(|| masked(&format!("{{{}}}", extra.join(",")))),
     }
 }

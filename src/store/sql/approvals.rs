@@ -19,7 +19,7 @@ const SUBMIT_LOCK: i64 = 0x706c_6163_6574_0001;
 
 /// `$1` is now.
 const SELECT: &str = "\
-    select a.id, a.version, a.state, a.upstream, a.tool, a.params, a.digest, a.agent, a.client, \
+    select a.id, a.version, a.state, a.upstream, a.method, a.tool, a.params, a.digest, a.agent, a.client, \
            a.rule, a.reason, a.risk, a.severity, a.terms, a.decisions, a.created_at, a.expires_at, \
            a.decided_at, a.claim_deadline, a.finished_at, a.end_reason, a.outcome_kind, a.outcome, \
            a.settled, a.owed, a.executor, a.ran_before, \
@@ -232,6 +232,7 @@ async fn insert(tx: &mut Tx, a: &Approval, now: Timestamp) -> Result<()> {
         a.id.as_str(),
         a.state.as_str(),
         &a.call.upstream,
+        a.call.method.as_str(),
         &a.call.tool,
         &a.call.params,
         a.digest().as_str(),
@@ -252,12 +253,12 @@ async fn insert(tx: &mut Tx, a: &Approval, now: Timestamp) -> Result<()> {
         a.ran_before,
     ];
     tx.execute(
-        "insert into approvals (id, version, state, upstream, tool, params, digest, agent, client, \
+        "insert into approvals (id, version, state, upstream, method, tool, params, digest, agent, client, \
                                 rule, reason, risk, severity, terms, sensitive, audience, \
                                 unattended, decisions, created_at, expires_at, changed_at, \
                                 ran_before, owed) \
          values ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
-                 $18, $19, $20, $21, 0)",
+                 $18, $19, $20, $21, $22, 0)",
         values,
     )
     .await?;

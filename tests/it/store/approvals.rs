@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use placet::domain::approval::{Approval, Choice, State};
+use placet::domain::call::{Method, ToolCall};
 use placet::store::{Cap, Filter, Store, StoreError, Submitted};
 
 use crate::support::approvals::{T0, approval, at, delivery, id, result, says, submission};
@@ -46,6 +47,11 @@ async fn what_is_stored_comes_back_as_it_was() {
         expected.waiting = true;
         assert_eq!(found, expected);
         assert!(found.call.is_intact());
+
+        let read = ToolCall::read_as(Method::ReadResource, "images", r#"{"uri":"a:b"}"#).unwrap();
+        let read = Approval { call: read, ..approval(2, "{}") };
+        db.store.submit(submission(read.clone()), T0).await.unwrap();
+        assert_eq!(db.store.find(&id(2), T0).await.unwrap().unwrap().call, read.call);
     })
     .await;
 }

@@ -106,6 +106,11 @@ impl FakeUpstream {
         self.sent.lock().unwrap().len()
     }
 
+    /// The method of the last request.
+    pub fn last_method(&self) -> String {
+        self.sent.lock().unwrap().last().unwrap().method.clone()
+    }
+
     /// Raw `params` of the last request.
     pub fn last_params(&self) -> String {
         self.sent.lock().unwrap().last().unwrap().params.clone().unwrap()

@@ -4,7 +4,7 @@
 use crate::domain::approval::{
     Approval, ApprovalId, Choice, Decision, Outcome, Settled, State, Via,
 };
-use crate::domain::call::ToolCall;
+use crate::domain::call::{Method, ToolCall};
 use crate::domain::time::Timestamp;
 use crate::store::driver::Row;
 use crate::store::{Result, StoreError};
@@ -42,6 +42,7 @@ pub(super) fn read(row: &Row) -> Result<Approval> {
         version: row.int("version")?,
         state: State::parse(&row.text("state")?).ok_or_else(|| bad("state", "unknown"))?,
         call: ToolCall {
+            method: Method::parse(&row.text("method")?).ok_or_else(|| bad("method", "unknown"))?,
             upstream: row.text("upstream")?,
             tool: row.text("tool")?,
             params: row.text("params")?,

@@ -1,0 +1,329 @@
+//! What of an upstream's words a client may see: nothing of what the upstream's policy hides.
+//!
+//! Each function takes one upstream's policy and its own words, so that an address with several
+//! upstreams filters each before it puts them together.
+
+use crate::domain::call::Method;
+use crate::domain::json::{self, Node};
+use crate::domain::policy::Policy;
+use crate::upstream::{Notification, WireEra};
+
+use super::message::{self, code};
+use super::template::Template;
+
+/// The lists that are filtered: method, member that holds the list, member that names an entry.
+const LISTS: [(&str, &str, &str, Method); 4] = [
+    ("tools/list", "tools", "name", Method::CallTool),
+    ("prompts/list", "prompts", "name", Method::GetPrompt),
+    ("resources/list", "resources", "uri", Method::ReadResource),
+    ("resources/templates/list", "resourceTemplates", "uriTemplate", Method::ReadResource),
+];
+
+/// Code of a resource that is not there, in the legacy era.
+const NO_RESOURCE: i64 = -32002;
+
+/// A result as the client may see it. A list that can't be read is shown empty: better nothing
+/// than what the policy hides.
+pub(super) fn result(
+    policy: Option<&Policy>,
+    method: &str,
+    params: Option<&str>,
+    raw: String,
+) -> String {
+    if method == "completion/complete" {
+        return match policy {
+            Some(policy) if policy.hides_any(Method::ReadResource) => {
+                completion(policy, params, raw)
+            }
+            _ => raw,
+        };
+    }
+    let Some((_, list, name, kind)) = LISTS.into_iter().find(|(m, ..)| *m == method) else {
+        return raw;
+    };
+    let judged = kind == Method::CallTool || policy.is_some_and(|p| p.governs(kind));
+    if !judged {
+        return raw;
+    }
+    let Ok(node) = json::parse(&raw) else { return format!("{{\"{list}\":[]}}") };
+    let Some(entries) = node.get(list).and_then(Node::elements) else {
+        return format!("{{\"{list}\":[]}}");
+    };
+    let hidden = |entry: &Node<'_>| {
+        let name = entry.get(name).and_then(Node::as_str);
+        name.is_none_or(|name| policy.is_some_and(|p| p.hides_as(kind, name)))
+    };
+    if !entries.iter().any(hidden) {
+        return raw;
+    }
+    let shown: Vec<&str> = entries.iter().filter(|e| !hidden(e)).map(|e| e.raw).collect();
+    with_member(&node, list, &format!("[{}]", shown.join(",")))
+}
+
+/// The values of a completion without those that would lead to a hidden resource.
+fn completion(policy: &Policy, params: Option<&str>, raw: String) -> String {
+    let none = || "{\"completion\":{\"values\":[]}}".to_owned();
+    let Ok(node) = json::parse(&raw) else { return none() };
+    let Some(completion) = node.get("completion") else { return none() };
+    let Some(values) = completion.get("values").and_then(Node::elements) else { return none() };
+    let parsed = params.and_then(|p| json::parse(p).ok());
+    let text = |path: &[&str]| {
+        let mut at = parsed.as_ref()?;
+        for key in path {
+            at = at.get(key)?;
+        }
+        at.as_str()
+    };
+    let argument = text(&["argument", "name"]).unwrap_or_default();
+    let template = text(&["ref", "uri"]).map(Template::read);
+    let known: Vec<(&str, &str)> = parsed
+        .as_ref()
+        .and_then(|p| p.get("context")?.get("arguments")?.members())
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|m| Some((m.key.as_ref(), m.node.as_str()?)))
+        .filter(|(name, _)| *name != argument)
+        .collect();
+    let hides = |uri: &str| policy.hides_as(Method::ReadResource, uri);
+    let hidden = |value: &Node<'_>| {
+        let Some(value) = value.as_str() else { return true };
+        let expanded = match &template {
+            None => None,
+            // What can't be expanded can't be judged.
+            Some(None) => return true,
+            Some(Some(template)) => {
+                Some(template.expand(&[&known[..], &[(argument, value)]].concat()))
+            }
+        };
+        expanded.is_some_and(|uri| hides(&uri)) || (value.contains(':') && hides(value))
+    };
+    if !values.iter().any(hidden) {
+        return raw;
+    }
+    let shown: Vec<&str> = values.iter().filter(|v| !hidden(v)).map(|v| v.raw).collect();
+    let shown = with_member(completion, "values", &format!("[{}]", shown.join(",")));
+    // A number of all would count what is hidden.
+    let shown = super::revision::drop_members(&shown, &["total"]);
+    with_member(&node, "completion", &shown)
+}
+
+/// Whether the client may hear of it: nothing of a hidden resource.
+pub(super) fn may_hear(policy: Option<&Policy>, note: &Notification) -> bool {
+    if note.method != "notifications/resources/updated" {
+        return true;
+    }
+    let Some(policy) = policy.filter(|p| p.governs(Method::ReadResource)) else { return true };
+    let params = note.params.as_deref().and_then(|p| json::parse(p).ok());
+    let uri = params.as_ref().and_then(|p| p.get("uri")?.as_str());
+    uri.is_some_and(|uri| !policy.hides_as(Method::ReadResource, uri))
+}
+
+/// Whether Placet's own word about a request is a JSON-RPC error: its result has no place for one.
+pub(super) fn answers_with_errors(method: &str) -> bool {
+    matches!(
+        method,
+        "prompts/get"
+            | "resources/read"
+            | "resources/subscribe"
+            | "resources/unsubscribe"
+            | "completion/complete"
+    )
+}
+
+/// The error object of what does not exist, for a request about it; of a tool, too.
+pub(super) fn unknown(era: WireEra, method: &str, kind: Method, name: &str) -> String {
+    let data = format!("{{\"uri\":{}}}", json::quote(name));
+    match kind {
+        Method::CallTool | Method::GetPrompt => {
+            let text = format!("Unknown {}: {name}", kind.noun());
+            message::error_object(code::INVALID_PARAMS, &text, None)
+        }
+        Method::ReadResource => {
+            let legacy = era == WireEra::Legacy && method != "completion/complete";
+            let code = if legacy { NO_RESOURCE } else { code::INVALID_PARAMS };
+            message::error_object(code, "Resource not found", Some(&data))
+        }
+    }
+}
+
+/// An upstream's error in the words of [`unknown`] where it says that there is no such thing and
+/// the policy hides others: else the words would tell a hidden name from an unknown one.
+pub(super) fn error(
+    policy: Option<&Policy>,
+    era: WireEra,
+    method: &str,
+    params: Option<&str>,
+    raw: String,
+) -> String {
+    let Some((kind, name)) = subject(method, params) else { return raw };
+    if !policy.is_some_and(|p| p.hides_any(kind)) {
+        return raw;
+    }
+    let Ok(node) = json::parse(&raw) else { return raw };
+    let code = node.get("code").and_then(Node::as_number).unwrap_or_default();
+    let words = node.get("message").and_then(Node::as_str).unwrap_or_default().to_lowercase();
+    let says = ["not found", "unknown", "no such", "does not exist", "invalid prompt name"];
+    let missing = match kind {
+        Method::ReadResource => code == "-32002" || code == "-32602",
+        _ => false,
+    };
+    if missing || says.iter().any(|part| words.contains(part)) {
+        return unknown(era, method, kind, &name);
+    }
+    raw
+}
+
+/// What a request is about, where it is about a prompt or a resource; a template counts as one.
+pub(super) fn subject(method: &str, params: Option<&str>) -> Option<(Method, String)> {
+    let node = json::parse(params?).ok()?;
+    let text = |node: &Node<'_>, key| node.get(key).and_then(Node::as_str).map(str::to_owned);
+    match method {
+        "prompts/get" => Some((Method::GetPrompt, text(&node, "name")?)),
+        "resources/read" | "resources/subscribe" | "resources/unsubscribe" => {
+            Some((Method::ReadResource, text(&node, "uri")?))
+        }
+        "completion/complete" => {
+            let about = node.get("ref")?;
+            match about.get("type").and_then(Node::as_str)? {
+                "ref/prompt" => Some((Method::GetPrompt, text(about, "name")?)),
+                "ref/resource" => Some((Method::ReadResource, text(about, "uri")?)),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+/// The object with another value under one key; every other byte between its members stays.
+fn with_member(node: &Node<'_>, key: &str, value: &str) -> String {
+    let parts: Vec<String> = node
+        .members()
+        .unwrap_or_default()
+        .iter()
+        .map(|m| {
+            let value = if m.key == key { value } else { m.node.raw };
+            format!("{}:{value}", m.raw_key)
+        })
+        .collect();
+    format!("{{{}}}", parts.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy() -> Policy {
+        let text = r#"{"version":"1","hide":["secret"],
+            "resources":{"hide":["db://prod/secret*","x://all/*"]},"prompts":{"hide":["internal_*"]}}"#;
+        Policy::read(text).unwrap().0
+    }
+
+    fn shown(method: &str, raw: &str) -> String {
+        result(Some(&policy()), method, None, raw.to_owned())
+    }
+
+    fn completed(params: &str, values: &str) -> String {
+        let raw =
+            format!(r#"{{"completion":{{"values":{values},"total":9,"hasMore":false}},"x":1.0}}"#);
+        result(Some(&policy()), "completion/complete", Some(params), raw)
+    }
+
+    #[test]
+    fn hidden_entries_are_left_out_of_every_list_and_other_members_keep_their_bytes() {
+        assert_eq!(
+            shown(
+                "prompts/list",
+                r#"{ "prompts":[{"name":"a", "n":1.0},{"name":"internal_x"}],"nextCursor":"\u0041"}"#
+            ),
+            r#"{"prompts":[{"name":"a", "n":1.0}],"nextCursor":"\u0041"}"#
+        );
+        assert_eq!(
+            shown(
+                "resources/list",
+                r#"{"resources":[{"uri":"db://prod/secret1"},{"uri":"db://PROD/%73ecret"},{"uri":"db://prod/a"}]}"#
+            ),
+            r#"{"resources":[{"uri":"db://prod/a"}]}"#
+        );
+        assert_eq!(
+            shown(
+                "resources/templates/list",
+                r#"{"resourceTemplates":[{"uriTemplate":"x://all/{id}"},{"uriTemplate":"db://{a}/{b}"}]}"#
+            ),
+            r#"{"resourceTemplates":[{"uriTemplate":"db://{a}/{b}"}]}"#
+        );
+        let whole = r#"{ "prompts" : [ {"name":"a"} ] }"#;
+        assert_eq!(shown("prompts/list", whole), whole);
+    }
+
+    #[test]
+    fn a_list_that_cant_be_read_is_shown_empty_and_what_is_not_judged_passes() {
+        assert_eq!(shown("prompts/list", r#"{"prompts":{}}"#), r#"{"prompts":[]}"#);
+        assert_eq!(shown("resources/list", r#"{"resources":[{"url":1}]}"#), r#"{"resources":[]}"#);
+        let open = Policy::read(r#"{"version":"1"}"#).unwrap().0;
+        let odd = r#"{"resources":7}"#;
+        assert_eq!(result(Some(&open), "resources/list", None, odd.to_owned()), odd);
+        assert_eq!(result(None, "prompts/list", None, odd.to_owned()), odd);
+    }
+
+    #[test]
+    fn completions_lead_to_no_hidden_resource() {
+        let about = |argument: &str, context: &str| {
+            format!(
+                r#"{{"ref":{{"type":"ref/resource","uri":"db://{{env}}/{{name}}"}},"argument":{{"name":"{argument}","value":""}},"context":{{"arguments":{{{context}}}}}}}"#
+            )
+        };
+        // With what is known already the URI is whole.
+        assert_eq!(
+            completed(&about("name", r#""env":"prod""#), r#"["secret1","open"]"#),
+            r#"{"completion":{"values":["open"],"hasMore":false},"x":1.0}"#
+        );
+        let all = |params: &str, values: &str| {
+            completed(params, values).contains(&format!(r#""values":{values},"total":9"#))
+        };
+        assert!(all(&about("name", r#""env":"test""#), r#"["secret1"]"#));
+        // Else a value is left out where everything behind it is hidden.
+        assert!(all(&about("env", ""), r#"["prod","test"]"#));
+        let every = r#"{"ref":{"type":"ref/resource","uri":"x://{what}/{id}"},"argument":{"name":"what","value":""}}"#;
+        assert!(completed(every, r#"["all","some"]"#).contains(r#""values":["some"]"#));
+        let broken = r#"{"ref":{"type":"ref/resource","uri":"x://{what"},"argument":{"name":"what","value":""}}"#;
+        assert!(completed(broken, r#"["a"]"#).contains(r#""values":[]"#));
+        let prompt =
+            r#"{"ref":{"type":"ref/prompt","name":"p"},"argument":{"name":"uri","value":""}}"#;
+        assert!(
+            completed(prompt, r#"["db://prod/secret","secret"]"#)
+                .contains(r#""values":["secret"]"#)
+        );
+    }
+
+    #[test]
+    fn updates_of_hidden_resources_are_not_heard() {
+        let note = |params: &str| Notification {
+            method: "notifications/resources/updated".to_owned(),
+            params: Some(params.to_owned()),
+        };
+
+        assert!(may_hear(Some(&policy()), &note(r#"{"uri":"db://prod/a"}"#)));
+        assert!(!may_hear(Some(&policy()), &note(r#"{"uri":"db://prod/secret"}"#)));
+        assert!(!may_hear(Some(&policy()), &note("{}")));
+        assert!(may_hear(None, &note("{}")));
+    }
+
+    #[test]
+    fn an_upstreams_unknown_reads_like_a_hidden_one() {
+        let params = Some(r#"{"uri":"db://prod/no"}"#);
+        let policy = policy();
+        let said =
+            |era, raw: &str| error(Some(&policy), era, "resources/read", params, raw.to_owned());
+
+        let own = r#"{"code":-32002,"message":"I don't have that"}"#;
+        let as_hidden =
+            unknown(WireEra::Legacy, "resources/read", Method::ReadResource, "db://prod/no");
+        assert_eq!(said(WireEra::Legacy, own), as_hidden);
+        assert_eq!(
+            said(WireEra::Modern, r#"{"code":0,"message":"Unknown resource: db://prod/no"}"#),
+            r#"{"code":-32602,"message":"Resource not found","data":{"uri":"db://prod/no"}}"#
+        );
+        let other = r#"{"code":-32603,"message":"the disk is full"}"#;
+        assert_eq!(said(WireEra::Legacy, other), other);
+    }
+}
