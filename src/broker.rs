@@ -30,8 +30,10 @@ pub mod hints;
 pub mod hold;
 pub mod plan;
 pub mod policies;
+mod running;
 mod seal;
 pub mod submit;
+pub mod tasks;
 pub mod telling;
 
 use calls::CallLog;

@@ -140,6 +140,10 @@ pub struct Approvals {
     pub max_new_per_agent: NewPerAgent,
     /// Held requests per agent.
     pub max_held_per_agent: u32,
+    /// How often a client that follows a call as a task should look.
+    pub task_poll_interval: Duration,
+    /// Living tasks per agent.
+    pub max_tasks_per_agent: u32,
     /// One reminder this long before expiry.
     pub reminder: Option<Duration>,
     /// How long ended approvals are kept.

@@ -9,5 +9,6 @@ pub mod json;
 pub mod mask;
 pub mod policy;
 pub mod show;
+pub mod task;
 pub mod time;
 pub mod view;

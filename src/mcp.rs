@@ -24,6 +24,7 @@ pub(crate) mod revision;
 mod sessions;
 mod shown;
 mod stream;
+mod tasks;
 mod template;
 
 /// Most legacy sessions of one agent token; `initialize` is answered 429 beyond it.

@@ -12,6 +12,9 @@ use crate::domain::time::Timestamp;
 
 pub mod driver;
 pub mod sql;
+pub mod tasks;
+
+use tasks::TaskStore;
 
 /// Why a verb failed.
 #[derive(Debug, Error)]
@@ -429,6 +432,9 @@ pub trait Store: Send + Sync {
     async fn delete_client_session(&self, id: &str) -> Result<()>;
 
     // The rest.
+
+    /// What is remembered of tasks.
+    fn tasks(&self) -> &dyn TaskStore;
 
     /// Appends audit records that belong to no other change.
     async fn append_audit(&self, events: Vec<AuditEvent>) -> Result<()>;

@@ -183,8 +183,8 @@ async fn write_calls(broker: &Broker, stop: &CancellationToken) {
     }
 }
 
-/// Runs approved calls whose rule says `"unattended": "run"`, with a growing pause while their
-/// upstream can't be reached.
+/// Runs approved calls whose rule says `"unattended": "run"`, and those that an agent follows as a
+/// task, with a growing pause while their upstream can't be reached.
 #[derive(Debug, Default)]
 pub struct Unattended {
     waits: HashMap<ApprovalId, (Timestamp, Duration)>,
@@ -197,14 +197,18 @@ impl Unattended {
             return Ok(());
         }
         let now = broker.now();
-        let due = broker.store().unattended(now, BATCH).await?;
-        self.waits.retain(|id, _| due.contains(id));
-        for id in due {
+        let mut due: HashMap<ApprovalId, Option<String>> =
+            broker.store().tasks().attended(now, BATCH).await?.into_iter().collect();
+        for id in broker.store().unattended(now, BATCH).await? {
+            due.entry(id).or_default();
+        }
+        self.waits.retain(|id, _| due.contains_key(id));
+        for (id, session) in due {
             if self.waits.get(&id).is_some_and(|(not_before, _)| *not_before > now) {
                 continue;
             }
             let Some(approval) = broker.get(&id).await? else { continue };
-            let caller = Caller { agent: approval.agent.clone(), session: None };
+            let caller = Caller { agent: approval.agent.clone(), session };
             let pause = self
                 .waits
                 .get(&id)

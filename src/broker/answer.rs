@@ -148,7 +148,8 @@ impl Statement {
         self
     }
 
-    fn decision_json(&self) -> String {
+    /// What stands under [`DECISION_KEY`].
+    pub fn decision_json(&self) -> String {
         let text = |t: Option<&str>| t.map_or_else(|| "null".to_owned(), json::quote);
         json::object([
             ("code", json::quote(self.code.as_str()).as_str()),

@@ -215,10 +215,22 @@ impl Broker {
         let id = claimed.id.clone();
         tracing::info!(approval.id = %id, "approval {id} is being executed");
         let (cancel, overdue) = (CancellationToken::new(), CancellationToken::new());
-        let sending =
-            self.send(permit, caller, wishes, Some(progress), cancel, Some(overdue.clone()));
+        let sending = self.send(
+            permit,
+            caller,
+            wishes,
+            Some(progress),
+            cancel.clone(),
+            Some(overdue.clone()),
+        );
         // A panic in there must not leave it running for ever.
         let mut sending = std::pin::pin!(AssertUnwindSafe(sending).catch_unwind());
+        // An answer after that still counts.
+        let stopping = async {
+            self.stop_wanted(&id).await;
+            cancel.cancel();
+            std::future::pending::<std::convert::Infallible>().await
+        };
         let sent = tokio::select! {
             biased;
             sent = &mut sending => sent.unwrap_or_else(|_| {
@@ -230,11 +242,18 @@ impl Broker {
             () = self.inner.stop.hard.cancelled() => {
                 Err(UpstreamError::Lost("the broker was stopped while it ran".to_owned()))
             }
+            never = stopping => match never {},
         };
         // Before its end is stored: those who learn of it there detach.
         let attached = self.store().attached(&id, self.now()).await.unwrap_or(0);
         end.shared.store(attached > 1, Ordering::Relaxed);
         let done = self.conclude(claimed.clone(), sent).await;
+        if matches!(done, Done::NotSent(_))
+            && cancel.is_cancelled()
+            && let Err(error) = self.withdraw(&id, &claimed.agent).await
+        {
+            tracing::warn!(approval.id = %id, %error, "approval {id} was not withdrawn");
+        }
         let _ = end.tell.send(done);
         if overdue.is_cancelled() {
             // Given up, and yet the answer may come: then it is the truth.

@@ -10,6 +10,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Agent;
 use crate::domain::approval::{Approval, ApprovalId, State};
 use crate::domain::time::in_words;
 use crate::upstream::{Caller, Notification};
@@ -71,6 +72,8 @@ pub struct Held {
     hold: HoldGuard,
     /// Whether others were attached to what this request executed.
     shared: bool,
+    /// Whether it waits for the end of a task: the call is the task's, and outlives the request.
+    for_task: bool,
 }
 
 impl Held {
@@ -83,7 +86,30 @@ impl Held {
     ) -> Self {
         let changes = broker.hints().listen();
         let hold = HoldGuard { broker: broker.clone(), id: held.then_some(hold) };
-        Self { broker, asking, approval, changes, hold, shared: false }
+        Self { broker, asking, approval, changes, hold, shared: false, for_task: false }
+    }
+
+    /// A request that waits for the end of a task.
+    pub(super) fn for_task(
+        broker: Broker,
+        agent: Agent,
+        session: Option<String>,
+        approval: Approval,
+        hold: String,
+    ) -> Self {
+        let client = approval.client.clone();
+        let asking = Asking { agent, client, session, call: approval.call.clone() };
+        Self { for_task: true, ..Self::new(broker, asking, approval, hold, true) }
+    }
+
+    /// The legacy session the request came in.
+    pub(super) fn session(&self) -> Option<&str> {
+        self.asking.session.as_deref()
+    }
+
+    /// Lets the request go without an answer; what it waited for stands as it is.
+    pub(super) async fn let_go(mut self) {
+        self.hold.end().await;
     }
 
     /// The approval it waits for.
@@ -207,7 +233,8 @@ impl Held {
 
     async fn answered(&mut self, approval: Approval, executed_here: bool) -> Ended {
         let now = self.broker.now();
-        let delivery = Delivery { replayed: false, shared: !executed_here || self.shared };
+        let shared = self.shared || !(executed_here || self.for_task);
+        let delivery = Delivery { replayed: false, shared };
         let Some(answer) = ended(&approval, delivery, now) else {
             self.approval = approval;
             return self.hand_over().await;
@@ -245,8 +272,10 @@ impl Held {
     async fn left(&mut self) -> Ended {
         let attached = self.hold.id.is_some();
         let left = self.hold.end().await;
-        let withdraws =
-            self.asking.agent.withdraw_on_disconnect && !self.broker.stopping() && attached;
+        let withdraws = self.asking.agent.withdraw_on_disconnect
+            && !self.for_task
+            && !self.broker.stopping()
+            && attached;
         if withdraws && left == Some(0) {
             let agent = &self.asking.agent.name;
             let id = self.approval.id.clone();

@@ -423,7 +423,7 @@ impl Broker {
         Ok(Submission::Held(Box::new(held)))
     }
 
-    fn new_hold(&self, agent: &str) -> NewHold {
+    pub(super) fn new_hold(&self, agent: &str) -> NewHold {
         NewHold {
             id: self.ids().prefixed("hld_", self.now()),
             node: self.node().to_owned(),

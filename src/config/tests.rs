@@ -86,6 +86,8 @@ fn the_embedded_defaults_are_a_configuration() {
     assert_eq!(config.approvals.timeout, Duration::from_mins(15));
     assert_eq!(config.approvals.max_arguments, 256 * 1024);
     assert_eq!(config.approvals.max_new_per_agent.window, Duration::from_mins(10));
+    assert_eq!(config.approvals.task_poll_interval, Duration::from_secs(5));
+    assert_eq!(config.approvals.max_tasks_per_agent, 1000);
     assert!(config.masking.keys.iter().any(|k| k == "client_secret"));
     assert!(config.implicit_owner && config.agents[0].token_sha256.is_none());
     assert_eq!(

@@ -72,6 +72,10 @@ pub(super) async fn in_terms_of(mcp: &Mcp, incoming: &Incoming, reply: Reply) ->
     match reply {
         Reply::Result(raw) => {
             let raw = shown::result(policy, method, params, raw);
+            let raw = match method {
+                "tools/list" => super::tasks::offer(mcp, incoming, raw),
+                _ => raw,
+            };
             if incoming.era == WireEra::Legacy
                 && result_type(&raw).is_some_and(|t| t == "input_required")
             {

@@ -15,7 +15,7 @@ use super::http::Incoming;
 use super::message::{self, code};
 use super::methods::log_level;
 use super::stream::{Progress, json_response, progress_token};
-use super::{Mcp, answer, exchange, hold, shown};
+use super::{Mcp, answer, exchange, hold, shown, tasks};
 
 pub(super) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
     let id = incoming.message.id_raw();
@@ -68,7 +68,16 @@ pub(super) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>
             json_response(status, body)
         }
         Submission::Forward(permit) => forward(mcp, &incoming, permit, wishes, progress).await,
-        Submission::Held(held) => hold::run(mcp, incoming, *held, wishes, progress).await,
+        Submission::Held(held) => {
+            let mut held = held;
+            if let Some(form) = tasks::form_of(&incoming, params) {
+                match tasks::create(mcp, &incoming, *held, form).await {
+                    Ok(response) => return response,
+                    Err(back) => held = back,
+                }
+            }
+            hold::run(mcp, incoming, *held, wishes, progress).await
+        }
     }
 }
 

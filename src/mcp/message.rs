@@ -18,6 +18,8 @@ pub mod code {
     pub const INTERNAL: i64 = -32603;
     /// A header and the body disagree (2026-07-28).
     pub const HEADER_MISMATCH: i64 = -32020;
+    /// The client did not declare what this needs (2026-07-28).
+    pub const MISSING_CAPABILITY: i64 = -32021;
     /// The protocol version is not spoken here (2026-07-28).
     pub const UNSUPPORTED_VERSION: i64 = -32022;
 }

@@ -34,7 +34,10 @@ pub(super) async fn modern(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'
         "server/discover" => discover(mcp, &incoming).await,
         "subscriptions/listen" => super::listen::subscribe(mcp, &incoming, params),
         method if MODERN_METHODS.contains(&method) => pass(mcp, incoming, params).await,
-        _ => no_method(&incoming),
+        _ => match super::tasks::modern(mcp, &incoming, params).await {
+            Some(answer) => answer,
+            None => no_method(&incoming),
+        },
     }
 }
 
@@ -43,7 +46,12 @@ pub(super) async fn legacy(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'
         _ if is_call(mcp, &incoming) => super::calls::call(mcp, incoming, params).await,
         "ping" => plain(&incoming, "{}"),
         "server/discover" => no_method(&incoming),
-        method if method.starts_with("tasks/") => no_method(&incoming),
+        method if method.starts_with("tasks/") => {
+            match super::tasks::legacy(mcp, &incoming, params).await {
+                Some(answer) => answer,
+                None => no_method(&incoming),
+            }
+        }
         // Everything else passes: a server may know more methods than we do.
         _ => pass(mcp, incoming, params).await,
     }
@@ -82,7 +90,7 @@ pub(super) async fn initialize_result(
     let facts = facts(mcp, upstream, caller).await;
     let mut pairs = vec![
         ("protocolVersion", json::quote(version)),
-        ("capabilities", capabilities(facts.as_ref())),
+        ("capabilities", super::tasks::advertise(&capabilities(facts.as_ref()), version)),
         ("serverInfo", server_info(facts.as_ref())),
     ];
     if let Some(text) = facts.and_then(|f| f.instructions) {
@@ -140,7 +148,7 @@ async fn discover(mcp: &Mcp, incoming: &Incoming) -> Response {
     let mut pairs = vec![
         ("resultType", "\"complete\"".to_owned()),
         ("supportedVersions", format!("[\"{MODERN}\"]")),
-        ("capabilities", capabilities(facts.as_ref())),
+        ("capabilities", super::tasks::advertise(&capabilities(facts.as_ref()), MODERN)),
         ("ttlMs", "0".to_owned()),
         ("cacheScope", "\"private\"".to_owned()),
         (

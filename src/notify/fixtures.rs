@@ -68,6 +68,8 @@ pub(crate) fn config() -> Config {
             max_pending: 10_000,
             max_new_per_agent: NewPerAgent { max: 60, window: 10 * MINUTE },
             max_held_per_agent: 200,
+            task_poll_interval: Duration::from_secs(5),
+            max_tasks_per_agent: 1000,
             reminder: None,
             history_retention: 60 * 24 * MINUTE,
         },

@@ -30,12 +30,18 @@ const MAX_MIGRATION_TRIES: u32 = 5;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// (version, description, SQLite, PostgreSQL)
-const MIGRATIONS: [(i64, &str, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 3] = [
     (
         1,
         "init",
         include_str!("../../migrations/sqlite/0001_init.sql"),
         include_str!("../../migrations/postgres/0001_init.sql"),
+    ),
+    (
+        2,
+        "tasks",
+        include_str!("../../migrations/sqlite/0002_tasks.sql"),
+        include_str!("../../migrations/postgres/0002_tasks.sql"),
     ),
     (
         3,

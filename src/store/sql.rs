@@ -22,6 +22,7 @@ mod approvals;
 mod audit;
 mod outbox;
 mod people;
+mod tasks;
 
 /// SQLite or PostgreSQL.
 #[derive(Debug, Clone)]
@@ -58,6 +59,10 @@ impl SqlStore {
 
 #[async_trait]
 impl Store for SqlStore {
+    fn tasks(&self) -> &dyn super::tasks::TaskStore {
+        self
+    }
+
     async fn submit(&self, submit: Submit, now: Timestamp) -> Result<Submitted> {
         self.run(|db| approvals::submit(db, submit, now)).await
     }

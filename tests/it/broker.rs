@@ -5,4 +5,5 @@ mod governed;
 mod hold;
 mod policy;
 mod restart;
+mod tasks;
 mod unattended;

@@ -11,6 +11,8 @@ mod modern;
 mod old_upstream;
 mod passing;
 mod sessions;
+mod tasks;
+mod tasks_core;
 
 use crate::support::fake_http::{self, Answer, Fake, Seen};
 use crate::support::placet::{Placet, Settings, tool_list};

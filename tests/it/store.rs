@@ -6,3 +6,4 @@ mod files;
 mod outbox;
 mod people;
 mod races;
+mod tasks;

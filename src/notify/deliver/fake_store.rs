@@ -53,6 +53,10 @@ fn unused<T>() -> T {
 
 #[async_trait]
 impl Store for FakeStore {
+    fn tasks(&self) -> &dyn crate::store::tasks::TaskStore {
+        unused()
+    }
+
     async fn find(&self, id: &ApprovalId, _now: Timestamp) -> Result<Option<Approval>> {
         Ok(self.approvals.lock().unwrap().iter().find(|a| a.id == *id).cloned())
     }

@@ -25,6 +25,8 @@ const SELECT: &str = "\
            a.settled, a.owed, a.executor, a.ran_before, \
            cast(case when exists (select 1 from holds h join nodes n on n.id = h.node \
                                    where h.approval = a.id and n.lease_expires_at > $1) \
+                       or exists (select 1 from tasks t \
+                                   where t.approval = a.id and t.waits_until > $1) \
                      then 1 else 0 end as bigint) as waiting \
       from approvals a ";
 

@@ -269,6 +269,8 @@ pub(super) async fn purge(db: Db, now: Timestamp, history_before: Timestamp) -> 
         ),
         ("delete from nodes where lease_expires_at <= $1", now),
         ("delete from sign_ins where expires_at <= $1", now),
+        ("delete from tasks where expires_at <= $1", now),
+        ("delete from runs where changed_at <= $1", day_ago),
         ("delete from sessions where seen_at <= $1", day_ago),
         (
             "delete from rate_uses where at <= $1",

@@ -300,7 +300,9 @@ impl Agent {
         let mut meta = meta.to_vec();
         if matches!(self.era, Era::Modern) {
             meta.push(("io.modelcontextprotocol/protocolVersion", "\"2026-07-28\"".to_owned()));
-            meta.push(("io.modelcontextprotocol/clientCapabilities", "{}".to_owned()));
+            if !meta.iter().any(|(key, _)| key.ends_with("/clientCapabilities")) {
+                meta.push(("io.modelcontextprotocol/clientCapabilities", "{}".to_owned()));
+            }
         }
         let params =
             if meta.is_empty() { params.to_owned() } else { params_with_meta(params, &meta) };
@@ -315,6 +317,7 @@ impl Agent {
         let name = match method {
             "tools/call" | "prompts/get" => node["name"].as_str(),
             "resources/read" => node["uri"].as_str(),
+            "tasks/get" | "tasks/update" | "tasks/cancel" => node["taskId"].as_str(),
             _ => None,
         };
         match name {

@@ -28,6 +28,8 @@ pub enum Does {
     Panics,
     /// Lets its time pass, then answers when it may go on.
     AnswersLate,
+    /// Works until it is cancelled, and then does this.
+    WhenCancelled(Box<Does>),
 }
 
 /// The upstream `images`.
@@ -124,7 +126,7 @@ impl Upstream for FakeUpstream {
         _caller: &Caller,
         request: Request,
         notifications: Option<Notifications>,
-        _cancel: CancellationToken,
+        cancel: CancellationToken,
     ) -> Result<Reply, UpstreamError> {
         let overdue = request.overdue.clone();
         self.sent.lock().unwrap().push(request);
@@ -134,8 +136,13 @@ impl Upstream for FakeUpstream {
         if *self.gated.lock().unwrap() {
             self.gate.acquire().await.unwrap().forget();
         }
-        let does = self.plan.lock().unwrap().pop_front();
+        let mut does = self.plan.lock().unwrap().pop_front();
+        if let Some(Does::WhenCancelled(then)) = does {
+            cancel.cancelled().await;
+            does = Some(*then);
+        }
         match does {
+            Some(Does::WhenCancelled(_)) => panic!("it is cancelled once"),
             None => Ok(Reply::Result(r#"{"content":[],"said":"done"}"#.to_owned())),
             Some(Does::Answers(raw)) => Ok(Reply::Result(raw)),
             Some(Does::Errs(raw)) => Ok(Reply::Error(raw)),

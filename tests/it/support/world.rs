@@ -285,6 +285,8 @@ fn config() -> Config {
             max_pending: 10_000,
             max_new_per_agent: NewPerAgent { max: 60, window: minutes(10) },
             max_held_per_agent: 200,
+            task_poll_interval: Duration::from_secs(5),
+            max_tasks_per_agent: 1000,
             reminder: None,
             history_retention: minutes(60 * 24 * 365),
         },

@@ -1,0 +1,56 @@
+//! What is said to a call while it runs, by whichever broker heard it: the row tells, hints wake,
+//! a poll is the net.
+
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+
+use crate::domain::approval::ApprovalId;
+
+use super::Broker;
+
+/// How often the store is read when no hint comes: another broker may have heard it.
+pub(super) const POLL: Duration = Duration::from_millis(500);
+
+/// Hints about one approval.
+pub(super) struct Changes {
+    all: broadcast::Receiver<ApprovalId>,
+    id: ApprovalId,
+}
+
+impl Changes {
+    /// Waits for a hint, at most so long.
+    pub(super) async fn within(&mut self, longest: Duration) {
+        let hint = async {
+            loop {
+                match self.all.recv().await {
+                    Ok(id) if id == self.id => return,
+                    Ok(_) => {}
+                    Err(broadcast::error::RecvError::Lagged(_)) => return,
+                    Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(longest, hint).await;
+    }
+}
+
+impl Broker {
+    /// Listens from now on; read the store after this.
+    pub(super) fn changes_of(&self, id: &ApprovalId) -> Changes {
+        Changes { all: self.hints().listen(), id: id.clone() }
+    }
+
+    /// Resolves once the agent wants the running call of an approval stopped.
+    pub(super) async fn stop_wanted(&self, id: &ApprovalId) {
+        let mut changes = self.changes_of(id);
+        loop {
+            match self.store().tasks().run_of(id).await {
+                Ok(run) if run.stop_at.is_some() => return,
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "whether a call is to stop is not known now"),
+            }
+            changes.within(POLL).await;
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! Calls followed by polling: made, looked at, awaited, ended. A task belongs to the agent that
+//! made the call, whatever its id is worth; to everybody else it does not exist.
+//!
+//! A task that is looked at stands for a waiting request: what it follows runs at once when it is
+//! approved. One that nobody looks at for three poll intervals waits, like any call whose agent
+//! went away.
+
+use thiserror::Error;
+
+use crate::config::Agent;
+use crate::domain::approval::{Approval, ApprovalId, Refusal, State};
+use crate::domain::task::{Follows, Form, Status, Task, TaskId, lifetime};
+use crate::domain::time::{Timestamp, in_words};
+use crate::store::StoreError;
+use crate::upstream::Caller;
+
+use super::Broker;
+use super::answer::{Answer, Code, Delivery, Statement, ended, pending};
+use super::execute::{Done, Wishes};
+use super::hold::Held;
+use super::telling::Tale;
+
+/// A task counts as waiting for so many poll intervals after a look.
+const INTERVALS: u32 = 3;
+
+/// Who asks for a task, and in which form.
+#[derive(Debug, Clone)]
+pub struct Owner {
+    /// The agent.
+    pub agent: Agent,
+    /// The upstream it asks at.
+    pub upstream: String,
+    /// The protocol it asks in.
+    pub form: Form,
+}
+
+/// A task as it stands now.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// It.
+    pub task: Task,
+    /// Where it stands.
+    pub status: Status,
+    /// Why, for people and models.
+    pub message: String,
+    /// Its last change.
+    pub changed_at: Timestamp,
+    /// The approval it follows.
+    pub approval: Option<Approval>,
+    /// What it asks, raw JSON of `inputRequests`.
+    pub questions: Option<String>,
+}
+
+/// Why a verb about a task failed.
+#[derive(Debug, Error)]
+pub enum TaskError {
+    /// There is none, it expired, or it is somebody else's: the same to whoever asks.
+    #[error("there is no such task")]
+    Unknown,
+    /// It has ended before.
+    #[error("the task is {} already", .0.as_str())]
+    Terminal(Status),
+    /// Too many requests of the agent are held.
+    #[error("too many requests are held: look at the task by tasks/get")]
+    TooMany,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Broker {
+    /// Makes a task of a call that is being held, and lets the request go. Given back, the request
+    /// is to be held: the agent has too many tasks, or the store can't be written.
+    pub async fn make_task(&self, held: Held, form: Form) -> Result<View, Box<Held>> {
+        let now = self.now();
+        let approval = held.approval().clone();
+        let life = lifetime(&approval, self.config().approvals.result_retention, now);
+        let task = Task {
+            id: TaskId::new(&self.ids().random()),
+            agent: approval.agent.clone(),
+            upstream: approval.call.upstream.clone(),
+            session: held.session().map(str::to_owned),
+            form,
+            tool: approval.call.tool.clone(),
+            follows: Follows::Approval(approval.id.clone()),
+            created_at: now,
+            changed_at: now,
+            waits_until: self.waits_until(now),
+            expires_at: now.plus(life),
+            cancelled_at: None,
+        };
+        let max = self.config().approvals.max_tasks_per_agent;
+        match self.store().tasks().insert(&task, max).await {
+            Ok(true) => {}
+            Ok(false) => return Err(Box::new(held)),
+            Err(error) => {
+                tracing::warn!(%error, "a task could not be stored; its call is held");
+                return Err(Box::new(held));
+            }
+        }
+        held.let_go().await;
+        // A task begins as one that works, whatever became of the call meanwhile.
+        let mut view = self.view_of(task, Some(approval), None);
+        view.status = Status::Working;
+        Ok(view)
+    }
+
+    fn waits_until(&self, now: Timestamp) -> Timestamp {
+        now.plus(self.config().approvals.task_poll_interval.saturating_mul(INTERVALS))
+    }
+
+    /// A task as it stands; nothing follows from it.
+    pub async fn peek_at_task(&self, owner: &Owner, id: &str) -> Result<View, TaskError> {
+        let id = TaskId::parse(id).ok_or(TaskError::Unknown)?;
+        let (agent, upstream) = (&owner.agent.name, &owner.upstream);
+        let task = self.store().tasks().find(&id, agent, upstream, self.now()).await?;
+        let task = task.filter(|t| t.form == owner.form).ok_or(TaskError::Unknown)?;
+        self.view(task).await
+    }
+
+    /// Its agent looks at a task: it counts as waiting, and what is approved runs.
+    pub async fn look_at_task(&self, owner: &Owner, id: &str) -> Result<View, TaskError> {
+        let view = self.peek_at_task(owner, id).await?;
+        if view.status.is_terminal() {
+            return Ok(view);
+        }
+        let now = self.now();
+        self.store().tasks().look(&view.task.id, self.waits_until(now), now).await?;
+        let Some(approval) = &view.approval else { return Ok(view) };
+        let overdue = match approval.state {
+            State::Pending => approval.expires_at <= now,
+            State::Approved => approval.claim_deadline.is_some_and(|d| d <= now),
+            _ => false,
+        };
+        if overdue && let Ok(transition) = approval.clone().expire(now) {
+            match self.apply(transition).await {
+                Ok(_) | Err(StoreError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+            return self.view(view.task).await;
+        }
+        if approval.state == State::Approved && !self.stopping() {
+            self.run_for_task(approval.id.clone(), view.task.session.clone());
+        }
+        Ok(view)
+    }
+
+    /// Claims and executes behind the caller's back: it may take long even to begin.
+    pub(crate) fn run_for_task(&self, id: ApprovalId, session: Option<String>) {
+        let broker = self.clone();
+        self.tracker().spawn(async move {
+            let Ok(Some(approval)) = broker.get(&id).await else { return };
+            let caller = Caller { agent: approval.agent, session };
+            match broker.execute(&id, &caller, &Wishes::default()).await {
+                Ok(Some(execution)) => {
+                    if let Ok(Done::NotSent(why)) = execution.done.await {
+                        tracing::warn!(approval.id = %id, "approval {id} runs later: {why}");
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => tracing::error!(%error, "approval {id} could not be claimed"),
+            }
+        });
+    }
+
+    async fn view(&self, task: Task) -> Result<View, TaskError> {
+        let Follows::Approval(id) = &task.follows else { return Err(TaskError::Unknown) };
+        let approval = self.get(id).await?.ok_or(TaskError::Unknown)?;
+        let questions = match approval.state {
+            State::Running => self.store().tasks().run_of(id).await?.questions,
+            _ => None,
+        };
+        Ok(self.view_of(task, Some(approval), questions))
+    }
+
+    fn view_of(&self, task: Task, approval: Option<Approval>, questions: Option<String>) -> View {
+        let status =
+            approval.as_ref().map_or(Status::Working, |a| task.status_by(a, questions.is_some()));
+        let latest = approval.as_ref().and_then(|a| a.finished_at.or(a.decided_at));
+        View {
+            message: self.describe(&task, approval.as_ref(), status),
+            changed_at: task
+                .cancelled_at
+                .or(latest)
+                .unwrap_or(task.changed_at)
+                .max(task.created_at),
+            questions: questions.filter(|_| status == Status::InputRequired),
+            task,
+            status,
+            approval,
+        }
+    }
+
+    fn describe(&self, task: &Task, approval: Option<&Approval>, status: Status) -> String {
+        let tool = &task.tool;
+        let Some(a) = approval else { return format!("{tool} is being executed") };
+        if status == Status::Cancelled {
+            return "ended by its agent".to_owned();
+        }
+        match a.state {
+            State::Pending => format!(
+                "Waiting for approval {} of {tool}; {} left",
+                a.id,
+                in_words(self.now().until(a.expires_at))
+            ),
+            State::Approved => format!("Approved; {tool} is about to be executed ({})", a.id),
+            State::Running if status == Status::InputRequired => {
+                format!("Approved; {tool} is being executed and asks for input ({})", a.id)
+            }
+            State::Running => format!("Approved; {tool} is being executed ({})", a.id),
+            _ => match ended(a, Delivery::default(), self.now()) {
+                Some(Answer::Said(statement)) => statement.text,
+                _ if status == Status::Failed => format!("Executed; {tool} failed ({})", a.id),
+                _ => format!("Executed ({})", a.id),
+            },
+        }
+    }
+
+    /// How a task ended; none while it has not.
+    pub async fn end_of_task(&self, view: &View) -> Option<(Answer, Option<Tale>)> {
+        if !view.status.is_terminal() {
+            return None;
+        }
+        let approval = view.approval.as_ref()?;
+        if view.status == Status::Cancelled && !approval.state.is_end() {
+            return Some((ended_alone(approval).into(), None));
+        }
+        let together = self.store().tasks().following(&approval.id).await.unwrap_or(1);
+        let delivery = Delivery { replayed: false, shared: together > 1 };
+        let answer = ended(approval, delivery, self.now())?;
+        Some((answer, self.tale(approval)))
+    }
+
+    /// What is said of a task that waits, as of a call that was handed over.
+    pub fn pending_task(&self, view: &View) -> Option<Statement> {
+        let approval = view.approval.as_ref().filter(|a| !a.state.is_end())?;
+        let url = self.config().link(&format!("/approvals/{}", approval.id));
+        Some(pending(approval, url, self.now()))
+    }
+
+    /// A request that waits for the end of a task, attached like any other.
+    pub async fn await_task(&self, owner: &Owner, view: &View) -> Result<Held, TaskError> {
+        let approval = view.approval.clone().ok_or(TaskError::Unknown)?;
+        let max = self.config().approvals.max_held_per_agent;
+        let mut hold = self.new_hold(&owner.agent.name);
+        // Who waits for the task is not somebody else who waits for the call.
+        hold.id = format!("{}.{}", view.task.id, hold.id);
+        if !self.store().attach(&approval.id, &hold, max, self.now()).await? {
+            return Err(TaskError::TooMany);
+        }
+        self.hints().changed(&approval.id);
+        let session = view.task.session.clone();
+        Ok(Held::for_task(self.clone(), owner.agent.clone(), session, approval, hold.id))
+    }
+
+    /// Resolves once a task was ended by its agent, or is gone.
+    pub async fn task_over(&self, owner: &Owner, view: &View) {
+        let Some(approval) = &view.approval else { return };
+        let mut changes = self.changes_of(&approval.id);
+        loop {
+            match self.peek_at_task(owner, view.task.id.as_str()).await {
+                Ok(now) if now.status != Status::Cancelled => {}
+                Err(TaskError::Store(_)) => {}
+                _ => return,
+            }
+            changes.within(super::running::POLL).await;
+        }
+    }
+
+    /// Ends a task by its agent's wish, and with it the call, unless somebody else waits for that.
+    /// What runs already is asked to stop; its outcome stays owed.
+    pub async fn end_task(&self, owner: &Owner, id: &str) -> Result<View, TaskError> {
+        let view = self.peek_at_task(owner, id).await?;
+        if view.status.is_terminal() {
+            return Err(TaskError::Terminal(view.status));
+        }
+        let task = &view.task.id;
+        let Some(approval) = &view.approval else { return Err(TaskError::Unknown) };
+        let (id, now) = (&approval.id, self.now());
+        // In the core a task is over once its end was asked for. In the extension it is over with
+        // the call it follows, if that runs already and nobody else waits for it.
+        let others = self.store().tasks().others(task, id, now).await?;
+        let mut stops = approval.state == State::Running && others == 0;
+        if !stops || owner.form == Form::Core {
+            let ended = self.store().tasks().end(task, now).await?;
+            if ended.others == 0 && !stops {
+                stops = !self.withdraw(id, &owner.agent.name).await?;
+            }
+        }
+        if stops {
+            self.store().tasks().stop_run(id, now).await?;
+        }
+        self.hints().changed(id);
+        self.peek_at_task(owner, view.task.id.as_str()).await
+    }
+
+    /// Withdraws what has not begun; false if it runs.
+    pub(super) async fn withdraw(&self, id: &ApprovalId, agent: &str) -> Result<bool, StoreError> {
+        let withdrawn = self
+            .change(id, |a| {
+                let mut end = a.cancel(agent, "withdrawn by the agent", self.now())?;
+                // The agent knows.
+                end.after.owed = false;
+                Ok(end)
+            })
+            .await;
+        match withdrawn {
+            Err(super::DecideError::Refused {
+                refusal: Refusal::NotCancellable(state), ..
+            }) => Ok(state != State::Running),
+            Err(super::DecideError::Store(error)) => Err(error),
+            Ok(_) | Err(_) => Ok(true),
+        }
+    }
+
+    /// One page of an agent's tasks, newest first, and the place of the next.
+    pub async fn list_tasks(
+        &self,
+        owner: &Owner,
+        before: Option<(Timestamp, String)>,
+        limit: u32,
+    ) -> Result<(Vec<View>, Option<(Timestamp, String)>), TaskError> {
+        let (agent, upstream) = (&owner.agent.name, &owner.upstream);
+        let store = self.store().tasks();
+        let mut tasks =
+            store.list(agent, upstream, owner.form, before, limit + 1, self.now()).await?;
+        let more = tasks.len() > limit as usize;
+        tasks.truncate(limit as usize);
+        let next = tasks.last().filter(|_| more).map(|t| (t.created_at, t.id.to_string()));
+        let mut views = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            match self.view(task).await {
+                Ok(view) => views.push(view),
+                Err(TaskError::Unknown) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((views, next))
+    }
+
+    /// Answers what the running call asks. Answers to what was not asked are ignored.
+    pub async fn answer_task(
+        &self,
+        owner: &Owner,
+        id: &str,
+        answers: &str,
+    ) -> Result<(), TaskError> {
+        let view = self.peek_at_task(owner, id).await?;
+        let (Some(approval), Some(_)) = (&view.approval, &view.questions) else { return Ok(()) };
+        self.store().tasks().reply(&approval.id, answers, self.now()).await?;
+        self.hints().changed(&approval.id);
+        Ok(())
+    }
+}
+
+/// The end of a task whose call goes on for others, or runs to its end without it.
+fn ended_alone(approval: &Approval) -> Statement {
+    let tool = &approval.call.tool;
+    let text = format!(
+        "This task was ended by its agent. The call of {tool} itself is {}, executed or not \
+         executed as approval {} goes on; calling again with identical arguments joins it.",
+        approval.state, approval.id
+    );
+    Statement::about(approval, Code::ApprovalCancelled, &text)
+        .because(Some("the task was ended by its agent".to_owned()))
+}

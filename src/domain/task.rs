@@ -1,0 +1,283 @@
+//! A call that its agent follows by polling, rather than by keeping a request open.
+//!
+//! A task has no state of its own while it follows an approval: what it says is computed from the
+//! approval, so that the two can't disagree.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::approval::{Approval, ApprovalId, Outcome, State};
+use super::call::hex;
+use super::json::{self, Node};
+use super::time::Timestamp;
+
+/// `tsk_` and 256 random bits in 64 hex digits. It can't be guessed, and knowing it is not enough:
+/// each use is checked against the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TaskId(String);
+
+impl TaskId {
+    /// From random bytes.
+    pub fn new(random: &[u8; 32]) -> Self {
+        Self(format!("tsk_{}", hex(random)))
+    }
+
+    /// Reads an id; none if it does not look like one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix("tsk_")?;
+        (digits.len() == 64 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+            .then(|| Self(text.to_owned()))
+    }
+
+    /// As printed.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The protocol a task is spoken of in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// The extension `io.modelcontextprotocol/tasks` of the modern era.
+    Extension,
+    /// The experimental tasks in the core of 2025-11-25.
+    Core,
+}
+
+impl Form {
+    /// The word in the store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Extension => "extension",
+            Self::Core => "core",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Extension, Self::Core].into_iter().find(|f| f.as_str() == text)
+    }
+}
+
+/// What a task follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Follows {
+    /// A call that people decide.
+    Approval(ApprovalId),
+    /// A task of the upstream's own, by its id there.
+    Remote(String),
+    /// A call that is answered by this node, and its answer once there is one.
+    Call {
+        /// The node that runs it.
+        node: String,
+        /// What it was answered.
+        answer: Option<Outcome>,
+    },
+}
+
+/// A task as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    /// Its id.
+    pub id: TaskId,
+    /// The agent that made the call; nobody else has this task.
+    pub agent: String,
+    /// The upstream the call is for.
+    pub upstream: String,
+    /// The legacy session the call came in.
+    pub session: Option<String>,
+    /// The protocol it was made in.
+    pub form: Form,
+    /// The tool that was called.
+    pub tool: String,
+    /// What it follows.
+    pub follows: Follows,
+    /// When the call came.
+    pub created_at: Timestamp,
+    /// Its own last change; that of what it follows may be later.
+    pub changed_at: Timestamp,
+    /// Until when its agent counts as waiting: three poll intervals after the last look.
+    pub waits_until: Timestamp,
+    /// When it is forgotten.
+    pub expires_at: Timestamp,
+    /// When its agent ended it.
+    pub cancelled_at: Option<Timestamp>,
+}
+
+/// Where a task stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Being decided or executed.
+    Working,
+    /// The upstream asks something meanwhile.
+    InputRequired,
+    /// There is a result.
+    Completed,
+    /// It did not work out, in the sense of its form.
+    Failed,
+    /// Its agent ended it.
+    Cancelled,
+}
+
+impl Status {
+    /// The word of both protocols.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Working => "working",
+            Self::InputRequired => "input_required",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether nothing follows.
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+}
+
+impl Task {
+    /// How long it lives since it was made, milliseconds.
+    pub fn ttl_ms(&self) -> u64 {
+        u64::try_from(self.created_at.until(self.expires_at).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Where it stands by the approval it follows. `asks`: the running call waits for input.
+    ///
+    /// The extension keeps `failed` for JSON-RPC errors, and a refusal is a result like another.
+    /// In the core of 2025-11-25 a result that says `isError` is a failure too.
+    pub fn status_by(&self, approval: &Approval, asks: bool) -> Status {
+        if self.cancelled_at.is_some() {
+            return Status::Cancelled;
+        }
+        let refused = match self.form {
+            Form::Extension => Status::Completed,
+            Form::Core => Status::Failed,
+        };
+        match approval.state {
+            State::Running if asks => Status::InputRequired,
+            State::Pending | State::Approved | State::Running => Status::Working,
+            State::Rejected | State::Expired | State::Cancelled => refused,
+            State::Completed => match &approval.outcome {
+                Some(outcome @ (Outcome::Result(_) | Outcome::Error(_))) => self.status_of(outcome),
+                Some(Outcome::NotKept { .. }) | None => refused,
+            },
+            // What was told of as unknown stays so in the core, where no end may change.
+            State::Indeterminate => match (&approval.outcome, self.form) {
+                (Some(Outcome::Error(_)), Form::Extension) => Status::Failed,
+                _ => refused,
+            },
+        }
+    }
+
+    /// Where an answer leaves it.
+    pub fn status_of(&self, answer: &Outcome) -> Status {
+        match (answer, self.form) {
+            (Outcome::Error(_), _) => Status::Failed,
+            (answer, Form::Core) if answer.is_error() => Status::Failed,
+            _ => Status::Completed,
+        }
+    }
+}
+
+/// How long a task of an approval lives: while it may be decided, claimed and asked for.
+pub fn lifetime(approval: &Approval, retention: Duration, now: Timestamp) -> Duration {
+    now.until(approval.expires_at)
+        .saturating_add(Duration::from_secs(approval.terms.claim_window_s))
+        .saturating_add(retention)
+}
+
+/// A task as an upstream speaks of it, in either form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remote {
+    /// Its id there.
+    pub id: String,
+    /// Where it stands.
+    pub status: Status,
+    /// How long to wait before the next look.
+    pub poll_ms: Option<u64>,
+    /// What it asks, raw JSON (extension).
+    pub questions: Option<String>,
+    /// How it ended, where the upstream says so along with the status (extension).
+    pub end: Option<Outcome>,
+}
+
+impl Remote {
+    /// Reads the task an upstream answered a call with; none if the result is no task.
+    pub fn created(result: &str) -> Option<Self> {
+        let node = json::parse(result).ok()?;
+        if node.get("resultType").and_then(Node::as_str) == Some("task") {
+            return Self::read(&node);
+        }
+        // Of the core; a tool result has `content`, whatever else a tool puts beside it.
+        node.get("content").is_none().then(|| node.get("task")).flatten().and_then(Self::read)
+    }
+
+    /// Reads what `tasks/get` says.
+    pub fn got(result: &str) -> Option<Self> {
+        Self::read(&json::parse(result).ok()?)
+    }
+
+    fn read(node: &Node<'_>) -> Option<Self> {
+        let status = match node.get("status")?.as_str()? {
+            "working" | "submitted" => Status::Working,
+            "input_required" => Status::InputRequired,
+            "completed" => Status::Completed,
+            "failed" => Status::Failed,
+            "cancelled" => Status::Cancelled,
+            _ => return None,
+        };
+        let raw = |key| node.get(key).map(|n| n.raw.to_owned());
+        let poll = node.get("pollIntervalMs").or_else(|| node.get("pollInterval"));
+        Some(Self {
+            id: node.get("taskId")?.as_str()?.to_owned(),
+            status,
+            poll_ms: poll.and_then(Node::as_number).and_then(|n| n.parse().ok()),
+            questions: raw("inputRequests").filter(|_| status == Status::InputRequired),
+            end: match status {
+                Status::Completed => raw("result").map(Outcome::Result),
+                Status::Failed => raw("error").map(Outcome::Error),
+                _ => None,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_read_back_and_nothing_else_is() {
+        let id = TaskId::new(&[0xab; 32]);
+
+        assert_eq!(TaskId::parse(id.as_str()), Some(id.clone()));
+        assert_eq!(TaskId::parse(&id.as_str()[1..]), None);
+        assert_eq!(TaskId::parse(&id.as_str().to_uppercase()), None);
+    }
+
+    #[test]
+    fn both_forms_of_an_upstreams_task_are_told_from_results() {
+        let flat = r#"{"resultType":"task","taskId":"t","status":"working","pollIntervalMs":250}"#;
+        let nested = r#"{"task":{"taskId":"t","status":"working","pollInterval":250}}"#;
+        let result = r#"{"content":[],"task":{"taskId":"t","status":"working"}}"#;
+
+        let expected = Remote {
+            id: "t".to_owned(),
+            status: Status::Working,
+            poll_ms: Some(250),
+            questions: None,
+            end: None,
+        };
+        assert_eq!(Remote::created(flat), Some(expected.clone()));
+        assert_eq!(Remote::created(nested), Some(expected));
+        assert_eq!(Remote::created(result), None);
+    }
+}

@@ -1,0 +1,92 @@
+//! Tasks in the core of 2025-11-25: nested, listed, and with a request that waits for the end.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::broker::tasks::View;
+use crate::domain::json::{self, Node};
+use crate::domain::time::Timestamp;
+
+use crate::mcp::Mcp;
+use crate::mcp::http::Incoming;
+use crate::mcp::message;
+use crate::mcp::stream::json_response;
+
+use super::{failed, invalid, owner, wire};
+
+mod waiting;
+
+pub(super) use waiting::result;
+
+/// Tasks on one page of the list.
+const PAGE: u32 = 50;
+
+fn task(mcp: &Mcp, incoming: &Incoming, view: &View) -> Response {
+    let mut members = wire::core(mcp, view);
+    members.extend(wire::waiting(mcp, view));
+    let body = message::result(incoming.message.id_raw(), &wire::object(&members));
+    json_response(StatusCode::OK, body)
+}
+
+pub(super) async fn get(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
+    match mcp.broker.look_at_task(&owner(incoming), id).await {
+        Ok(view) => task(mcp, incoming, &view),
+        Err(error) => failed(incoming, &error),
+    }
+}
+
+pub(super) async fn cancel(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
+    match mcp.broker.end_task(&owner(incoming), id).await {
+        Ok(view) => task(mcp, incoming, &view),
+        Err(error) => failed(incoming, &error),
+    }
+}
+
+pub(super) async fn list(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) -> Response {
+    let before = match params.and_then(|p| p.get("cursor")) {
+        None => None,
+        Some(cursor) => match cursor.as_str().and_then(place) {
+            Some(place) => Some(place),
+            None => return invalid(incoming, "params.cursor is not one that was given out"),
+        },
+    };
+    let (views, next) = match mcp.broker.list_tasks(&owner(incoming), before, PAGE).await {
+        Ok(page) => page,
+        Err(error) => return failed(incoming, &error),
+    };
+    let tasks: Vec<String> =
+        views.iter().map(|view| wire::object(&wire::core(mcp, view))).collect();
+    let mut members = vec![("tasks", format!("[{}]", tasks.join(",")))];
+    if let Some(next) = next {
+        members.push(("nextCursor", json::quote(&cursor(&next))));
+    }
+    let body = message::result(incoming.message.id_raw(), &wire::object(&members));
+    json_response(StatusCode::OK, body)
+}
+
+/// Where a page ends, as an opaque text.
+fn cursor((at, id): &(Timestamp, String)) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{}.{id}", at.micros()))
+}
+
+fn place(cursor: &str) -> Option<(Timestamp, String)> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+    let (at, id) = text.split_once('.')?;
+    Some((Timestamp::from_micros(at.parse().ok()?), id.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_leads_back_to_its_place_and_other_texts_to_none() {
+        let end = (Timestamp::from_micros(-7), "tsk_1".to_owned());
+
+        assert_eq!(place(&cursor(&end)), Some(end));
+        assert_eq!(place("tsk_1"), None);
+        assert_eq!(place(""), None);
+    }
+}

@@ -1,0 +1,249 @@
+//! `tasks/result`: a request that waits for the end of a task. It is attached like any held call,
+//! with signs of life, but without a budget: its client asked to wait, and may leave at any time.
+
+use std::time::Duration;
+
+use axum::response::Response;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::answer::{Answer, Code};
+use crate::broker::execute::Wishes;
+use crate::broker::hold::{Beat, Ended, Terms};
+use crate::broker::tasks::Owner;
+use crate::broker::telling::Tale;
+use crate::domain::json::{self, Node};
+
+use crate::mcp::Mcp;
+use crate::mcp::answer::{self, Reported, lost};
+use crate::mcp::http::Incoming;
+use crate::mcp::message;
+use crate::mcp::stream::{Events, Progress, json_response, nothing, progress_token};
+
+use super::super::{failed, internal, owner};
+use super::wire::{RELATED, related, with_meta};
+
+/// Signs of life that wait for a slow client; more are dropped.
+const BEATS: usize = 64;
+/// The wait before a call whose server could not be reached is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+/// Longest wait for anything: the task's own lifetime ends it before.
+const NO_BUDGET: Duration = Duration::from_hours(24 * 365);
+
+/// How the wait ended.
+enum Told {
+    /// With the end of the task.
+    End(Reported, Option<Tale>),
+    /// With an answer of our own.
+    Word(Response),
+    /// The client is gone.
+    Nobody,
+}
+
+pub(in crate::mcp::tasks) async fn result(
+    mcp: &Mcp,
+    incoming: &Incoming,
+    params: Option<&Node<'_>>,
+    id: &str,
+) -> Response {
+    let owner = owner(incoming);
+    // Who asks for what is not there, or is over already, gets no stream.
+    let view = match mcp.broker.look_at_task(&owner, id).await {
+        Ok(view) => view,
+        Err(error) => return failed(incoming, &error),
+    };
+    let progress = Progress::new(progress_token(params), incoming.era, false);
+    let (mcp, incoming, id) = (mcp.clone(), incoming.clone(), id.to_owned());
+    let gone = incoming.flight.cancelled().child_token();
+    if view.status.is_terminal() || !incoming.streams {
+        // Without a stream this very future ends when the client goes.
+        let _left = gone.clone().drop_guard();
+        let cancelled = incoming.flight.cancelled().clone();
+        let again = mcp.clone();
+        let asked = incoming.clone();
+        let run = mcp.broker.tracker().spawn(async move {
+            let mut wait = Wait { mcp: again, incoming: asked, owner, id, progress, gone };
+            wait.run(None).await
+        });
+        let told = tokio::select! {
+            biased;
+            () = cancelled.cancelled() => return nothing(),
+            told = run => told,
+        };
+        return match told {
+            Ok(Told::End((status, body), tale)) => {
+                if let Some(tale) = tale {
+                    tale.handed_over();
+                }
+                json_response(status, body)
+            }
+            Ok(Told::Word(response)) => response,
+            Ok(Told::Nobody) => nothing(),
+            Err(_) => {
+                let (status, body) = lost(&incoming);
+                json_response(status, body)
+            }
+        };
+    }
+    let (events, response) = Events::open();
+    mcp.broker.tracker().clone().spawn(async move {
+        events.comment();
+        let cancelled = incoming.flight.cancelled().clone();
+        let failure = message::error(
+            incoming.message.id_raw(),
+            message::code::INTERNAL,
+            "the wait for this task ended; ask again",
+            None,
+        );
+        let mut wait = Wait { mcp, incoming, owner, id, progress, gone };
+        let (body, tale) = match wait.run(Some(&events)).await {
+            Told::End((_, body), tale) => (body, tale),
+            // The head of the stream is out: only the message is left of it.
+            Told::Word(_) => (failure, None),
+            Told::Nobody => return,
+        };
+        if events.last(&body, &cancelled).await
+            && let Some(tale) = tale
+        {
+            tale.handed_over();
+        }
+    });
+    response
+}
+
+struct Wait {
+    mcp: Mcp,
+    incoming: Incoming,
+    owner: Owner,
+    id: String,
+    progress: Progress,
+    /// Cancelled when the client is gone or has cancelled the request.
+    gone: CancellationToken,
+}
+
+impl Wait {
+    async fn run(&mut self, events: Option<&Events>) -> Told {
+        loop {
+            let broker = self.mcp.broker.clone();
+            let view = match broker.look_at_task(&self.owner, &self.id).await {
+                Ok(view) => view,
+                Err(error) => return Told::Word(failed(&self.incoming, &error)),
+            };
+            if let Some((answer, tale)) = broker.end_of_task(&view).await {
+                return self.end(answer, tale).await;
+            }
+            let held = match broker.await_task(&self.owner, &view).await {
+                Ok(held) => held,
+                Err(error) => return Told::Word(failed(&self.incoming, &error)),
+            };
+            // Ended for this task alone, the call may go on for others.
+            let done = self.gone.child_token();
+            let (beats, mut heard) = mpsc::channel(BEATS);
+            let terms = Terms {
+                budget: NO_BUDGET,
+                heartbeat: broker.config().approvals.heartbeat,
+                beats,
+                gone: done.clone(),
+                wishes: Wishes { progress: self.progress.wanted(), log_level: None },
+            };
+            let run = held.run(terms);
+            tokio::pin!(run);
+            let owner = self.owner.clone();
+            let over = broker.task_over(&owner, &view);
+            tokio::pin!(over);
+            let ended = loop {
+                tokio::select! {
+                    biased;
+                    () = closed(events), if !self.gone.is_cancelled() => self.gone.cancel(),
+                    Some(beat) = heard.recv() => self.tell(events, beat),
+                    ended = &mut run => break ended,
+                    () = &mut over, if !done.is_cancelled() => done.cancel(),
+                }
+            };
+            let Ended::Answered { answer, owed } = ended else {
+                if self.gone.is_cancelled() {
+                    return Told::Nobody;
+                }
+                continue;
+            };
+            match &answer {
+                Answer::Said(said) if said.code == Code::ApprovalPending => {
+                    let text = "Placet is stopping; the task goes on, ask for its result again";
+                    return Told::Word(internal(&self.incoming, text));
+                }
+                // Not the end: it is approved still, and tried again.
+                Answer::Said(said) if said.code == Code::UpstreamUnavailable => {
+                    tokio::select! {
+                        biased;
+                        () = self.gone.cancelled() => return Told::Nobody,
+                        () = closed(events) => return Told::Nobody,
+                        () = tokio::time::sleep(RETRY) => {}
+                    }
+                }
+                _ => return self.end(answer, owed).await,
+            }
+        }
+    }
+
+    async fn end(&self, answer: Answer, tale: Option<Tale>) -> Told {
+        let (status, body) = answer::of_call(&self.mcp, &self.incoming, answer).await;
+        let result =
+            json::parse(&body).ok().and_then(|n| n.get("result").map(|r| r.raw.to_owned()));
+        let body = match result {
+            Some(result) => {
+                let result = with_meta(&result, RELATED, &related(&self.id));
+                message::result(self.incoming.message.id_raw(), &result)
+            }
+            None => body,
+        };
+        Told::End((status, body), tale)
+    }
+
+    fn tell(&mut self, events: Option<&Events>, beat: Beat) {
+        let Some(events) = events.filter(|_| !self.gone.is_cancelled()) else { return };
+        let note = match beat {
+            Beat::Alive(text) => match self.progress.beat(&text) {
+                Some(note) => Some(note),
+                None => return events.comment(),
+            },
+            Beat::Upstream(note) => self.progress.upstream(&note),
+        };
+        if let Some(note) = note.and_then(|n| about(&n, &self.id)) {
+            events.try_message(&note);
+        }
+    }
+}
+
+/// A notification that names the task it belongs to.
+fn about(note: &str, id: &str) -> Option<String> {
+    let node = json::parse(note).ok()?;
+    let params = node.get("params").map_or("{}", |p| p.raw);
+    let params = with_meta(params, RELATED, &related(id));
+    Some(message::notification(node.get("method")?.as_str()?, Some(&params)))
+}
+
+async fn closed(events: Option<&Events>) {
+    match events {
+        Some(events) => events.closed().await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_meanwhile_names_its_task() {
+        let note = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progress":1}}"#;
+
+        let told = about(note, "tsk_1").unwrap();
+
+        assert!(
+            told.ends_with(
+                r#""params":{"progress":1,"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"tsk_1"}}}}"#
+            ),
+            "{told}"
+        );
+    }
+}

@@ -1,0 +1,102 @@
+//! The extension `io.modelcontextprotocol/tasks`: flat tasks whose end stands in `tasks/get`.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use crate::broker::tasks::{TaskError, View};
+use crate::broker::telling::Tale;
+use crate::domain::json::{self, Node};
+use crate::domain::task::Status;
+
+use crate::mcp::Mcp;
+use crate::mcp::answer;
+use crate::mcp::http::Incoming;
+use crate::mcp::message;
+use crate::mcp::stream::json_response;
+
+use super::{failed, invalid, owner, wire};
+
+/// What a method without a result of its own answers.
+const DONE: &str = "{\"resultType\":\"complete\"}";
+
+pub(super) async fn handle(
+    mcp: &Mcp,
+    incoming: &Incoming,
+    params: Option<&Node<'_>>,
+    id: &str,
+) -> Response {
+    match incoming.message.method.as_str() {
+        "tasks/get" => get(mcp, incoming, id).await,
+        "tasks/update" => update(mcp, incoming, params, id).await,
+        _ => cancel(mcp, incoming, id).await,
+    }
+}
+
+async fn get(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
+    let view = match mcp.broker.look_at_task(&owner(incoming), id).await {
+        Ok(view) => view,
+        Err(error) => return failed(incoming, &error),
+    };
+    let (task, tale) = detailed(mcp, incoming, &view).await;
+    let result = crate::mcp::revision::add_members(&task, &[("resultType", "\"complete\"")]);
+    if let Some(tale) = tale {
+        tale.handed_over();
+    }
+    json_response(StatusCode::OK, message::result(incoming.message.id_raw(), &result))
+}
+
+/// A task with what its status demands, and the end it tells.
+pub(super) async fn detailed(
+    mcp: &Mcp,
+    incoming: &Incoming,
+    view: &View,
+) -> (String, Option<Tale>) {
+    let mut view = view.clone();
+    let mut told = None;
+    let mut end = None;
+    if view.status.is_terminal()
+        && view.status != Status::Cancelled
+        && let Some((answer, tale)) = mcp.broker.end_of_task(&view).await
+    {
+        let (_, body) = answer::of_call(mcp, incoming, answer).await;
+        let node = json::parse(&body).ok();
+        let member = |key: &str| Some(node.as_ref()?.get(key)?.raw.to_owned());
+        // What this client can't be given as a result is an error to it, and the other way round.
+        (view.status, end) = match (member("result"), member("error")) {
+            (Some(result), _) => (Status::Completed, Some(("result", result))),
+            (None, error) => (
+                Status::Failed,
+                Some(("error", error.unwrap_or_else(|| "{\"code\":-32603}".to_owned()))),
+            ),
+        };
+        told = tale;
+    }
+    let mut members = wire::extension(mcp, &view);
+    members.extend(end);
+    members.extend(view.questions.clone().map(|questions| ("inputRequests", questions)));
+    members.extend(wire::waiting(mcp, &view));
+    (wire::object(&members), told)
+}
+
+async fn update(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>, id: &str) -> Response {
+    let answers = params.and_then(|p| p.get("inputResponses")).filter(|a| a.is_object());
+    let Some(answers) = answers else {
+        return invalid(incoming, "params.inputResponses must be an object");
+    };
+    match mcp.broker.answer_task(&owner(incoming), id, answers.raw).await {
+        Ok(()) => acknowledged(incoming),
+        Err(error) => failed(incoming, &error),
+    }
+}
+
+async fn cancel(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
+    match mcp.broker.end_task(&owner(incoming), id).await {
+        // What has ended can be ended again.
+        Ok(_) | Err(TaskError::Terminal(_)) => acknowledged(incoming),
+        Err(error) => failed(incoming, &error),
+    }
+}
+
+fn acknowledged(incoming: &Incoming) -> Response {
+    json_response(StatusCode::OK, message::result(incoming.message.id_raw(), DONE))
+}

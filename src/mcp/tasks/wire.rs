@@ -1,0 +1,129 @@
+//! A task as JSON, in the words of each protocol.
+
+use crate::broker::answer::DECISION_KEY;
+use crate::broker::tasks::View;
+use crate::domain::json::{self, Node};
+use crate::domain::task::Status;
+
+use crate::mcp::Mcp;
+
+/// Key of `_meta` that names the task a message belongs to (core).
+pub(super) const RELATED: &str = "io.modelcontextprotocol/related-task";
+/// Key of `_meta` with what a model may be told at once (core).
+const IMMEDIATE: &str = "io.modelcontextprotocol/model-immediate-response";
+
+/// Members of an object: key and raw value.
+pub(super) type Members = Vec<(&'static str, String)>;
+
+/// The object itself.
+pub(super) fn object(members: &Members) -> String {
+    json::object(members.iter().map(|(key, value)| (*key, value.as_str())))
+}
+
+fn shared(view: &View) -> Members {
+    vec![
+        ("taskId", json::quote(view.task.id.as_str())),
+        ("status", json::quote(view.status.as_str())),
+        ("statusMessage", json::quote(&view.message)),
+        ("createdAt", json::quote(&view.task.created_at.to_string())),
+        ("lastUpdatedAt", json::quote(&view.changed_at.to_string())),
+    ]
+}
+
+fn poll_interval(mcp: &Mcp) -> String {
+    mcp.broker.config().approvals.task_poll_interval.as_millis().max(1).to_string()
+}
+
+/// As the extension writes it.
+pub(super) fn extension(mcp: &Mcp, view: &View) -> Members {
+    let mut members = shared(view);
+    members.push(("ttlMs", view.task.ttl_ms().to_string()));
+    members.push(("pollIntervalMs", poll_interval(mcp)));
+    members
+}
+
+/// As the core of 2025-11-25 writes it.
+pub(super) fn core(mcp: &Mcp, view: &View) -> Members {
+    let mut members = shared(view);
+    members.push(("ttl", view.task.ttl_ms().to_string()));
+    members.push(("pollInterval", poll_interval(mcp)));
+    members
+}
+
+/// Placet's own word about a task that waits, as a member of `_meta`.
+fn decision(mcp: &Mcp, view: &View) -> Option<(&'static str, String)> {
+    let statement = mcp.broker.pending_task(view)?;
+    Some((DECISION_KEY, statement.decision_json()))
+}
+
+/// The answer of a call that became a task, in the extension.
+pub(super) fn created_extension(mcp: &Mcp, view: &View) -> String {
+    let mut members = vec![("resultType", "\"task\"".to_owned())];
+    members.extend(extension(mcp, view));
+    members.extend(meta(&decision(mcp, view).into_iter().collect()));
+    object(&members)
+}
+
+/// The answer of a call that became a task, in the core.
+pub(super) fn created_core(mcp: &Mcp, view: &View) -> String {
+    let text = format!(
+        "Not executed yet: {} needs a person's approval, and the call goes on by itself as task \
+         {}. Do not call it again and do not try another way; go on with other work, and look at \
+         the task for the result.",
+        view.task.tool, view.task.id
+    );
+    let mut own = vec![(IMMEDIATE, json::quote(&text))];
+    own.push((RELATED, related(view.task.id.as_str())));
+    own.extend(decision(mcp, view));
+    let mut members = vec![("task", object(&core(mcp, view)))];
+    members.extend(meta(&own));
+    object(&members)
+}
+
+/// What a task that waits says besides.
+pub(super) fn waiting(mcp: &Mcp, view: &View) -> Option<(&'static str, String)> {
+    let waits = matches!(view.status, Status::Working | Status::InputRequired);
+    meta(&decision(mcp, view).filter(|_| waits).into_iter().collect())
+}
+
+fn meta(own: &Members) -> Option<(&'static str, String)> {
+    (!own.is_empty()).then(|| ("_meta", object(own)))
+}
+
+/// The value under [`RELATED`].
+pub(super) fn related(id: &str) -> String {
+    format!("{{\"taskId\":{}}}", json::quote(id))
+}
+
+/// Adds a member to `_meta` of an object, leaving every other byte as it is.
+pub(super) fn with_meta(raw: &str, key: &str, value: &str) -> String {
+    let Ok(node) = json::parse(raw) else { return raw.to_owned() };
+    let Some(members) = node.members() else { return raw.to_owned() };
+    let own = node.get("_meta").and_then(Node::members).unwrap_or_default();
+    let mut meta: Vec<String> = own
+        .iter()
+        .filter(|m| m.key != key)
+        .map(|m| format!("{}:{}", m.raw_key, m.node.raw))
+        .collect();
+    meta.push(format!("{}:{value}", json::quote(key)));
+    let mut parts: Vec<String> = members
+        .iter()
+        .filter(|m| m.key != "_meta")
+        .map(|m| format!("{}:{}", m.raw_key, m.node.raw))
+        .collect();
+    parts.push(format!("\"_meta\":{{{}}}", meta.join(",")));
+    format!("{{{}}}", parts.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn meta_is_added_beside_what_is_there() {
+        assert_eq!(
+            with_meta(r#"{ "_meta":{"a":1.0}, "n":1e2 }"#, "b", "{}"),
+            r#"{"n":1e2,"_meta":{"a":1.0,"b":{}}}"#
+        );
+    }
+}
