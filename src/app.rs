@@ -28,7 +28,7 @@ use crate::store::sql::SqlStore;
 use crate::store::{Store, StoreError};
 use crate::web::health::{Health, Readiness};
 use crate::web::{self, SignInMailer, Web};
-use crate::{tasks, upstream};
+use crate::{connection, tasks, upstream};
 
 /// How long a one-time sign-in link is good for.
 const SIGN_IN_LINK_LIFE: Duration = Duration::from_secs(900);
@@ -188,13 +188,7 @@ impl App {
         reconcilers.spawn(deliver::run(self.deliverer.clone(), background.clone()));
         let soft = self.stop.soft.clone();
         let listener = self.listener.tap_io(move |stream| {
-            // Heartbeats into a half-open connection must fail, not fill the kernel's buffer.
-            let socket = socket2::SockRef::from(&*stream);
-            let timeout = (heartbeat * 2).max(Duration::from_secs(2));
-            if let Err(error) = socket.set_tcp_user_timeout(Some(timeout)) {
-                tracing::debug!(%error, "no TCP_USER_TIMEOUT on this connection");
-            }
-            let _ = socket.set_tcp_nodelay(true);
+            connection::watch(&socket2::SockRef::from(&*stream), heartbeat);
         });
         let service = self.router.into_make_service_with_connect_info::<PeerAddress>();
         let stopped = soft.clone();

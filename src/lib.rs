@@ -10,6 +10,7 @@ pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod connection;
 pub mod demo;
 pub mod domain;
 pub mod id;
