@@ -2,6 +2,7 @@
 //! records what reaches it.
 
 mod answers;
+mod bytes;
 mod envelope;
 mod eras;
 mod governed;

@@ -23,7 +23,7 @@ pub const BOB: &str = "token-of-the-agent-bob";
 /// Token of agent `wyn`, whose pending approvals are withdrawn when it leaves.
 pub const WYN: &str = "token-of-the-agent-wyn";
 /// Token of reviewer `rita`, an admin.
-const RITA: &str = "token-of-the-reviewer-rita";
+pub const RITA: &str = "token-of-the-reviewer-rita";
 
 /// What the tests' upstream may do with its tools.
 pub const POLICY: &str = r#"{
@@ -98,6 +98,11 @@ impl Placet {
 
     /// In front of whatever listens there.
     pub async fn start_at(upstream: &str, settings: &Settings) -> Self {
+        Self::start_before(&format!("url = \"{upstream}\""), settings).await
+    }
+
+    /// In front of what these lines of an upstream's configuration say.
+    pub async fn start_before(upstream: &str, settings: &Settings) -> Self {
         // Another test may have installed it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = Dir::new();
@@ -116,11 +121,11 @@ impl Placet {
             {approvals}
             [[upstreams]]
             name = "u"
-            url = "{upstream}"
+            {upstream}
             policy = "policy.json"
             [[upstreams]]
             name = "other"
-            url = "{upstream}"
+            {upstream}
             policy = "policy.json"
             [[agents]]
             name = "ann"
