@@ -118,8 +118,9 @@ class Mcp:
                 **params.get("_meta", {}),
             }
             headers |= {"MCP-Protocol-Version": MODERN, "Mcp-Method": method}
-            if "name" in params:
-                name = params["name"]
+            named = [params[key] for key in ("name", "taskId") if key in params]
+            if named:
+                name = named[0]
                 if not (name.isascii() and name.isprintable()):
                     name = f"=?base64?{base64.b64encode(name.encode()).decode()}?="
                 headers["Mcp-Name"] = name

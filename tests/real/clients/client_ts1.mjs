@@ -10,7 +10,7 @@ const from = createRequire(path.join(process.env.PLACET_REAL_NODE_MODULES, "x.js
 const load = (name) => import(pathToFileURL(from.resolve(name)).href);
 const { Client } = await load("@modelcontextprotocol/sdk/client/index.js");
 const { StreamableHTTPClientTransport } = await load("@modelcontextprotocol/sdk/client/streamableHttp.js");
-const { ElicitRequestSchema } = await load("@modelcontextprotocol/sdk/types.js");
+const { CallToolResultSchema, ElicitRequestSchema } = await load("@modelcontextprotocol/sdk/types.js");
 
 const [url, token, , commands, features = ""] = process.argv.slice(2);
 const transport = new StreamableHTTPClientTransport(new URL(url), {
@@ -35,6 +35,10 @@ async function asTask(command, options) {
     if (message.task) {
       task = message.task.taskId;
       states.push(message.task.status);
+    }
+    // The client tells that the task failed, but not why: a host asks for its result.
+    if (message.type === "error" && states.at(-1) === "failed") {
+      return { ok: await client.experimental.tasks.getTaskResult(task, CallToolResultSchema), task, states };
     }
     if (message.type === "error") throw message.error;
     if (message.type === "result") return { ok: message.result, task, states };

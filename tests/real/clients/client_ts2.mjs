@@ -64,7 +64,10 @@ async function asTask(command) {
     const states = [];
     const onEvent = (event) => void (event.type === "task" && states.push(event.task.status));
     const { outcome } = await execution.settle({ onEvent });
-    return { ok: tasks.resultFromTaskOutcome(outcome), task: execution.handle?.taskId, states };
+    const task = execution.handle?.taskId;
+    // A task of 2025-11-25 that ended with a refusal: what the client shows of it is the message.
+    if (outcome.status === "failed") return { failed: outcome.error.message, task, states };
+    return { ok: tasks.resultFromTaskOutcome(outcome), task, states };
   } finally {
     await session.close();
   }

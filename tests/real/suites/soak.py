@@ -32,7 +32,7 @@ POLICY = {
 # Short, so that every deadline is met by somebody.
 LIMITS = {
     "timeout": "6s", "hold": "3s", "hold_with_progress": "4s", "heartbeat": "500ms", "claim_window": "4s",
-    "cooldown": "1s", "max_new_per_agent": {"max": 100000, "window": 60},
+    "cooldown": "1s", "task_poll_interval": "1s", "max_new_per_agent": {"max": 100000, "window": 60},
 }  # fmt: skip
 
 
@@ -129,9 +129,11 @@ class Soak:
                 mcp.send(None, method="DELETE")
 
     def one_call(self, chance, mcp):
+        if chance.random() < 0.25:
+            self.one_task(chance, mcp)
+            return
         tool = "peek" if chance.random() < 0.3 else "work"
-        # From a small stock, so that the same call often comes again or comes twice at once.
-        arguments = {"id": f"{mcp.path}-{chance.randrange(40)}", "seconds": chance.choice([0, 0, 0.2, 1])}
+        arguments = self.arguments(chance, mcp)
         meta = {"progressToken": chance.randrange(100)} if chance.random() < 0.5 else None
         call = mcp.begin_call(tool, arguments, meta=meta, timeout=30)
         ways = [self.waits, self.waits, self.leaves, self.half_closes, self.resets]
@@ -173,6 +175,48 @@ class Soak:
         mcp.send(json.dumps(note))
         call.join(20)
         expect(not call.is_alive(), "a cancelled request ends")
+
+    def one_task(self, chance, mcp):
+        """Follows a call as a task for a while: to its end, or until it is cancelled or forgotten."""
+        params = {"name": "work", "arguments": self.arguments(chance, mcp), **self.wants_task(mcp)}
+        answer = mcp.begin("tools/call", params, 30).result(20)
+        result = answer.get("result") or {}
+        task = result.get("task") or (result if result.get("resultType") == "task" else None)
+        if not task:
+            self.did[f"task {mcp.era} answered at once"] += 1
+            return
+        following = {"taskId": task["taskId"], **({} if mcp.era == "legacy" else self.wants_task(mcp))}
+        looks, cancels = chance.randrange(12), chance.random() < 0.3
+        for _ in range(looks):
+            if self.stop.wait(chance.random()):
+                return
+            look = mcp.begin("tasks/get", following, 30).result(20)
+            status = (look.get("result") or {}).get("status")
+            expect(status is not None, f"a look at a living task: {look}")
+            if status != "working":
+                if mcp.era == "legacy" and status != "cancelled":
+                    told = mcp.begin("tasks/result", following, 30).result(20)
+                    expect("result" in told, f"the result of a task that is {status}: {told}")
+                self.did[f"task {mcp.era} {status}"] += 1
+                return
+        if cancels:
+            # The task may have come to its end meanwhile.
+            mcp.begin("tasks/cancel", following, 30).result(20)
+        elif mcp.era == "legacy" and chance.random() < 0.3:
+            waiting = mcp.begin("tasks/result", following, 30)
+            waiting.join(chance.random() * 2)
+            waiting.abandon()
+        self.did[f"task {mcp.era} {'cancelled' if cancels else 'forgotten'}"] += 1
+
+    def wants_task(self, mcp):
+        if mcp.era == "legacy":
+            return {"task": {}}
+        declared = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
+        return {"_meta": {"io.modelcontextprotocol/clientCapabilities": declared}}
+
+    def arguments(self, chance, mcp):
+        # From a small stock, so that the same call often comes again or comes twice at once.
+        return {"id": f"{mcp.path}-{chance.randrange(40)}", "seconds": chance.choice([0, 0, 0.2, 1])}
 
     def rude(self, chance):
         """Half a request, and gone; or a stream of a session that nobody reads."""
