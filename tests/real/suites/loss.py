@@ -50,6 +50,8 @@ def run(report):
         losses.killed()
         half_open(report, losses)
         losses.shut_down()
+        for era in ("legacy", "modern"):
+            losses.followed(era)
 
 
 class Losses:
@@ -182,6 +184,36 @@ class Losses:
             self.comes_back(self.broker.mcp("slow"), wanted[first], first)
             for id, arguments in wanted.items():
                 equal(self.upstream.started(arguments["id"]), int(id == first), arguments["id"])
+
+    def followed(self, era):
+        with self.report.case(f"{era}: a task outlives SIGTERM and kill -9, and runs once for who follows it"):
+            declared = {"io.modelcontextprotocol/clientCapabilities": {"extensions": {"io.modelcontextprotocol/tasks": {}}}}
+            own = {"task": {}} if era == "legacy" else {"_meta": declared}
+            arguments = {"id": f"followed-{era}"}
+            mcp = self.broker.mcp("slow", era=era)
+            made = mcp.begin("tools/call", {"name": "work", "arguments": arguments, **own}).result()["result"]
+            following = {"taskId": (made.get("task") or made)["taskId"], **({} if era == "legacy" else own)}
+            waiting = mcp.begin("tasks/result", following) if era == "legacy" else None
+            time.sleep(0.5)
+            equal(self.broker.stop(20), 0, "exit code")
+            if waiting:
+                expect("ask again" in waiting.result(5)["error"]["message"], "who waited is told to ask again")
+            self.broker.start()
+            self.broker.kill9()
+            self.broker.start()
+            mcp = self.broker.mcp("slow", era=era)
+            id = self.broker.pending(arguments)["id"]
+
+            def look():
+                return mcp.begin("tasks/get", following).result()["result"]
+
+            equal(look()["status"], "working", "the task")
+            self.broker.decide(id)
+            done = until(lambda: (now := look())["status"] == "completed" and now, 20, "the task is completed")
+            if era == "legacy":
+                done = mcp.begin("tasks/result", following).result()
+            equal(text_of(done["result"]), f"did work followed-{era}", "its result")
+            equal(self.upstream.started(arguments["id"]), 1, "executions")
 
     def fifty(self):
         """Fifty held requests: (kind, call) each, and the approvals they wait for."""
