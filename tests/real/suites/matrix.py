@@ -63,21 +63,23 @@ TIMER = Mode("held with progress until its own timer fires, called again",
 TASK = Mode("followed as a task", {"do": "task"}, calls=1)
 # Of a client that makes tasks of its calls where the server knows them.
 OWN_TASK = Mode("made a task by the client itself", calls=1)
+# A client that opens pages for its user; it agrees to every one it is sent.
+PAGES = Mode("declaring URL elicitation", features="elicit")
 
 LANES = [
-    ("mcp 1.30", PY1, "legacy", [COMMENTS, PROGRESS, TASK]),
-    ("mcp 2.3 legacy", PY2, "legacy", [COMMENTS, PROGRESS]),
-    ("mcp 2.3 auto", PY2, "auto", [COMMENTS, PROGRESS]),
-    ("sdk 1.32", TS1, "legacy", [COMMENTS, RESET, TIMER, TASK]),
-    ("client 2.4 legacy", TS2, "legacy", [COMMENTS, RESET, TIMER]),
-    ("client 2.4 auto", TS2, "auto", [COMMENTS, RESET, TIMER]),
+    ("mcp 1.30", PY1, "legacy", [COMMENTS, PROGRESS, PAGES, TASK]),
+    ("mcp 2.3 legacy", PY2, "legacy", [COMMENTS, PROGRESS, PAGES]),
+    ("mcp 2.3 auto", PY2, "auto", [COMMENTS, PROGRESS, PAGES]),
+    ("sdk 1.32", TS1, "legacy", [COMMENTS, RESET, TIMER, PAGES, TASK]),
+    ("client 2.4 legacy", TS2, "legacy", [COMMENTS, RESET, TIMER, PAGES]),
+    ("client 2.4 auto", TS2, "auto", [COMMENTS, RESET, TIMER, PAGES]),
     ("ext-tasks 0.2 legacy", TS2, "legacy", [TASK]),
     ("ext-tasks 0.2 auto", TS2, "auto", [TASK]),
     ("inspector 2.12 legacy", INSPECTOR, "legacy", [COMMENTS]),
     ("inspector 2.12 modern", INSPECTOR, "modern", [OWN_TASK]),
-    ("rmcp 3.11 legacy", rmcp, "legacy", [SHORT_PROGRESS, PROGRESS]),
-    ("rmcp 3.11 auto", rmcp, "auto", [SHORT_PROGRESS, PROGRESS]),
-    ("fastmcp 4.1 auto", FASTMCP, "auto", [SHORT_PROGRESS, PROGRESS]),
+    ("rmcp 3.11 legacy", rmcp, "legacy", [SHORT_PROGRESS, PROGRESS, PAGES]),
+    ("rmcp 3.11 auto", rmcp, "auto", [SHORT_PROGRESS, PROGRESS, PAGES]),
+    ("fastmcp 4.1 auto", FASTMCP, "auto", [SHORT_PROGRESS, PROGRESS, PAGES]),
 ]
 
 
@@ -163,6 +165,9 @@ class Lane:
             expect(answer["timeouts"] >= 1, "the client's timer fired")
         elif "timeouts" in answer:
             equal(answer["timeouts"], 0, "timers that fired")
+        # Whatever page its user is sent to is the approval's own, which decides for nobody unknown.
+        pages = set(answer.get("urls", []))
+        expect(pages <= {f"{self.broker.url}/approvals/{id}"}, f"pages: {pages}")
         if self.mode in (PROGRESS, RESET):
             steps = [p[0] for p in answer["progress"]]
             expect(len(steps) >= 2 and steps == sorted(set(steps)), f"progress rises: {steps}")
@@ -216,9 +221,10 @@ class Lane:
         self.ran_once(arguments, self.answer(self.start(arguments)), id)
 
     def cells(self):
+        outcomes = [self.approved, self.rejected, self.expired, self.gone]
         # Plain, the suite `clients` has the other outcomes of the plain hold modes.
-        everywhere = SLOW or self.mode.features or self.mode in (TASK, OWN_TASK)
-        outcomes = [self.approved, self.rejected, self.expired, self.gone] if everywhere else [self.approved]
+        if not SLOW and self.mode not in (TASK, OWN_TASK):
+            outcomes = outcomes[:2] if self.mode is PAGES else outcomes[:1]
         return [(self, outcome) for outcome in outcomes]
 
 
