@@ -13,7 +13,7 @@ import sys
 import time
 
 from harness import (
-    AGENT, FIXTURES, HERE, Failed, Placet, Stage, code_of, decision_of, equal, expect, python, text_of, until,
+    AGENT, FIXTURES, HERE, Failed, Placet, Stage, binary, code_of, decision_of, equal, expect, python, text_of, until,
 )  # fmt: skip
 
 HEARTBEAT = 2
@@ -48,6 +48,8 @@ def run(report):
                     losses.while_running(way, era)
         losses.withdrawn()
         losses.killed()
+        for way in ("killed with SIGKILL", "left by its client"):
+            losses.bridge(way)
         half_open(report, losses)
         losses.shut_down()
         for era in ("legacy", "modern"):
@@ -154,6 +156,33 @@ class Losses:
                 self.detached(id, time.monotonic())
                 equal(self.broker.approval(id)["state"], "pending", "the state")
                 self.comes_back(self.broker.mcp("slow"), arguments, id)
+
+    def bridge(self, way):
+        with self.report.case(f"placet stdio {way}: detached within two heartbeats, runs for the next call"):
+            arguments = {"id": f"bridge-{way[:4]}"}
+            mcp = self.broker.mcp("slow")
+            body, _ = mcp.envelope("tools/call", {"name": "work", "arguments": arguments})
+            bridge = subprocess.Popen(
+                [binary(), "stdio", "--upstream", "slow", "--server", self.broker.url],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                env={**os.environ, "PLACET_AGENT_TOKEN": AGENT},
+            )  # fmt: skip
+            try:
+                bridge.stdin.write(json.dumps(body) + "\n")
+                bridge.stdin.flush()
+                id = self.broker.pending(arguments)["id"]
+                if way.startswith("killed"):
+                    bridge.kill()
+                else:
+                    bridge.stdin.close()
+                # Its own last answers take no time here: nothing is on its way.
+                since = time.monotonic()
+                self.detached(id, since)
+                expect("result" not in bridge.stdout.read(), "no answer came of it")
+            finally:
+                bridge.kill()
+                bridge.wait()
+            self.comes_back(mcp, arguments, id)
 
     def shut_down(self):
         with self.report.case("SIGTERM with 50 held requests of mixed kinds: all handed over in time, exit 0"):
