@@ -165,9 +165,9 @@ pub enum Decide {
 /// `stdio`
 #[derive(Debug, Clone, Args)]
 pub struct StdioArgs {
-    /// The upstream to talk to
+    /// The upstream to talk to; without it, all the agent's as one server
     #[arg(long, value_name = "NAME")]
-    pub upstream: String,
+    pub upstream: Option<String>,
     /// A running broker; then no configuration is read
     #[arg(long, value_name = "URL")]
     pub server: Option<url::Url>,
@@ -373,6 +373,7 @@ mod tests {
             "serve --config a.toml --log-format json",
             "demo --decide approve --listen 127.0.0.1:0 --no-agent",
             "stdio --upstream images --server http://127.0.0.1:8420",
+            "stdio",
             "check --connect --json",
             "connect cursor --upstream u --server http://a --agent a --token-env T --write",
             "connect codex --write f --put-token --json",
@@ -402,7 +403,9 @@ mod tests {
 
     #[test]
     fn usage_errors_exit_2() {
-        for line in ["", "sevre", "demo --decide maybe", "stdio", "approvals reject apr_1"] {
+        for line in
+            ["", "sevre", "demo --decide maybe", "stdio --upstream", "approvals reject apr_1"]
+        {
             let words = std::iter::once("placet").chain(line.split_whitespace());
             assert_eq!(Cli::try_parse_from(words).unwrap_err().exit_code(), 2, "{line}");
         }

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use crate::broker::Broker;
 
+use aggregate::Owners;
 use flight::InFlight;
 
+mod aggregate;
 mod answer;
 mod calls;
 mod exchange;
@@ -33,17 +35,20 @@ pub const MAX_SESSIONS_PER_AGENT: u32 = 32;
 const PLAIN_ANSWER_WITHIN: Duration = Duration::from_millis(800);
 /// How long `initialize` and `server/discover` wait for a server that is starting.
 const FACTS_WITHIN: Duration = Duration::from_secs(20);
+/// The same on the one address for everything, where one server must not keep the others waiting.
+const ALL_FACTS_WITHIN: Duration = Duration::from_secs(10);
 
 /// The MCP face; cheap to clone.
 #[derive(Clone)]
 pub struct Mcp {
     broker: Broker,
     in_flight: Arc<InFlight>,
+    owners: Arc<Owners>,
 }
 
 impl Mcp {
     /// In front of a broker.
     pub fn new(broker: Broker) -> Self {
-        Self { broker, in_flight: Arc::default() }
+        Self { broker, in_flight: Arc::default(), owners: Arc::default() }
     }
 }

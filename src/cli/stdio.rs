@@ -39,21 +39,23 @@ const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// Runs the bridge until the client closes stdin or a signal comes.
 pub async fn run(global: &Global, args: StdioArgs) -> Result<(), Failure> {
     let token = std::env::var(TOKEN_VARIABLE).ok().filter(|t| !t.is_empty());
-    let path = format!("/mcp/{}", args.upstream);
+    let path = args.upstream.as_ref().map_or("/mcp".to_owned(), |name| format!("/mcp/{name}"));
     let Some(server) = args.server else {
         let mut config = load(global)?;
-        if config.upstream(&args.upstream).is_none() {
+        if let Some(name) = &args.upstream
+            && config.upstream(name).is_none()
+        {
             let names: Vec<&str> = config.upstreams.iter().map(|u| u.name.as_str()).collect();
             return Err(Failure::misused(format!(
-                "there is no upstream {:?}; configured: {}",
-                args.upstream,
+                "there is no upstream {name:?}; configured: {}",
                 if names.is_empty() { "none".to_owned() } else { names.join(", ") }
             )));
         }
         config.server.listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         let app = App::build(config).await.map_err(|e| super::serve::failure(&e))?;
-        // The first call should not be answered "unavailable" only because the server starts.
-        if let Some(server) = app.broker.upstream(&args.upstream) {
+        // The first call should not be answered "unavailable" only because the server starts. For
+        // all of them the handshake waits, so that none of them keeps the client out.
+        if let Some(server) = args.upstream.as_ref().and_then(|name| app.broker.upstream(name)) {
             let _ = tokio::time::timeout(SERVER_STARTS, server.refresh()).await;
         }
         let base = format!("http://{}", app.address());

@@ -9,11 +9,10 @@ use crate::domain::call::Method;
 use crate::domain::json;
 use crate::upstream::{Caller, Reply, Upstream, UpstreamError, WireEra};
 
-use super::Mcp;
 use super::http::Incoming;
 use super::message::{self, code};
 use super::revision::{add_members, translate_error, translate_result};
-use super::shown;
+use super::{Mcp, aggregate, shown};
 
 /// HTTP status and JSON-RPC message. The status is lost once a stream has begun.
 pub(super) type Reported = (StatusCode, String);
@@ -83,17 +82,20 @@ pub(super) async fn in_terms_of(mcp: &Mcp, incoming: &Incoming, reply: Reply) ->
                     "the server asks for input that this client can't give",
                 ));
             }
-            Reply::Result(translate_result(&raw, from, incoming.era, method))
+            let raw = translate_result(&raw, from, incoming.era, method);
+            Reply::Result(aggregate::as_addressed(incoming, raw))
         }
         Reply::Error(raw) => {
             let raw = translate_error(&raw, from, incoming.era);
-            Reply::Error(shown::error(policy, incoming.era, method, params, raw))
+            let named = incoming.named.as_ref().map(|n| n.text.as_str());
+            Reply::Error(shown::error(policy, incoming.era, method, params, named, raw))
         }
     }
 }
 
 /// There is no such tool, prompt or resource, or it is hidden.
 pub(super) fn unknown(incoming: &Incoming, kind: Method, name: &str) -> Reported {
+    let name = incoming.named.as_ref().map_or(name, |n| n.text.as_str());
     let error = shown::unknown(incoming.era, &incoming.message.method, kind, name);
     (StatusCode::OK, message::error_raw(incoming.message.id_raw(), &error))
 }

@@ -33,6 +33,10 @@ pub(super) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>
         Err(error) => return invalid(&error.to_string()),
     };
     let tool = call.tool.clone();
+    if incoming.upstream.is_empty() {
+        let (status, body) = answer::unknown(&incoming, method, &tool);
+        return json_response(status, body);
+    }
     let asking = Asking {
         agent: incoming.agent.clone(),
         client: incoming.client.clone(),

@@ -19,11 +19,12 @@ use crate::domain::json::{self, Node};
 use crate::store::ClientSession;
 use crate::upstream::{Caller, WireEra};
 
+use super::aggregate::Named;
 use super::flight::Flight;
 use super::message::{self, Message, MessageKind, Refused, code};
 use super::revision::{self, header};
 use super::stream::json_response;
-use super::{Mcp, sessions};
+use super::{Mcp, aggregate, sessions};
 
 /// What is still read, and thrown away, of a body that is too large: a client that is cut off
 /// while it sends never reads why.
@@ -35,7 +36,10 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub(super) struct Incoming {
     pub(super) agent: Agent,
+    /// Its name; empty where all the agent's are addressed as one, or what none of them has.
     pub(super) upstream: String,
+    /// How the client named what it asks for, where it asked all as one.
+    pub(super) named: Option<Named>,
     pub(super) era: WireEra,
     pub(super) message: Message,
     /// The legacy session.
@@ -49,6 +53,14 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
+    /// The same for one upstream, with params of its own.
+    pub(super) fn to(&self, upstream: &str, params: Option<String>) -> Self {
+        let mut one = self.clone();
+        upstream.clone_into(&mut one.upstream);
+        one.message.params = params;
+        one
+    }
+
     pub(super) fn caller(&self) -> Caller {
         Caller {
             agent: self.agent.name.clone(),
@@ -59,30 +71,37 @@ impl Incoming {
 
 /// The routes of the MCP face.
 pub fn router(mcp: Mcp) -> Router {
-    Router::new().route("/mcp/{upstream}", any(endpoint)).with_state(mcp)
+    Router::new()
+        .route("/mcp", any(endpoint))
+        .route("/mcp/{upstream}", any(endpoint))
+        .with_state(mcp)
 }
 
 /// Whether the agent may use an upstream of that name; of others nothing is said, not even
 /// whether there are any.
-fn may_use(mcp: &Mcp, agent: &Agent, upstream: &str) -> bool {
+pub(super) fn may_use(mcp: &Mcp, agent: &Agent, upstream: &str) -> bool {
     mcp.broker.config().upstream(upstream).is_some()
         && agent.upstreams.as_ref().is_none_or(|list| list.iter().any(|u| u == upstream))
 }
 
 async fn endpoint(
     State(mcp): State<Mcp>,
-    upstream: Result<Path<String>, PathRejection>,
+    upstream: Result<Option<Path<String>>, PathRejection>,
     request: Request,
 ) -> Response {
     let headers = request.headers();
     let origin = headers.get(header::ORIGIN).cloned();
     let wished = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
-    // What is no text names no upstream.
-    let upstream = upstream.map(|Path(name)| name).unwrap_or_default();
+    // What is no text names no upstream; without a name all the agent's are meant.
+    let upstream = match upstream {
+        Ok(Some(Path(name))) => Some(name),
+        Ok(None) => Some(String::new()),
+        Err(_) => None,
+    };
     let mut response = if request.method() == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
     } else {
-        handle(&mcp, &upstream, request).await
+        handle(&mcp, upstream.as_deref(), request).await
     };
     if let Some(origin) = origin {
         add_cors(&mcp, origin, wished, &mut response);
@@ -115,7 +134,7 @@ fn add_cors(mcp: &Mcp, origin: HeaderValue, wished: Option<HeaderValue>, respons
     );
 }
 
-async fn handle(mcp: &Mcp, upstream: &str, request: Request) -> Response {
+async fn handle(mcp: &Mcp, upstream: Option<&str>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let Some(agent) = authenticate(mcp, &parts.headers) else {
         let mut response = problem(
@@ -127,9 +146,10 @@ async fn handle(mcp: &Mcp, upstream: &str, request: Request) -> Response {
             .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"placet\""));
         return response;
     };
-    if !may_use(mcp, &agent, upstream) {
+    let known = |name: &&str| name.is_empty() || may_use(mcp, &agent, name);
+    let Some(upstream) = upstream.filter(known) else {
         return problem(StatusCode::NOT_FOUND, "there is no such upstream");
-    }
+    };
     match parts.method {
         Method::POST => post(mcp, agent, upstream, &parts.headers, body).await,
         Method::GET => super::listen::get(mcp, agent, upstream, &parts.headers).await,
@@ -200,6 +220,7 @@ async fn post(
     let mut incoming = Incoming {
         agent,
         upstream: upstream.to_owned(),
+        named: None,
         era,
         client: client_name(params),
         session: None,
@@ -304,13 +325,30 @@ async fn modern(
             message::error(id, wrong.code, &wrong.message, wrong.data.as_deref()),
         );
     }
+    let (incoming, own) = resolved(mcp, incoming, params).await;
+    let own = own.as_deref().and_then(|p| json::parse(p).ok());
+    let params = own.as_ref().or(params);
     if let Err(wrong) = check_mirrors(mcp, &incoming, headers, params) {
         return json_response(
             StatusCode::BAD_REQUEST,
-            message::error(id, wrong.code, &wrong.message, None),
+            message::error(incoming.message.id_raw(), wrong.code, &wrong.message, None),
         );
     }
     super::methods::modern(mcp, incoming, params).await
+}
+
+/// The request as its upstream's own address would have got it, and its new params.
+async fn resolved(
+    mcp: &Mcp,
+    incoming: Incoming,
+    params: Option<&Node<'_>>,
+) -> (Incoming, Option<String>) {
+    if !incoming.upstream.is_empty() {
+        return (incoming, None);
+    }
+    let incoming = aggregate::resolve(mcp, incoming, params).await;
+    let own = incoming.named.as_ref().and(incoming.message.params.clone());
+    (incoming, own)
 }
 
 /// Compares the headers that a tool wants with its arguments. A hidden tool wants none, as an
@@ -344,7 +382,7 @@ async fn legacy(mcp: &Mcp, mut incoming: Incoming, params: Option<&Node<'_>>) ->
     match incoming.message.kind {
         MessageKind::Response => StatusCode::ACCEPTED.into_response(),
         MessageKind::Notification => {
-            notified(mcp, incoming, params);
+            notified(mcp, &incoming, params);
             StatusCode::ACCEPTED.into_response()
         }
         MessageKind::Request => {
@@ -352,13 +390,15 @@ async fn legacy(mcp: &Mcp, mut incoming: Incoming, params: Option<&Node<'_>>) ->
                 let flight = mcp.in_flight.enter(&session.id, incoming.message.id_raw());
                 incoming.flight = Arc::new(flight);
             }
-            super::methods::legacy(mcp, incoming, params).await
+            let (incoming, own) = resolved(mcp, incoming, params).await;
+            let own = own.as_deref().and_then(|p| json::parse(p).ok());
+            super::methods::legacy(mcp, incoming, own.as_ref().or(params)).await
         }
     }
 }
 
 /// A notification cancels a request of its own session, or passes.
-fn notified(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) {
+fn notified(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) {
     if incoming.message.method == "notifications/cancelled" {
         if let (Some(session), Some(id)) =
             (&incoming.session, params.and_then(|p| p.get("requestId")))
@@ -371,9 +411,12 @@ fn notified(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) {
     if !incoming.message.method.starts_with("notifications/") {
         return;
     }
-    let Some(server) = mcp.broker.upstream(&incoming.upstream).cloned() else { return };
-    mcp.broker.tracker().spawn(async move {
-        let caller = incoming.caller();
-        server.notify(&caller, &incoming.message.method, incoming.message.params).await;
-    });
+    for upstream in aggregate::behind(mcp, &incoming.agent, &incoming.upstream) {
+        let Some(server) = mcp.broker.upstream(&upstream).cloned() else { continue };
+        let incoming = incoming.clone();
+        mcp.broker.tracker().spawn(async move {
+            let caller = incoming.caller();
+            server.notify(&caller, &incoming.message.method, incoming.message.params).await;
+        });
+    }
 }

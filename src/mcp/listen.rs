@@ -8,12 +8,12 @@ use crate::config::Agent;
 use crate::domain::json::{self, Node};
 use crate::upstream::Caller;
 
-use super::Mcp;
 use super::http::{Incoming, accepts_streams, method_not_allowed};
 use super::message;
 use super::news::News;
 use super::revision::header;
 use super::stream::Events;
+use super::{Mcp, aggregate};
 
 /// What a modern client may subscribe to, and the notification it stands for.
 const SUBSCRIPTIONS: [(&str, &str); 3] = [
@@ -31,10 +31,10 @@ pub(super) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
         Ok(session) => session,
         Err(response) => return response,
     };
-    let caller = Caller { agent: agent.name, session: Some(session.id.clone()) };
-    let mut news = News::of(mcp, &[upstream], &caller);
+    let caller = Caller { agent: agent.name.clone(), session: Some(session.id.clone()) };
+    let mut news = News::of(mcp, &aggregate::behind(mcp, &agent, upstream), &caller);
     let (events, response) = Events::open();
-    let mcp = mcp.clone();
+    let (mcp, is_whole) = (mcp.clone(), upstream.is_empty());
     mcp.broker.tracker().clone().spawn(async move {
         let mut beat = tokio::time::interval(mcp.broker.config().approvals.heartbeat);
         let soft = mcp.broker.stop().soft.clone();
@@ -52,6 +52,9 @@ pub(super) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
                     continue;
                 }
                 said = news.next() => match said {
+                    Some((upstream, note)) if is_whole => {
+                        aggregate::told(&mcp, &agent, &upstream, note)
+                    }
                     Some((_, note)) => note,
                     None => break,
                 },
@@ -69,7 +72,11 @@ pub(super) fn subscribe(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>
     let on = |key: &str| wanted.and_then(|w| w.get(key)).and_then(Node::as_bool) == Some(true);
     let honoured: Vec<(&str, &str)> =
         SUBSCRIPTIONS.into_iter().filter(|(key, _)| on(key)).collect();
-    let mut news = News::of(mcp, &[&incoming.upstream], &incoming.caller());
+    let mut news = News::of(
+        mcp,
+        &aggregate::behind(mcp, &incoming.agent, &incoming.upstream),
+        &incoming.caller(),
+    );
     let id = incoming.message.id_raw().to_owned();
     let tag = format!("{{\"io.modelcontextprotocol/subscriptionId\":{id}}}");
     let subset = json::object(honoured.iter().map(|(key, _)| (*key, "true")));

@@ -1,6 +1,8 @@
 //! The methods besides `tools/call`: a few are answered here, lists are filtered, the rest
 //! passes.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 
@@ -12,7 +14,7 @@ use super::http::Incoming;
 use super::message::{self, code};
 use super::revision::{self, MODERN};
 use super::stream::{Progress, json_response, progress_token};
-use super::{FACTS_WITHIN, Mcp, answer, exchange};
+use super::{FACTS_WITHIN, Mcp, aggregate, answer, exchange};
 
 /// Capabilities that are withheld: tasks need their own support, extensions are per hop.
 const WITHHELD: [&str; 2] = ["tasks", "extensions"];
@@ -65,7 +67,7 @@ fn is_call(mcp: &Mcp, incoming: &Incoming) -> bool {
     method == Method::CallTool || policy.is_some_and(|p| p.governs(method))
 }
 
-fn no_method(incoming: &Incoming) -> Response {
+pub(super) fn no_method(incoming: &Incoming) -> Response {
     let status = match incoming.era {
         WireEra::Modern => StatusCode::NOT_FOUND,
         WireEra::Legacy => StatusCode::OK,
@@ -83,11 +85,11 @@ fn plain(incoming: &Incoming, result: &str) -> Response {
 /// each call says so by itself.
 pub(super) async fn initialize_result(
     mcp: &Mcp,
-    upstream: &str,
+    incoming: &Incoming,
     caller: &Caller,
     version: &str,
 ) -> String {
-    let facts = facts(mcp, upstream, caller).await;
+    let facts = facts(mcp, incoming, caller).await;
     let mut pairs = vec![
         ("protocolVersion", json::quote(version)),
         ("capabilities", super::tasks::advertise(&capabilities(facts.as_ref()), version)),
@@ -99,13 +101,26 @@ pub(super) async fn initialize_result(
     json::object(pairs.iter().map(|(k, v)| (*k, v.as_str())))
 }
 
-async fn facts(mcp: &Mcp, upstream: &str, caller: &Caller) -> Option<ServerFacts> {
+async fn facts(mcp: &Mcp, incoming: &Incoming, caller: &Caller) -> Option<ServerFacts> {
+    if incoming.upstream.is_empty() {
+        return Some(aggregate::facts(mcp, &incoming.agent, caller).await);
+    }
+    facts_of(mcp, &incoming.upstream, caller, FACTS_WITHIN).await
+}
+
+/// What is known of one server, which may have to be started first.
+pub(super) async fn facts_of(
+    mcp: &Mcp,
+    upstream: &str,
+    caller: &Caller,
+    within: Duration,
+) -> Option<ServerFacts> {
     let server = mcp.broker.upstream(upstream)?;
-    match tokio::time::timeout(FACTS_WITHIN, server.facts(caller)).await {
+    match tokio::time::timeout(within, server.facts(caller)).await {
         Ok(Ok(facts)) => {
             // Who begins now may call at once; calls are refused as long as no list is there.
             if server.catalog().is_none() {
-                let _ = tokio::time::timeout(FACTS_WITHIN, server.refresh()).await;
+                let _ = tokio::time::timeout(within, server.refresh()).await;
             }
             Some(facts)
         }
@@ -144,7 +159,7 @@ fn server_info(facts: Option<&ServerFacts>) -> String {
 }
 
 async fn discover(mcp: &Mcp, incoming: &Incoming) -> Response {
-    let facts = facts(mcp, &incoming.upstream, &incoming.caller()).await;
+    let facts = facts(mcp, incoming, &incoming.caller()).await;
     let mut pairs = vec![
         ("resultType", "\"complete\"".to_owned()),
         ("supportedVersions", format!("[\"{MODERN}\"]")),
@@ -165,6 +180,9 @@ async fn discover(mcp: &Mcp, incoming: &Incoming) -> Response {
 
 /// Sends a request on and its answer back; a stream once it takes long or says something.
 async fn pass(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
+    if incoming.upstream.is_empty() {
+        return aggregate::whole(mcp, incoming, params).await;
+    }
     if Method::parse(&incoming.message.method).is_none()
         && let Some(refused) = super::calls::refusal(mcp, &incoming).await
     {
@@ -175,14 +193,8 @@ async fn pass(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Respo
     };
     let token = progress_token(params);
     let level = log_level(params);
-    let request = Request {
-        method: incoming.message.method.clone(),
-        params: incoming.message.params.as_deref().map(|p| params_with_meta(p, &[])),
-        progress: token.is_some(),
-        log_level: level.clone(),
-        once: false,
-        overdue: None,
-    };
+    let request =
+        Request { progress: token.is_some(), log_level: level.clone(), ..request_of(&incoming) };
     let progress = Progress::new(token, incoming.era, level.is_some());
     let (again, asked) = (mcp.clone(), incoming.clone());
     let send = async move |notes, cancel| {
@@ -190,6 +202,18 @@ async fn pass(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Respo
         answer::of_upstream(&again, &asked, reply).await
     };
     exchange::run(mcp, &incoming, progress, send).await
+}
+
+/// A request as it goes upstream.
+pub(super) fn request_of(incoming: &Incoming) -> Request {
+    Request {
+        method: incoming.message.method.clone(),
+        params: incoming.message.params.as_deref().map(|p| params_with_meta(p, &[])),
+        progress: false,
+        log_level: None,
+        once: false,
+        overdue: None,
+    }
 }
 
 /// The wanted log level of a modern request, raw JSON.

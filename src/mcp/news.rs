@@ -19,10 +19,10 @@ pub(super) struct News {
 
 impl News {
     /// Listens to these upstreams for a caller.
-    pub(super) fn of(mcp: &Mcp, upstreams: &[&str], caller: &Caller) -> Self {
+    pub(super) fn of(mcp: &Mcp, upstreams: &[String], caller: &Caller) -> Self {
         let heard = upstreams.iter().filter_map(|name| {
             let server = mcp.broker.upstream(name)?;
-            Some(((*name).to_owned(), BroadcastStream::new(server.subscribe(caller))))
+            Some((name.clone(), BroadcastStream::new(server.subscribe(caller))))
         });
         Self {
             upstreams: heard.collect(),

@@ -12,7 +12,7 @@ use super::http::{Incoming, method_not_allowed, problem};
 use super::message::{self, MessageKind, code};
 use super::revision::{self, header};
 use super::stream::json_response;
-use super::{MAX_SESSIONS_PER_AGENT, Mcp};
+use super::{MAX_SESSIONS_PER_AGENT, Mcp, aggregate};
 
 /// The session of a legacy request. Another agent's session does not exist for this one.
 pub(super) async fn find(
@@ -94,7 +94,7 @@ pub(super) async fn initialize(
         }
     }
     let caller = Caller { agent: session.agent.clone(), session: Some(session.id.clone()) };
-    let result = super::methods::initialize_result(mcp, &incoming.upstream, &caller, version).await;
+    let result = super::methods::initialize_result(mcp, incoming, &caller, version).await;
     let mut response = json_response(StatusCode::OK, message::result(id, &result));
     if let Ok(value) = HeaderValue::from_str(&session.id) {
         response.headers_mut().insert("mcp-session-id", value);
@@ -120,8 +120,10 @@ pub(super) async fn delete(
         tracing::error!(%error, "a session could not be ended");
         return problem(StatusCode::SERVICE_UNAVAILABLE, "the store is unavailable, try again");
     }
-    if let Some(server) = mcp.broker.upstream(upstream) {
-        let caller = Caller { agent: agent.name.clone(), session: Some(session.id) };
+    let caller = Caller { agent: agent.name.clone(), session: Some(session.id) };
+    for server in
+        aggregate::behind(mcp, agent, upstream).iter().filter_map(|u| mcp.broker.upstream(u))
+    {
         server.close_session(&caller).await;
     }
     StatusCode::NO_CONTENT.into_response()

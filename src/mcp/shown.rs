@@ -147,12 +147,14 @@ pub(super) fn unknown(era: WireEra, method: &str, kind: Method, name: &str) -> S
 }
 
 /// An upstream's error in the words of [`unknown`] where it says that there is no such thing and
-/// the policy hides others: else the words would tell a hidden name from an unknown one.
+/// the policy hides others: else the words would tell a hidden name from an unknown one. `named` is
+/// what the client calls it, where that is another name than the upstream's.
 pub(super) fn error(
     policy: Option<&Policy>,
     era: WireEra,
     method: &str,
     params: Option<&str>,
+    named: Option<&str>,
     raw: String,
 ) -> String {
     let Some((kind, name)) = subject(method, params) else { return raw };
@@ -168,7 +170,7 @@ pub(super) fn error(
         _ => false,
     };
     if missing || says.iter().any(|part| words.contains(part)) {
-        return unknown(era, method, kind, &name);
+        return unknown(era, method, kind, named.unwrap_or(&name));
     }
     raw
 }
@@ -312,8 +314,9 @@ mod tests {
     fn an_upstreams_unknown_reads_like_a_hidden_one() {
         let params = Some(r#"{"uri":"db://prod/no"}"#);
         let policy = policy();
-        let said =
-            |era, raw: &str| error(Some(&policy), era, "resources/read", params, raw.to_owned());
+        let said = |era, raw: &str| {
+            error(Some(&policy), era, "resources/read", params, None, raw.to_owned())
+        };
 
         let own = r#"{"code":-32002,"message":"I don't have that"}"#;
         let as_hidden =

@@ -1,6 +1,7 @@
 //! The MCP face over real TCP: the whole program between a client of bytes and a server that
 //! records what reaches it.
 
+mod aggregate;
 mod answers;
 mod bytes;
 mod envelope;

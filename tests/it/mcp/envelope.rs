@@ -87,7 +87,7 @@ async fn unknown_paths_are_json_and_never_a_redirect() {
     for path in [
         "/.well-known/oauth-protected-resource",
         "/.well-known/oauth-authorization-server/mcp/u",
-        "/mcp",
+        "/mcp/",
         "/mcp/u/more",
         "/register",
     ] {

@@ -16,6 +16,8 @@ use super::db::Dir;
 use super::fake_http::Fake;
 use super::{soon, until};
 
+mod many;
+
 /// Token of agent `ann`, who may use every upstream.
 pub const ANN: &str = "token-of-the-agent-ann";
 /// Token of agent `bob`, who may use `u` alone.

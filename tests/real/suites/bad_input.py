@@ -223,7 +223,7 @@ def doors(report, broker):
     with report.case("Content-Type with a charset is fine"):
         equal(mcp.send(listing, {"Content-Type": "application/json; charset=utf-8"}).status, 200, "status")
 
-    for path in ("/nope", "/mcp", "/mcp/slow/more", "/.well-known/oauth-protected-resource", "/api/v1/nope",
+    for path in ("/nope", "/mcp/", "/mcp/slow/more", "/.well-known/oauth-protected-resource", "/api/v1/nope",
                  "/.well-known/oauth-authorization-server/mcp/slow"):  # fmt: skip
         with report.case(f"{path}: 404 JSON, no redirect"):
             reply = broker.http("GET", path, headers={"Authorization": f"Bearer {ANA}"})
