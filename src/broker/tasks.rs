@@ -28,10 +28,18 @@ const INTERVALS: u32 = 3;
 pub struct Owner {
     /// The agent.
     pub agent: Agent,
-    /// The upstream it asks at.
+    /// The upstream it asks at; empty: at all of its own.
     pub upstream: String,
     /// The protocol it asks in.
     pub form: Form,
+}
+
+impl Owner {
+    /// Whether the task is its to speak of: not once its upstream was taken from the agent.
+    fn owns(&self, task: &Task) -> bool {
+        let own = self.agent.upstreams.as_ref();
+        task.form == self.form && own.is_none_or(|list| list.contains(&task.upstream))
+    }
 }
 
 /// A task as it stands now.
@@ -114,7 +122,7 @@ impl Broker {
         let id = TaskId::parse(id).ok_or(TaskError::Unknown)?;
         let (agent, upstream) = (&owner.agent.name, &owner.upstream);
         let task = self.store().tasks().find(&id, agent, upstream, self.now()).await?;
-        let task = task.filter(|t| t.form == owner.form).ok_or(TaskError::Unknown)?;
+        let task = task.filter(|t| owner.owns(t)).ok_or(TaskError::Unknown)?;
         self.view(task).await
     }
 
@@ -328,7 +336,7 @@ impl Broker {
         tasks.truncate(limit as usize);
         let next = tasks.last().filter(|_| more).map(|t| (t.created_at, t.id.to_string()));
         let mut views = Vec::with_capacity(tasks.len());
-        for task in tasks {
+        for task in tasks.into_iter().filter(|t| owner.owns(t)) {
             match self.view(task).await {
                 Ok(view) => views.push(view),
                 Err(TaskError::Unknown) => {}

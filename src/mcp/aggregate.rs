@@ -16,7 +16,7 @@ use crate::upstream::{Caller, Notification, Reply, ServerFacts};
 use super::http::{Incoming, may_use};
 use super::message::{self, code};
 use super::stream::{Progress, json_response};
-use super::{ALL_FACTS_WITHIN, Mcp, answer, exchange, methods, shown};
+use super::{ALL_FACTS_WITHIN, Mcp, answer, exchange, methods, shown, tasks};
 
 mod facts;
 mod lists;
@@ -52,6 +52,13 @@ pub(super) async fn resolve(
     mut incoming: Incoming,
     params: Option<&Node<'_>>,
 ) -> Incoming {
+    if incoming.message.method.starts_with("tasks/") {
+        // A task is its agent's; its answers are those of its upstream.
+        if let Some(upstream) = tasks::upstream_of(mcp, &incoming, params).await {
+            incoming.upstream = upstream;
+        }
+        return incoming;
+    }
     let Some(params) = params else { return incoming };
     let reference = params.get("ref");
     let kind = reference.and_then(|r| r.get("type")).and_then(Node::as_str);

@@ -157,6 +157,16 @@ fn owner(incoming: &Incoming) -> Owner {
     Owner { agent: incoming.agent.clone(), upstream: incoming.upstream.clone(), form }
 }
 
+/// The upstream of the task that a request names, if it is the client's own.
+pub(super) async fn upstream_of(
+    mcp: &Mcp,
+    incoming: &Incoming,
+    params: Option<&Node<'_>>,
+) -> Option<String> {
+    let view = mcp.broker.peek_at_task(&owner(incoming), task_id(params)?).await.ok()?;
+    Some(view.task.upstream)
+}
+
 /// Why a verb failed. Unknown, expired and foreign tasks are answered alike.
 fn failed(incoming: &Incoming, error: &TaskError) -> Response {
     match error {

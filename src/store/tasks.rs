@@ -34,7 +34,7 @@ pub trait TaskStore: Send + Sync {
     /// Stores a task; false beyond `max` living ones of its agent.
     async fn insert(&self, task: &Task, max: u32) -> Result<bool>;
 
-    /// A task of this agent at this upstream that has not expired.
+    /// A task of this agent at this upstream, or at any where it is empty, that has not expired.
     async fn find(
         &self,
         id: &TaskId,
@@ -46,7 +46,7 @@ pub trait TaskStore: Send + Sync {
     /// Its agent looks at it: it waits until then.
     async fn look(&self, id: &TaskId, waits_until: Timestamp, now: Timestamp) -> Result<()>;
 
-    /// Living tasks of an agent at an upstream in one form, newest first, older than `before`.
+    /// Living tasks of an agent at an upstream, or at any where it is empty, in one form, newest first, older than `before`.
     async fn list(
         &self,
         agent: &str,

@@ -78,7 +78,9 @@ impl TaskStore for SqlStore {
         upstream: &str,
         now: Timestamp,
     ) -> Result<Option<Task>> {
-        let sql = select("where id = $1 and agent = $2 and upstream = $3 and expires_at > $4");
+        let sql = select(
+            "where id = $1 and agent = $2 and (upstream = $3 or $3 = '') and expires_at > $4",
+        );
         let row = self.db.read().await?.row(sql, args![id.as_str(), agent, upstream, now]).await?;
         row.map(|row| read(&row)).transpose()
     }
@@ -99,7 +101,7 @@ impl TaskStore for SqlStore {
     ) -> Result<Vec<Task>> {
         let (at, id) = before.unwrap_or((Timestamp::from_micros(i64::MAX), String::new()));
         let sql = select(
-            "where agent = $1 and upstream = $2 and form = $3 and expires_at > $4 \
+            "where agent = $1 and (upstream = $2 or $2 = '') and form = $3 and expires_at > $4 \
                and (created_at < $5 or (created_at = $5 and id < $6)) \
              order by created_at desc, id desc limit $7",
         );

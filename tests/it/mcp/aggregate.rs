@@ -247,6 +247,38 @@ async fn a_call_and_the_identical_one_on_the_upstreams_own_address_are_one() {
 }
 
 #[tokio::test]
+async fn a_task_is_its_agents_whichever_address_it_was_made_at() {
+    let (u, m) = (legacy(done).await, modern(done).await);
+    let placet = before(&u, &m, &Settings::default()).await;
+    let whole = session(&placet, ANN).await;
+    let make = async |agent: &Agent, tool: &str| {
+        let params = format!(r#"{{"name":"{tool}","arguments":{{}},"task":{{"ttl":60000}}}}"#);
+        let made = got(agent.request("1", "tools/call", &params)).await.json();
+        made["result"]["task"]["taskId"].as_str().unwrap_or_else(|| panic!("{made}")).to_owned()
+    };
+    let ask = async |agent: &Agent, method: &str, id: &str| {
+        got(agent.request("2", method, &json!({ "taskId": id }).to_string())).await.json()
+    };
+
+    let of_m = make(&whole, "m__gated").await;
+    placet.decide("approve").await;
+    let own = placet.legacy(ANN).await;
+    let of_u = make(&own, "gated").await;
+
+    let listed = got(whole.request("3", "tasks/list", "{}")).await.json();
+    assert_eq!(names(&listed, "tasks", "taskId"), [of_u.as_str(), of_m.as_str()]);
+    assert_eq!(ask(&own, "tasks/get", &of_m).await["error"]["code"], -32602);
+    assert_eq!(ask(&whole, "tasks/get", &of_u).await["result"]["status"], "working");
+    let ended = ask(&whole, "tasks/result", &of_m).await;
+    assert_eq!(ended["result"]["content"][0]["text"], "done", "{ended}");
+    // Its upstream is of the modern era, the client is not.
+    assert!(ended["result"].get("resultType").is_none(), "{ended}");
+    let bob = session(&placet, BOB).await;
+    assert_eq!(ask(&bob, "tasks/get", &of_u).await["error"]["code"], -32602);
+    placet.end().await;
+}
+
+#[tokio::test]
 async fn sessions_of_the_one_address_and_of_an_upstreams_own_are_apart() {
     let (placet, _fake) = usual().await;
     let whole = session(&placet, ANN).await;

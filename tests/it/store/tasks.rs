@@ -59,6 +59,8 @@ async fn a_task_is_found_by_its_own_agent_at_its_own_upstream_until_it_expires()
         assert_eq!(find("ci", "images", 999).await.as_ref(), Some(&all[0]));
         assert_eq!(find("other", "images", 1).await, None);
         assert_eq!(find("ci", "other", 1).await, None);
+        assert_eq!(find("ci", "", 1).await.as_ref(), Some(&all[0]), "at any");
+        assert_eq!(find("other", "", 1).await, None);
         assert_eq!(find("ci", "images", 1_000).await, None);
         db.store.purge(at(1_000), T0).await.unwrap();
         assert_eq!(find("ci", "images", 1).await, None, "purged");
@@ -158,6 +160,8 @@ async fn tasks_are_listed_page_by_page_newest_first() {
         let foreign = db.store.tasks();
         let foreign = foreign.list("other", "images", Form::Extension, None, 9, at(10)).await;
         assert_eq!(foreign.unwrap(), []);
+        let any = db.store.tasks().list("ci", "", Form::Extension, None, 9, at(10)).await.unwrap();
+        assert_eq!(any.len(), 5);
     })
     .await;
 }

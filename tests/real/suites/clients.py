@@ -37,8 +37,8 @@ class Lane:
         self.token = f"{self.agent}-token-0123456789"
         self.name = f"{client} over {upstream.name}"
 
-    def run(self, *commands):
-        url = f"{self.broker.url}/mcp/{self.upstream.name}"
+    def run(self, *commands, at=None):
+        url = f"{self.broker.url}/mcp{f'/{self.upstream.name}' if at is None else at}"
         done = subprocess.run(
             [*self.argv, url, self.token, self.era, json.dumps(commands)],
             capture_output=True, text=True, timeout=120,
@@ -59,7 +59,7 @@ class Lane:
     def cases(self, report):
         # Two workers: the client and, while it waits, this thread's reviewer.
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            for case in (self.plain, self.held, self.rejected, self.expired, self.gone):
+            for case in (self.plain, self.together, self.held, self.rejected, self.expired, self.gone):
                 with report.case(f"{self.name}: {case.__doc__}"):
                     case(pool)
 
@@ -79,6 +79,21 @@ class Lane:
         equal(unknown.get("error", {}).get("code"), -32602, f"the hidden call ({unknown})")
         expect(f"Unknown tool: {hidden['name']}" in unknown["error"]["message"], unknown["error"]["message"])
         equal((self.executed(allowed), self.executed(denied), self.executed(hidden)), (1, 0, 0), "executions")
+
+    def together(self, pool):
+        """sees all upstreams at the one address, and is held there"""
+        up, n = self.upstream, self.number
+        call = up.call("gated", f"one{n}", n * 100 + 4)
+        as_one = {**call, "name": f"{up.name}__{call['name']}"}
+        waiting = pool.submit(lambda: self.run({"do": "list"}, as_one, at=""))
+        self.broker.decide(self.pending(call))
+        listed, answer = waiting.result()
+        names = [t["name"] for t in listed["ok"]["tools"]]
+        expect(names.index("files__move_file") < names.index("everything__get-sum"), f"the order: {names}")
+        expect(f"{up.name}__{up.call('hidden', '', 0)['name']}" not in names, "the hidden tool is not listed")
+        equal(code_of(answer["ok"]), "approved", f"the answer ({text_of(answer['ok'])})")
+        equal(self.executed(call), 1, "executions")
+        up.proof(call)
 
     def held(self, pool):
         """held, approved after 5 s, executed once"""
