@@ -28,6 +28,7 @@ pub mod decide;
 pub mod execute;
 pub mod hints;
 pub mod hold;
+pub mod patience;
 pub mod plan;
 pub mod policies;
 mod running;

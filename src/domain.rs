@@ -7,6 +7,7 @@ pub mod call;
 pub mod duration;
 pub mod json;
 pub mod mask;
+pub mod patience;
 pub mod policy;
 pub mod show;
 pub mod task;

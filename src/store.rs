@@ -2,12 +2,15 @@
 //! survived a crash. Conditions that decide a race stand in the statements, not in the callers.
 #![warn(missing_docs)]
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use thiserror::Error;
 
 use crate::domain::approval::{Approval, ApprovalId, State, Transition};
 use crate::domain::audit::{AuditEvent, Record};
 use crate::domain::call::Digest;
+use crate::domain::patience::{Learned, Patience};
 use crate::domain::time::Timestamp;
 
 pub mod driver;
@@ -273,6 +276,21 @@ pub struct ClientSession {
     pub created_at: Timestamp,
 }
 
+/// What an agent does now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// Its open legacy sessions.
+    pub sessions: i64,
+    /// Its pending approvals.
+    pub pending: i64,
+    /// Its approved ones that nobody claimed yet.
+    pub approved: i64,
+    /// What its client last called itself.
+    pub client: Option<String>,
+    /// When a session of it was last used, or it last asked for an approval.
+    pub seen_at: Option<Timestamp>,
+}
+
 /// Figures of the queue.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueueStats {
@@ -430,6 +448,30 @@ pub trait Store: Send + Sync {
 
     /// Ends one.
     async fn delete_client_session(&self, id: &str) -> Result<()>;
+
+    // Agents.
+
+    /// What was learned of an agent's holds, with or without a progress token.
+    async fn patience(&self, agent: &str, with_progress: bool) -> Result<Patience>;
+
+    /// The agent's client dropped a hold after that long, at the time of the event. Some if that
+    /// taught a new budget; then the event is recorded with it.
+    async fn hold_dropped(
+        &self,
+        agent: &str,
+        with_progress: bool,
+        after: Duration,
+        event: AuditEvent,
+    ) -> Result<Option<Learned>>;
+
+    /// A hold was answered: the row of drops is broken.
+    async fn hold_answered(&self, agent: &str, with_progress: bool) -> Result<()>;
+
+    /// Forgets what was learned of an agent, with its record; false if nothing was.
+    async fn forget_patience(&self, agent: &str, event: AuditEvent) -> Result<bool>;
+
+    /// What an agent does now.
+    async fn activity(&self, agent: &str) -> Result<Activity>;
 
     // The rest.
 

@@ -21,6 +21,7 @@ use crate::broker::Broker;
 use crate::config::Reviewer;
 use crate::telemetry::Metrics;
 
+pub mod agents;
 pub mod api;
 pub mod approval;
 pub mod arguments;
@@ -86,6 +87,8 @@ pub fn router(web: Web) -> Router {
         .route("/approvals/{id}/settle", post(approval::settle))
         .route("/history", get(history::show))
         .route("/tools", get(tools::show))
+        .route("/agents", get(agents::show))
+        .route("/agents/forget", post(agents::forget))
         .route("/audit", get(audit::show))
         .route("/sign-in", get(sign_in::show).post(sign_in::submit))
         .route("/sign-in/{token}", get(sign_in::confirm).post(sign_in::redeem))

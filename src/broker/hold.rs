@@ -12,12 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Agent;
 use crate::domain::approval::{Approval, ApprovalId, State};
-use crate::domain::time::in_words;
+use crate::domain::time::{Timestamp, in_words};
 use crate::upstream::{Caller, Notification};
 
 use super::Broker;
 use super::answer::{Answer, Delivery, Statement, ended, pending};
 use super::execute::{Done, Execution, Wishes};
+use super::patience::own_hold;
 use super::submit::{Asking, unavailable_upstream};
 use super::telling::Tale;
 
@@ -74,6 +75,8 @@ pub struct Held {
     shared: bool,
     /// Whether it waits for the end of a task: the call is the task's, and outlives the request.
     for_task: bool,
+    /// Whether the request has a progress token, where drops of its kind teach something.
+    learns: Option<bool>,
 }
 
 impl Held {
@@ -86,7 +89,16 @@ impl Held {
     ) -> Self {
         let changes = broker.hints().listen();
         let hold = HoldGuard { broker: broker.clone(), id: held.then_some(hold) };
-        Self { broker, asking, approval, changes, hold, shared: false, for_task: false }
+        Self {
+            broker,
+            asking,
+            approval,
+            changes,
+            hold,
+            shared: false,
+            for_task: false,
+            learns: None,
+        }
     }
 
     /// A request that waits for the end of a task.
@@ -112,6 +124,14 @@ impl Held {
         self.hold.end().await;
     }
 
+    /// Learns from how it ends, unless the agent's own key says how long to hold.
+    #[must_use]
+    pub fn learning(mut self, with_progress: bool) -> Self {
+        let own = own_hold(&self.asking.agent, with_progress);
+        self.learns = (own.is_none() && self.hold.id.is_some()).then_some(with_progress);
+        self
+    }
+
     /// The approval it waits for.
     pub fn approval(&self) -> &Approval {
         &self.approval
@@ -122,13 +142,14 @@ impl Held {
         // Beyond the agent's held requests: stored or joined, and handed over at once.
         let budget = if self.hold.id.is_some() { terms.budget } else { Duration::ZERO };
         let end = Instant::now() + budget;
+        let began = self.broker.now();
         let mut beat = tokio::time::interval_at(Instant::now() + terms.heartbeat, terms.heartbeat);
         let mut execution: Option<Execution> = None;
         let mut executed_here = false;
         let soft = self.broker.inner.stop.soft.clone();
         loop {
             if terms.gone.is_cancelled() {
-                return self.left().await;
+                return self.left(began).await;
             }
             let stopping = self.broker.stopping();
             // Looked at before the store, so that what expires meanwhile is never handed over.
@@ -240,13 +261,13 @@ impl Held {
             return self.hand_over().await;
         };
         let owed = self.broker.tale(&approval);
-        self.hold.end().await;
+        self.end_answered().await;
         Ended::Answered { answer, owed }
     }
 
     /// Certainly not run: it stays approved, and this request is told so.
     async fn not_sent(&mut self) -> Ended {
-        self.hold.end().await;
+        self.end_answered().await;
         let statement = Statement {
             approval: Some(self.approval.id.to_string()),
             state: Some(State::Approved),
@@ -262,16 +283,36 @@ impl Held {
             let approval = self.approval.clone();
             return Box::pin(self.answered(approval, true)).await;
         }
-        self.hold.end().await;
+        self.end_answered().await;
         let url = self.broker.config().link(&format!("/approvals/{}", self.approval.id));
         let answer = pending(&self.approval, url, self.broker.now());
         Ended::Answered { answer: answer.into(), owed: None }
     }
 
+    /// Detached with an answer. One that a stopping broker gives says nothing of the client.
+    async fn end_answered(&mut self) {
+        self.hold.end().await;
+        if let Some(with_progress) = self.learns.take()
+            && !self.broker.stopping()
+        {
+            self.broker.hold_answered(&self.asking.agent.name, with_progress).await;
+        }
+    }
+
     /// The client is gone: detached, and withdrawn if its agent wants that.
-    async fn left(&mut self) -> Ended {
+    async fn left(&mut self, began: Timestamp) -> Ended {
         let attached = self.hold.id.is_some();
         let left = self.hold.end().await;
+        if let Some(with_progress) = self.learns.take()
+            && !self.broker.stopping()
+        {
+            // As it stood a moment ago is not good enough: decided is not dropped.
+            self.reload().await;
+            if self.approval.state == State::Pending {
+                let after = began.until(self.broker.now());
+                self.broker.hold_dropped(&self.asking.agent.name, with_progress, after).await;
+            }
+        }
         let withdraws = self.asking.agent.withdraw_on_disconnect
             && !self.for_task
             && !self.broker.stopping()

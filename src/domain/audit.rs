@@ -56,6 +56,10 @@ kinds! {
     CallLimited = "call_limited",
     /// A call was allowed by the policy.
     CallAllowed = "call_allowed",
+    /// A client dropped holds after about the same time, and later ones end before it.
+    HoldBudgetLearned = "hold_budget_learned",
+    /// An admin had that forgotten.
+    HoldBudgetForgotten = "hold_budget_forgotten",
     /// A reviewer signed in.
     SignedIn = "signed_in",
     /// The owner's one-time sign-in link was printed or written at start.

@@ -25,11 +25,8 @@ pub(super) async fn run(
     progress: Progress,
 ) -> Response {
     let limits = &mcp.broker.config().approvals;
-    let budget = if progress.wanted() {
-        incoming.agent.hold_with_progress.unwrap_or(limits.hold_with_progress)
-    } else {
-        incoming.agent.hold.unwrap_or(limits.hold)
-    };
+    let budget = mcp.broker.hold_budget(&incoming.agent, progress.wanted()).await;
+    let held = held.learning(progress.wanted());
     let gone = incoming.flight.cancelled().child_token();
     let (beats, heard) = mpsc::channel(BEATS);
     let terms = Terms { budget, heartbeat: limits.heartbeat, beats, gone: gone.clone(), wishes };

@@ -30,7 +30,7 @@ const MAX_MIGRATION_TRIES: u32 = 5;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// (version, description, SQLite, PostgreSQL)
-const MIGRATIONS: [(i64, &str, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 4] = [
     (
         1,
         "init",
@@ -48,6 +48,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 3] = [
         "governed",
         include_str!("../../migrations/sqlite/0003_governed.sql"),
         include_str!("../../migrations/postgres/0003_governed.sql"),
+    ),
+    (
+        4,
+        "hold_budgets",
+        include_str!("../../migrations/sqlite/0004_hold_budgets.sql"),
+        include_str!("../../migrations/postgres/0004_hold_budgets.sql"),
     ),
 ];
 

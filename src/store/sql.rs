@@ -4,20 +4,23 @@
 //! transaction half way.
 
 use std::future::Future;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::domain::approval::{Approval, ApprovalId, Transition};
 use crate::domain::audit::{AuditEvent, Record};
 use crate::domain::call::{Digest, hex};
+use crate::domain::patience::{Learned, Patience};
 use crate::domain::time::Timestamp;
 
 use super::driver::Db;
 use super::{
-    Attempt, AttemptRecord, ClientSession, Delivery, Filter, NewDelivery, NewHold, QueueStats,
-    Result, ReviewLink, Session, Store, StoreError, Submit, Submitted,
+    Activity, Attempt, AttemptRecord, ClientSession, Delivery, Filter, NewDelivery, NewHold,
+    QueueStats, Result, ReviewLink, Session, Store, StoreError, Submit, Submitted,
 };
 
+mod agents;
 mod approvals;
 mod audit;
 mod outbox;
@@ -253,6 +256,39 @@ impl Store for SqlStore {
     async fn delete_client_session(&self, id: &str) -> Result<()> {
         let id = id.to_owned();
         self.run(|db| people::delete_client_session(db, id)).await
+    }
+
+    async fn patience(&self, agent: &str, with_progress: bool) -> Result<Patience> {
+        agents::patience(self.db.clone(), agent.to_owned(), with_progress).await
+    }
+
+    async fn hold_dropped(
+        &self,
+        agent: &str,
+        with_progress: bool,
+        after: Duration,
+        event: AuditEvent,
+    ) -> Result<Option<Learned>> {
+        let agent = agent.to_owned();
+        self.run(|db| agents::hold_dropped(db, agent, with_progress, after, event)).await
+    }
+
+    async fn hold_answered(&self, agent: &str, with_progress: bool) -> Result<()> {
+        // Holds end often and drops are rare: no write where there is nothing to break.
+        if self.patience(agent, with_progress).await?.drops.is_empty() {
+            return Ok(());
+        }
+        let agent = agent.to_owned();
+        self.run(|db| agents::hold_answered(db, agent, with_progress)).await
+    }
+
+    async fn forget_patience(&self, agent: &str, event: AuditEvent) -> Result<bool> {
+        let agent = agent.to_owned();
+        self.run(|db| agents::forget_patience(db, agent, event)).await
+    }
+
+    async fn activity(&self, agent: &str) -> Result<Activity> {
+        agents::activity(self.db.clone(), agent.to_owned()).await
     }
 
     async fn append_audit(&self, events: Vec<AuditEvent>) -> Result<()> {

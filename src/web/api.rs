@@ -16,6 +16,7 @@ use crate::domain::json;
 use crate::domain::view::{Detail, approval_json};
 
 use super::Web;
+use super::agents;
 use super::arguments::has_secrets;
 use super::decide::approval_id;
 use super::error::{Code, Problem};
@@ -40,6 +41,7 @@ pub fn routes() -> Router<Web> {
         .route("/approvals/{id}/settle", post(settle))
         .route("/events", get(events::stream))
         .route("/tools", get(tools))
+        .route("/agents", get(list_agents))
         .route("/audit", get(audit))
         .route("/me", get(me))
         .route("/openapi.json", get(description))
@@ -231,6 +233,12 @@ async fn tools(State(web): State<Web>, Reader(_): Reader) -> Response {
     json_response(format!("{{\"tools\":[{}]}}", rows.join(",")))
 }
 
+/// `GET /agents`
+async fn list_agents(State(web): State<Web>, Reader(_): Reader) -> Result<Response, Problem> {
+    let rows: Vec<_> = web.broker.agent_rows().await?.iter().map(agents::to_json).collect();
+    Ok(json_response(format!("{{\"agents\":[{}]}}", rows.join(","))))
+}
+
 /// `GET /audit`
 async fn audit(
     State(web): State<Web>,
@@ -283,6 +291,7 @@ mod tests {
                 "/approvals/{id}/settle",
                 "/events",
                 "/tools",
+                "/agents",
                 "/audit",
                 "/me",
                 "/openapi.json"

@@ -25,6 +25,7 @@ use crate::id::{IdSource, OsIds, token_hash};
 use crate::store::sql::SqlStore;
 use crate::store::{NewHold, ReviewLink, Store, Submit, Submitted};
 
+mod agents;
 mod api;
 mod links;
 mod pages;

@@ -3,6 +3,7 @@
 mod faults;
 mod governed;
 mod hold;
+mod patience;
 mod policy;
 mod restart;
 mod tasks;

@@ -12,6 +12,7 @@ mod leaving;
 mod modern;
 mod old_upstream;
 mod passing;
+mod patience;
 mod sessions;
 mod tasks;
 mod tasks_core;

@@ -1,5 +1,6 @@
 //! What every store promises, on every database there is.
 
+mod agents;
 mod approvals;
 mod audit;
 mod files;

@@ -1,16 +1,18 @@
 //! A store of a few lines: approvals, deliveries and links, as far as delivering needs them.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::domain::approval::{Approval, ApprovalId, Transition};
 use crate::domain::audit::{AuditEvent, Record};
 use crate::domain::call::Digest;
+use crate::domain::patience::{Learned, Patience};
 use crate::domain::time::Timestamp;
 use crate::store::{
-    Attempt, AttemptRecord, ClientSession, Delivery, Filter, NewDelivery, NewHold, QueueStats,
-    Result, ReviewLink, Session, Store, Submit, Submitted,
+    Activity, Attempt, AttemptRecord, ClientSession, Delivery, Filter, NewDelivery, NewHold,
+    QueueStats, Result, ReviewLink, Session, Store, Submit, Submitted,
 };
 
 /// One delivery and what became of it.
@@ -266,6 +268,32 @@ impl Store for FakeStore {
     }
 
     async fn delete_client_session(&self, _id: &str) -> Result<()> {
+        unused()
+    }
+
+    async fn patience(&self, _agent: &str, _with_progress: bool) -> Result<Patience> {
+        unused()
+    }
+
+    async fn hold_dropped(
+        &self,
+        _agent: &str,
+        _with_progress: bool,
+        _after: Duration,
+        _event: AuditEvent,
+    ) -> Result<Option<Learned>> {
+        unused()
+    }
+
+    async fn hold_answered(&self, _agent: &str, _with_progress: bool) -> Result<()> {
+        unused()
+    }
+
+    async fn forget_patience(&self, _agent: &str, _event: AuditEvent) -> Result<bool> {
+        unused()
+    }
+
+    async fn activity(&self, _agent: &str) -> Result<Activity> {
         unused()
     }
 

@@ -7,7 +7,7 @@ async fn without_a_session_every_page_leads_to_the_sign_in() {
     let site = Site::new().await;
     let token = format!("Bearer {}", token_of("bot"));
 
-    for path in ["/", "/history", "/tools", "/audit", "/approvals/apr_1"] {
+    for path in ["/", "/history", "/tools", "/agents", "/audit", "/approvals/apr_1"] {
         for headers in [&[][..], &[("authorization", token.as_str())][..]] {
             let answer = site.get(path, headers).await;
             assert_eq!(answer.status, StatusCode::SEE_OTHER, "{path}");
