@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::form::Keys;
 use crate::auth::hosts::{Hosts, host_guard};
+use crate::broker::wait::WAIT_TOOL;
 use crate::broker::{Broker, Parts, Stop};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Reviewer, Severity, process_environment};
@@ -312,7 +313,17 @@ pub async fn connect_report(config: &Config) -> Vec<(String, Result<String, Stri
     for settings in &config.upstreams {
         let Some(server) = upstreams.get(&settings.name) else { continue };
         let answer = match tokio::time::timeout(PATIENCE, server.refresh()).await {
-            Ok(Ok(catalog)) => Ok(format!("{} tools", catalog.tools.len())),
+            Ok(Ok(catalog)) => {
+                let own = catalog.find(WAIT_TOOL).is_some();
+                if own && config.agents.iter().any(|a| a.wait_tool) {
+                    tracing::warn!(
+                        "upstreams.{} has a tool {WAIT_TOOL} of its own: it wins over Placet's, \
+                         which agents with wait_tool are not offered there",
+                        settings.name
+                    );
+                }
+                Ok(format!("{} tools", catalog.tools.len()))
+            }
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("no answer within {PATIENCE:?}")),
         };

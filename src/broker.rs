@@ -36,6 +36,7 @@ mod seal;
 pub mod submit;
 pub mod tasks;
 pub mod telling;
+pub mod wait;
 
 use calls::CallLog;
 use hints::Hints;

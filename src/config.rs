@@ -285,6 +285,8 @@ pub struct Agent {
     pub hold_with_progress: Option<Duration>,
     /// Whether a pending approval is withdrawn when its last client leaves.
     pub withdraw_on_disconnect: bool,
+    /// Whether it is offered the tool that waits for an approval by its id.
+    pub wait_tool: bool,
 }
 
 /// What a reviewer may do.

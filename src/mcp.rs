@@ -28,6 +28,7 @@ mod shown;
 mod stream;
 mod tasks;
 mod template;
+mod wait;
 
 /// Most legacy sessions of one agent token; `initialize` is answered 429 beyond it.
 pub const MAX_SESSIONS_PER_AGENT: u32 = 32;

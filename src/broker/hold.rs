@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Agent;
 use crate::domain::approval::{Approval, ApprovalId, State};
+use crate::domain::call::Method;
 use crate::domain::time::{Timestamp, in_words};
 use crate::upstream::{Caller, Notification};
 
@@ -21,6 +22,7 @@ use super::execute::{Done, Execution, Wishes};
 use super::patience::own_hold;
 use super::submit::{Asking, unavailable_upstream};
 use super::telling::Tale;
+use super::wait::WAIT_TOOL;
 
 /// How often the store is read when no hint comes: another broker may have decided.
 const POLL: Duration = Duration::from_millis(500);
@@ -285,7 +287,16 @@ impl Held {
         }
         self.end_answered().await;
         let url = self.broker.config().link(&format!("/approvals/{}", self.approval.id));
-        let answer = pending(&self.approval, url, self.broker.now());
+        let mut answer = pending(&self.approval, url, self.broker.now());
+        if self.approval.call.method == Method::CallTool
+            && self.broker.offers_wait(&self.asking.agent, &self.approval.call.upstream)
+        {
+            answer.text.push_str(&format!(
+                " If you can't repeat the arguments exactly, call {WAIT_TOOL} with \
+                 {{\"approval\": \"{}\"}}: it waits as well.",
+                self.approval.id
+            ));
+        }
         Ended::Answered { answer: answer.into(), owed: None }
     }
 

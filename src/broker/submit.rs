@@ -20,9 +20,9 @@ use super::telling::Tale;
 use super::{Broker, calls::CallRecord};
 
 /// Reason of approvals that the policy overtook.
-const NO_LONGER_PERMITTED: &str = "no longer permitted: the policy now denies this call";
+pub(super) const NO_LONGER_PERMITTED: &str = "no longer permitted: the policy now denies this call";
 /// Reason of approvals that the policy made superfluous.
-const NO_LONGER_NEEDED: &str = "no longer needs approval";
+pub(super) const NO_LONGER_NEEDED: &str = "no longer needs approval";
 
 /// A call with who asks.
 #[derive(Debug, Clone)]
@@ -191,7 +191,7 @@ impl Broker {
     }
 
     /// The answer an end gives to a later request.
-    fn answer_end(&self, approval: &Approval) -> Option<Submission> {
+    pub(super) fn answer_end(&self, approval: &Approval) -> Option<Submission> {
         let delivery = Delivery { replayed: true, shared: false };
         let answer = ended(approval, delivery, self.now())?;
         Some(Submission::Ended { answer, owed: self.tale(approval) })
@@ -200,7 +200,7 @@ impl Broker {
     /// Ends what the policy overtook. Nobody is owed that: this very call is answered otherwise,
     /// and those attached are answered with the cancellation. Some if it was claimed meanwhile:
     /// what runs is joined.
-    async fn overtake(
+    pub(super) async fn overtake(
         &self,
         mut found: Approval,
         reason: &str,
@@ -414,7 +414,11 @@ impl Broker {
         }
     }
 
-    async fn join(&self, asking: &Asking, found: Approval) -> Result<Submission, StoreError> {
+    pub(super) async fn join(
+        &self,
+        asking: &Asking,
+        found: Approval,
+    ) -> Result<Submission, StoreError> {
         let hold = self.new_hold(&asking.agent.name);
         let max = self.config().approvals.max_held_per_agent;
         let held = self.store().attach(&found.id, &hold, max, self.now()).await?;

@@ -32,8 +32,8 @@ pub fn agent(s: &Section<'_>) -> Agent {
         withdraw_on_disconnect: s
             .word("on_disconnect", &[("keep", false), ("withdraw", true)])
             .unwrap_or(false),
+        wait_tool: s.flag("wait_tool").unwrap_or(false),
     };
-    s.unavailable("wait_tool");
     s.unavailable("client_features");
     s.finish();
     agent
@@ -49,6 +49,7 @@ pub fn local_agent() -> Agent {
         hold: None,
         hold_with_progress: None,
         withdraw_on_disconnect: false,
+        wait_tool: false,
     }
 }
 

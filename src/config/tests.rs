@@ -376,15 +376,26 @@ fn without_agents_and_reviewers_only_loopback_is_listened_on() {
 }
 
 #[test]
+fn the_wait_tool_is_switched_on_by_agent() {
+    let text = "[[agents]]\nname = \"a\"\ntoken = \"aaaaaaaaaaaaaaaaaaaa\"\nwait_tool = true\n\
+                [[agents]]\nname = \"b\"\ntoken = \"bbbbbbbbbbbbbbbbbbbb\"\n";
+
+    let agents = config(text).agents;
+
+    assert_eq!((agents[0].wait_tool, agents[1].wait_tool), (true, false));
+    assert_eq!(keys(&text.replace("= true", "= \"yes\"")), ["agents[0].wait_tool"]);
+}
+
+#[test]
 fn what_is_not_built_yet_says_so() {
     let text = "[telemetry]\notlp_endpoint = \"http://127.0.0.1:4318\"\n\
-                [[agents]]\nname = \"a\"\ntoken = \"aaaaaaaaaaaaaaaaaaaa\"\nwait_tool = true\n\
+                [[agents]]\nname = \"a\"\ntoken = \"aaaaaaaaaaaaaaaaaaaa\"\n\
                 client_features = [\"x\"]\n\
                 [[upstreams]]\nname = \"a\"\nurl = \"http://a/\"\npolicy = \"p.yaml\"\n";
 
     let told = errors(text);
 
-    assert_eq!(told.len(), 4, "{told:?}");
+    assert_eq!(told.len(), 3, "{told:?}");
     assert!(told.iter().all(|(_, m)| m.contains("not available in this version")), "{told:?}");
 }
 

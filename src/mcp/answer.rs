@@ -12,7 +12,7 @@ use crate::upstream::{Caller, Reply, Upstream, UpstreamError, WireEra};
 use super::http::Incoming;
 use super::message::{self, code};
 use super::revision::{add_members, translate_error, translate_result};
-use super::{Mcp, aggregate, shown};
+use super::{Mcp, aggregate, shown, wait};
 
 /// HTTP status and JSON-RPC message. The status is lost once a stream has begun.
 pub(super) type Reported = (StatusCode, String);
@@ -72,7 +72,9 @@ pub(super) async fn in_terms_of(mcp: &Mcp, incoming: &Incoming, reply: Reply) ->
         Reply::Result(raw) => {
             let raw = shown::result(policy, method, params, raw);
             let raw = match method {
-                "tools/list" => super::tasks::offer(mcp, incoming, raw),
+                "tools/list" => {
+                    wait::listed(mcp, incoming, super::tasks::offer(mcp, incoming, raw))
+                }
                 _ => raw,
             };
             if incoming.era == WireEra::Legacy

@@ -15,7 +15,7 @@ use super::http::Incoming;
 use super::message::{self, code};
 use super::methods::log_level;
 use super::stream::{Progress, json_response, progress_token};
-use super::{Mcp, answer, exchange, hold, shown, tasks};
+use super::{Mcp, answer, exchange, hold, shown, tasks, wait};
 
 pub(super) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
     let id = incoming.message.id_raw();
@@ -37,6 +37,10 @@ pub(super) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>
         let (status, body) = answer::unknown(&incoming, method, &tool);
         return json_response(status, body);
     }
+    let waits = match wait::asked(mcp, &incoming, &call).transpose() {
+        Ok(waits) => waits,
+        Err(why) => return invalid(&why),
+    };
     let asking = Asking {
         agent: incoming.agent.clone(),
         client: incoming.client.clone(),
@@ -49,7 +53,15 @@ pub(super) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>
     // Not in the request's own future: a client that leaves while the call is stored would leave
     // it attached for good.
     let broker = mcp.broker.clone();
-    let submitted = mcp.broker.tracker().spawn(async move { broker.submit(asking).await });
+    let submitted = mcp.broker.tracker().spawn(async move {
+        match waits {
+            Some(waiting) => broker
+                .wait(waiting)
+                .await
+                .unwrap_or_else(|| Submission::Invalid(wait::NO_APPROVAL.to_owned())),
+            None => broker.submit(asking).await,
+        }
+    });
     let Ok(submission) = submitted.await else {
         let (status, body) = answer::lost(&incoming);
         return json_response(status, body);

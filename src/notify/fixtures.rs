@@ -85,6 +85,7 @@ pub(crate) fn config() -> Config {
             hold: None,
             hold_with_progress: None,
             withdraw_on_disconnect: false,
+            wait_tool: false,
         }],
         reviewers: vec![
             reviewer("ana", Role::Reviewer),

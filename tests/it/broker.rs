@@ -8,3 +8,4 @@ mod policy;
 mod restart;
 mod tasks;
 mod unattended;
+mod wait;

@@ -16,6 +16,7 @@ mod patience;
 mod sessions;
 mod tasks;
 mod tasks_core;
+mod wait;
 
 use crate::support::fake_http::{self, Answer, Fake, Seen};
 use crate::support::placet::{Placet, Settings, tool_list};

@@ -249,6 +249,7 @@ fn config() -> Config {
         hold: None,
         hold_with_progress: None,
         withdraw_on_disconnect: withdraw,
+        wait_tool: false,
     };
     let reviewer = |name: &str, role| Reviewer {
         name: name.to_owned(),

@@ -1,0 +1,111 @@
+//! `placet_wait`, the one tool that is Placet's own: listed for agents that have it switched on,
+//! answered here, never upstream, and no subject of any policy.
+
+use crate::broker::wait::{WAIT_TOOL, Waiting};
+use crate::domain::call::{Method, ToolCall};
+use crate::domain::json::{self, Node};
+
+use super::Mcp;
+use super::http::Incoming;
+
+/// What is said of an id that is unknown, another agent's, or past being told.
+pub(super) const NO_APPROVAL: &str =
+    "you have no such approval here; take its id from an approval_pending answer";
+
+/// How the tool is listed.
+const DEFINITION: &str = concat!(
+    r#"{"name":"placet_wait","title":"Wait for an approval","description":"Waits for a person's "#,
+    r#"decision on an earlier call of yours that was answered approval_pending, and then answers "#,
+    r#"as that call: with its result once it was approved, or why it did not run. Calling the "#,
+    r#"tool again with identical arguments does the same. It runs nothing twice and asks nobody "#,
+    r#"anew.","inputSchema":{"type":"object","properties":{"approval":{"type":"string","#,
+    r#""description":"The approval's id, apr_ and 32 hex digits, from the pending answer"}},"#,
+    r#""required":["approval"],"additionalProperties":false}}"#,
+);
+
+/// Who waits for what, if this call is one of the wait tool; an error if it can't be read.
+pub(super) fn asked(
+    mcp: &Mcp,
+    incoming: &Incoming,
+    call: &ToolCall,
+) -> Option<Result<Waiting, String>> {
+    let is_wait = call.method == Method::CallTool && call.tool == WAIT_TOOL;
+    if !is_wait || !mcp.broker.offers_wait(&incoming.agent, &incoming.upstream) {
+        return None;
+    }
+    let wrong = || Err("arguments must be {\"approval\": \"apr_…\"}".to_owned());
+    let sent = call.arguments();
+    let Ok(arguments) = json::parse(&sent) else { return Some(wrong()) };
+    let [only] = arguments.members().unwrap_or_default() else { return Some(wrong()) };
+    let Some(approval) = only.node.as_str().filter(|_| only.key == "approval") else {
+        return Some(wrong());
+    };
+    Some(Ok(Waiting {
+        agent: incoming.agent.clone(),
+        client: incoming.client.clone(),
+        session: incoming.session.as_ref().map(|s| s.id.clone()),
+        upstream: incoming.upstream.clone(),
+        approval: approval.to_owned(),
+    }))
+}
+
+/// Adds the tool to the last page of an upstream's list, where the agent is offered it.
+pub(super) fn listed(mcp: &Mcp, incoming: &Incoming, raw: String) -> String {
+    let wanted = incoming.message.method == "tools/list"
+        && mcp.broker.offers_wait(&incoming.agent, &incoming.upstream);
+    if wanted { with_tool(&raw).unwrap_or(raw) } else { raw }
+}
+
+fn with_tool(raw: &str) -> Option<String> {
+    let node = json::parse(raw).ok()?;
+    if node.get("nextCursor").and_then(Node::as_str).is_some() {
+        return None;
+    }
+    node.get("tools")?.elements()?;
+    let parts: Vec<String> = node
+        .members()?
+        .iter()
+        .map(|m| match (m.key.as_ref(), m.node.elements()) {
+            ("tools", Some(tools)) => {
+                let all = tools.iter().map(|t| t.raw).chain([DEFINITION]);
+                format!("{}:[{}]", m.raw_key, all.collect::<Vec<_>>().join(","))
+            }
+            // The list is this agent's own now.
+            ("cacheScope", _) => format!("{}:\"private\"", m.raw_key),
+            _ => format!("{}:{}", m.raw_key, m.node.raw),
+        })
+        .collect();
+    Some(format!("{{{}}}", parts.join(",")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_json_and_names_the_tool() {
+        let node = json::parse(DEFINITION).unwrap();
+
+        assert_eq!(node.get("name").unwrap().as_str(), Some(WAIT_TOOL));
+        assert!(
+            node.get("inputSchema").unwrap().get("properties").unwrap().get("approval").is_some()
+        );
+    }
+
+    #[test]
+    fn the_tool_stands_at_the_end_of_the_last_page_and_makes_it_private() {
+        let added = with_tool(r#"{"tools":[{"name":"a","x":1.0}],"cacheScope":"public","y":1e2}"#);
+
+        assert_eq!(
+            added.unwrap(),
+            format!(
+                r#"{{"tools":[{{"name":"a","x":1.0}},{DEFINITION}],"cacheScope":"private","y":1e2}}"#
+            )
+        );
+        assert_eq!(with_tool(r#"{"tools":[],"nextCursor":"c"}"#), None);
+        assert!(with_tool(r#"{"tools":[],"nextCursor":null}"#).is_some());
+        for odd in ["{}", "[]", "{\"tools\":7}", "no"] {
+            assert_eq!(with_tool(odd), None, "{odd}");
+        }
+    }
+}
