@@ -49,7 +49,8 @@ class Call(threading.Thread):
         for line in response:
             line = line.rstrip(b"\r\n")
             if line.startswith(b"data:"):
-                data.append(line[5:].removeprefix(b" "))
+                # Without anything in it an event only tells its id.
+                data += filter(None, [line[5:].removeprefix(b" ")])
             elif line.startswith(b":"):
                 self.comments += 1
             elif not line and data:

@@ -1,14 +1,16 @@
-//! Tools that ask the client while they run, as servers of the legacy era do.
+//! Tools that ask the client one question: while they run in the legacy era, with the next try in
+//! the modern one.
 
 use serde_json::{Value, json};
 
 use super::exchange::Exchange;
+use super::mrtr;
 use super::tools::text;
 use super::wire::{Answer, Fault};
 
 pub(crate) async fn call(name: &str, exchange: &Exchange) -> Answer {
     let (message, schema) = match name {
-        "test_sampling" => return Ok(sampling(exchange).await),
+        "test_sampling" => return sampling(exchange).await,
         "test_elicitation" => {
             let message = exchange.argument("message").as_str().unwrap_or_default();
             let answer = json!({"type": "string", "description": "User's response"});
@@ -21,7 +23,11 @@ pub(crate) async fn call(name: &str, exchange: &Exchange) -> Answer {
         _ => return Err(Fault::params(format!("Unknown tool: {name}"))),
     };
     let params = json!({"message": message, "requestedSchema": schema});
-    Ok(match exchange.ask("elicitation/create", params).await {
+    let answer = match asked(exchange, "elicitation/create", params).await {
+        Asked::Answered(answer) => answer,
+        Asked::NextTime(result) => return Ok(result),
+    };
+    Ok(match answer {
         Ok(answer) => text(format!(
             "Elicitation completed: action={}, content={}",
             answer["action"].as_str().unwrap_or_default(),
@@ -31,19 +37,37 @@ pub(crate) async fn call(name: &str, exchange: &Exchange) -> Answer {
     })
 }
 
-async fn sampling(exchange: &Exchange) -> Value {
+enum Asked {
+    Answered(Result<Value, String>),
+    /// The client is to call again with the answer.
+    NextTime(Value),
+}
+
+async fn asked(exchange: &Exchange, method: &str, params: Value) -> Asked {
+    if exchange.session.is_some() {
+        return Asked::Answered(exchange.ask(method, params).await);
+    }
+    if let Some(answer) = exchange.response("answer") {
+        return Asked::Answered(Ok(answer.clone()));
+    }
+    let question = json!({"method": method, "params": params});
+    Asked::NextTime(mrtr::required(json!({"answer": question}), None))
+}
+
+async fn sampling(exchange: &Exchange) -> Answer {
     let content = json!({"type": "text", "text": exchange.argument("prompt")});
     let params = json!({"messages": [{"role": "user", "content": content}], "maxTokens": 100});
-    match exchange.ask("sampling/createMessage", params).await {
-        Ok(answer) => {
+    Ok(match asked(exchange, "sampling/createMessage", params).await {
+        Asked::NextTime(result) => result,
+        Asked::Answered(Ok(answer)) => {
             let said = answer["content"]["text"].as_str().unwrap_or("No response");
             text(format!("LLM response: {said}"))
         }
-        Err(why) => failed(&format!("Sampling not supported or failed: {why}")),
-    }
+        Asked::Answered(Err(why)) => failed(&format!("Sampling not supported or failed: {why}")),
+    })
 }
 
-fn failed(why: &str) -> Value {
+pub(crate) fn failed(why: &str) -> Value {
     let mut result = text(why);
     result["isError"] = json!(true);
     result

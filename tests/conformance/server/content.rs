@@ -11,7 +11,7 @@ pub(crate) const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAA
 /// A sound of no length, WAV.
 pub(crate) const SILENCE: &str = "UklGRiYAAABXQVZFZm10IBAAAAABAAEAQB8AAAB9AAACABAAZGF0YQIAAAA=";
 
-pub(crate) fn answer(method: &str, exchange: &Exchange) -> Answer {
+pub(crate) async fn answer(method: &str, exchange: &mut Exchange) -> Answer {
     match method {
         "resources/list" => Ok(json!({"resources": [
             {"uri": "test://static-text", "name": "static-text", "mimeType": "text/plain",
@@ -26,8 +26,13 @@ pub(crate) fn answer(method: &str, exchange: &Exchange) -> Answer {
              "mimeType": "application/json", "description": "One parameter"}
         ]})),
         "resources/read" => read(exchange.params["uri"].as_str().unwrap_or_default()),
-        "prompts/list" => Ok(json!({"prompts": prompts(exchange.session.is_none())})),
-        "prompts/get" => prompt(exchange),
+        "prompts/list" => Ok(json!({"prompts": prompts()})),
+        "prompts/get" => loop {
+            let result = prompt(exchange)?;
+            if exchange.session.is_none() || !mrtr::fulfil(exchange, &result).await? {
+                return Ok(result);
+            }
+        },
         "completion/complete" => {
             let begun = exchange.params["argument"]["value"].as_str().unwrap_or_default();
             let values: Vec<&str> =
@@ -63,8 +68,8 @@ fn read(uri: &str) -> Answer {
     }
 }
 
-fn prompts(modern: bool) -> Vec<Value> {
-    let mut prompts = vec![
+fn prompts() -> Vec<Value> {
+    vec![
         json!({"name": "test_simple_prompt", "description": "No arguments"}),
         json!({"name": "test_prompt_with_arguments", "description": "Two arguments", "arguments": [
             {"name": "arg1", "description": "First test argument", "required": true},
@@ -72,12 +77,8 @@ fn prompts(modern: bool) -> Vec<Value> {
         json!({"name": "test_prompt_with_embedded_resource", "description": "A resource inside",
             "arguments": [{"name": "resourceUri", "description": "Which", "required": true}]}),
         json!({"name": "test_prompt_with_image", "description": "An image inside"}),
-    ];
-    if modern {
-        let name = "test_input_required_result_prompt";
-        prompts.push(json!({"name": name, "description": "Asks before it answers"}));
-    }
-    prompts
+        json!({"name": "test_input_required_result_prompt", "description": "Asks first"}),
+    ]
 }
 
 fn prompt(exchange: &Exchange) -> Answer {
@@ -104,17 +105,13 @@ fn prompt(exchange: &Exchange) -> Answer {
             json!({"type": "image", "data": PIXEL, "mimeType": "image/png"}),
             text("Please analyze the image above."),
         ]),
-        "test_input_required_result_prompt" if exchange.session.is_none() => {
-            match exchange.response("user_context") {
-                Some(given) => {
-                    let context = given["content"]["context"].as_str().unwrap_or("none");
-                    said(vec![text(&format!("Prompt with context: {context}"))])
-                }
-                None => Ok(mrtr::required(
-                    json!({"user_context": mrtr::form("What context should be used?", "context", "string")}),
-                    None,
-                )),
-            }
+        "test_input_required_result_prompt" => {
+            let Some(given) = exchange.response("user_context") else {
+                let question = mrtr::form("What context should be used?", "context", "string");
+                return Ok(mrtr::required(json!({"user_context": question}), None));
+            };
+            let context = given["content"]["context"].as_str().unwrap_or("none");
+            said(vec![text(&format!("Prompt with context: {context}"))])
         }
         name => Err(Fault::params(format!("Unknown prompt: {name}"))),
     }

@@ -125,7 +125,7 @@ fn initialize(fixture: &Arc<Fixture>, message: &Value) -> Response {
     response
 }
 
-async fn answer(method: &str, exchange: Exchange) -> Answer {
+async fn answer(method: &str, mut exchange: Exchange) -> Answer {
     match method {
         "ping" | "logging/setLevel" | "resources/unsubscribe" => Ok(json!({})),
         "resources/subscribe" => {
@@ -138,7 +138,7 @@ async fn answer(method: &str, exchange: Exchange) -> Answer {
         }
         "tools/list" => Ok(json!({"tools": tools::list(false)})),
         "tools/call" => tools::call(exchange).await,
-        method => content::answer(method, &exchange).map_err(|fault| match &fault.data {
+        method => content::answer(method, &mut exchange).await.map_err(|fault| match &fault.data {
             // The legacy era has a code of its own for a resource that is not there.
             Some(data) if data.get("uri").is_some() => Fault { code: -32002, ..fault },
             _ => fault,

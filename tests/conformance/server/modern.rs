@@ -156,7 +156,7 @@ fn listen(fixture: &Arc<Fixture>, id: Value, params: &Value) -> Response {
     response
 }
 
-async fn answer(method: &str, exchange: Exchange) -> Answer {
+async fn answer(method: &str, mut exchange: Exchange) -> Answer {
     let mut result = match method {
         "server/discover" => json!({
             "supportedVersions": [VERSION],
@@ -173,7 +173,7 @@ async fn answer(method: &str, exchange: Exchange) -> Answer {
         "tools/list" => json!({"tools": tools::list(true)}),
         "tools/call" => tools::call(exchange).await?,
         "tasks/get" | "tasks/update" | "tasks/cancel" => tasks::answer(method, &exchange)?,
-        method => content::answer(method, &exchange)?,
+        method => content::answer(method, &mut exchange).await?,
     };
     if result.get("resultType").is_none() {
         result["resultType"] = json!("complete");

@@ -1,7 +1,9 @@
-//! Tools that need input and get it with the next try, as servers of the modern era do.
+//! Tools that need input and get it with the next try, as servers of the modern era do. In the
+//! legacy era the same tools ask for each input while they run.
 
 use serde_json::{Value, json};
 
+use super::ask;
 use super::exchange::{Exchange, seal};
 use super::tools::text;
 use super::wire::{Answer, Fault};
@@ -51,6 +53,22 @@ fn field<'a>(answer: Option<&'a Value>, name: &str) -> Option<&'a str> {
     answer?["content"][name].as_str()
 }
 
+/// Asks a legacy client for everything that `result` wants; none if it wants nothing.
+pub(crate) async fn fulfil(exchange: &mut Exchange, result: &Value) -> Result<bool, Fault> {
+    if result["resultType"] != "input_required" {
+        return Ok(false);
+    }
+    let mut given = json!({});
+    for (key, request) in result["inputRequests"].as_object().into_iter().flatten() {
+        let method = request["method"].as_str().unwrap_or_default();
+        let answer = exchange.ask(method, request["params"].clone()).await;
+        given[key] = answer.map_err(Fault::params)?;
+    }
+    exchange.params["inputResponses"] = given;
+    exchange.params["requestState"] = result["requestState"].clone();
+    Ok(true)
+}
+
 /// One answer to a call.
 pub(crate) fn call(exchange: &Exchange) -> Answer {
     let given = |key: &str| exchange.response(key);
@@ -58,6 +76,8 @@ pub(crate) fn call(exchange: &Exchange) -> Answer {
     Ok(match exchange.name() {
         "test_missing_capability" => match exchange.declared("sampling") {
             Some(_) => text("The client can sample"),
+            // The legacy era has no code for that.
+            None if exchange.session.is_some() => ask::failed("The client can't sample"),
             None => return Err(Fault::capability(&json!({"sampling": {}}))),
         },
         "test_input_required_result_elicitation" => match field(given("user_name"), "name") {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::content::{PIXEL, SILENCE};
 use super::exchange::Exchange;
-use super::wire::{Answer, Fault};
+use super::wire::Answer;
 use super::{ask, mrtr, tasks};
 
 /// Between two messages of a tool that talks.
@@ -28,8 +28,7 @@ const COMMON: [(&str, &str); 11] = [
     ("test_trigger_tool_change", "Says that the list of tools changed"),
     ("test_trigger_prompt_change", "Says that the list of prompts changed"),
 ];
-const LEGACY: [(&str, &str); 3] = [
-    ("test_reconnection", "Closes its stream and answers when the client is back"),
+const ASKING: [(&str, &str); 2] = [
     ("test_elicitation_sep1034_defaults", "Asks with defaults"),
     ("test_elicitation_sep1330_enums", "Asks with enumerations"),
 ];
@@ -45,18 +44,20 @@ pub(crate) fn list(modern: bool) -> Vec<Value> {
     let text = |about: &str| json!({"type": "string", "description": about});
     let mut tools: Vec<Value> = COMMON.iter().map(plain).collect();
     tools.push(schema_tool());
+    tools.extend(mrtr::TOOLS.iter().map(plain));
+    tools.extend(ASKING.iter().map(plain));
+    let prompt = json!({"prompt": text("What to ask the model")});
+    tools.push(tool("test_sampling", "Asks the client's model", &prompt));
+    let message = json!({"message": text("What to show the user")});
+    tools.push(tool("test_elicitation", "Asks the user", &message));
+    tools.push(tool("greet", "Says hello", &json!({"name": text("Whom")})));
+    let region = json!({"region": {"type": "string", "x-mcp-header": "Region"}});
+    tools.push(tool("test_custom_header", "Has an argument that is mirrored", &region));
     if modern {
-        tools.extend(mrtr::TOOLS.iter().map(plain));
         tools.extend(tasks::TOOLS.iter().map(plain));
-        tools.push(tool("greet", "Says hello", &json!({"name": text("Whom")})));
-        let region = json!({"region": {"type": "string", "x-mcp-header": "Region"}});
-        tools.push(tool("test_custom_header", "Has an argument that is mirrored", &region));
     } else {
-        tools.extend(LEGACY.iter().map(plain));
-        let prompt = json!({"prompt": text("What to ask the model")});
-        tools.push(tool("test_sampling", "Asks the client's model", &prompt));
-        let message = json!({"message": text("What to show the user")});
-        tools.push(tool("test_elicitation", "Asks the user", &message));
+        let about = "Closes its stream and answers when the client is back";
+        tools.push(tool("test_reconnection", about, &json!({})));
     }
     tools
 }
@@ -106,7 +107,7 @@ pub(crate) fn text(text: impl Into<String>) -> Value {
     json!({"content": [{"type": "text", "text": text.into()}]})
 }
 
-pub(crate) async fn call(exchange: Exchange) -> Answer {
+pub(crate) async fn call(mut exchange: Exchange) -> Answer {
     let name = exchange.name().to_owned();
     let modern = exchange.session.is_none();
     match name.as_str() {
@@ -160,19 +161,19 @@ pub(crate) async fn call(exchange: Exchange) -> Answer {
             tokio::time::sleep(AWAY).await;
             Ok(text("Reconnection test completed: the client came back for its answer."))
         }
-        "test_custom_header" if modern => {
-            Ok(text(format!("Region {}", exchange.argument("region"))))
-        }
-        "greet" if modern => {
+        "test_custom_header" => Ok(text(format!("Region {}", exchange.argument("region")))),
+        "greet" => {
             let whom = exchange.argument("name").as_str().unwrap_or("World");
             Ok(text(format!("Hello, {whom}!")))
         }
         name if modern && tasks::is_task(name) => tasks::call(&exchange),
-        name if modern && mrtr::TOOLS.iter().any(|(tool, _)| *tool == name) => {
-            mrtr::call(&exchange)
-        }
-        name if !modern => ask::call(name, &exchange).await,
-        name => Err(Fault::params(format!("Unknown tool: {name}"))),
+        name if mrtr::TOOLS.iter().any(|(tool, _)| *tool == name) => loop {
+            let result = mrtr::call(&exchange)?;
+            if modern || !mrtr::fulfil(&mut exchange, &result).await? {
+                return Ok(result);
+            }
+        },
+        name => ask::call(name, &exchange).await,
     }
 }
 
