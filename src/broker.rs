@@ -31,6 +31,7 @@ pub mod hold;
 pub mod patience;
 pub mod plan;
 pub mod policies;
+mod rejoin;
 mod running;
 mod seal;
 pub mod submit;

@@ -100,6 +100,10 @@ pub struct Server {
     pub max_body: usize,
     /// Largest upstream message, bytes.
     pub max_result: usize,
+    /// How long the stream of a legacy client is kept while nobody reads it; nought: never.
+    pub resume_window: Duration,
+    /// Bytes kept of the streams of one legacy session.
+    pub resume_buffer: usize,
     /// How long running calls have at shutdown.
     pub shutdown_grace: Duration,
 }

@@ -10,6 +10,7 @@ use crate::broker::Broker;
 
 use aggregate::Owners;
 use flight::InFlight;
+use resume::Streams;
 
 mod aggregate;
 mod answer;
@@ -22,6 +23,7 @@ mod listen;
 pub(crate) mod message;
 mod methods;
 mod news;
+mod resume;
 pub(crate) mod revision;
 mod sessions;
 mod shown;
@@ -45,11 +47,13 @@ pub struct Mcp {
     broker: Broker,
     in_flight: Arc<InFlight>,
     owners: Arc<Owners>,
+    streams: Arc<Streams>,
 }
 
 impl Mcp {
     /// In front of a broker.
     pub fn new(broker: Broker) -> Self {
-        Self { broker, in_flight: Arc::default(), owners: Arc::default() }
+        let streams = Arc::new(Streams::new(broker.clone()));
+        Self { broker, in_flight: Arc::default(), owners: Arc::default(), streams }
     }
 }

@@ -133,6 +133,8 @@ mod tests {
             trusted_proxies: Vec::new(),
             max_body: 1,
             max_result: 1,
+            resume_window: Duration::ZERO,
+            resume_buffer: 0,
             shutdown_grace: Duration::ZERO,
         };
         Hosts::new(&server, listen.parse().unwrap())

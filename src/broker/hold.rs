@@ -134,6 +134,11 @@ impl Held {
         self
     }
 
+    /// Who asked for what.
+    pub fn asking(&self) -> &Asking {
+        &self.asking
+    }
+
     /// The approval it waits for.
     pub fn approval(&self) -> &Approval {
         &self.approval

@@ -60,7 +60,7 @@ where
             () = tokio::time::sleep_until(plain_until), if incoming.streams => break None,
         }
     };
-    let (events, response) = Events::open();
+    let (events, response) = Events::answering(mcp, incoming);
     let heartbeat = mcp.broker.config().approvals.heartbeat;
     let incoming = incoming.clone();
     mcp.broker.tracker().spawn(async move {
@@ -69,11 +69,13 @@ where
             events.try_message(&text);
         }
         let mut beat = tokio::time::interval(heartbeat);
+        let abandoned = events.abandoned();
+        tokio::pin!(abandoned);
         loop {
             tokio::select! {
                 biased;
                 () = incoming.flight.cancelled().cancelled() => return,
-                () = events.closed() => return,
+                () = &mut abandoned => return,
                 Some(note) = heard.recv() => {
                     if let Some(text) = progress.upstream(&note) {
                         events.try_message(&text);

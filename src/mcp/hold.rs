@@ -3,10 +3,14 @@
 
 use axum::response::Response;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
+use crate::broker::answer::Answer;
 use crate::broker::execute::Wishes;
 use crate::broker::hold::{Beat, Ended, Held, Terms};
+use crate::broker::submit::Submission;
 use crate::broker::telling::Tale;
+use crate::upstream::Notification;
 
 use super::Mcp;
 use super::answer::{self, Reported};
@@ -27,15 +31,16 @@ pub(super) async fn run(
     let limits = &mcp.broker.config().approvals;
     let budget = mcp.broker.hold_budget(&incoming.agent, progress.wanted()).await;
     let held = held.learning(progress.wanted());
+    if incoming.streams {
+        let (events, response) = Events::answering(mcp, &incoming);
+        let end = Instant::now() + budget;
+        let streamed = Streamed { mcp: mcp.clone(), incoming, events, progress, wishes, end };
+        mcp.broker.tracker().spawn(streamed.run(held));
+        return response;
+    }
     let gone = incoming.flight.cancelled().child_token();
     let (beats, heard) = mpsc::channel(BEATS);
     let terms = Terms { budget, heartbeat: limits.heartbeat, beats, gone: gone.clone(), wishes };
-    if incoming.streams {
-        let (events, response) = Events::open();
-        let streamed = on_stream(mcp.clone(), incoming, held, terms, progress, heard, events);
-        mcp.broker.tracker().spawn(streamed);
-        return response;
-    }
     // Without a stream this very future ends when the client goes.
     let _left = gone.drop_guard();
     let cancelled = incoming.flight.cancelled().clone();
@@ -60,53 +65,116 @@ pub(super) async fn run(
     }
 }
 
-async fn on_stream(
+/// A call that is held on an open stream.
+struct Streamed {
     mcp: Mcp,
     incoming: Incoming,
-    held: Held,
-    terms: Terms,
-    mut progress: Progress,
-    mut heard: mpsc::Receiver<Beat>,
     events: Events,
-) {
-    let gone = terms.gone.clone();
-    events.comment();
-    let run = held.run(terms);
-    tokio::pin!(run);
-    let ended = loop {
-        tokio::select! {
-            biased;
-            () = events.closed(), if !gone.is_cancelled() => gone.cancel(),
-            Some(beat) = heard.recv() => if !gone.is_cancelled() {
-                match beat {
-                    Beat::Alive(text) => match progress.beat(&text) {
-                        Some(note) => events.try_message(&note),
-                        None => events.comment(),
-                    },
-                    Beat::Upstream(note) => {
-                        if let Some(text) = progress.upstream(&note) {
-                            events.try_message(&text);
-                        }
-                    }
-                }
-            },
-            ended = &mut run => break ended,
-        }
-    };
-    // What was said before the end is sent before the end.
-    while let Ok(beat) = heard.try_recv() {
-        if let Beat::Upstream(note) = beat
-            && !gone.is_cancelled()
-            && let Some(text) = progress.upstream(&note)
-        {
-            events.try_message(&text);
+    progress: Progress,
+    wishes: Wishes,
+    /// Of the hold budget. A client that comes back has its own clock, which went on.
+    end: Instant,
+}
+
+impl Streamed {
+    async fn run(mut self, held: Held) {
+        self.events.comment();
+        let (asking, id) = (held.asking().clone(), held.approval().id.clone());
+        let mut next = Submission::Held(Box::new(held));
+        loop {
+            let (answer, owed) = match next {
+                Submission::Held(held) => match self.hold(*held).await {
+                    Ended::Answered { answer, owed } => (Some(answer), owed),
+                    Ended::Gone => (None, None),
+                },
+                Submission::Ended { answer, owed } => (Some(answer), owed),
+                Submission::Answered(answer) => (Some(answer), None),
+                // A held call is none of these any more.
+                Submission::Forward(_) | Submission::Invalid(_) | Submission::UnknownTool => return,
+            };
+            if let Some(answer) = answer
+                && self.tell(answer, owed).await
+            {
+                return;
+            }
+            if !self.is_back().await {
+                return;
+            }
+            next = self.mcp.broker.rejoin(&asking, &id).await;
         }
     }
-    if let Some(((_, body), owed)) = told(&mcp, &incoming, ended).await
-        && events.last(&body, incoming.flight.cancelled()).await
-        && let Some(owed) = owed
-    {
-        owed.handed_over();
+
+    /// Whether a client that lost its connection comes back for the stream. Until then it is as
+    /// gone as any other: the approval waits for nobody.
+    async fn is_back(&self) -> bool {
+        tokio::select! {
+            biased;
+            () = self.incoming.flight.cancelled().cancelled() => false,
+            () = self.mcp.broker.stop().soft.cancelled() => false,
+            back = self.events.resumed() => back,
+        }
+    }
+
+    /// Answers; false where an end that is owed reached nobody.
+    async fn tell(&self, answer: Answer, owed: Option<Tale>) -> bool {
+        let (_, body) = answer::of_call(&self.mcp, &self.incoming, answer).await;
+        let cancelled = self.incoming.flight.cancelled();
+        let Some(owed) = owed else {
+            self.events.last(&body, cancelled).await;
+            return true;
+        };
+        let handed_over = self.events.hand_over(&body, cancelled).await;
+        if handed_over {
+            owed.handed_over();
+        }
+        handed_over
+    }
+
+    async fn hold(&mut self, held: Held) -> Ended {
+        let gone = self.incoming.flight.cancelled().child_token();
+        let (beats, mut heard) = mpsc::channel(BEATS);
+        let terms = Terms {
+            budget: self.end.saturating_duration_since(Instant::now()),
+            heartbeat: self.mcp.broker.config().approvals.heartbeat,
+            beats,
+            gone: gone.clone(),
+            wishes: self.wishes.clone(),
+        };
+        let run = held.run(terms);
+        tokio::pin!(run);
+        let ended = loop {
+            tokio::select! {
+                biased;
+                () = self.events.closed(), if !gone.is_cancelled() => gone.cancel(),
+                Some(beat) = heard.recv() => if !gone.is_cancelled() {
+                    match beat {
+                        Beat::Alive(text) => match self.progress.beat(&text) {
+                            Some(note) => {
+                                self.events.try_message(&note);
+                            }
+                            None => self.events.comment(),
+                        },
+                        Beat::Upstream(note) => self.said(&note),
+                    }
+                },
+                ended = &mut run => break ended,
+            }
+        };
+        // What was said before the end is sent before the end.
+        while let Ok(beat) = heard.try_recv() {
+            if let Beat::Upstream(note) = beat
+                && !gone.is_cancelled()
+            {
+                self.said(&note);
+            }
+        }
+        ended
+    }
+
+    fn said(&mut self, note: &Notification) {
+        if let Some(text) = self.progress.upstream(note) {
+            self.events.try_message(&text);
+        }
     }
 }
 

@@ -1,18 +1,18 @@
 //! Streams that a client opens to hear of changes: GET in the legacy era,
 //! `subscriptions/listen` in the modern one.
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use crate::config::Agent;
 use crate::domain::json::{self, Node};
 use crate::upstream::Caller;
 
-use super::http::{Incoming, accepts_streams, method_not_allowed};
+use super::http::{Incoming, accepts_streams, method_not_allowed, problem};
 use super::message;
 use super::news::News;
 use super::revision::header;
-use super::stream::Events;
+use super::stream::{Events, event_stream};
 use super::{Mcp, aggregate};
 
 /// What a modern client may subscribe to, and the notification it stands for.
@@ -31,6 +31,15 @@ pub(super) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
         Ok(session) => session,
         Err(response) => return response,
     };
+    if let Some(last) = header(headers, "last-event-id") {
+        return match mcp.streams.resume(&session.id, last) {
+            Some(body) => event_stream(body),
+            None => problem(
+                StatusCode::BAD_REQUEST,
+                "what came after that event is not kept: send the request again",
+            ),
+        };
+    }
     let caller = Caller { agent: agent.name.clone(), session: Some(session.id.clone()) };
     let mut news = News::of(mcp, &aggregate::behind(mcp, &agent, upstream), &caller);
     let (events, response) = Events::open();

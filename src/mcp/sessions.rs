@@ -120,6 +120,7 @@ pub(super) async fn delete(
         tracing::error!(%error, "a session could not be ended");
         return problem(StatusCode::SERVICE_UNAVAILABLE, "the store is unavailable, try again");
     }
+    mcp.streams.forget(&session.id);
     let caller = Caller { agent: agent.name.clone(), session: Some(session.id) };
     for server in
         aggregate::behind(mcp, agent, upstream).iter().filter_map(|u| mcp.broker.upstream(u))

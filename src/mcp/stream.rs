@@ -1,6 +1,7 @@
 //! One answer on its way to the client: a server-sent event stream, or one JSON document.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::http::{StatusCode, header};
@@ -13,15 +14,28 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::json::{self, Node};
 use crate::upstream::{Notification, WireEra};
 
-use super::message;
+use super::http::Incoming;
+use super::resume::Writer;
+use super::{Mcp, message};
 
 /// Events that wait for a slow client before the sender waits too.
 const CAPACITY: usize = 32;
 
+/// A sign of life without content.
+pub const COMMENT: Bytes = Bytes::from_static(b": waiting\n\n");
+
 /// The sending end of an event stream.
 #[derive(Debug, Clone)]
 pub struct Events {
-    sender: mpsc::Sender<Bytes>,
+    sink: Sink,
+}
+
+#[derive(Debug, Clone)]
+enum Sink {
+    /// One connection, and the stream ends with it.
+    Once(mpsc::Sender<Bytes>),
+    /// A legacy client may come back for it.
+    Kept(Arc<Writer>),
 }
 
 impl Events {
@@ -29,23 +43,30 @@ impl Events {
     pub fn open() -> (Self, Response) {
         let (sender, receiver) = mpsc::channel::<Bytes>(CAPACITY);
         let frames = ReceiverStream::new(receiver).map(Ok::<_, Infallible>);
-        let response = Response::builder()
-            .status(StatusCode::OK)
-            .header(header::CONTENT_TYPE, "text/event-stream")
-            .header(header::CACHE_CONTROL, "no-cache")
-            .header("x-accel-buffering", "no")
-            .body(Body::from_stream(frames))
-            .expect("constant headers are valid");
-        (Self { sender }, response)
+        (Self { sink: Sink::Once(sender) }, event_stream(Body::from_stream(frames)))
+    }
+
+    /// The stream that answers a request: one that can be read on, where the client knows how.
+    pub fn answering(mcp: &Mcp, incoming: &Incoming) -> (Self, Response) {
+        let kept = incoming.session.as_ref().and_then(|session| mcp.streams.begin(session));
+        match kept {
+            Some((writer, body)) => {
+                (Self { sink: Sink::Kept(Arc::new(writer)) }, event_stream(body))
+            }
+            None => Self::open(),
+        }
     }
 
     /// Sends one JSON-RPC message, however slow the client is; false if it is known to be gone.
     pub async fn message(&self, json: &str) -> bool {
-        self.sender.send(event(json)).await.is_ok()
+        match &self.sink {
+            Sink::Once(sender) => sender.send(event(json).into()).await.is_ok(),
+            Sink::Kept(writer) => writer.say(&event(json)),
+        }
     }
 
     /// Sends the last message, unless the request is or gets cancelled before there is room for
-    /// it; false if it was not handed over.
+    /// it; false if it was not handed over. Where the client may come back it is kept for it.
     pub async fn last(&self, json: &str, cancelled: &CancellationToken) -> bool {
         tokio::select! {
             biased;
@@ -54,26 +75,74 @@ impl Events {
         }
     }
 
+    /// As [`Events::last`], but kept for nobody: what is owed and reaches no connection stays owed.
+    pub async fn hand_over(&self, json: &str, cancelled: &CancellationToken) -> bool {
+        match &self.sink {
+            Sink::Once(_) => self.last(json, cancelled).await,
+            Sink::Kept(writer) => !cancelled.is_cancelled() && writer.hand(&event(json)),
+        }
+    }
+
     /// Sends a sign of life without content; dropped if the client is slow.
     pub fn comment(&self) {
-        let _ = self.sender.try_send(Bytes::from_static(b": waiting\n\n"));
+        match &self.sink {
+            Sink::Once(sender) => {
+                let _ = sender.try_send(COMMENT);
+            }
+            Sink::Kept(writer) => writer.comment(),
+        }
     }
 
-    /// Sends a message unless the client is slow.
-    pub fn try_message(&self, json: &str) {
-        let _ = self.sender.try_send(event(json));
+    /// Sends a message unless the client is slow; false if it was dropped.
+    pub fn try_message(&self, json: &str) -> bool {
+        match &self.sink {
+            Sink::Once(sender) => sender.try_send(event(json).into()).is_ok(),
+            Sink::Kept(writer) => writer.try_say(&event(json)),
+        }
     }
 
-    /// Resolves when the client is gone.
+    /// Resolves when the client is gone; it may come back, see [`Events::resumed`].
     pub async fn closed(&self) {
-        self.sender.closed().await;
+        match &self.sink {
+            Sink::Once(sender) => sender.closed().await,
+            Sink::Kept(writer) => writer.closed().await,
+        }
+    }
+
+    /// Whether a client that is gone comes back in time.
+    pub async fn resumed(&self) -> bool {
+        match &self.sink {
+            Sink::Once(_) => false,
+            Sink::Kept(writer) => writer.resumed().await,
+        }
+    }
+
+    /// Resolves when the client is gone for good.
+    pub async fn abandoned(&self) {
+        loop {
+            self.closed().await;
+            if !self.resumed().await {
+                return;
+            }
+        }
     }
 }
 
+/// The response whose body is this stream.
+pub fn event_stream(body: Body) -> Response {
+    Response::builder()
+        .status(StatusCode::OK)
+        .header(header::CONTENT_TYPE, "text/event-stream")
+        .header(header::CACHE_CONTROL, "no-cache")
+        .header("x-accel-buffering", "no")
+        .body(body)
+        .expect("constant headers are valid")
+}
+
 /// One event. Raw values may hold line breaks between tokens, which would end it.
-fn event(json: &str) -> Bytes {
+fn event(json: &str) -> String {
     let data = json.replace(['\n', '\r'], " ");
-    Bytes::from(format!("event: message\ndata: {data}\n\n"))
+    format!("event: message\ndata: {data}\n\n")
 }
 
 /// The answer to what was cancelled: HTTP wants one, the client none.

@@ -51,6 +51,8 @@ pub(crate) fn config() -> Config {
             trusted_proxies: Vec::new(),
             max_body: 1 << 22,
             max_result: 1 << 24,
+            resume_window: Duration::ZERO,
+            resume_buffer: 0,
             shutdown_grace: 10 * MINUTE / 60,
         },
         database: Database { url: Secret::new("sqlite::memory:") },

@@ -13,6 +13,7 @@ mod modern;
 mod old_upstream;
 mod passing;
 mod patience;
+mod resuming;
 mod sessions;
 mod tasks;
 mod tasks_core;

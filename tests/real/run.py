@@ -18,7 +18,7 @@ from harness import Report, binary
 
 SUITES = [
     "bad_input", "failing", "mail", "servers", "aws", "browser", "commands", "two_brokers", "crash", "clients",
-    "conformance", "matrix", "loss", "soak",
+    "conformance", "lost_stream", "matrix", "loss", "soak",
 ]  # fmt: skip
 
 

@@ -423,6 +423,8 @@ pub enum Heard {
 pub struct Stream {
     response: Response,
     buffer: String,
+    /// The id of the last event; empty where events have none.
+    pub id: String,
 }
 
 impl Stream {
@@ -435,7 +437,7 @@ impl Stream {
     }
 
     fn of(response: Response) -> Self {
-        Self { response, buffer: String::new() }
+        Self { response, buffer: String::new(), id: String::new() }
     }
 
     /// The next thing on it; none at its end.
@@ -444,7 +446,12 @@ impl Stream {
             if let Some((event, rest)) = self.buffer.split_once("\n\n") {
                 let (event, rest) = (event.to_owned(), rest.to_owned());
                 self.buffer = rest;
-                let data = event.lines().find_map(|l| l.strip_prefix("data: "));
+                let field = |name| event.lines().find_map(|l: &str| l.strip_prefix(name));
+                if let Some(id) = field("id: ") {
+                    self.id = id.to_owned();
+                }
+                // An event without data only tells its id.
+                let data = field("data: ").filter(|d| !d.is_empty());
                 return Some(data.map_or(Heard::Comment, |d| Heard::Message(d.to_owned())));
             }
             let chunk = soon("a piece of a stream", self.response.chunk()).await.ok()??;

@@ -24,6 +24,8 @@ pub fn config(upstreams: Vec<Settings>) -> Config {
             trusted_proxies: Vec::new(),
             max_body: 4 << 20,
             max_result: 1 << 20,
+            resume_window: Duration::from_secs(60),
+            resume_buffer: 1 << 20,
             shutdown_grace: minute,
         },
         database: Database { url: Secret::new("sqlite::memory:") },

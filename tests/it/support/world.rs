@@ -269,6 +269,8 @@ fn config() -> Config {
             trusted_proxies: Vec::new(),
             max_body: 1 << 22,
             max_result: 1 << 24,
+            resume_window: Duration::from_secs(60),
+            resume_buffer: 1 << 20,
             shutdown_grace: Duration::from_secs(10),
         },
         database: DatabaseConfig { url: Secret::new("sqlite:unused.db") },
