@@ -27,6 +27,7 @@ mod resume;
 pub(crate) mod revision;
 mod sessions;
 mod shown;
+pub mod sse;
 mod stream;
 mod tasks;
 mod template;
@@ -48,12 +49,19 @@ pub struct Mcp {
     in_flight: Arc<InFlight>,
     owners: Arc<Owners>,
     streams: Arc<Streams>,
+    old_streams: Arc<sse::Streams>,
 }
 
 impl Mcp {
     /// In front of a broker.
     pub fn new(broker: Broker) -> Self {
         let streams = Arc::new(Streams::new(broker.clone()));
-        Self { broker, in_flight: Arc::default(), owners: Arc::default(), streams }
+        Self {
+            broker,
+            in_flight: Arc::default(),
+            owners: Arc::default(),
+            streams,
+            old_streams: Arc::default(),
+        }
     }
 }

@@ -74,6 +74,7 @@ pub fn router(mcp: Mcp) -> Router {
     Router::new()
         .route("/mcp", any(endpoint))
         .route("/mcp/{upstream}", any(endpoint))
+        .merge(super::sse::router())
         .with_state(mcp)
 }
 
@@ -110,7 +111,12 @@ async fn endpoint(
 }
 
 /// Browser clients of configured origins may read the answers. Foreign origins never get here.
-fn add_cors(mcp: &Mcp, origin: HeaderValue, wished: Option<HeaderValue>, response: &mut Response) {
+pub(super) fn add_cors(
+    mcp: &Mcp,
+    origin: HeaderValue,
+    wished: Option<HeaderValue>,
+    response: &mut Response,
+) {
     let allowed = &mcp.broker.config().server.allowed_origins;
     if !allowed.iter().any(|o| o.as_bytes() == origin.as_bytes()) {
         return;
@@ -136,16 +142,7 @@ fn add_cors(mcp: &Mcp, origin: HeaderValue, wished: Option<HeaderValue>, respons
 
 async fn handle(mcp: &Mcp, upstream: Option<&str>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let Some(agent) = authenticate(mcp, &parts.headers) else {
-        let mut response = problem(
-            StatusCode::UNAUTHORIZED,
-            "a valid agent token is needed (Authorization: Bearer …)",
-        );
-        response
-            .headers_mut()
-            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"placet\""));
-        return response;
-    };
+    let Some(agent) = authenticate(mcp, &parts.headers) else { return unauthorized() };
     let known = |name: &&str| name.is_empty() || may_use(mcp, &agent, name);
     let Some(upstream) = upstream.filter(known) else {
         return problem(StatusCode::NOT_FOUND, "there is no such upstream");
@@ -159,10 +156,21 @@ async fn handle(mcp: &Mcp, upstream: Option<&str>, request: Request) -> Response
 }
 
 /// The agent of the bearer token; the anonymous one where none is configured.
-fn authenticate(mcp: &Mcp, headers: &HeaderMap) -> Option<Agent> {
+pub(super) fn authenticate(mcp: &Mcp, headers: &HeaderMap) -> Option<Agent> {
     let config = mcp.broker.config();
     let known = auth::bearer(headers).and_then(|token| auth::agent_by_token(config, token));
     known.or_else(|| config.agents.iter().find(|a| a.token_sha256.is_none())).cloned()
+}
+
+pub(super) fn unauthorized() -> Response {
+    let mut response = problem(
+        StatusCode::UNAUTHORIZED,
+        "a valid agent token is needed (Authorization: Bearer …)",
+    );
+    response
+        .headers_mut()
+        .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"placet\""));
+    response
 }
 
 /// An error outside JSON-RPC.
@@ -196,23 +204,35 @@ async fn post(
     headers: &HeaderMap,
     body: Body,
 ) -> Response {
+    match read(mcp, headers, body).await {
+        Ok(message) => answer(mcp, agent, upstream, headers, message).await,
+        Err(response) => response,
+    }
+}
+
+/// Reads a message, whatever era it is of.
+pub(super) async fn read(mcp: &Mcp, headers: &HeaderMap, body: Body) -> Result<Message, Response> {
     let content_type = header(headers, "content-type").unwrap_or_default();
     let media = content_type.split(';').next().unwrap_or_default().trim();
     if !media.eq_ignore_ascii_case("application/json") {
-        return problem(
+        return Err(problem(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "Content-Type must be application/json",
-        );
+        ));
     }
     let max = mcp.broker.config().server.max_body;
-    let body = match read_body(body, max).await {
-        Ok(body) => body,
-        Err(response) => return response,
-    };
-    let message = match Message::read(&body) {
-        Ok(message) => message,
-        Err(why) => return refused(StatusCode::BAD_REQUEST, &why),
-    };
+    let body = read_body(body, max).await?;
+    Message::read(&body).map_err(|why| refused(StatusCode::BAD_REQUEST, &why))
+}
+
+/// Answers a message of either era.
+pub(super) async fn answer(
+    mcp: &Mcp,
+    agent: Agent,
+    upstream: &str,
+    headers: &HeaderMap,
+    message: Message,
+) -> Response {
     let params = message.params.clone();
     let params = params.as_deref().and_then(|p| json::parse(p).ok());
     let params = params.as_ref();

@@ -101,6 +101,13 @@ impl Events {
         }
     }
 
+    /// Names the address for messages, the first word of the old transport's stream.
+    pub fn endpoint(&self, address: &str) {
+        if let Sink::Once(sender) = &self.sink {
+            let _ = sender.try_send(format!("event: endpoint\ndata: {address}\n\n").into());
+        }
+    }
+
     /// Resolves when the client is gone; it may come back, see [`Events::resumed`].
     pub async fn closed(&self) {
         match &self.sink {

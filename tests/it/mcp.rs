@@ -15,6 +15,7 @@ mod passing;
 mod patience;
 mod resuming;
 mod sessions;
+mod sse;
 mod tasks;
 mod tasks_core;
 mod wait;

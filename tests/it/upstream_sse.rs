@@ -4,8 +4,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use placet::config::{Era, HttpKind, Secret, Transport, Upstream as Settings};
-use placet::upstream::{Reply, UpstreamError, WireEra};
+use placet::config::{Era, HttpKind, Instances, Secret, Transport, Upstream as Settings};
+use placet::upstream::{Caller, Reply, UpstreamError, WireEra};
 use reqwest::Method;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -346,6 +346,28 @@ async fn an_approved_call_never_goes_out_over_a_stream_that_may_be_dead() {
     assert_eq!(got.unwrap(), answer("{}"));
     assert_eq!(fake.opened(), opened + 1);
     assert_eq!(fake.seen_of("tools/call").len(), 2);
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn a_client_session_that_ends_does_not_end_what_still_runs_in_it() {
+    let done = r#"{"jsonrpc":"2.0","id":$ID,"result":{"ok":1}}"#;
+    let says = vec![(Duration::from_millis(300), done.to_owned())];
+    let fake = FakeSse::calls(move |_| Does { status: 202, says: says.clone(), ends: false }).await;
+    let mut settings = http(&fake.url);
+    settings.instances = Instances::Session;
+    let placet = built(settings);
+    let caller = Caller { session: Some("s".to_owned()), ..ana() };
+    let leave = async {
+        eventually(async || (!fake.seen_of("tools/call").is_empty()).then_some(())).await;
+        placet.upstream.close_session(&caller).await;
+    };
+
+    let call = call("{}", true);
+    let request = placet.upstream.request(&caller, call, None, CancellationToken::new());
+    let (got, ()) = tokio::join!(request, leave);
+
+    assert_eq!(got.unwrap(), answer(r#"{"ok":1}"#));
     placet.end().await;
 }
 

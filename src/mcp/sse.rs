@@ -1,0 +1,386 @@
+//! HTTP+SSE of 2024-11-05 for clients: `GET …/sse` opens a stream whose first event names where
+//! messages are posted; everything said to the client comes on that stream.
+//!
+//! Not a second face: each message is handled as if it had been posted to the endpoint itself,
+//! within the session that this stream's `initialize` opened, and what is answered there is
+//! copied to the stream. The session ends with its stream; a request that is under way then is
+//! one whose client left.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::any;
+use http_body_util::BodyExt as _;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Agent;
+use crate::domain::json::{self, Node};
+use crate::upstream::{EventParser, WireEra};
+
+use super::http::{add_cors, answer, authenticate, may_use, problem, read, unauthorized};
+use super::message::{self, Message, MessageKind, code};
+use super::revision::era_of;
+use super::stream::Events;
+use super::{MAX_SESSIONS_PER_AGENT, Mcp, listen, sessions};
+
+/// Requests of one stream that are not answered yet; beyond it a POST is answered 429.
+pub const MAX_UNDER_WAY: usize = 256;
+/// How long a stream may be open before its client says `initialize`.
+const INITIALIZE_WITHIN: Duration = Duration::from_mins(1);
+
+/// The open streams, by what their addresses for messages name them with.
+#[derive(Default)]
+pub(super) struct Streams(Mutex<HashMap<String, Arc<OldSession>>>);
+
+/// One client's stream.
+struct OldSession {
+    agent: Agent,
+    upstream: String,
+    events: Events,
+    /// The session that `initialize` opened. Its id is never told, so that it is used only here.
+    session: OnceLock<String>,
+    initializing: AtomicBool,
+    /// No more messages are taken.
+    ended: AtomicBool,
+    under_way: TaskTracker,
+}
+
+impl Streams {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<OldSession>>> {
+        self.0.lock().expect("no holder of this lock panics")
+    }
+
+    /// Adds a stream unless its agent has as many as it may.
+    fn add(&self, id: &str, session: &Arc<OldSession>) -> bool {
+        let mut all = self.lock();
+        let own = all.values().filter(|s| s.agent.name == session.agent.name).count();
+        if own >= MAX_SESSIONS_PER_AGENT as usize {
+            return false;
+        }
+        all.insert(id.to_owned(), Arc::clone(session));
+        true
+    }
+}
+
+/// The routes of the old transport.
+pub(super) fn router() -> Router<Mcp> {
+    Router::new()
+        .route("/mcp/{upstream}/sse", any(stream))
+        .route("/mcp/{upstream}/messages", any(messages))
+}
+
+async fn stream(
+    State(mcp): State<Mcp>,
+    upstream: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
+    at(&mcp, upstream, request, Method::GET).await
+}
+
+async fn messages(
+    State(mcp): State<Mcp>,
+    upstream: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
+    at(&mcp, upstream, request, Method::POST).await
+}
+
+/// One of the two addresses, which takes one method.
+async fn at(
+    mcp: &Mcp,
+    upstream: Result<Path<String>, PathRejection>,
+    request: Request,
+    method: Method,
+) -> Response {
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let wished = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    // What is no text names no upstream.
+    let upstream = upstream.map(|Path(name)| name).unwrap_or_default();
+    let mut response = if request.method() == Method::OPTIONS {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        handle(mcp, &upstream, request, method).await
+    };
+    if let Some(origin) = origin {
+        add_cors(mcp, origin, wished, &mut response);
+    }
+    response
+}
+
+async fn handle(mcp: &Mcp, upstream: &str, request: Request, method: Method) -> Response {
+    let Some(agent) = authenticate(mcp, request.headers()) else { return unauthorized() };
+    if !may_use(mcp, &agent, upstream) {
+        return problem(StatusCode::NOT_FOUND, "there is no such upstream");
+    }
+    if request.method() != method {
+        let mut response =
+            problem(StatusCode::METHOD_NOT_ALLOWED, &format!("this address takes {method}"));
+        if let Ok(allowed) = HeaderValue::from_str(method.as_str()) {
+            response.headers_mut().insert(header::ALLOW, allowed);
+        }
+        return response;
+    }
+    if method == Method::GET {
+        return open(mcp, agent, upstream);
+    }
+    match find(mcp, &agent, upstream, request.uri()) {
+        Some(session) => post(mcp, session, request).await,
+        None => problem(StatusCode::NOT_FOUND, "there is no such session: its stream has ended"),
+    }
+}
+
+/// Another agent's stream does not exist for this one.
+fn find(mcp: &Mcp, agent: &Agent, upstream: &str, uri: &Uri) -> Option<Arc<OldSession>> {
+    let query = uri.query().unwrap_or_default();
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+    let (_, id) = pairs.find(|(key, _)| key == "sessionId")?;
+    let session = mcp.old_streams.lock().get(id.as_ref()).cloned();
+    session.filter(|s| s.agent.name == agent.name && s.upstream == upstream)
+}
+
+fn open(mcp: &Mcp, agent: Agent, upstream: &str) -> Response {
+    let id = mcp.broker.ids().token();
+    let (events, response) = Events::open();
+    let session = Arc::new(OldSession {
+        agent,
+        upstream: upstream.to_owned(),
+        events,
+        session: OnceLock::new(),
+        initializing: AtomicBool::new(false),
+        ended: AtomicBool::new(false),
+        under_way: TaskTracker::new(),
+    });
+    if !mcp.old_streams.add(&id, &session) {
+        return problem(
+            StatusCode::TOO_MANY_REQUESTS,
+            &format!("this token has {MAX_SESSIONS_PER_AGENT} open streams: close one"),
+        );
+    }
+    session.events.endpoint(&format!("/mcp/{upstream}/messages?sessionId={id}"));
+    mcp.broker.tracker().spawn(keep(mcp.clone(), id, session));
+    response
+}
+
+/// Keeps a stream alive until its client goes or the program stops, and then ends the session.
+async fn keep(mcp: Mcp, id: String, session: Arc<OldSession>) {
+    let stop = mcp.broker.stop().clone();
+    let mut beat = tokio::time::interval(mcp.broker.config().approvals.heartbeat);
+    let due = Instant::now() + INITIALIZE_WITHIN;
+    loop {
+        tokio::select! {
+            () = session.events.closed() => break,
+            () = stop.soft.cancelled() => break,
+            _ = beat.tick() => session.events.comment(),
+            () = tokio::time::sleep_until(due), if session.session.get().is_none() => break,
+        }
+    }
+    mcp.old_streams.lock().remove(&id);
+    session.ended.store(true, Ordering::SeqCst);
+    session.under_way.close();
+    // At a stop everything held is handed over first, on this stream.
+    tokio::select! {
+        () = session.under_way.wait() => {}
+        () = session.events.closed() => {}
+        () = stop.hard.cancelled() => {}
+    }
+    session.delete(&mcp).await;
+}
+
+impl OldSession {
+    /// What names the session to the endpoint proper; none before `initialize`.
+    fn headers(&self) -> Option<HeaderMap> {
+        let id = HeaderValue::from_str(self.session.get()?).ok()?;
+        let mut headers = HeaderMap::new();
+        headers.insert("mcp-session-id", id);
+        headers.insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
+        Some(headers)
+    }
+
+    /// Ends the session that `initialize` opened.
+    async fn delete(&self, mcp: &Mcp) {
+        if let Some(headers) = self.headers() {
+            sessions::delete(mcp, &self.agent, &self.upstream, &headers).await;
+        }
+    }
+
+    fn start(self: &Arc<Self>, mcp: &Mcp, work: impl Future<Output = ()> + Send + 'static) {
+        let session = Arc::clone(self);
+        let work = self.under_way.track_future(work);
+        mcp.broker.tracker().spawn(async move {
+            tokio::select! {
+                biased;
+                // Who waits for an answer here has left.
+                () = session.events.closed() => {}
+                () = work => {}
+            }
+        });
+    }
+
+    /// Copies an answer of the endpoint proper to the stream; `id` is the request's.
+    async fn copy(&self, mcp: &Mcp, response: Response, id: Option<&str>) {
+        let kind = response.headers().get(header::CONTENT_TYPE);
+        let streams = kind.is_some_and(|v| v.as_bytes().starts_with(b"text/event-stream"));
+        let mut body = response.into_body();
+        if !streams {
+            let Ok(whole) = body.collect().await else { return };
+            let text = String::from_utf8_lossy(&whole.to_bytes()).into_owned();
+            if let Some(text) = as_message(text, id) {
+                self.events.message(&text).await;
+            }
+            return;
+        }
+        // Twice: what Placet adds to an answer is not part of what the limit is for.
+        let limit = mcp.broker.config().server.max_result.saturating_mul(2);
+        let mut parser = EventParser::new(limit);
+        while let Some(Ok(frame)) = body.frame().await {
+            let Some(bytes) = frame.data_ref() else { continue };
+            let Some(messages) = parser.push(bytes) else { return };
+            for text in messages {
+                if !self.events.message(&text).await {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// What the endpoint proper answered, as a message: what is refused there by status alone is an
+/// error under the id of the request.
+fn as_message(text: String, id: Option<&str>) -> Option<String> {
+    let node = json::parse(&text).ok();
+    if node.as_ref().is_some_and(|n| n.get("jsonrpc").is_some()) {
+        return Some(text);
+    }
+    let why = node.as_ref().and_then(|n| n.get("detail")).and_then(Node::as_str);
+    Some(message::error(id?, code::INTERNAL, why?, None))
+}
+
+async fn post(mcp: &Mcp, session: Arc<OldSession>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let message = match read(mcp, &parts.headers, body).await {
+        Ok(message) => message,
+        Err(response) => return response,
+    };
+    let params = message.params.as_deref().and_then(|p| json::parse(p).ok());
+    let era = era_of(&parts.headers, params.as_ref());
+    if message.kind == MessageKind::Request {
+        return asked(mcp, &session, message, era);
+    }
+    let Some(headers) = session.headers() else { return uninitialized() };
+    if era == WireEra::Modern {
+        return StatusCode::ACCEPTED.into_response();
+    }
+    answer(mcp, session.agent.clone(), &session.upstream, &headers, message).await
+}
+
+fn uninitialized() -> Response {
+    problem(StatusCode::BAD_REQUEST, "this stream has no session yet: begin with initialize")
+}
+
+/// A request is accepted, and answered on the stream.
+fn asked(mcp: &Mcp, session: &Arc<OldSession>, message: Message, era: WireEra) -> Response {
+    if session.under_way.len() >= MAX_UNDER_WAY {
+        return problem(
+            StatusCode::TOO_MANY_REQUESTS,
+            &format!("this stream has {MAX_UNDER_WAY} requests under way"),
+        );
+    }
+    let id = message.id_raw().to_owned();
+    let refuse = |code, text: &str| {
+        let (session, text) = (Arc::clone(session), message::error(&id, code, text, None));
+        session.clone().start(mcp, async move {
+            session.events.message(&text).await;
+        });
+        StatusCode::ACCEPTED.into_response()
+    };
+    if era == WireEra::Modern {
+        // A client that probes for the modern era goes on with initialize after this.
+        if message.method == "server/discover" {
+            return refuse(code::NO_METHOD, "there is no method \"server/discover\" here");
+        }
+        return refuse(
+            code::INVALID_REQUEST,
+            "the modern era has no HTTP+SSE; begin with initialize",
+        );
+    }
+    if message.method == "initialize" {
+        if session.initializing.swap(true, Ordering::SeqCst) {
+            return refuse(code::INVALID_REQUEST, "this stream's session is initialized already");
+        }
+        let work = initialize(mcp.clone(), Arc::clone(session), message);
+        // Not ended by a client that leaves: what it opens would stay.
+        mcp.broker.tracker().spawn(session.under_way.track_future(work));
+        return StatusCode::ACCEPTED.into_response();
+    }
+    let (Some(headers), Some(own)) = (session.headers(), session.session.get()) else {
+        return uninitialized();
+    };
+    // Known from here on: a cancellation may overtake what follows. Once the endpoint proper has
+    // taken the request, it is the one that is cancelled.
+    let early = mcp.in_flight.enter(own, &id);
+    let (mcp, session) = (mcp.clone(), Arc::clone(session));
+    session.clone().start(&mcp.clone(), async move {
+        let (agent, upstream) = (session.agent.clone(), session.upstream.clone());
+        let whole = async {
+            let response = answer(&mcp, agent, &upstream, &headers, message).await;
+            session.copy(&mcp, response, Some(&id)).await;
+        };
+        tokio::select! {
+            biased;
+            () = early.cancelled().cancelled() => {}
+            () = whole => {}
+        }
+    });
+    StatusCode::ACCEPTED.into_response()
+}
+
+/// `initialize` opens the session, and what happens behind the address is told from then on.
+async fn initialize(mcp: Mcp, session: Arc<OldSession>, message: Message) {
+    let id = message.id_raw().to_owned();
+    let (agent, upstream) = (session.agent.clone(), session.upstream.clone());
+    let response = answer(&mcp, agent.clone(), &upstream, &HeaderMap::new(), message).await;
+    let opened = response.headers().get("mcp-session-id").and_then(|v| v.to_str().ok());
+    match opened {
+        Some(opened) => {
+            // Set once: the flag lets one initialize in at a time.
+            let _ = session.session.set(opened.to_owned());
+        }
+        None => session.initializing.store(false, Ordering::SeqCst),
+    }
+    if session.ended.load(Ordering::SeqCst) {
+        session.delete(&mcp).await;
+        return;
+    }
+    session.copy(&mcp, response, Some(&id)).await;
+    if let Some(headers) = session.headers() {
+        let news = listen::get(&mcp, agent, &upstream, &headers).await;
+        let (again, told) = (mcp.clone(), Arc::clone(&session));
+        session.start(&mcp, async move { told.copy(&again, news, None).await });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_by_status_is_told_as_an_error_of_the_request() {
+        let problem = r#"{"status":429,"title":"Too Many Requests","detail":"too \"many\""}"#;
+        let result = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+
+        assert_eq!(
+            as_message(problem.to_owned(), Some("\"a\"")).as_deref(),
+            Some(r#"{"jsonrpc":"2.0","id":"a","error":{"code":-32603,"message":"too \"many\""}}"#)
+        );
+        assert_eq!(as_message(result.to_owned(), Some("1")).as_deref(), Some(result));
+        assert_eq!(as_message(String::new(), Some("1")), None);
+    }
+}
