@@ -5,7 +5,8 @@ COMMANDS is a JSON list of {"do": "list"}, {"do": "call", "name", "arguments", "
 "progress"?, "again"?} and {"do": "task", "name", "arguments"}. One session serves them all. `timeout` in
 seconds is 55 unless given; null leaves the client its own default. `again`: how often to call
 again on a hand-over or a local timeout. FEATURES: a comma list; `elicit` declares URL elicitation
-and agrees to every one. ERA is ignored: this client knows sessions only.
+and agrees to every one. ERA `sse` is the transport of 2024-11-05, at URL/sse; otherwise it
+is ignored: this client knows sessions only.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from datetime import timedelta
 
 import mcp.types as types
 from mcp import ClientSession
+from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamablehttp_client
 from mcp.shared.exceptions import McpError
 from model import ask
@@ -65,10 +67,15 @@ async def once(session, command):
 
 
 async def main():
-    url, token, _era, commands, *features = sys.argv[1:]
+    url, token, era, commands, *features = sys.argv[1:]
     elicit = {"elicitation_callback": on_elicitation} if "elicit" in "".join(features) else {}
     answers = []
-    async with streamablehttp_client(url, headers={"Authorization": f"Bearer {token}"}) as (read, write, _):
+    headers = {"Authorization": f"Bearer {token}"}
+    if era == "sse":
+        transport = sse_client(f"{url}/sse", headers=headers)
+    else:
+        transport = streamablehttp_client(url, headers=headers)
+    async with transport as (read, write, *_):
         async with ClientSession(read, write, **elicit) as session:
             version = (await session.initialize()).protocolVersion
             for command in json.loads(commands):

@@ -1,5 +1,6 @@
 // Official TypeScript client 1.x; same usage as client_py1.py, packages from
-// PLACET_REAL_NODE_MODULES. ERA is ignored: this client knows sessions only. "reset": true in a
+// PLACET_REAL_NODE_MODULES. ERA `sse` is the transport of 2024-11-05, at URL/sse; otherwise it
+// is ignored: this client knows sessions only. "reset": true in a
 // command: progress resets the client's timer.
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
@@ -10,12 +11,15 @@ const from = createRequire(path.join(process.env.PLACET_REAL_NODE_MODULES, "x.js
 const load = (name) => import(pathToFileURL(from.resolve(name)).href);
 const { Client } = await load("@modelcontextprotocol/sdk/client/index.js");
 const { StreamableHTTPClientTransport } = await load("@modelcontextprotocol/sdk/client/streamableHttp.js");
+const { SSEClientTransport } = await load("@modelcontextprotocol/sdk/client/sse.js");
 const { CallToolResultSchema, ElicitRequestSchema } = await load("@modelcontextprotocol/sdk/types.js");
 
-const [url, token, , commands, features = ""] = process.argv.slice(2);
-const transport = new StreamableHTTPClientTransport(new URL(url), {
-  requestInit: { headers: { Authorization: `Bearer ${token}` } },
-});
+const [url, token, era, commands, features = ""] = process.argv.slice(2);
+const requestInit = { headers: { Authorization: `Bearer ${token}` } };
+const transport =
+  era === "sse"
+    ? new SSEClientTransport(new URL(`${url}/sse`), { requestInit })
+    : new StreamableHTTPClientTransport(new URL(url), { requestInit });
 const urls = [];
 const elicit = features.includes("elicit");
 const client = new Client({ name: "ts1", version: "1" }, { capabilities: elicit ? { elicitation: { url: {} } } : {} });
@@ -69,6 +73,6 @@ for (const command of JSON.parse(commands)) {
   const answer = await ask(() => once(command), command.again);
   answers.push({ ...answer, version: transport.protocolVersion, urls: [...urls] });
 }
-await transport.terminateSession();
+await transport.terminateSession?.();
 await client.close();
 console.log(JSON.stringify(answers));

@@ -29,8 +29,8 @@ if os.environ.get("PLACET_REAL_SLOW"):
 class Lane:
     """One client against one upstream, as an agent of its own."""
 
-    def __init__(self, broker, client, upstream, number):
-        (program, script), self.era = CLIENTS[client]
+    def __init__(self, broker, client, upstream, number, clients=CLIENTS):
+        (program, script), self.era = clients[client]
         self.argv = [program(), str(HERE / "clients" / script)]
         self.broker, self.upstream, self.number = broker, upstream, number
         self.agent = f"{client.replace(' ', '-')}-{upstream.name}"
@@ -213,17 +213,17 @@ class Files:
 
 
 class Everything:
-    name = "everything"
+    name, transport, path = "everything", "streamableHttp", "/mcp"
 
     def __init__(self, stage):
-        port, self.log = free_port(), stage.dir / "everything.requests"
+        port, self.log = free_port(), stage.dir / f"{self.name}.requests"
         index = node_package("@modelcontextprotocol/server-everything/dist/index.js")
-        argv = [node(), "--require", FIXTURES / "loopback.cjs", index, "streamableHttp"]
-        process = stage.start(argv, "everything", env={"PORT": str(port), "REQUEST_LOG": str(self.log)})
+        argv = [node(), "--require", FIXTURES / "loopback.cjs", index, self.transport]
+        process = stage.start(argv, self.name, env={"PORT": str(port), "REQUEST_LOG": str(self.log)})
         stage.wait_port(port, process, "server-everything")
         self.config = {
             "name": self.name,
-            "url": f"http://127.0.0.1:{port}/mcp",
+            "url": f"http://127.0.0.1:{port}{self.path}",
             "policy": {
                 "version": "1",
                 "hide": ["get-tiny-image"],
@@ -256,15 +256,20 @@ class Everything:
 def run(report):
     with Stage(report) as stage:
         upstreams = [Files(stage), Everything(stage)]
-        broker = Placet(
-            stage,
-            [u.config for u in upstreams],
-            agents=[{"name": "unused", "token": "unused-token-0123456789abc"}],
-        )
-        lanes = [Lane(broker, c, u, n + 1) for n, (c, u) in enumerate((c, u) for c in CLIENTS for u in upstreams)]
-        broker.config["agents"] = [{"name": lane.agent, "token": lane.token} for lane in lanes]
-        broker.write()
-        broker.start()
-        with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            for done in [pool.submit(lane.cases, report) for lane in lanes]:
-                done.result()
+        run_lanes(stage, report, CLIENTS, upstreams, [(c, u) for c in CLIENTS for u in upstreams])
+
+
+def run_lanes(stage, report, clients, upstreams, pairs):
+    """Every case of these pairs of a client and an upstream."""
+    broker = Placet(
+        stage,
+        [u.config for u in upstreams],
+        agents=[{"name": "unused", "token": "unused-token-0123456789abc"}],
+    )
+    lanes = [Lane(broker, c, u, n + 1, clients) for n, (c, u) in enumerate(pairs)]
+    broker.config["agents"] = [{"name": lane.agent, "token": lane.token} for lane in lanes]
+    broker.write()
+    broker.start()
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(lane.cases, report) for lane in lanes]:
+            done.result()
