@@ -32,6 +32,7 @@ pub mod patience;
 pub mod plan;
 pub mod policies;
 mod rejoin;
+pub mod remote;
 mod running;
 mod seal;
 pub mod submit;

@@ -92,6 +92,24 @@ pub struct Request {
     /// Where it is set, a request that ran out of time is not given up: this is cancelled, and
     /// the answer is awaited a while longer, since it may come late.
     pub overdue: Option<CancellationToken>,
+    /// What `clientCapabilities` says to a modern upstream, raw JSON, where it is more than the
+    /// caller's features.
+    pub capabilities: Option<String>,
+}
+
+impl Request {
+    /// A plain one: no progress, no log messages, may be sent again.
+    pub fn new(method: &str, params: Option<String>) -> Self {
+        Self {
+            method: method.to_owned(),
+            params,
+            progress: false,
+            log_level: None,
+            once: false,
+            overdue: None,
+            capabilities: None,
+        }
+    }
 }
 
 /// A notification of the upstream that belongs to a request: method and raw params. Progress has

@@ -16,12 +16,14 @@ use crate::config::eligible::eligible;
 use crate::domain::approval::{
     Approval, ApprovalId, Assurance, Choice, Outcome, Refusal, State, Via,
 };
-use crate::domain::call::{Method, ToolCall};
+use crate::domain::call::{Method, ToolCall, params_without_task};
 use crate::domain::json;
 use crate::domain::policy::{Action, CallFacts, Verdict};
+use crate::domain::task::{Form, Remote};
 use crate::store::StoreError;
 use crate::upstream::{Caller, Notification, Notifications, Reply, Request, UpstreamError};
 
+use super::remote::{Followed, with_tasks};
 use super::{Broker, seal};
 
 /// Progress messages that wait for a slow client; more are dropped.
@@ -65,6 +67,8 @@ pub struct Wishes {
     pub progress: bool,
     /// It asked for log messages (modern), raw JSON.
     pub log_level: Option<String>,
+    /// The form in which it follows a task that the upstream answers with.
+    pub tasks: Option<Form>,
 }
 
 /// An approved call that is being executed.
@@ -128,15 +132,45 @@ impl Broker {
         let Some(upstream) = self.upstream(&permit.call.upstream) else {
             return Err(UpstreamError::NotSent("the upstream is not configured".to_owned()));
         };
+        let params = self.outgoing(&permit.call, caller, wishes.tasks).await;
         let request = Request {
             method: permit.call.method.as_str().to_owned(),
-            params: Some(permit.call.params_with_meta(&[])),
+            params: Some(params),
             progress: wishes.progress,
             log_level: wishes.log_level.clone(),
             once: permit.once,
             overdue,
+            capabilities: wishes.tasks.map(|_| with_tasks("{}")),
         };
         upstream.request(caller, request, notifications, cancel).await
+    }
+
+    /// Sends a claimed call. Where its server answers with a task, that is followed to its end.
+    async fn send_claimed(
+        &self,
+        claimed: &Approval,
+        permit: Permit,
+        caller: &Caller,
+        wishes: &Wishes,
+        progress: Notifications,
+        (cancel, overdue): (CancellationToken, CancellationToken),
+    ) -> Result<Reply, UpstreamError> {
+        // Whoever waits as a task may be given the time that a task of the server takes.
+        let followed = self.store().tasks().following(&claimed.id).await.is_ok_and(|n| n > 0);
+        let form = if params_without_task(&claimed.call.params).is_some() {
+            Form::Core
+        } else {
+            Form::Extension
+        };
+        let wishes = Wishes { tasks: followed.then_some(form), ..wishes.clone() };
+        let stop = cancel.clone();
+        let reply =
+            self.send(permit, caller, &wishes, Some(progress), cancel, Some(overdue)).await?;
+        let Reply::Result(raw) = &reply else { return Ok(reply) };
+        match (Remote::created(raw), Followed::new(self, caller, claimed, raw)) {
+            (Some(task), Some(followed)) => followed.to_its_end(task, &stop).await,
+            _ => Ok(reply),
+        }
     }
 
     /// Takes an approved call and executes it. None if it can't be taken any more: somebody else
@@ -215,14 +249,9 @@ impl Broker {
         let id = claimed.id.clone();
         tracing::info!(approval.id = %id, "approval {id} is being executed");
         let (cancel, overdue) = (CancellationToken::new(), CancellationToken::new());
-        let sending = self.send(
-            permit,
-            caller,
-            wishes,
-            Some(progress),
-            cancel.clone(),
-            Some(overdue.clone()),
-        );
+        let tokens = (cancel.clone(), overdue.clone());
+        let call = claimed.clone();
+        let sending = self.send_claimed(&call, permit, caller, wishes, progress, tokens);
         // A panic in there must not leave it running for ever.
         let mut sending = std::pin::pin!(AssertUnwindSafe(sending).catch_unwind());
         // An answer after that still counts.
@@ -416,7 +445,8 @@ impl Broker {
     }
 }
 
-fn keep(outcome: Outcome, max: usize) -> Outcome {
+/// What of an outcome is stored.
+pub(super) fn keep(outcome: Outcome, max: usize) -> Outcome {
     let size = match &outcome {
         Outcome::Result(raw) | Outcome::Error(raw) => raw.len(),
         Outcome::NotKept { .. } => 0,

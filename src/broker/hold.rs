@@ -112,7 +112,8 @@ impl Held {
         hold: String,
     ) -> Self {
         let client = approval.client.clone();
-        let asking = Asking { agent, client, session, call: approval.call.clone() };
+        let call = approval.call.clone();
+        let asking = Asking { agent, client, session, call };
         Self { for_task: true, ..Self::new(broker, asking, approval, hold, true) }
     }
 

@@ -5,19 +5,23 @@
 //! approved. One that nobody looks at for three poll intervals waits, like any call whose agent
 //! went away.
 
+use std::time::Duration;
+
 use thiserror::Error;
 
 use crate::config::Agent;
-use crate::domain::approval::{Approval, ApprovalId, Refusal, State};
+use crate::domain::approval::{Approval, ApprovalId, Outcome, Refusal, State};
+use crate::domain::json::{self, Node};
 use crate::domain::task::{Follows, Form, Status, Task, TaskId, lifetime};
 use crate::domain::time::{Timestamp, in_words};
 use crate::store::StoreError;
-use crate::upstream::Caller;
+use crate::upstream::{Caller, Reply};
 
 use super::Broker;
 use super::answer::{Answer, Code, Delivery, Statement, ended, pending};
-use super::execute::{Done, Wishes};
+use super::execute::{Done, Wishes, keep};
 use super::hold::Held;
+use super::running::POLL;
 use super::telling::Tale;
 
 /// A task counts as waiting for so many poll intervals after a look.
@@ -59,6 +63,25 @@ pub struct View {
     pub questions: Option<String>,
 }
 
+/// A task to be stored.
+#[derive(Debug, Clone)]
+pub struct NewTask {
+    /// The agent.
+    pub agent: String,
+    /// The upstream.
+    pub upstream: String,
+    /// The legacy session.
+    pub session: Option<String>,
+    /// The protocol.
+    pub form: Form,
+    /// The tool.
+    pub tool: String,
+    /// What it follows.
+    pub follows: Follows,
+    /// How long it is remembered.
+    pub life: Duration,
+}
+
 /// Why a verb about a task failed.
 #[derive(Debug, Error)]
 pub enum TaskError {
@@ -83,34 +106,48 @@ impl Broker {
         let now = self.now();
         let approval = held.approval().clone();
         let life = lifetime(&approval, self.config().approvals.result_retention, now);
-        let task = Task {
-            id: TaskId::new(&self.ids().random()),
+        let new = NewTask {
             agent: approval.agent.clone(),
             upstream: approval.call.upstream.clone(),
             session: held.session().map(str::to_owned),
             form,
             tool: approval.call.tool.clone(),
             follows: Follows::Approval(approval.id.clone()),
-            created_at: now,
-            changed_at: now,
-            waits_until: self.waits_until(now),
-            expires_at: now.plus(life),
-            cancelled_at: None,
+            life,
         };
-        let max = self.config().approvals.max_tasks_per_agent;
-        match self.store().tasks().insert(&task, max).await {
-            Ok(true) => {}
-            Ok(false) => return Err(Box::new(held)),
-            Err(error) => {
-                tracing::warn!(%error, "a task could not be stored; its call is held");
-                return Err(Box::new(held));
-            }
-        }
+        let Some(task) = self.store_task(new).await else { return Err(Box::new(held)) };
         held.let_go().await;
         // A task begins as one that works, whatever became of the call meanwhile.
         let mut view = self.view_of(task, Some(approval), None);
         view.status = Status::Working;
         Ok(view)
+    }
+
+    /// Stores a task; none where the agent has too many, or the store can't be written.
+    pub async fn store_task(&self, new: NewTask) -> Option<Task> {
+        let now = self.now();
+        let task = Task {
+            id: TaskId::new(&self.ids().random()),
+            agent: new.agent,
+            upstream: new.upstream,
+            session: new.session,
+            form: new.form,
+            tool: new.tool,
+            follows: new.follows,
+            created_at: now,
+            changed_at: now,
+            waits_until: self.waits_until(now),
+            expires_at: now.plus(new.life),
+            cancelled_at: None,
+        };
+        let max = self.config().approvals.max_tasks_per_agent;
+        match self.store().tasks().insert(&task, max).await {
+            Ok(stored) => stored.then_some(task),
+            Err(error) => {
+                tracing::warn!(%error, "a task could not be stored; its call goes without");
+                None
+            }
+        }
     }
 
     fn waits_until(&self, now: Timestamp) -> Timestamp {
@@ -172,7 +209,16 @@ impl Broker {
     }
 
     async fn view(&self, task: Task) -> Result<View, TaskError> {
-        let Follows::Approval(id) = &task.follows else { return Err(TaskError::Unknown) };
+        let id = match &task.follows {
+            Follows::Approval(id) => id,
+            Follows::Remote(_) => return Ok(self.view_of(task, None, None)),
+            Follows::Call { node, answer } => {
+                let lives = answer.is_some()
+                    || node == self.node()
+                    || self.store().tasks().is_alive(node, self.now()).await?;
+                return Ok(self.view_of_call(task, lives));
+            }
+        };
         let approval = self.get(id).await?.ok_or(TaskError::Unknown)?;
         let questions = match approval.state {
             State::Running => self.store().tasks().run_of(id).await?.questions,
@@ -197,6 +243,29 @@ impl Broker {
             status,
             approval,
         }
+    }
+
+    /// A call that runs here and now, or was answered at once.
+    fn view_of_call(&self, task: Task, lives: bool) -> View {
+        let mut view = self.view_of(task, None, None);
+        let Follows::Call { answer, .. } = &view.task.follows else { return view };
+        let status = match answer {
+            _ if view.task.cancelled_at.is_some() => Status::Cancelled,
+            Some(answer) => Task::status_of(answer),
+            None if lives => Status::Working,
+            None => Status::Completed,
+        };
+        view.message = match (status, answer) {
+            (Status::Cancelled, _) => "ended by its agent".to_owned(),
+            (Status::Working, _) => view.message,
+            (_, Some(Outcome::Result(raw))) => {
+                words_of(raw).unwrap_or_else(|| format!("{} has answered", view.task.tool))
+            }
+            (_, Some(_)) => format!("{} failed", view.task.tool),
+            (_, None) => "the broker that ran it died before an answer came".to_owned(),
+        };
+        view.status = status;
+        view
     }
 
     fn describe(&self, task: &Task, approval: Option<&Approval>, status: Status) -> String {
@@ -228,6 +297,9 @@ impl Broker {
     pub async fn end_of_task(&self, view: &View) -> Option<(Answer, Option<Tale>)> {
         if !view.status.is_terminal() {
             return None;
+        }
+        if let Follows::Call { answer, .. } = &view.task.follows {
+            return Some((call_end(&view.task, answer.as_ref()), None));
         }
         let approval = view.approval.as_ref()?;
         if view.status == Status::Cancelled && !approval.state.is_end() {
@@ -262,17 +334,37 @@ impl Broker {
     }
 
     /// Resolves once a task was ended by its agent, or is gone.
-    pub async fn task_over(&self, owner: &Owner, view: &View) {
-        let Some(approval) = &view.approval else { return };
-        let mut changes = self.changes_of(&approval.id);
+    pub async fn task_over(&self, owner: &Owner, task: &Task) {
+        let mut changes = match &task.follows {
+            Follows::Approval(id) => Some(self.changes_of(id)),
+            _ => None,
+        };
         loop {
-            match self.peek_at_task(owner, view.task.id.as_str()).await {
+            match self.peek_at_task(owner, task.id.as_str()).await {
                 Ok(now) if now.status != Status::Cancelled => {}
                 Err(TaskError::Store(_)) => {}
                 _ => return,
             }
-            changes.within(super::running::POLL).await;
+            match &mut changes {
+                Some(changes) => changes.within(POLL).await,
+                None => tokio::time::sleep(POLL).await,
+            }
         }
+    }
+
+    /// Keeps the answer of a call that this process ran as a task.
+    pub async fn keep_answer(&self, task: &Task, answer: Outcome) {
+        let kept = keep(answer, self.config().approvals.max_outcome);
+        if let Err(error) = self.store().tasks().answer(&task.id, &kept, self.now()).await {
+            tracing::error!(%error, "the answer of a call that is followed as a task is lost");
+        }
+    }
+
+    /// The task as it is right after it was made: it works, whatever it follows.
+    pub fn new_view(&self, task: Task) -> View {
+        let mut view = self.view_of_call(task, true);
+        view.status = Status::Working;
+        view
     }
 
     /// Ends a task by its agent's wish, and with it the call, unless somebody else waits for that.
@@ -283,7 +375,10 @@ impl Broker {
             return Err(TaskError::Terminal(view.status));
         }
         let task = &view.task.id;
-        let Some(approval) = &view.approval else { return Err(TaskError::Unknown) };
+        let Some(approval) = &view.approval else {
+            self.store().tasks().end(task, self.now()).await?;
+            return self.peek_at_task(owner, id).await;
+        };
         let (id, now) = (&approval.id, self.now());
         // In the core a task is over once its end was asked for. In the extension it is over with
         // the call it follows, if that runs already and nobody else waits for it.
@@ -359,6 +454,35 @@ impl Broker {
         self.hints().changed(&approval.id);
         Ok(())
     }
+}
+
+/// What a call that ran as a task was answered with.
+fn call_end(task: &Task, answer: Option<&Outcome>) -> Answer {
+    let tool = &task.tool;
+    let unknown =
+        |why: &str| format!("It is not known whether {tool} was executed or not executed: {why}.");
+    let (code, text) = match answer {
+        Some(Outcome::Result(raw)) => return Answer::Replied(Reply::Result(raw.clone())),
+        Some(Outcome::Error(raw)) => return Answer::Replied(Reply::Error(raw.clone())),
+        Some(Outcome::NotKept { .. }) => (
+            Code::OutcomeNotKept,
+            format!("Executed. The answer of {tool} was too large to keep and can't be given."),
+        ),
+        None if task.cancelled_at.is_some() => {
+            (Code::OutcomeUnknown, unknown("its task was ended by its agent while it ran"))
+        }
+        None => {
+            (Code::OutcomeUnknown, unknown("the broker that ran it died before an answer came"))
+        }
+    };
+    Statement::new(code, &text).into()
+}
+
+/// The first text of a result that says it failed.
+fn words_of(result: &str) -> Option<String> {
+    let node = json::parse(result).ok()?;
+    node.get("isError").and_then(Node::as_bool).filter(|is_error| *is_error)?;
+    Some(node.get("content")?.elements()?.first()?.get("text")?.as_str()?.to_owned())
 }
 
 /// The end of a task whose call goes on for others, or runs to its end without it.

@@ -67,6 +67,7 @@ impl Agent {
                 log_level: None,
                 once: false,
                 overdue: None,
+                capabilities: None,
             };
             let cancel = CancellationToken::new();
             let reply =

@@ -236,6 +236,15 @@ pub fn params_with_meta(params: &str, meta: &[(&str, String)]) -> String {
     format!("{{{body}}}")
 }
 
+/// `params` without the wish for a task, every other byte as it was; none where there is no wish.
+pub fn params_without_task(params: &str) -> Option<String> {
+    let node = json::parse(params).ok()?;
+    node.get("task")?;
+    let rest = node.members()?.iter().filter(|m| m.key != "task");
+    let rest: Vec<_> = rest.map(|m| format!("{}:{}", m.raw_key, m.node.raw)).collect();
+    Some(format!("{{{}}}", rest.join(",")))
+}
+
 fn digest(method: Method, upstream: &str, tool: &str, params: &Node<'_>) -> Digest {
     let arguments = match method {
         // The name is the argument.
@@ -365,6 +374,17 @@ mod tests {
             params_with_meta(r#"{"name":"t","_meta":{"progressToken":1}}"#, &[]),
             r#"{"name":"t"}"#
         );
+    }
+
+    #[test]
+    fn the_wish_for_a_task_can_be_taken_out_and_nothing_else_changes() {
+        let sent = r#"{ "name":"t", "task":{"ttl":1}, "arguments":{"z":1.00} }"#;
+
+        assert_eq!(
+            params_without_task(sent).as_deref(),
+            Some(r#"{"name":"t","arguments":{"z":1.00}}"#)
+        );
+        assert_eq!(params_without_task(r#"{"name":"t"}"#), None);
     }
 
     #[test]

@@ -119,7 +119,7 @@ pub enum Status {
     InputRequired,
     /// There is a result.
     Completed,
-    /// It did not work out, in the sense of its form.
+    /// It ended with a JSON-RPC error.
     Failed,
     /// Its agent ended it.
     Cancelled,
@@ -151,38 +151,29 @@ impl Task {
 
     /// Where it stands by the approval it follows. `asks`: the running call waits for input.
     ///
-    /// The extension keeps `failed` for JSON-RPC errors, and a refusal is a result like another.
-    /// In the core of 2025-11-25 a result that says `isError` is a failure too.
+    /// A refusal is a result like another, with `isError`, and so completes a task: clients look
+    /// at the result of what is `completed`, and a model must read why it was refused.
     pub fn status_by(&self, approval: &Approval, asks: bool) -> Status {
         if self.cancelled_at.is_some() {
             return Status::Cancelled;
         }
-        let refused = match self.form {
-            Form::Extension => Status::Completed,
-            Form::Core => Status::Failed,
-        };
         match approval.state {
             State::Running if asks => Status::InputRequired,
             State::Pending | State::Approved | State::Running => Status::Working,
-            State::Rejected | State::Expired | State::Cancelled => refused,
-            State::Completed => match &approval.outcome {
-                Some(outcome @ (Outcome::Result(_) | Outcome::Error(_))) => self.status_of(outcome),
-                Some(Outcome::NotKept { .. }) | None => refused,
-            },
+            State::Rejected | State::Expired | State::Cancelled => Status::Completed,
             // What was told of as unknown stays so in the core, where no end may change.
-            State::Indeterminate => match (&approval.outcome, self.form) {
-                (Some(Outcome::Error(_)), Form::Extension) => Status::Failed,
-                _ => refused,
-            },
+            State::Indeterminate if self.form == Form::Core => Status::Completed,
+            State::Completed | State::Indeterminate => {
+                approval.outcome.as_ref().map_or(Status::Completed, Self::status_of)
+            }
         }
     }
 
     /// Where an answer leaves it.
-    pub fn status_of(&self, answer: &Outcome) -> Status {
-        match (answer, self.form) {
-            (Outcome::Error(_), _) => Status::Failed,
-            (answer, Form::Core) if answer.is_error() => Status::Failed,
-            _ => Status::Completed,
+    pub const fn status_of(answer: &Outcome) -> Status {
+        match answer {
+            Outcome::Error(_) => Status::Failed,
+            Outcome::Result(_) | Outcome::NotKept { .. } => Status::Completed,
         }
     }
 }
@@ -203,6 +194,8 @@ pub struct Remote {
     pub status: Status,
     /// How long to wait before the next look.
     pub poll_ms: Option<u64>,
+    /// How long it lives there since it was made.
+    pub ttl_ms: Option<u64>,
     /// What it asks, raw JSON (extension).
     pub questions: Option<String>,
     /// How it ended, where the upstream says so along with the status (extension).
@@ -235,11 +228,15 @@ impl Remote {
             _ => return None,
         };
         let raw = |key| node.get(key).map(|n| n.raw.to_owned());
-        let poll = node.get("pollIntervalMs").or_else(|| node.get("pollInterval"));
+        let number = |keys: [&str; 2]| {
+            let found = keys.iter().find_map(|key| node.get(key));
+            found.and_then(Node::as_number).and_then(|n| n.parse().ok())
+        };
         Some(Self {
             id: node.get("taskId")?.as_str()?.to_owned(),
             status,
-            poll_ms: poll.and_then(Node::as_number).and_then(|n| n.parse().ok()),
+            poll_ms: number(["pollIntervalMs", "pollInterval"]),
+            ttl_ms: number(["ttlMs", "ttl"]),
             questions: raw("inputRequests").filter(|_| status == Status::InputRequired),
             end: match status {
                 Status::Completed => raw("result").map(Outcome::Result),
@@ -273,6 +270,7 @@ mod tests {
             id: "t".to_owned(),
             status: Status::Working,
             poll_ms: Some(250),
+            ttl_ms: None,
             questions: None,
             end: None,
         };

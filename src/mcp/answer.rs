@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use crate::broker::answer::{Answer, Statement};
 use crate::domain::call::Method;
 use crate::domain::json;
+use crate::domain::task::Remote;
 use crate::upstream::{Caller, Reply, Upstream, UpstreamError, WireEra};
 
 use super::http::Incoming;
@@ -70,6 +71,13 @@ pub(super) async fn in_terms_of(mcp: &Mcp, incoming: &Incoming, reply: Reply) ->
     let policy = policy.as_deref();
     match reply {
         Reply::Result(raw) => {
+            let raw = match Remote::created(&raw).filter(|_| method == "tools/call") {
+                Some(task) => match super::tasks::adopt(mcp, incoming, &raw, task).await {
+                    Ok(raw) => raw,
+                    Err(why) => return Reply::Error(internal(&why)),
+                },
+                None => raw,
+            };
             let raw = shown::result(policy, method, params, raw);
             let raw = match method {
                 "tools/list" => {

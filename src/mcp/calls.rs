@@ -9,8 +9,10 @@ use crate::broker::execute::{Permit, Wishes};
 use crate::broker::submit::{Asking, Submission, unavailable_upstream};
 use crate::domain::call::{CallError, Method, ToolCall};
 use crate::domain::json::{self, Node};
-use crate::upstream::UpstreamError;
+use crate::upstream::{Notifications, UpstreamError};
+use tokio_util::sync::CancellationToken;
 
+use super::answer::Reported;
 use super::http::Incoming;
 use super::message::{self, code};
 use super::methods::log_level;
@@ -48,7 +50,8 @@ pub(super) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>
         call,
     };
     let token = progress_token(params);
-    let wishes = Wishes { progress: token.is_some(), log_level: log_level(params) };
+    let form = tasks::form_of(&incoming, params);
+    let wishes = Wishes { progress: token.is_some(), log_level: log_level(params), tasks: form };
     let progress = Progress::new(token, incoming.era, wishes.log_level.is_some());
     // Not in the request's own future: a client that leaves while the call is stored would leave
     // it attached for good.
@@ -73,20 +76,26 @@ pub(super) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>
         }
         Submission::Invalid(why) => invalid(&why),
         Submission::Answered(answer) => {
-            let (status, body) = answer::of_call(mcp, &incoming, answer).await;
-            json_response(status, body)
+            let reported = answer::of_call(mcp, &incoming, answer).await;
+            tasks::or_task(mcp, &incoming, form, &tool, reported).await
         }
         Submission::Ended { answer, owed } => {
-            let (status, body) = answer::of_call(mcp, &incoming, answer).await;
+            let reported = answer::of_call(mcp, &incoming, answer).await;
+            let response = tasks::or_task(mcp, &incoming, form, &tool, reported).await;
             if let Some(owed) = owed {
                 owed.handed_over();
             }
-            json_response(status, body)
+            response
         }
-        Submission::Forward(permit) => forward(mcp, &incoming, permit, wishes, progress).await,
+        Submission::Forward(permit) => {
+            match tasks::behind_a_task(mcp, &incoming, form, permit, &wishes).await {
+                Ok(response) => response,
+                Err(permit) => forward(mcp, &incoming, permit, wishes, progress).await,
+            }
+        }
         Submission::Held(held) => {
             let mut held = held;
-            if let Some(form) = tasks::form_of(&incoming, params) {
+            if let Some(form) = form {
                 match tasks::create(mcp, &incoming, *held, form).await {
                     Ok(response) => return response,
                     Err(back) => held = back,
@@ -106,19 +115,28 @@ async fn forward(
     progress: Progress,
 ) -> Response {
     let (again, asked) = (mcp.clone(), incoming.clone());
-    let method = permit.call().method;
-    let send = async move |notes, cancel| {
-        let (mcp, incoming) = (again, asked);
-        let caller = incoming.caller();
-        match mcp.broker.dispatch(permit, &caller, &wishes, Some(notes), cancel).await {
-            Err(UpstreamError::NotSent(why)) if method == Method::CallTool => {
-                tracing::warn!(upstream = %incoming.upstream, "a call was not sent: {why}");
-                answer::said(&incoming, &unavailable_upstream(&incoming.upstream))
-            }
-            reply => answer::of_upstream(&mcp, &incoming, reply).await,
-        }
-    };
+    let send =
+        async move |notes, cancel| send(&again, &asked, permit, &wishes, Some(notes), cancel).await;
     exchange::run(mcp, incoming, progress, send).await
+}
+
+/// Sends an allowed call; its answer in the client's terms.
+pub(super) async fn send(
+    mcp: &Mcp,
+    incoming: &Incoming,
+    permit: Permit,
+    wishes: &Wishes,
+    notes: Option<Notifications>,
+    cancel: CancellationToken,
+) -> Reported {
+    let method = permit.call().method;
+    match mcp.broker.dispatch(permit, &incoming.caller(), wishes, notes, cancel).await {
+        Err(UpstreamError::NotSent(why)) if method == Method::CallTool => {
+            tracing::warn!(upstream = %incoming.upstream, "a call was not sent: {why}");
+            answer::said(incoming, &unavailable_upstream(&incoming.upstream))
+        }
+        reply => answer::of_upstream(mcp, incoming, reply).await,
+    }
 }
 
 /// Refuses a request about a resource or a prompt, other than the call itself, that the policy

@@ -13,6 +13,7 @@ use super::message;
 use super::news::News;
 use super::revision::header;
 use super::stream::{Events, event_stream};
+use super::tasks::{self, Watch};
 use super::{Mcp, aggregate};
 
 /// What a modern client may subscribe to, and the notification it stands for.
@@ -44,6 +45,8 @@ pub(super) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
     let mut news = News::of(mcp, &aggregate::behind(mcp, &agent, upstream), &caller);
     let (events, response) = Events::open();
     let (mcp, is_whole) = (mcp.clone(), upstream.is_empty());
+    let told = tasks::tell_session(mcp.clone(), agent.clone(), session.clone(), events.clone());
+    let told = mcp.broker.tracker().spawn(told);
     mcp.broker.tracker().clone().spawn(async move {
         let mut beat = tokio::time::interval(mcp.broker.config().approvals.heartbeat);
         let soft = mcp.broker.stop().soft.clone();
@@ -68,15 +71,26 @@ pub(super) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
                     None => break,
                 },
             };
+            // Its own ids mean nothing here: we tell of its tasks under ours.
+            if note.method.starts_with("notifications/tasks") {
+                continue;
+            }
             events.try_message(&message::notification(&note.method, note.params.as_deref()));
         }
+        // The stream ends once nobody can send on it any more.
+        told.abort();
     });
     response
 }
 
 /// `subscriptions/listen`: acknowledged with what is honoured, then only that, each message
 /// tagged with the request's id.
-pub(super) fn subscribe(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) -> Response {
+pub(super) fn subscribe(
+    mcp: &Mcp,
+    incoming: &Incoming,
+    params: Option<&Node<'_>>,
+    tasks: Watch,
+) -> Response {
     let wanted = params.and_then(|p| p.get("notifications"));
     let on = |key: &str| wanted.and_then(|w| w.get(key)).and_then(Node::as_bool) == Some(true);
     let honoured: Vec<(&str, &str)> =
@@ -88,16 +102,21 @@ pub(super) fn subscribe(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>
     );
     let id = incoming.message.id_raw().to_owned();
     let tag = format!("{{\"io.modelcontextprotocol/subscriptionId\":{id}}}");
-    let subset = json::object(honoured.iter().map(|(key, _)| (*key, "true")));
+    let watched = tasks.honoured();
+    let watched = watched.as_deref().map(|ids| ("taskIds", ids));
+    let subset = json::object(honoured.iter().map(|(key, _)| (*key, "true")).chain(watched));
     let (events, response) = Events::open();
     let mcp = mcp.clone();
     let methods: Vec<&str> = honoured.iter().map(|(_, method)| *method).collect();
+    let watcher = incoming.clone();
     mcp.broker.tracker().clone().spawn(async move {
         let params = format!("{{\"notifications\":{subset},\"_meta\":{tag}}}");
         let ack = message::notification("notifications/subscriptions/acknowledged", Some(&params));
         if !events.message(&ack).await {
             return;
         }
+        let tell = tasks.run(mcp.clone(), watcher, events.clone());
+        let told = mcp.broker.tracker().spawn(tell);
         let mut beat = tokio::time::interval(mcp.broker.config().approvals.heartbeat);
         let soft = mcp.broker.stop().soft.clone();
         loop {
@@ -118,6 +137,9 @@ pub(super) fn subscribe(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>
                 events.try_message(&message::notification(&method, Some(&params)));
             }
         }
+        // The end is the last thing on the stream.
+        told.abort();
+        let _ = told.await;
         let end = format!("{{\"resultType\":\"complete\",\"_meta\":{tag}}}");
         events.message(&message::result(&id, &end)).await;
     });

@@ -34,7 +34,10 @@ pub(super) async fn modern(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'
     match incoming.message.method.as_str() {
         _ if is_call(mcp, &incoming) => super::calls::call(mcp, incoming, params).await,
         "server/discover" => discover(mcp, &incoming).await,
-        "subscriptions/listen" => super::listen::subscribe(mcp, &incoming, params),
+        "subscriptions/listen" => match super::tasks::watched(mcp, &incoming, params).await {
+            Ok(watch) => super::listen::subscribe(mcp, &incoming, params, watch),
+            Err(refused) => refused,
+        },
         method if MODERN_METHODS.contains(&method) => pass(mcp, incoming, params).await,
         _ => match super::tasks::modern(mcp, &incoming, params).await {
             Some(answer) => answer,
@@ -213,6 +216,7 @@ pub(super) fn request_of(incoming: &Incoming) -> Request {
         log_level: None,
         once: false,
         overdue: None,
+        capabilities: None,
     }
 }
 

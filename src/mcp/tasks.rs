@@ -8,9 +8,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::broker::hold::Held;
+use crate::broker::remote::EXTENSION;
 use crate::broker::tasks::{Owner, TaskError};
 use crate::domain::json::{self, Node};
-use crate::domain::task::Form;
+use crate::domain::task::{Follows, Form, Task};
 use crate::upstream::WireEra;
 
 use super::Mcp;
@@ -19,15 +20,19 @@ use super::message::{self, code};
 use super::revision::{META_CAPABILITIES, add_members};
 use super::stream::json_response;
 
+mod call;
 mod core;
 mod extension;
 mod listed;
+mod remote;
+mod watch;
 mod wire;
 
+pub(super) use call::{behind_a_task, or_task};
 pub(super) use listed::offer;
+pub(super) use remote::adopt;
+pub(super) use watch::{Watch, tell_session, watched};
 
-/// The extension's name.
-pub(super) const EXTENSION: &str = "io.modelcontextprotocol/tasks";
 /// The only legacy version with tasks in its core.
 const CORE_VERSION: &str = "2025-11-25";
 /// What a server of that version says of its tasks.
@@ -96,9 +101,10 @@ pub(super) async fn modern(
         return None;
     }
     Some(if declares_extension(params) {
-        match task_id(params) {
-            Some(id) => extension::handle(mcp, incoming, params, id).await,
-            None => no_id(incoming),
+        match (task_id(params), theirs(mcp, incoming, params).await) {
+            (Some(_), Some((task, id))) => remote::forward(mcp, incoming, params, task, &id).await,
+            (Some(id), None) => extension::handle(mcp, incoming, params, id).await,
+            (None, _) => no_id(incoming),
         }
     } else {
         undeclared(incoming)
@@ -114,12 +120,36 @@ pub(super) async fn legacy(
     if !speaks_core(incoming) {
         return None;
     }
+    if let Some((task, id)) = theirs(mcp, incoming, params).await {
+        return match incoming.message.method.as_str() {
+            "tasks/get" | "tasks/cancel" | "tasks/result" => {
+                Some(remote::forward(mcp, incoming, params, task, &id).await)
+            }
+            _ => None,
+        };
+    }
     match (incoming.message.method.as_str(), task_id(params)) {
         ("tasks/list", _) => Some(core::list(mcp, incoming, params).await),
         ("tasks/get", Some(id)) => Some(core::get(mcp, incoming, id).await),
         ("tasks/cancel", Some(id)) => Some(core::cancel(mcp, incoming, id).await),
         ("tasks/result", Some(id)) => Some(core::result(mcp, incoming, params, id).await),
         ("tasks/get" | "tasks/cancel" | "tasks/result", None) => Some(no_id(incoming)),
+        _ => None,
+    }
+}
+
+/// The upstream's own task that is meant, with its id there.
+async fn theirs(
+    mcp: &Mcp,
+    incoming: &Incoming,
+    params: Option<&Node<'_>>,
+) -> Option<(Task, String)> {
+    if incoming.message.method == "tasks/list" {
+        return None;
+    }
+    let view = mcp.broker.peek_at_task(&owner(incoming), task_id(params)?).await.ok()?;
+    match view.task.follows.clone() {
+        Follows::Remote(id) => Some((view.task, id)),
         _ => None,
     }
 }

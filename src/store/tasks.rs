@@ -69,6 +69,9 @@ pub trait TaskStore: Send + Sync {
     /// Keeps the answer of a call that this process runs as a task.
     async fn answer(&self, id: &TaskId, answer: &Outcome, now: Timestamp) -> Result<()>;
 
+    /// Whether the process that runs a call is alive.
+    async fn is_alive(&self, node: &str, now: Timestamp) -> Result<bool>;
+
     /// Approved calls that a task waits for, each with that task's session.
     async fn attended(
         &self,

@@ -31,6 +31,7 @@ pub(super) async fn fetch(link: &dyn Link, common: &Common) -> Result<Catalog, U
             log_level: None,
             once: false,
             overdue: None,
+            capabilities: None,
         };
         let page = match link.request(request, None, CancellationToken::new()).await? {
             Reply::Result(page) => page,

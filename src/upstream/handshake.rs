@@ -22,11 +22,11 @@ pub(super) enum Discovered {
     Foreign(String),
 }
 
-/// The `_meta` keys of every modern request.
-pub(super) fn modern_meta() -> [(&'static str, String); 3] {
+/// The `_meta` keys of every modern request; `capabilities` is raw JSON.
+pub(super) fn modern_meta(capabilities: &str) -> [(&'static str, String); 3] {
     [
         ("io.modelcontextprotocol/protocolVersion", json::quote(MODERN_VERSION)),
-        ("io.modelcontextprotocol/clientCapabilities", "{}".to_owned()),
+        ("io.modelcontextprotocol/clientCapabilities", capabilities.to_owned()),
         ("io.modelcontextprotocol/clientInfo", client_info()),
     ]
 }
@@ -38,7 +38,7 @@ fn client_info() -> String {
 
 /// `params` of `server/discover`.
 pub(super) fn discover_params() -> String {
-    crate::domain::call::params_with_meta("{}", &modern_meta())
+    crate::domain::call::params_with_meta("{}", &modern_meta("{}"))
 }
 
 /// `params` of `initialize`. No capability is declared: sampling, elicitation and roots would

@@ -122,7 +122,8 @@ impl Common {
 pub(super) fn outgoing_params(era: WireEra, id: u64, request: &Request) -> Option<String> {
     let mut meta: Vec<(&str, String)> = Vec::new();
     if era == WireEra::Modern {
-        meta.extend(super::handshake::modern_meta());
+        let capabilities = request.capabilities.as_deref().unwrap_or("{}");
+        meta.extend(super::handshake::modern_meta(capabilities));
         if let Some(level) = &request.log_level {
             meta.push(("io.modelcontextprotocol/logLevel", level.clone()));
         }
@@ -436,6 +437,7 @@ mod tests {
             log_level: None,
             once: true,
             overdue: None,
+            capabilities: None,
         };
 
         let plain = outgoing_params(WireEra::Legacy, 9, &request);

@@ -7,5 +7,6 @@ mod patience;
 mod policy;
 mod restart;
 mod tasks;
+mod tasks_upstream;
 mod unattended;
 mod wait;

@@ -18,6 +18,7 @@ mod sessions;
 mod sse;
 mod tasks;
 mod tasks_core;
+mod tasks_upstream;
 mod wait;
 
 use crate::support::fake_http::{self, Answer, Fake, Seen};

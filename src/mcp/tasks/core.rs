@@ -56,8 +56,8 @@ pub(super) async fn list(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_
         Ok(page) => page,
         Err(error) => return failed(incoming, &error),
     };
-    let tasks: Vec<String> =
-        views.iter().map(|view| wire::object(&wire::core(mcp, view))).collect();
+    let tasks = views.iter().map(|view| super::remote::listed(mcp, incoming, view));
+    let tasks: Vec<String> = futures_util::future::join_all(tasks).await;
     let mut members = vec![("tasks", format!("[{}]", tasks.join(",")))];
     if let Some(next) = next {
         members.push(("nextCursor", json::quote(&cursor(&next))));

@@ -58,6 +58,9 @@ pub(super) async fn detailed(
         && view.status != Status::Cancelled
         && let Some((answer, tale)) = mcp.broker.end_of_task(&view).await
     {
+        // Asked at the one address, it is answered in the terms of its own upstream.
+        let upstream = view.task.upstream.clone();
+        let incoming = &Incoming { upstream, ..incoming.clone() };
         let (_, body) = answer::of_call(mcp, incoming, answer).await;
         let node = json::parse(&body).ok();
         let member = |key: &str| Some(node.as_ref()?.get(key)?.raw.to_owned());

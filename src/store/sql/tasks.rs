@@ -140,6 +140,11 @@ impl TaskStore for SqlStore {
         .await
     }
 
+    async fn is_alive(&self, node: &str, now: Timestamp) -> Result<bool> {
+        let sql = "select count(*) as n from nodes where id = $1 and lease_expires_at > $2";
+        Ok(self.db.read().await?.count(sql, args![node, now]).await? > 0)
+    }
+
     async fn attended(
         &self,
         now: Timestamp,

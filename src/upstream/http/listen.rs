@@ -92,7 +92,7 @@ async fn keep(target: Arc<Target>, hub: Arc<Hub>, session: Weak<Session>, kinds:
 }
 
 async fn listen(target: &Target, session: &Session, kinds: &[&str]) -> Result<Response, String> {
-    let params = params_with_meta(&listen_params(kinds), &modern_meta());
+    let params = params_with_meta(&listen_params(kinds), &modern_meta("{}"));
     let method = "subscriptions/listen";
     let mut headers = session.headers();
     headers.extend(headers::for_request(method, Some(&params), None));

@@ -161,7 +161,7 @@ impl Conn {
             return;
         }
         let params = listen_params(&kinds);
-        let params = params_with_meta(&params, &modern_meta());
+        let params = params_with_meta(&params, &modern_meta("{}"));
         self.send(message::request(next_id(), "subscriptions/listen", Some(&params)));
     }
 }

@@ -194,3 +194,39 @@ async fn beyond_the_agents_tasks_a_call_is_held() {
     assert_eq!(answer["result"]["content"][0]["text"], "done");
     placet.end().await;
 }
+
+#[tokio::test]
+async fn a_subscription_tells_of_its_own_agents_tasks_and_counts_as_looking() {
+    let (placet, fake) = usual().await;
+    let agent = placet.modern(ANN);
+    let (mine, ended) = (task(&agent, r#"{"n":1}"#).await, task(&agent, r#"{"n":2}"#).await);
+    let foreign = task(&placet.modern(BOB), r#"{"n":3}"#).await;
+    ask(&agent, "tasks/cancel", &named(&ended)).await;
+    let wanted =
+        json!({"notifications": {"taskIds": [mine, foreign, "tsk_none", ended]}}).to_string();
+
+    let refused = got(agent.request("1", "subscriptions/listen", &wanted)).await;
+    assert_eq!((refused.status, refused.error()), (400, -32021));
+    let listen = agent.request_with("\"l\"", "subscriptions/listen", &wanted, &capable());
+    let mut stream = Stream::open(listen).await;
+    let ack = stream.message().await.unwrap();
+    assert_eq!(ack["params"]["notifications"], json!({"taskIds": [mine, ended]}));
+    let over = stream.message().await.unwrap();
+    assert_eq!(over["method"], "notifications/tasks");
+    assert_eq!(
+        (&over["params"]["taskId"], &over["params"]["status"]),
+        (&json!(ended), &json!("cancelled"))
+    );
+
+    let all = placet.approvals("pending").await;
+    let id = all.iter().find(|a| a["arguments"]["n"] == 1).unwrap()["id"].as_str().unwrap();
+    placet.decide_on(id, "approve").await;
+    let end = stream.message().await.unwrap()["params"].clone();
+
+    assert_eq!((&end["taskId"], &end["status"]), (&json!(mine), &json!("completed")));
+    assert_eq!(end["result"]["content"][0]["text"], "done");
+    assert_eq!(end["_meta"]["io.modelcontextprotocol/subscriptionId"], "l");
+    assert!(end.get("resultType").is_none());
+    assert_eq!(fake.seen_of("tools/call").len(), 1);
+    placet.end().await;
+}

@@ -70,7 +70,7 @@ async fn a_call_as_a_task_waits_in_tasks_result_and_ends_with_the_upstreams_own_
 }
 
 #[tokio::test]
-async fn without_a_stream_the_end_comes_as_one_document_and_a_refusal_has_failed() {
+async fn without_a_stream_the_end_comes_as_one_document_and_a_refusal_says_why() {
     let (placet, _fake) = usual().await;
     let agent = placet.legacy(ANN).await;
     let id = task(&agent, "{}").await;
@@ -89,7 +89,7 @@ async fn without_a_stream_the_end_comes_as_one_document_and_a_refusal_has_failed
         ("application/json", "approval_rejected")
     );
     let seen = ask(&agent, "tasks/get", &id).await.json()["result"].clone();
-    assert_eq!(seen["status"], "failed");
+    assert_eq!(seen["status"], "completed");
     assert!(seen["statusMessage"].as_str().unwrap().starts_with("[approval_rejected]"), "{seen}");
     placet.end().await;
 }
@@ -194,4 +194,24 @@ async fn a_broker_that_stops_ends_the_wait_and_not_the_task() {
 
     let end: Value = serde_json::from_str(&end.await.unwrap()).unwrap();
     assert_eq!(end["error"]["code"], -32603, "{end}");
+}
+
+#[tokio::test]
+async fn the_stream_of_a_session_tells_how_its_agents_tasks_go_on() {
+    let (placet, _fake) = usual().await;
+    let agent = placet.legacy(ANN).await;
+    let mut stream = Stream::open(agent.http(reqwest::Method::GET)).await;
+    assert_eq!(stream.next().await, Some(Heard::Comment));
+    let id = task(&agent, "{}").await;
+
+    placet.decide("reject").await;
+
+    let told = stream.message().await.unwrap();
+    assert_eq!(told["method"], "notifications/tasks/status");
+    assert_eq!(
+        (&told["params"]["taskId"], &told["params"]["status"]),
+        (&json!(id), &json!("completed"))
+    );
+    assert!(told["params"].get("_meta").is_none());
+    placet.end().await;
 }

@@ -210,12 +210,17 @@ impl Placet {
     /// Decides the pending approval over the HTTP API; returns its id.
     pub async fn decide(&self, decision: &str) -> String {
         let id = self.approval("pending").await["id"].as_str().unwrap().to_owned();
+        self.decide_on(&id, decision).await;
+        id
+    }
+
+    /// Decides this pending approval over the HTTP API.
+    pub async fn decide_on(&self, id: &str, decision: &str) {
         let url = format!("{}/api/v1/approvals/{id}/decision", self.base);
         let body = format!(r#"{{"decision":"{decision}","reason":"Seen."}}"#);
         let request = self.http.post(url).header("content-type", "application/json").body(body);
         let answer = self.api(request).await;
-        assert_eq!(answer["id"].as_str(), Some(id.as_str()), "{answer}");
-        id
+        assert_eq!(answer["id"].as_str(), Some(id), "{answer}");
     }
 
     /// Withdraws an approval over the HTTP API.

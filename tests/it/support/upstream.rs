@@ -32,6 +32,9 @@ pub enum Does {
     WhenCancelled(Box<Does>),
 }
 
+/// What it does with a request.
+type Rule = Arc<dyn Fn(&Request) -> Does + Send + Sync>;
+
 /// The upstream `images`.
 pub struct FakeUpstream {
     sent: Mutex<Vec<Request>>,
@@ -41,6 +44,7 @@ pub struct FakeUpstream {
     arrivals: watch::Sender<usize>,
     gate: Semaphore,
     gated: Mutex<bool>,
+    by: Mutex<Option<Rule>>,
     news: broadcast::Sender<Notification>,
     kept: Mutex<Vec<Notifications>>,
 }
@@ -56,6 +60,7 @@ impl FakeUpstream {
             arrivals: watch::channel(0).0,
             gate: Semaphore::new(0),
             gated: Mutex::new(false),
+            by: Mutex::default(),
             news: broadcast::channel(8).0,
             kept: Mutex::default(),
         };
@@ -87,6 +92,11 @@ impl FakeUpstream {
         self.plan.lock().unwrap().extend(plan);
     }
 
+    /// What it does from now on, for each request.
+    pub fn answers_by(&self, rule: impl Fn(&Request) -> Does + Send + Sync + 'static) {
+        *self.by.lock().unwrap() = Some(Arc::new(rule));
+    }
+
     /// From now on requests wait until [`Self::goes_on`].
     pub fn hangs(&self) {
         *self.gated.lock().unwrap() = true;
@@ -113,6 +123,11 @@ impl FakeUpstream {
         self.sent.lock().unwrap().last().unwrap().method.clone()
     }
 
+    /// Every request that arrived.
+    pub fn sent(&self) -> Vec<Request> {
+        self.sent.lock().unwrap().clone()
+    }
+
     /// Raw `params` of the last request.
     pub fn last_params(&self) -> String {
         self.sent.lock().unwrap().last().unwrap().params.clone().unwrap()
@@ -129,6 +144,8 @@ impl Upstream for FakeUpstream {
         cancel: CancellationToken,
     ) -> Result<Reply, UpstreamError> {
         let overdue = request.overdue.clone();
+        let rule = self.by.lock().unwrap().clone();
+        let ruled = rule.map(|rule| rule(&request));
         self.sent.lock().unwrap().push(request);
         // Kept open for longer than the request, as a connection's own task might.
         self.kept.lock().unwrap().extend(notifications);
@@ -136,7 +153,7 @@ impl Upstream for FakeUpstream {
         if *self.gated.lock().unwrap() {
             self.gate.acquire().await.unwrap().forget();
         }
-        let mut does = self.plan.lock().unwrap().pop_front();
+        let mut does = ruled.or_else(|| self.plan.lock().unwrap().pop_front());
         if let Some(Does::WhenCancelled(then)) = does {
             cancel.cancelled().await;
             does = Some(*then);

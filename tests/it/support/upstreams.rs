@@ -118,6 +118,7 @@ pub fn call(arguments: &str, once: bool) -> Request {
         log_level: None,
         once,
         overdue: None,
+        capabilities: None,
     }
 }
 

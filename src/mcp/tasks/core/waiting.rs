@@ -30,6 +30,10 @@ const RETRY: Duration = Duration::from_secs(2);
 /// Longest wait for anything: the task's own lifetime ends it before.
 const NO_BUDGET: Duration = Duration::from_hours(24 * 365);
 
+/// The time between two looks at a call that no approval tells of.
+const LOOK: Duration = Duration::from_millis(250);
+const STOPPING: &str = "Placet is stopping; the task goes on, ask for its result again";
+
 /// How the wait ended.
 enum Told {
     /// With the end of the task.
@@ -62,7 +66,8 @@ pub(in crate::mcp::tasks) async fn result(
         let again = mcp.clone();
         let asked = incoming.clone();
         let run = mcp.broker.tracker().spawn(async move {
-            let mut wait = Wait { mcp: again, incoming: asked, owner, id, progress, gone };
+            let mut wait =
+                Wait { mcp: again, incoming: asked, owner, id, progress, gone, looks: 0 };
             wait.run(None).await
         });
         let told = tokio::select! {
@@ -95,7 +100,7 @@ pub(in crate::mcp::tasks) async fn result(
             "the wait for this task ended; ask again",
             None,
         );
-        let mut wait = Wait { mcp, incoming, owner, id, progress, gone };
+        let mut wait = Wait { mcp, incoming, owner, id, progress, gone, looks: 0 };
         let (body, tale) = match wait.run(Some(&events)).await {
             Told::End((_, body), tale) => (body, tale),
             // The head of the stream is out: only the message is left of it.
@@ -119,6 +124,8 @@ struct Wait {
     progress: Progress,
     /// Cancelled when the client is gone or has cancelled the request.
     gone: CancellationToken,
+    /// Looks since the last sign of life.
+    looks: u32,
 }
 
 impl Wait {
@@ -132,6 +139,12 @@ impl Wait {
             if let Some((answer, tale)) = broker.end_of_task(&view).await {
                 return self.end(answer, tale).await;
             }
+            if view.approval.is_none() {
+                if let Some(told) = self.look_again(events).await {
+                    return told;
+                }
+                continue;
+            }
             let held = match broker.await_task(&self.owner, &view).await {
                 Ok(held) => held,
                 Err(error) => return Told::Word(failed(&self.incoming, &error)),
@@ -144,12 +157,12 @@ impl Wait {
                 heartbeat: broker.config().approvals.heartbeat,
                 beats,
                 gone: done.clone(),
-                wishes: Wishes { progress: self.progress.wanted(), log_level: None },
+                wishes: Wishes { progress: self.progress.wanted(), ..Wishes::default() },
             };
             let run = held.run(terms);
             tokio::pin!(run);
             let owner = self.owner.clone();
-            let over = broker.task_over(&owner, &view);
+            let over = broker.task_over(&owner, &view.task);
             tokio::pin!(over);
             let ended = loop {
                 tokio::select! {
@@ -168,8 +181,7 @@ impl Wait {
             };
             match &answer {
                 Answer::Said(said) if said.code == Code::ApprovalPending => {
-                    let text = "Placet is stopping; the task goes on, ask for its result again";
-                    return Told::Word(internal(&self.incoming, text));
+                    return Told::Word(internal(&self.incoming, STOPPING));
                 }
                 // Not the end: it is approved still, and tried again.
                 Answer::Said(said) if said.code == Code::UpstreamUnavailable => {
@@ -181,6 +193,27 @@ impl Wait {
                     }
                 }
                 _ => return self.end(answer, owed).await,
+            }
+        }
+    }
+
+    /// A call that runs as a task, without an approval: looked at until it has ended.
+    async fn look_again(&mut self, events: Option<&Events>) -> Option<Told> {
+        if self.mcp.broker.stopping() {
+            return Some(Told::Word(internal(&self.incoming, STOPPING)));
+        }
+        let heartbeat = self.mcp.broker.config().approvals.heartbeat;
+        tokio::select! {
+            biased;
+            () = self.gone.cancelled() => Some(Told::Nobody),
+            () = closed(events) => Some(Told::Nobody),
+            () = tokio::time::sleep(LOOK.min(heartbeat)) => {
+                self.looks += 1;
+                if heartbeat <= LOOK * self.looks {
+                    self.looks = 0;
+                    self.tell(events, Beat::Alive("The call is being executed".to_owned()));
+                }
+                None
             }
         }
     }

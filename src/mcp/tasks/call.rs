@@ -1,0 +1,122 @@
+//! Calls of gated tools that need no people after all, made as tasks of 2025-11-25: such a client
+//! reads nothing but a task, whether the call is answered at once or runs now.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::execute::{Permit, Wishes};
+use crate::broker::tasks::NewTask;
+use crate::domain::approval::Outcome;
+use crate::domain::json;
+use crate::domain::policy::Action;
+use crate::domain::task::{Follows, Form, Task};
+
+use crate::mcp::answer::Reported;
+use crate::mcp::http::Incoming;
+use crate::mcp::message;
+use crate::mcp::stream::json_response;
+use crate::mcp::{Mcp, calls};
+
+use super::{owner, wire};
+
+/// Whether a call made as a task was made so because we offered it.
+fn is_offered(mcp: &Mcp, incoming: &Incoming, tool: &str) -> bool {
+    let policy = mcp.broker.policies().of(&incoming.upstream);
+    let rule = policy.as_ref().and_then(|p| p.rule_for(&incoming.agent.name, tool));
+    rule.is_some_and(|rule| rule.action == Action::RequireApproval)
+}
+
+async fn store(
+    mcp: &Mcp,
+    incoming: &Incoming,
+    tool: &str,
+    answer: Option<Outcome>,
+) -> Option<Task> {
+    let owner = owner(incoming);
+    let new = NewTask {
+        agent: owner.agent.name,
+        upstream: owner.upstream,
+        session: incoming.session.as_ref().map(|s| s.id.clone()),
+        form: Form::Core,
+        tool: tool.to_owned(),
+        follows: Follows::Call { node: mcp.broker.node().to_owned(), answer },
+        life: mcp.broker.config().approvals.result_retention,
+    };
+    mcp.broker.store_task(new).await
+}
+
+fn made(mcp: &Mcp, incoming: &Incoming, task: Task) -> Response {
+    let view = mcp.broker.new_view(task);
+    let result = wire::object(&vec![("task", wire::object(&wire::core(mcp, &view)))]);
+    json_response(StatusCode::OK, message::result(incoming.message.id_raw(), &result))
+}
+
+fn outcome((_, body): &Reported) -> Option<Outcome> {
+    let node = json::parse(body).ok()?;
+    let result = node.get("result").map(|r| Outcome::Result(r.raw.to_owned()));
+    result.or_else(|| Some(Outcome::Error(node.get("error")?.raw.to_owned())))
+}
+
+/// An answer that is there already: to who can read nothing else, as a task that is over.
+pub(in crate::mcp) async fn or_task(
+    mcp: &Mcp,
+    incoming: &Incoming,
+    form: Option<Form>,
+    tool: &str,
+    reported: Reported,
+) -> Response {
+    if form == Some(Form::Core)
+        && is_offered(mcp, incoming, tool)
+        && let Some(outcome) = outcome(&reported)
+        && let Some(task) = store(mcp, incoming, tool, Some(outcome)).await
+    {
+        return made(mcp, incoming, task);
+    }
+    let (status, body) = reported;
+    json_response(status, body)
+}
+
+/// An allowed call that runs behind a task. Given back, it runs as without: nobody asked for a
+/// task, or the upstream makes one itself, or the agent has too many.
+pub(in crate::mcp) async fn behind_a_task(
+    mcp: &Mcp,
+    incoming: &Incoming,
+    form: Option<Form>,
+    permit: Permit,
+    wishes: &Wishes,
+) -> Result<Response, Permit> {
+    let tool = permit.call().tool.clone();
+    let (broker, upstream) = (&mcp.broker, &incoming.upstream);
+    if form != Some(Form::Core)
+        || !is_offered(mcp, incoming, &tool)
+        || broker.takes_as_task(upstream, &tool, &incoming.caller()).await
+    {
+        return Err(permit);
+    }
+    let Some(task) = store(mcp, incoming, &tool, None).await else { return Err(permit) };
+    let response = made(mcp, incoming, task.clone());
+    let (again, asked) = (mcp.clone(), incoming.clone());
+    let wishes = Wishes { tasks: None, ..wishes.clone() };
+    broker.tracker().spawn(async move {
+        let broker = again.broker.clone();
+        let owner = owner(&asked);
+        let cancel = CancellationToken::new();
+        // Nobody listens to what the server says meanwhile.
+        let work = calls::send(&again, &asked, permit, &wishes, None, cancel.clone());
+        tokio::pin!(work);
+        let reported = tokio::select! {
+            biased;
+            reported = &mut work => reported,
+            () = broker.task_over(&owner, &task) => {
+                cancel.cancel();
+                work.await
+            }
+            () = broker.stop().hard.cancelled() => return,
+        };
+        if let Some(outcome) = outcome(&reported) {
+            broker.keep_answer(&task, outcome).await;
+        }
+    });
+    Ok(response)
+}

@@ -1,0 +1,177 @@
+//! Tells of tasks without being asked: `notifications/tasks` on a subscription that names them,
+//! `notifications/tasks/status` on the stream of a session of 2025-11-25. Who listens for a task
+//! waits for it as if it looked.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use axum::response::Response;
+use tokio::sync::broadcast;
+use tokio::time::Instant;
+
+use crate::broker::tasks::{Owner, TaskError};
+use crate::config::Agent;
+use crate::domain::approval::ApprovalId;
+use crate::domain::json::{self, Node};
+use crate::domain::task::{Follows, Form, Status};
+use crate::store::ClientSession;
+
+use crate::mcp::Mcp;
+use crate::mcp::http::Incoming;
+use crate::mcp::message;
+use crate::mcp::stream::Events;
+
+use super::{CORE_VERSION, declares_extension, extension, failed, owner, undeclared, wire};
+
+/// Most tasks that one subscription hears of; more are not acknowledged.
+pub const MAX_WATCHED: usize = 100;
+/// Most tasks of an agent that its session's stream tells of, the newest.
+const TOLD: u32 = 50;
+/// How often is looked where no hint comes: another broker may have changed something.
+const NET: Duration = Duration::from_secs(1);
+/// The least time between two looks, however many hints come.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The tasks of a subscription.
+pub(in crate::mcp) struct Watch {
+    owner: Owner,
+    ids: Vec<String>,
+    wanted: bool,
+}
+
+/// The tasks a `subscriptions/listen` asks for, as far as they are the agent's own.
+pub(in crate::mcp) async fn watched(
+    mcp: &Mcp,
+    incoming: &Incoming,
+    params: Option<&Node<'_>>,
+) -> Result<Watch, Response> {
+    let owner = owner(incoming);
+    let wanted = params.and_then(|p| p.get("notifications")?.get("taskIds"));
+    let mut watch = Watch { owner, ids: Vec::new(), wanted: wanted.is_some() };
+    let Some(wanted) = wanted.and_then(Node::elements) else { return Ok(watch) };
+    if !declares_extension(params) {
+        return Err(undeclared(incoming));
+    }
+    for id in wanted.iter().filter_map(Node::as_str).take(MAX_WATCHED) {
+        match mcp.broker.peek_at_task(&watch.owner, id).await {
+            Ok(view) if matches!(view.task.follows, Follows::Remote(_)) => {}
+            Ok(_) => watch.ids.push(id.to_owned()),
+            Err(TaskError::Unknown) => {}
+            Err(error) => return Err(failed(incoming, &error)),
+        }
+    }
+    Ok(watch)
+}
+
+impl Watch {
+    /// What is honoured, for the acknowledgement: raw JSON.
+    pub(in crate::mcp) fn honoured(&self) -> Option<String> {
+        let ids: Vec<String> = self.ids.iter().map(|id| json::quote(id)).collect();
+        self.wanted.then(|| format!("[{}]", ids.join(",")))
+    }
+
+    /// Tells of changes until the stream is over, or every task is.
+    pub(in crate::mcp) async fn run(mut self, mcp: Mcp, incoming: Incoming, events: Events) {
+        let subscription = incoming.message.id_raw().to_owned();
+        let mut hints = mcp.broker.hints().listen();
+        let mut told: HashMap<String, (Status, Option<String>)> = HashMap::new();
+        let every = mcp.broker.config().approvals.task_poll_interval;
+        let mut look = Instant::now();
+        while !self.ids.is_empty() {
+            let looks = Instant::now() >= look;
+            if looks {
+                look = Instant::now() + every;
+            }
+            let mut over = Vec::new();
+            for id in &self.ids {
+                let seen = if looks {
+                    mcp.broker.look_at_task(&self.owner, id).await
+                } else {
+                    mcp.broker.peek_at_task(&self.owner, id).await
+                };
+                let view = match seen {
+                    Ok(view) => view,
+                    Err(TaskError::Unknown) => {
+                        over.push(id.clone());
+                        continue;
+                    }
+                    Err(_) => continue,
+                };
+                if view.status.is_terminal() {
+                    over.push(id.clone());
+                }
+                let now = (view.status, view.questions.clone());
+                let before = told.insert(id.clone(), now.clone());
+                if before.unwrap_or((Status::Working, None)) == now {
+                    continue;
+                }
+                let (task, tale) = extension::detailed(&mcp, &incoming, &view).await;
+                let key = "io.modelcontextprotocol/subscriptionId";
+                let task = wire::with_meta(&task, key, &subscription);
+                let note = message::notification("notifications/tasks", Some(&task));
+                if !events.message(&note).await {
+                    return;
+                }
+                if let Some(tale) = tale {
+                    tale.handed_over();
+                }
+            }
+            self.ids.retain(|id| !over.contains(id));
+            if !wait(&mcp, &events, &mut hints).await {
+                return;
+            }
+        }
+    }
+}
+
+/// Waits for a change; false once nobody listens any more.
+async fn wait(mcp: &Mcp, events: &Events, hints: &mut broadcast::Receiver<ApprovalId>) -> bool {
+    let hint = async {
+        tokio::time::sleep(PAUSE).await;
+        // Whatever it says: something may have changed.
+        let _ = hints.recv().await;
+    };
+    tokio::select! {
+        biased;
+        () = events.closed() => false,
+        () = mcp.broker.stop().soft.cancelled() => false,
+        _ = tokio::time::timeout(NET, hint) => true,
+    }
+}
+
+/// Tells a session of 2025-11-25 how its agent's tasks go on.
+pub(in crate::mcp) async fn tell_session(
+    mcp: Mcp,
+    agent: Agent,
+    session: ClientSession,
+    events: Events,
+) {
+    if session.version != CORE_VERSION {
+        return;
+    }
+    let owner = Owner { agent, upstream: session.upstream, form: Form::Core };
+    let mut hints = mcp.broker.hints().listen();
+    let mut told: HashMap<String, Status> = HashMap::new();
+    let opened = mcp.broker.now();
+    loop {
+        if let Ok((views, _)) = mcp.broker.list_tasks(&owner, None, TOLD).await {
+            let mut now = HashMap::new();
+            for view in views {
+                let id = view.task.id.to_string();
+                // What is new began as working, whatever it is when it is first seen here.
+                let is_new = view.task.created_at >= opened;
+                let before = told.get(&id).copied().or(is_new.then_some(Status::Working));
+                if before.is_some_and(|before| before != view.status) {
+                    let task = wire::object(&wire::core(&mcp, &view));
+                    let note = message::notification("notifications/tasks/status", Some(&task));
+                    events.try_message(&note);
+                }
+                now.insert(id, view.status);
+            }
+            told = now;
+        }
+        if !wait(&mcp, &events, &mut hints).await {
+            return;
+        }
+    }
+}
