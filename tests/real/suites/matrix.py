@@ -59,7 +59,7 @@ RESET = Mode("held with progress that resets its timer", {"progress": True, "res
 TIMER = Mode("held with progress until its own timer fires, called again",
              {"progress": True, **({} if SLOW else {"timeout": 2})},
              agent={"hold_with_progress": PATIENT}, calls=2)  # fmt: skip
-# The tasks of the client's era. 2025-11-25 has a refused call end as a failed task.
+# The tasks of the client's era.
 TASK = Mode("followed as a task", {"do": "task"}, calls=1)
 # Of a client that makes tasks of its calls where the server knows them.
 OWN_TASK = Mode("made a task by the client itself", calls=1)
