@@ -85,7 +85,7 @@ pub(super) fn may_use(mcp: &Mcp, agent: &Agent, upstream: &str) -> bool {
         && agent.upstreams.as_ref().is_none_or(|list| list.iter().any(|u| u == upstream))
 }
 
-async fn endpoint(
+pub(super) async fn endpoint(
     State(mcp): State<Mcp>,
     upstream: Result<Option<Path<String>>, PathRejection>,
     request: Request,

@@ -25,7 +25,7 @@ use crate::config::Agent;
 use crate::domain::json::{self, Node};
 use crate::upstream::{EventParser, WireEra};
 
-use super::http::{add_cors, answer, authenticate, may_use, problem, read, unauthorized};
+use super::http::{add_cors, answer, authenticate, endpoint, may_use, problem, read, unauthorized};
 use super::message::{self, Message, MessageKind, code};
 use super::revision::era_of;
 use super::stream::Events;
@@ -73,6 +73,8 @@ impl Streams {
 /// The routes of the old transport.
 pub(super) fn router() -> Router<Mcp> {
     Router::new()
+        .route("/mcp/sse", any(stream_of_all))
+        .route("/mcp/messages", any(messages_to_all))
         .route("/mcp/{upstream}/sse", any(stream))
         .route("/mcp/{upstream}/messages", any(messages))
 }
@@ -82,7 +84,8 @@ async fn stream(
     upstream: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
-    at(&mcp, upstream, request, Method::GET).await
+    // What is no text names no upstream.
+    at(&mcp, upstream.ok().map(|Path(name)| name), request, Method::GET).await
 }
 
 async fn messages(
@@ -90,24 +93,33 @@ async fn messages(
     upstream: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
-    at(&mcp, upstream, request, Method::POST).await
+    at(&mcp, upstream.ok().map(|Path(name)| name), request, Method::POST).await
+}
+
+async fn stream_of_all(State(mcp): State<Mcp>, request: Request) -> Response {
+    at_all(mcp, "sse", request, Method::GET).await
+}
+
+async fn messages_to_all(State(mcp): State<Mcp>, request: Request) -> Response {
+    at_all(mcp, "messages", request, Method::POST).await
+}
+
+/// The addresses for all of an agent's upstreams as one; an upstream of such a name keeps its own.
+async fn at_all(mcp: Mcp, name: &str, request: Request, method: Method) -> Response {
+    if mcp.broker.config().upstream(name).is_some() {
+        return endpoint(State(mcp), Ok(Some(Path(name.to_owned()))), request).await;
+    }
+    at(&mcp, Some(String::new()), request, method).await
 }
 
 /// One of the two addresses, which takes one method.
-async fn at(
-    mcp: &Mcp,
-    upstream: Result<Path<String>, PathRejection>,
-    request: Request,
-    method: Method,
-) -> Response {
+async fn at(mcp: &Mcp, upstream: Option<String>, request: Request, method: Method) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
     let wished = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
-    // What is no text names no upstream.
-    let upstream = upstream.map(|Path(name)| name).unwrap_or_default();
     let mut response = if request.method() == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
     } else {
-        handle(mcp, &upstream, request, method).await
+        handle(mcp, upstream.as_deref(), request, method).await
     };
     if let Some(origin) = origin {
         add_cors(mcp, origin, wished, &mut response);
@@ -115,11 +127,13 @@ async fn at(
     response
 }
 
-async fn handle(mcp: &Mcp, upstream: &str, request: Request, method: Method) -> Response {
+async fn handle(mcp: &Mcp, upstream: Option<&str>, request: Request, method: Method) -> Response {
     let Some(agent) = authenticate(mcp, request.headers()) else { return unauthorized() };
-    if !may_use(mcp, &agent, upstream) {
+    // Without a name all the agent's are meant.
+    let known = |name: &&str| name.is_empty() || may_use(mcp, &agent, name);
+    let Some(upstream) = upstream.filter(known) else {
         return problem(StatusCode::NOT_FOUND, "there is no such upstream");
-    }
+    };
     if request.method() != method {
         let mut response =
             problem(StatusCode::METHOD_NOT_ALLOWED, &format!("this address takes {method}"));
@@ -164,7 +178,8 @@ fn open(mcp: &Mcp, agent: Agent, upstream: &str) -> Response {
             &format!("this token has {MAX_SESSIONS_PER_AGENT} open streams: close one"),
         );
     }
-    session.events.endpoint(&format!("/mcp/{upstream}/messages?sessionId={id}"));
+    let base = if upstream.is_empty() { "/mcp".to_owned() } else { format!("/mcp/{upstream}") };
+    session.events.endpoint(&format!("{base}/messages?sessionId={id}"));
     mcp.broker.tracker().spawn(keep(mcp.clone(), id, session));
     response
 }

@@ -25,9 +25,13 @@ struct Old {
 }
 
 fn get(placet: &Placet, token: &str) -> RequestBuilder {
+    get_at(placet, token, "/mcp/u")
+}
+
+fn get_at(placet: &Placet, token: &str, base: &str) -> RequestBuilder {
     placet
         .http
-        .get(format!("{}/mcp/u/sse", placet.base))
+        .get(format!("{}{base}/sse", placet.base))
         .bearer_auth(token)
         .header("accept", "text/event-stream")
 }
@@ -35,9 +39,13 @@ fn get(placet: &Placet, token: &str) -> RequestBuilder {
 impl Old {
     /// Opens a stream and hears where messages go.
     async fn open(placet: &Placet, token: &'static str) -> Self {
-        let mut stream = Stream::open(get(placet, token)).await;
+        Self::open_at(placet, token, "/mcp/u").await
+    }
+
+    async fn open_at(placet: &Placet, token: &'static str, base: &str) -> Self {
+        let mut stream = Stream::open(get_at(placet, token, base)).await;
         let Some(Heard::Message(path)) = stream.next().await else { panic!("no endpoint") };
-        assert!(path.starts_with("/mcp/u/messages?sessionId="), "{path}");
+        assert!(path.starts_with(&format!("{base}/messages?sessionId=")), "{path}");
         let endpoint = format!("{}{path}", placet.base);
         Self { http: placet.http.clone(), token, endpoint, stream }
     }
@@ -278,6 +286,30 @@ async fn an_approved_call_runs_on_when_its_stream_is_gone_and_its_outcome_is_owe
     let replay = back.told().await;
     assert_eq!(replay["result"]["_meta"]["io.placet/decision"]["replayed"], true, "{replay}");
     assert_eq!(fake.seen_of("tools/call").len(), 1);
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn all_upstreams_are_one_on_a_stream_of_its_own() {
+    let (placet, fake) = usual().await;
+    let mut old = Old::open_at(&placet, ANN, "/mcp").await;
+    old.initialize("2024-11-05").await;
+
+    old.ask("1", "tools/list", "{}").await;
+    let listed = old.told().await;
+    let names: Vec<_> =
+        listed["result"]["tools"].as_array().unwrap().iter().map(|t| &t["name"]).collect();
+    assert!(names.iter().any(|n| *n == "u__gated") && names.iter().any(|n| *n == "other__open"));
+    assert!(names.iter().all(|n| *n != "u__secret"));
+    old.call("2", "u__gated", "{}").await;
+    placet.decide("approve").await;
+    assert_eq!(code(&old.told().await), "approved");
+    assert_eq!(fake.seen_of("tools/call").len(), 1);
+
+    // Its session is not one of a single upstream.
+    let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+    old.endpoint = old.endpoint.replace("/mcp/messages", "/mcp/u/messages");
+    assert_eq!(got(old.post(ping)).await.status, 404);
     placet.end().await;
 }
 

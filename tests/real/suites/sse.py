@@ -25,18 +25,19 @@ class PinnedEverything(OldEverything):
 def run(report):
     with Stage(report) as stage:
         files, old, pinned = Files(stage), OldEverything(stage), PinnedEverything(stage)
+        again = dict(old.config)
         pairs = [
             ("py1 sse", files), ("ts1 sse", files),
             ("py1 sse", old), ("ts1 sse", old),
             ("py2 auto", old), ("ts1", old), ("ts2 auto", pinned),
         ]  # fmt: skip
         run_lanes(stage, report, CLIENTS | OLD, [files, old, pinned], pairs)
-        handed_over(report, stage, old)
+        handed_over(report, stage, old, again)
 
 
-def handed_over(report, stage, upstream):
+def handed_over(report, stage, upstream, config):
     """A hold that ends before the decision, for each old client."""
-    broker = Placet(stage, [upstream.config], name="short", approvals={"heartbeat": "1s", "hold": "3s"})
+    broker = Placet(stage, [config], name="short", approvals={"heartbeat": "1s", "hold": "3s"})
     lanes = [Lane(broker, client, upstream, 20 + n, OLD) for n, client in enumerate(OLD)]
     broker.config["agents"] = [{"name": lane.agent, "token": lane.token} for lane in lanes]
     broker.write()
