@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::domain::approval::ApprovalId;
+use crate::domain::call::Method;
 use crate::domain::json::{self, Node};
 
 use super::{DEFAULT_SERVER, Failure, Global, complain, say, text};
@@ -261,8 +262,17 @@ fn line(node: &Node<'_>) -> String {
         of("created_at"),
         agent,
         of("upstream"),
-        of("tool")
+        title(node)
     ))
+}
+
+/// What is called; with its method where that is not a tool's.
+fn title(node: &Node<'_>) -> String {
+    let tool = field(node, "tool").unwrap_or_default();
+    match field(node, "method") {
+        Some(method) if method != Method::CallTool.as_str() => format!("{method} {tool}"),
+        _ => tool,
+    }
 }
 
 /// An approval for somebody who is about to decide.
@@ -273,7 +283,7 @@ fn describe(node: &Node<'_>) -> String {
     [
         format!("approval:  {}  {}", of("id"), of("state")),
         format!("agent:     {agent}"),
-        format!("tool:      {}/{}", of("upstream"), of("tool")),
+        format!("tool:      {}/{}", of("upstream"), title(node)),
         format!("rule:      {}  {}", of("rule"), of("reason")),
         format!("expires:   {}", of("expires_at")),
         format!("digest:    {}", of("digest")),

@@ -1,11 +1,16 @@
 //! What happens behind an address without being asked: what its upstreams say that belongs to no
 //! request, and policies that change what is listed.
 
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::{StreamExt as _, StreamMap};
 
 use crate::broker::Broker;
+use crate::domain::call::Method;
+use crate::domain::policy::Policy;
 use crate::upstream::{Caller, Notification};
 
 use super::{Mcp, shown};
@@ -14,6 +19,10 @@ use super::{Mcp, shown};
 pub(super) struct News {
     upstreams: StreamMap<String, BroadcastStream<Notification>>,
     policies: broadcast::Receiver<String>,
+    /// The policies as this client knows them.
+    known: HashMap<String, Option<Arc<Policy>>>,
+    /// What a changed policy is still to be told of.
+    told_next: VecDeque<(String, Notification)>,
     broker: Broker,
 }
 
@@ -27,6 +36,11 @@ impl News {
         Self {
             upstreams: heard.collect(),
             policies: mcp.broker.policies().changes(),
+            known: upstreams
+                .iter()
+                .map(|name| (name.clone(), mcp.broker.policies().of(name)))
+                .collect(),
+            told_next: VecDeque::new(),
             broker: mcp.broker.clone(),
         }
     }
@@ -35,11 +49,13 @@ impl News {
     /// slow client has missed is gone.
     pub(super) async fn next(&mut self) -> Option<(String, Notification)> {
         loop {
+            if let Some(next) = self.told_next.pop_front() {
+                return Some(next);
+            }
             tokio::select! {
                 changed = self.policies.recv() => match changed {
                     Ok(upstream) if self.upstreams.contains_key(&upstream) => {
-                        let method = "notifications/tools/list_changed".to_owned();
-                        return Some((upstream, Notification { method, params: None }));
+                        self.policy_changed(&upstream);
                     }
                     Err(broadcast::error::RecvError::Closed) => return None,
                     _ => {}
@@ -53,6 +69,23 @@ impl News {
                     Some((_, Err(_missed))) => {}
                     None => return None,
                 },
+            }
+        }
+    }
+
+    /// Every list that the policy before or now says something of may have changed.
+    fn policy_changed(&mut self, upstream: &str) {
+        let now = self.broker.policies().of(upstream);
+        let before = self.known.insert(upstream.to_owned(), now.clone()).flatten();
+        for (kind, lists) in [
+            (Method::CallTool, "tools"),
+            (Method::GetPrompt, "prompts"),
+            (Method::ReadResource, "resources"),
+        ] {
+            if [&before, &now].into_iter().flatten().any(|policy| policy.governs(kind)) {
+                let method = format!("notifications/{lists}/list_changed");
+                let note = Notification { method, params: None };
+                self.told_next.push_back((upstream.to_owned(), note));
             }
         }
     }

@@ -79,7 +79,7 @@ impl Key {
     fn fits(&self, subject: &Subject<'_>, reading: usize) -> bool {
         match (&self.over, subject) {
             (Over::Names(pattern), Subject::Name(name)) => pattern.fits(name),
-            (Over::Uris(pattern), Subject::Uri(readings)) => pattern.fits(&readings[reading]),
+            (Over::Uris(pattern), Subject::Uri(readings)) => pattern.fits(readings, reading),
             _ => false,
         }
     }

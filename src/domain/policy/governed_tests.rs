@@ -114,6 +114,21 @@ fn where_only_some_may_be_read_no_spelling_leads_out() {
 }
 
 #[test]
+fn a_query_may_be_what_is_allowed_and_is_no_way_around_what_is_denied() {
+    let policy = policy(
+        r#"{"version":"1","resources":{"default":"deny","hide":["file:///pub/key"],"rules":{
+        "db://x?table=*":{"action":"allow"},"file:///pub/*":{"action":"allow"}}}}"#,
+    );
+
+    assert!(read(&policy, "db://x?table=a").starts_with("allow"));
+    assert!(read(&policy, "file:///pub/a?download#top").starts_with("allow"));
+    assert!(read(&policy, "db://x").starts_with("deny"));
+    for uri in ["file:///pub/key?x", "file:///pub/key#x", "file:///pub/key/", "file:///pub/key/."] {
+        assert_eq!(read(&policy, uri), "hidden", "{uri}");
+    }
+}
+
+#[test]
 fn a_uri_too_long_to_be_judged_is_hidden() {
     let policy = policy(r#"{"version":"1","resources":{}}"#);
 

@@ -11,8 +11,10 @@
 //! - `Folded`: besides, everything decoded (again and again), `\` and repeated slashes as one
 //!   slash, tabs and line breaks dropped as browsers' parsers do, default ports and
 //!   `file://localhost` left out.
-//! - `Flat`: as `Folded`, with `?` and `#` as characters of the path and the host of a `file:`
-//!   ignored, for servers that cut nothing off or look at the path alone.
+//! - `Flat`: as `Folded`, with `?` and `#` as characters of the path, the host of a `file:` ignored
+//!   and no slash at the end, for servers that cut nothing off or look at the path alone.
+//! - `Bare`: as `Folded`, without query, fragment and the slash at the end, for servers that ignore
+//!   these. A pattern that has a query or fragment of its own is about them, and stays whole.
 //!
 //! `*` is the one wildcard of a pattern: it fits any run of bytes, `/` included. It passes through
 //! every form, so that patterns are brought into the same forms as the URIs they meet.
@@ -33,9 +35,10 @@ pub(super) enum Form {
     Normal,
     Folded,
     Flat,
+    Bare,
 }
 
-const FORMS: [Form; 4] = [Form::Sent, Form::Normal, Form::Folded, Form::Flat];
+const FORMS: [Form; 5] = [Form::Sent, Form::Normal, Form::Folded, Form::Flat, Form::Bare];
 
 /// One reading of a URI.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +56,7 @@ pub(super) fn readings(uri: &str) -> Option<Vec<Reading>> {
     let mut all: Vec<Reading> = FORMS.into_iter().map(|form| of(form, uri)).collect();
     // What the parser of most servers makes of it: odd hosts and ports, characters it drops.
     if let Ok(parsed) = Url::parse(uri) {
-        for form in [Form::Folded, Form::Flat] {
+        for form in [Form::Folded, Form::Flat, Form::Bare] {
             let reading = of(form, parsed.as_str());
             if !all.contains(&reading) {
                 all.push(reading);
@@ -66,7 +69,9 @@ pub(super) fn readings(uri: &str) -> Option<Vec<Reading>> {
 /// A URI, or a pattern over URIs, in every form.
 #[derive(Debug, Clone)]
 pub(super) struct UriPattern {
-    forms: [Vec<u8>; 4],
+    forms: [Vec<u8>; 5],
+    /// Whether it has a query or a fragment.
+    has_tail: bool,
 }
 
 impl UriPattern {
@@ -96,11 +101,20 @@ impl UriPattern {
                  count; write lower case, or \"/\" before it if a path is meant"
             ));
         }
-        Ok(Self { forms: FORMS.map(|form| spell(form, text)) })
+        Ok(Self { forms: FORMS.map(|form| spell(form, text)), has_tail: !parts.tail.is_empty() })
     }
 
-    /// Whether it fits a reading, compared in the reading's own form.
-    pub(super) fn fits(&self, reading: &Reading) -> bool {
+    /// Whether it fits one of the readings of a URI, compared in the reading's own form.
+    pub(super) fn fits(&self, readings: &[Reading], which: usize) -> bool {
+        let reading = &readings[which];
+        if reading.form == Form::Bare && self.has_tail {
+            let whole = |r: &Reading| r.form == Form::Folded && self.fits_alone(r);
+            return readings.iter().any(whole);
+        }
+        self.fits_alone(reading)
+    }
+
+    fn fits_alone(&self, reading: &Reading) -> bool {
         let index = FORMS.iter().position(|f| *f == reading.form).unwrap_or(0);
         wild(&self.forms[index], &reading.bytes)
     }
@@ -108,7 +122,8 @@ impl UriPattern {
     /// Whether it surely fits whatever `other` fits. May miss some; never errs to yes.
     pub(super) fn covers(&self, other: &Self) -> bool {
         // A star can only be met by a star, whatever it stands for.
-        self.forms.iter().zip(&other.forms).all(|(mine, theirs)| wild(mine, theirs))
+        self.has_tail == other.has_tail
+            && self.forms.iter().zip(&other.forms).all(|(mine, theirs)| wild(mine, theirs))
     }
 }
 
@@ -131,8 +146,7 @@ fn spell(form: Form, text: &str) -> Vec<u8> {
     match form {
         Form::Sent => text.as_bytes().to_vec(),
         Form::Normal => normal(text.as_bytes()),
-        Form::Folded => folded(text.as_bytes(), false),
-        Form::Flat => folded(text.as_bytes(), true),
+        Form::Folded | Form::Flat | Form::Bare => folded(text.as_bytes(), form),
     }
 }
 
@@ -199,7 +213,8 @@ fn respell(text: &[u8]) -> Vec<u8> {
     out
 }
 
-fn folded(text: &[u8], flat: bool) -> Vec<u8> {
+fn folded(text: &[u8], form: Form) -> Vec<u8> {
+    let (flat, bare) = (form == Form::Flat, form == Form::Bare);
     let trimmed = text.trim_ascii();
     let kept: Vec<u8> =
         trimmed.iter().copied().filter(|b| !matches!(b, b'\t' | b'\n' | b'\r' | 0)).collect();
@@ -229,9 +244,12 @@ fn folded(text: &[u8], flat: bool) -> Vec<u8> {
     let (path, tail) = if flat {
         (decode(&[parts.path, parts.tail].concat()), Vec::new())
     } else {
-        (decode(parts.path), decode(parts.tail))
+        (decode(parts.path), if bare { Vec::new() } else { decode(parts.tail) })
     };
     let mut path = resolve(&one_slash(&slashes(&path)));
+    if (flat || bare) && path.len() > 1 && path.ends_with(b"/") {
+        path.pop();
+    }
     // `file:/a` and `file:///a` are the same file.
     let slashes = parts.slashes || (scheme == b"file:" && path.starts_with(b"/"));
     let whole_host = slashes && !authority.is_empty() && !authority.contains(&b'*');
@@ -326,7 +344,8 @@ mod tests {
 
     fn fits(pattern: &str, uri: &str) -> bool {
         let pattern = UriPattern::read(pattern).unwrap();
-        readings(uri).unwrap().iter().any(|r| pattern.fits(r))
+        let all = readings(uri).unwrap();
+        (0..all.len()).any(|which| pattern.fits(&all, which))
     }
 
     #[test]
@@ -401,6 +420,23 @@ mod tests {
     }
 
     #[test]
+    fn what_servers_ignore_at_the_end_is_ignored_where_the_pattern_does_not_name_it() {
+        for uri in [
+            "file:///secret/a?x",
+            "file:///secret/a#x",
+            "file:///secret/a/",
+            "file:///secret/a/.",
+            "file:///secret/a/b/..",
+            "file:///secret/a?/../b",
+        ] {
+            assert!(fits("file:///secret/a", uri), "{uri}");
+        }
+        assert!(fits("db://x?table=secret", "db://X?t%61ble=secret"));
+        assert!(!fits("db://x?table=secret", "db://x?table=public"));
+        assert!(!fits("file:///secret/a", "file:///secret/ab"));
+    }
+
+    #[test]
     fn other_resources_are_not_taken_for_it() {
         for uri in [
             "file:///secrets/a",
@@ -408,10 +444,10 @@ mod tests {
             "file:///secret/../pub/a",
             "other:///secret/a",
         ] {
-            let normal = |r: &Reading| r.form == Form::Normal;
+            let normal = |r: &&Reading| r.form == Form::Normal;
             let pattern = UriPattern::read("file:///secret/*").unwrap();
             let all = readings(uri).unwrap();
-            assert!(!all.iter().filter(|r| normal(r)).any(|r| pattern.fits(r)), "{uri}");
+            assert!(!all.iter().filter(normal).any(|r| pattern.fits_alone(r)), "{uri}");
         }
     }
 

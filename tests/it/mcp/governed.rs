@@ -1,10 +1,14 @@
 //! Resources and prompts under policy: hidden ones do not show, denied ones are refused, and what
 //! needs approval waits as a tool does.
 
+use std::sync::Arc;
+
+use placet::domain::policy::Policy;
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::fake_http::{self, Answer, Fake, Seen};
-use crate::support::placet::{ANN, BOB, Got, Placet, Settings, got};
+use crate::support::fake_http::{self, Answer, Fake, Seen, event};
+use crate::support::placet::{A_FEW_BEATS, ANN, BOB, Got, Placet, Settings, Stream, got};
 
 /// Placet's own code for what is no tool call.
 const DECISION: i64 = -31100;
@@ -353,5 +357,41 @@ async fn a_call_without_an_id_goes_nowhere() {
     .await;
     assert!(fake.seen_of("tools/call").is_empty());
     assert_eq!(fake.seen_of("resources/read").len(), 1);
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn updates_of_hidden_resources_are_not_heard_and_a_changed_policy_is() {
+    let said = |method: &str, uri: &str| {
+        event(&format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/{method}","params":{{"uri":"{uri}"}}}}"#
+        ))
+    };
+    let fake = Fake::start(move |seen| match seen.verb.as_str() {
+        "GET" => Answer::Open(vec![
+            // After the client listens.
+            (A_FEW_BEATS, String::new()),
+            said("resources/updated", "file:///secret/a"),
+            said("resources/updated", "file:///x/%2e%2e/secret/a"),
+            said("resources/updated", "file:///a"),
+        ]),
+        _ => answer(seen).or_else(|| fake_http::legacy(seen)).unwrap(),
+    })
+    .await;
+    let placet = start(&fake).await;
+    let agent = placet.legacy(ANN).await;
+    let mut stream = Stream::open(agent.http(Method::GET)).await;
+    got(agent.request("1", "resources/subscribe", r#"{"uri":"file:///a"}"#)).await;
+
+    let heard = stream.message().await.unwrap();
+    assert_eq!(heard["params"]["uri"], "file:///a", "{heard}");
+
+    let (policy, _) = Policy::read(r#"{"version":"1","prompts":{}}"#).unwrap();
+    placet.broker.policies().replace("u", Arc::new(policy));
+    for list in ["tools", "prompts", "resources"] {
+        let heard = stream.message().await.unwrap();
+        assert_eq!(heard["method"], format!("notifications/{list}/list_changed"));
+    }
+    drop(stream);
     placet.end().await;
 }
