@@ -119,10 +119,11 @@ class Mcp:
                 **params.get("_meta", {}),
             }
             headers |= {"MCP-Protocol-Version": MODERN, "Mcp-Method": method}
-            named = [params[key] for key in ("name", "taskId") if key in params]
+            keys = ("uri",) if method == "resources/read" else ("name", "taskId")
+            named = [params[key] for key in keys if key in params]
             if named:
                 name = named[0]
-                if not (name.isascii() and name.isprintable()):
+                if not (name.isascii() and name.isprintable() and name == name.strip()):
                     name = f"=?base64?{base64.b64encode(name.encode()).decode()}?="
                 headers["Mcp-Name"] = name
         elif self.session:

@@ -17,8 +17,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harness import Report, binary
 
 SUITES = [
-    "bad_input", "failing", "mail", "servers", "aws", "browser", "commands", "two_brokers", "crash", "clients", "sse",
-    "conformance", "lost_stream", "matrix", "loss", "soak",
+    "bad_input", "failing", "mail", "servers", "governed", "aws", "browser", "commands", "two_brokers", "crash",
+    "clients", "sse", "conformance", "lost_stream", "matrix", "loss", "soak",
 ]  # fmt: skip
 
 
