@@ -23,6 +23,7 @@ pub(super) struct News {
     known: HashMap<String, Option<Arc<Policy>>>,
     /// What a changed policy is still to be told of.
     told_next: VecDeque<(String, Notification)>,
+    agent: String,
     broker: Broker,
 }
 
@@ -41,6 +42,7 @@ impl News {
                 .map(|name| (name.clone(), mcp.broker.policies().of(name)))
                 .collect(),
             told_next: VecDeque::new(),
+            agent: caller.agent.clone(),
             broker: mcp.broker.clone(),
         }
     }
@@ -62,7 +64,8 @@ impl News {
                 },
                 said = self.upstreams.next() => match said {
                     Some((upstream, Ok(note))) => {
-                        if shown::may_hear(self.broker.policies().of(&upstream).as_deref(), &note) {
+                        let policy = self.broker.policies().of(&upstream);
+                        if shown::may_hear(policy.as_deref(), &self.agent, &upstream, &note) {
                             return Some((upstream, note));
                         }
                     }

@@ -5,7 +5,7 @@
 
 use crate::domain::call::Method;
 use crate::domain::json::{self, Node};
-use crate::domain::policy::Policy;
+use crate::domain::policy::{Action, CallFacts, Policy, Verdict, uri_arguments};
 use crate::upstream::{Notification, WireEra};
 
 use super::message::{self, code};
@@ -107,15 +107,28 @@ fn completion(policy: &Policy, params: Option<&str>, raw: String) -> String {
     with_member(&node, "completion", &shown)
 }
 
-/// Whether the client may hear of it: nothing of a hidden resource.
-pub(super) fn may_hear(policy: Option<&Policy>, note: &Notification) -> bool {
+/// Whether an agent's client may hear of it: nothing of a hidden resource, and nothing of a denied
+/// one, however it came to be subscribed to.
+pub(super) fn may_hear(
+    policy: Option<&Policy>,
+    agent: &str,
+    upstream: &str,
+    note: &Notification,
+) -> bool {
     if note.method != "notifications/resources/updated" {
         return true;
     }
     let Some(policy) = policy.filter(|p| p.governs(Method::ReadResource)) else { return true };
     let params = note.params.as_deref().and_then(|p| json::parse(p).ok());
-    let uri = params.as_ref().and_then(|p| p.get("uri")?.as_str());
-    uri.is_some_and(|uri| !policy.hides_as(Method::ReadResource, uri))
+    let Some(uri) = params.as_ref().and_then(|p| p.get("uri")?.as_str()) else { return false };
+    let read = uri_arguments(uri);
+    let Ok(arguments) = json::parse(&read) else { return false };
+    let facts = CallFacts { agent, upstream, tool: uri, arguments: &arguments };
+    match policy.evaluate_as(Method::ReadResource, &facts) {
+        None => true,
+        Some(Verdict::Hidden) => false,
+        Some(Verdict::Ruled { action, .. }) => action != Action::Deny,
+    }
 }
 
 /// Whether Placet's own word about a request is a JSON-RPC error: its result has no place for one.
@@ -298,16 +311,19 @@ mod tests {
     }
 
     #[test]
-    fn updates_of_hidden_resources_are_not_heard() {
+    fn updates_of_hidden_and_denied_resources_are_not_heard() {
         let note = |params: &str| Notification {
             method: "notifications/resources/updated".to_owned(),
             params: Some(params.to_owned()),
         };
 
-        assert!(may_hear(Some(&policy()), &note(r#"{"uri":"db://prod/a"}"#)));
-        assert!(!may_hear(Some(&policy()), &note(r#"{"uri":"db://prod/secret"}"#)));
-        assert!(!may_hear(Some(&policy()), &note("{}")));
-        assert!(may_hear(None, &note("{}")));
+        let hears = |policy: Option<&Policy>, params| may_hear(policy, "ann", "u", &note(params));
+        assert!(hears(Some(&policy()), r#"{"uri":"db://prod/a"}"#));
+        assert!(!hears(Some(&policy()), r#"{"uri":"db://prod/secret"}"#));
+        assert!(!hears(Some(&policy()), "{}"));
+        assert!(hears(None, "{}"));
+        let denying = Policy::read(r#"{"version":"1","resources":{"default":"deny"}}"#).unwrap().0;
+        assert!(!hears(Some(&denying), r#"{"uri":"db://prod/a"}"#));
     }
 
     #[test]
