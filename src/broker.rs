@@ -24,6 +24,7 @@ use crate::upstream::Upstream;
 pub mod admit;
 pub mod answer;
 pub mod calls;
+mod clients;
 pub mod decide;
 pub mod execute;
 pub mod hints;

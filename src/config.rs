@@ -10,6 +10,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::domain::policy::Policy;
+use crate::upstream::ClientFeature;
 
 mod checks;
 pub mod eligible;
@@ -268,6 +269,8 @@ pub struct Upstream {
     pub policy_file: Option<PathBuf>,
     /// Since its last message about a call.
     pub timeout: Duration,
+    /// What its server may ask of clients.
+    pub client_features: Vec<ClientFeature>,
     /// Whether tool annotations may loosen a risk class.
     pub trust_annotations: bool,
 }
@@ -291,6 +294,10 @@ pub struct Agent {
     pub withdraw_on_disconnect: bool,
     /// Whether it is offered the tool that waits for an approval by its id.
     pub wait_tool: bool,
+    /// What servers may ask of its client, besides what each upstream lets pass; none: no limit.
+    pub client_features: Option<Vec<ClientFeature>>,
+    /// Whether a client that can open pages for its user is given the approval's page.
+    pub url_elicitation: bool,
 }
 
 /// What a reviewer may do.

@@ -169,7 +169,9 @@ async fn scene(
             biased;
             said = &mut call => break said?,
             Some(note) = hears.recv() => {
-                if let Some(text) = progress_text(&note) {
+                if let crate::upstream::Said::Notification(note) = note
+                    && let Some(text) = progress_text(&note)
+                {
                     say(&format!("         {}", visible(&text)));
                 }
             }

@@ -9,16 +9,20 @@ use std::time::Duration;
 use crate::broker::Broker;
 
 use aggregate::Owners;
+use clients::Open;
 use flight::InFlight;
 use resume::Streams;
 
 mod aggregate;
 mod answer;
 mod calls;
+mod clients;
 mod exchange;
 mod flight;
 mod hold;
 pub mod http;
+mod input;
+mod line;
 mod listen;
 pub(crate) mod message;
 mod methods;
@@ -50,6 +54,7 @@ pub struct Mcp {
     owners: Arc<Owners>,
     streams: Arc<Streams>,
     old_streams: Arc<sse::Streams>,
+    open: Arc<Open>,
 }
 
 impl Mcp {
@@ -61,6 +66,7 @@ impl Mcp {
             in_flight: Arc::default(),
             owners: Arc::default(),
             streams,
+            open: Arc::default(),
             old_streams: Arc::default(),
         }
     }

@@ -15,7 +15,6 @@ use crate::broker::execute::{Done, Wishes};
 use crate::domain::approval::ApprovalId;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
-use crate::upstream::Caller;
 
 /// A process is dead to the others this long after its last sign.
 pub const LEASE: Duration = Duration::from_secs(15);
@@ -208,7 +207,7 @@ impl Unattended {
                 continue;
             }
             let Some(approval) = broker.get(&id).await? else { continue };
-            let caller = Caller { agent: approval.agent.clone(), session };
+            let caller = broker.caller_without_request(&approval, session.as_deref()).await;
             let pause = self
                 .waits
                 .get(&id)

@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use thiserror::Error;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+mod asked;
 mod catalog;
 mod child;
 mod handshake;
@@ -20,10 +20,12 @@ mod headers;
 mod http;
 mod hub;
 mod message;
+mod questions;
 mod registry;
 mod sse;
 mod stdio;
 
+pub use asked::{Asked, ClientFeature, Features, Notifications, Said};
 pub use registry::build;
 
 /// Reads a server-sent event stream into the data of its messages.
@@ -73,6 +75,16 @@ pub struct Caller {
     pub agent: String,
     /// Its client session (legacy: `Mcp-Session-Id`), where there is one.
     pub session: Option<String>,
+    /// What its client can be asked.
+    pub features: Features,
+}
+
+impl Caller {
+    /// One whose client can be asked nothing.
+    pub fn new(agent: &str, session: Option<&str>) -> Self {
+        let session = session.map(str::to_owned);
+        Self { agent: agent.to_owned(), session, features: Features::default() }
+    }
 }
 
 /// One JSON-RPC request for an upstream; ids are the connection's own.
@@ -92,8 +104,7 @@ pub struct Request {
     /// Where it is set, a request that ran out of time is not given up: this is cancelled, and
     /// the answer is awaited a while longer, since it may come late.
     pub overdue: Option<CancellationToken>,
-    /// What `clientCapabilities` says to a modern upstream, raw JSON, where it is more than the
-    /// caller's features.
+    /// What `clientCapabilities` says to a modern upstream, raw JSON; none: the caller's features.
     pub capabilities: Option<String>,
 }
 
@@ -186,9 +197,6 @@ impl Catalog {
     }
 }
 
-/// Receives what belongs to a request while it runs; full means dropped.
-pub type Notifications = mpsc::Sender<Notification>;
-
 /// One MCP server.
 #[async_trait]
 pub trait Upstream: Send + Sync {
@@ -220,6 +228,10 @@ pub trait Upstream: Send + Sync {
     /// Server notifications that belong to no request (list changed, resource updated, log), for
     /// the sessions of this caller.
     fn subscribe(&self, caller: &Caller) -> tokio::sync::broadcast::Receiver<Notification>;
+
+    /// Questions of the server that belong to no request, for a client that listens; dropping
+    /// the receiver ends it.
+    fn questions(&self, caller: &Caller) -> tokio::sync::mpsc::Receiver<Asked>;
 
     /// Ends whatever belongs to one client session.
     async fn close_session(&self, caller: &Caller);

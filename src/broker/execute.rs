@@ -21,7 +21,7 @@ use crate::domain::json;
 use crate::domain::policy::{Action, CallFacts, Verdict};
 use crate::domain::task::{Form, Remote};
 use crate::store::StoreError;
-use crate::upstream::{Caller, Notification, Notifications, Reply, Request, UpstreamError};
+use crate::upstream::{Caller, Notifications, Reply, Request, Said, UpstreamError};
 
 use super::remote::{Followed, with_tasks};
 use super::{Broker, seal};
@@ -36,27 +36,50 @@ const MAX_STORE_BACKOFF: u32 = 6;
 pub struct Permit {
     call: ToolCall,
     once: bool,
+    /// The approval of which it is a further round.
+    continues: Option<String>,
+}
+
+/// Mints permits for further rounds of an allowed call, in which the server gets the input it
+/// asked for: nothing else of the call differs.
+#[derive(Debug, Clone)]
+pub struct Renewal {
+    call: ToolCall,
+}
+
+impl Renewal {
+    /// For these `params`; none if they are another call.
+    pub fn permit(&self, params: &str) -> Option<Permit> {
+        let call = ToolCall::read_as(self.call.method, &self.call.upstream, params).ok()?;
+        (call.digest == self.call.digest).then(|| Permit::allowed(call))
+    }
 }
 
 impl Permit {
     /// The policy allows it.
     pub(super) fn allowed(call: ToolCall) -> Self {
-        Self { call, once: false }
+        Self { call, once: false, continues: None }
     }
 
     /// It continues a call that was approved.
-    pub(super) fn resumed(call: ToolCall) -> Self {
-        Self { call, once: true }
+    pub(super) fn resumed(call: ToolCall, approval: String) -> Self {
+        Self { call, once: true, continues: Some(approval) }
     }
 
     /// It was claimed; its bytes are those that were approved.
     fn claimed(approval: &Approval) -> Option<Self> {
-        approval.call.is_intact().then(|| Self { call: approval.call.clone(), once: true })
+        let (call, continues) = (approval.call.clone(), None);
+        call.is_intact().then_some(Self { call, once: true, continues })
     }
 
     /// The call it is for.
     pub fn call(&self) -> &ToolCall {
         &self.call
+    }
+
+    /// What lets further rounds of an allowed call through.
+    pub fn renewal(&self) -> Option<Renewal> {
+        (!self.once).then(|| Renewal { call: self.call.clone() })
     }
 }
 
@@ -75,7 +98,7 @@ pub struct Wishes {
 #[derive(Debug)]
 pub struct Execution {
     /// What the upstream says while it runs.
-    pub notifications: mpsc::Receiver<Notification>,
+    pub notifications: mpsc::Receiver<Said>,
     /// What became of it.
     pub done: oneshot::Receiver<Done>,
     /// Whether several requests were attached when it ended; known once `done` is.
@@ -117,7 +140,15 @@ impl Broker {
         notifications: Option<Notifications>,
         cancel: CancellationToken,
     ) -> Result<Reply, UpstreamError> {
-        self.send(permit, caller, wishes, notifications, cancel, None).await
+        let sealing = permit.continues.clone().map(|approval| (approval, permit.call.clone()));
+        let reply = self.send(permit, caller, wishes, notifications, cancel, None).await?;
+        Ok(match (sealing, reply) {
+            // Another round of an approved call: its state must prove that again.
+            (Some((approval, call)), Reply::Result(raw)) => {
+                Reply::Result(seal::seal(self, &approval, &caller.agent, &call.digest, &raw))
+            }
+            (_, reply) => reply,
+        })
     }
 
     async fn send(
@@ -134,13 +165,12 @@ impl Broker {
         };
         let params = self.outgoing(&permit.call, caller, wishes.tasks).await;
         let request = Request {
-            method: permit.call.method.as_str().to_owned(),
-            params: Some(params),
             progress: wishes.progress,
             log_level: wishes.log_level.clone(),
             once: permit.once,
             overdue,
-            capabilities: wishes.tasks.map(|_| with_tasks("{}")),
+            capabilities: wishes.tasks.map(|_| with_tasks(&self.offered(caller, &permit.call))),
+            ..Request::new(permit.call.method.as_str(), Some(params))
         };
         upstream.request(caller, request, notifications, cancel).await
     }
@@ -301,7 +331,13 @@ impl Broker {
         match sent {
             Ok(reply) => {
                 let outcome = match reply {
-                    Reply::Result(raw) => Outcome::Result(seal::seal(self, &claimed, &raw)),
+                    Reply::Result(raw) => Outcome::Result(seal::seal(
+                        self,
+                        claimed.id.as_str(),
+                        &claimed.agent,
+                        claimed.digest(),
+                        &raw,
+                    )),
                     Reply::Error(raw) => Outcome::Error(raw),
                 };
                 let told = outcome.clone();

@@ -14,7 +14,7 @@ use crate::config::Agent;
 use crate::domain::approval::{Approval, ApprovalId, State};
 use crate::domain::call::Method;
 use crate::domain::time::{Timestamp, in_words};
-use crate::upstream::{Caller, Notification};
+use crate::upstream::{Caller, Features, Said};
 
 use super::Broker;
 use super::answer::{Answer, Delivery, Statement, ended, pending};
@@ -28,12 +28,12 @@ use super::wait::WAIT_TOOL;
 const POLL: Duration = Duration::from_millis(500);
 
 /// A sign of life while a request is held.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum Beat {
     /// Nothing happened; the message is for people.
     Alive(String),
-    /// The upstream said something about the running call.
-    Upstream(Notification),
+    /// The upstream said, or asks, something about the running call.
+    Upstream(Said),
 }
 
 /// How a request is held.
@@ -112,8 +112,8 @@ impl Held {
         hold: String,
     ) -> Self {
         let client = approval.client.clone();
-        let call = approval.call.clone();
-        let asking = Asking { agent, client, session, call };
+        let (features, call) = (Features::default(), approval.call.clone());
+        let asking = Asking { agent, client, session, features, call };
         Self { for_task: true, ..Self::new(broker, asking, approval, hold, true) }
     }
 
@@ -375,7 +375,11 @@ impl Held {
     }
 
     fn caller(&self) -> Caller {
-        Caller { agent: self.asking.agent.name.clone(), session: self.asking.session.clone() }
+        Caller {
+            agent: self.asking.agent.name.clone(),
+            session: self.asking.session.clone(),
+            features: self.asking.features.clone(),
+        }
     }
 
     fn message(&self) -> String {
@@ -399,7 +403,7 @@ enum Step {
 }
 
 enum Event {
-    Said(Notification),
+    Said(Said),
     Done(Done),
     /// The execution's task is gone without a word; the store knows.
     Vanished,

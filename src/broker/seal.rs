@@ -7,8 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use crate::domain::approval::Approval;
-use crate::domain::call::{ToolCall, hex};
+use crate::domain::call::{Digest, ToolCall, hex};
 use crate::domain::json::{self, Node};
 use crate::domain::time::Timestamp;
 
@@ -37,7 +36,7 @@ pub(super) enum Check {
 }
 
 /// Puts the seal on the `requestState` of an upstream's `input_required` result.
-pub fn seal(broker: &Broker, approval: &Approval, result: &str) -> String {
+pub fn seal(broker: &Broker, approval: &str, agent: &str, digest: &Digest, result: &str) -> String {
     let Ok(node) = json::parse(result) else { return result.to_owned() };
     if node.get("resultType").and_then(Node::as_str) != Some("input_required") {
         return result.to_owned();
@@ -47,9 +46,9 @@ pub fn seal(broker: &Broker, approval: &Approval, result: &str) -> String {
     let expires =
         broker.now().plus(broker.config().approvals.result_retention.min(LONGEST)).micros();
     let body = json::object([
-        ("approval", json::quote(approval.id.as_str()).as_str()),
-        ("agent", &json::quote(&approval.agent)),
-        ("digest", &json::quote(approval.digest().as_str())),
+        ("approval", json::quote(approval).as_str()),
+        ("agent", &json::quote(agent)),
+        ("digest", &json::quote(digest.as_str())),
         ("nonce", &json::quote(&nonce)),
         ("expires", &expires.to_string()),
         ("state", &state.map_or("null".to_owned(), json::quote)),

@@ -12,6 +12,8 @@ use crate::domain::policy::{Action, CallFacts, RateLimit, Rule, Verdict};
 use crate::domain::time::{Timestamp, in_words};
 use crate::store::{Cap, NewHold, StoreError, Submit, Submitted};
 
+use crate::upstream::Features;
+
 use super::answer::{Answer, Code, Delivery, Statement, ended};
 use super::execute::Permit;
 use super::hold::Held;
@@ -33,6 +35,8 @@ pub struct Asking {
     pub client: Option<String>,
     /// Its legacy session; none: the token is the session.
     pub session: Option<String>,
+    /// What its client can be asked.
+    pub features: Features,
     /// The call.
     pub call: ToolCall,
 }
@@ -347,7 +351,7 @@ impl Broker {
                     tracing::error!(%error, "a continued call could not be recorded");
                     return Submission::Answered(unavailable().into());
                 }
-                return Submission::Forward(Permit::resumed(call));
+                return Submission::Forward(Permit::resumed(call, approval));
             }
             seal::Check::Invalid(why) => return Submission::Invalid(why),
             seal::Check::Unavailable => return Submission::Answered(unavailable().into()),

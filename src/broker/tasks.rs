@@ -15,7 +15,7 @@ use crate::domain::json::{self, Node};
 use crate::domain::task::{Follows, Form, Status, Task, TaskId, lifetime};
 use crate::domain::time::{Timestamp, in_words};
 use crate::store::StoreError;
-use crate::upstream::{Caller, Reply};
+use crate::upstream::Reply;
 
 use super::Broker;
 use super::answer::{Answer, Code, Delivery, Statement, ended, pending};
@@ -195,7 +195,7 @@ impl Broker {
         let broker = self.clone();
         self.tracker().spawn(async move {
             let Ok(Some(approval)) = broker.get(&id).await else { return };
-            let caller = Caller { agent: approval.agent, session };
+            let caller = broker.caller_without_request(&approval, session.as_deref()).await;
             match broker.execute(&id, &caller, &Wishes::default()).await {
                 Ok(Some(execution)) => {
                     if let Ok(Done::NotSent(why)) = execution.done.await {

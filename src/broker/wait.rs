@@ -12,6 +12,8 @@ use crate::domain::policy::{Action, CallFacts, Verdict};
 
 use super::Broker;
 use super::answer::{Code, Statement};
+use crate::upstream::Features;
+
 use super::submit::{Asking, NO_LONGER_NEEDED, NO_LONGER_PERMITTED, Submission};
 
 /// Name of the tool that waits.
@@ -26,6 +28,8 @@ pub struct Waiting {
     pub client: Option<String>,
     /// Its legacy session.
     pub session: Option<String>,
+    /// What its client can be asked.
+    pub features: Features,
     /// The upstream at whose address it waits.
     pub upstream: String,
     /// The id it gave, unread.
@@ -74,6 +78,7 @@ impl Broker {
             agent: waiting.agent,
             client: waiting.client,
             session: waiting.session,
+            features: waiting.features,
             call: found.call.clone(),
         };
         match self.wait_for(&asking, found).await {

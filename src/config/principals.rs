@@ -4,6 +4,7 @@ use lettre::Address;
 
 use super::reader::{Section, Show};
 use super::sections::{own_hold, required_name};
+use super::upstreams::client_features;
 use super::{Agent, Reviewer, Role, secret, value};
 
 /// Name of the anonymous agent where none is configured.
@@ -33,8 +34,9 @@ pub fn agent(s: &Section<'_>) -> Agent {
             .word("on_disconnect", &[("keep", false), ("withdraw", true)])
             .unwrap_or(false),
         wait_tool: s.flag("wait_tool").unwrap_or(false),
+        client_features: client_features(s),
+        url_elicitation: s.flag("url_elicitation").unwrap_or(true),
     };
-    s.unavailable("client_features");
     s.finish();
     agent
 }
@@ -50,6 +52,8 @@ pub fn local_agent() -> Agent {
         hold_with_progress: None,
         withdraw_on_disconnect: false,
         wait_tool: false,
+        client_features: None,
+        url_elicitation: true,
     }
 }
 

@@ -10,6 +10,7 @@ use super::policies::{self, LoadedPolicy};
 use super::reader::{Section, Show};
 use super::sections::required_name;
 use super::{Era, HttpKind, Instances, Secret, Transport, Upstream, value};
+use crate::upstream::ClientFeature;
 
 /// How long an upstream may be silent about a call, unless set.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
@@ -96,10 +97,22 @@ pub fn read(s: &Section<'_>) -> Read {
         policy: policy.as_ref().map(|p| p.policy.clone()),
         policy_file: policy.as_ref().and_then(|p| p.path.clone()),
         timeout: s.positive("timeout").unwrap_or(DEFAULT_TIMEOUT),
+        client_features: client_features(s).unwrap_or_else(|| ClientFeature::DEFAULT.to_vec()),
         trust_annotations: s.flag("trust_annotations").unwrap_or(false),
     };
     s.finish();
     Read { path: s.path.clone(), upstream, policy, has_policy: s.is_given("policy") }
+}
+
+/// What servers may ask of clients, of an upstream or of an agent.
+pub fn client_features(s: &Section<'_>) -> Option<Vec<ClientFeature>> {
+    s.list("client_features", |text| {
+        let known = ClientFeature::ALL.iter().find(|f| f.as_str() == text);
+        known.copied().ok_or_else(|| {
+            let words: Vec<&str> = ClientFeature::ALL.iter().map(|f| f.as_str()).collect();
+            format!("expected one of {}", words.join(", "))
+        })
+    })
 }
 
 fn endpoint(text: &str) -> Result<Url, String> {

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use crate::broker::answer::DECISION_KEY;
 use crate::config::{Config, Era, HttpKind, Instances, Transport, Upstream as Settings};
 use crate::domain::json::{self, Node};
-use crate::upstream::{Caller, Notification, Reply, Request, Upstream, UpstreamError, build};
+use crate::upstream::{self, Caller, Reply, Request, Upstream, UpstreamError, build};
 
 /// What a call was answered with.
 #[derive(Debug)]
@@ -41,6 +41,7 @@ impl Agent {
             policy: None,
             policy_file: None,
             timeout: std::time::Duration::from_secs(600),
+            client_features: crate::upstream::ClientFeature::DEFAULT.to_vec(),
             trust_annotations: false,
         };
         let config = Config { upstreams: vec![settings], ..config.clone() };
@@ -53,22 +54,14 @@ impl Agent {
         &self,
         tool: &str,
         arguments: &str,
-        heard: mpsc::Sender<Notification>,
+        heard: mpsc::Sender<upstream::Said>,
     ) -> Result<Said, UpstreamError> {
-        let caller = Caller { agent: "sample-agent".to_owned(), session: None };
+        let caller = Caller::new("sample-agent", None);
         loop {
-            let request = Request {
-                method: "tools/call".to_owned(),
-                params: Some(json::object([
-                    ("name", json::quote(tool).as_str()),
-                    ("arguments", arguments),
-                ])),
-                progress: true,
-                log_level: None,
-                once: false,
-                overdue: None,
-                capabilities: None,
-            };
+            let params =
+                json::object([("name", json::quote(tool).as_str()), ("arguments", arguments)]);
+            let mut request = Request::new("tools/call", Some(params));
+            request.progress = true;
             let cancel = CancellationToken::new();
             let reply =
                 self.connection.request(&caller, request, Some(heard.clone()), cancel).await?;

@@ -11,6 +11,7 @@ use crate::domain::task::Remote;
 use crate::upstream::{Caller, Reply, Upstream, UpstreamError, WireEra};
 
 use super::http::Incoming;
+use super::input::{is_input_required, not_offered};
 use super::message::{self, code};
 use super::revision::{add_members, translate_error, translate_result};
 use super::{Mcp, aggregate, shown, wait};
@@ -85,12 +86,14 @@ pub(super) async fn in_terms_of(mcp: &Mcp, incoming: &Incoming, reply: Reply) ->
                 }
                 _ => raw,
             };
-            if incoming.era == WireEra::Legacy
-                && result_type(&raw).is_some_and(|t| t == "input_required")
-            {
-                return Reply::Error(internal(
-                    "the server asks for input that this client can't give",
-                ));
+            if is_input_required(&raw) {
+                if incoming.era == WireEra::Legacy {
+                    let why = "the server asks for input that this client can't give";
+                    return Reply::Error(internal(why));
+                }
+                if let Some(why) = not_offered(mcp, incoming, &raw) {
+                    return Reply::Error(internal(&why));
+                }
             }
             let raw = translate_result(&raw, from, incoming.era, method);
             Reply::Result(aggregate::as_addressed(incoming, raw))
@@ -112,6 +115,11 @@ pub(super) fn unknown(incoming: &Incoming, kind: Method, name: &str) -> Reported
 
 fn internal(text: &str) -> String {
     message::error_object(code::INTERNAL, text, None)
+}
+
+/// The upstream gave no answer that this client can have.
+pub(super) fn failed(incoming: &Incoming, text: &str) -> Reported {
+    (StatusCode::OK, message::error_raw(incoming.message.id_raw(), &internal(text)))
 }
 
 /// The task that was to answer is gone without a word.

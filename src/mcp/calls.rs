@@ -4,16 +4,18 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::broker::admit::Admission;
-use crate::broker::execute::{Permit, Wishes};
+use crate::broker::execute::{Permit, Renewal, Wishes};
 use crate::broker::submit::{Asking, Submission, unavailable_upstream};
 use crate::domain::call::{CallError, Method, ToolCall};
 use crate::domain::json::{self, Node};
-use crate::upstream::{Notifications, UpstreamError};
-use tokio_util::sync::CancellationToken;
+use crate::upstream::{Notifications, Reply, UpstreamError};
 
 use super::answer::Reported;
 use super::http::Incoming;
+use super::input::{self, Next};
 use super::message::{self, code};
 use super::methods::log_level;
 use super::stream::{Progress, json_response, progress_token};
@@ -43,12 +45,7 @@ pub(super) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>
         Ok(waits) => waits,
         Err(why) => return invalid(&why),
     };
-    let asking = Asking {
-        agent: incoming.agent.clone(),
-        client: incoming.client.clone(),
-        session: incoming.session.as_ref().map(|s| s.id.clone()),
-        call,
-    };
+    let asking = asking(&incoming, call);
     let token = progress_token(params);
     let form = tasks::form_of(&incoming, params);
     let wishes = Wishes { progress: token.is_some(), log_level: log_level(params), tasks: form };
@@ -115,8 +112,10 @@ async fn forward(
     progress: Progress,
 ) -> Response {
     let (again, asked) = (mcp.clone(), incoming.clone());
-    let send =
-        async move |notes, cancel| send(&again, &asked, permit, &wishes, Some(notes), cancel).await;
+    let send = async move |notes: Notifications, cancel| {
+        let rounds = Rounds { mcp: again, incoming: asked, wishes, notes, cancel };
+        rounds.run(permit).await
+    };
     exchange::run(mcp, incoming, progress, send).await
 }
 
@@ -153,17 +152,107 @@ pub(super) async fn refusal(mcp: &Mcp, incoming: &Incoming) -> Option<Response> 
     let Ok(call) = ToolCall::read_as(kind, &incoming.upstream, &params) else {
         return answered(answer::unknown(incoming, kind, &name));
     };
-    let asking = Asking {
-        agent: incoming.agent.clone(),
-        client: incoming.client.clone(),
-        session: incoming.session.as_ref().map(|s| s.id.clone()),
-        call,
-    };
-    match mcp.broker.admit(&asking, by, by == "resources/subscribe").await {
+    match mcp.broker.admit(&asking(incoming, call), by, by == "resources/subscribe").await {
         Admission::Passes => None,
         Admission::Unknown => answered(answer::unknown(incoming, kind, &name)),
         // What was subscribed to may be given up whatever the policy says now.
         Admission::Said(_) if by == "resources/unsubscribe" => None,
         Admission::Said(statement) => answered(answer::said(incoming, &statement)),
+    }
+}
+
+/// A call that may take several rounds: where the server wants input, a legacy client is asked
+/// for it here and the call goes up again; a modern one makes the next round itself.
+pub(super) struct Rounds {
+    pub(super) mcp: Mcp,
+    pub(super) incoming: Incoming,
+    pub(super) wishes: Wishes,
+    /// What the server says, and what the client is asked.
+    pub(super) notes: Notifications,
+    pub(super) cancel: CancellationToken,
+}
+
+impl Rounds {
+    /// From the first round on.
+    async fn run(&self, permit: Permit) -> Reported {
+        let (params, renewal) = (permit.call().params.clone(), permit.renewal());
+        match self.send(permit).await {
+            Ok(reply) => self.go_on(params, reply, renewal).await,
+            Err(reported) => reported,
+        }
+    }
+
+    async fn send(&self, permit: Permit) -> Result<Reply, Reported> {
+        let (broker, incoming) = (&self.mcp.broker, &self.incoming);
+        let (notes, cancel) = (Some(self.notes.clone()), self.cancel.clone());
+        let method = permit.call().method;
+        match broker.dispatch(permit, &incoming.caller(), &self.wishes, notes, cancel).await {
+            Ok(reply) => Ok(reply),
+            Err(UpstreamError::NotSent(why)) if method == Method::CallTool => {
+                tracing::warn!(upstream = %incoming.upstream, "a call was not sent: {why}");
+                Err(answer::said(incoming, &unavailable_upstream(&incoming.upstream)))
+            }
+            Err(error) => Err(answer::of_upstream(&self.mcp, incoming, Err(error)).await),
+        }
+    }
+
+    /// From this reply on, to `params` as they were sent.
+    pub(super) async fn go_on(
+        &self,
+        mut params: String,
+        mut reply: Reply,
+        renewal: Option<Renewal>,
+    ) -> Reported {
+        for _ in 0..input::ROUNDS {
+            match input::next(&self.mcp, &self.incoming, &params, &reply, &self.notes).await {
+                Next::Answer => {
+                    return answer::of_upstream(&self.mcp, &self.incoming, Ok(reply)).await;
+                }
+                Next::Refused(why) => return answer::failed(&self.incoming, &why),
+                Next::Again(next) => params = next,
+            }
+            let permit = match renewal.as_ref().and_then(|r| r.permit(&params)) {
+                Some(permit) => permit,
+                None => match self.submit(&params).await {
+                    Ok(permit) => permit,
+                    Err(reported) => return reported,
+                },
+            };
+            reply = match self.send(permit).await {
+                Ok(reply) => reply,
+                Err(reported) => return reported,
+            };
+        }
+        answer::failed(&self.incoming, "the server asked for input too often")
+    }
+
+    /// An approved call carries its proof in `requestState`, which is judged like any other's.
+    async fn submit(&self, params: &str) -> Result<Permit, Reported> {
+        let invalid = |why: &str| {
+            let id = self.incoming.message.id_raw();
+            (StatusCode::OK, message::error(id, code::INVALID_PARAMS, why, None))
+        };
+        let method = Method::parse(&self.incoming.message.method).unwrap_or(Method::CallTool);
+        let call = ToolCall::read_as(method, &self.incoming.upstream, params)
+            .map_err(|error| invalid(&error.to_string()))?;
+        match self.mcp.broker.submit(asking(&self.incoming, call)).await {
+            Submission::Forward(permit) => Ok(permit),
+            Submission::Answered(answer) | Submission::Ended { answer, .. } => {
+                Err(answer::of_call(&self.mcp, &self.incoming, answer).await)
+            }
+            Submission::Invalid(why) => Err(invalid(&why)),
+            Submission::UnknownTool => Err(invalid("the tool is gone")),
+            Submission::Held(_) => Err(invalid("the call needs approval now: call again")),
+        }
+    }
+}
+
+fn asking(incoming: &Incoming, call: ToolCall) -> Asking {
+    Asking {
+        agent: incoming.agent.clone(),
+        client: incoming.client.clone(),
+        session: incoming.session.as_ref().map(|s| s.id.clone()),
+        features: incoming.features.clone(),
+        call,
     }
 }

@@ -6,11 +6,12 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::upstream::{Notification, WireEra};
+use crate::upstream::{Asked, Notifications, Said, WireEra};
 
 use super::answer::{Reported, lost};
 use super::http::Incoming;
-use super::stream::{Events, Progress, json_response, nothing};
+use super::line::Line;
+use super::stream::{Progress, json_response, nothing};
 use super::{Mcp, PLAIN_ANSWER_WITHIN};
 
 /// What the upstream says meanwhile and a slow client has not read; more is dropped.
@@ -24,7 +25,7 @@ pub(super) async fn run<F>(
     mcp: &Mcp,
     incoming: &Incoming,
     mut progress: Progress,
-    exchange: impl FnOnce(mpsc::Sender<Notification>, CancellationToken) -> F,
+    exchange: impl FnOnce(Notifications, CancellationToken) -> F,
 ) -> Response
 where
     F: Future<Output = Reported> + Send + 'static,
@@ -52,43 +53,39 @@ where
                 let (status, body) = answer.unwrap_or_else(|_| lost(incoming));
                 return json_response(status, body);
             }
-            Some(note) = heard.recv(), if incoming.streams => {
-                if let Some(text) = progress.upstream(&note) {
-                    break Some(text);
-                }
-            }
-            () = tokio::time::sleep_until(plain_until), if incoming.streams => break None,
+            Some(said) = heard.recv() => match said {
+                // Without a stream nothing can be told, and a question that is dropped is declined.
+                _ if !incoming.streams => {}
+                Said::Notification(note) => if let Some(text) = progress.upstream(&note) {
+                    break First::Tell(text);
+                },
+                Said::Asked(asked) => break First::Ask(asked),
+            },
+            () = tokio::time::sleep_until(plain_until), if incoming.streams => break First::Nothing,
         }
     };
-    let (events, response) = Events::answering(mcp, incoming);
-    let heartbeat = mcp.broker.config().approvals.heartbeat;
+    let (mut line, response) = Line::open(mcp, incoming, progress);
     let incoming = incoming.clone();
     mcp.broker.tracker().spawn(async move {
         let _left = left;
-        if let Some(text) = first {
-            events.try_message(&text);
-        }
-        let mut beat = tokio::time::interval(heartbeat);
-        let abandoned = events.abandoned();
-        tokio::pin!(abandoned);
-        loop {
-            tokio::select! {
-                biased;
-                () = incoming.flight.cancelled().cancelled() => return,
-                () = &mut abandoned => return,
-                Some(note) = heard.recv() => {
-                    if let Some(text) = progress.upstream(&note) {
-                        events.try_message(&text);
-                    }
-                }
-                answer = &mut done => {
-                    let (_, body) = answer.unwrap_or_else(|_| lost(&incoming));
-                    events.last(&body, incoming.flight.cancelled()).await;
-                    return;
-                }
-                _ = beat.tick() => events.comment(),
+        match first {
+            First::Tell(text) => {
+                line.events.try_message(&text);
             }
+            First::Ask(asked) => line.ask(asked),
+            First::Nothing => {}
+        }
+        if let Some(answer) = line.drive(&mut done, &mut heard).await {
+            let (_, body) = answer.unwrap_or_else(|_| lost(&incoming));
+            line.events.last(&body, incoming.flight.cancelled()).await;
         }
     });
     response
+}
+
+/// What opens the stream.
+enum First {
+    Tell(String),
+    Ask(Asked),
+    Nothing,
 }

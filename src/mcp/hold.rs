@@ -10,12 +10,15 @@ use crate::broker::execute::Wishes;
 use crate::broker::hold::{Beat, Ended, Held, Terms};
 use crate::broker::submit::Submission;
 use crate::broker::telling::Tale;
-use crate::upstream::Notification;
+use crate::upstream::{Reply, Said, WireEra};
 
 use super::Mcp;
 use super::answer::{self, Reported};
+use super::calls::Rounds;
 use super::http::Incoming;
-use super::stream::{Events, Progress, json_response, nothing};
+use super::input;
+use super::line::Line;
+use super::stream::{Progress, json_response, nothing};
 
 /// Signs of life that wait for a slow client; more are dropped.
 const BEATS: usize = 64;
@@ -32,9 +35,9 @@ pub(super) async fn run(
     let budget = mcp.broker.hold_budget(&incoming.agent, progress.wanted()).await;
     let held = held.learning(progress.wanted());
     if incoming.streams {
-        let (events, response) = Events::answering(mcp, &incoming);
+        let (line, response) = Line::open(mcp, &incoming, progress);
         let end = Instant::now() + budget;
-        let streamed = Streamed { mcp: mcp.clone(), incoming, events, progress, wishes, end };
+        let streamed = Streamed { mcp: mcp.clone(), incoming, line, wishes, end };
         mcp.broker.tracker().spawn(streamed.run(held));
         return response;
     }
@@ -69,8 +72,7 @@ pub(super) async fn run(
 struct Streamed {
     mcp: Mcp,
     incoming: Incoming,
-    events: Events,
-    progress: Progress,
+    line: Line,
     wishes: Wishes,
     /// Of the hold budget. A client that comes back has its own clock, which went on.
     end: Instant,
@@ -78,7 +80,7 @@ struct Streamed {
 
 impl Streamed {
     async fn run(mut self, held: Held) {
-        self.events.comment();
+        self.line.events.comment();
         let (asking, id) = (held.asking().clone(), held.approval().id.clone());
         let mut next = Submission::Held(Box::new(held));
         loop {
@@ -92,6 +94,16 @@ impl Streamed {
                 // A held call is none of these any more.
                 Submission::Forward(_) | Submission::Invalid(_) | Submission::UnknownTool => return,
             };
+            if let Some(Answer::Replied(reply)) = &answer
+                && self.wants_input(reply)
+            {
+                // What was approved has run; what follows are further rounds of it.
+                let reply = reply.clone();
+                if let Some(owed) = owed {
+                    owed.told().await;
+                }
+                return self.go_on(asking.call.params, reply).await;
+            }
             if let Some(answer) = answer
                 && self.tell(answer, owed).await
             {
@@ -111,7 +123,7 @@ impl Streamed {
             biased;
             () = self.incoming.flight.cancelled().cancelled() => false,
             () = self.mcp.broker.stop().soft.cancelled() => false,
-            back = self.events.resumed() => back,
+            back = self.line.events.resumed() => back,
         }
     }
 
@@ -120,10 +132,10 @@ impl Streamed {
         let (_, body) = answer::of_call(&self.mcp, &self.incoming, answer).await;
         let cancelled = self.incoming.flight.cancelled();
         let Some(owed) = owed else {
-            self.events.last(&body, cancelled).await;
+            self.line.events.last(&body, cancelled).await;
             return true;
         };
-        let handed_over = self.events.hand_over(&body, cancelled).await;
+        let handed_over = self.line.events.hand_over(&body, cancelled).await;
         if handed_over {
             owed.handed_over();
         }
@@ -145,16 +157,11 @@ impl Streamed {
         let ended = loop {
             tokio::select! {
                 biased;
-                () = self.events.closed(), if !gone.is_cancelled() => gone.cancel(),
+                () = self.line.events.closed(), if !gone.is_cancelled() => gone.cancel(),
                 Some(beat) = heard.recv() => if !gone.is_cancelled() {
                     match beat {
-                        Beat::Alive(text) => match self.progress.beat(&text) {
-                            Some(note) => {
-                                self.events.try_message(&note);
-                            }
-                            None => self.events.comment(),
-                        },
-                        Beat::Upstream(note) => self.said(&note),
+                        Beat::Alive(text) => self.line.alive(&text),
+                        Beat::Upstream(said) => self.line.said(said),
                     }
                 },
                 ended = &mut run => break ended,
@@ -162,18 +169,37 @@ impl Streamed {
         };
         // What was said before the end is sent before the end.
         while let Ok(beat) = heard.try_recv() {
-            if let Beat::Upstream(note) = beat
+            if let Beat::Upstream(said @ Said::Notification(_)) = beat
                 && !gone.is_cancelled()
             {
-                self.said(&note);
+                self.line.said(said);
             }
         }
         ended
     }
 
-    fn said(&mut self, note: &Notification) {
-        if let Some(text) = self.progress.upstream(note) {
-            self.events.try_message(&text);
+    fn wants_input(&self, reply: &Reply) -> bool {
+        let Reply::Result(raw) = reply else { return false };
+        self.incoming.era == WireEra::Legacy && input::is_input_required(raw)
+    }
+
+    /// A modern server wants input for the call of a legacy client.
+    async fn go_on(mut self, params: String, reply: Reply) {
+        let (notes, mut heard) = mpsc::channel(BEATS);
+        let cancel = self.incoming.flight.cancelled().child_token();
+        let rounds = Rounds {
+            mcp: self.mcp.clone(),
+            incoming: self.incoming.clone(),
+            wishes: self.wishes.clone(),
+            notes,
+            cancel,
+        };
+        // Not in the stream's own future: a client that leaves has cancelled nothing.
+        let work =
+            self.mcp.broker.tracker().spawn(async move { rounds.go_on(params, reply, None).await });
+        if let Some(done) = self.line.drive(work, &mut heard).await {
+            let (_, body) = done.unwrap_or_else(|_| answer::lost(&self.incoming));
+            self.line.events.last(&body, self.incoming.flight.cancelled()).await;
         }
     }
 }

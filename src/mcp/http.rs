@@ -17,7 +17,7 @@ use crate::auth;
 use crate::config::Agent;
 use crate::domain::json::{self, Node};
 use crate::store::ClientSession;
-use crate::upstream::{Caller, WireEra};
+use crate::upstream::{Caller, Features, WireEra};
 
 use super::aggregate::Named;
 use super::flight::Flight;
@@ -46,6 +46,8 @@ pub(super) struct Incoming {
     pub(super) session: Option<ClientSession>,
     /// What the client calls itself.
     pub(super) client: Option<String>,
+    /// What servers may ask of it.
+    pub(super) features: Features,
     /// Whether it can read an event stream.
     pub(super) streams: bool,
     /// By which a notification may cancel it.
@@ -65,6 +67,7 @@ impl Incoming {
         Caller {
             agent: self.agent.name.clone(),
             session: self.session.as_ref().map(|s| s.id.clone()),
+            features: self.features.clone(),
         }
     }
 }
@@ -237,7 +240,16 @@ pub(super) async fn answer(
     let params = params.as_deref().and_then(|p| json::parse(p).ok());
     let params = params.as_ref();
     let era = revision::era_of(headers, params);
+    let features = match era {
+        WireEra::Modern => {
+            let declared = params.and_then(|p| p.get("_meta")?.get(revision::META_CAPABILITIES));
+            let declared = declared.map_or("{}", |c| c.raw);
+            mcp.broker.features(&agent, declared, false)
+        }
+        WireEra::Legacy => Features::default(),
+    };
     let mut incoming = Incoming {
+        features,
         agent,
         upstream: upstream.to_owned(),
         named: None,
@@ -257,6 +269,7 @@ pub(super) async fn answer(
             match sessions::find(mcp, &incoming.agent, upstream, headers).await {
                 Ok(session) => {
                     incoming.client.clone_from(&session.client);
+                    incoming.features = sessions::features(mcp, &incoming.agent, &session);
                     incoming.session = Some(session);
                 }
                 Err(response) => return response,
@@ -400,7 +413,13 @@ fn check_mirrors(
 
 async fn legacy(mcp: &Mcp, mut incoming: Incoming, params: Option<&Node<'_>>) -> Response {
     match incoming.message.kind {
-        MessageKind::Response => StatusCode::ACCEPTED.into_response(),
+        MessageKind::Response => {
+            if let (Some(session), Some(reply)) = (&incoming.session, incoming.message.reply.take())
+            {
+                mcp.open.answer(&session.id, incoming.message.id_raw(), reply);
+            }
+            StatusCode::ACCEPTED.into_response()
+        }
         MessageKind::Notification => {
             notified(mcp, &incoming, params);
             StatusCode::ACCEPTED.into_response()

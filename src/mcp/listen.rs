@@ -3,15 +3,17 @@
 
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Agent;
 use crate::domain::json::{self, Node};
-use crate::upstream::Caller;
 
 use super::http::{Incoming, accepts_streams, method_not_allowed, problem};
+use super::line;
 use super::message;
-use super::news::News;
+use super::news::{Heard, News};
 use super::revision::header;
+use super::sessions;
 use super::stream::{Events, event_stream};
 use super::tasks::{self, Watch};
 use super::{Mcp, aggregate};
@@ -28,7 +30,7 @@ pub(super) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
     if header(headers, "mcp-session-id").is_none() || !accepts_streams(headers) {
         return method_not_allowed();
     }
-    let session = match super::sessions::find(mcp, &agent, upstream, headers).await {
+    let session = match sessions::find(mcp, &agent, upstream, headers).await {
         Ok(session) => session,
         Err(response) => return response,
     };
@@ -41,8 +43,8 @@ pub(super) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
             ),
         };
     }
-    let caller = Caller { agent: agent.name.clone(), session: Some(session.id.clone()) };
-    let mut news = News::of(mcp, &aggregate::behind(mcp, &agent, upstream), &caller);
+    let caller = sessions::caller(mcp, &agent, &session);
+    let mut news = News::and_questions(mcp, &aggregate::behind(mcp, &agent, upstream), &caller);
     let (events, response) = Events::open();
     let (mcp, is_whole) = (mcp.clone(), upstream.is_empty());
     let told = tasks::tell_session(mcp.clone(), agent.clone(), session.clone(), events.clone());
@@ -51,6 +53,8 @@ pub(super) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
         let mut beat = tokio::time::interval(mcp.broker.config().approvals.heartbeat);
         let soft = mcp.broker.stop().soft.clone();
         let now = || mcp.broker.now();
+        let over = CancellationToken::new();
+        let _over_on_drop = over.clone().drop_guard();
         loop {
             let note = tokio::select! {
                 () = events.closed() => break,
@@ -64,10 +68,16 @@ pub(super) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
                     continue;
                 }
                 said = news.next() => match said {
-                    Some((upstream, note)) if is_whole => {
+                    Some((upstream, Heard::Told(note))) if is_whole => {
                         aggregate::told(&mcp, &agent, &upstream, note)
                     }
-                    Some((_, note)) => note,
+                    Some((_, Heard::Told(note))) => note,
+                    Some((_, Heard::Asked(asked))) => {
+                        if caller.features.take(&asked.method, asked.params.as_deref()) {
+                            line::put(&mcp, &session.id, &events, asked, over.clone());
+                        }
+                        continue;
+                    }
                     None => break,
                 },
             };
@@ -128,7 +138,8 @@ pub(super) fn subscribe(
                     continue;
                 }
                 said = news.next() => match said {
-                    Some((_, note)) => note.method,
+                    Some((_, Heard::Told(note))) => note.method,
+                    Some((_, Heard::Asked(_))) => continue,
                     None => break,
                 },
             };

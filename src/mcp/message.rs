@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::domain::json::{self, JsonError, Node};
+use crate::upstream::Reply;
 
 /// JSON-RPC error codes used here.
 pub mod code {
@@ -64,6 +65,8 @@ pub struct Message {
     pub method: String,
     /// `params` as sent, raw JSON.
     pub params: Option<String>,
+    /// What a response says.
+    pub reply: Option<Reply>,
 }
 
 /// A message that is refused before anything looks at what it asks for.
@@ -141,7 +144,15 @@ impl Message {
             (false, Some(_)) => MessageKind::Request,
             (false, None) => MessageKind::Notification,
         };
-        Ok(Self { kind, id, method, params: params.map(|p| p.raw.to_owned()) })
+        let reply = match (node.get("result"), node.get("error")) {
+            (Some(result), None) => Some(Reply::Result(result.raw.to_owned())),
+            (None, Some(error)) => Some(Reply::Error(error.raw.to_owned())),
+            (Some(_), Some(_)) => {
+                return Err(invalid("a response has a result or an error, not both"));
+            }
+            (None, None) => None,
+        };
+        Ok(Self { kind, id, method, params: params.map(|p| p.raw.to_owned()), reply })
     }
 
     /// The id of a request, raw JSON; `null` where there is none.
@@ -196,6 +207,12 @@ pub fn error(id: &str, code: i64, message: &str, data: Option<&str>) -> String {
 pub fn error_object(code: i64, message: &str, data: Option<&str>) -> String {
     let data = data.map_or_else(String::new, |d| format!(",\"data\":{d}"));
     format!("{{\"code\":{code},\"message\":{}{data}}}", json::quote(message))
+}
+
+/// A request of ours; `id` is raw JSON.
+pub fn request(id: &str, method: &str, params: Option<&str>) -> String {
+    let params = params.map_or_else(String::new, |p| format!(",\"params\":{p}"));
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":{}{params}}}", json::quote(method))
 }
 
 /// A notification.

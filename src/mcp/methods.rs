@@ -8,9 +8,12 @@ use axum::response::Response;
 
 use crate::domain::call::{Method, params_with_meta};
 use crate::domain::json::{self, Node};
-use crate::upstream::{Caller, Request, ServerFacts, WireEra};
+use tokio_util::sync::CancellationToken;
+
+use crate::upstream::{Caller, Notifications, Request, ServerFacts, WireEra};
 
 use super::http::Incoming;
+use super::input::{self, Next};
 use super::message::{self, code};
 use super::revision::{self, MODERN};
 use super::stream::{Progress, json_response, progress_token};
@@ -200,24 +203,34 @@ async fn pass(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Respo
         Request { progress: token.is_some(), log_level: level.clone(), ..request_of(&incoming) };
     let progress = Progress::new(token, incoming.era, level.is_some());
     let (again, asked) = (mcp.clone(), incoming.clone());
-    let send = async move |notes, cancel| {
-        let reply = server.request(&asked.caller(), request, Some(notes), cancel).await;
-        answer::of_upstream(&again, &asked, reply).await
+    let send = async move |notes: Notifications, cancel: CancellationToken| {
+        let mut request = request;
+        for _ in 0..input::ROUNDS {
+            let sent = server
+                .request(&asked.caller(), request.clone(), Some(notes.clone()), cancel.clone())
+                .await;
+            let next = match &sent {
+                Ok(reply) => {
+                    let params = request.params.as_deref().unwrap_or("{}");
+                    input::next(&again, &asked, params, reply, &notes).await
+                }
+                Err(_) => Next::Answer,
+            };
+            match next {
+                Next::Answer => return answer::of_upstream(&again, &asked, sent).await,
+                Next::Again(params) => request.params = Some(params),
+                Next::Refused(why) => return answer::failed(&asked, &why),
+            }
+        }
+        answer::failed(&asked, "the server asked for input too often")
     };
     exchange::run(mcp, &incoming, progress, send).await
 }
 
 /// A request as it goes upstream.
 pub(super) fn request_of(incoming: &Incoming) -> Request {
-    Request {
-        method: incoming.message.method.clone(),
-        params: incoming.message.params.as_deref().map(|p| params_with_meta(p, &[])),
-        progress: false,
-        log_level: None,
-        once: false,
-        overdue: None,
-        capabilities: None,
-    }
+    let params = incoming.message.params.as_deref().map(|p| params_with_meta(p, &[]));
+    Request::new(&incoming.message.method, params)
 }
 
 /// The wanted log level of a modern request, raw JSON.

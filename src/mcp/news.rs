@@ -5,19 +5,20 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::broadcast;
-use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::wrappers::{BroadcastStream, ReceiverStream};
 use tokio_stream::{StreamExt as _, StreamMap};
 
 use crate::broker::Broker;
 use crate::domain::call::Method;
 use crate::domain::policy::Policy;
-use crate::upstream::{Caller, Notification};
+use crate::upstream::{Asked, Caller, Notification};
 
 use super::{Mcp, shown};
 
 /// Who listens for one client.
 pub(super) struct News {
     upstreams: StreamMap<String, BroadcastStream<Notification>>,
+    questions: StreamMap<String, ReceiverStream<Asked>>,
     policies: broadcast::Receiver<String>,
     /// The policies as this client knows them.
     known: HashMap<String, Option<Arc<Policy>>>,
@@ -25,6 +26,14 @@ pub(super) struct News {
     told_next: VecDeque<(String, Notification)>,
     agent: String,
     broker: Broker,
+}
+
+/// What was heard.
+pub(super) enum Heard {
+    /// A notification that belongs to no request.
+    Told(Notification),
+    /// A question that belongs to no request.
+    Asked(Asked),
 }
 
 impl News {
@@ -36,6 +45,7 @@ impl News {
         });
         Self {
             upstreams: heard.collect(),
+            questions: StreamMap::new(),
             policies: mcp.broker.policies().changes(),
             known: upstreams
                 .iter()
@@ -47,12 +57,21 @@ impl News {
         }
     }
 
+    /// The same, for a client that can be asked.
+    pub(super) fn and_questions(mcp: &Mcp, upstreams: &[String], caller: &Caller) -> Self {
+        let asked = upstreams.iter().filter_map(|name| {
+            let server = mcp.broker.upstream(name)?;
+            Some((name.clone(), ReceiverStream::new(server.questions(caller))))
+        });
+        Self { questions: asked.collect(), ..Self::of(mcp, upstreams, caller) }
+    }
+
     /// The next thing, and the upstream it is about; none once nothing can come any more. What a
     /// slow client has missed is gone.
-    pub(super) async fn next(&mut self) -> Option<(String, Notification)> {
+    pub(super) async fn next(&mut self) -> Option<(String, Heard)> {
         loop {
-            if let Some(next) = self.told_next.pop_front() {
-                return Some(next);
+            if let Some((upstream, note)) = self.told_next.pop_front() {
+                return Some((upstream, Heard::Told(note)));
             }
             tokio::select! {
                 changed = self.policies.recv() => match changed {
@@ -62,11 +81,14 @@ impl News {
                     Err(broadcast::error::RecvError::Closed) => return None,
                     _ => {}
                 },
+                Some((upstream, asked)) = self.questions.next() => {
+                    return Some((upstream, Heard::Asked(asked)));
+                }
                 said = self.upstreams.next() => match said {
                     Some((upstream, Ok(note))) => {
                         let policy = self.broker.policies().of(&upstream);
                         if shown::may_hear(policy.as_deref(), &self.agent, &upstream, &note) {
-                            return Some((upstream, note));
+                            return Some((upstream, Heard::Told(note)));
                         }
                     }
                     Some((_, Err(_missed))) => {}

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 use crate::config::Agent;
 use crate::domain::json::Node;
 use crate::store::ClientSession;
-use crate::upstream::Caller;
+use crate::upstream::{Caller, Features};
 
 use super::http::{Incoming, method_not_allowed, problem};
 use super::message::{self, MessageKind, code};
@@ -47,6 +47,20 @@ pub(super) async fn find(
             tracing::error!(%error, "a session could not be looked up");
             Err(problem(StatusCode::SERVICE_UNAVAILABLE, "the store is unavailable, try again"))
         }
+    }
+}
+
+/// What servers may ask of the client of a session: it declared it at `initialize`.
+pub(super) fn features(mcp: &Mcp, agent: &Agent, session: &ClientSession) -> Features {
+    mcp.broker.features(agent, &session.capabilities, true)
+}
+
+/// Who a session is to its upstreams.
+pub(super) fn caller(mcp: &Mcp, agent: &Agent, session: &ClientSession) -> Caller {
+    Caller {
+        agent: agent.name.clone(),
+        session: Some(session.id.clone()),
+        features: features(mcp, agent, session),
     }
 }
 
@@ -93,7 +107,7 @@ pub(super) async fn initialize(
             return problem(StatusCode::SERVICE_UNAVAILABLE, "the store is unavailable, try again");
         }
     }
-    let caller = Caller { agent: session.agent.clone(), session: Some(session.id.clone()) };
+    let caller = caller(mcp, &incoming.agent, &session);
     let result = super::methods::initialize_result(mcp, incoming, &caller, version).await;
     let mut response = json_response(StatusCode::OK, message::result(id, &result));
     if let Ok(value) = HeaderValue::from_str(&session.id) {
@@ -121,7 +135,7 @@ pub(super) async fn delete(
         return problem(StatusCode::SERVICE_UNAVAILABLE, "the store is unavailable, try again");
     }
     mcp.streams.forget(&session.id);
-    let caller = Caller { agent: agent.name.clone(), session: Some(session.id) };
+    let caller = caller(mcp, agent, &session);
     for server in
         aggregate::behind(mcp, agent, upstream).iter().filter_map(|u| mcp.broker.upstream(u))
     {

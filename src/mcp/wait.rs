@@ -44,6 +44,7 @@ pub(super) fn asked(
         agent: incoming.agent.clone(),
         client: incoming.client.clone(),
         session: incoming.session.as_ref().map(|s| s.id.clone()),
+        features: incoming.features.clone(),
         upstream: incoming.upstream.clone(),
         approval: approval.to_owned(),
     }))

@@ -88,6 +88,8 @@ pub(crate) fn config() -> Config {
             hold_with_progress: None,
             withdraw_on_disconnect: false,
             wait_tool: false,
+            client_features: None,
+            url_elicitation: true,
         }],
         reviewers: vec![
             reviewer("ana", Role::Reviewer),

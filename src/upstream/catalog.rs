@@ -24,15 +24,8 @@ pub(super) async fn fetch(link: &dyn Link, common: &Common) -> Result<Catalog, U
     let mut names = HashSet::new();
     let mut cursor: Option<String> = None;
     for _ in 0..MAX_PAGES {
-        let request = Request {
-            method: "tools/list".to_owned(),
-            params: cursor.as_deref().map(|c| json::object([("cursor", c)])),
-            progress: false,
-            log_level: None,
-            once: false,
-            overdue: None,
-            capabilities: None,
-        };
+        let params = cursor.as_deref().map(|c| json::object([("cursor", c)]));
+        let request = Request::new("tools/list", params);
         let page = match link.request(request, None, CancellationToken::new()).await? {
             Reply::Result(page) => page,
             Reply::Error(error) => {

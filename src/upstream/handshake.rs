@@ -2,7 +2,7 @@
 //! and what their answers tell of the server.
 
 use super::message;
-use super::{ServerFacts, WireEra};
+use super::{Features, ServerFacts, WireEra};
 use crate::domain::json::{self, Node};
 
 /// The modern revision.
@@ -37,18 +37,17 @@ fn client_info() -> String {
 }
 
 /// `params` of `server/discover`.
-pub(super) fn discover_params() -> String {
-    crate::domain::call::params_with_meta("{}", &modern_meta("{}"))
+pub(super) fn discover_params(features: &Features) -> String {
+    crate::domain::call::params_with_meta("{}", &modern_meta(features.as_json()))
 }
 
-/// `params` of `initialize`. No capability is declared: sampling, elicitation and roots would
-/// ask the agent's user behind the reviewer's back.
-pub(super) fn initialize_params() -> String {
+/// `params` of `initialize`: what is declared is what the client behind it can be asked.
+pub(super) fn initialize_params(features: &Features) -> String {
     let version = json::quote(LEGACY_VERSIONS[0]);
     let info = client_info();
     json::object([
         ("protocolVersion", version.as_str()),
-        ("capabilities", "{}"),
+        ("capabilities", features.live_json()),
         ("clientInfo", &info),
     ])
 }

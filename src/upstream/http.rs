@@ -230,7 +230,7 @@ impl HttpLink {
         let common = &self.hub.common;
         let era = session.facts.era;
         let route = self.hub.open(next_id(), notifications);
-        let params = outgoing_params(era, route.id, request);
+        let params = outgoing_params(era, route.id, request, &self.hub.audience.features);
         let mut headers = session.headers();
         if era == WireEra::Modern {
             let catalog = common.catalog();

@@ -13,8 +13,10 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::message::{self, Incoming};
+use super::questions::{Question, Questions};
 use super::{
-    Catalog, Notification, Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra,
+    Catalog, Features, Notification, Notifications, Reply, Request, Said, ServerFacts,
+    UpstreamError, WireEra,
 };
 use crate::domain::call;
 use crate::domain::json::{self, Node};
@@ -41,6 +43,8 @@ pub(super) struct Common {
     pub max_message: usize,
     /// The era the configuration says; none: find out.
     pub pin: Option<WireEra>,
+    /// Whether one connection serves several agents.
+    pub shared: bool,
     pub probe_silence: Duration,
     pub handshake_timeout: Duration,
     pub stop: CancellationToken,
@@ -71,6 +75,7 @@ impl Common {
             timeout,
             max_message,
             pin,
+            shared: false,
             probe_silence: PROBE_SILENCE,
             handshake_timeout: HANDSHAKE_TIMEOUT,
             stop: CancellationToken::new(),
@@ -119,10 +124,15 @@ impl Common {
 
 /// `params` of a request as they go out: the given bytes, and in `_meta` our progress token and
 /// what the modern era wants.
-pub(super) fn outgoing_params(era: WireEra, id: u64, request: &Request) -> Option<String> {
+pub(super) fn outgoing_params(
+    era: WireEra,
+    id: u64,
+    request: &Request,
+    features: &Features,
+) -> Option<String> {
     let mut meta: Vec<(&str, String)> = Vec::new();
     if era == WireEra::Modern {
-        let capabilities = request.capabilities.as_deref().unwrap_or("{}");
+        let capabilities = request.capabilities.as_deref().unwrap_or(features.as_json());
         meta.extend(super::handshake::modern_meta(capabilities));
         if let Some(level) = &request.log_level {
             meta.push(("io.modelcontextprotocol/logLevel", level.clone()));
@@ -138,10 +148,25 @@ pub(super) fn outgoing_params(era: WireEra, id: u64, request: &Request) -> Optio
     }
 }
 
+/// Who hears what of an instance belongs to no request, and what its client can be asked.
+pub(super) struct Audience {
+    pub events: broadcast::Sender<Notification>,
+    pub questions: Questions,
+    pub features: Features,
+}
+
+impl Audience {
+    /// Nobody listens yet.
+    pub fn new(features: Features) -> Arc<Self> {
+        let events = broadcast::Sender::new(MAX_EVENTS);
+        Arc::new(Self { events, questions: Questions::default(), features })
+    }
+}
+
 /// Routes the messages of one connection.
 pub(super) struct Hub {
     pub common: Arc<Common>,
-    pub events: broadcast::Sender<Notification>,
+    pub audience: Arc<Audience>,
     routes: Mutex<HashMap<u64, Slot>>,
 }
 
@@ -160,6 +185,8 @@ pub(super) enum Received {
     Answer(Reply),
     /// The server asked something; this is the answer for it.
     Respond(String),
+    /// The server asked the client something; the answer comes later.
+    Ask(Question),
 }
 
 /// A waiting request; dropping it forgets the request.
@@ -179,11 +206,11 @@ impl Drop for Route {
 }
 
 impl Hub {
-    /// A connection of that upstream; what belongs to no request goes to `events`.
-    pub fn new(common: &Arc<Common>, events: &broadcast::Sender<Notification>) -> Arc<Self> {
+    /// A connection of that upstream; what belongs to no request goes to the audience.
+    pub fn new(common: &Arc<Common>, audience: &Arc<Audience>) -> Arc<Self> {
         Arc::new(Self {
             common: Arc::clone(common),
-            events: events.clone(),
+            audience: Arc::clone(audience),
             routes: Mutex::default(),
         })
     }
@@ -199,6 +226,7 @@ impl Hub {
         let slot =
             Slot { notifications, heard: Arc::clone(&heard), answer: sender, written: false };
         self.routes().insert(id, slot);
+        self.audience.questions.somebody_came();
         Route { hub: Arc::clone(self), id, heard, answer }
     }
 
@@ -230,7 +258,7 @@ impl Hub {
     }
 
     /// Sends a message where it belongs; `own` is the request whose stream it came on.
-    pub fn receive(&self, incoming: Incoming, own: Option<u64>) -> Received {
+    pub fn receive(self: &Arc<Self>, incoming: Incoming, own: Option<u64>) -> Received {
         if let Some(id) = own {
             self.touch(id);
         }
@@ -244,7 +272,12 @@ impl Hub {
                 }
                 Received::Nothing
             }
-            Incoming::Request { id, method } => {
+            Incoming::Request { id, method, params }
+                if self.audience.features.take(&method, params.as_deref()) =>
+            {
+                Received::Ask(Question::new(self, id, &method, params.as_deref(), own))
+            }
+            Incoming::Request { id, method, .. } => {
                 debug!(
                     upstream = %self.common.name,
                     method = %message::printable(&method),
@@ -288,7 +321,7 @@ impl Hub {
         } else {
             let params = notification.params.map(|p| call::params_with_meta(&p, &[]));
             // Nobody listening is fine.
-            let _ = self.events.send(Notification { method: notification.method, params });
+            let _ = self.audience.events.send(Notification { method: notification.method, params });
         }
     }
 
@@ -297,10 +330,28 @@ impl Hub {
         let Some(slot) = routes.get(&id) else { return };
         slot.heard.notify_one();
         if let Some(to) = &slot.notifications
-            && to.try_send(notification).is_err()
+            && to.try_send(Said::Notification(notification)).is_err()
         {
             debug!(upstream = %self.common.name, "a notification was dropped, its reader is slow");
         }
+    }
+
+    /// Where a question goes that came beside the requests: to the one asked last of those whose
+    /// client listens. None where the connection serves several agents: whose it is can't be said.
+    pub fn owner(&self, own: Option<u64>) -> Option<(Notifications, Arc<Notify>)> {
+        let routes = self.routes();
+        let id = if let Some(id) = own {
+            id
+        } else {
+            let mut asking = routes.iter().filter(|(_, s)| s.notifications.is_some());
+            let (latest, _) = asking.clone().max_by_key(|(id, _)| **id)?;
+            if self.common.shared && asking.nth(1).is_some() {
+                return None;
+            }
+            *latest
+        };
+        let slot = routes.get(&id)?;
+        Some((slot.notifications.clone()?, Arc::clone(&slot.heard)))
     }
 
     /// Reports a text of the upstream that is no message.
@@ -369,14 +420,14 @@ mod tests {
     fn hub() -> Arc<Hub> {
         let tracker = TaskTracker::new();
         let common = Common::new("u", Duration::from_secs(1), 1000, None, &tracker);
-        Hub::new(&Arc::new(common), &broadcast::Sender::new(MAX_EVENTS))
+        Hub::new(&Arc::new(common), &Audience::new(Features::default()))
     }
 
     #[tokio::test]
     async fn progress_reaches_its_request_and_everything_else_everybody() {
         let hub = hub();
         let (to, mut own) = tokio::sync::mpsc::channel(1);
-        let mut all = hub.events.subscribe();
+        let mut all = hub.audience.events.subscribe();
         let route = hub.open(7, Some(to));
         let progress =
             r#"{"method":"notifications/progress","params":{"progressToken":7,"progress":0.50}}"#;
@@ -388,7 +439,7 @@ mod tests {
             }
         }
 
-        let got = own.try_recv().unwrap();
+        let Said::Notification(got) = own.try_recv().unwrap() else { panic!("a question") };
         assert_eq!(got.params.as_deref(), Some(r#"{"progressToken":7,"progress":0.50}"#));
         assert_eq!(all.try_recv().unwrap().method, "notifications/message");
         drop(route);
@@ -430,19 +481,13 @@ mod tests {
 
     #[test]
     fn params_without_additions_stay_the_very_same_text() {
-        let mut request = Request {
-            method: "tools/call".into(),
-            params: Some(" {\"b\" : 1.0,\n \"a\":1e2}".into()),
-            progress: false,
-            log_level: None,
-            once: true,
-            overdue: None,
-            capabilities: None,
-        };
+        let text = " {\"b\" : 1.0,\n \"a\":1e2}";
+        let mut request = Request::new("tools/call", Some(text.to_owned()));
+        let features = Features::default();
 
-        let plain = outgoing_params(WireEra::Legacy, 9, &request);
+        let plain = outgoing_params(WireEra::Legacy, 9, &request, &features);
         request.progress = true;
-        let with_token = outgoing_params(WireEra::Legacy, 9, &request);
+        let with_token = outgoing_params(WireEra::Legacy, 9, &request, &features);
 
         assert_eq!(plain, request.params);
         assert_eq!(with_token.as_deref(), Some(r#"{"b":1.0,"a":1e2,"_meta":{"progressToken":9}}"#));

@@ -23,8 +23,8 @@ pub(super) const METHOD_NOT_FOUND: i64 = -32601;
 pub(super) enum Incoming {
     /// An answer; the id is none where it is not one of ours.
     Answer { id: Option<u64>, reply: Reply },
-    /// A request of the server: its raw id and its method.
-    Request { id: String, method: String },
+    /// A request of the server: its raw id, its method and its raw params.
+    Request { id: String, method: String, params: Option<String> },
     /// A notification.
     Notification(Notification),
 }
@@ -73,6 +73,14 @@ pub(super) fn answer_to(raw_id: &str, method: &str) -> String {
     format!(
         "{{\"jsonrpc\":\"2.0\",\"id\":{raw_id},\"error\":{{\"code\":{METHOD_NOT_FOUND},\"message\":{text}}}}}"
     )
+}
+
+/// The client's answer to a request of the server, under the server's own id.
+pub(super) fn answer_with(raw_id: &str, reply: &Reply) -> String {
+    match reply {
+        Reply::Result(raw) => format!("{{\"jsonrpc\":\"2.0\",\"id\":{raw_id},\"result\":{raw}}}"),
+        Reply::Error(raw) => format!("{{\"jsonrpc\":\"2.0\",\"id\":{raw_id},\"error\":{raw}}}"),
+    }
 }
 
 /// The code of a raw JSON-RPC error.
@@ -124,7 +132,11 @@ fn one(node: &Node<'_>) -> Result<Incoming, Unreadable> {
     if let Some(method) = node.get("method") {
         let method = method.as_str().ok_or_else(|| unreadable("its method is not a string"))?;
         return Ok(match id {
-            Some(id) => Incoming::Request { id: id.raw.to_owned(), method: method.to_owned() },
+            Some(id) => Incoming::Request {
+                id: id.raw.to_owned(),
+                method: method.to_owned(),
+                params: node.get("params").map(|p| p.raw.to_owned()),
+            },
             None => Incoming::Notification(Notification {
                 method: method.to_owned(),
                 params: node.get("params").map(|p| p.raw.to_owned()),

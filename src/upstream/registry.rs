@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::http::{HttpLink, Target};
-use super::hub::{Common, Hub, MAX_EVENTS};
+use super::hub::{Audience, Common, Hub};
 use super::stdio::StdioLink;
 use super::{
-    Caller, Catalog, Notification, Notifications, Reply, Request, ServerFacts, Upstream,
-    UpstreamError, WireEra, catalog, child,
+    Asked, Caller, Catalog, ClientFeature, Features, Notification, Notifications, Reply, Request,
+    ServerFacts, Upstream, UpstreamError, WireEra, catalog, child,
 };
 use crate::config::{self, Config, Era, Instances, Transport};
 
@@ -76,13 +76,13 @@ pub fn build(config: &Config, tracker: &TaskTracker) -> HashMap<String, Arc<dyn 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Key {
     Shared,
-    Agent(String),
+    Agent(String, String),
     Session(String, String),
 }
 
 struct Instance {
     link: Arc<dyn Link>,
-    events: broadcast::Sender<Notification>,
+    audience: Arc<Audience>,
     /// What runs over it.
     requests: TaskTracker,
 }
@@ -96,6 +96,8 @@ struct Server {
     common: Arc<Common>,
     reach: Reach,
     sharing: Instances,
+    /// What clients may be asked at all.
+    allowed: Vec<ClientFeature>,
     instances: Mutex<HashMap<Key, Arc<Instance>>>,
     listing: tokio::sync::Mutex<()>,
 }
@@ -107,7 +109,8 @@ impl Server {
             Era::Legacy => Some(WireEra::Legacy),
             Era::Modern => Some(WireEra::Modern),
         };
-        let common = Common::new(&settings.name, settings.timeout, max_message, pin, tracker);
+        let mut common = Common::new(&settings.name, settings.timeout, max_message, pin, tracker);
+        common.shared = settings.instances == Instances::Shared;
         let reach = match &settings.transport {
             Transport::Http { url, headers, kind } => {
                 Reach::Http(Arc::new(Target::new(url, headers, *kind, settings.timeout)))
@@ -120,6 +123,7 @@ impl Server {
             common: Arc::new(common),
             reach,
             sharing: settings.instances,
+            allowed: settings.client_features.clone(),
             instances: Mutex::default(),
             listing: tokio::sync::Mutex::default(),
         })
@@ -135,7 +139,10 @@ impl Server {
             (Instances::Session, Some(session)) => {
                 Key::Session(caller.agent.clone(), session.clone())
             }
-            (Instances::Session, None) | (Instances::Agent, _) => Key::Agent(caller.agent.clone()),
+            (Instances::Session, None) | (Instances::Agent, _) => {
+                let features = caller.features.within(&self.allowed);
+                Key::Agent(caller.agent.clone(), features.live_json().to_owned())
+            }
         }
     }
 
@@ -143,25 +150,40 @@ impl Server {
         let key = self.key(caller);
         let mut instances = self.instances();
         let instance = instances.entry(key).or_insert_with(|| {
-            let events = broadcast::Sender::new(MAX_EVENTS);
-            let link: Arc<dyn Link> = match &self.reach {
-                Reach::Http(target) => HttpLink::new(target, Hub::new(&self.common, &events)),
-                Reach::Stdio(spec) => StdioLink::new(spec, &self.common, &events),
+            let features = match self.sharing {
+                // Each question goes to one request, whose own client is looked at then.
+                Instances::Shared => self.everything(),
+                Instances::Agent | Instances::Session => {
+                    caller.features.within(&self.allowed).alive()
+                }
             };
-            Arc::new(Instance { link, events, requests: TaskTracker::new() })
+            let audience = Audience::new(features);
+            let link: Arc<dyn Link> = match &self.reach {
+                Reach::Http(target) => HttpLink::new(target, Hub::new(&self.common, &audience)),
+                Reach::Stdio(spec) => StdioLink::new(spec, &self.common, &audience),
+            };
+            Arc::new(Instance { link, audience, requests: TaskTracker::new() })
         });
         Arc::clone(instance)
     }
 
-    /// The connection over which Placet itself asks: of a child process any that lives, else its
-    /// own.
+    fn everything(&self) -> Features {
+        Features::all(&self.allowed)
+    }
+
+    /// The connection over which Placet itself asks: of a child process any that lives and shows
+    /// as much, else its own.
     fn own_link(&self) -> Arc<dyn Link> {
+        let features = self.everything();
         if matches!(self.reach, Reach::Stdio(_))
-            && let Some(live) = self.instances().values().find(|i| i.link.is_live())
+            && let Some(live) = self
+                .instances()
+                .values()
+                .find(|i| i.link.is_live() && i.audience.features == features)
         {
             return Arc::clone(&live.link);
         }
-        let own = Caller { agent: OWN_AGENT.to_owned(), session: None };
+        let own = Caller { agent: OWN_AGENT.to_owned(), session: None, features };
         Arc::clone(&self.instance(&own).link)
     }
 
@@ -209,10 +231,13 @@ impl Upstream for Server {
     async fn request(
         &self,
         caller: &Caller,
-        request: Request,
+        mut request: Request,
         notifications: Option<Notifications>,
         cancel: CancellationToken,
     ) -> Result<Reply, UpstreamError> {
+        // A modern upstream is told with each request what can be asked.
+        let features = || caller.features.within(&self.allowed).as_json().to_owned();
+        request.capabilities.get_or_insert_with(features);
         if self.common.stop.is_cancelled() {
             return Err(closing());
         }
@@ -263,7 +288,11 @@ impl Upstream for Server {
     }
 
     fn subscribe(&self, caller: &Caller) -> broadcast::Receiver<Notification> {
-        self.instance(caller).events.subscribe()
+        self.instance(caller).audience.events.subscribe()
+    }
+
+    fn questions(&self, caller: &Caller) -> mpsc::Receiver<Asked> {
+        self.instance(caller).audience.questions.listen()
     }
 
     async fn close_session(&self, caller: &Caller) {

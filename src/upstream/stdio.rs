@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{Mutex, broadcast};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -17,11 +17,9 @@ use super::handshake::{
     Discovered, discover_params, initialize_params, read_discover, read_discover_error,
     read_initialize,
 };
-use super::hub::{Common, OnCancel, attend, next_id, outgoing_params};
+use super::hub::{Audience, Common, OnCancel, attend, next_id, outgoing_params};
 use super::registry::Link;
-use super::{
-    Notification, Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra, message,
-};
+use super::{Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra, message};
 
 mod conn;
 
@@ -38,7 +36,7 @@ pub(super) const STABLE: Duration = Duration::from_mins(1);
 pub(super) struct StdioLink {
     spec: Arc<Spec>,
     common: Arc<Common>,
-    events: broadcast::Sender<Notification>,
+    audience: Arc<Audience>,
     state: Mutex<State>,
     /// The same connection as in `state`, for those who must not wait while one is opened.
     live: StdMutex<Option<Arc<Conn>>>,
@@ -61,15 +59,11 @@ enum Failed {
 }
 
 impl StdioLink {
-    pub fn new(
-        spec: &Arc<Spec>,
-        common: &Arc<Common>,
-        events: &broadcast::Sender<Notification>,
-    ) -> Arc<Self> {
+    pub fn new(spec: &Arc<Spec>, common: &Arc<Common>, audience: &Arc<Audience>) -> Arc<Self> {
         Arc::new(Self {
             spec: Arc::clone(spec),
             common: Arc::clone(common),
-            events: events.clone(),
+            audience: Arc::clone(audience),
             state: Mutex::default(),
             live: StdMutex::default(),
         })
@@ -126,7 +120,7 @@ impl StdioLink {
     /// word they don't know: then a second child is spoken to in the legacy way.
     async fn start(&self) -> Result<(Arc<Conn>, ServerFacts), String> {
         let known = self.common.era();
-        let conn = Conn::start(&self.spec, &self.common, &self.events)?;
+        let conn = Conn::start(&self.spec, &self.common, &self.audience)?;
         let failed = match self.shake_hands(&conn, known).await {
             Ok(facts) => return Ok((conn, facts)),
             Err(failed) => failed,
@@ -137,7 +131,7 @@ impl StdioLink {
             Failed::Died if known.is_some() => Err(conn.obituary()),
             Failed::Died => {
                 debug!(upstream = %self.common.name, "the child left at server/discover");
-                let conn = Conn::start(&self.spec, &self.common, &self.events)?;
+                let conn = Conn::start(&self.spec, &self.common, &self.audience)?;
                 match self.shake_hands(&conn, Some(WireEra::Legacy)).await {
                     Ok(facts) => Ok((conn, facts)),
                     Err(failed) => {
@@ -157,17 +151,19 @@ impl StdioLink {
         conn: &Arc<Conn>,
         era: Option<WireEra>,
     ) -> Result<ServerFacts, Failed> {
+        let features = &self.audience.features;
         if era != Some(WireEra::Legacy) {
             let patience = match era {
                 None => self.common.probe_silence,
                 Some(_) => self.common.handshake_timeout,
             };
-            let found = match conn.ask("server/discover", &discover_params(), patience).await {
-                Ok(Reply::Result(result)) => read_discover(&result),
-                Ok(Reply::Error(error)) => read_discover_error(&error, false),
-                Err(_) if conn.is_broken() => return Err(Failed::Died),
-                Err(_) => Discovered::NotModern,
-            };
+            let found =
+                match conn.ask("server/discover", &discover_params(features), patience).await {
+                    Ok(Reply::Result(result)) => read_discover(&result),
+                    Ok(Reply::Error(error)) => read_discover_error(&error, false),
+                    Err(_) if conn.is_broken() => return Err(Failed::Died),
+                    Err(_) => Discovered::NotModern,
+                };
             match found {
                 Discovered::Modern(facts) => {
                     conn.listen(&facts.capabilities);
@@ -182,7 +178,7 @@ impl StdioLink {
             }
         }
         let limit = self.common.handshake_timeout;
-        match conn.ask("initialize", &initialize_params(), limit).await {
+        match conn.ask("initialize", &initialize_params(features), limit).await {
             Ok(Reply::Result(result)) => {
                 let facts = read_initialize(&result).map_err(Failed::Said)?;
                 conn.send(message::notification("notifications/initialized", None));
@@ -233,7 +229,7 @@ impl Link for StdioLink {
         };
         let mut route = conn.hub.open(next_id(), notifications);
         let id = route.id;
-        let params = outgoing_params(facts.era, id, &request);
+        let params = outgoing_params(facts.era, id, &request, &self.audience.features);
         let line = message::request(id, &request.method, params.as_deref());
         let heard = Arc::clone(&route.heard);
         let work = async {

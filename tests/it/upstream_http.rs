@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::fake_http::{
     Answer, Fake, error, event, initialized, legacy, modern, raw, result,
 };
-use crate::support::upstreams::{ana, built, call, eventually, http, is_lost, is_not_sent};
+use crate::support::upstreams::{ana, built, call, eventually, http, is_lost, is_not_sent, said};
 
 fn answer(raw: &str) -> Reply {
     Reply::Result(raw.to_owned())
@@ -259,7 +259,7 @@ async fn messages_about_a_call_keep_it_alive_and_silence_loses_it() {
     assert_eq!(kept.unwrap(), answer(r#"{"ok":1}"#));
     let mut methods = Vec::new();
     while let Ok(note) = notes.try_recv() {
-        methods.push(note.method);
+        methods.push(said(note).method);
     }
     let progress = "notifications/progress";
     assert_eq!(methods, [progress, "notifications/message", progress]);
@@ -392,10 +392,7 @@ async fn arguments_and_results_pass_byte_for_byte() {
 
 #[tokio::test]
 async fn connections_are_shared_as_configured() {
-    let caller = |agent: &str, session: &str| Caller {
-        agent: agent.to_owned(),
-        session: Some(session.to_owned()),
-    };
+    let caller = |agent: &str, session: &str| Caller::new(agent, Some(session));
     for (instances, want) in
         [(Instances::Shared, 1), (Instances::Agent, 2), (Instances::Session, 3)]
     {
@@ -526,7 +523,7 @@ async fn the_list_is_read_over_all_pages_and_again_when_it_changed() {
     })
     .await;
     let placet = built(http(&fake.url));
-    let mut all = placet.upstream.subscribe(&Caller { agent: "placet".into(), session: None });
+    let mut all = placet.upstream.subscribe(&Caller::new("placet", None));
 
     let first = eventually(async || placet.upstream.catalog()).await;
     let print = first.find("b").unwrap().fingerprint.clone();

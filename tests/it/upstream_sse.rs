@@ -15,7 +15,7 @@ use crate::support::fake_sse::{
     Begins, Does, FakeSse, progress_token, result, says, status, usual,
 };
 use crate::support::upstreams::{
-    ana, built, call, eventually, http, is_lost, is_not_sent, settings,
+    ana, built, call, eventually, http, is_lost, is_not_sent, said, settings,
 };
 
 fn answer(raw: &str) -> Reply {
@@ -133,7 +133,7 @@ async fn progress_reaches_the_call_and_keeps_it_alive() {
 
     assert_eq!(kept.unwrap(), answer(r#"{"ok":1}"#));
     for _ in 0..2 {
-        assert_eq!(notes.try_recv().unwrap().method, "notifications/progress");
+        assert_eq!(said(notes.try_recv().unwrap()).method, "notifications/progress");
     }
     placet.end().await;
 }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::upstreams::{
-    Built, ana, built, call, child, eventually, is_lost, is_not_sent, settings,
+    Built, ana, built, call, child, eventually, is_lost, is_not_sent, said, settings,
 };
 use crate::upstream_http::ODD;
 
@@ -220,7 +220,7 @@ async fn progress_of_a_call_reaches_its_caller() {
 
     placet.send(request, Some(to)).await.unwrap();
 
-    let note = notes.recv().await.unwrap();
+    let note = said(notes.recv().await.unwrap());
     assert_eq!(note.method, "notifications/progress");
     assert!(note.params.unwrap().contains(r#""progress":0.50"#));
     placet.end().await;
@@ -229,7 +229,7 @@ async fn progress_of_a_call_reaches_its_caller() {
 #[tokio::test]
 async fn each_agent_has_its_own_child_with_a_bare_environment() {
     let placet = built(child("legacy"));
-    let bob = Caller { agent: "bob".to_owned(), session: None };
+    let bob = Caller::new("bob", None);
     let request = call(r#"{"do":"env"}"#, false);
 
     let first = act(&placet, "env").await;

@@ -123,6 +123,31 @@ pub(super) fn post_aside(
     });
 }
 
+/// Answers what the server asked, now or once the client has. Modern servers must not ask, and
+/// take no answers.
+pub(super) fn respond(
+    target: &Arc<Target>,
+    hub: &Arc<Hub>,
+    session: &Arc<Session>,
+    received: Received,
+) {
+    if session.facts.era != WireEra::Legacy {
+        return;
+    }
+    match received {
+        Received::Respond(body) => post_aside(target, hub, session, body),
+        Received::Ask(question) => {
+            let (target, again, session) =
+                (Arc::clone(target), Arc::clone(hub), Arc::clone(session));
+            hub.common.tracker.spawn(async move {
+                let body = question.answered().await;
+                post_aside(&target, &again, &session, body);
+            });
+        }
+        Received::Nothing | Received::Answer(_) => {}
+    }
+}
+
 struct Reading<'a> {
     target: &'a Arc<Target>,
     hub: &'a Arc<Hub>,
@@ -188,12 +213,9 @@ impl<'a> Reading<'a> {
             match self.hub.receive(incoming, Some(self.id)) {
                 Received::Nothing => {}
                 Received::Answer(reply) => answer = Some(reply),
-                Received::Respond(body) => {
-                    // Modern servers must not ask, and take no answers.
-                    if let Some(session) = self.session
-                        && session.facts.era == WireEra::Legacy
-                    {
-                        post_aside(self.target, self.hub, session, body);
+                received @ (Received::Respond(_) | Received::Ask(_)) => {
+                    if let Some(session) = self.session {
+                        respond(self.target, self.hub, session, received);
                     }
                 }
             }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::super::handshake::{listen_params, listened, modern_meta};
-use super::super::hub::{Hub, Received, next_id};
+use super::super::hub::{Hub, next_id};
 use super::super::message;
 use super::super::sse::{Event, Parser};
 use super::super::{WireEra, headers};
@@ -54,7 +54,7 @@ async fn keep(target: Arc<Target>, hub: Arc<Hub>, session: Weak<Session>, kinds:
             WireEra::Legacy => {
                 answer::get(&target, &current, last_id).await.map_err(answer::describe)
             }
-            WireEra::Modern => listen(&target, &current, &kinds).await,
+            WireEra::Modern => listen(&target, &hub, &current, &kinds).await,
         };
         drop(current);
         match response {
@@ -91,8 +91,14 @@ async fn keep(target: Arc<Target>, hub: Arc<Hub>, session: Weak<Session>, kinds:
     }
 }
 
-async fn listen(target: &Target, session: &Session, kinds: &[&str]) -> Result<Response, String> {
-    let params = params_with_meta(&listen_params(kinds), &modern_meta("{}"));
+async fn listen(
+    target: &Target,
+    hub: &Hub,
+    session: &Session,
+    kinds: &[&str],
+) -> Result<Response, String> {
+    let meta = modern_meta(hub.audience.features.as_json());
+    let params = params_with_meta(&listen_params(kinds), &meta);
     let method = "subscriptions/listen";
     let mut headers = session.headers();
     headers.extend(headers::for_request(method, Some(&params), None));
@@ -122,11 +128,9 @@ async fn read(
                 }
             };
             for incoming in messages {
-                if let Received::Respond(body) = hub.receive(incoming, None)
-                    && let Some(session) = session.upgrade()
-                    && session.facts.era == WireEra::Legacy
-                {
-                    answer::post_aside(target, hub, &session, body);
+                let received = hub.receive(incoming, None);
+                if let Some(session) = session.upgrade() {
+                    answer::respond(target, hub, &session, received);
                 }
             }
         }

@@ -46,7 +46,11 @@ impl HttpLink {
 
     async fn discover(&self) -> Result<Discovered, String> {
         let id = next_id();
-        let body = message::request(id, "server/discover", Some(&discover_params()));
+        let body = message::request(
+            id,
+            "server/discover",
+            Some(&discover_params(&self.hub.audience.features)),
+        );
         let mut headers = headers::for_request("server/discover", None, None);
         headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(MODERN_VERSION));
         let response = answer::post(&self.target, &self.target.pooled, headers, body)
@@ -101,7 +105,11 @@ impl HttpLink {
 
     async fn initialize(&self) -> Result<Session, Uninitialized> {
         let id = next_id();
-        let body = message::request(id, "initialize", Some(&initialize_params()));
+        let body = message::request(
+            id,
+            "initialize",
+            Some(&initialize_params(&self.hub.audience.features)),
+        );
         let response = answer::post(&self.target, &self.target.pooled, HeaderMap::new(), body)
             .await
             .map_err(|error| format!("initialize: {error}"))?;

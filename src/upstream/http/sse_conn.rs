@@ -90,7 +90,7 @@ impl SseConn {
             heard_at: Mutex::new(Instant::now()),
         });
         // A hub of its own: what waits here ends with this stream and not with the next one.
-        let hub = Hub::new(&link.common, &link.events);
+        let hub = Hub::new(&link.common, &link.audience);
         let stop = link.common.stop.child_token();
         hub.common.tracker.spawn(read(
             Reader { response, parser, early },
@@ -105,7 +105,10 @@ impl SseConn {
 
     async fn shake_hands(&self) -> Result<ServerFacts, String> {
         let limit = self.hub.common.handshake_timeout;
-        let facts = match self.ask("initialize", Some(&initialize_params()), limit).await {
+        let facts = match self
+            .ask("initialize", Some(&initialize_params(&self.hub.audience.features)), limit)
+            .await
+        {
             Ok(Reply::Result(result)) => read_initialize(&result)?,
             Ok(Reply::Error(error)) => {
                 return Err(format!("initialize was refused: {}", message::error_text(&error)));
@@ -167,7 +170,7 @@ impl SseConn {
         let client = if request.once { &target.single } else { &target.pooled };
         let mut route = self.hub.open(next_id(), notifications);
         let id = route.id;
-        let params = outgoing_params(WireEra::Legacy, id, &request);
+        let params = outgoing_params(WireEra::Legacy, id, &request, &self.hub.audience.features);
         let body = message::request(id, &request.method, params.as_deref());
         let heard = Arc::clone(&route.heard);
         let work = self.exchange(client, id, body, &mut route.answer);
@@ -367,8 +370,15 @@ fn receive(data: &[u8], hub: &Arc<Hub>, line: &Arc<Line>) {
     match message::read_bytes(data) {
         Ok(messages) => {
             for incoming in messages {
-                if let Received::Respond(body) = hub.receive(incoming, None) {
-                    post_aside(line, hub, body);
+                match hub.receive(incoming, None) {
+                    Received::Respond(body) => post_aside(line, hub, body),
+                    Received::Ask(question) => {
+                        let (line, again) = (Arc::clone(line), Arc::clone(hub));
+                        hub.common.tracker.spawn(async move {
+                            post_aside(&line, &again, question.answered().await);
+                        });
+                    }
+                    Received::Nothing | Received::Answer(_) => {}
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -15,9 +15,9 @@ use super::super::child::{
     Spec, Tail, group_of, obituary, read_line, read_stderr, sweep, wind_down,
 };
 use super::super::handshake::{listen_params, listened, modern_meta};
-use super::super::hub::{Common, Hub, OnCancel, Received, attend, next_id};
+use super::super::hub::{Audience, Common, Hub, OnCancel, Received, attend, next_id};
 use super::super::message::{self, Unreadable};
-use super::super::{Notification, Reply, UpstreamError};
+use super::super::{Reply, UpstreamError};
 use crate::domain::call::params_with_meta;
 
 /// Lines that wait to be written; beyond, requests wait and side messages are dropped.
@@ -49,13 +49,13 @@ impl Conn {
     pub fn start(
         spec: &Spec,
         common: &Arc<Common>,
-        events: &broadcast::Sender<Notification>,
+        audience: &Arc<Audience>,
     ) -> Result<Arc<Self>, String> {
         let mut child = spec.start()?;
         let stdin = child.stdin.take().expect("standard input is piped");
         let stdout = child.stdout.take().expect("standard output is piped");
         let stderr = child.stderr.take().expect("standard error is piped");
-        let hub = Hub::new(common, events);
+        let hub = Hub::new(common, audience);
         let stop = common.stop.child_token();
         let ended = CancellationToken::new();
         let last_words = Arc::new(Mutex::new("the server process ended".to_owned()));
@@ -161,7 +161,7 @@ impl Conn {
             return;
         }
         let params = listen_params(&kinds);
-        let params = params_with_meta(&params, &modern_meta("{}"));
+        let params = params_with_meta(&params, &modern_meta(self.hub.audience.features.as_json()));
         self.send(message::request(next_id(), "subscriptions/listen", Some(&params)));
     }
 }
@@ -229,12 +229,7 @@ async fn read(
         match message::read_bytes(&line) {
             Ok(messages) => {
                 for incoming in messages {
-                    if let Received::Respond(text) = hub.receive(incoming, None)
-                        && let Some(out) = out.upgrade()
-                        && out.try_send(Line { text, id: None }).is_err()
-                    {
-                        debug!(upstream = %hub.common.name, "an answer to the server was dropped");
-                    }
+                    respond(&hub, &out, hub.receive(incoming, None));
                 }
             }
             Err(Unreadable { id: Some(id), why, .. }) => {
@@ -247,6 +242,25 @@ async fn read(
         }
     }
     stop.cancel();
+}
+
+/// Answers what the server asked, now or once the client has.
+fn respond(hub: &Arc<Hub>, out: &mpsc::WeakSender<Line>, received: Received) {
+    let say = |hub: &Hub, out: &mpsc::WeakSender<Line>, text| {
+        if let Some(out) = out.upgrade()
+            && out.try_send(Line { text, id: None }).is_err()
+        {
+            debug!(upstream = %hub.common.name, "an answer to the server was dropped");
+        }
+    };
+    match received {
+        Received::Respond(text) => say(hub, out, text),
+        Received::Ask(question) => {
+            let (again, out) = (Arc::clone(hub), out.clone());
+            hub.common.tracker.spawn(async move { say(&again, &out, question.answered().await) });
+        }
+        Received::Nothing | Received::Answer(_) => {}
+    }
 }
 
 /// The tasks at a child's three pipes, and what came out of the last.

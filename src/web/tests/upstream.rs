@@ -7,8 +7,8 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use crate::upstream::{
-    Caller, Catalog, Notification, Notifications, Reply, Request, ServerFacts, Tool, Upstream,
-    UpstreamError,
+    Asked, Caller, Catalog, Notification, Notifications, Reply, Request, ServerFacts, Tool,
+    Upstream, UpstreamError,
 };
 
 pub(super) struct Fixed {
@@ -57,6 +57,10 @@ impl Upstream for Fixed {
 
     fn subscribe(&self, _caller: &Caller) -> broadcast::Receiver<Notification> {
         self.told.subscribe()
+    }
+
+    fn questions(&self, _caller: &Caller) -> tokio::sync::mpsc::Receiver<Asked> {
+        tokio::sync::mpsc::channel(1).1
     }
 
     async fn close_session(&self, _caller: &Caller) {}

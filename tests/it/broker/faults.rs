@@ -124,11 +124,7 @@ async fn a_claim_that_can_not_be_stored_sends_nothing_until_it_can() {
     world.approve(&id).await;
     let error = world
         .broker
-        .execute(
-            &id,
-            &placet::upstream::Caller { agent: "ci".into(), session: None },
-            &Wishes::default(),
-        )
+        .execute(&id, &placet::upstream::Caller::new("ci", None), &Wishes::default())
         .await;
     assert!(error.is_err());
     assert_eq!(world.upstream.calls(), 0);

@@ -36,7 +36,7 @@ async fn now_allowed_the_call_runs_and_what_was_pending_is_cancelled() {
     let submission = world.submit("{}").await;
 
     let Submission::Forward(permit) = submission else { panic!("{submission:?}") };
-    let caller = Caller { agent: "ci".to_owned(), session: None };
+    let caller = Caller::new("ci", None);
     let gone = CancellationToken::new();
     world.broker.dispatch(permit, &caller, &Wishes::default(), None, gone).await.unwrap();
     let Answer::Said(said) = holding.answer().await else { panic!() };
@@ -203,7 +203,7 @@ async fn a_yes_that_comes_while_the_policy_lets_the_call_through_never_runs_it_t
 
         match submission {
             Submission::Forward(permit) => {
-                let caller = Caller { agent: "ci".to_owned(), session: None };
+                let caller = Caller::new("ci", None);
                 let gone = CancellationToken::new();
                 let wishes = Wishes::default();
                 world.broker.dispatch(permit, &caller, &wishes, None, gone).await.unwrap();

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use placet::upstream::{
-    Caller, Catalog, Notification, Notifications, Reply, Request, ServerFacts, Tool, Upstream,
-    UpstreamError, WireEra,
+    Asked, Caller, Catalog, Notification, Notifications, Reply, Request, ServerFacts, Tool,
+    Upstream, UpstreamError, WireEra,
 };
 use tokio::sync::{Semaphore, broadcast, watch};
 use tokio_util::sync::CancellationToken;
@@ -200,6 +200,10 @@ impl Upstream for FakeUpstream {
 
     fn subscribe(&self, _caller: &Caller) -> broadcast::Receiver<Notification> {
         self.news.subscribe()
+    }
+
+    fn questions(&self, _caller: &Caller) -> tokio::sync::mpsc::Receiver<Asked> {
+        tokio::sync::mpsc::channel(1).1
     }
 
     async fn close_session(&self, _caller: &Caller) {}

@@ -7,7 +7,9 @@ use placet::config::{
     Approvals, Audit, AuditCalls, Config, Database, Era, HttpKind, Instances, Masking, NewPerAgent,
     Secret, Server, Telemetry, Transport, Upstream as Settings,
 };
-use placet::upstream::{Caller, Notifications, Reply, Request, Upstream, UpstreamError, build};
+use placet::upstream::{
+    Caller, Notification, Notifications, Reply, Request, Said, Upstream, UpstreamError, build,
+};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -69,6 +71,7 @@ pub fn settings(transport: Transport) -> Settings {
         policy: None,
         policy_file: None,
         timeout: Duration::from_secs(10),
+        client_features: placet::upstream::ClientFeature::DEFAULT.to_vec(),
         trust_annotations: false,
     }
 }
@@ -106,20 +109,21 @@ pub fn built(settings: Settings) -> Built {
 
 /// The caller of most tests.
 pub fn ana() -> Caller {
-    Caller { agent: "ana".to_owned(), session: None }
+    Caller::new("ana", None)
+}
+
+/// What was said, which is no question.
+pub fn said(said: Said) -> Notification {
+    match said {
+        Said::Notification(note) => note,
+        Said::Asked(asked) => panic!("asked {}", asked.method),
+    }
 }
 
 /// A call of tool `t` with these raw arguments.
 pub fn call(arguments: &str, once: bool) -> Request {
-    Request {
-        method: "tools/call".to_owned(),
-        params: Some(format!(r#"{{"name":"t","arguments":{arguments}}}"#)),
-        progress: false,
-        log_level: None,
-        once,
-        overdue: None,
-        capabilities: None,
-    }
+    let params = Some(format!(r#"{{"name":"t","arguments":{arguments}}}"#));
+    Request { once, ..Request::new("tools/call", params) }
 }
 
 impl Built {

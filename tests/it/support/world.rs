@@ -128,6 +128,7 @@ impl World {
             agent: self.config.agent("ci").unwrap().clone(),
             client: Some("ci/1.0".to_owned()),
             session: None,
+            features: placet::upstream::Features::default(),
             call: ToolCall::read("images", params).unwrap(),
         }
     }
@@ -250,6 +251,8 @@ fn config() -> Config {
         hold_with_progress: None,
         withdraw_on_disconnect: withdraw,
         wait_tool: false,
+        client_features: None,
+        url_elicitation: true,
     };
     let reviewer = |name: &str, role| Reviewer {
         name: name.to_owned(),
@@ -304,6 +307,7 @@ fn config() -> Config {
             policy: Some(Arc::new(Policy::read(GATED).unwrap().0)),
             policy_file: None,
             timeout: minutes(10),
+            client_features: placet::upstream::ClientFeature::DEFAULT.to_vec(),
             trust_annotations: false,
         }],
         agents: vec![agent("ci", false), agent("careful", true)],

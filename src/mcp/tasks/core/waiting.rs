@@ -13,6 +13,7 @@ use crate::broker::hold::{Beat, Ended, Terms};
 use crate::broker::tasks::Owner;
 use crate::broker::telling::Tale;
 use crate::domain::json::{self, Node};
+use crate::upstream::Said;
 
 use crate::mcp::Mcp;
 use crate::mcp::answer::{self, Reported, lost};
@@ -239,7 +240,9 @@ impl Wait {
                 Some(note) => Some(note),
                 None => return events.comment(),
             },
-            Beat::Upstream(note) => self.progress.upstream(&note),
+            Beat::Upstream(Said::Notification(note)) => self.progress.upstream(&note),
+            // Nobody is asked on behalf of a task.
+            Beat::Upstream(Said::Asked(_)) => None,
         };
         if let Some(note) = note.and_then(|n| about(&n, &self.id)) {
             events.try_message(&note);

@@ -1,0 +1,151 @@
+//! A modern server that needs input answers with `input_required`; a legacy client is asked by
+//! real requests on its stream instead, and the request goes up again with what it said.
+
+use std::time::Duration;
+
+use crate::domain::json::{self, Node};
+use crate::upstream::{Asked, ClientFeature, Notifications, Reply, Said, WireEra};
+
+use super::Mcp;
+use super::http::Incoming;
+
+/// Most rounds of one request; servers that never have enough are stopped.
+pub(super) const ROUNDS: usize = 8;
+/// Pause before a round in which the server asks nothing and only wants its state back.
+const STATE_ONLY: Duration = Duration::from_millis(250);
+
+/// What comes after a reply.
+pub(super) enum Next {
+    /// It is the answer.
+    Answer,
+    /// The request goes up again with these `params`.
+    Again(String),
+    /// The client can't be asked, and this is why.
+    Refused(String),
+}
+
+/// Whether it is an `input_required` result.
+pub(super) fn is_input_required(raw: &str) -> bool {
+    json::parse(raw)
+        .is_ok_and(|n| n.get("resultType").and_then(Node::as_str) == Some("input_required"))
+}
+
+/// What an `input_required` result asks that this client did not declare, or that the
+/// configuration does not let pass; none where all is well.
+pub(super) fn not_offered(mcp: &Mcp, incoming: &Incoming, raw: &str) -> Option<String> {
+    let upstream = mcp.broker.config().upstream(&incoming.upstream);
+    let allowed = upstream.map(|u| u.client_features.as_slice()).unwrap_or_default();
+    let features = incoming.features.within(allowed);
+    let node = json::parse(raw).ok()?;
+    let requests = node.get("inputRequests").and_then(Node::members)?;
+    requests.iter().find_map(|member| {
+        let method = member.node.get("method").and_then(Node::as_str).unwrap_or_default();
+        let params = member.node.get("params").map(|p| p.raw);
+        (!features.offer(method, params)).then(|| {
+            let what = ClientFeature::of_method(method).map_or("something", |f| f.as_str());
+            format!("the server asks for {what}, which this client or its policy does not offer")
+        })
+    })
+}
+
+/// Asks a legacy client what an `input_required` result wants, over `notes`, the channel of its
+/// request; `params` are those that were sent.
+pub(super) async fn next(
+    mcp: &Mcp,
+    incoming: &Incoming,
+    params: &str,
+    reply: &Reply,
+    notes: &Notifications,
+) -> Next {
+    let Reply::Result(raw) = reply else { return Next::Answer };
+    if incoming.era != WireEra::Legacy || !is_input_required(raw) {
+        return Next::Answer;
+    }
+    if let Some(why) = not_offered(mcp, incoming, raw) {
+        return Next::Refused(why);
+    }
+    let Ok(node) = json::parse(raw) else { return Next::Answer };
+    let mut waiting = Vec::new();
+    let requests = node.get("inputRequests").and_then(Node::members).unwrap_or_default();
+    for (n, request) in requests.iter().enumerate() {
+        let method = request.node.get("method").and_then(Node::as_str).unwrap_or_default();
+        let asked = request.node.get("params").map(|p| legacy_params(method, p, n));
+        let (asked, answer) = Asked::new(method, asked.as_deref());
+        if notes.send(Said::Asked(asked)).await.is_err() {
+            return Next::Refused("the client is gone".to_owned());
+        }
+        waiting.push((request.raw_key, method, answer));
+    }
+    if waiting.is_empty() {
+        tokio::time::sleep(STATE_ONLY).await;
+    }
+    let mut responses = Vec::with_capacity(waiting.len());
+    for (key, method, answer) in waiting {
+        match answer.await {
+            Ok(Reply::Result(raw)) => responses.push(format!("{key}:{raw}")),
+            // Refusing to be asked is an answer that the modern era can carry only so.
+            Ok(Reply::Error(_)) | Err(_) if method == "elicitation/create" => {
+                responses.push(format!("{key}:{{\"action\":\"cancel\"}}"));
+            }
+            Ok(Reply::Error(_)) | Err(_) => {
+                return Next::Refused(format!("the client did not answer {method}"));
+            }
+        }
+    }
+    let responses = (!responses.is_empty()).then(|| format!("{{{}}}", responses.join(",")));
+    Next::Again(continued(params, responses.as_deref(), node.get("requestState").map(|s| s.raw)))
+}
+
+/// `params` with the input and the state of this round in place of those of the last.
+fn continued(params: &str, responses: Option<&str>, state: Option<&str>) -> String {
+    let parsed = json::parse(params).ok();
+    let members = parsed.as_ref().and_then(Node::members).unwrap_or_default();
+    let mut parts: Vec<String> = members
+        .iter()
+        .filter(|m| !matches!(m.key.as_ref(), "inputResponses" | "requestState"))
+        .map(|m| format!("{}:{}", m.raw_key, m.node.raw))
+        .collect();
+    parts.extend(responses.map(|r| format!("\"inputResponses\":{r}")));
+    parts.extend(state.map(|s| format!("\"requestState\":{s}")));
+    format!("{{{}}}", parts.join(","))
+}
+
+/// A page to open has an id in the legacy era, which the modern one dropped.
+fn legacy_params(method: &str, params: &Node<'_>, n: usize) -> String {
+    let is_page = method == "elicitation/create"
+        && params.get("mode").and_then(Node::as_str) == Some("url")
+        && params.get("elicitationId").is_none();
+    let Some(members) = params.members().filter(|_| is_page) else { return params.raw.to_owned() };
+    let mut parts: Vec<String> =
+        members.iter().map(|m| format!("{}:{}", m.raw_key, m.node.raw)).collect();
+    parts.push(format!("\"elicitationId\":\"input-{n}\""));
+    format!("{{{}}}", parts.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_round_replaces_the_input_and_the_state_of_the_last() {
+        let params =
+            r#"{"name":"t","inputResponses":{"a":{}},"arguments":{"n":1.00},"requestState":"1"}"#;
+
+        assert_eq!(
+            continued(params, Some(r#"{"b":{"action":"accept"}}"#), Some("\"2\"")),
+            r#"{"name":"t","arguments":{"n":1.00},"inputResponses":{"b":{"action":"accept"}},"requestState":"2"}"#
+        );
+        assert_eq!(continued(params, None, None), r#"{"name":"t","arguments":{"n":1.00}}"#);
+    }
+
+    #[test]
+    fn a_page_gets_the_id_that_legacy_clients_want() {
+        let page = json::parse(r#"{"mode":"url","url":"https://x.example"}"#).unwrap();
+        let form = json::parse(r#"{"mode":"form"}"#).unwrap();
+
+        assert!(
+            legacy_params("elicitation/create", &page, 0).contains("\"elicitationId\":\"input-0\"")
+        );
+        assert_eq!(legacy_params("elicitation/create", &form, 0), form.raw);
+    }
+}

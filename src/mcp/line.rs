@@ -1,0 +1,121 @@
+//! An open stream to a client whose request is under way: signs of life, what the upstream says,
+//! what it asks of the client, and the one answer at the end.
+
+use axum::response::Response;
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::domain::json;
+use crate::upstream::{Asked, Said, WireEra};
+
+use super::Mcp;
+use super::http::Incoming;
+use super::message;
+use super::stream::{Events, Progress};
+
+/// The stream of one request.
+pub(super) struct Line {
+    mcp: Mcp,
+    incoming: Incoming,
+    progress: Progress,
+    /// Where events go.
+    pub(super) events: Events,
+    /// Ends the questions that are open when the stream ends.
+    over: CancellationToken,
+    _over_on_drop: DropGuard,
+}
+
+impl Line {
+    /// A stream and its response; the head goes out at once.
+    pub(super) fn open(mcp: &Mcp, incoming: &Incoming, progress: Progress) -> (Self, Response) {
+        let (events, response) = Events::answering(mcp, incoming);
+        let over = CancellationToken::new();
+        let line = Self {
+            mcp: mcp.clone(),
+            incoming: incoming.clone(),
+            progress,
+            events,
+            _over_on_drop: over.clone().drop_guard(),
+            over,
+        };
+        (line, response)
+    }
+
+    /// Tells the client what the upstream says, or puts its question.
+    pub(super) fn said(&mut self, said: Said) {
+        match said {
+            Said::Notification(note) => {
+                if let Some(text) = self.progress.upstream(&note) {
+                    self.events.try_message(&text);
+                }
+            }
+            Said::Asked(asked) => self.ask(asked),
+        }
+    }
+
+    /// A sign of life; progress where the client wants it.
+    pub(super) fn alive(&mut self, text: &str) {
+        match self.progress.beat(text) {
+            Some(note) => {
+                self.events.try_message(&note);
+            }
+            None => self.events.comment(),
+        }
+    }
+
+    /// Puts a question to the client; declined where it can't be asked.
+    pub(super) fn ask(&self, asked: Asked) {
+        let live = self.incoming.era == WireEra::Legacy
+            && self.incoming.features.offer(&asked.method, asked.params.as_deref());
+        let Some(session) = self.incoming.session.as_ref().filter(|_| live) else { return };
+        put(&self.mcp, &session.id, &self.events, asked, self.over.clone());
+    }
+
+    /// Goes on until `work` is done; none if the client goes away or cancels first.
+    pub(super) async fn drive<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+        heard: &mut mpsc::Receiver<Said>,
+    ) -> Option<T> {
+        let mut beat = tokio::time::interval(self.mcp.broker.config().approvals.heartbeat);
+        let abandoned = self.events.clone();
+        let abandoned = abandoned.abandoned();
+        tokio::pin!(abandoned);
+        let cancelled = self.incoming.flight.cancelled().clone();
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                () = cancelled.cancelled() => return None,
+                () = &mut abandoned => return None,
+                Some(said) = heard.recv() => self.said(said),
+                done = &mut work => return Some(done),
+                _ = beat.tick() => self.events.comment(),
+            }
+        }
+    }
+}
+
+/// Sends a question as a request of ours and waits for the answer that the client posts; until
+/// then, or until `over`, the asker waits.
+pub(super) fn put(
+    mcp: &Mcp,
+    session: &str,
+    events: &Events,
+    asked: Asked,
+    over: CancellationToken,
+) {
+    let id = json::quote(&mcp.broker.ids().prefixed("ask_", mcp.broker.now()));
+    let mut waiting = mcp.open.ask(session, &id);
+    if !events.try_message(&message::request(&id, &asked.method, asked.params.as_deref())) {
+        return;
+    }
+    mcp.broker.tracker().spawn(async move {
+        tokio::select! {
+            answer = &mut waiting.answer => if let Ok(reply) = answer {
+                asked.answer(reply);
+            },
+            () = over.cancelled() => {}
+        }
+    });
+}
