@@ -296,8 +296,6 @@ pub struct Agent {
     pub wait_tool: bool,
     /// What servers may ask of its client, besides what each upstream lets pass; none: no limit.
     pub client_features: Option<Vec<ClientFeature>>,
-    /// Whether a client that can open pages for its user is given the approval's page.
-    pub url_elicitation: bool,
 }
 
 /// What a reviewer may do.

@@ -35,7 +35,6 @@ pub fn agent(s: &Section<'_>) -> Agent {
             .unwrap_or(false),
         wait_tool: s.flag("wait_tool").unwrap_or(false),
         client_features: client_features(s),
-        url_elicitation: s.flag("url_elicitation").unwrap_or(true),
     };
     s.finish();
     agent
@@ -53,7 +52,6 @@ pub fn local_agent() -> Agent {
         withdraw_on_disconnect: false,
         wait_tool: false,
         client_features: None,
-        url_elicitation: true,
     }
 }
 

@@ -9,6 +9,7 @@ use super::reader::Reader;
 use super::*;
 use crate::domain::approval::{Assurance, Unattended};
 use crate::domain::policy::{Action, ApprovalTerms, Rule};
+use crate::upstream::ClientFeature;
 
 /// A configuration that must be fine.
 pub fn config(text: &str) -> Config {
@@ -389,14 +390,27 @@ fn the_wait_tool_is_switched_on_by_agent() {
 #[test]
 fn what_is_not_built_yet_says_so() {
     let text = "[telemetry]\notlp_endpoint = \"http://127.0.0.1:4318\"\n\
-                [[agents]]\nname = \"a\"\ntoken = \"aaaaaaaaaaaaaaaaaaaa\"\n\
-                client_features = [\"x\"]\n\
                 [[upstreams]]\nname = \"a\"\nurl = \"http://a/\"\npolicy = \"p.yaml\"\n";
 
     let told = errors(text);
 
-    assert_eq!(told.len(), 3, "{told:?}");
+    assert_eq!(told.len(), 2, "{told:?}");
     assert!(told.iter().all(|(_, m)| m.contains("not available in this version")), "{told:?}");
+}
+
+#[test]
+fn servers_may_ask_what_upstream_and_agent_let_pass() {
+    let text = "[[agents]]\nname = \"a\"\ntoken = \"aaaaaaaaaaaaaaaaaaaa\"\n\
+                client_features = [\"roots\"]\n\
+                [[upstreams]]\nname = \"a\"\nurl = \"http://a/\"\n\
+                [[upstreams]]\nname = \"b\"\nurl = \"http://b/\"\nclient_features = [\"sampling\"]\n";
+
+    let config = config(text);
+
+    assert_eq!(config.agents[0].client_features, Some(vec![ClientFeature::Roots]));
+    assert_eq!(config.upstreams[0].client_features, ClientFeature::DEFAULT);
+    assert_eq!(config.upstreams[1].client_features, [ClientFeature::Sampling]);
+    assert_eq!(keys(&text.replace("\"roots\"", "\"root\"")), ["agents[0].client_features[0]"]);
 }
 
 #[test]

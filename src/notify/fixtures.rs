@@ -89,7 +89,6 @@ pub(crate) fn config() -> Config {
             withdraw_on_disconnect: false,
             wait_tool: false,
             client_features: None,
-            url_elicitation: true,
         }],
         reviewers: vec![
             reviewer("ana", Role::Reviewer),

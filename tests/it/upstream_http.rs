@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use placet::config::{Era, Instances};
-use placet::upstream::{Caller, Reply, UpstreamError, WireEra};
+use placet::upstream::{Caller, ClientFeature, Features, Reply, UpstreamError, WireEra};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -523,7 +523,13 @@ async fn the_list_is_read_over_all_pages_and_again_when_it_changed() {
     })
     .await;
     let placet = built(http(&fake.url));
-    let mut all = placet.upstream.subscribe(&Caller::new("placet", None));
+    // Placet itself, which declares all that is allowed.
+    let features = r#"{"elicitation":{"form":{},"url":{}},"roots":{}}"#;
+    let own = Caller {
+        features: Features::declared(features, &ClientFeature::DEFAULT, true),
+        ..Caller::new("placet", None)
+    };
+    let mut all = placet.upstream.subscribe(&own);
 
     let first = eventually(async || placet.upstream.catalog()).await;
     let print = first.find("b").unwrap().fingerprint.clone();

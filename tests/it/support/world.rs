@@ -252,7 +252,6 @@ fn config() -> Config {
         withdraw_on_disconnect: withdraw,
         wait_tool: false,
         client_features: None,
-        url_elicitation: true,
     };
     let reviewer = |name: &str, role| Reviewer {
         name: name.to_owned(),

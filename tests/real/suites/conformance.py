@@ -57,6 +57,7 @@ class Lane:
         self.url = f"http://127.0.0.1:{port}/mcp"
         upstream = {
             "name": "suite", "url": self.url, "era": self.era, "policy": {"version": "1", "default": "allow"},
+            "client_features": ["elicitation", "roots", "sampling"],
         }  # fmt: skip
         self.broker = Placet(stage, [upstream], name=f"placet-{key}", agents=[]).start()
         self.dir = stage.dir / f"results-{key}"
