@@ -33,6 +33,11 @@ async fn legacy(call: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Fake 
     .await
 }
 
+/// One whose every call is done.
+pub async fn legacy_done() -> Fake {
+    legacy(done).await
+}
+
 /// A modern one.
 async fn modern(call: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Fake {
     Fake::start(move |seen| match seen.method().as_str() {

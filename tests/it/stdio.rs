@@ -1,5 +1,7 @@
 //! `placet stdio`: the built binary as a client's child, in front of a running broker.
 
+mod bridge;
+
 use std::process::Stdio;
 
 use placet::app::App;
@@ -24,8 +26,17 @@ struct Client {
 
 impl Client {
     fn start(server: &str, token: &str) -> Self {
+        Self::start_at(server, "images", token)
+    }
+
+    fn start_at(server: &str, upstream: &str, token: &str) -> Self {
+        Self::with(&["--upstream", upstream, "--server", server], token)
+    }
+
+    fn with(arguments: &[&str], token: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_placet"))
-            .args(["stdio", "--upstream", "images", "--server", server])
+            .arg("stdio")
+            .args(arguments)
             .env("PLACET_AGENT_TOKEN", token)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -39,6 +50,12 @@ impl Client {
     async fn send(&mut self, message: Value) {
         let line = format!("{message}\n");
         self.input.as_mut().unwrap().write_all(line.as_bytes()).await.unwrap();
+    }
+
+    /// Writes them at once.
+    async fn send_all(&mut self, messages: &[Value]) {
+        let lines = messages.iter().fold(String::new(), |text, m| format!("{text}{m}\n"));
+        self.input.as_mut().unwrap().write_all(lines.as_bytes()).await.unwrap();
     }
 
     async fn hear(&mut self) -> Value {
@@ -92,6 +109,7 @@ async fn broker() -> (String, Dir) {
         "#
     );
     let file = dir.0.join("placet.toml");
+    std::fs::write(&file, &text).unwrap();
     let (config, _) = Config::read(&text, Some(&file), &Environment::default()).unwrap();
     let app = App::build(config).await.unwrap();
     app.broker.upstream("images").unwrap().refresh().await.unwrap();
@@ -143,5 +161,24 @@ async fn a_wrong_token_is_an_answer_and_not_a_silence() {
 
     let text = refused["error"]["message"].as_str().unwrap();
     assert!(text.contains("401") && text.contains("token"), "{text}");
+    client.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_server_it_runs_a_broker_of_its_own_for_as_long_as_its_client() {
+    let (_server, dir) = broker().await;
+    let file = dir.0.join("placet.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains("images"));
+    let mut client =
+        Client::with(&["--upstream", "images", "--config", file.to_str().unwrap()], TOKEN);
+
+    let hello = json!({"protocolVersion": "2025-06-18", "capabilities": {}});
+    client.ask(1, "initialize", hello).await;
+    let called = client.ask(2, "tools/call", json!({"name": "list_image_sets"})).await;
+    let held = client.ask(3, "tools/call", json!({"name": "delete_image_set"})).await;
+
+    assert_eq!(called["result"]["isError"], false);
+    assert_eq!(held["result"]["_meta"]["io.placet/decision"]["code"], "approval_pending");
     client.leave().await;
 }

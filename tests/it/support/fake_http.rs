@@ -83,7 +83,14 @@ pub struct Fake {
 impl Fake {
     /// Starts one that answers by this function.
     pub async fn start(answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), answer)
+    }
+
+    /// The same where a test has taken the address already.
+    pub fn serve(
+        listener: TcpListener,
+        answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let url = format!("http://{}/mcp", listener.local_addr().unwrap());
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
         let (record, answer) = (Arc::clone(&seen), Arc::new(answer));

@@ -1,0 +1,293 @@
+//! One message to the broker, and what comes back.
+
+use std::time::Duration;
+
+use reqwest::header::HeaderName;
+use reqwest::{RequestBuilder, Response, StatusCode};
+use tokio::time::Instant;
+
+use crate::domain::call::params_with_meta;
+use crate::domain::json::{self, Node};
+use crate::mcp::message::{self, Message, code};
+use crate::mcp::revision::{META_VERSION, MODERN};
+use crate::upstream::{EventParser, request_headers};
+
+use super::bridge::{ASIDE, Bridge, UnderWay};
+
+/// Longest message from the broker, bytes: the largest result of an upstream, and room around it.
+const MAX_ANSWER: usize = 64 << 20;
+/// How long a broker that can't be reached is waited for; nothing was sent to it.
+const COMES_BACK: Duration = Duration::from_secs(15);
+/// Pause between two tries to reach it.
+const TRY_EVERY: Duration = Duration::from_millis(250);
+/// Most pages of a tool list that is read for its headers.
+const MAX_PAGES: usize = 100;
+
+/// What is to be done with a request next.
+enum Next {
+    Done,
+    /// Its session was replaced: it was not looked at, and is sent again.
+    InNewSession,
+    /// It was refused for its headers: once more, with what the tool wants now.
+    WithNewHeaders(String),
+}
+
+impl Bridge {
+    /// Sends a request and passes on everything that comes back, until it is answered or
+    /// cancelled.
+    pub async fn exchange(&self, message: &Message, line: &[u8], request: &UnderWay) {
+        tokio::select! {
+            // Dropping the exchange closes the stream, which is how a modern request is cancelled.
+            () = request.cancelled.cancelled() => {}
+            () = self.answer(message, line, request.modern) => {}
+        }
+    }
+
+    async fn answer(&self, message: &Message, line: &[u8], modern: bool) {
+        let (mut renewed, mut relisted) = (false, false);
+        loop {
+            let session = if modern { None } else { self.session.lock().await.clone() };
+            let request = || {
+                if modern {
+                    self.modern_post(message, line)
+                } else {
+                    self.within(session.as_ref()).body(line.to_vec())
+                }
+            };
+            let response = match self.send(request).await {
+                Ok(response) => response,
+                Err(why) => return self.fail(message, &why).await,
+            };
+            let forgotten = session.filter(|_| response.status() == StatusCode::NOT_FOUND);
+            let next = match forgotten {
+                Some(session) if !renewed => match self.renew(&session.id).await {
+                    Ok(()) => Next::InNewSession,
+                    Err(why) => return self.fail(message, &why).await,
+                },
+                _ => self.pass_on(message, line, modern && !relisted, response).await,
+            };
+            match next {
+                Next::Done => return,
+                Next::InNewSession => renewed = true,
+                Next::WithNewHeaders(refusal) => {
+                    relisted = true;
+                    if !self.relist(message).await {
+                        return self.say(refusal).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends what may be sent as long as it was not: a broker that can't be reached is waited
+    /// for.
+    pub async fn send(&self, request: impl Fn() -> RequestBuilder) -> Result<Response, String> {
+        let until = Instant::now() + COMES_BACK;
+        loop {
+            match request().send().await {
+                Ok(response) => return Ok(response),
+                Err(error) if error.is_connect() => {
+                    if Instant::now() >= until || self.ended.is_cancelled() {
+                        return Err(format!("the broker can't be reached: {}", text_of(error)));
+                    }
+                    tokio::time::sleep(TRY_EVERY).await;
+                }
+                Err(error) => {
+                    return Err(format!(
+                        "the broker gave no answer; call again ({})",
+                        text_of(error)
+                    ));
+                }
+            }
+        }
+    }
+
+    fn modern_post(&self, message: &Message, line: &[u8]) -> RequestBuilder {
+        let params = message.params.as_deref().and_then(|p| json::parse(p).ok());
+        let params = params.as_ref();
+        let version = params.and_then(|p| p.get("_meta")?.get(META_VERSION)?.as_str());
+        let tool = params
+            .filter(|_| message.method == "tools/call")
+            .and_then(|p| p.get("name")?.as_str())
+            .and_then(|name| {
+                self.tools.lock().expect("no holder of this lock panics").get(name).cloned()
+            });
+        let headers = request_headers(&message.method, message.params.as_deref(), tool.as_deref());
+        self.client
+            .post(self.endpoint.clone())
+            .header("mcp-protocol-version", version.unwrap_or(MODERN))
+            .headers(headers)
+            .body(line.to_vec())
+    }
+
+    /// A notification of the client, or its answer to a question.
+    pub async fn aside(&self, message: &Message, line: Vec<u8>) {
+        let session = self.session.lock().await.clone();
+        match self.within(session.as_ref()).body(line).timeout(ASIDE).send().await {
+            Ok(response) if response.status().is_success() => {}
+            Ok(response) => {
+                let status = response.status();
+                let body = response.text().await.unwrap_or_default();
+                self.fail(message, &detail(status, &body)).await;
+            }
+            Err(error) => self.fail(message, &text_of(error)).await,
+        }
+    }
+
+    async fn pass_on(
+        &self,
+        message: &Message,
+        line: &[u8],
+        may_relist: bool,
+        response: Response,
+    ) -> Next {
+        let status = response.status();
+        if header(&response, "content-type").starts_with("text/event-stream") {
+            if !self.stream(Some((message, line)), response).await {
+                self.broke_off(message).await;
+            }
+            return Next::Done;
+        }
+        let body = response.text().await.unwrap_or_default();
+        if status == StatusCode::ACCEPTED || (body.is_empty() && status.is_success()) {
+            return Next::Done;
+        }
+        let Some(node) = json::parse(&body).ok().filter(|n| n.get("jsonrpc").is_some()) else {
+            self.fail(message, &detail(status, &body)).await;
+            return Next::Done;
+        };
+        if may_relist
+            && message.method == "tools/call"
+            && error_code(&node) == Some(code::HEADER_MISMATCH)
+        {
+            return Next::WithNewHeaders(body);
+        }
+        self.learn(message, line, &node).await;
+        self.say(body).await;
+        Next::Done
+    }
+
+    /// The stream ended without the answer. A subscription is over, and every other request is
+    /// answered here.
+    async fn broke_off(&self, message: &Message) {
+        if message.method == "subscriptions/listen" {
+            let params = format!(
+                "{{\"requestId\":{},\"reason\":\"the broker is gone: subscribe again\"}}",
+                message.id_raw()
+            );
+            self.say(message::notification("notifications/cancelled", Some(&params))).await;
+        } else {
+            self.fail(message, "the broker's answer broke off; call again").await;
+        }
+    }
+
+    /// Passes on what a stream says; whether the answer to that message was among it.
+    pub async fn stream(&self, of: Option<(&Message, &[u8])>, mut response: Response) -> bool {
+        let mut parser = EventParser::new(MAX_ANSWER);
+        let mut answered = false;
+        loop {
+            let Ok(Some(chunk)) = response.chunk().await else { return answered };
+            let Some(messages) = parser.push(&chunk) else { return answered };
+            for text in messages {
+                if let (Some((message, line)), Ok(node)) = (of, json::parse(&text))
+                    && node.get("method").is_none()
+                    && node.get("id").is_some_and(|id| id.raw == message.id_raw())
+                {
+                    answered = true;
+                    self.learn(message, line, &node).await;
+                }
+                self.say(text).await;
+            }
+        }
+    }
+
+    /// Remembers what later requests need.
+    async fn learn(&self, message: &Message, line: &[u8], answer: &Node<'_>) {
+        let Some(result) = answer.get("result") else { return };
+        if message.method == "tools/list" {
+            self.learn_tools(result);
+        } else {
+            self.remember(message, line).await;
+        }
+    }
+
+    /// Later calls mirror what the tools' schemas ask for.
+    fn learn_tools(&self, list: &Node<'_>) {
+        let mut tools = self.tools.lock().expect("no holder of this lock panics");
+        for tool in list.get("tools").and_then(Node::elements).unwrap_or_default() {
+            if let Some(name) = tool.get("name").and_then(Node::as_str) {
+                tools.insert(name.to_owned(), tool.raw.to_owned());
+            }
+        }
+    }
+
+    /// Reads the tool list anew, with the client's own metadata; false if that fails.
+    async fn relist(&self, message: &Message) -> bool {
+        let params = message.params.as_deref().and_then(|p| json::parse(p).ok());
+        let meta = params.as_ref().and_then(|p| p.get("_meta")).and_then(Node::members);
+        let meta: Vec<(&str, String)> = meta
+            .unwrap_or_default()
+            .iter()
+            .filter(|m| m.key != "progressToken")
+            .map(|m| (m.key.as_ref(), m.node.raw.to_owned()))
+            .collect();
+        let mut cursor: Option<String> = None;
+        for _ in 0..MAX_PAGES {
+            let page = json::object(cursor.iter().map(|c| ("cursor", c.as_str())));
+            let params = params_with_meta(&page, &meta);
+            let body = format!(
+                "{{\"jsonrpc\":\"2.0\",\"id\":\"placet-tools\",\"method\":\"tools/list\",\"params\":{params}}}"
+            );
+            let Ok(ask) = Message::read(body.as_bytes()) else { return false };
+            let request = self.modern_post(&ask, body.as_bytes()).timeout(ASIDE);
+            let Ok(response) = request.send().await else { return false };
+            let streamed = header(&response, "content-type").starts_with("text/event-stream");
+            let Ok(text) = response.text().await else { return false };
+            let text = if streamed {
+                let messages = EventParser::new(MAX_ANSWER).push(text.as_bytes());
+                messages.and_then(|mut m| m.pop()).unwrap_or_default()
+            } else {
+                text
+            };
+            let Ok(node) = json::parse(&text) else { return false };
+            let Some(list) = node.get("result") else { return false };
+            self.learn_tools(list);
+            let next = list.get("nextCursor").filter(|c| c.as_str().is_some());
+            cursor = next.map(|c| c.raw.to_owned());
+            if cursor.is_none() {
+                return true;
+            }
+        }
+        true
+    }
+}
+
+fn error_code(node: &Node<'_>) -> Option<i64> {
+    node.get("error")?.get("code")?.as_number()?.parse().ok()
+}
+
+fn header(response: &Response, name: &'static str) -> String {
+    let name = HeaderName::from_static(name);
+    response.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+/// What the broker says where it does not speak JSON-RPC.
+pub(super) fn detail(status: StatusCode, body: &str) -> String {
+    let said = json::parse(body)
+        .ok()
+        .and_then(|n| n.get("detail").and_then(Node::as_str).map(str::to_owned))
+        .unwrap_or_else(|| "no readable answer".to_owned());
+    format!("the broker answered {status}: {said}")
+}
+
+/// An error of the HTTP client in words.
+pub(super) fn text_of(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
