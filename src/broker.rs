@@ -29,6 +29,7 @@ pub mod decide;
 pub mod execute;
 pub mod hints;
 pub mod hold;
+pub mod page;
 pub mod patience;
 pub mod plan;
 pub mod policies;

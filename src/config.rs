@@ -145,6 +145,8 @@ pub struct Approvals {
     pub max_new_per_agent: NewPerAgent,
     /// Held requests per agent.
     pub max_held_per_agent: u32,
+    /// Most rounds of a modern client that waits after it was sent to a page.
+    pub page_rounds: u32,
     /// How often a client that follows a call as a task should look.
     pub task_poll_interval: Duration,
     /// Living tasks per agent.
@@ -294,6 +296,8 @@ pub struct Agent {
     pub withdraw_on_disconnect: bool,
     /// Whether it is offered the tool that waits for an approval by its id.
     pub wait_tool: bool,
+    /// Whether its user is sent to the page of a held call, where its client can open one.
+    pub url_elicitation: bool,
     /// What servers may ask of its client, besides what each upstream lets pass; none: no limit.
     pub client_features: Option<Vec<ClientFeature>>,
 }

@@ -27,6 +27,7 @@ mod listen;
 pub(crate) mod message;
 mod methods;
 mod news;
+mod page;
 mod resume;
 pub(crate) mod revision;
 mod sessions;

@@ -32,6 +32,8 @@ const POLL: Duration = Duration::from_millis(500);
 pub enum Beat {
     /// Nothing happened; the message is for people.
     Alive(String),
+    /// The approval is no longer pending.
+    Decided,
     /// The upstream said, or asks, something about the running call.
     Upstream(Said),
 }
@@ -47,6 +49,8 @@ pub struct Terms {
     pub beats: mpsc::Sender<Beat>,
     /// Cancelled when the client is gone or has cancelled the request.
     pub gone: CancellationToken,
+    /// Cancelled when the client does not want to wait on: undecided, it is handed over.
+    pub enough: CancellationToken,
     /// What the request wants to hear of the running call.
     pub wishes: Wishes,
 }
@@ -113,7 +117,7 @@ impl Held {
     ) -> Self {
         let client = approval.client.clone();
         let (features, call) = (Features::default(), approval.call.clone());
-        let asking = Asking { agent, client, session, features, call };
+        let asking = Asking { agent, client, session, features, call, waits_for: None };
         Self { for_task: true, ..Self::new(broker, asking, approval, hold, true) }
     }
 
@@ -123,7 +127,7 @@ impl Held {
     }
 
     /// Lets the request go without an answer; what it waited for stands as it is.
-    pub(super) async fn let_go(mut self) {
+    pub async fn let_go(mut self) {
         self.hold.end().await;
     }
 
@@ -154,6 +158,7 @@ impl Held {
         let mut beat = tokio::time::interval_at(Instant::now() + terms.heartbeat, terms.heartbeat);
         let mut execution: Option<Execution> = None;
         let mut executed_here = false;
+        let mut told_decided = false;
         let soft = self.broker.inner.stop.soft.clone();
         loop {
             if terms.gone.is_cancelled() {
@@ -161,8 +166,13 @@ impl Held {
             }
             let stopping = self.broker.stopping();
             // Looked at before the store, so that what expires meanwhile is never handed over.
-            let over = Instant::now() >= end;
+            let over =
+                Instant::now() >= end || (execution.is_none() && terms.enough.is_cancelled());
             self.reload().await;
+            if self.approval.state != State::Pending && !told_decided {
+                told_decided = true;
+                let _ = terms.beats.try_send(Beat::Decided);
+            }
             // What this request executes itself tells its end: the store may hold less of it than
             // was answered.
             let step =
@@ -209,6 +219,7 @@ impl Held {
                     let _ = terms.beats.try_send(Beat::Alive(self.message()));
                 }
                 () = soft.cancelled(), if !stopping => {}
+                () = terms.enough.cancelled(), if !terms.enough.is_cancelled() => {}
                 changed = self.changed() => {
                     if changed.is_none() {
                         tokio::time::sleep_until(wake).await;

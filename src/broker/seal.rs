@@ -1,6 +1,9 @@
+//! States that travel through a client, sealed so that it can't make or change one.
+//!
 //! An upstream that answers an approved call with `input_required` hands out a `requestState`.
 //! It goes to the agent sealed with approval, agent and digest; one retry that carries it passes
-//! without asking. Everything else that claims to continue a gated call is refused.
+//! without asking. Everything else that claims to continue a gated call is refused. The other kind
+//! of seal only says what a call waits for ([`super::page`]), and proves nothing.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,7 +19,32 @@ use super::submit::Asking;
 
 /// Longest life of a seal. The store forgets that one was used a day later.
 const LONGEST: std::time::Duration = std::time::Duration::from_secs(30 * 86_400);
-const PREFIX: &str = "placet1.";
+
+/// What a seal is for. One made for the one is never taken for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The call was approved, and this is a further round of it.
+    Proof,
+    /// The call waits for an approval.
+    Wait,
+}
+
+impl Purpose {
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Proof => "placet1.",
+            Self::Wait => "placet1w.",
+        }
+    }
+
+    /// What is signed before the body, which is a JSON object.
+    const fn domain(self) -> &'static [u8] {
+        match self {
+            Self::Proof => b"",
+            Self::Wait => b"wait:",
+        }
+    }
+}
 
 /// What a call's `requestState` and `inputResponses` amount to.
 pub(super) enum Check {
@@ -53,11 +81,7 @@ pub fn seal(broker: &Broker, approval: &str, agent: &str, digest: &Digest, resul
         ("expires", &expires.to_string()),
         ("state", &state.map_or("null".to_owned(), json::quote)),
     ]);
-    let sealed = format!(
-        "{PREFIX}{}.{}",
-        URL_SAFE_NO_PAD.encode(&body),
-        URL_SAFE_NO_PAD.encode(tag(&broker.inner.seal_key, body.as_bytes()))
-    );
+    let sealed = closed(&broker.inner.seal_key, Purpose::Proof, &body);
     let mut parts: Vec<String> = node
         .members()
         .unwrap_or_default()
@@ -84,7 +108,7 @@ pub(super) async fn check(broker: &Broker, asking: &Asking, now: Timestamp) -> C
     let Some(sealed) = state.and_then(Node::as_str) else {
         return refuse("this call needs approval and carries no state of an approved one");
     };
-    let Some(body) = open(&broker.inner.seal_key, sealed) else {
+    let Some(body) = open(&broker.inner.seal_key, Purpose::Proof, sealed) else {
         return refuse("it was not made by this broker");
     };
     let Ok(seal) = json::parse(&body) else { return refuse("it can't be read") };
@@ -121,18 +145,50 @@ pub(super) async fn check(broker: &Broker, asking: &Asking, now: Timestamp) -> C
     Check::Passes { call, approval: field("approval").to_owned() }
 }
 
-fn tag(key: &[u8; 32], body: &[u8]) -> Vec<u8> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes any key");
-    mac.update(body);
-    mac.finalize().into_bytes().to_vec()
+/// Seals a JSON object.
+pub(super) fn closed(key: &[u8; 32], purpose: Purpose, body: &str) -> String {
+    format!(
+        "{}{}.{}",
+        purpose.prefix(),
+        URL_SAFE_NO_PAD.encode(body),
+        URL_SAFE_NO_PAD.encode(signed(key, purpose, body.as_bytes()).finalize().into_bytes())
+    )
 }
 
-fn open(key: &[u8; 32], sealed: &str) -> Option<String> {
-    let (body, sent) = sealed.strip_prefix(PREFIX)?.split_once('.')?;
+/// The object in a seal of this purpose; none if this broker did not make it.
+pub(super) fn open(key: &[u8; 32], purpose: Purpose, sealed: &str) -> Option<String> {
+    let (body, sent) = sealed.strip_prefix(purpose.prefix())?.split_once('.')?;
     let body = URL_SAFE_NO_PAD.decode(body).ok()?;
     let sent = URL_SAFE_NO_PAD.decode(sent).ok()?;
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes any key");
-    mac.update(&body);
-    mac.verify_slice(&sent).ok()?;
+    signed(key, purpose, &body).verify_slice(&sent).ok()?;
     String::from_utf8(body).ok()
+}
+
+fn signed(key: &[u8; 32], purpose: Purpose, body: &[u8]) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes any key");
+    mac.update(purpose.domain());
+    mac.update(body);
+    mac
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: [u8; 32] = [7; 32];
+
+    #[test]
+    fn a_seal_opens_for_its_own_purpose_and_key_only() {
+        let sealed = closed(&KEY, Purpose::Wait, "{\"n\":1}");
+
+        assert_eq!(open(&KEY, Purpose::Wait, &sealed).as_deref(), Some("{\"n\":1}"));
+        assert_eq!(open(&[8; 32], Purpose::Wait, &sealed), None);
+        let (_, rest) = sealed.split_once('.').unwrap();
+        assert_eq!(open(&KEY, Purpose::Proof, &format!("placet1.{rest}")), None, "relabelled");
+        assert_eq!(open(&KEY, Purpose::Proof, &sealed), None);
+        let (body, tag) = rest.split_once('.').unwrap();
+        let other = URL_SAFE_NO_PAD.encode("{\"n\":2}");
+        assert_eq!(open(&KEY, Purpose::Wait, &format!("placet1w.{other}.{tag}")), None);
+        assert_eq!(open(&KEY, Purpose::Wait, &format!("placet1w.{body}")), None);
+    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::eligible::eligible;
 use crate::config::{Agent, AuditCalls};
-use crate::domain::approval::{Approval, State, Terms};
+use crate::domain::approval::{Approval, ApprovalId, State, Terms};
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::call::{Method, ToolCall};
 use crate::domain::json;
@@ -39,6 +39,8 @@ pub struct Asking {
     pub features: Features,
     /// The call.
     pub call: ToolCall,
+    /// The approval that its client was told it waits for, proven by a seal.
+    pub waits_for: Option<ApprovalId>,
 }
 
 /// What becomes of a call.
@@ -340,6 +342,9 @@ impl Broker {
                  (approvals.max_arguments)",
                 limits.max_arguments
             ));
+        }
+        if let Some(id) = &asking.waits_for {
+            return self.rejoin(&asking, id).await;
         }
         match seal::check(self, &asking, now).await {
             seal::Check::None => {}

@@ -80,6 +80,7 @@ impl Broker {
             session: waiting.session,
             features: waiting.features,
             call: found.call.clone(),
+            waits_for: None,
         };
         match self.wait_for(&asking, found).await {
             Ok(submission) => submission,

@@ -34,6 +34,7 @@ pub fn agent(s: &Section<'_>) -> Agent {
             .word("on_disconnect", &[("keep", false), ("withdraw", true)])
             .unwrap_or(false),
         wait_tool: s.flag("wait_tool").unwrap_or(false),
+        url_elicitation: s.flag("url_elicitation").unwrap_or(true),
         client_features: client_features(s),
     };
     s.finish();
@@ -51,6 +52,7 @@ pub fn local_agent() -> Agent {
         hold_with_progress: None,
         withdraw_on_disconnect: false,
         wait_tool: false,
+        url_elicitation: true,
         client_features: None,
     }
 }

@@ -106,6 +106,7 @@ pub fn approvals(s: &Section<'_>) -> Approvals {
         max_pending: s.count("max_pending").unwrap_or_default(),
         max_new_per_agent,
         max_held_per_agent: s.count("max_held_per_agent").unwrap_or_default(),
+        page_rounds: s.count("page_rounds").unwrap_or_default(),
         task_poll_interval: s.positive("task_poll_interval").unwrap_or_default(),
         max_tasks_per_agent: s.count("max_tasks_per_agent").unwrap_or_default(),
         reminder: s.positive("reminder"),

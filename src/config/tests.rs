@@ -377,6 +377,17 @@ fn without_agents_and_reviewers_only_loopback_is_listened_on() {
 }
 
 #[test]
+fn an_agents_user_is_sent_to_pages_unless_it_says_otherwise() {
+    let text = "[[agents]]\nname = \"a\"\ntoken = \"aaaaaaaaaaaaaaaaaaaa\"\nurl_elicitation = false\n\
+                [[agents]]\nname = \"b\"\ntoken = \"bbbbbbbbbbbbbbbbbbbb\"\n";
+
+    let agents = config(text).agents;
+
+    assert_eq!((agents[0].url_elicitation, agents[1].url_elicitation), (false, true));
+    assert_eq!(keys(&text.replace("= false", "= \"no\"")), ["agents[0].url_elicitation"]);
+}
+
+#[test]
 fn the_wait_tool_is_switched_on_by_agent() {
     let text = "[[agents]]\nname = \"a\"\ntoken = \"aaaaaaaaaaaaaaaaaaaa\"\nwait_tool = true\n\
                 [[agents]]\nname = \"b\"\ntoken = \"bbbbbbbbbbbbbbbbbbbb\"\n";

@@ -18,6 +18,7 @@ use super::http::Incoming;
 use super::input::{self, Next};
 use super::message::{self, code};
 use super::methods::log_level;
+use super::page::{self, Way};
 use super::stream::{Progress, json_response, progress_token};
 use super::{Mcp, answer, exchange, hold, shown, tasks, wait};
 
@@ -45,7 +46,9 @@ pub(super) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>
         Ok(waits) => waits,
         Err(why) => return invalid(&why),
     };
-    let asking = asking(&incoming, call);
+    let mut asking = asking(&incoming, call);
+    let again = page::taken(mcp, &incoming, &mut asking);
+    let by_id = waits.is_some();
     let token = progress_token(params);
     let form = tasks::form_of(&incoming, params);
     let wishes = Wishes { progress: token.is_some(), log_level: log_level(params), tasks: form };
@@ -98,7 +101,11 @@ pub(super) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>
                     Err(back) => held = back,
                 }
             }
-            hold::run(mcp, incoming, *held, wishes, progress).await
+            let way = if by_id { Way::None } else { page::way(mcp, &incoming, &held, again).await };
+            if way.is_first_round() {
+                return page::open(mcp, &incoming, *held).await;
+            }
+            hold::run(mcp, incoming, *held, wishes, progress, way).await
         }
     }
 }
@@ -254,5 +261,6 @@ fn asking(incoming: &Incoming, call: ToolCall) -> Asking {
         session: incoming.session.as_ref().map(|s| s.id.clone()),
         features: incoming.features.clone(),
         call,
+        waits_for: None,
     }
 }

@@ -4,6 +4,7 @@
 use axum::response::Response;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::broker::answer::Answer;
 use crate::broker::execute::Wishes;
@@ -18,6 +19,7 @@ use super::calls::Rounds;
 use super::http::Incoming;
 use super::input;
 use super::line::Line;
+use super::page::{self, Way};
 use super::stream::{Progress, json_response, nothing};
 
 /// Signs of life that wait for a slow client; more are dropped.
@@ -30,27 +32,33 @@ pub(super) async fn run(
     held: Held,
     wishes: Wishes,
     progress: Progress,
+    way: Way,
 ) -> Response {
     let limits = &mcp.broker.config().approvals;
+    let enough = CancellationToken::new();
+    if way.is_declined() {
+        enough.cancel();
+    }
     let budget = mcp.broker.hold_budget(&incoming.agent, progress.wanted()).await;
     let held = held.learning(progress.wanted());
     if incoming.streams {
         let (line, response) = Line::open(mcp, &incoming, progress);
         let end = Instant::now() + budget;
-        let streamed = Streamed { mcp: mcp.clone(), incoming, line, wishes, end };
+        let streamed = Streamed { mcp: mcp.clone(), incoming, line, wishes, end, way, enough };
         mcp.broker.tracker().spawn(streamed.run(held));
         return response;
     }
     let gone = incoming.flight.cancelled().child_token();
     let (beats, heard) = mpsc::channel(BEATS);
-    let terms = Terms { budget, heartbeat: limits.heartbeat, beats, gone: gone.clone(), wishes };
+    let heartbeat = limits.heartbeat;
+    let terms = Terms { budget, heartbeat, beats, gone: gone.clone(), enough, wishes };
     // Without a stream this very future ends when the client goes.
     let _left = gone.drop_guard();
     let cancelled = incoming.flight.cancelled().clone();
     let again = mcp.clone();
     let run = mcp.broker.tracker().spawn(async move {
         drop(heard);
-        told(&again, &incoming, held.run(terms).await).await
+        told(&again, &incoming, &way, held.run(terms).await).await
     });
     let told = tokio::select! {
         biased;
@@ -76,11 +84,16 @@ struct Streamed {
     wishes: Wishes,
     /// Of the hold budget. A client that comes back has its own clock, which went on.
     end: Instant,
+    /// How its user is sent to the page of the approval.
+    way: Way,
+    /// Cancelled when the user does not want that.
+    enough: CancellationToken,
 }
 
 impl Streamed {
     async fn run(mut self, held: Held) {
         self.line.events.comment();
+        self.ask_for_page();
         let (asking, id) = (held.asking().clone(), held.approval().id.clone());
         let mut next = Submission::Held(Box::new(held));
         loop {
@@ -129,7 +142,7 @@ impl Streamed {
 
     /// Answers; false where an end that is owed reached nobody.
     async fn tell(&self, answer: Answer, owed: Option<Tale>) -> bool {
-        let (_, body) = answer::of_call(&self.mcp, &self.incoming, answer).await;
+        let (_, body) = self.way.answer(&self.mcp, &self.incoming, answer).await;
         let cancelled = self.incoming.flight.cancelled();
         let Some(owed) = owed else {
             self.line.events.last(&body, cancelled).await;
@@ -150,6 +163,7 @@ impl Streamed {
             heartbeat: self.mcp.broker.config().approvals.heartbeat,
             beats,
             gone: gone.clone(),
+            enough: self.enough.clone(),
             wishes: self.wishes.clone(),
         };
         let run = held.run(terms);
@@ -161,6 +175,7 @@ impl Streamed {
                 Some(beat) = heard.recv() => if !gone.is_cancelled() {
                     match beat {
                         Beat::Alive(text) => self.line.alive(&text),
+                        Beat::Decided => self.page_is_done(),
                         Beat::Upstream(said) => self.line.said(said),
                     }
                 },
@@ -169,13 +184,38 @@ impl Streamed {
         };
         // What was said before the end is sent before the end.
         while let Ok(beat) = heard.try_recv() {
-            if let Beat::Upstream(said @ Said::Notification(_)) = beat
-                && !gone.is_cancelled()
-            {
-                self.line.said(said);
+            match beat {
+                Beat::Upstream(said @ Said::Notification(_)) if !gone.is_cancelled() => {
+                    self.line.said(said);
+                }
+                Beat::Decided if !gone.is_cancelled() => self.page_is_done(),
+                Beat::Upstream(_) | Beat::Alive(_) | Beat::Decided => {}
             }
         }
         ended
+    }
+
+    /// Sends the user of a legacy client to the approval's page, once.
+    fn ask_for_page(&self) {
+        let Way::Asked { approval, first: true } = &self.way else { return };
+        let (asked, answer) = page::question(&self.mcp, approval);
+        self.line.ask(asked);
+        let (enough, over) = (self.enough.clone(), self.line.over());
+        self.mcp.broker.tracker().spawn(async move {
+            tokio::select! {
+                Ok(reply) = answer => if page::declines(&reply) {
+                    enough.cancel();
+                },
+                () = over.cancelled() => {}
+            }
+        });
+    }
+
+    /// There is nothing more to do on the page.
+    fn page_is_done(&self) {
+        if let Way::Asked { approval, .. } = &self.way {
+            self.line.events.try_message(&page::complete(approval));
+        }
     }
 
     fn wants_input(&self, reply: &Reply) -> bool {
@@ -205,7 +245,12 @@ impl Streamed {
 }
 
 /// The answer with the end it tells; none if the client is gone.
-async fn told(mcp: &Mcp, incoming: &Incoming, ended: Ended) -> Option<(Reported, Option<Tale>)> {
+async fn told(
+    mcp: &Mcp,
+    incoming: &Incoming,
+    way: &Way,
+    ended: Ended,
+) -> Option<(Reported, Option<Tale>)> {
     let Ended::Answered { answer, owed } = ended else { return None };
-    Some((answer::of_call(mcp, incoming, answer).await, owed))
+    Some((way.answer(mcp, incoming, answer).await, owed))
 }

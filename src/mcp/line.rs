@@ -71,6 +71,11 @@ impl Line {
         put(&self.mcp, &session.id, &self.events, asked, self.over.clone());
     }
 
+    /// Cancelled when the stream ends.
+    pub(super) fn over(&self) -> CancellationToken {
+        self.over.clone()
+    }
+
     /// Goes on until `work` is done; none if the client goes away or cancels first.
     pub(super) async fn drive<T>(
         &mut self,

@@ -70,6 +70,7 @@ pub(crate) fn config() -> Config {
             max_pending: 10_000,
             max_new_per_agent: NewPerAgent { max: 60, window: 10 * MINUTE },
             max_held_per_agent: 200,
+            page_rounds: 6,
             task_poll_interval: Duration::from_secs(5),
             max_tasks_per_agent: 1000,
             reminder: None,
@@ -88,6 +89,7 @@ pub(crate) fn config() -> Config {
             hold_with_progress: None,
             withdraw_on_disconnect: false,
             wait_tool: false,
+            url_elicitation: true,
             client_features: None,
         }],
         reviewers: vec![

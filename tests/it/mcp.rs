@@ -11,6 +11,7 @@ mod holding;
 mod leaving;
 mod modern;
 mod old_upstream;
+mod pages;
 mod passing;
 mod patience;
 mod resuming;

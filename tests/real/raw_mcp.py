@@ -84,7 +84,7 @@ class Call(threading.Thread):
 class Mcp:
     """Requests of one agent to one upstream, in either era."""
 
-    def __init__(self, placet, upstream, token, era="modern"):
+    def __init__(self, placet, upstream, token, era="modern", declares=None):
         self.placet, self.era, self.ids, self.session = placet, era, 0, None
         self.path = f"/mcp/{upstream}"
         self.headers = {
@@ -96,7 +96,7 @@ class Mcp:
         if era == "legacy":
             hello = {
                 "protocolVersion": LEGACY,
-                "capabilities": {},
+                "capabilities": declares or {},
                 "clientInfo": {"name": "raw", "version": "1"},
             }
             call = self.begin("initialize", hello)

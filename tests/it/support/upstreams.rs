@@ -45,6 +45,7 @@ pub fn config(upstreams: Vec<Settings>) -> Config {
             max_pending: 1000,
             max_new_per_agent: NewPerAgent { max: 60, window: minute },
             max_held_per_agent: 200,
+            page_rounds: 6,
             task_poll_interval: Duration::from_secs(5),
             max_tasks_per_agent: 1000,
             reminder: None,

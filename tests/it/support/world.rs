@@ -130,6 +130,7 @@ impl World {
             session: None,
             features: placet::upstream::Features::default(),
             call: ToolCall::read("images", params).unwrap(),
+            waits_for: None,
         }
     }
 
@@ -211,6 +212,7 @@ pub fn held_for(submission: Submission, budget: Duration) -> Holding {
         heartbeat: Duration::from_millis(20),
         beats: tell,
         gone: gone.clone(),
+        enough: CancellationToken::new(),
         wishes: Wishes::default(),
     };
     let task = tokio::spawn(held.run(terms));
@@ -251,6 +253,7 @@ fn config() -> Config {
         hold_with_progress: None,
         withdraw_on_disconnect: withdraw,
         wait_tool: false,
+        url_elicitation: true,
         client_features: None,
     };
     let reviewer = |name: &str, role| Reviewer {
@@ -290,6 +293,7 @@ fn config() -> Config {
             max_pending: 10_000,
             max_new_per_agent: NewPerAgent { max: 60, window: minutes(10) },
             max_held_per_agent: 200,
+            page_rounds: 6,
             task_poll_interval: Duration::from_secs(5),
             max_tasks_per_agent: 1000,
             reminder: None,

@@ -168,6 +168,8 @@ class Lane:
         # Whatever page its user is sent to is the approval's own, which decides for nobody unknown.
         pages = set(answer.get("urls", []))
         expect(pages <= {f"{self.broker.url}/approvals/{id}"}, f"pages: {pages}")
+        if self.mode is PAGES:
+            equal(answer["urls"], [f"{self.broker.url}/approvals/{id}"], "the page its user is sent to, once")
         if self.mode in (PROGRESS, RESET):
             steps = [p[0] for p in answer["progress"]]
             expect(len(steps) >= 2 and steps == sorted(set(steps)), f"progress rises: {steps}")

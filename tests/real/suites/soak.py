@@ -25,6 +25,7 @@ SECONDS = 600 if SLOW else 20
 WARM_UP = 20 if SLOW else 5
 CALLERS = 12
 SEED = int(os.environ.get("PLACET_REAL_SEED") or random.randrange(1 << 32))
+PAGES = {"elicitation": {"url": {}}}
 POLICY = {
     "version": "1",
     "tools": {"work": {"action": "require_approval"}, "peek": {"action": "allow"}},
@@ -114,7 +115,10 @@ class Soak:
     def caller(self, chance):
         era = chance.choice(["modern", "legacy"])
         agent = chance.choice(self.agents)
-        mcp = self.broker.mcp(chance.choice(["http", "child"]), self.token(agent), era=era)
+        # A legacy client says at the start whether it opens pages, a modern one with each call.
+        declares = PAGES if era == "legacy" and chance.random() < 0.3 else None
+        upstream = chance.choice(["http", "child"])
+        mcp = self.broker.mcp(upstream, self.token(agent), era=era, declares=declares)
         if chance.random() < 0.2:
             mcp.headers["Accept"] = "application/json"
         try:
@@ -131,6 +135,9 @@ class Soak:
     def one_call(self, chance, mcp):
         if chance.random() < 0.25:
             self.one_task(chance, mcp)
+            return
+        if mcp.era == "modern" and chance.random() < 0.2:
+            self.one_page(chance, mcp)
             return
         tool = "peek" if chance.random() < 0.3 else "work"
         arguments = self.arguments(chance, mcp)
@@ -207,6 +214,29 @@ class Soak:
             waiting.join(chance.random() * 2)
             waiting.abandon()
         self.did[f"task {mcp.era} {'cancelled' if cancels else 'forgotten'}"] += 1
+
+    def one_page(self, chance, mcp):
+        """Is sent to the page of its call, and waits on in rounds until it has enough."""
+        meta = {"io.modelcontextprotocol/clientCapabilities": PAGES}
+        params = {"name": "work", "arguments": self.arguments(chance, mcp), "_meta": meta}
+        for round in range(10):
+            call = mcp.begin("tools/call", params, 30)
+            if chance.random() < 0.1:
+                self.leaves(chance, mcp, call)
+                self.did["page left"] += 1
+                return
+            result = call.result(20).get("result") or {}
+            if result.get("resultType") != "input_required":
+                self.did["page answered" if round else "page held"] += 1
+                return
+            if chance.random() < 0.1:
+                self.did["page forgotten"] += 1
+                return
+            action = chance.choice(["accept", "accept", "accept", "decline", "cancel"])
+            answers = {"inputResponses": {"approval": {"action": action}}} if "inputRequests" in result else {}
+            params = {**params, **answers, "requestState": result["requestState"]}
+            time.sleep(chance.random())
+        expect(False, "the rounds never end")
 
     def wants_task(self, mcp):
         if mcp.era == "legacy":

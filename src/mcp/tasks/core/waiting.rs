@@ -158,6 +158,7 @@ impl Wait {
                 heartbeat: broker.config().approvals.heartbeat,
                 beats,
                 gone: done.clone(),
+                enough: CancellationToken::new(),
                 wishes: Wishes { progress: self.progress.wanted(), ..Wishes::default() },
             };
             let run = held.run(terms);
@@ -242,7 +243,7 @@ impl Wait {
             },
             Beat::Upstream(Said::Notification(note)) => self.progress.upstream(&note),
             // Nobody is asked on behalf of a task.
-            Beat::Upstream(Said::Asked(_)) => None,
+            Beat::Upstream(Said::Asked(_)) | Beat::Decided => None,
         };
         if let Some(note) = note.and_then(|n| about(&n, &self.id)) {
             events.try_message(&note);

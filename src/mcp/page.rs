@@ -1,0 +1,209 @@
+//! A client that opens pages for its user (URL elicitation) is sent to the page of the approval
+//! that its call waits for. The page decides for nobody who is not signed in as a reviewer; that
+//! somebody agreed to open it is no decision.
+//!
+//! A modern client is told by an `input_required` result, and each of its next rounds is held; a
+//! legacy one is asked by `elicitation/create` on the stream of the held call.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use tokio::sync::oneshot;
+
+use crate::broker::answer::{Answer, Code, DECISION_KEY, Statement, pending};
+use crate::broker::hold::Held;
+use crate::broker::page::Waits;
+use crate::broker::submit::Asking;
+use crate::domain::approval::{Approval, State};
+use crate::domain::call::Method;
+use crate::domain::json::{self, Node};
+use crate::upstream::{Asked, Reply, WireEra};
+
+use super::Mcp;
+use super::answer::{self, Reported};
+use super::http::Incoming;
+use super::message;
+use super::stream::json_response;
+
+/// Name of the request to open the page among `inputRequests`.
+const KEY: &str = "approval";
+/// The legacy version whose clients can be sent to a page.
+const LEGACY_VERSION: &str = "2025-11-25";
+
+/// How the user of a held call is sent to its page.
+#[derive(Debug, Clone)]
+pub(super) enum Way {
+    /// Not at all.
+    None,
+    /// The modern client waits in rounds; this one is held.
+    Rounds {
+        /// What it waits for.
+        approval: Box<Approval>,
+        /// The round.
+        round: u32,
+        /// Whether its user does not want the page: the attempt ends.
+        declined: bool,
+    },
+    /// The legacy client is asked on its stream.
+    Asked {
+        /// What it waits for.
+        approval: Box<Approval>,
+        /// Whether it was not asked before.
+        first: bool,
+    },
+}
+
+/// A modern call that waits on: with what for, and whether its user declined the page.
+pub(super) struct Again {
+    waits: Waits,
+    declined: bool,
+}
+
+/// What a call says it waits for, taken out of it.
+pub(super) fn taken(mcp: &Mcp, incoming: &Incoming, asking: &mut Asking) -> Option<Again> {
+    if incoming.era != WireEra::Modern {
+        return None;
+    }
+    let (waits, call) = mcp.broker.waits(&asking.agent.name, &asking.call)?;
+    let params = json::parse(&asking.call.params).ok();
+    let answer = params.as_ref().and_then(|p| p.get("inputResponses")?.get(KEY));
+    let declined = answer.is_some_and(is_declined);
+    asking.call = call;
+    asking.waits_for = Some(waits.approval.clone());
+    Some(Again { waits, declined })
+}
+
+fn is_declined(result: &Node<'_>) -> bool {
+    matches!(result.get("action").and_then(Node::as_str), Some("decline" | "cancel"))
+}
+
+/// How the user of this held call is sent to its page.
+pub(super) async fn way(mcp: &Mcp, incoming: &Incoming, held: &Held, again: Option<Again>) -> Way {
+    let approval = || Box::new(held.approval().clone());
+    if let Some(Again { waits, declined }) = again {
+        return Way::Rounds { approval: approval(), round: waits.round, declined };
+    }
+    let offers = incoming.features.offer("elicitation/create", Some("{\"mode\":\"url\"}"));
+    let waits = held.approval().state == State::Pending;
+    if !incoming.agent.url_elicitation || !offers || !waits {
+        return Way::None;
+    }
+    match incoming.era {
+        WireEra::Modern => {
+            if mcp.broker.opens_page(held.approval()).await {
+                Way::Rounds { approval: approval(), round: 0, declined: false }
+            } else {
+                Way::None
+            }
+        }
+        WireEra::Legacy => {
+            let version = incoming.session.as_ref().map(|s| s.version.as_str());
+            if !incoming.streams || version != Some(LEGACY_VERSION) {
+                return Way::None;
+            }
+            let first = mcp.broker.opens_page(held.approval()).await;
+            Way::Asked { approval: approval(), first }
+        }
+    }
+}
+
+impl Way {
+    /// Whether the client is to be told of the page before anything is held.
+    pub(super) fn is_first_round(&self) -> bool {
+        matches!(self, Self::Rounds { round: 0, .. })
+    }
+
+    /// Whether it does not want to wait.
+    pub(super) fn is_declined(&self) -> bool {
+        matches!(self, Self::Rounds { declined: true, .. })
+    }
+
+    /// The answer of a hold in this way: as it is, or the next round of one that goes on.
+    pub(super) async fn answer(&self, mcp: &Mcp, incoming: &Incoming, answer: Answer) -> Reported {
+        if let (Self::Rounds { approval, round, declined: false }, Answer::Said(said)) =
+            (self, &answer)
+            && said.code == Code::ApprovalPending
+            && *round < mcp.broker.config().approvals.page_rounds
+            // Who is sent to a broker that stops finds nobody.
+            && !mcp.broker.stopping()
+        {
+            return next_round(mcp, incoming, approval, round + 1, said);
+        }
+        answer::of_call(mcp, incoming, answer).await
+    }
+}
+
+/// Lets the request go, for the page to be opened. The user's next round is held.
+pub(super) async fn open(mcp: &Mcp, incoming: &Incoming, held: Held) -> Response {
+    let approval = held.approval().clone();
+    held.let_go().await;
+    let statement = pending(&approval, page_of(mcp, &approval), mcp.broker.now());
+    let (status, body) = next_round(mcp, incoming, &approval, 1, &statement);
+    json_response(status, body)
+}
+
+/// An `input_required` result: the first one names the page, the others only want to be brought
+/// back, so that nobody is asked twice.
+fn next_round(
+    mcp: &Mcp,
+    incoming: &Incoming,
+    approval: &Approval,
+    round: u32,
+    said: &Statement,
+) -> Reported {
+    let state = json::quote(&mcp.broker.wait_state(approval, round));
+    let meta = json::object([(DECISION_KEY, said.decision_json().as_str())]);
+    let mut members = vec![("resultType", "\"input_required\"".to_owned())];
+    if round == 1 {
+        let params = json::object([
+            ("mode", "\"url\""),
+            ("url", json::quote(&page_of(mcp, approval)).as_str()),
+            ("message", &json::quote(&message(approval))),
+        ]);
+        let request = json::object([("method", "\"elicitation/create\""), ("params", &params)]);
+        members.push(("inputRequests", json::object([(KEY, request.as_str())])));
+    }
+    members.extend([("requestState", state), ("_meta", meta)]);
+    let result = json::object(members.iter().map(|(k, v)| (*k, v.as_str())));
+    (StatusCode::OK, message::result(incoming.message.id_raw(), &result))
+}
+
+fn page_of(mcp: &Mcp, approval: &Approval) -> String {
+    mcp.broker.config().link(&format!("/approvals/{}", approval.id))
+}
+
+fn message(approval: &Approval) -> String {
+    let what = match approval.call.method {
+        Method::CallTool => "The tool call",
+        Method::GetPrompt => "The prompt",
+        Method::ReadResource => "The read of",
+    };
+    format!(
+        "{what} {} needs the approval of a reviewer. The page shows what would run; who may decide \
+         signs in there.",
+        approval.call.title()
+    )
+}
+
+/// The question that sends a legacy client to the page, and where its answer comes.
+pub(super) fn question(mcp: &Mcp, approval: &Approval) -> (Asked, oneshot::Receiver<Reply>) {
+    let params = json::object([
+        ("mode", "\"url\""),
+        ("elicitationId", json::quote(approval.id.as_str()).as_str()),
+        ("url", &json::quote(&page_of(mcp, approval))),
+        ("message", &json::quote(&message(approval))),
+    ]);
+    Asked::new("elicitation/create", Some(&params))
+}
+
+/// Whether a legacy client's answer says that its user does not want the page. A client that
+/// fails to show one says nothing of the user.
+pub(super) fn declines(reply: &Reply) -> bool {
+    let Reply::Result(raw) = reply else { return false };
+    json::parse(raw).is_ok_and(|result| is_declined(&result))
+}
+
+/// Tells a legacy client that there is nothing more to do on the page.
+pub(super) fn complete(approval: &Approval) -> String {
+    let params = json::object([("elicitationId", json::quote(approval.id.as_str()).as_str())]);
+    message::notification("notifications/elicitation/complete", Some(&params))
+}
