@@ -155,6 +155,7 @@ fn approval(broker: &Broker, agent: &str, n: u32) -> Fallible<Approval> {
         terms: Terms {
             reviewers: vec!["ana".to_owned()],
             quorum: 1,
+            panel: None,
             claim_window_s: 600,
             cooldown_s: 600,
             notify: Vec::new(),

@@ -12,9 +12,9 @@ use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::eligible::eligible;
+use crate::config::eligible::{eligible, panel};
 use crate::domain::approval::{
-    Approval, ApprovalId, Assurance, Choice, Outcome, Refusal, State, Via,
+    Approval, ApprovalId, Assurance, Choice, Outcome, Panel, Refusal, State, Terms, Via,
 };
 use crate::domain::call::{Method, ToolCall, params_without_task};
 use crate::domain::json;
@@ -460,20 +460,26 @@ impl Broker {
                 let asked = eligible(self.config(), rule, agent);
                 let strict = rule.approval.assurance != Assurance::Link
                     || approval.terms.assurance != Assurance::Link;
-                let counted = approval
+                let counted: Vec<&str> = approval
                     .decisions
                     .iter()
                     .filter(|d| d.choice == Choice::Approve)
                     .filter(|d| asked.contains(&d.reviewer))
                     .filter(|d| agent.owner.as_ref() != Some(&d.reviewer))
                     .filter(|d| !(strict && d.via == Via::Email))
-                    .count();
-                let quorum = rule.approval.quorum.unwrap_or(1) as usize;
-                (counted < quorum).then(|| {
+                    .map(|d| d.reviewer.as_str())
+                    .collect();
+                let panel = panel(self.config(), rule, agent);
+                let quorum =
+                    panel.as_ref().map_or(rule.approval.quorum.unwrap_or(1), Panel::quorum);
+                let terms = Terms { quorum, panel, ..approval.terms.clone() };
+                (!terms.are_met_by(&counted)).then(|| {
+                    let joined = terms.panel.as_ref().map_or("", |_| " of its joined reviewers");
                     format!(
-                        "no longer permitted: {} asks for {quorum} approvals now, and {counted} \
+                        "no longer permitted: {} asks for {quorum} approvals{joined} now, and {} \
                          of those given still count",
-                        rule.pointer
+                        rule.pointer,
+                        counted.len()
                     )
                 })
             }

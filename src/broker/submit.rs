@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::config::eligible::eligible;
+use crate::config::eligible::{eligible, panel};
 use crate::config::{Agent, AuditCalls};
-use crate::domain::approval::{Approval, ApprovalId, State, Terms};
+use crate::domain::approval::{Approval, ApprovalId, Panel, State, Terms};
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::call::{Method, ToolCall};
 use crate::domain::json;
@@ -453,6 +453,7 @@ impl Broker {
     ) -> Approval {
         let limits = &self.config().approvals;
         let terms = &rule.approval;
+        let panel = panel(self.config(), rule, &asking.agent);
         let notify = terms
             .notify
             .clone()
@@ -470,7 +471,8 @@ impl Broker {
             severity: None,
             terms: Terms {
                 reviewers: eligible(self.config(), rule, &asking.agent),
-                quorum: terms.quorum.unwrap_or(1),
+                quorum: panel.as_ref().map_or(terms.quorum.unwrap_or(1), Panel::quorum),
+                panel,
                 claim_window_s: terms.claim_window.unwrap_or(limits.claim_window).as_secs(),
                 cooldown_s: terms.cooldown.unwrap_or(limits.cooldown).as_secs(),
                 notify,

@@ -7,7 +7,7 @@ use globset::Glob;
 
 use crate::domain::policy::{Action, Rule};
 
-use super::eligible::{GROUP_PREFIX, can_sign_in, eligible, is_notified, names};
+use super::eligible::{GROUP_PREFIX, can_sign_in, eligible, is_notified, names, panel};
 use super::policies::LoadedPolicy;
 use super::problem::{Problem, Severity};
 use super::reader::Reader;
@@ -191,10 +191,14 @@ fn rules(reader: &Reader<'_>, config: &Config, upstream: &str, policy: &LoadedPo
 }
 
 /// What keeps a rule from being answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Finding {
     NobodyEligible,
-    QuorumTooLarge { eligible: usize },
+    /// Of joined reviewers, with its name.
+    PartTooSmall(String),
+    QuorumTooLarge {
+        eligible: usize,
+    },
     NobodySignsIn,
     Unnotified,
 }
@@ -202,6 +206,11 @@ enum Finding {
 impl Finding {
     fn message(self, rule: &Rule) -> String {
         match self {
+            Self::PartTooSmall(part) => format!(
+                "approval.reviewers asks for more approvals of {part} than can come together \
+                 (auditors and the agent's owner can't approve, and nobody counts for two parts); \
+                 lower its quorum or add reviewers"
+            ),
             Self::NobodyEligible => "no eligible reviewer (auditors and the agent's owner can't \
                                      approve); add one to [[reviewers]] or to approval.reviewers"
                 .to_owned(),
@@ -230,10 +239,20 @@ fn answerable(config: &Config, rule: &Rule, agent: &Agent) -> Option<Finding> {
     if eligible.is_empty() {
         return Some(Finding::NobodyEligible);
     }
-    if quorum(rule) > eligible.len() {
+    let signs_in = |name: &&str| config.reviewer(name).is_some_and(|r| can_sign_in(config, r));
+    if let Some(panel) = panel(config, rule, agent) {
+        let all: Vec<&str> = eligible.iter().map(String::as_str).collect();
+        if !panel.is_met_by(&all) {
+            let short = panel.parts.iter().zip(panel.given(&all)).find(|(p, n)| *n < p.quorum);
+            return short.map(|(part, _)| Finding::PartTooSmall(part.name.clone()));
+        }
+        let able: Vec<&str> = all.into_iter().filter(signs_in).collect();
+        if !panel.is_met_by(&able) {
+            return Some(Finding::NobodySignsIn);
+        }
+    } else if quorum(rule) > eligible.len() {
         return Some(Finding::QuorumTooLarge { eligible: eligible.len() });
-    }
-    if people().filter(|r| can_sign_in(config, r)).count() < quorum(rule) {
+    } else if eligible.iter().filter(|n| signs_in(&n.as_str())).count() < quorum(rule) {
         return Some(Finding::NobodySignsIn);
     }
     (!people().any(|r| is_notified(config, rule, r))).then_some(Finding::Unnotified)
@@ -242,7 +261,13 @@ fn answerable(config: &Config, rule: &Rule, agent: &Agent) -> Option<Finding> {
 /// Reviewers, groups and notifiers of a rule that don't exist, with their places.
 fn unknown_names(config: &Config, rule: &Rule) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for (i, entry) in rule.approval.reviewers.iter().flatten().enumerate() {
+    let listed = rule.approval.reviewers.iter().flatten().enumerate();
+    let listed = listed.map(|(i, entry)| (i.to_string(), entry));
+    let joined = rule.approval.panel.iter().flat_map(|panel| {
+        let parts = panel.parts.iter().enumerate();
+        parts.map(|(i, (entry, _))| (format!("{}/{i}", panel.join.as_str()), entry))
+    });
+    for (i, entry) in listed.chain(joined) {
         if config.reviewers.iter().any(|r| names(entry, r)) {
             continue;
         }
@@ -271,6 +296,8 @@ fn unknown_names(config: &Config, rule: &Rule) -> Vec<(String, String)> {
 mod tests {
     use super::*;
     use crate::config::tests::{config, rule};
+    use crate::domain::approval::Join;
+    use crate::domain::policy::AskedPanel;
 
     const PEOPLE: &str = r#"
         [[agents]]
@@ -319,6 +346,38 @@ mod tests {
         assert_eq!(finding(&["cleo"], 1, MAIL), None);
         assert_eq!(finding(&["group:oncall"], 1, MAIL), Some(Finding::Unnotified));
         assert_eq!(finding(&["cleo", "ben"], 2, MAIL), None);
+    }
+
+    #[test]
+    fn joined_reviewers_must_be_able_to_come_together() {
+        let joined = |join, parts: &[(&str, u32)], more: &str| {
+            let config = config(&format!("{PEOPLE}{more}"));
+            let mut rule = rule("/tools/x");
+            let parts = parts.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
+            rule.approval.panel = Some(AskedPanel { join, parts });
+            let found = answerable(&config, &rule, config.agent("ci").unwrap());
+            let unknown: Vec<String> =
+                unknown_names(&config, &rule).into_iter().map(|(place, _)| place).collect();
+            (found, unknown)
+        };
+        let short = |part: &str| Some(Finding::PartTooSmall(part.to_owned()));
+
+        assert_eq!(joined(Join::All, &[("group:oncall", 1), ("cleo", 1)], MAIL), (None, vec![]));
+        assert_eq!(joined(Join::All, &[("group:oncall", 2)], MAIL).0, short("group:oncall"));
+        assert_eq!(
+            joined(Join::All, &[("ben", 1), ("group:oncall", 1)], MAIL).0,
+            short("group:oncall"),
+            "ben alone is not two"
+        );
+        assert_eq!(joined(Join::Any, &[("group:oncall", 2), ("cleo", 1)], MAIL).0, None);
+        assert_eq!(
+            joined(Join::All, &[("ben", 1), ("cleo", 1)], "").0,
+            Some(Finding::NobodySignsIn)
+        );
+        assert_eq!(
+            joined(Join::Any, &[("group:onkall", 1), ("cleo", 1)], MAIL).1,
+            ["/tools/x/approval/reviewers/any/0"]
+        );
     }
 
     #[test]

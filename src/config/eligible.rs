@@ -1,5 +1,6 @@
 //! Who may approve the calls of an agent under a rule, and who of them can be reached.
 
+use crate::domain::approval::{Panel, Part};
 use crate::domain::policy::Rule;
 
 use super::{Agent, Config, NotifierKind, Reviewer, Role};
@@ -11,17 +12,32 @@ pub const GROUP_PREFIX: &str = "group:";
 /// configuration: those the rule names, or all where it names none; never an auditor, never the
 /// agent's owner.
 pub fn eligible(config: &Config, rule: &Rule, agent: &Agent) -> Vec<String> {
+    let asked = |reviewer: &Reviewer| match (&rule.approval.panel, &rule.approval.reviewers) {
+        (Some(panel), _) => panel.parts.iter().any(|(entry, _)| names(entry, reviewer)),
+        (None, Some(asked)) => asked.iter().any(|entry| names(entry, reviewer)),
+        (None, None) => true,
+    };
+    of(config, agent, asked)
+}
+
+/// The rule's joined reviewers, each part with who may approve for it; none where it has none.
+pub fn panel(config: &Config, rule: &Rule, agent: &Agent) -> Option<Panel> {
+    let asked = rule.approval.panel.as_ref()?;
+    let part = |(entry, quorum): &(String, u32)| Part {
+        name: entry.clone(),
+        reviewers: of(config, agent, |reviewer| names(entry, reviewer)),
+        quorum: *quorum,
+    };
+    Some(Panel { join: asked.join, parts: asked.parts.iter().map(part).collect() })
+}
+
+fn of(config: &Config, agent: &Agent, asked: impl Fn(&Reviewer) -> bool) -> Vec<String> {
     config
         .reviewers
         .iter()
         .filter(|reviewer| reviewer.role != Role::Auditor)
         .filter(|reviewer| agent.owner.as_deref() != Some(reviewer.name.as_str()))
-        .filter(|reviewer| {
-            rule.approval
-                .reviewers
-                .as_ref()
-                .is_none_or(|asked| asked.iter().any(|entry| names(entry, reviewer)))
-        })
+        .filter(|reviewer| asked(reviewer))
         .map(|reviewer| reviewer.name.clone())
         .collect()
 }

@@ -14,8 +14,10 @@ use super::audit::{AuditEvent, Kind};
 use super::call::{Digest, ToolCall};
 use super::time::Timestamp;
 
+mod panel;
 mod words;
 
+pub use panel::{Join, Panel, Part};
 pub use words::{Assurance, Choice, State, Unattended, Via};
 
 /// Most characters of a reviewer's reason.
@@ -72,8 +74,11 @@ pub struct Decision {
 pub struct Terms {
     /// Names of the reviewers who may decide.
     pub reviewers: Vec<String>,
-    /// Approvals needed.
+    /// Approvals needed; of a panel, at least.
     pub quorum: u32,
+    /// The groups that decide together, where there are several; `reviewers` are all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub panel: Option<Panel>,
     /// How long an approved call waits for its agent, in seconds.
     pub claim_window_s: u64,
     /// How long a rejection is repeated to the identical call, in seconds.
@@ -92,6 +97,27 @@ pub struct Terms {
     pub owner: Option<String>,
     /// Fingerprint of the tool's definition when the call came.
     pub tool_fingerprint: Option<String>,
+}
+
+impl Terms {
+    /// Whether approvals of these people are enough.
+    pub fn are_met_by(&self, people: &[&str]) -> bool {
+        self.missing(people) == 0
+    }
+
+    /// Approvals that are missing, at least, when these people approved.
+    pub fn missing(&self, people: &[&str]) -> u32 {
+        let Some(panel) = &self.panel else {
+            let given = u32::try_from(people.len()).unwrap_or(u32::MAX);
+            return self.quorum.max(1).saturating_sub(given);
+        };
+        let given = panel.given(people);
+        let each = panel.parts.iter().zip(given).map(|(p, given)| p.quorum.saturating_sub(given));
+        match panel.join {
+            Join::All => each.sum(),
+            Join::Any => each.min().unwrap_or(1),
+        }
+    }
 }
 
 /// What the upstream answered.
@@ -249,13 +275,18 @@ pub enum Resolution {
     Rejected,
 }
 
-/// The first rejection rejects; else as many approvals as the quorum asks for approve.
-pub fn resolve(quorum: u32, decisions: &[Decision]) -> Option<Resolution> {
+/// The first rejection rejects; else as many approvals as the terms ask for approve.
+pub fn resolve(terms: &Terms, decisions: &[Decision]) -> Option<Resolution> {
     if decisions.iter().any(|d| d.choice == Choice::Reject) {
         return Some(Resolution::Rejected);
     }
-    let yes = decisions.iter().filter(|d| d.choice == Choice::Approve).count();
-    (yes >= quorum.max(1) as usize).then_some(Resolution::Approved)
+    terms.are_met_by(&approvers(decisions)).then_some(Resolution::Approved)
+}
+
+/// Who approved.
+fn approvers(decisions: &[Decision]) -> Vec<&str> {
+    let yes = decisions.iter().filter(|d| d.choice == Choice::Approve);
+    yes.map(|d| d.reviewer.as_str()).collect()
 }
 
 impl Approval {
@@ -283,6 +314,11 @@ impl Approval {
             (false, _) if self.is_eligible(reviewer) => Ok(()),
             (false, _) => Err(Refusal::NotEligible),
         }
+    }
+
+    /// Names of those who approved.
+    pub fn approvers(&self) -> Vec<&str> {
+        approvers(&self.decisions)
     }
 
     /// What this reviewer said, if anything.
@@ -355,7 +391,7 @@ impl Approval {
         let mut events = vec![
             self.event(Kind::DecisionRecorded, &decision.reviewer, now).with_decision(&decision),
         ];
-        match resolve(self.terms.quorum, &self.decisions) {
+        match resolve(&self.terms, &self.decisions) {
             Some(Resolution::Approved) => {
                 self.state = State::Approved;
                 self.decided_at = Some(now);

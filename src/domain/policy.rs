@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::approval::{Assurance, Unattended};
+use super::approval::{Assurance, Join, Unattended};
 use super::call::Method;
 use super::json::Node;
 use governed::{Block, Subject};
@@ -152,6 +152,8 @@ pub struct ApprovalTerms {
     pub when: Vec<Condition>,
     /// Names and `group:` names; none: everyone but the agent's owner.
     pub reviewers: Option<Vec<String>>,
+    /// Several of them that decide together, in place of `reviewers` and `quorum`.
+    pub panel: Option<AskedPanel>,
     /// Approvals needed; 1 unless set.
     pub quorum: Option<u32>,
     /// How long reviewers have.
@@ -166,6 +168,15 @@ pub struct ApprovalTerms {
     pub claim_window: Option<Duration>,
     /// How surely a decision must come from the reviewer.
     pub assurance: Assurance,
+}
+
+/// `reviewers` as `{"all": […]}` or `{"any": […]}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedPanel {
+    /// How the parts are joined.
+    pub join: Join,
+    /// A reviewer's name or `group:` name, and the approvals it takes.
+    pub parts: Vec<(String, u32)>,
 }
 
 /// One upstream's policy.

@@ -50,6 +50,7 @@ pub fn approval_json(a: &Approval, detail: Detail<'_>) -> String {
         ("risk", text(a.risk.as_deref())),
         ("severity", text(a.severity.as_deref())),
         ("quorum", a.terms.quorum.to_string()),
+        ("panel", panel_json(a)),
         ("decisions", decisions),
         ("created_at", time(Some(a.created_at))),
         ("expires_at", time(Some(a.expires_at))),
@@ -67,6 +68,23 @@ pub fn approval_json(a: &Approval, detail: Detail<'_>) -> String {
     ));
     pairs.push(("ran_before", time(a.ran_before)));
     json::object(pairs.iter().map(|(k, v)| (*k, v.as_str())))
+}
+
+/// The groups that decide together and how far each is; null where one quorum is all.
+fn panel_json(a: &Approval) -> String {
+    let Some(panel) = &a.terms.panel else { return "null".to_owned() };
+    let parts = panel.parts.iter().zip(panel.given(&a.approvers())).map(|(part, given)| {
+        json::object([
+            ("name", json::quote(&part.name).as_str()),
+            ("quorum", &part.quorum.to_string()),
+            ("given", &given.to_string()),
+        ])
+    });
+    let parts = parts.collect::<Vec<_>>().join(",");
+    json::object([
+        ("join", json::quote(panel.join.as_str()).as_str()),
+        ("parts", &format!("[{parts}]")),
+    ])
 }
 
 fn outcome_json(outcome: Option<&Outcome>, shown: impl Fn(&str) -> String) -> String {

@@ -141,6 +141,7 @@ pub(crate) fn approval_numbered(n: u32) -> Approval {
         terms: Terms {
             reviewers: ["ana", "bo", "kim", "cy", "gone"].map(String::from).to_vec(),
             quorum: 2,
+            panel: None,
             claim_window_s: 600,
             cooldown_s: 600,
             notify: vec!["mail".into(), "ops".into()],

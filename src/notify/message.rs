@@ -307,10 +307,12 @@ fn references(letter: Letter<'_>, approval: &Approval) -> String {
 
 /// One sentence on what approving does now.
 fn effect(a: &Approval) -> String {
-    let yes = a.decisions.iter().filter(|d| d.choice == Choice::Approve).count();
-    let needed = a.terms.quorum.max(1) as usize;
-    let what = if needed > yes + 1 {
-        format!("{needed} people must approve; {yes} did so far.")
+    let yes = a.approvers();
+    let what = if a.terms.missing(&yes) > 1 {
+        match &a.terms.panel {
+            Some(panel) => format!("Several must approve: {} so far.", panel.words(&yes)),
+            None => format!("{} people must approve; {} did so far.", a.terms.quorum, yes.len()),
+        }
     } else if a.waiting {
         "Approving runs the call at once: the agent is waiting.".to_owned()
     } else if a.terms.unattended == Unattended::Run {

@@ -170,7 +170,7 @@ impl CallView {
             extra,
             meta,
             decisions: decision_lines(a, now),
-            consequence: may.approve.then(|| consequence(a, now)),
+            consequence: may.approve.then(|| consequence(a, &reviewer.name, now)),
             why_not: why_not(a, reviewer, now),
             tool_changed: tool.as_ref().is_some_and(|(_, changed)| *changed),
             tool_words: tool.and_then(|(words, _)| words),
@@ -270,9 +270,10 @@ fn why_not(a: &Approval, reviewer: &Reviewer, now: Timestamp) -> Option<&'static
 }
 
 /// What approving does now, in one sentence.
-fn consequence(a: &Approval, now: Timestamp) -> String {
-    let given = a.decisions.iter().filter(|d| d.choice == Choice::Approve).count();
-    let missing = (a.terms.quorum as usize).saturating_sub(given + 1);
+fn consequence(a: &Approval, reviewer: &str, now: Timestamp) -> String {
+    let mut given = a.approvers();
+    given.push(reviewer);
+    let missing = a.terms.missing(&given);
     if missing > 0 {
         let (word, verb) = if missing == 1 { ("approval", "is") } else { ("approvals", "are") };
         return format!(
@@ -297,7 +298,11 @@ fn consequence(a: &Approval, now: Timestamp) -> String {
 
 /// `1 of 2 approvals`
 pub fn progress(a: &Approval) -> String {
-    let given = a.decisions.iter().filter(|d| d.choice == Choice::Approve).count();
+    let given = a.approvers();
+    if let Some(panel) = &a.terms.panel {
+        return panel.words(&given);
+    }
+    let given = given.len();
     format!("{given} of {} approval{}", a.terms.quorum, if a.terms.quorum == 1 { "" } else { "s" })
 }
 

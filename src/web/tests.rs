@@ -204,6 +204,7 @@ impl Site {
             terms: Terms {
                 reviewers: vec!["ana".to_owned(), "bo".to_owned()],
                 quorum: 1,
+                panel: None,
                 claim_window_s: 600,
                 cooldown_s: 600,
                 notify: Vec::new(),

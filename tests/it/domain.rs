@@ -1,6 +1,6 @@
 //! What holds of an approval whatever is done to it, in whatever order.
 
-use placet::domain::approval::{Approval, Choice, Resolution, State, resolve};
+use placet::domain::approval::{Approval, Choice, Resolution, State, Terms, resolve};
 use proptest::prelude::*;
 
 use crate::support::approvals::{T0, approval, at, result, says};
@@ -114,10 +114,11 @@ proptest! {
             decisions.retain(|d: &placet::domain::approval::Decision| d.reviewer != names[who]);
             decisions.push(says(names[who], choice, T0));
         }
-        let forward = resolve(quorum, &decisions);
+        let terms = Terms { quorum, ..approval(1, "{}").terms };
+        let forward = resolve(&terms, &decisions);
         decisions.reverse();
 
-        prop_assert_eq!(resolve(quorum, &decisions), forward);
+        prop_assert_eq!(resolve(&terms, &decisions), forward);
         if decisions.iter().any(|d| d.choice == Choice::Reject) {
             prop_assert_eq!(forward, Some(Resolution::Rejected));
         }

@@ -14,8 +14,10 @@ use super::literal::Literal;
 use super::path::Path;
 use super::pattern::Pattern;
 use super::walk::{Walk, at, nth, pointer_at};
-use super::{Action, ApprovalTerms, Entry, Match, Policy, Problem, RateLimit, Rule, lint};
-use crate::domain::approval::{Assurance, Unattended};
+use super::{
+    Action, ApprovalTerms, AskedPanel, Entry, Match, Policy, Problem, RateLimit, Rule, lint,
+};
+use crate::domain::approval::{Assurance, Join, Unattended};
 use crate::domain::call::hex;
 use crate::domain::json::{self, JsonError, MAX_DEPTH, Node};
 
@@ -306,6 +308,7 @@ fn approval(walk: &mut Walk, node: &Node<'_>, place: &str) -> ApprovalTerms {
                     terms.when.extend(condition(walk, node, &nth(&place, i)));
                 }
             }
+            "reviewers" if node.is_object() => terms.panel = panel(walk, node, &place),
             "reviewers" => {
                 let names = walk.names(node, &place, "a reviewer's name or \"group:…\"", false);
                 for (i, node) in node.elements().unwrap_or_default().iter().enumerate() {
@@ -338,7 +341,57 @@ fn approval(walk: &mut Walk, node: &Node<'_>, place: &str) -> ApprovalTerms {
             _ => {}
         }
     }
+    if terms.panel.is_some() && terms.quorum.is_some() {
+        let place = at(place, "quorum");
+        walk.error(&place, "stands with each of the joined reviewers; remove it here".to_owned());
+    }
     terms
+}
+
+/// Most parts of joined reviewers.
+const MAX_PARTS: usize = 8;
+
+/// `{"all": [{"group": "security", "quorum": 1}, {"reviewer": "ana"}]}`, or `any`.
+fn panel(walk: &mut Walk, node: &Node<'_>, place: &str) -> Option<AskedPanel> {
+    let mut found = Vec::new();
+    for member in walk.object(node, place, &["all", "any"]) {
+        let join = if member.key == "any" { Join::Any } else { Join::All };
+        let place = at(place, &member.key);
+        let nodes = walk.elements(&member.node, &place, "a list of groups and reviewers");
+        let parts = nodes.iter().enumerate().filter_map(|(i, n)| part(walk, n, &nth(&place, i)));
+        let parts: Vec<(String, u32)> = parts.collect();
+        if member.node.elements().is_some_and(|all| all.is_empty() || all.len() > MAX_PARTS) {
+            walk.error(&place, format!("needs one to {MAX_PARTS} groups or reviewers"));
+        }
+        found.push(AskedPanel { join, parts });
+    }
+    if found.len() != 1 {
+        walk.error(place, "needs one of \"all\" and \"any\"".to_owned());
+    }
+    found.pop()
+}
+
+fn part(walk: &mut Walk, node: &Node<'_>, place: &str) -> Option<(String, u32)> {
+    let (mut name, mut quorum, mut names) = (None, 1, 0);
+    for member in walk.object(node, place, &["group", "reviewer", "quorum"]) {
+        let (node, place) = (&member.node, at(place, &member.key));
+        match member.key.as_ref() {
+            "group" => {
+                names += 1;
+                name = walk.name(node, &place, "the name of a group").map(|g| format!("group:{g}"));
+            }
+            "reviewer" => {
+                names += 1;
+                name = walk.name(node, &place, "a reviewer's name").map(str::to_owned);
+            }
+            "quorum" => quorum = walk.count(node, &place, "the approvals needed").unwrap_or(1),
+            _ => {}
+        }
+    }
+    if node.is_object() && names != 1 {
+        walk.error(place, "needs one of \"group\" and \"reviewer\"".to_owned());
+    }
+    Some((name?, quorum))
 }
 
 fn condition(walk: &mut Walk, node: &Node<'_>, place: &str) -> Option<Condition> {

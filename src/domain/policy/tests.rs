@@ -262,6 +262,51 @@ fn names_of_agent_and_upstream_can_be_looked_at() {
     assert!(!asks(r#"{"path":"upstream.name","op":"neq","value":"images"}"#, "{}"));
 }
 
+fn joined(reviewers: &str) -> String {
+    format!(
+        r#"{{"version":"1","tools":{{"t":{{"action":"require_approval","approval":{{{reviewers}}}}}}}}}"#
+    )
+}
+
+#[test]
+fn reviewers_are_joined_by_all_or_any() {
+    let panel = |reviewers: &str| {
+        let policy = policy(&joined(reviewers));
+        policy.rule_for("bot", "t").unwrap().approval.panel.clone().unwrap()
+    };
+
+    let all = panel(
+        r#""reviewers":{"all":[{"group":"security","quorum":1},{"group":"oncall","quorum":2}]}"#,
+    );
+    assert_eq!(all.join, Join::All);
+    assert_eq!(all.parts, [("group:security".to_owned(), 1), ("group:oncall".to_owned(), 2)]);
+    let any = panel(r#""reviewers":{"any":[{"reviewer":"ana"},{"group":"oncall","quorum":2}]}"#);
+    assert_eq!(any.join, Join::Any);
+    assert_eq!(any.parts, [("ana".to_owned(), 1), ("group:oncall".to_owned(), 2)]);
+}
+
+#[test]
+fn joined_reviewers_are_read_strictly() {
+    for (reviewers, expected) in [
+        (r#""reviewers":{}"#, "reviewers: needs one of \"all\" and \"any\""),
+        (
+            r#""reviewers":{"all":[{"group":"a"}],"any":[{"group":"b"}]}"#,
+            "reviewers: needs one of \"all\" and \"any\"",
+        ),
+        (r#""reviewers":{"all":[]}"#, "reviewers/all: needs one to 8"),
+        (r#""reviewers":{"al":[{"group":"a"}]}"#, "reviewers/al: unknown key"),
+        (r#""reviewers":{"all":["group:a"]}"#, "reviewers/all/0: is a string"),
+        (r#""reviewers":{"all":[{"quorum":1}]}"#, "reviewers/all/0: needs one of \"group\""),
+        (r#""reviewers":{"all":[{"group":"a","reviewer":"b"}]}"#, "reviewers/all/0: needs one of"),
+        (r#""reviewers":{"all":[{"group":"a","quorum":0}]}"#, "all/0/quorum: 0 is out of range"),
+        (r#""reviewers":{"all":[{"group":"a"}]},"quorum":2"#, "quorum: stands with each"),
+    ] {
+        let errors = errors(&joined(reviewers));
+        let found = errors.iter().any(|e| e.contains(expected));
+        assert!(found, "{reviewers}: {expected:?} is not in {errors:?}");
+    }
+}
+
 #[test]
 fn every_problem_is_found_in_one_walk() {
     let errors = errors(

@@ -177,6 +177,56 @@ async fn a_quorum_needs_different_people() {
     assert!(holding.word().await.contains(r#""approved_by":["ben","eve"]"#));
 }
 
+const JOINED: &str = r#"{"version":"1","tools":{"delete_image_set":{"action":"require_approval",
+    "approval":{"reviewers":{"all":[{"group":"security","quorum":1},{"group":"oncall","quorum":2}]}}}}}"#;
+
+/// Dora is of both groups.
+async fn with_groups() -> World {
+    World::with(|config| {
+        for (name, groups) in [
+            ("ben", &["oncall"][..]),
+            ("eve", &["oncall"][..]),
+            ("dora", &["security", "oncall"][..]),
+        ] {
+            let reviewer = config.reviewers.iter_mut().find(|r| r.name == name).unwrap();
+            reviewer.groups = groups.iter().map(ToString::to_string).collect();
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn joined_groups_each_need_their_own_and_nobody_counts_twice() {
+    let world = with_groups().await;
+    world.policy(JOINED);
+    let holding = world.call("{}").await;
+    let id = holding.approval.id.clone();
+    assert_eq!(holding.approval.terms.quorum, 3);
+    assert_eq!(holding.approval.terms.reviewers, ["ben", "dora", "eve"]);
+
+    world.says("dora", Choice::Approve, &id).await.unwrap();
+    let two = world.says("ben", Choice::Approve, &id).await.unwrap();
+    assert_eq!(two.state, State::Pending, "dora is not both security and oncall");
+    let three = world.says("eve", Choice::Approve, &id).await.unwrap();
+
+    assert_eq!(three.state, State::Approved);
+    assert!(holding.word().await.contains("done"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_counts_by_the_joined_groups_of_now() {
+    let world = with_groups().await;
+    let holding = world.call("{}").await;
+    let id = holding.approval.id.clone();
+    holding.gone.cancel();
+    holding.ended().await;
+    world.says("eve", Choice::Approve, &id).await.unwrap();
+    world.policy(JOINED);
+
+    assert_eq!(world.call("{}").await.word().await, "approval_cancelled");
+    assert_eq!(world.upstream.calls(), 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn damaged_bytes_never_run() {
     let world = World::new().await;

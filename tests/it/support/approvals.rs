@@ -40,6 +40,7 @@ pub fn approval(n: u32, args: &str) -> Approval {
         terms: Terms {
             reviewers: vec!["ben".to_owned(), "dora".to_owned(), "eve".to_owned()],
             quorum: 1,
+            panel: None,
             claim_window_s: 600,
             cooldown_s: 600,
             notify: Vec::new(),
