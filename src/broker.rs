@@ -33,6 +33,7 @@ pub mod page;
 pub mod patience;
 pub mod plan;
 pub mod policies;
+pub mod refusals;
 mod rejoin;
 pub mod remote;
 mod running;

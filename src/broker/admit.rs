@@ -8,7 +8,8 @@ use crate::domain::policy::{Action, CallFacts, Verdict};
 
 use super::Broker;
 use super::answer::Statement;
-use super::submit::{Asking, denied, limit_key, limited, unavailable};
+use super::refusals::{denied, limited, unavailable};
+use super::submit::{Asking, limit_key};
 
 /// What becomes of such a request.
 #[derive(Debug)]

@@ -20,7 +20,8 @@ use super::Broker;
 use super::answer::{Answer, Delivery, Statement, ended, pending};
 use super::execute::{Done, Execution, Wishes};
 use super::patience::own_hold;
-use super::submit::{Asking, unavailable_upstream};
+use super::refusals::unavailable_upstream;
+use super::submit::Asking;
 use super::telling::Tale;
 use super::wait::WAIT_TOOL;
 

@@ -7,7 +7,8 @@
 use crate::domain::approval::{ApprovalId, State};
 
 use super::Broker;
-use super::submit::{Asking, Submission, unavailable};
+use super::refusals::unavailable;
+use super::submit::{Asking, Submission};
 
 impl Broker {
     /// Attaches a request again. What it gets is a hold, or how the approval ended.

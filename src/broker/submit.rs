@@ -1,7 +1,5 @@
 //! An agent's call comes in: judged by the policy in force, then answered, forwarded or held.
 
-use std::time::Duration;
-
 use crate::config::eligible::{eligible, panel};
 use crate::config::{Agent, AuditCalls};
 use crate::domain::approval::{Approval, ApprovalId, Panel, State, Terms};
@@ -9,14 +7,15 @@ use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::call::{Method, ToolCall};
 use crate::domain::json;
 use crate::domain::policy::{Action, CallFacts, RateLimit, Rule, Verdict};
-use crate::domain::time::{Timestamp, in_words};
+use crate::domain::time::Timestamp;
 use crate::store::{Cap, NewHold, StoreError, Submit, Submitted};
 
 use crate::upstream::Features;
 
-use super::answer::{Answer, Code, Delivery, Statement, ended};
+use super::answer::{Answer, Delivery, ended};
 use super::execute::Permit;
 use super::hold::Held;
+use super::refusals::{cap_name, denied, limited, too_many, unavailable, unavailable_upstream};
 use super::seal;
 use super::telling::Tale;
 use super::{Broker, calls::CallRecord};
@@ -526,76 +525,4 @@ pub(super) fn limit_key(asking: &Asking, rule: &Rule, limit: RateLimit) -> Strin
     // A pattern over URIs fits more of them than anybody could count: all count together.
     let tool = if call.method == Method::CallTool { call.tool.as_str() } else { "" };
     format!("rate|{}|{}|{}|{tool}|{session}", asking.agent.name, call.upstream, rule.pointer)
-}
-
-/// A rule, or the default, denies it.
-pub(super) fn denied(title: &str, rule: &str, reason: Option<String>) -> Statement {
-    let why = reason
-        .as_deref()
-        .map_or_else(|| "no rule allows it".to_owned(), |r| r.trim_end_matches('.').to_owned());
-    let text = format!(
-        "Not executed. {title} is denied by policy (rule {rule}): {why}. Do not retry and do not \
-         try another way; tell your user."
-    );
-    Statement::new(Code::PolicyDenied, &text).by_rule(rule).because(reason)
-}
-
-/// A rule's limit is reached.
-pub(super) fn limited(title: &str, rule: &str, wait_ms: u64) -> Statement {
-    let wait = in_words(Duration::from_millis(wait_ms.max(500)));
-    let text = format!(
-        "Not executed. {title} has reached its rate limit (rule {rule}). Call it again in {wait}."
-    );
-    Statement::new(Code::RateLimited, &text).by_rule(rule).retry_after(wait_ms)
-}
-
-/// The store can't be written.
-pub fn unavailable() -> Statement {
-    Statement::new(
-        Code::Unavailable,
-        "Not executed. Placet can't write its store now: nothing was queued and nothing ran. Call \
-         again in a minute; if it stays so, tell your user that Placet's operator must look.",
-    )
-    .retry_after(60_000)
-}
-
-/// The upstream can't be reached.
-pub fn unavailable_upstream(upstream: &str) -> Statement {
-    Statement::new(
-        Code::UpstreamUnavailable,
-        &format!(
-            "Not executed. The server behind {upstream} can't be reached or started. Call again \
-             in a while; if it stays so, tell your user."
-        ),
-    )
-    .retry_after(10_000)
-}
-
-/// The key of the configuration that a cap is set by.
-const fn cap_name(cap: Cap) -> &'static str {
-    match cap {
-        Cap::PendingPerAgent => "approvals.max_pending_per_agent",
-        Cap::Pending => "approvals.max_pending",
-        Cap::NewPerAgent => "approvals.max_new_per_agent",
-        Cap::RateLimit => "rate_limit",
-    }
-}
-
-fn too_many(cap: Cap, wait_ms: u64) -> Statement {
-    let what = match cap {
-        Cap::PendingPerAgent => "too many of your calls wait for approval already",
-        Cap::Pending => "too many calls wait for approval already",
-        Cap::NewPerAgent => "you have asked for too many approvals in a short time",
-        Cap::RateLimit => "the rule's rate limit is reached",
-    };
-    Statement::new(
-        Code::TooManyPending,
-        &format!(
-            "Not executed and not queued: {what}. Do not ask for more now; wait for the open ones, \
-             then call again in {}.",
-            in_words(Duration::from_millis(wait_ms.max(1_000)))
-        ),
-    )
-    .because(Some(what.to_owned()))
-    .retry_after(wait_ms)
 }

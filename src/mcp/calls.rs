@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::admit::Admission;
 use crate::broker::execute::{Permit, Renewal, Wishes};
-use crate::broker::submit::{Asking, Submission, unavailable_upstream};
+use crate::broker::refusals::unavailable_upstream;
+use crate::broker::submit::{Asking, Submission};
 use crate::domain::call::{CallError, Method, ToolCall};
 use crate::domain::json::{self, Node};
 use crate::upstream::{Notifications, Reply, UpstreamError};
