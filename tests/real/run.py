@@ -20,6 +20,9 @@ SUITES = [
     "bad_input", "failing", "mail", "servers", "governed", "aws", "browser", "commands", "two_brokers", "crash",
     "clients", "sse", "conformance", "lost_stream", "matrix", "loss", "soak",
 ]  # fmt: skip
+# Those that wait for minutes.
+if os.environ.get("PLACET_REAL_SLOW"):
+    SUITES.append("patience")
 
 
 def main():
