@@ -27,6 +27,7 @@ pub mod calls;
 mod clients;
 pub mod decide;
 pub mod execute;
+pub mod grants;
 pub mod hints;
 pub mod hold;
 pub mod page;

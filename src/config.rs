@@ -151,6 +151,8 @@ pub struct Approvals {
     pub task_poll_interval: Duration,
     /// Living tasks per agent.
     pub max_tasks_per_agent: u32,
+    /// Open grants per agent.
+    pub max_grants_per_agent: u32,
     /// One reminder this long before expiry.
     pub reminder: Option<Duration>,
     /// How long ended approvals are kept.

@@ -14,9 +14,11 @@ use crate::domain::patience::{Learned, Patience};
 use crate::domain::time::Timestamp;
 
 pub mod driver;
+pub mod grants;
 pub mod sql;
 pub mod tasks;
 
+use grants::GrantStore;
 use tasks::TaskStore;
 
 /// Why a verb failed.
@@ -477,6 +479,9 @@ pub trait Store: Send + Sync {
 
     /// What is remembered of tasks.
     fn tasks(&self) -> &dyn TaskStore;
+
+    /// What reviewers let through beforehand.
+    fn grants(&self) -> &dyn GrantStore;
 
     /// Appends audit records that belong to no other change.
     async fn append_audit(&self, events: Vec<AuditEvent>) -> Result<()>;

@@ -189,7 +189,10 @@ impl Broker {
         }
     }
 
-    async fn find_identical(&self, asking: &Asking) -> Result<Option<Approval>, StoreError> {
+    pub(super) async fn find_identical(
+        &self,
+        asking: &Asking,
+    ) -> Result<Option<Approval>, StoreError> {
         let now = self.now();
         let since = now.minus(self.config().approvals.result_retention);
         self.store().find_identical(&asking.agent.name, &asking.call.digest, since, now).await
@@ -298,7 +301,7 @@ impl Broker {
         Submission::Forward(Permit::allowed(asking.call))
     }
 
-    async fn limit(
+    pub(super) async fn limit(
         &self,
         asking: &Asking,
         rule: &Rule,
@@ -359,6 +362,9 @@ impl Broker {
             }
             seal::Check::Invalid(why) => return Submission::Invalid(why),
             seal::Check::Unavailable => return Submission::Answered(unavailable().into()),
+        }
+        if let Some(let_through) = self.by_grant(&asking, rule).await {
+            return let_through;
         }
         let approval = self.new_approval(&asking, rule, fingerprint, now);
         let new_per_agent = limits.max_new_per_agent;

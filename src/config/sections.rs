@@ -109,6 +109,7 @@ pub fn approvals(s: &Section<'_>) -> Approvals {
         page_rounds: s.count("page_rounds").unwrap_or_default(),
         task_poll_interval: s.positive("task_poll_interval").unwrap_or_default(),
         max_tasks_per_agent: s.count("max_tasks_per_agent").unwrap_or_default(),
+        max_grants_per_agent: s.count("max_grants_per_agent").unwrap_or_default(),
         reminder: s.positive("reminder"),
         history_retention: s.positive("history_retention").unwrap_or_default(),
     };

@@ -56,6 +56,12 @@ kinds! {
     CallLimited = "call_limited",
     /// A call was allowed by the policy.
     CallAllowed = "call_allowed",
+    /// Who approved a call lets further ones through.
+    GrantMade = "grant_made",
+    /// A call was let through by a grant.
+    GrantUsed = "grant_used",
+    /// A grant was revoked, or the policy or tool changed under it.
+    GrantEnded = "grant_ended",
     /// A client dropped holds after about the same time, and later ones end before it.
     HoldBudgetLearned = "hold_budget_learned",
     /// An admin had that forgotten.

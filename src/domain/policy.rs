@@ -168,6 +168,17 @@ pub struct ApprovalTerms {
     pub claim_window: Option<Duration>,
     /// How surely a decision must come from the reviewer.
     pub assurance: Assurance,
+    /// Whether who approves may let further calls through, and how far at most.
+    pub grant: Option<GrantLimits>,
+}
+
+/// The most that a grant may let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GrantLimits {
+    /// Calls.
+    pub max_uses: u32,
+    /// Time.
+    pub max_duration: Duration,
 }
 
 /// `reviewers` as `{"all": […]}` or `{"any": […]}`.

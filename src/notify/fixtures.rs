@@ -73,6 +73,7 @@ pub(crate) fn config() -> Config {
             page_rounds: 6,
             task_poll_interval: Duration::from_secs(5),
             max_tasks_per_agent: 1000,
+            max_grants_per_agent: 20,
             reminder: None,
             history_retention: 60 * 24 * MINUTE,
         },

@@ -23,6 +23,7 @@ use super::{
 mod agents;
 mod approvals;
 mod audit;
+mod grants;
 mod outbox;
 mod people;
 mod tasks;
@@ -63,6 +64,10 @@ impl SqlStore {
 #[async_trait]
 impl Store for SqlStore {
     fn tasks(&self) -> &dyn super::tasks::TaskStore {
+        self
+    }
+
+    fn grants(&self) -> &dyn super::grants::GrantStore {
         self
     }
 

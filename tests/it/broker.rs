@@ -2,6 +2,7 @@
 
 mod faults;
 mod governed;
+mod grants;
 mod hold;
 mod patience;
 mod policy;

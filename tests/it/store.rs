@@ -4,6 +4,7 @@ mod agents;
 mod approvals;
 mod audit;
 mod files;
+mod grants;
 mod outbox;
 mod people;
 mod races;

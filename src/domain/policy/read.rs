@@ -15,7 +15,8 @@ use super::path::Path;
 use super::pattern::Pattern;
 use super::walk::{Walk, at, nth, pointer_at};
 use super::{
-    Action, ApprovalTerms, AskedPanel, Entry, Match, Policy, Problem, RateLimit, Rule, lint,
+    Action, ApprovalTerms, AskedPanel, Entry, GrantLimits, Match, Policy, Problem, RateLimit, Rule,
+    lint,
 };
 use crate::domain::approval::{Assurance, Join, Unattended};
 use crate::domain::call::hex;
@@ -337,7 +338,7 @@ fn approval(walk: &mut Walk, node: &Node<'_>, place: &str) -> ApprovalTerms {
                 Some("session") => terms.assurance = Assurance::Session,
                 _ => terms.assurance = Assurance::Link,
             },
-            "grant" => walk.error(&place, NOT_AVAILABLE),
+            "grant" => terms.grant = grant_limits(walk, node, &place),
             _ => {}
         }
     }
@@ -346,6 +347,26 @@ fn approval(walk: &mut Walk, node: &Node<'_>, place: &str) -> ApprovalTerms {
         walk.error(&place, "stands with each of the joined reviewers; remove it here".to_owned());
     }
     terms
+}
+
+fn grant_limits(walk: &mut Walk, node: &Node<'_>, place: &str) -> Option<GrantLimits> {
+    let (mut uses, mut duration) = (None, None);
+    for member in walk.object(node, place, &["max_uses", "max_duration"]) {
+        let (node, place) = (&member.node, at(place, &member.key));
+        match member.key.as_ref() {
+            "max_uses" => uses = walk.count(node, &place, "the most calls of a grant"),
+            "max_duration" => duration = walk.some_time(node, &place),
+            _ => {}
+        }
+    }
+    if node.is_object() {
+        for (key, what) in [("max_uses", "the most calls"), ("max_duration", "the longest time")] {
+            if node.get(key).is_none() {
+                walk.error(&at(place, key), format!("is missing; write {what} of a grant"));
+            }
+        }
+    }
+    Some(GrantLimits { max_uses: uses?, max_duration: duration? })
 }
 
 /// Most parts of joined reviewers.

@@ -97,7 +97,8 @@ fn every_term_of_a_rule_reaches_its_field() {
         r#"{"version":"1","description":"d","tools":{"t":{"action":"require_approval","reason":"r",
         "rate_limit":{"max":3,"window":60,"per":"agent"},"sensitive":true,"redact":["ssn"],
         "approval":{"reviewers":["ana"],"quorum":2,"timeout":"30m","notify":[],"unattended":"run",
-        "cooldown":"0s","claim_window":"2h","assurance":"session"}}}}"#,
+        "cooldown":"0s","claim_window":"2h","assurance":"session",
+        "grant":{"max_uses":20,"max_duration":"1h"}}}}}"#,
     );
     let rule = policy.rule_for("bot", "t").unwrap();
 
@@ -114,6 +115,8 @@ fn every_term_of_a_rule_reaches_its_field() {
     assert_eq!(rule.approval.cooldown, Some(Duration::ZERO));
     assert_eq!(rule.approval.claim_window, Some(Duration::from_hours(2)));
     assert_eq!(rule.approval.assurance, Assurance::Session);
+    let grant = GrantLimits { max_uses: 20, max_duration: Duration::from_hours(1) };
+    assert_eq!(rule.approval.grant, Some(grant));
     assert_eq!(policy.description(), Some("d"));
     let rules: Vec<&str> = policy.rules().map(|r| r.pointer.as_str()).collect();
     assert_eq!(rules, ["/tools/t", "/default"]);
@@ -342,7 +345,7 @@ fn every_problem_is_found_in_one_walk() {
         "/tools/g/approval/quorum: 0 is out of range",
         "/tools/g/approval/timeout: \"30 min\" is not a duration",
         "/tools/g/approval/claim_window: is no time at all",
-        "/tools/g/approval/grant: not available in this version",
+        "/tools/g/approval/grant: is a string; write an object",
         "/tools/g/approval/assurance: \"passkey\" is not available in this version",
         "/tools/g/approval/unattended: unknown word \"rum\"; did you mean \"run\"?",
         "/tools/g/approval/reviewers/0: names no group",

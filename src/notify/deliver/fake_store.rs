@@ -59,6 +59,10 @@ impl Store for FakeStore {
         unused()
     }
 
+    fn grants(&self) -> &dyn crate::store::grants::GrantStore {
+        unused()
+    }
+
     async fn find(&self, id: &ApprovalId, _now: Timestamp) -> Result<Option<Approval>> {
         Ok(self.approvals.lock().unwrap().iter().find(|a| a.id == *id).cloned())
     }

@@ -291,6 +291,7 @@ pub(super) async fn purge(db: Db, now: Timestamp, history_before: Timestamp) -> 
             history_before,
         ),
         ("delete from outbox where finished_at <= $1", history_before),
+        ("delete from grants where expires_at <= $1", history_before),
         (
             "delete from approvals where finished_at <= $1 \
                 and (state <> 'indeterminate' or settled is not null)",

@@ -1,0 +1,320 @@
+//! Grants against fatigue: who approved a call may let further calls like it through, as far as
+//! the rule offers that, and never for what is critical.
+//!
+//! A grant stands on what its giver saw: when the policy or the tool's definition changes, or its
+//! giver may no longer approve, it ends at the next call that would use it, or when it is looked at.
+
+use std::time::Duration;
+
+use crate::config::eligible::eligible;
+use crate::config::{Reviewer, Role};
+use crate::domain::approval::{Approval, ApprovalId, Assurance, Choice, State, Via};
+use crate::domain::audit::{AuditEvent, Kind};
+use crate::domain::call::{Method, ToolCall};
+use crate::domain::grant::{Ended, Grant, GrantId, Shape, Standing, values};
+use crate::domain::policy::{Action, GrantLimits, Policy, Rule};
+use crate::store::StoreError;
+
+use super::execute::Permit;
+use super::submit::{Asking, Submission};
+use super::{Broker, DecideError, may_see};
+
+/// The severity that is never granted. What was not classified counts as it.
+const CRITICAL: &str = "critical";
+/// Most grants that are listed.
+const LISTED: u32 = 200;
+
+/// What a reviewer may grant with an approval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// The most.
+    pub limits: GrantLimits,
+    /// The call's values that may be freed: JSON Pointer and canonical JSON.
+    pub values: Vec<(String, String)>,
+}
+
+/// What a reviewer wants to grant.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Calls.
+    pub uses: u32,
+    /// Time.
+    pub duration: Duration,
+    /// JSON Pointers of the values that may differ.
+    pub free: Vec<String>,
+}
+
+impl Broker {
+    /// What this reviewer may grant with this approval; none where nothing is offered.
+    pub fn grant_offer(&self, approval: &Approval, reviewer: &Reviewer) -> Option<Offer> {
+        self.basis(approval, reviewer).map(|(offer, _, _)| offer)
+    }
+
+    /// The offer, with the fingerprints of policy and tool that it stands on.
+    fn basis(&self, a: &Approval, reviewer: &Reviewer) -> Option<(Offer, String, String)> {
+        let stands = matches!(a.state, State::Approved | State::Running | State::Completed);
+        let critical = a.severity.as_deref().is_none_or(|s| s == CRITICAL);
+        let own = a.decision_of(&reviewer.name).filter(|d| d.choice == Choice::Approve)?;
+        if !stands || critical || reviewer.role == Role::Auditor {
+            return None;
+        }
+        let policy = self.policies().of(&a.call.upstream)?;
+        let (rule, limits) = self.offering(&policy, &a.agent, &a.call.tool)?;
+        let agent = self.config().agent(&a.agent)?;
+        let strict = rule.approval.assurance != Assurance::Link;
+        // As long as a grant could last: what was approved long ago is no basis.
+        let fresh = a.decided_at.is_some_and(|at| at.plus(limits.max_duration) > self.now());
+        if rule.pointer != a.rule
+            || !fresh
+            || (strict && own.via == Via::Email)
+            || !eligible(self.config(), rule, agent).contains(&reviewer.name)
+        {
+            return None;
+        }
+        let tool = self.tool_fingerprint(&a.call)?;
+        if a.terms.tool_fingerprint.as_deref() != Some(tool.as_str()) {
+            return None;
+        }
+        let values = values(&a.call).ok()?;
+        Some((Offer { limits, values }, policy.source_fingerprint().to_owned(), tool))
+    }
+
+    /// The rule for this tool, where it asks one person for approval and offers grants. What
+    /// takes several people is not for one of them to let through.
+    fn offering<'p>(
+        &self,
+        policy: &'p Policy,
+        agent: &str,
+        tool: &str,
+    ) -> Option<(&'p Rule, GrantLimits)> {
+        let rule = policy.rule_for(agent, tool)?;
+        let alone = rule.approval.quorum.unwrap_or(1) == 1 && rule.approval.panel.is_none();
+        let asks = rule.action == Action::RequireApproval;
+        Some((rule, rule.approval.grant.filter(|_| alone && asks)?))
+    }
+
+    fn tool_fingerprint(&self, call: &ToolCall) -> Option<String> {
+        let catalog = self.upstream(&call.upstream)?.catalog()?;
+        Some(catalog.find(&call.tool)?.fingerprint.clone())
+    }
+
+    /// Gives a grant.
+    pub async fn grant(
+        &self,
+        id: &ApprovalId,
+        reviewer: &Reviewer,
+        wanted: Wanted,
+    ) -> Result<Grant, DecideError> {
+        let approval = self.get_for(id, reviewer).await?;
+        let (offer, policy, tool_fingerprint) =
+            self.basis(&approval, reviewer).ok_or(DecideError::Forbidden(
+                "no grant is offered to you with this approval, or not any more",
+            ))?;
+        let limits = offer.limits;
+        if wanted.uses == 0 || wanted.uses > limits.max_uses {
+            return Err(DecideError::Invalid(format!(
+                "the number of calls must be 1 to {} (approval.grant.max_uses)",
+                limits.max_uses
+            )));
+        }
+        if wanted.duration.is_zero() || wanted.duration > limits.max_duration {
+            return Err(DecideError::Invalid(format!(
+                "the time must be at most {} (approval.grant.max_duration), and not nothing",
+                crate::domain::time::in_words(limits.max_duration)
+            )));
+        }
+        let shape = Shape::of(&approval.call, &wanted.free)
+            .map_err(|error| DecideError::Invalid(error.to_string()))?;
+        let now = self.now();
+        let grant = Grant {
+            id: GrantId::new(self.ids().uuid(now)),
+            approval: approval.id.clone(),
+            by: reviewer.name.clone(),
+            agent: approval.agent.clone(),
+            upstream: approval.call.upstream.clone(),
+            tool: approval.call.tool.clone(),
+            rule: approval.rule.clone(),
+            policy,
+            tool_fingerprint,
+            shape,
+            max_uses: wanted.uses,
+            used: 0,
+            created_at: now,
+            expires_at: now.plus(wanted.duration),
+            ended: None,
+        };
+        let event = event(Kind::GrantMade, &reviewer.name, &grant, self.now())
+            .with_raw("max_uses", grant.max_uses.to_string())
+            .with("expires_at", &grant.expires_at.to_string())
+            .with_raw("free", list(&grant.shape.free));
+        let max = self.config().approvals.max_grants_per_agent;
+        if !self.store().grants().insert(&grant, max, event).await? {
+            return Err(DecideError::Invalid(format!(
+                "{} has {max} open grants (approvals.max_grants_per_agent); revoke one first",
+                grant.agent
+            )));
+        }
+        Ok(grant)
+    }
+
+    /// The grants this person may see, newest first; those that nothing stands under any more are
+    /// ended first.
+    pub async fn grants_for(&self, reviewer: &Reviewer) -> Result<Vec<Grant>, StoreError> {
+        let mut seen = Vec::new();
+        for mut grant in self.store().grants().list(LISTED).await? {
+            // What its approval may not be seen of, its grant may not either.
+            let visible = match self.get(&grant.approval).await? {
+                Some(approval) => may_see(&approval, reviewer),
+                None => reviewer.role != Role::Reviewer,
+            };
+            if !visible {
+                continue;
+            }
+            if grant.standing(self.now()) == Standing::Open
+                && let Some(reason) = self.undermined(&grant)
+            {
+                grant.ended = Some(self.void(&grant, reason).await?);
+            }
+            seen.push(grant);
+        }
+        Ok(seen)
+    }
+
+    /// Whether this person may revoke a grant: who gave it, the agent's owner, and admins.
+    pub fn may_revoke(&self, grant: &Grant, reviewer: &Reviewer) -> bool {
+        let owner = self.config().agent(&grant.agent).and_then(|a| a.owner.as_deref());
+        match reviewer.role {
+            Role::Admin => true,
+            Role::Reviewer => grant.by == reviewer.name || owner == Some(reviewer.name.as_str()),
+            Role::Auditor => false,
+        }
+    }
+
+    /// Revokes a grant: the next call is asked about again. Repeating it is fine.
+    pub async fn revoke_grant(
+        &self,
+        id: &GrantId,
+        reviewer: &Reviewer,
+    ) -> Result<Grant, DecideError> {
+        let visible = self.grants_for(reviewer).await?.into_iter().find(|g| g.id == *id);
+        let mut grant = visible.ok_or(DecideError::NotFound)?;
+        if !self.may_revoke(&grant, reviewer) {
+            return Err(DecideError::Forbidden(
+                "only who gave it, the agent's owner and admins revoke a grant",
+            ));
+        }
+        if grant.ended.is_none() {
+            let reason = "revoked".to_owned();
+            grant.ended = Some(self.end_grant(&grant, &reviewer.name, reason).await?);
+        }
+        Ok(grant)
+    }
+
+    async fn end_grant(
+        &self,
+        grant: &Grant,
+        by: &str,
+        reason: String,
+    ) -> Result<Ended, StoreError> {
+        let now = self.now();
+        let event = event(Kind::GrantEnded, by, grant, now).with("why", &reason);
+        let ended = Ended { at: now, by: by.to_owned(), reason };
+        self.store().grants().end(&grant.id, &ended, event).await?;
+        Ok(ended)
+    }
+
+    async fn void(&self, grant: &Grant, reason: &str) -> Result<Ended, StoreError> {
+        self.end_grant(grant, "policy", reason.to_owned()).await
+    }
+
+    /// Why a grant stands no more, if so.
+    fn undermined(&self, grant: &Grant) -> Option<&'static str> {
+        let policy = self.policies().of(&grant.upstream);
+        let Some(policy) = policy.filter(|p| p.source_fingerprint() == grant.policy) else {
+            return Some("the policy changed");
+        };
+        let catalog = self.upstream(&grant.upstream).and_then(|u| u.catalog());
+        if let Some(catalog) = catalog
+            && catalog.find(&grant.tool).is_none_or(|t| t.fingerprint != grant.tool_fingerprint)
+        {
+            return Some("the tool was redefined, or is gone");
+        }
+        let still =
+            self.config().agent(&grant.agent).zip(policy.rule_for(&grant.agent, &grant.tool));
+        let still = still.is_some_and(|(agent, rule)| {
+            rule.pointer == grant.rule && eligible(self.config(), rule, agent).contains(&grant.by)
+        });
+        (!still).then_some("who gave it may not approve this any more")
+    }
+
+    /// Lets a call that needs approval through where a grant covers it. Not where the identical
+    /// call is open or its end is owed: that one decides.
+    pub(super) async fn by_grant(&self, asking: &Asking, rule: &Rule) -> Option<Submission> {
+        let call = &asking.call;
+        if call.method != Method::CallTool || rule.approval.grant.is_none() {
+            return None;
+        }
+        let (agent, upstream) = (&asking.agent.name, &call.upstream);
+        let grants = self.store().grants().open(agent, upstream, &call.tool, self.now()).await;
+        let grants = match grants {
+            Ok(grants) if grants.is_empty() => return None,
+            Ok(grants) => grants,
+            Err(error) => {
+                tracing::error!(%error, "grants can't be read; people are asked");
+                return None;
+            }
+        };
+        if !matches!(self.find_identical(asking).await, Ok(None)) {
+            return None;
+        }
+        for grant in grants.iter().filter(|g| g.shape.fits(call)) {
+            if let Some(reason) = self.undermined(grant) {
+                if let Err(error) = self.void(grant, reason).await {
+                    tracing::error!(%error, "grant {} could not be ended; it lets nothing through", grant.id);
+                }
+                continue;
+            }
+            if let Some(limit) = &rule.rate_limit
+                && let Some(limited) = self.limit(asking, rule, *limit, self.now()).await
+            {
+                return Some(limited);
+            }
+            let event = event(Kind::GrantUsed, agent, grant, self.now())
+                .with("digest", call.digest.as_str());
+            match self.store().grants().take(&grant.id, self.now(), event).await {
+                Ok(true) => {
+                    self.metrics().call(upstream, "grant");
+                    tracing::info!(grant.id = %grant.id, "grant {} lets a call through", grant.id);
+                    let permit = Permit::resumed(call.clone(), grant.approval.to_string());
+                    return Some(Submission::Forward(permit));
+                }
+                // Used up or revoked a moment ago.
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(%error, "a grant could not be used; people are asked");
+                    return None;
+                }
+            }
+        }
+        None
+    }
+}
+
+fn event(
+    kind: Kind,
+    actor: &str,
+    grant: &Grant,
+    now: crate::domain::time::Timestamp,
+) -> AuditEvent {
+    AuditEvent { approval: Some(grant.approval.to_string()), ..AuditEvent::new(kind, actor, now) }
+        .with("grant", grant.id.as_str())
+        .with("upstream", &grant.upstream)
+        .with("tool", &grant.tool)
+        .with("agent", &grant.agent)
+        .with("rule", &grant.rule)
+}
+
+fn list(texts: &[String]) -> String {
+    let quoted: Vec<String> = texts.iter().map(|t| crate::domain::json::quote(t)).collect();
+    format!("[{}]", quoted.join(","))
+}
