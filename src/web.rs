@@ -30,6 +30,7 @@ pub mod call;
 pub mod decide;
 pub mod error;
 pub mod extract;
+pub mod grants;
 pub mod health;
 pub mod history;
 pub mod queue;
@@ -85,6 +86,9 @@ pub fn router(web: Web) -> Router {
         .route("/approvals/{id}/reveal", post(approval::reveal))
         .route("/approvals/{id}/cancel", post(approval::cancel))
         .route("/approvals/{id}/settle", post(approval::settle))
+        .route("/approvals/{id}/grant", post(grants::give))
+        .route("/grants", get(grants::show))
+        .route("/grants/{id}/revoke", post(grants::revoke))
         .route("/history", get(history::show))
         .route("/tools", get(tools::show))
         .route("/agents", get(agents::show))

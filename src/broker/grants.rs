@@ -33,6 +33,17 @@ pub struct Offer {
     pub values: Vec<(String, String)>,
 }
 
+/// A grant as somebody sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantRow {
+    /// The grant.
+    pub grant: Grant,
+    /// Further keys whose values are masked.
+    pub redact: Vec<String>,
+    /// Whether they may revoke it.
+    pub may_revoke: bool,
+}
+
 /// What a reviewer wants to grant.
 #[derive(Debug, Clone)]
 pub struct Wanted {
@@ -59,7 +70,7 @@ impl Broker {
             return None;
         }
         let policy = self.policies().of(&a.call.upstream)?;
-        let (rule, limits) = self.offering(&policy, &a.agent, &a.call.tool)?;
+        let (rule, limits) = offering(&policy, &a.agent, &a.call.tool)?;
         let agent = self.config().agent(&a.agent)?;
         let strict = rule.approval.assurance != Assurance::Link;
         // As long as a grant could last: what was approved long ago is no basis.
@@ -77,20 +88,6 @@ impl Broker {
         }
         let values = values(&a.call).ok()?;
         Some((Offer { limits, values }, policy.source_fingerprint().to_owned(), tool))
-    }
-
-    /// The rule for this tool, where it asks one person for approval and offers grants. What
-    /// takes several people is not for one of them to let through.
-    fn offering<'p>(
-        &self,
-        policy: &'p Policy,
-        agent: &str,
-        tool: &str,
-    ) -> Option<(&'p Rule, GrantLimits)> {
-        let rule = policy.rule_for(agent, tool)?;
-        let alone = rule.approval.quorum.unwrap_or(1) == 1 && rule.approval.panel.is_none();
-        let asks = rule.action == Action::RequireApproval;
-        Some((rule, rule.approval.grant.filter(|_| alone && asks)?))
     }
 
     fn tool_fingerprint(&self, call: &ToolCall) -> Option<String> {
@@ -159,29 +156,28 @@ impl Broker {
 
     /// The grants this person may see, newest first; those that nothing stands under any more are
     /// ended first.
-    pub async fn grants_for(&self, reviewer: &Reviewer) -> Result<Vec<Grant>, StoreError> {
+    pub async fn grants_for(&self, reviewer: &Reviewer) -> Result<Vec<GrantRow>, StoreError> {
         let mut seen = Vec::new();
         for mut grant in self.store().grants().list(LISTED).await? {
             // What its approval may not be seen of, its grant may not either.
-            let visible = match self.get(&grant.approval).await? {
-                Some(approval) => may_see(&approval, reviewer),
-                None => reviewer.role != Role::Reviewer,
+            let redact = match self.get(&grant.approval).await? {
+                Some(approval) if may_see(&approval, reviewer) => approval.terms.redact,
+                None if reviewer.role != Role::Reviewer => Vec::new(),
+                _ => continue,
             };
-            if !visible {
-                continue;
-            }
             if grant.standing(self.now()) == Standing::Open
                 && let Some(reason) = self.undermined(&grant)
             {
                 grant.ended = Some(self.void(&grant, reason).await?);
             }
-            seen.push(grant);
+            let may_revoke = self.may_revoke(&grant, reviewer);
+            seen.push(GrantRow { grant, redact, may_revoke });
         }
         Ok(seen)
     }
 
     /// Whether this person may revoke a grant: who gave it, the agent's owner, and admins.
-    pub fn may_revoke(&self, grant: &Grant, reviewer: &Reviewer) -> bool {
+    fn may_revoke(&self, grant: &Grant, reviewer: &Reviewer) -> bool {
         let owner = self.config().agent(&grant.agent).and_then(|a| a.owner.as_deref());
         match reviewer.role {
             Role::Admin => true,
@@ -195,19 +191,19 @@ impl Broker {
         &self,
         id: &GrantId,
         reviewer: &Reviewer,
-    ) -> Result<Grant, DecideError> {
-        let visible = self.grants_for(reviewer).await?.into_iter().find(|g| g.id == *id);
-        let mut grant = visible.ok_or(DecideError::NotFound)?;
-        if !self.may_revoke(&grant, reviewer) {
+    ) -> Result<GrantRow, DecideError> {
+        let visible = self.grants_for(reviewer).await?.into_iter().find(|row| row.grant.id == *id);
+        let mut row = visible.ok_or(DecideError::NotFound)?;
+        if !row.may_revoke {
             return Err(DecideError::Forbidden(
                 "only who gave it, the agent's owner and admins revoke a grant",
             ));
         }
-        if grant.ended.is_none() {
+        if row.grant.ended.is_none() {
             let reason = "revoked".to_owned();
-            grant.ended = Some(self.end_grant(&grant, &reviewer.name, reason).await?);
+            row.grant.ended = Some(self.end_grant(&row.grant, &reviewer.name, reason).await?);
         }
-        Ok(grant)
+        Ok(row)
     }
 
     async fn end_grant(
@@ -298,6 +294,15 @@ impl Broker {
         }
         None
     }
+}
+
+/// The rule for this tool, where it asks one person for approval and offers grants. What takes
+/// several people is not for one of them to let through.
+fn offering<'p>(policy: &'p Policy, agent: &str, tool: &str) -> Option<(&'p Rule, GrantLimits)> {
+    let rule = policy.rule_for(agent, tool)?;
+    let alone = rule.approval.quorum.unwrap_or(1) == 1 && rule.approval.panel.is_none();
+    let asks = rule.action == Action::RequireApproval;
+    Some((rule, rule.approval.grant.filter(|_| alone && asks)?))
 }
 
 fn event(

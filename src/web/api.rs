@@ -21,6 +21,7 @@ use super::arguments::has_secrets;
 use super::decide::approval_id;
 use super::error::{Code, Problem};
 use super::extract::{Reader, Writer};
+use super::grants::{grant_id, grant_json};
 use super::tools::ToolRow;
 
 pub mod body;
@@ -42,6 +43,8 @@ pub fn routes() -> Router<Web> {
         .route("/events", get(events::stream))
         .route("/tools", get(tools))
         .route("/agents", get(list_agents))
+        .route("/grants", get(list_grants))
+        .route("/grants/{id}/revoke", post(revoke_grant))
         .route("/audit", get(audit))
         .route("/me", get(me))
         .route("/openapi.json", get(description))
@@ -89,6 +92,24 @@ async fn list(
         .map_or_else(|| "null".to_owned(), |a| json::quote(a.id.as_str()));
     let all: Vec<_> = approvals.iter().map(|a| masked(&web, a)).collect();
     Ok(json_response(format!("{{\"approvals\":[{}],\"next_cursor\":{next}}}", all.join(","))))
+}
+
+/// `GET /grants`: the newest, open or not.
+async fn list_grants(State(web): State<Web>, Reader(reader): Reader) -> Result<Response, Problem> {
+    let rows = web.broker.grants_for(&reader).await?;
+    let now = web.broker.now();
+    let all: Vec<_> = rows.iter().map(|row| grant_json(row, web.broker.masker(), now)).collect();
+    Ok(json_response(format!("{{\"grants\":[{}]}}", all.join(","))))
+}
+
+/// `POST /grants/{id}/revoke`
+async fn revoke_grant(
+    State(web): State<Web>,
+    Writer(writer): Writer,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let row = web.broker.revoke_grant(&grant_id(&id)?, &writer).await?;
+    Ok(json_response(grant_json(&row, web.broker.masker(), web.broker.now())))
 }
 
 /// `GET /approvals/{id}`: raw, and recorded as a reveal where masking would have hidden something.
@@ -292,6 +313,8 @@ mod tests {
                 "/events",
                 "/tools",
                 "/agents",
+                "/grants",
+                "/grants/{id}/revoke",
                 "/audit",
                 "/me",
                 "/openapi.json"

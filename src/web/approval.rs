@@ -17,6 +17,7 @@ use super::call::CallView;
 use super::decide::approval_id;
 use super::error::{Code, Problem};
 use super::extract::{Page, Posted};
+use super::grants::GrantForm;
 use super::view::{DecisionLine, Frame, When, decision_lines, page, state_words};
 
 /// Seconds after which the page of a call that is about to run reloads.
@@ -94,6 +95,8 @@ pub struct ShowPage {
     pub sign_in: Option<&'static str>,
     /// Who was told.
     pub attempts: Vec<AttemptLine>,
+    /// What may be granted with it.
+    pub grant: Option<GrantForm>,
 }
 
 /// What was decided, without the call itself.
@@ -178,6 +181,10 @@ async fn render(
             link_of: None,
             sign_in: None,
             attempts: attempts.iter().map(|a| attempt_line(a, now)).collect(),
+            grant: web
+                .broker
+                .grant_offer(approval, &who.reviewer)
+                .map(|offer| GrantForm::new(&offer, approval, web.broker.masker())),
         },
     ))
 }

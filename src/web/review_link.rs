@@ -124,6 +124,7 @@ fn call_page(web: &Web, token: &str, live: Live, show: Show) -> Response {
             link_of: Some(live.reviewer.name),
             sign_in: live.sign_in,
             attempts: Vec::new(),
+            grant: None,
         },
     )
 }

@@ -27,6 +27,7 @@ use crate::store::{NewHold, ReviewLink, Store, Submit, Submitted};
 
 mod agents;
 mod api;
+mod grants;
 mod links;
 mod pages;
 mod sign_in;

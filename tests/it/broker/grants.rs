@@ -90,8 +90,8 @@ async fn a_grant_lets_calls_of_its_shape_through_as_often_as_it_says() {
     assert_eq!(world.upstream.calls() - ran, 2);
     let listed = world.broker.grants_for(world.config.reviewer("eve").unwrap()).await.unwrap();
     assert_eq!(listed.len(), 1);
-    assert_eq!((listed[0].used, &listed[0].id), (2, &grant.id));
-    assert_eq!(listed[0].standing(world.broker.now()), Standing::UsedUp);
+    assert_eq!((listed[0].grant.used, &listed[0].grant.id), (2, &grant.id));
+    assert_eq!(listed[0].grant.standing(world.broker.now()), Standing::UsedUp);
     world.db.store.seal_audit(100).await.unwrap();
     let records = world.db.store.list_audit(0, 100).await.unwrap();
     let audit: Vec<&str> = records.iter().map(|r| r.kind.as_str()).collect();
@@ -139,7 +139,7 @@ async fn a_changed_policy_or_tool_voids_it() {
 
         let eve = world.config.reviewer("eve").unwrap();
         let listed = world.broker.grants_for(eve).await.unwrap();
-        assert_eq!(listed[0].ended.as_ref().unwrap().by, "policy", "{change}");
+        assert_eq!(listed[0].grant.ended.as_ref().unwrap().by, "policy", "{change}");
         world.policy(GRANTING);
         assert!(!passes(&world, r#"{"store":"prod","id":"3"}"#).await, "it does not come back");
     }
@@ -157,9 +157,9 @@ async fn a_revoked_grant_lets_nothing_through() {
         assert!(matches!(revoke(who).await, Err(DecideError::Forbidden(_))), "{who}");
     }
     assert!(passes(&world, r#"{"store":"prod","id":"2"}"#).await);
-    let ended = revoke("ana").await.unwrap().ended.unwrap();
+    let ended = revoke("ana").await.unwrap().grant.ended.unwrap();
     assert_eq!(ended.by, "ana", "the agent's owner may");
-    assert_eq!(revoke("dora").await.unwrap().ended.unwrap().by, "ana", "once");
+    assert_eq!(revoke("dora").await.unwrap().grant.ended.unwrap().by, "ana", "once");
     assert!(!passes(&world, r#"{"store":"prod","id":"3"}"#).await);
 }
 

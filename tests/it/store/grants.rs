@@ -46,7 +46,7 @@ async fn a_grant_comes_back_as_it_was_given() {
 
         assert_eq!(db.store.grants().find(&given.id).await.unwrap(), Some(given.clone()));
         let open = db.store.grants().open("ci", "images", "t", at(99)).await.unwrap();
-        assert_eq!(open, [given.clone()]);
+        assert_eq!(open, std::slice::from_ref(&given));
         for (agent, upstream, tool, now) in [
             ("x", "images", "t", 99),
             ("ci", "x", "t", 99),
