@@ -107,6 +107,10 @@ pub struct Server {
     pub resume_buffer: usize,
     /// How long running calls have at shutdown.
     pub shutdown_grace: Duration,
+    /// Most resources that one session or stream hears of.
+    pub max_subscriptions: u32,
+    /// Most streams that one agent has open to hear of changes.
+    pub max_streams_per_agent: u32,
 }
 
 /// `[database]`

@@ -12,6 +12,7 @@ use aggregate::Owners;
 use clients::Open;
 use flight::InFlight;
 use resume::Streams;
+use standing::{Listeners, Standing};
 
 mod aggregate;
 mod answer;
@@ -24,6 +25,7 @@ pub mod http;
 mod input;
 mod line;
 mod listen;
+mod lists;
 pub(crate) mod message;
 mod methods;
 mod news;
@@ -33,7 +35,9 @@ pub(crate) mod revision;
 mod sessions;
 mod shown;
 pub mod sse;
+mod standing;
 mod stream;
+mod subscriptions;
 mod tasks;
 mod template;
 mod wait;
@@ -56,6 +60,8 @@ pub struct Mcp {
     streams: Arc<Streams>,
     old_streams: Arc<sse::Streams>,
     open: Arc<Open>,
+    standing: Arc<Standing>,
+    listeners: Arc<Listeners>,
 }
 
 impl Mcp {
@@ -69,6 +75,8 @@ impl Mcp {
             streams,
             open: Arc::default(),
             old_streams: Arc::default(),
+            standing: Arc::default(),
+            listeners: Arc::default(),
         }
     }
 }

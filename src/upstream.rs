@@ -13,20 +13,32 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 mod asked;
+mod audience;
 mod catalog;
 mod child;
 mod handshake;
 mod headers;
 mod http;
 mod hub;
+mod level;
 mod message;
 mod questions;
 mod registry;
 mod sse;
 mod stdio;
+mod tend;
+mod watched;
 
 pub use asked::{Asked, ClientFeature, Features, Notifications, Said};
+pub use level::Level;
 pub use registry::build;
+pub use watched::{Watch, Watching};
+
+/// Whether a tool's marks for headers (`x-mcp-header`), if it has any, follow the rules; `tool` is
+/// its raw definition.
+pub fn is_mirrored_rightly(tool: &str) -> bool {
+    headers::mirrors(tool).is_ok()
+}
 
 /// Reads a server-sent event stream into the data of its messages.
 pub struct EventParser(sse::Parser);
@@ -232,6 +244,23 @@ pub trait Upstream: Send + Sync {
     /// Questions of the server that belong to no request, for a client that listens; dropping
     /// the receiver ends it.
     fn questions(&self, caller: &Caller) -> tokio::sync::mpsc::Receiver<Asked>;
+
+    /// Has the server tell of changes to a resource while the watch is kept; what it tells comes
+    /// to everybody of this caller's connection. `params` are a legacy client's own, raw.
+    async fn watch(&self, _caller: &Caller, _uri: &str, _params: Option<String>) -> Watching {
+        Watching::Refused(None)
+    }
+
+    /// Has the server log at this level at least while the watch is kept. `params` are the
+    /// client's own, raw; the answer is the server's where it was asked.
+    async fn log_at(
+        &self,
+        _caller: &Caller,
+        _level: Level,
+        _params: Option<String>,
+    ) -> Result<(Watch, Reply), UpstreamError> {
+        Err(UpstreamError::NotSent("it logs nothing".to_owned()))
+    }
 
     /// Ends whatever belongs to one client session.
     async fn close_session(&self, caller: &Caller);

@@ -136,6 +136,8 @@ mod tests {
             resume_window: Duration::ZERO,
             resume_buffer: 0,
             shutdown_grace: Duration::ZERO,
+            max_subscriptions: 100,
+            max_streams_per_agent: 64,
         };
         Hosts::new(&server, listen.parse().unwrap())
     }

@@ -47,6 +47,8 @@ pub fn server(s: &Section<'_>) -> Server {
         resume_window: s.duration("resume_window").unwrap_or_default(),
         resume_buffer: s.size("resume_buffer").unwrap_or_default(),
         shutdown_grace: s.duration("shutdown_grace").unwrap_or_default(),
+        max_subscriptions: s.count("max_subscriptions").unwrap_or_default(),
+        max_streams_per_agent: s.count("max_streams_per_agent").unwrap_or_default(),
     };
     s.finish();
     server

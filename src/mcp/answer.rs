@@ -8,13 +8,13 @@ use crate::broker::answer::{Answer, Statement};
 use crate::domain::call::Method;
 use crate::domain::json;
 use crate::domain::task::Remote;
-use crate::upstream::{Caller, Reply, Upstream, UpstreamError, WireEra};
+use crate::upstream::{Caller, ClientFeature, Reply, Upstream, UpstreamError, WireEra};
 
 use super::http::Incoming;
 use super::input::{is_input_required, not_offered};
 use super::message::{self, code};
 use super::revision::{add_members, translate_error, translate_result};
-use super::{Mcp, aggregate, shown, wait};
+use super::{Mcp, aggregate, lists, shown, wait};
 
 /// HTTP status and JSON-RPC message. The status is lost once a stream has begun.
 pub(super) type Reported = (StatusCode, String);
@@ -96,10 +96,13 @@ pub(super) async fn in_terms_of(mcp: &Mcp, incoming: &Incoming, reply: Reply) ->
                 }
             }
             let raw = translate_result(&raw, from, incoming.era, method);
+            let raw = lists::in_terms_of(raw, from, incoming.era, method, is_retry(incoming));
+            let raw = stamped(mcp, incoming, from, raw).await;
             Reply::Result(aggregate::as_addressed(incoming, raw))
         }
         Reply::Error(raw) => {
-            let raw = translate_error(&raw, from, incoming.era);
+            let could = |capability: &str| passes(mcp, incoming, capability);
+            let raw = translate_error(&raw, from, incoming.era, method, could);
             let named = incoming.named.as_ref().map(|n| n.text.as_str());
             Reply::Error(shown::error(policy, incoming.era, method, params, named, raw))
         }
@@ -111,6 +114,32 @@ pub(super) fn unknown(incoming: &Incoming, kind: Method, name: &str) -> Reported
     let name = incoming.named.as_ref().map_or(name, |n| n.text.as_str());
     let error = shown::unknown(incoming.era, &incoming.message.method, kind, name);
     (StatusCode::OK, message::error_raw(incoming.message.id_raw(), &error))
+}
+
+/// Whether it continues an earlier request, by what the client was asked.
+fn is_retry(incoming: &Incoming) -> bool {
+    let params = incoming.message.params.as_deref().and_then(|p| json::parse(p).ok());
+    params.is_some_and(|p| p.get("requestState").is_some() || p.get("inputResponses").is_some())
+}
+
+/// In the modern era every result says who it comes from; a server of the legacy era said so once.
+async fn stamped(mcp: &Mcp, incoming: &Incoming, from: WireEra, raw: String) -> String {
+    if (from, incoming.era) != (WireEra::Legacy, WireEra::Modern) {
+        return raw;
+    }
+    let Some(server) = mcp.broker.upstream(&incoming.upstream) else { return raw };
+    match server.facts(&incoming.caller()).await {
+        Ok(facts) if facts.server_info.starts_with('{') => lists::stamped(&raw, &facts.server_info),
+        _ => raw,
+    }
+}
+
+/// Whether a capability that the client lacks would be passed on if it had it.
+fn passes(mcp: &Mcp, incoming: &Incoming, capability: &str) -> bool {
+    let config = mcp.broker.config();
+    let is = |f: &ClientFeature| f.as_str() == capability;
+    config.upstream(&incoming.upstream).is_some_and(|u| u.client_features.iter().any(is))
+        && incoming.agent.client_features.as_ref().is_none_or(|own| own.iter().any(is))
 }
 
 fn internal(text: &str) -> String {

@@ -18,10 +18,9 @@ use super::answer::Reported;
 use super::http::Incoming;
 use super::input::{self, Next};
 use super::message::{self, code};
-use super::methods::log_level;
 use super::page::{self, Way};
 use super::stream::{Progress, json_response, progress_token};
-use super::{Mcp, answer, exchange, hold, shown, tasks, wait};
+use super::{Mcp, answer, exchange, hold, shown, standing, tasks, wait};
 
 pub(super) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
     let id = incoming.message.id_raw();
@@ -52,8 +51,9 @@ pub(super) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>
     let by_id = waits.is_some();
     let token = progress_token(params);
     let form = tasks::form_of(&incoming, params);
-    let wishes = Wishes { progress: token.is_some(), log_level: log_level(params), tasks: form };
-    let progress = Progress::new(token, incoming.era, wishes.log_level.is_some());
+    let (log_level, filter) = standing::level_of(mcp, &incoming, params).await;
+    let wishes = Wishes { progress: token.is_some(), log_level, tasks: form };
+    let progress = Progress::new(token, incoming.era, wishes.log_level.is_some()).logging(filter);
     // Not in the request's own future: a client that leaves while the call is stored would leave
     // it attached for good.
     let broker = mcp.broker.clone();

@@ -338,7 +338,18 @@ async fn modern(
 ) -> Response {
     let id = incoming.message.id_raw();
     match incoming.message.kind {
-        // The core defines none over HTTP; cancelling is closing the stream.
+        // The core defines none over HTTP; cancelling is closing the stream. What the era has done
+        // away with is not accepted either.
+        MessageKind::Notification if revision::is_gone(&incoming.message.method) => {
+            return refused(
+                StatusCode::NOT_FOUND,
+                &Refused {
+                    code: code::NO_METHOD,
+                    message: format!("there is no {:?} here", incoming.message.method),
+                    id: None,
+                },
+            );
+        }
         MessageKind::Notification => return StatusCode::ACCEPTED.into_response(),
         MessageKind::Response => {
             return refused(

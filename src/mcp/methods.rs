@@ -17,7 +17,7 @@ use super::input::{self, Next};
 use super::message::{self, code};
 use super::revision::{self, MODERN};
 use super::stream::{Progress, json_response, progress_token};
-use super::{FACTS_WITHIN, Mcp, aggregate, answer, exchange};
+use super::{FACTS_WITHIN, Mcp, aggregate, answer, exchange, standing};
 
 /// Capabilities that are withheld: tasks need their own support, extensions are per hop.
 const WITHHELD: [&str; 2] = ["tasks", "extensions"];
@@ -38,7 +38,7 @@ pub(super) async fn modern(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'
         _ if is_call(mcp, &incoming) => super::calls::call(mcp, incoming, params).await,
         "server/discover" => discover(mcp, &incoming).await,
         "subscriptions/listen" => match super::tasks::watched(mcp, &incoming, params).await {
-            Ok(watch) => super::listen::subscribe(mcp, &incoming, params, watch),
+            Ok(watch) => super::subscriptions::listen(mcp, &incoming, params, watch),
             Err(refused) => refused,
         },
         method if MODERN_METHODS.contains(&method) => pass(mcp, incoming, params).await,
@@ -58,6 +58,14 @@ pub(super) async fn legacy(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'
             match super::tasks::legacy(mcp, &incoming, params).await {
                 Some(answer) => answer,
                 None => no_method(&incoming),
+            }
+        }
+        "logging/setLevel" => standing::set_level(mcp, &incoming, params).await,
+        // At the address of all upstreams the URI has named one, or nobody has it.
+        "resources/subscribe" | "resources/unsubscribe" if !incoming.upstream.is_empty() => {
+            match super::calls::refusal(mcp, &incoming).await {
+                Some(refused) => refused,
+                None => standing::subscription(mcp, &incoming, params).await,
             }
         }
         // Everything else passes: a server may know more methods than we do.
@@ -198,10 +206,10 @@ async fn pass(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Respo
         return no_method(&incoming);
     };
     let token = progress_token(params);
-    let level = log_level(params);
+    let (level, filter) = standing::level_of(mcp, &incoming, params).await;
     let request =
         Request { progress: token.is_some(), log_level: level.clone(), ..request_of(&incoming) };
-    let progress = Progress::new(token, incoming.era, level.is_some());
+    let progress = Progress::new(token, incoming.era, level.is_some()).logging(filter);
     let (again, asked) = (mcp.clone(), incoming.clone());
     let send = async move |notes: Notifications, cancel: CancellationToken| {
         let mut request = request;

@@ -5,9 +5,11 @@
 
 use axum::http::HeaderMap;
 
+use crate::broker::remote::EXTENSION;
 use crate::domain::json::{self, Node};
-use crate::upstream::WireEra;
+use crate::upstream::{Level, WireEra, is_mirrored_rightly};
 
+use super::lists::CACHED;
 use super::message::{Message, code};
 
 /// The revision of per-request metadata.
@@ -104,6 +106,10 @@ pub fn check_modern(
             format!("params._meta must have {META_CAPABILITIES}, an object"),
         );
     }
+    let level = meta.and_then(|m| m.get(META_LOG_LEVEL));
+    if level.is_some_and(|l| l.as_str().and_then(Level::of).is_none()) {
+        return wrong(code::INVALID_PARAMS, format!("{META_LOG_LEVEL} must be a log level"));
+    }
     let named = |key: &str| params.and_then(|p| p.get(key)).and_then(Node::as_str);
     let name = match message.method.as_str() {
         "tools/call" | "prompts/get" => Some(named("name")),
@@ -139,6 +145,10 @@ pub fn check_param_headers(
     tool: &Node<'_>,
     arguments: Option<&Node<'_>>,
 ) -> Result<(), Wrong> {
+    // Marks that break the rules are not shown to modern clients, or their tool is left out.
+    if !is_mirrored_rightly(tool.raw) {
+        return Ok(());
+    }
     tool.get("inputSchema").map_or(Ok(()), |schema| check_params(headers, schema, arguments))
 }
 
@@ -159,7 +169,13 @@ fn check_params(
             let sent = header(headers, &format!("mcp-param-{}", name.to_ascii_lowercase()));
             let same = match (sent, in_body) {
                 (None, None) => true,
-                (Some(sent), Some(in_body)) => decode_header(sent).as_deref() == Some(in_body),
+                (Some(sent), Some(in_body)) => {
+                    let number = value.is_some_and(|v| v.as_number().is_some());
+                    let sent = decode_header(sent);
+                    sent.is_some_and(|sent| {
+                        sent == in_body || (number && is_same_number(&sent, in_body))
+                    })
+                }
                 _ => false,
             };
             if !same {
@@ -178,6 +194,12 @@ fn check_params(
     Ok(())
 }
 
+/// Whether two spellings mean the same number: `42.0` and `42`.
+fn is_same_number(a: &str, b: &str) -> bool {
+    let is_number = |digits: &str| json::parse(digits).is_ok_and(|n| n.as_number().is_some());
+    is_number(a) && is_number(b) && json::compare_numbers(a, b).is_eq()
+}
+
 /// Header values outside printable ASCII travel as `=?base64?…?=`.
 fn decode_header(value: &str) -> Option<String> {
     use base64::Engine as _;
@@ -190,15 +212,17 @@ fn decode_header(value: &str) -> Option<String> {
     }
 }
 
-/// Results whose lists may be cached in the modern era.
-const CACHED: [&str; 6] = [
-    "tools/list",
-    "prompts/list",
-    "resources/list",
-    "resources/templates/list",
-    "resources/read",
-    "server/discover",
-];
+/// Whether a notification is none of the modern era: a request's method without an id, or what
+/// the era has done away with.
+pub fn is_gone(notification: &str) -> bool {
+    !notification.starts_with("notifications/")
+        || matches!(
+            notification,
+            "notifications/initialized"
+                | "notifications/roots/list_changed"
+                | "notifications/elicitation/complete"
+        )
+}
 
 /// Turns an upstream's result into what the client's era demands; unchanged within one era.
 pub fn translate_result(raw: &str, from: WireEra, to: WireEra, method: &str) -> String {
@@ -223,16 +247,33 @@ pub fn translate_result(raw: &str, from: WireEra, to: WireEra, method: &str) -> 
     }
 }
 
-/// Turns an upstream's error into what the client's era demands.
-pub fn translate_error(raw: &str, from: WireEra, to: WireEra) -> String {
+/// Turns an upstream's error into what the client's era demands. `declarable` says of a
+/// capability whether the client could declare it and have it passed on.
+pub fn translate_error(
+    raw: &str,
+    from: WireEra,
+    to: WireEra,
+    method: &str,
+    declarable: impl Fn(&str) -> bool,
+) -> String {
     let Ok(node) = json::parse(raw) else { return raw.to_owned() };
-    let is = |n: &str| node.get("code").and_then(Node::as_number) == Some(n);
-    let code = match (from, to) {
+    let code = match (node.get("code").and_then(Node::as_number), to) {
+        // It is the client itself that lacks something it could have.
+        (Some("-32021"), WireEra::Modern) if could_have(&node, declarable) => {
+            return raw.to_owned();
+        }
+        // What else the upstream says of our own hop is ours to answer for; the last is of
+        // 2025-11-25 alone.
+        (Some("-32020" | "-32021" | "-32022"), _) | (Some("-32042"), WireEra::Modern) => "-32603",
         // Resource not found has another code in each era.
-        (WireEra::Legacy, WireEra::Modern) if is("-32002") => "-32602",
-        (WireEra::Legacy, WireEra::Modern) if is("-32042") => "-32603",
-        // What the upstream says of our own hop is ours to answer for.
-        (_, WireEra::Legacy) if is("-32021") || is("-32020") || is("-32022") => "-32603",
+        (Some("-32002"), WireEra::Modern) => "-32602",
+        (Some("-32602"), WireEra::Legacy)
+            if from == WireEra::Modern
+                && matches!(method, "resources/read" | "resources/subscribe")
+                && node.get("data").and_then(|d| d.get("uri")).is_some() =>
+        {
+            "-32002"
+        }
         _ => return raw.to_owned(),
     };
     let parts: Vec<String> = node
@@ -245,6 +286,21 @@ pub fn translate_error(raw: &str, from: WireEra, to: WireEra) -> String {
         })
         .collect();
     format!("{{{}}}", parts.join(","))
+}
+
+/// Whether a client could have everything that an upstream says is required of it.
+fn could_have(error: &Node<'_>, declarable: impl Fn(&str) -> bool) -> bool {
+    let needed = error.get("data").and_then(|d| d.get("requiredCapabilities"));
+    let needed = needed.and_then(Node::members).unwrap_or_default();
+    !needed.is_empty()
+        && needed.iter().all(|m| match m.key.as_ref() {
+            // Of extensions this one alone is passed on.
+            "extensions" => {
+                let names = m.node.members().unwrap_or_default();
+                !names.is_empty() && names.iter().all(|n| n.key == EXTENSION)
+            }
+            feature => declarable(feature),
+        })
 }
 
 /// Adds members that are not there yet.
@@ -279,6 +335,24 @@ pub fn drop_members(raw: &str, keys: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missing_capability_is_the_clients_only_where_it_could_have_it() {
+        let told = |required: &str| {
+            let raw = format!(
+                r#"{{"code":-32021,"message":"no","data":{{"requiredCapabilities":{required}}}}}"#
+            );
+            let could = |feature: &str| feature == "elicitation";
+            let told = translate_error(&raw, WireEra::Modern, WireEra::Modern, "tools/call", could);
+            told.contains("-32021")
+        };
+
+        assert!(told(r#"{"elicitation":{"url":{}}}"#));
+        assert!(told(r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#));
+        assert!(!told(r#"{"sampling":{}}"#) && !told("{}"));
+        assert!(!told(r#"{"extensions":{"com.example/other":{}}}"#));
+        assert!(!told(r#"{"extensions":{}}"#));
+    }
 
     #[test]
     fn a_progress_token_alone_is_no_modern_claim() {
@@ -320,7 +394,7 @@ mod tests {
     #[test]
     fn mirrored_arguments_may_lie_deeper_and_null_counts_as_absent() {
         let tool = json::parse(
-            r#"{"inputSchema":{"properties":{"at":{"properties":{"n":{"x-mcp-header":"N"}}}}}}"#,
+            r#"{"inputSchema":{"properties":{"at":{"properties":{"n":{"type":"integer","x-mcp-header":"N"}}}}}}"#,
         )
         .unwrap();
         let check = |sent: Option<&'static str>, arguments: &str| {

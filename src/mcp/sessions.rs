@@ -29,6 +29,7 @@ pub(super) async fn find(
     };
     match mcp.broker.store().find_client_session(id, mcp.broker.now()).await {
         Ok(Some(session)) if session.agent == agent.name && session.upstream == upstream => {
+            mcp.standing.seen(id, mcp.broker.now());
             if let Some(version) = header(headers, "mcp-protocol-version")
                 && !revision::LEGACY.contains(&version)
                 && version != "2025-03-26"
@@ -135,6 +136,7 @@ pub(super) async fn delete(
         return problem(StatusCode::SERVICE_UNAVAILABLE, "the store is unavailable, try again");
     }
     mcp.streams.forget(&session.id);
+    mcp.standing.end(&session.id);
     let caller = caller(mcp, agent, &session);
     for server in
         aggregate::behind(mcp, agent, upstream).iter().filter_map(|u| mcp.broker.upstream(u))

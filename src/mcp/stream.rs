@@ -12,7 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::json::{self, Node};
-use crate::upstream::{Notification, WireEra};
+use crate::upstream::{Level, Notification, WireEra};
 
 use super::http::Incoming;
 use super::resume::Writer;
@@ -174,6 +174,8 @@ pub struct Progress {
     token: Option<String>,
     era: WireEra,
     log: bool,
+    /// The least severe log messages that are told.
+    level: Option<Level>,
     beats: u32,
     /// The upstream's last number, as sent.
     heard: Option<String>,
@@ -184,7 +186,12 @@ pub struct Progress {
 impl Progress {
     /// For a request with this progress token, raw JSON.
     pub fn new(token: Option<String>, era: WireEra, log: bool) -> Self {
-        Self { token, era, log, beats: 0, heard: None, told: None }
+        Self { token, era, log, level: None, beats: 0, heard: None, told: None }
+    }
+
+    /// With log messages of this level and above only.
+    pub fn logging(self, level: Option<Level>) -> Self {
+        Self { level, ..self }
     }
 
     /// Whether the client wants progress.
@@ -212,6 +219,12 @@ impl Progress {
             "notifications/progress" => self.progress(note.params.as_deref()?),
             // Without a log level a modern client wants no log messages.
             "notifications/message" if self.era == WireEra::Modern && !self.log => None,
+            // The server was told the lowest level that anybody wants over its connection.
+            "notifications/message"
+                if self.level.is_some_and(|l| !l.admits(note.params.as_deref())) =>
+            {
+                None
+            }
             "notifications/message" => {
                 Some(message::notification(&note.method, note.params.as_deref()))
             }

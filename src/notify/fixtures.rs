@@ -54,6 +54,8 @@ pub(crate) fn config() -> Config {
             resume_window: Duration::ZERO,
             resume_buffer: 0,
             shutdown_grace: 10 * MINUTE / 60,
+            max_subscriptions: 100,
+            max_streams_per_agent: 64,
         },
         database: Database { url: Secret::new("sqlite::memory:") },
         approvals: Approvals {

@@ -153,6 +153,8 @@ mod tests {
             false
         }
 
+        async fn lost(&self) {}
+
         async fn close(&self) {}
     }
 

@@ -127,27 +127,41 @@ fn foreign(versions: &[Node<'_>]) -> Discovered {
     ))
 }
 
-/// The kinds of notification that a modern server of these capabilities is asked for.
-pub(super) fn listened(capabilities: &str) -> Vec<&'static str> {
-    let Ok(node) = json::parse(capabilities) else { return Vec::new() };
-    let offers = |feature: &str| {
-        let listed = node.get(feature).and_then(|f| f.get("listChanged"));
-        listed.and_then(Node::as_bool) == Some(true)
-    };
+/// The features of a server of these capabilities whose lists change, and the kind of
+/// notification a modern one is asked for.
+pub(super) fn changing(capabilities: &str) -> Vec<(&'static str, &'static str)> {
     [
         ("tools", "toolsListChanged"),
         ("prompts", "promptsListChanged"),
         ("resources", "resourcesListChanged"),
     ]
     .into_iter()
-    .filter(|(feature, _)| offers(feature))
-    .map(|(_, kind)| kind)
+    .filter(|(feature, _)| says(capabilities, feature, "listChanged"))
     .collect()
 }
 
-/// `params` of `subscriptions/listen` for these kinds of notification.
-pub(super) fn listen_params(kinds: &[&str]) -> String {
-    let wanted = json::object(kinds.iter().map(|kind| (*kind, "true")));
+/// Whether a server of these capabilities tells of changes to single resources.
+pub(super) fn offers_watching(capabilities: &str) -> bool {
+    says(capabilities, "resources", "subscribe")
+}
+
+/// Whether a server of these capabilities sends log messages.
+pub(super) fn offers_logging(capabilities: &str) -> bool {
+    json::parse(capabilities).is_ok_and(|n| n.get("logging").is_some_and(Node::is_object))
+}
+
+fn says(capabilities: &str, feature: &str, what: &str) -> bool {
+    json::parse(capabilities).is_ok_and(|node| {
+        node.get(feature).and_then(|f| f.get(what)).and_then(Node::as_bool) == Some(true)
+    })
+}
+
+/// `params` of `subscriptions/listen` for these kinds of notification and these resources.
+pub(super) fn listen_params(kinds: &[&str], uris: &[String]) -> String {
+    let list: Vec<String> = uris.iter().map(|uri| json::quote(uri)).collect();
+    let list = format!("[{}]", list.join(","));
+    let resources = (!uris.is_empty()).then_some(("resourceSubscriptions", list.as_str()));
+    let wanted = json::object(kinds.iter().map(|kind| (*kind, "true")).chain(resources));
     json::object([("notifications", wanted.as_str())])
 }
 
@@ -220,7 +234,11 @@ mod tests {
         let offered =
             r#"{"tools":{"listChanged":true},"prompts":{"listChanged":false},"resources":{}}"#;
 
-        assert_eq!(listened(offered), ["toolsListChanged"]);
-        assert!(listened("{}").is_empty());
+        assert_eq!(changing(offered), [("tools", "toolsListChanged")]);
+        assert!(changing("{}").is_empty() && !offers_watching(offered));
+        assert_eq!(
+            listen_params(&["toolsListChanged"], &["a:\"b".to_owned()]),
+            r#"{"notifications":{"toolsListChanged":true,"resourceSubscriptions":["a:\"b"]}}"#
+        );
     }
 }

@@ -29,6 +29,9 @@ mod answer;
 mod listen;
 mod open;
 mod sse_conn;
+mod subscribed;
+
+pub(super) use subscribed::{GATHER, OVERLAP};
 
 use answer::Answered;
 use sse_conn::SseConn;
@@ -125,7 +128,7 @@ pub(super) struct Session {
 impl Session {
     /// Whether it is of no more use, its one stream being gone.
     fn is_over(&self) -> bool {
-        self.sse.as_ref().is_some_and(|conn| conn.is_over())
+        self.stop.is_cancelled() || self.sse.as_ref().is_some_and(|conn| conn.is_over())
     }
 
     fn headers(&self) -> HeaderMap {
@@ -192,6 +195,7 @@ impl HttpLink {
             listen::start(&self.target, &self.hub, &session);
         }
         *place = Some(Arc::clone(&session));
+        self.hub.audience.opened.send_modify(|n| *n += 1);
         Ok(session)
     }
 
@@ -230,6 +234,9 @@ impl HttpLink {
         let common = &self.hub.common;
         let era = session.facts.era;
         let route = self.hub.open(next_id(), notifications);
+        if request.log_level.is_some() {
+            self.hub.mark_logs(route.id);
+        }
         let params = outgoing_params(era, route.id, request, &self.hub.audience.features);
         let mut headers = session.headers();
         if era == WireEra::Modern {
@@ -380,6 +387,19 @@ impl Link for HttpLink {
 
     fn is_http(&self) -> bool {
         true
+    }
+
+    async fn lost(&self) {
+        let session = self.session.lock().await.clone();
+        let ends = session.map(|s| (s.stop.clone(), s.sse.as_ref().map(|conn| conn.over())));
+        let Some((stop, over)) = ends else { return };
+        match over {
+            Some(over) => tokio::select! {
+                () = stop.cancelled() => {}
+                () = over.cancelled() => {}
+            },
+            None => stop.cancelled().await,
+        }
     }
 
     async fn close(&self) {

@@ -6,23 +6,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::{Notify, broadcast, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use super::audience::Audience;
 use super::message::{self, Incoming};
-use super::questions::{Question, Questions};
+use super::questions::Question;
 use super::{
-    Catalog, Features, Notification, Notifications, Reply, Request, Said, ServerFacts,
-    UpstreamError, WireEra,
+    Catalog, Features, Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra,
 };
 use crate::domain::call;
-use crate::domain::json::{self, Node};
 
-/// Notifications of one instance kept for a slow listener; older ones are dropped.
-pub(super) const MAX_EVENTS: usize = 256;
+mod notices;
+
 /// How long a stdio server may be silent to `server/discover` before it is taken for a legacy one.
 pub(super) const PROBE_SILENCE: Duration = Duration::from_secs(10);
 /// How long a server may take to answer `initialize` (a package runner may download it first).
@@ -148,26 +147,13 @@ pub(super) fn outgoing_params(
     }
 }
 
-/// Who hears what of an instance belongs to no request, and what its client can be asked.
-pub(super) struct Audience {
-    pub events: broadcast::Sender<Notification>,
-    pub questions: Questions,
-    pub features: Features,
-}
-
-impl Audience {
-    /// Nobody listens yet.
-    pub fn new(features: Features) -> Arc<Self> {
-        let events = broadcast::Sender::new(MAX_EVENTS);
-        Arc::new(Self { events, questions: Questions::default(), features })
-    }
-}
-
 /// Routes the messages of one connection.
 pub(super) struct Hub {
     pub common: Arc<Common>,
     pub audience: Arc<Audience>,
     routes: Mutex<HashMap<u64, Slot>>,
+    /// Our `subscriptions/listen` requests, and the set of resources each was asked with.
+    listens: Mutex<HashMap<u64, u64>>,
 }
 
 struct Slot {
@@ -175,6 +161,7 @@ struct Slot {
     heard: Arc<Notify>,
     answer: oneshot::Sender<Result<Reply, UpstreamError>>,
     written: bool,
+    logs: bool,
 }
 
 /// What is left to do with a message.
@@ -212,6 +199,7 @@ impl Hub {
             common: Arc::clone(common),
             audience: Arc::clone(audience),
             routes: Mutex::default(),
+            listens: Mutex::default(),
         })
     }
 
@@ -223,8 +211,13 @@ impl Hub {
     pub fn open(self: &Arc<Self>, id: u64, notifications: Option<Notifications>) -> Route {
         let heard = Arc::new(Notify::new());
         let (sender, answer) = oneshot::channel();
-        let slot =
-            Slot { notifications, heard: Arc::clone(&heard), answer: sender, written: false };
+        let slot = Slot {
+            notifications,
+            heard: Arc::clone(&heard),
+            answer: sender,
+            written: false,
+            logs: false,
+        };
         self.routes().insert(id, slot);
         self.audience.questions.somebody_came();
         Route { hub: Arc::clone(self), id, heard, answer }
@@ -234,6 +227,13 @@ impl Hub {
     pub fn mark_written(&self, id: u64) {
         if let Some(slot) = self.routes().get_mut(&id) {
             slot.written = true;
+        }
+    }
+
+    /// The request wants log messages.
+    pub fn mark_logs(&self, id: u64) {
+        if let Some(slot) = self.routes().get_mut(&id) {
+            slot.logs = true;
         }
     }
 
@@ -298,44 +298,6 @@ impl Hub {
         }
     }
 
-    fn notified(&self, notification: Notification, own: Option<u64>) {
-        let owner = match notification.method.as_str() {
-            "notifications/progress" => {
-                match progress_token(&notification).filter(|t| self.routes().contains_key(t)) {
-                    Some(token) => Some(token),
-                    None => return,
-                }
-            }
-            // The server's own bookkeeping; we have no request of its that could be cancelled.
-            "notifications/cancelled" | "notifications/subscriptions/acknowledged" => return,
-            "notifications/tools/list_changed" => {
-                self.common.relist.notify_one();
-                None
-            }
-            method if method.ends_with("/list_changed") => None,
-            "notifications/resources/updated" => None,
-            _ => own,
-        };
-        if let Some(id) = owner {
-            self.forward(id, notification);
-        } else {
-            let params = notification.params.map(|p| call::params_with_meta(&p, &[]));
-            // Nobody listening is fine.
-            let _ = self.audience.events.send(Notification { method: notification.method, params });
-        }
-    }
-
-    fn forward(&self, id: u64, notification: Notification) {
-        let routes = self.routes();
-        let Some(slot) = routes.get(&id) else { return };
-        slot.heard.notify_one();
-        if let Some(to) = &slot.notifications
-            && to.try_send(Said::Notification(notification)).is_err()
-        {
-            debug!(upstream = %self.common.name, "a notification was dropped, its reader is slow");
-        }
-    }
-
     /// Where a question goes that came beside the requests: to the one asked last of those whose
     /// client listens. None where the connection serves several agents: whose it is can't be said.
     pub fn owner(&self, own: Option<u64>) -> Option<(Notifications, Arc<Notify>)> {
@@ -358,11 +320,6 @@ impl Hub {
     pub fn unreadable(&self, what: &message::Unreadable) {
         warn!(upstream = %self.common.name, "an unreadable message was skipped: {}", what.why);
     }
-}
-
-fn progress_token(notification: &Notification) -> Option<u64> {
-    let node = json::parse(notification.params.as_deref()?).ok()?;
-    node.get("progressToken").and_then(Node::as_number)?.parse().ok()
 }
 
 /// What to do when the caller cancels while waiting.
@@ -415,6 +372,7 @@ pub(super) async fn attend<T, E: From<UpstreamError>>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::Said;
     use super::*;
 
     fn hub() -> Arc<Hub> {

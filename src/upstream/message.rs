@@ -83,6 +83,11 @@ pub(super) fn answer_with(raw_id: &str, reply: &Reply) -> String {
     }
 }
 
+/// An error of our own.
+pub(super) fn error(code: i64, text: &str) -> String {
+    format!("{{\"code\":{code},\"message\":{}}}", json::quote(text))
+}
+
 /// The code of a raw JSON-RPC error.
 pub(super) fn error_code(error: &str) -> Option<i64> {
     json::parse(error).ok()?.get("code")?.as_number()?.parse().ok()

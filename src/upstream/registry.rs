@@ -2,6 +2,7 @@
 //! kept fresh in the background.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -12,12 +13,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use super::audience::Audience;
 use super::http::{HttpLink, Target};
-use super::hub::{Audience, Common, Hub};
+use super::hub::{Common, Hub};
 use super::stdio::StdioLink;
+use super::tend::Instance;
 use super::{
-    Asked, Caller, Catalog, ClientFeature, Features, Notification, Notifications, Reply, Request,
-    ServerFacts, Upstream, UpstreamError, WireEra, catalog, child,
+    Asked, Caller, Catalog, ClientFeature, Features, Level, Notification, Notifications, Reply,
+    Request, ServerFacts, Upstream, UpstreamError, Watch, Watching, WireEra, catalog, child,
 };
 use crate::config::{self, Config, Era, Instances, Transport};
 
@@ -26,9 +29,9 @@ const OWN_AGENT: &str = "placet";
 /// How often the tool list of an HTTP upstream is fetched anew.
 const RELIST_EVERY: Duration = Duration::from_mins(1);
 /// Wait after the first failure to fetch the tool list; doubles at each further one.
-const RETRY_FIRST: Duration = Duration::from_millis(250);
+pub(super) const RETRY_FIRST: Duration = Duration::from_millis(250);
 /// Longest wait between two attempts.
-const RETRY_LONGEST: Duration = Duration::from_secs(30);
+pub(super) const RETRY_LONGEST: Duration = Duration::from_secs(30);
 
 /// One connection of one upstream, opened when first needed and again when it broke.
 #[async_trait]
@@ -52,6 +55,9 @@ pub(super) trait Link: Send + Sync {
 
     /// Whether it speaks HTTP.
     fn is_http(&self) -> bool;
+
+    /// Resolves when it is not connected, or no more.
+    async fn lost(&self);
 
     /// Ends it for good.
     async fn close(&self);
@@ -78,13 +84,6 @@ enum Key {
     Shared,
     Agent(String, String),
     Session(String, String),
-}
-
-struct Instance {
-    link: Arc<dyn Link>,
-    audience: Arc<Audience>,
-    /// What runs over it.
-    requests: TaskTracker,
 }
 
 enum Reach {
@@ -162,7 +161,7 @@ impl Server {
                 Reach::Http(target) => HttpLink::new(target, Hub::new(&self.common, &audience)),
                 Reach::Stdio(spec) => StdioLink::new(spec, &self.common, &audience),
             };
-            Arc::new(Instance { link, audience, requests: TaskTracker::new() })
+            Instance::new(link, audience, &self.common)
         });
         Arc::clone(instance)
     }
@@ -241,9 +240,7 @@ impl Upstream for Server {
         if self.common.stop.is_cancelled() {
             return Err(closing());
         }
-        let instance = self.instance(caller);
-        let _running = instance.requests.token();
-        instance.link.request(request, notifications, cancel).await
+        self.instance(caller).request(request, notifications, cancel).await
     }
 
     async fn notify(&self, caller: &Caller, method: &str, params: Option<String>) {
@@ -280,19 +277,49 @@ impl Upstream for Server {
         }
         let link = self.own_link();
         let catalog = Arc::new(catalog::fetch(link.as_ref(), &self.common).await?);
-        if self.common.catalog().is_none_or(|old| differ(&old, &catalog)) {
+        let old = self.common.catalog();
+        let changed = old.as_ref().is_some_and(|old| differ(old, &catalog));
+        if old.is_none() || changed {
             info!(upstream = %self.common.name, tools = catalog.tools.len(), "tool list fetched");
         }
         self.common.set_catalog(Arc::clone(&catalog));
+        for instance in self.instances().values() {
+            // A server need not say so itself; its clients are promised that they hear of it.
+            if !instance.audience.told.swap(false, Ordering::Relaxed) && changed {
+                instance.audience.tell("notifications/tools/list_changed", None);
+            }
+        }
         Ok(catalog)
     }
 
     fn subscribe(&self, caller: &Caller) -> broadcast::Receiver<Notification> {
-        self.instance(caller).audience.events.subscribe()
+        let instance = self.instance(caller);
+        let heard = instance.audience.events.subscribe();
+        instance.tend();
+        heard
     }
 
     fn questions(&self, caller: &Caller) -> mpsc::Receiver<Asked> {
         self.instance(caller).audience.questions.listen()
+    }
+
+    async fn watch(&self, caller: &Caller, uri: &str, params: Option<String>) -> Watching {
+        if self.common.stop.is_cancelled() {
+            return Watching::Refused(None);
+        }
+        self.instance(caller).watch(uri, params).await
+    }
+
+    async fn log_at(
+        &self,
+        caller: &Caller,
+        level: Level,
+        params: Option<String>,
+    ) -> Result<(Watch, Reply), UpstreamError> {
+        if self.common.stop.is_cancelled() {
+            return Err(closing());
+        }
+        self.instance(caller).log_at(level, params).await
     }
 
     async fn close_session(&self, caller: &Caller) {
@@ -304,7 +331,7 @@ impl Upstream for Server {
         let Some(instance) = instance else { return };
         instance.requests.close();
         if instance.requests.is_empty() {
-            return instance.link.close().await;
+            return instance.close().await;
         }
         // An approved call runs on when its client leaves.
         let stop = self.common.stop.clone();
@@ -313,14 +340,14 @@ impl Upstream for Server {
                 () = instance.requests.wait() => {}
                 () = stop.cancelled() => {}
             }
-            instance.link.close().await;
+            instance.close().await;
         });
     }
 
     async fn shutdown(&self) {
         self.common.stop.cancel();
         let instances: Vec<_> = self.instances().drain().map(|(_, i)| i).collect();
-        join_all(instances.iter().map(|i| i.link.close())).await;
+        join_all(instances.iter().map(|i| i.close())).await;
     }
 }
 

@@ -12,16 +12,18 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::audience::Audience;
 use super::child::Spec;
 use super::handshake::{
     Discovered, discover_params, initialize_params, read_discover, read_discover_error,
     read_initialize,
 };
-use super::hub::{Audience, Common, OnCancel, attend, next_id, outgoing_params};
+use super::hub::{Common, OnCancel, attend, next_id, outgoing_params};
 use super::registry::Link;
 use super::{Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra, message};
 
 mod conn;
+mod listen;
 
 use conn::Conn;
 
@@ -104,6 +106,7 @@ impl StdioLink {
                 info!(upstream = %self.common.name, version = %facts.version, "child started");
                 self.common.learn(&facts);
                 self.set_live(Some(&conn));
+                self.audience.opened.send_modify(|n| *n += 1);
                 state.conn = Some((Arc::clone(&conn), facts.clone()));
                 Ok((conn, facts))
             }
@@ -166,7 +169,7 @@ impl StdioLink {
                 };
             match found {
                 Discovered::Modern(facts) => {
-                    conn.listen(&facts.capabilities);
+                    listen::start(conn, &facts.capabilities);
                     return Ok(facts);
                 }
                 Discovered::Foreign(why) => return Err(Failed::Said(why)),
@@ -229,6 +232,9 @@ impl Link for StdioLink {
         };
         let mut route = conn.hub.open(next_id(), notifications);
         let id = route.id;
+        if request.log_level.is_some() {
+            conn.hub.mark_logs(id);
+        }
         let params = outgoing_params(facts.era, id, &request, &self.audience.features);
         let line = message::request(id, &request.method, params.as_deref());
         let heard = Arc::clone(&route.heard);
@@ -278,6 +284,12 @@ impl Link for StdioLink {
 
     fn is_http(&self) -> bool {
         false
+    }
+
+    async fn lost(&self) {
+        if let Some(conn) = self.live() {
+            conn.broken().await;
+        }
     }
 
     async fn close(&self) {

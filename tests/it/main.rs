@@ -12,3 +12,4 @@ mod tidy;
 mod upstream_http;
 mod upstream_sse;
 mod upstream_stdio;
+mod upstream_watch;

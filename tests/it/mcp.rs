@@ -12,6 +12,7 @@ mod leaving;
 mod modern;
 mod old_upstream;
 mod pages;
+mod pairs;
 mod passing;
 mod patience;
 mod resuming;

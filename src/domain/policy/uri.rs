@@ -178,7 +178,20 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// The normal form, which is its own: what was decoded may be a scheme, or a dot, that has a
+/// normal form in turn.
 fn normal(text: &[u8]) -> Vec<u8> {
+    let mut before = normal_once(text);
+    loop {
+        let after = normal_once(&before);
+        if after == before || after.len() > before.len() {
+            return after;
+        }
+        before = after;
+    }
+}
+
+fn normal_once(text: &[u8]) -> Vec<u8> {
     let parts = Parts::of(text);
     let mut out = parts.scheme.to_ascii_lowercase();
     if parts.slashes {
@@ -374,6 +387,7 @@ mod tests {
             "file://LOCALHOST/secret/a",
             "file:////secret//a",
             "file:///%73ecret/a",
+            "%46ile:///secret/a",
             "file:///%73%65%63%72%65%74/a",
             "file:///secret%2Fa",
             "file:///secret%2fa",

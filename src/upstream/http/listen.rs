@@ -9,31 +9,32 @@ use reqwest::header::HeaderValue;
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::super::handshake::{listen_params, listened, modern_meta};
-use super::super::hub::{Hub, next_id};
+use super::super::WireEra;
+use super::super::hub::Hub;
 use super::super::message;
 use super::super::sse::{Event, Parser};
-use super::super::{WireEra, headers};
 use super::answer::{self, is_event_stream};
-use super::{Session, Target};
-use crate::domain::call::params_with_meta;
+use super::{Session, Target, subscribed};
 
 /// Wait before the stream is opened again; doubles while that fails.
-const REOPEN_FIRST: Duration = Duration::from_secs(1);
+pub(super) const REOPEN_FIRST: Duration = Duration::from_secs(1);
 /// Longest such wait.
-const REOPEN_LONGEST: Duration = Duration::from_secs(30);
+pub(super) const REOPEN_LONGEST: Duration = Duration::from_secs(30);
 /// A stream that lasted this long was a good one.
-const LASTING: Duration = Duration::from_secs(10);
+pub(super) const LASTING: Duration = Duration::from_secs(10);
 
-/// Starts the background stream of a session, if its server has anything to say there.
+/// Starts the background stream of a session.
 pub(super) fn start(target: &Arc<Target>, hub: &Arc<Hub>, session: &Arc<Session>) {
-    let kinds = listened(&session.facts.capabilities);
-    if session.facts.era == WireEra::Modern && kinds.is_empty() {
-        return;
-    }
     let (stop, closing) = (session.stop.clone(), hub.common.stop.clone());
-    let stream = keep(Arc::clone(target), Arc::clone(hub), Arc::downgrade(session), kinds);
+    let (target, again, weak) = (Arc::clone(target), Arc::clone(hub), Arc::downgrade(session));
+    let era = session.facts.era;
     hub.common.tracker.spawn(async move {
+        let stream = async {
+            match era {
+                WireEra::Legacy => keep(target, again, weak).await,
+                WireEra::Modern => subscribed::keep(target, again, weak).await,
+            }
+        };
         tokio::select! {
             () = stop.cancelled() => {}
             () = closing.cancelled() => {}
@@ -42,7 +43,7 @@ pub(super) fn start(target: &Arc<Target>, hub: &Arc<Hub>, session: &Arc<Session>
     });
 }
 
-async fn keep(target: Arc<Target>, hub: Arc<Hub>, session: Weak<Session>, kinds: Vec<&str>) {
+async fn keep(target: Arc<Target>, hub: Arc<Hub>, session: Weak<Session>) {
     let mut parser = Parser::new(hub.common.max_message);
     let mut wait = REOPEN_FIRST;
     let mut opened_before = false;
@@ -50,15 +51,10 @@ async fn keep(target: Arc<Target>, hub: Arc<Hub>, session: Weak<Session>, kinds:
         // Holding the session itself would keep it, and this stream, alive for ever.
         let Some(current) = session.upgrade() else { return };
         let last_id = parser.last_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok());
-        let response = match current.facts.era {
-            WireEra::Legacy => {
-                answer::get(&target, &current, last_id).await.map_err(answer::describe)
-            }
-            WireEra::Modern => listen(&target, &hub, &current, &kinds).await,
-        };
-        drop(current);
+        let response = answer::get(&target, &current, last_id).await;
         match response {
             Ok(response) if response.status().is_success() && is_event_stream(&response) => {
+                drop(current);
                 if opened_before {
                     // Something may have been said meanwhile.
                     hub.common.relist.notify_one();
@@ -77,12 +73,19 @@ async fn keep(target: Arc<Target>, hub: Arc<Hub>, session: Weak<Session>, kinds:
             Ok(response) if response.status().is_server_error() => {
                 wait = (wait * 2).min(REOPEN_LONGEST);
             }
+            // A stream that was there and is refused now: the server has forgotten the session.
+            Ok(response) if opened_before && matches!(response.status().as_u16(), 400 | 404) => {
+                debug!(upstream = %hub.common.name, "the session is gone: HTTP {}", response.status());
+                current.stop.cancel();
+                return;
+            }
             Ok(response) => {
                 let status = response.status();
                 debug!(upstream = %hub.common.name, "no background stream: HTTP {status}");
                 return;
             }
             Err(why) => {
+                let why = answer::describe(why);
                 debug!(upstream = %hub.common.name, "no background stream: {why}");
                 wait = (wait * 2).min(REOPEN_LONGEST);
             }
@@ -91,22 +94,7 @@ async fn keep(target: Arc<Target>, hub: Arc<Hub>, session: Weak<Session>, kinds:
     }
 }
 
-async fn listen(
-    target: &Target,
-    hub: &Hub,
-    session: &Session,
-    kinds: &[&str],
-) -> Result<Response, String> {
-    let meta = modern_meta(hub.audience.features.as_json());
-    let params = params_with_meta(&listen_params(kinds), &meta);
-    let method = "subscriptions/listen";
-    let mut headers = session.headers();
-    headers.extend(headers::for_request(method, Some(&params), None));
-    let body = message::request(next_id(), method, Some(&params));
-    answer::post(target, &target.pooled, headers, body).await.map_err(|e| e.to_string())
-}
-
-async fn read(
+pub(super) async fn read(
     mut response: Response,
     parser: &mut Parser,
     target: &Arc<Target>,

@@ -136,6 +136,11 @@ impl SseConn {
         self.is_gone() || self.line.retired.load(Ordering::Relaxed)
     }
 
+    /// Fires when the stream is gone.
+    pub fn over(&self) -> CancellationToken {
+        self.line.over.clone()
+    }
+
     /// Whether the stream can be trusted to bring an answer: something came on it just now, or
     /// the server answers a ping.
     pub async fn is_alive(&self) -> bool {
@@ -170,6 +175,9 @@ impl SseConn {
         let client = if request.once { &target.single } else { &target.pooled };
         let mut route = self.hub.open(next_id(), notifications);
         let id = route.id;
+        if request.log_level.is_some() {
+            self.hub.mark_logs(id);
+        }
         let params = outgoing_params(WireEra::Legacy, id, &request, &self.hub.audience.features);
         let body = message::request(id, &request.method, params.as_deref());
         let heard = Arc::clone(&route.heard);

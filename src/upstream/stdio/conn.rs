@@ -11,14 +11,13 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};
 
+use super::super::audience::Audience;
 use super::super::child::{
     Spec, Tail, group_of, obituary, read_line, read_stderr, sweep, wind_down,
 };
-use super::super::handshake::{listen_params, listened, modern_meta};
-use super::super::hub::{Audience, Common, Hub, OnCancel, Received, attend, next_id};
+use super::super::hub::{Common, Hub, OnCancel, Received, attend, next_id};
 use super::super::message::{self, Unreadable};
 use super::super::{Reply, UpstreamError};
-use crate::domain::call::params_with_meta;
 
 /// Lines that wait to be written; beyond, requests wait and side messages are dropped.
 const MAX_QUEUE: usize = 64;
@@ -92,6 +91,16 @@ impl Conn {
         self.stop.is_cancelled()
     }
 
+    /// Waits until it can take no more requests.
+    pub async fn broken(&self) {
+        self.stop.cancelled().await;
+    }
+
+    /// Fires when it can take no more requests.
+    pub fn stopping(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
     /// Waits until the child and its group are gone.
     pub async fn ended(&self) {
         self.ended.cancelled().await;
@@ -152,17 +161,6 @@ impl Conn {
             self.ended().await;
         }
         asked
-    }
-
-    /// Asks a modern server to tell of changes to its tools, prompts and resources.
-    pub fn listen(&self, capabilities: &str) {
-        let kinds = listened(capabilities);
-        if kinds.is_empty() {
-            return;
-        }
-        let params = listen_params(&kinds);
-        let params = params_with_meta(&params, &modern_meta(self.hub.audience.features.as_json()));
-        self.send(message::request(next_id(), "subscriptions/listen", Some(&params)));
     }
 }
 

@@ -162,7 +162,7 @@ async fn answer(method: &str, mut exchange: Exchange) -> Answer {
             "supportedVersions": [VERSION],
             "capabilities": {
                 "tools": {"listChanged": true},
-                "resources": {"listChanged": true},
+                "resources": {"subscribe": true, "listChanged": true},
                 "prompts": {"listChanged": true},
                 "completions": {},
                 "logging": {},

@@ -67,7 +67,7 @@ async fn approved_calls_cross_the_border_too() {
 #[tokio::test]
 async fn errors_keep_their_code_where_the_clients_era_has_it() {
     for (code, to_legacy_from_modern, to_modern_from_legacy) in
-        [(-32002, -32002, -32602), (-32021, -32603, -32021), (-31000, -31000, -31000)]
+        [(-32002, -32002, -32602), (-32021, -32603, -32603), (-31000, -31000, -31000)]
     {
         let fake = modern(move |_| fake_http::error(200, code)).await;
         let placet = Placet::start(&fake, &Settings::default()).await;

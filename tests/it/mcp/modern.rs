@@ -181,7 +181,7 @@ async fn a_subscription_is_acknowledged_with_what_is_honoured() {
 
 #[tokio::test]
 async fn errors_of_the_upstream_get_the_status_of_the_era() {
-    for (code, status) in [(-32601, 404), (-32021, 400), (-32602, 200)] {
+    for (code, status) in [(-32601, 404), (-32602, 200)] {
         let fake = modern(move |_| fake_http::error(200, code)).await;
         let placet = Placet::start(&fake, &Settings::default()).await;
 

@@ -13,6 +13,9 @@ use futures_util::stream;
 use placet::domain::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::sync::broadcast;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::BroadcastStream;
 
 /// One request as it came.
 #[derive(Debug, Clone)]
@@ -56,6 +59,51 @@ pub enum Answer {
     Stream(Vec<(Duration, String)>),
     /// Pieces of an event stream that stays open.
     Open(Vec<(Duration, String)>),
+    /// An event stream that carries what the test says from then on, until it is told to end.
+    Fed(Feed),
+    /// The same after a first message.
+    FedAfter(String, Feed),
+}
+
+/// What a test says on open streams.
+#[derive(Debug, Clone)]
+pub struct Feed(broadcast::Sender<Option<String>>);
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self(broadcast::Sender::new(64))
+    }
+}
+
+impl Feed {
+    /// Says a message on every stream it feeds now.
+    pub fn say(&self, message: &str) {
+        let _ = self.0.send(Some(format!("data: {message}\n\n")));
+    }
+
+    /// How many streams it feeds.
+    pub fn streams(&self) -> usize {
+        self.0.receiver_count()
+    }
+
+    /// Ends every stream.
+    pub fn cut(&self) {
+        let _ = self.0.send(None);
+    }
+
+    /// A stream that begins with this message.
+    pub fn after(&self, first: &str) -> Answer {
+        Answer::FedAfter(format!("data: {first}\n\n"), self.clone())
+    }
+
+    fn body(&self, first: Option<String>, id: &str) -> Body {
+        let said = BroadcastStream::new(self.0.subscribe());
+        let id = id.to_owned();
+        let said = tokio_stream::iter(first)
+            .chain(said.map_while(|said| said.ok().flatten()))
+            .map(move |text| Ok::<_, Infallible>(Bytes::from(text.replace("$ID", &id))));
+        Body::from_stream(said)
+    }
 }
 
 /// A `result` answer.
@@ -209,6 +257,12 @@ fn respond(answer: Answer, id: &str) -> Response {
         }
         Answer::Open(pieces) => {
             builder.header("content-type", "text/event-stream").body(events(pieces, id, true))
+        }
+        Answer::Fed(feed) => {
+            builder.header("content-type", "text/event-stream").body(feed.body(None, id))
+        }
+        Answer::FedAfter(first, feed) => {
+            builder.header("content-type", "text/event-stream").body(feed.body(Some(first), id))
         }
     }
     .unwrap()

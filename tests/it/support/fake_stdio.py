@@ -35,11 +35,75 @@ if mode == "grandchild":
 
 cancelled = []
 waiting = None
+# What a server that tells of changes was asked for.
+listens = {}
+subscribed = set()
+levels = []
+
+
+def tells(request):
+    """The part of a server that tells of changes, in either era; true if that was all."""
+    method = request.get("method")
+    params = request.get("params", {})
+    if method == "server/discover" and mode == "tells-modern":
+        result(request, {"supportedVersions": ["2026-07-28"], "capabilities": {
+            "tools": {"listChanged": True}, "resources": {"subscribe": True}, "logging": {}}})
+    elif method == "initialize":
+        result(request, {"protocolVersion": "2025-06-18", "serverInfo": {"name": "fake"},
+                         "capabilities": {"tools": {}, "resources": {"subscribe": True},
+                                          "logging": {}}})
+    elif method == "subscriptions/listen":
+        listens[request["id"]] = params["notifications"].get("resourceSubscriptions", [])
+        send({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": {
+            "notifications": params["notifications"],
+            "_meta": {"io.modelcontextprotocol/subscriptionId": request["id"]}}})
+    elif method == "notifications/cancelled" and params["requestId"] in listens:
+        del listens[params["requestId"]]
+    elif method == "resources/subscribe":
+        subscribed.add(params["uri"])
+        result(request, {})
+    elif method == "resources/unsubscribe":
+        subscribed.discard(params["uri"])
+        result(request, {})
+    elif method == "logging/setLevel":
+        levels.append(params["level"])
+        result(request, {})
+    elif method == "tools/call":
+        told = params.get("arguments", {})
+        if "update" in told:
+            uri = told["update"]
+            if uri in subscribed:
+                send({"jsonrpc": "2.0", "method": "notifications/resources/updated",
+                      "params": {"uri": uri}})
+            for listen, uris in listens.items():
+                if uri in uris:
+                    send({"jsonrpc": "2.0", "method": "notifications/resources/updated",
+                          "params": {"uri": uri, "_meta": {
+                              "io.modelcontextprotocol/subscriptionId": listen}}})
+        if "end" in told:
+            for listen in list(listens):
+                send({"jsonrpc": "2.0", "method": "notifications/cancelled",
+                      "params": {"requestId": listen}})
+            listens.clear()
+        if "log" in told:
+            send({"jsonrpc": "2.0", "method": "notifications/message",
+                  "params": {"level": told["log"], "data": 1}})
+        if "die" in told:
+            sys.exit(3)
+        result(request, {"listens": list(listens.values()), "subscribed": sorted(subscribed),
+                         "levels": levels})
+    else:
+        return False
+    return True
+
+
 for line in sys.stdin:
     message = json.loads(line)
     method = message.get("method")
     if mode == "garbage":
         sys.stdout.write("Server is ready!\n\n{not json\n")
+    if mode.startswith("tells") and tells(message):
+        continue
     if method == "server/discover":
         if mode == "exit-on-probe":
             sys.exit(1)

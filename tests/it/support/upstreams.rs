@@ -29,6 +29,8 @@ pub fn config(upstreams: Vec<Settings>) -> Config {
             resume_window: Duration::from_secs(60),
             resume_buffer: 1 << 20,
             shutdown_grace: minute,
+            max_subscriptions: 100,
+            max_streams_per_agent: 64,
         },
         database: Database { url: Secret::new("sqlite::memory:") },
         approvals: Approvals {

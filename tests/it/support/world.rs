@@ -277,6 +277,8 @@ fn config() -> Config {
             resume_window: Duration::from_secs(60),
             resume_buffer: 1 << 20,
             shutdown_grace: Duration::from_secs(10),
+            max_subscriptions: 100,
+            max_streams_per_agent: 64,
         },
         database: DatabaseConfig { url: Secret::new("sqlite:unused.db") },
         approvals: Approvals {

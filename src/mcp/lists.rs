@@ -1,0 +1,183 @@
+//! Results that a client may keep, in the terms of the modern era: for how long and for whom, and
+//! without what only the legacy era knows.
+
+use crate::domain::json::{self, Node};
+use crate::upstream::{WireEra, is_mirrored_rightly};
+
+use super::revision::{add_members, drop_members};
+
+/// Results with hints for caches.
+pub(super) const CACHED: [&str; 6] = [
+    "tools/list",
+    "prompts/list",
+    "resources/list",
+    "resources/templates/list",
+    "resources/read",
+    "server/discover",
+];
+
+/// Makes a modern result say how it may be kept: it is of this agent alone, since policies filter
+/// it. The answer to a retry depends on more than its request shows, so it is not kept at all.
+pub(super) fn kept(raw: &str, retried: bool) -> String {
+    let Ok(node) = json::parse(raw) else { return raw.to_owned() };
+    if node.get("resultType").and_then(Node::as_str).is_some_and(|t| t != "complete") {
+        return raw.to_owned();
+    }
+    let age = node.get("ttlMs").map(|ttl| ttl.raw);
+    let age_is_right = age.is_some_and(|ttl| ttl.bytes().all(|b| b.is_ascii_digit()));
+    let is_private = node.get("cacheScope").and_then(Node::as_str) == Some("private");
+    let mut wrong = Vec::new();
+    if !age_is_right || (retried && age != Some("0")) {
+        wrong.push("ttlMs");
+    }
+    if !is_private {
+        wrong.push("cacheScope");
+    }
+    if wrong.is_empty() {
+        return raw.to_owned();
+    }
+    add_members(&drop_members(raw, &wrong), &[("ttlMs", "0"), ("cacheScope", "\"private\"")])
+}
+
+/// The tools of a legacy server as a modern client may see them: without `execution`, and without
+/// marks for headers that break the rules, for which the client would have to drop the tool.
+pub(super) fn tools(raw: &str) -> String {
+    let Ok(node) = json::parse(raw) else { return raw.to_owned() };
+    let Some(tools) = node.get("tools").and_then(Node::elements) else { return raw.to_owned() };
+    let fine = |tool: &Node<'_>| tool.get("execution").is_none() && is_mirrored_rightly(tool.raw);
+    if tools.iter().all(fine) {
+        return raw.to_owned();
+    }
+    let shown: Vec<String> = tools
+        .iter()
+        .map(|tool| {
+            let text = drop_members(tool.raw, &["execution"]);
+            if is_mirrored_rightly(tool.raw) { text } else { unmarked(&text) }
+        })
+        .collect();
+    let list = format!("[{}]", shown.join(","));
+    let parts: Vec<String> = node
+        .members()
+        .unwrap_or_default()
+        .iter()
+        .map(|m| {
+            let value = if m.key == "tools" { list.as_str() } else { m.node.raw };
+            format!("{}:{value}", m.raw_key)
+        })
+        .collect();
+    format!("{{{}}}", parts.join(","))
+}
+
+fn unmarked(tool: &str) -> String {
+    let Ok(node) = json::parse(tool) else { return tool.to_owned() };
+    let mut out = String::with_capacity(tool.len());
+    write_unmarked(&node, &mut out);
+    out
+}
+
+fn write_unmarked(node: &Node<'_>, out: &mut String) {
+    if let Some(members) = node.members() {
+        out.push('{');
+        for (n, member) in members.iter().filter(|m| m.key != "x-mcp-header").enumerate() {
+            if n > 0 {
+                out.push(',');
+            }
+            out.push_str(member.raw_key);
+            out.push(':');
+            write_unmarked(&member.node, out);
+        }
+        out.push('}');
+    } else if let Some(elements) = node.elements() {
+        out.push('[');
+        for (n, element) in elements.iter().enumerate() {
+            if n > 0 {
+                out.push(',');
+            }
+            write_unmarked(element, out);
+        }
+        out.push(']');
+    } else {
+        out.push_str(node.raw);
+    }
+}
+
+/// A result says who it comes from, where the server's era had no place for it.
+pub(super) fn stamped(raw: &str, server_info: &str) -> String {
+    const KEY: &str = "io.modelcontextprotocol/serverInfo";
+    let Ok(node) = json::parse(raw) else { return raw.to_owned() };
+    match node.get("_meta") {
+        None => add_members(raw, &[("_meta", &json::object([(KEY, server_info)]))]),
+        Some(meta) if meta.is_object() && meta.get(KEY).is_none() => {
+            let with = add_members(meta.raw, &[(KEY, server_info)]);
+            add_members(&drop_members(raw, &["_meta"]), &[("_meta", &with)])
+        }
+        Some(_) => raw.to_owned(),
+    }
+}
+
+/// Everything that the border of eras demands of a result besides its type.
+pub(super) fn in_terms_of(
+    raw: String,
+    from: WireEra,
+    to: WireEra,
+    method: &str,
+    retried: bool,
+) -> String {
+    if to == WireEra::Legacy {
+        return raw;
+    }
+    let raw = if from == WireEra::Legacy && method == "tools/list" { tools(&raw) } else { raw };
+    if CACHED.contains(&method) { kept(&raw, retried) } else { raw }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_private_and_their_age_is_a_number() {
+        let fine = r#"{ "tools":[],"ttlMs":5,"cacheScope":"private","resultType":"complete"}"#;
+
+        assert_eq!(kept(fine, false), fine);
+        assert_eq!(
+            kept(r#"{"tools":[ ],"ttlMs":5,"cacheScope":"public"}"#, false),
+            r#"{"tools":[ ],"ttlMs":5,"cacheScope":"private"}"#
+        );
+        assert_eq!(
+            kept(r#"{"ttlMs":-1,"cacheScope":"private"}"#, false),
+            r#"{"cacheScope":"private","ttlMs":0}"#
+        );
+        assert_eq!(
+            kept(r#"{"contents":[],"ttlMs":9,"cacheScope":"private"}"#, true),
+            r#"{"contents":[],"cacheScope":"private","ttlMs":0}"#
+        );
+        let asks = r#"{"resultType":"input_required","requestState":"s"}"#;
+        assert_eq!(kept(asks, false), asks);
+    }
+
+    #[test]
+    fn tools_of_the_legacy_era_lose_what_the_modern_one_does_not_know() {
+        let list = r#"{"tools":[{"name":"a","execution":{"taskSupport":"optional"},"n":1.0},{"name":"b","inputSchema":{"properties":{"x":{"type":"number","x-mcp-header":"X"}}}}],"nextCursor":"c"}"#;
+
+        assert_eq!(
+            tools(list),
+            r#"{"tools":[{"name":"a","n":1.0},{"name":"b","inputSchema":{"properties":{"x":{"type":"number"}}}}],"nextCursor":"c"}"#
+        );
+        let fine = r#"{ "tools":[{"name":"a" }]}"#;
+        assert_eq!(tools(fine), fine);
+    }
+
+    #[test]
+    fn a_result_is_stamped_once() {
+        let info = r#"{"name":"s"}"#;
+        let stamp = r#""io.modelcontextprotocol/serverInfo":{"name":"s"}"#;
+
+        assert_eq!(stamped(r#"{"a":1}"#, info), format!(r#"{{"a":1,"_meta":{{{stamp}}}}}"#));
+        assert_eq!(
+            stamped(r#"{"_meta":{"m":1e2},"a":1}"#, info),
+            format!(r#"{{"a":1,"_meta":{{"m":1e2,{stamp}}}}}"#)
+        );
+        let own = r#"{"_meta":{"io.modelcontextprotocol/serverInfo":{}}}"#;
+        assert_eq!(stamped(own, info), own);
+    }
+}

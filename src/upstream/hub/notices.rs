@@ -1,0 +1,131 @@
+//! Where a notification of the server goes: to the request it belongs to, to everybody who
+//! listens, or to our own subscriptions.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
+
+use tracing::debug;
+
+use super::super::{Notification, Said, WireEra};
+use super::Hub;
+use crate::domain::call;
+use crate::domain::json::{self, Node};
+
+/// A `subscriptions/listen` of ours; dropping it forgets it.
+pub(in crate::upstream) struct Listening {
+    hub: Arc<Hub>,
+    pub id: u64,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.hub.listens().remove(&self.id);
+    }
+}
+
+impl Hub {
+    fn listens(&self) -> MutexGuard<'_, HashMap<u64, u64>> {
+        self.listens.lock().expect("no holder of this lock panics")
+    }
+
+    /// Request `id` listens, with the watched resources of that change.
+    pub fn listens_with(self: &Arc<Self>, id: u64, change: u64) -> Listening {
+        self.listens().insert(id, change);
+        Listening { hub: Arc::clone(self), id }
+    }
+
+    pub(super) fn notified(&self, notification: Notification, own: Option<u64>) {
+        let owner = match notification.method.as_str() {
+            "notifications/progress" => {
+                match progress_token(&notification).filter(|t| self.routes().contains_key(t)) {
+                    Some(token) => Some(token),
+                    None => return,
+                }
+            }
+            "notifications/subscriptions/acknowledged" => return self.acknowledged(&notification),
+            // A server cancels nothing but a subscription.
+            "notifications/cancelled" => return self.listening_ended(&notification),
+            "notifications/tools/list_changed" => {
+                self.audience.told.store(true, Ordering::Relaxed);
+                self.common.relist.notify_one();
+                None
+            }
+            method if method.ends_with("/list_changed") => None,
+            "notifications/resources/updated" => None,
+            // On a channel that all share it can be meant for a request only if one alone asked.
+            // In the legacy era it belongs to the connection, and whoever listens hears it too.
+            "notifications/message" if own.is_none() => match self.only_logging() {
+                Some(id) if self.common.era() == Some(WireEra::Modern) => Some(id),
+                Some(id) => {
+                    self.forward(id, notification.clone());
+                    None
+                }
+                None => None,
+            },
+            _ => own,
+        };
+        if let Some(id) = owner {
+            self.forward(id, notification);
+        } else {
+            let params = notification.params.map(|p| call::params_with_meta(&p, &[]));
+            self.audience.tell(&notification.method, params);
+        }
+    }
+
+    /// The one request under way that wants log messages.
+    fn only_logging(&self) -> Option<u64> {
+        let routes = self.routes();
+        let mut logging = routes.iter().filter(|(_, slot)| slot.logs);
+        let (id, _) = logging.next()?;
+        logging.next().is_none().then_some(*id)
+    }
+
+    fn acknowledged(&self, notification: &Notification) {
+        let node = notification.params.as_deref().and_then(|p| json::parse(p).ok());
+        let Some(node) = node else { return };
+        let id = node
+            .get("_meta")
+            .and_then(|m| m.get("io.modelcontextprotocol/subscriptionId"))
+            .and_then(Node::as_number)
+            .and_then(|id| id.parse().ok());
+        let change = match id {
+            Some(id) => self.listens().get(&id).copied(),
+            None => self.listens().values().max().copied(),
+        };
+        let Some(change) = change else { return };
+        let uris = node
+            .get("notifications")
+            .and_then(|n| n.get("resourceSubscriptions"))
+            .and_then(Node::elements)
+            .unwrap_or_default();
+        let uris = uris.iter().filter_map(Node::as_str).map(str::to_owned).collect();
+        self.audience.watched.agree(change, uris);
+    }
+
+    fn listening_ended(&self, notification: &Notification) {
+        let node = notification.params.as_deref().and_then(|p| json::parse(p).ok());
+        let id = node.as_ref().and_then(|n| n.get("requestId")).and_then(Node::as_number);
+        if let Some(id) = id.and_then(|id| id.parse().ok())
+            && self.listens().contains_key(&id)
+        {
+            self.fail(id, "the server ended the subscription");
+        }
+    }
+
+    fn forward(&self, id: u64, notification: Notification) {
+        let routes = self.routes();
+        let Some(slot) = routes.get(&id) else { return };
+        slot.heard.notify_one();
+        if let Some(to) = &slot.notifications
+            && to.try_send(Said::Notification(notification)).is_err()
+        {
+            debug!(upstream = %self.common.name, "a notification was dropped, its reader is slow");
+        }
+    }
+}
+
+fn progress_token(notification: &Notification) -> Option<u64> {
+    let node = json::parse(notification.params.as_deref()?).ok()?;
+    node.get("progressToken").and_then(Node::as_number)?.parse().ok()
+}

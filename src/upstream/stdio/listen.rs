@@ -1,0 +1,106 @@
+//! The subscription at a modern child: one `subscriptions/listen` on the channel that everything
+//! shares, another in its place when what is watched changes, or when the child ended it.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tracing::debug;
+
+use super::super::handshake::{changing, listen_params, modern_meta, offers_watching};
+use super::super::http::{GATHER, OVERLAP};
+use super::super::hub::{Hub, next_id};
+use super::super::message;
+use super::conn::Conn;
+use crate::domain::call::params_with_meta;
+
+/// Wait before a subscription that the child ended is asked for again; doubles each time.
+const AGAIN_FIRST: Duration = Duration::from_secs(1);
+/// Longest such wait.
+const AGAIN_LONGEST: Duration = Duration::from_secs(30);
+
+/// Listens for as long as the child lives.
+pub(super) fn start(conn: &Arc<Conn>, capabilities: &str) {
+    let kinds: Vec<&'static str> = changing(capabilities).into_iter().map(|(_, k)| k).collect();
+    let watches = offers_watching(capabilities);
+    if kinds.is_empty() && !watches {
+        return;
+    }
+    let (hub, stop) = (Arc::clone(&conn.hub), conn.stopping());
+    let capabilities = capabilities.to_owned();
+    let listens = keep(Arc::downgrade(conn), Arc::clone(&hub), kinds, watches, capabilities);
+    hub.common.tracker.spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = listens => {}
+        }
+    });
+}
+
+async fn keep(
+    conn: Weak<Conn>,
+    hub: Arc<Hub>,
+    kinds: Vec<&str>,
+    watches: bool,
+    capabilities: String,
+) {
+    let watched = &hub.audience.watched;
+    let mut changes = watched.changes();
+    let mut wait = AGAIN_FIRST;
+    let mut current = None;
+    let mut ended_before = false;
+    loop {
+        changes.borrow_and_update();
+        let (change, mut uris) = watched.snapshot();
+        if !watches {
+            uris.clear();
+        }
+        let former = current.take();
+        if kinds.is_empty() && uris.is_empty() {
+            watched.decline(change);
+        } else {
+            let route = hub.open(next_id(), None);
+            let listening = hub.listens_with(route.id, change);
+            let meta = modern_meta(hub.audience.features.as_json());
+            let params = params_with_meta(&listen_params(&kinds, &uris), &meta);
+            let line = message::request(route.id, "subscriptions/listen", Some(&params));
+            let Some(live) = conn.upgrade() else { return };
+            if live.write(route.id, line).await.is_err() {
+                return;
+            }
+            current = Some((route, listening));
+        }
+        if let Some((former, listening)) = former {
+            if current.is_some() {
+                let _ = tokio::time::timeout(OVERLAP, watched.answered(change)).await;
+            }
+            let Some(live) = conn.upgrade() else { return };
+            live.send(message::cancelled(former.id));
+            drop((former, listening));
+        } else if std::mem::take(&mut ended_before) {
+            hub.common.relist.notify_one();
+            hub.audience.missed(&capabilities);
+        }
+        let ended = async {
+            match current.as_mut() {
+                Some((route, _)) => (&mut route.answer).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            answer = ended => {
+                debug!(upstream = %hub.common.name, "the child ended the subscription: {answer:?}");
+                current = None;
+                ended_before = true;
+                watched.decline(change);
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(AGAIN_LONGEST);
+            }
+            changed = changes.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                tokio::time::sleep(GATHER).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! One instance of a server: its connection, and what the server must be told for those who
+//! listen there: that it stays connected, which resources they watch, what it shall log.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::debug;
+
+use super::audience::Audience;
+use super::handshake::{offers_logging, offers_watching};
+use super::hub::Common;
+use super::level::{Level, Wish};
+use super::registry::{Link, RETRY_FIRST, RETRY_LONGEST};
+use super::watched::{Watch, Watching};
+use super::{Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra, message};
+use crate::domain::json;
+
+/// How long a server may take to say whether it tells of a resource, or logs at a level.
+const TOLD_WITHIN: Duration = Duration::from_secs(10);
+/// How often it is looked whether anybody still listens.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// A connection with its audience.
+pub(super) struct Instance {
+    pub link: Arc<dyn Link>,
+    pub audience: Arc<Audience>,
+    /// What runs over it.
+    pub requests: TaskTracker,
+    common: Arc<Common>,
+    tended: AtomicBool,
+    closed: CancellationToken,
+    /// The level a legacy server was told last, and in which of its connections.
+    logs_at: Mutex<Option<(u64, Level)>>,
+}
+
+/// One who watches a resource.
+struct Watcher {
+    instance: Arc<Instance>,
+    uri: String,
+    /// Whether the server was asked for it.
+    asked: bool,
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.instance.release(&self.uri, self.asked);
+    }
+}
+
+impl Instance {
+    pub fn new(link: Arc<dyn Link>, audience: Arc<Audience>, common: &Arc<Common>) -> Arc<Self> {
+        Arc::new(Self {
+            link,
+            audience,
+            requests: TaskTracker::new(),
+            common: Arc::clone(common),
+            tended: AtomicBool::new(false),
+            closed: common.stop.child_token(),
+            logs_at: Mutex::default(),
+        })
+    }
+
+    /// Ends it for good.
+    pub async fn close(&self) {
+        self.closed.cancel();
+        self.link.close().await;
+    }
+
+    /// See [`super::Upstream::request`].
+    pub async fn request(
+        self: &Arc<Self>,
+        request: Request,
+        notifications: Option<Notifications>,
+        cancel: CancellationToken,
+    ) -> Result<Reply, UpstreamError> {
+        let _running = self.requests.token();
+        let level = request.log_level.as_deref().and_then(level_of);
+        let _wish = level.map(|level| self.audience.levels.want(level));
+        if self.audience.levels.lowest().is_some() {
+            self.keep_level().await;
+        }
+        self.link.request(request, notifications, cancel).await
+    }
+
+    /// Has a legacy server log at the lowest level anybody wants; a modern one is told with each
+    /// request. Where that fails the request itself will tell.
+    async fn keep_level(&self) {
+        let Ok(facts) = self.link.connect().await else { return };
+        if facts.era == WireEra::Modern || !offers_logging(&facts.capabilities) {
+            return;
+        }
+        let Some(level) = self.audience.levels.lowest() else { return };
+        if let Err(why) = self.tell_level(level, None).await {
+            debug!(upstream = %self.common.name, "the log level was not set: {why}");
+        }
+    }
+
+    /// Sets the level unless it is set; the answer is the server's where it was asked.
+    async fn tell_level(
+        &self,
+        level: Level,
+        params: Option<String>,
+    ) -> Result<Reply, UpstreamError> {
+        let mut logs_at = self.logs_at.lock().await;
+        let connection = *self.audience.opened.borrow();
+        if params.is_none() && *logs_at == Some((connection, level)) {
+            return Ok(Reply::Result("{}".to_owned()));
+        }
+        let own = || json::object([("level", json::quote(level.as_str()).as_str())]);
+        let params = params.unwrap_or_else(own);
+        let reply = self.ask("logging/setLevel", params).await?;
+        if matches!(reply, Reply::Result(_)) {
+            *logs_at = Some((connection, level));
+        }
+        Ok(reply)
+    }
+
+    /// See [`super::Upstream::log_at`].
+    pub async fn log_at(
+        self: &Arc<Self>,
+        level: Level,
+        params: Option<String>,
+    ) -> Result<(Watch, Reply), UpstreamError> {
+        let facts = self.link.connect().await?;
+        let asks_itself = facts.era == WireEra::Legacy && params.is_some();
+        if !asks_itself && !offers_logging(&facts.capabilities) {
+            let error = message::error(message::METHOD_NOT_FOUND, "this server logs nothing");
+            return Ok((Watch::new(()), Reply::Error(error)));
+        }
+        let wish: Wish = self.audience.levels.want(level);
+        let done = Reply::Result("{}".to_owned());
+        if facts.era == WireEra::Modern {
+            return Ok((Watch::new(wish), done));
+        }
+        let reply = match self.audience.levels.lowest() {
+            // Others want more: they keep it.
+            Some(lowest) if lowest < level => self.tell_level(lowest, None).await?,
+            _ => self.tell_level(level, params).await?,
+        };
+        Ok((Watch::new(wish), reply))
+    }
+
+    /// See [`super::Upstream::watch`].
+    pub async fn watch(self: &Arc<Self>, uri: &str, params: Option<String>) -> Watching {
+        let added = self.audience.watched.add(uri);
+        let mut watcher = Watcher { instance: Arc::clone(self), uri: uri.to_owned(), asked: false };
+        self.tend();
+        let facts = match tokio::time::timeout(TOLD_WITHIN, self.link.connect()).await {
+            Ok(Ok(facts)) => facts,
+            Ok(Err(error)) => return Watching::Later(Watch::new(watcher), error.to_string()),
+            Err(_) => {
+                let why = format!("it does not answer within {TOLD_WITHIN:?}");
+                return Watching::Later(Watch::new(watcher), why);
+            }
+        };
+        // What a legacy client asks in its own words is answered by a legacy server itself.
+        let asks_itself = facts.era == WireEra::Legacy && params.is_some();
+        if !asks_itself && !offers_watching(&facts.capabilities) {
+            return Watching::Refused(None);
+        }
+        watcher.asked = true;
+        if facts.era == WireEra::Modern {
+            let agreed = self.audience.watched.agreed(uri, added.change);
+            return match tokio::time::timeout(TOLD_WITHIN, agreed).await {
+                Ok(true) => Watching::Agreed(Watch::new(watcher)),
+                Ok(false) => Watching::Refused(None),
+                Err(_) => {
+                    let why = format!("no subscription within {TOLD_WITHIN:?}");
+                    Watching::Later(Watch::new(watcher), why)
+                }
+            };
+        }
+        let _turn = added.turn.lock().await;
+        match self.ask("resources/subscribe", params.unwrap_or_else(|| uri_params(uri))).await {
+            Ok(Reply::Result(_)) => Watching::Agreed(Watch::new(watcher)),
+            Ok(Reply::Error(error)) => {
+                watcher.asked = false;
+                Watching::Refused(Some(error))
+            }
+            Err(error) => Watching::Later(Watch::new(watcher), error.to_string()),
+        }
+    }
+
+    /// One watches it no more; the server need not tell of it once nobody does.
+    fn release(self: &Arc<Self>, uri: &str, asked: bool) {
+        let watched = &self.audience.watched;
+        if !watched.remove(uri) {
+            return;
+        }
+        let era = self.common.era();
+        if !asked || era != Some(WireEra::Legacy) || !self.link.is_live() {
+            watched.forget(uri);
+            return;
+        }
+        let Some(turn) = watched.turn(uri) else { return };
+        let (me, uri) = (Arc::clone(self), uri.to_owned());
+        self.common.tracker.spawn(async move {
+            let _turn = turn.lock_owned().await;
+            if me.audience.watched.holds(&uri) || me.closed.is_cancelled() {
+                return;
+            }
+            if let Err(why) = me.ask("resources/unsubscribe", uri_params(&uri)).await {
+                debug!(upstream = %me.common.name, "not unsubscribed: {why}");
+            }
+            me.audience.watched.forget(&uri);
+        });
+    }
+
+    /// A short request of our own.
+    async fn ask(&self, method: &str, params: String) -> Result<Reply, UpstreamError> {
+        let request = Request::new(method, Some(params));
+        let request = self.link.request(request, None, CancellationToken::new());
+        tokio::select! {
+            () = self.closed.cancelled() => {
+                Err(UpstreamError::NotSent("the connection is closed".to_owned()))
+            }
+            answer = tokio::time::timeout(TOLD_WITHIN, request) => answer.unwrap_or_else(|_| {
+                Err(UpstreamError::Lost(format!("no answer within {TOLD_WITHIN:?}")))
+            }),
+        }
+    }
+
+    /// Keeps it connected for as long as anybody listens.
+    pub fn tend(self: &Arc<Self>) {
+        if self.tended.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let (me, closed) = (Arc::downgrade(self), self.closed.clone());
+        self.common.tracker.spawn(async move {
+            tokio::select! {
+                () = closed.cancelled() => {}
+                () = Self::keep(me) => {}
+            }
+        });
+    }
+
+    async fn keep(me: Weak<Self>) {
+        let mut set_up: Option<u64> = None;
+        let mut wait = RETRY_FIRST;
+        loop {
+            let Some(me) = me.upgrade() else { return };
+            if !me.audience.is_wanted() {
+                me.tended.store(false, Ordering::SeqCst);
+                // Whoever came meanwhile found it tended.
+                if !me.audience.is_wanted() || me.tended.swap(true, Ordering::SeqCst) {
+                    return;
+                }
+            }
+            let mut opened = me.audience.opened.subscribe();
+            match me.link.connect().await {
+                Ok(facts) => {
+                    wait = RETRY_FIRST;
+                    let connection = *opened.borrow_and_update();
+                    if set_up.is_some_and(|before| before != connection) {
+                        me.reopened(&facts).await;
+                    }
+                    set_up = Some(connection);
+                    tokio::select! {
+                        () = me.link.lost() => {}
+                        _ = opened.changed() => {}
+                        () = tokio::time::sleep(LOOK_EVERY) => {}
+                    }
+                }
+                Err(error) => {
+                    debug!(upstream = %me.common.name, "not connected for listeners: {error}");
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(RETRY_LONGEST);
+                }
+            }
+        }
+    }
+
+    /// A new connection in place of one that was lost: the server knows nothing of what it was
+    /// told before, and what it said meanwhile was not heard.
+    async fn reopened(&self, facts: &ServerFacts) {
+        if facts.era == WireEra::Legacy && offers_watching(&facts.capabilities) {
+            for uri in self.audience.watched.snapshot().1 {
+                let Some(turn) = self.audience.watched.turn(&uri) else { continue };
+                let _turn = turn.lock().await;
+                if !self.audience.watched.holds(&uri) {
+                    continue;
+                }
+                if let Err(why) = self.ask("resources/subscribe", uri_params(&uri)).await {
+                    debug!(upstream = %self.common.name, "not subscribed again: {why}");
+                }
+            }
+        }
+        if self.audience.levels.lowest().is_some() {
+            self.keep_level().await;
+        }
+        self.common.relist.notify_one();
+        self.audience.missed(&facts.capabilities);
+    }
+}
+
+fn uri_params(uri: &str) -> String {
+    json::object([("uri", json::quote(uri).as_str())])
+}
+
+/// The level in a raw JSON string.
+fn level_of(raw: &str) -> Option<Level> {
+    json::parse(raw).ok().and_then(|node| node.as_str().and_then(Level::of))
+}

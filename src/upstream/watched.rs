@@ -1,0 +1,203 @@
+//! The resources of one connection that somebody wants to hear of: counted, so that the server is
+//! asked for each while anybody cares, and left alone once nobody does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::sync::{Mutex as AsyncMutex, watch};
+
+/// Keeps a resource watched; dropping it ends that, unless somebody else watches it too.
+pub struct Watch {
+    _kept: Box<dyn Send + Sync>,
+}
+
+impl Watch {
+    /// One whose end is the end of `kept`.
+    pub fn new(kept: impl Send + Sync + 'static) -> Self {
+        Self { _kept: Box::new(kept) }
+    }
+}
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watch")
+    }
+}
+
+/// What came of the wish to hear of a resource.
+#[derive(Debug)]
+pub enum Watching {
+    /// The server tells of it.
+    Agreed(Watch),
+    /// The server could not be asked, for this reason; it is asked again as soon as it can be.
+    Later(Watch, String),
+    /// The server does not tell of it; raw JSON of its error, where it gave one.
+    Refused(Option<String>),
+}
+
+/// All watched resources of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Watched {
+    entries: Mutex<BTreeMap<String, Entry>>,
+    /// Counts the changes of the set.
+    changes: watch::Sender<u64>,
+    agreed: watch::Sender<Agreed>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    count: u32,
+    /// Who talks to the server about this resource; so that the end of one watch can't overtake
+    /// the begin of the next.
+    turn: Arc<AsyncMutex<()>>,
+}
+
+/// What a modern server agreed to tell of, and after how many changes.
+#[derive(Debug, Default)]
+struct Agreed {
+    change: u64,
+    uris: BTreeSet<String>,
+}
+
+/// A wish that was noted.
+pub(super) struct Added {
+    /// To be held while the server is talked to about it.
+    pub turn: Arc<AsyncMutex<()>>,
+    /// The set holds it from this change on.
+    pub change: u64,
+}
+
+impl Watched {
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+        self.entries.lock().expect("no holder of this lock panics")
+    }
+
+    /// Counts one more who watches this resource.
+    pub fn add(&self, uri: &str) -> Added {
+        let mut entries = self.entries();
+        let entry = entries.entry(uri.to_owned()).or_default();
+        entry.count += 1;
+        if entry.count == 1 {
+            self.changes.send_modify(|n| *n += 1);
+        }
+        Added { turn: Arc::clone(&entry.turn), change: *self.changes.borrow() }
+    }
+
+    /// Counts one less; true if nobody is left. The entry stays until it is [`Self::forget`].
+    pub fn remove(&self, uri: &str) -> bool {
+        let mut entries = self.entries();
+        let Some(entry) = entries.get_mut(uri) else { return false };
+        entry.count = entry.count.saturating_sub(1);
+        if entry.count > 0 {
+            return false;
+        }
+        self.changes.send_modify(|n| *n += 1);
+        true
+    }
+
+    /// Whether anybody watches it.
+    pub fn holds(&self, uri: &str) -> bool {
+        self.entries().get(uri).is_some_and(|e| e.count > 0)
+    }
+
+    /// The turn to talk to the server about it.
+    pub fn turn(&self, uri: &str) -> Option<Arc<AsyncMutex<()>>> {
+        self.entries().get(uri).map(|e| Arc::clone(&e.turn))
+    }
+
+    /// Drops what nobody watches any more.
+    pub fn forget(&self, uri: &str) {
+        let mut entries = self.entries();
+        if entries.get(uri).is_some_and(|e| e.count == 0) {
+            entries.remove(uri);
+        }
+    }
+
+    /// Whether nobody watches anything.
+    pub fn is_empty(&self) -> bool {
+        self.entries().values().all(|e| e.count == 0)
+    }
+
+    /// Everything that is watched, and the number of the last change.
+    pub fn snapshot(&self) -> (u64, Vec<String>) {
+        let entries = self.entries();
+        let uris = entries.iter().filter(|(_, e)| e.count > 0).map(|(uri, _)| uri.clone());
+        (*self.changes.borrow(), uris.collect())
+    }
+
+    /// Tells of changes of the set.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// A modern server has agreed to these, asked with the set of that change.
+    pub fn agree(&self, change: u64, uris: BTreeSet<String>) {
+        self.agreed.send_if_modified(|agreed| {
+            let newer = change >= agreed.change;
+            if newer {
+                *agreed = Agreed { change, uris };
+            }
+            newer
+        });
+    }
+
+    /// A modern server that has not answered to the set of that change will not.
+    pub fn decline(&self, change: u64) {
+        self.agreed.send_if_modified(|agreed| {
+            let newer = change > agreed.change;
+            if newer {
+                *agreed = Agreed { change, uris: BTreeSet::new() };
+            }
+            newer
+        });
+    }
+
+    /// Waits until a modern server has answered to the set of that change, or to a later one.
+    pub async fn answered(&self, change: u64) {
+        // The sender lives as long as we do.
+        let _ = self.agreed.subscribe().wait_for(|a| a.change >= change).await;
+    }
+
+    /// Waits until a modern server has answered to the set of that change; whether it tells of
+    /// the resource.
+    pub async fn agreed(&self, uri: &str, change: u64) -> bool {
+        let mut agreed = self.agreed.subscribe();
+        // The sender lives as long as we do.
+        agreed.wait_for(|a| a.change >= change).await.is_ok_and(|a| a.uris.contains(uri))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_who_leaves_ends_it_and_only_new_ones_change_the_set() {
+        let watched = Watched::default();
+        let first = watched.add("a:1").change;
+        let second = watched.add("a:1").change;
+        watched.add("a:2");
+
+        assert_eq!((first, second), (1, 1));
+        assert_eq!(watched.snapshot(), (2, vec!["a:1".to_owned(), "a:2".to_owned()]));
+        assert!(!watched.remove("a:1"));
+        assert!(watched.holds("a:1"));
+        assert!(watched.remove("a:1"));
+        assert_eq!(watched.snapshot(), (3, vec!["a:2".to_owned()]));
+        watched.forget("a:1");
+        assert!(!watched.remove("a:1") && watched.turn("a:1").is_none());
+    }
+
+    #[tokio::test]
+    async fn an_agreement_counts_for_the_set_it_answers() {
+        let watched = Watched::default();
+        let change = watched.add("a:1").change;
+        watched.agree(change, ["a:1".to_owned()].into());
+        assert!(watched.agreed("a:1", change).await);
+
+        let change = watched.add("a:2").change;
+        watched.agree(change, ["a:1".to_owned()].into());
+        assert!(!watched.agreed("a:2", change).await);
+        assert!(watched.agreed("a:1", change).await);
+    }
+}
