@@ -111,6 +111,12 @@ pub struct Server {
     pub max_subscriptions: u32,
     /// Most streams that one agent has open to hear of changes.
     pub max_streams_per_agent: u32,
+    /// Most rounds in which a modern server asks for input before it answers a legacy client.
+    pub max_input_rounds: u32,
+    /// How long a question of a server that belongs to no request waits for a client to listen.
+    pub question_wait: Duration,
+    /// Most questions that wait for one client's own stream.
+    pub max_questions: u32,
 }
 
 /// `[database]`

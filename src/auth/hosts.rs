@@ -138,6 +138,9 @@ mod tests {
             shutdown_grace: Duration::ZERO,
             max_subscriptions: 100,
             max_streams_per_agent: 64,
+            max_input_rounds: 8,
+            question_wait: Duration::from_secs(3),
+            max_questions: 16,
         };
         Hosts::new(&server, listen.parse().unwrap())
     }

@@ -211,7 +211,7 @@ impl Rounds {
         mut reply: Reply,
         renewal: Option<Renewal>,
     ) -> Reported {
-        for _ in 0..input::ROUNDS {
+        for _ in 0..self.mcp.broker.config().server.max_input_rounds {
             match input::next(&self.mcp, &self.incoming, &params, &reply, &self.notes).await {
                 Next::Answer => {
                     return answer::of_upstream(&self.mcp, &self.incoming, Ok(reply)).await;

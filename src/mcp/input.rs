@@ -9,8 +9,6 @@ use crate::upstream::{Asked, ClientFeature, Notifications, Reply, Said, WireEra}
 use super::Mcp;
 use super::http::Incoming;
 
-/// Most rounds of one request; servers that never have enough are stopped.
-pub(super) const ROUNDS: usize = 8;
 /// Pause before a round in which the server asks nothing and only wants its state back.
 const STATE_ONLY: Duration = Duration::from_millis(250);
 

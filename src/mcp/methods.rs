@@ -213,7 +213,7 @@ async fn pass(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Respo
     let (again, asked) = (mcp.clone(), incoming.clone());
     let send = async move |notes: Notifications, cancel: CancellationToken| {
         let mut request = request;
-        for _ in 0..input::ROUNDS {
+        for _ in 0..again.broker.config().server.max_input_rounds {
             let sent = server
                 .request(&asked.caller(), request.clone(), Some(notes.clone()), cancel.clone())
                 .await;

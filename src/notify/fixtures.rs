@@ -56,6 +56,9 @@ pub(crate) fn config() -> Config {
             shutdown_grace: 10 * MINUTE / 60,
             max_subscriptions: 100,
             max_streams_per_agent: 64,
+            max_input_rounds: 8,
+            question_wait: Duration::from_secs(3),
+            max_questions: 16,
         },
         database: Database { url: Secret::new("sqlite::memory:") },
         approvals: Approvals {

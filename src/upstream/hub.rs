@@ -14,7 +14,7 @@ use tracing::{debug, warn};
 
 use super::audience::Audience;
 use super::message::{self, Incoming};
-use super::questions::Question;
+use super::questions::{self, Question};
 use super::{
     Catalog, Features, Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra,
 };
@@ -44,6 +44,8 @@ pub(super) struct Common {
     pub pin: Option<WireEra>,
     /// Whether one connection serves several agents.
     pub shared: bool,
+    /// How far the server may ask clients.
+    pub questions: questions::Limits,
     pub probe_silence: Duration,
     pub handshake_timeout: Duration,
     pub stop: CancellationToken,
@@ -75,6 +77,7 @@ impl Common {
             max_message,
             pin,
             shared: false,
+            questions: questions::Limits::default(),
             probe_silence: PROBE_SILENCE,
             handshake_timeout: HANDSHAKE_TIMEOUT,
             stop: CancellationToken::new(),

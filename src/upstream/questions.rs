@@ -10,11 +10,21 @@ use tokio::time::Instant;
 use super::hub::Hub;
 use super::{Asked, Reply, Said, message};
 
-/// How long a question that belongs to no request waits for a client to listen: servers ask for
-/// roots as soon as they are initialized, before the client's request is on its way.
-const NOBODY_YET: Duration = Duration::from_secs(3);
-/// Questions that wait for a client's own stream; more are declined.
-const WAITING: usize = 16;
+/// How far a server may ask.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// How long a question that belongs to no request waits for a client to listen: servers ask
+    /// for roots as soon as they are initialized, before the client's request is on its way.
+    pub wait: Duration,
+    /// Questions that wait for a client's own stream; more are declined.
+    pub waiting: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { wait: Duration::from_secs(3), waiting: 16 }
+    }
+}
 
 /// The clients' own streams of one instance.
 #[derive(Default)]
@@ -29,8 +39,8 @@ impl Questions {
     }
 
     /// A client listens on its own stream.
-    pub fn listen(&self) -> mpsc::Receiver<Asked> {
-        let (sender, receiver) = mpsc::channel(WAITING);
+    pub fn listen(&self, limits: Limits) -> mpsc::Receiver<Asked> {
+        let (sender, receiver) = mpsc::channel(limits.waiting.max(1));
         let mut listeners = self.listeners();
         listeners.retain(|l| !l.is_closed());
         listeners.push(sender);
@@ -111,7 +121,7 @@ impl Question {
 /// Gives the question to a client; what fires at every message about the request it came with, if
 /// there is one. None where nobody takes it.
 async fn put(hub: &Arc<Hub>, mut asked: Asked, own: Option<u64>) -> Option<Option<Arc<Notify>>> {
-    let deadline = Instant::now() + NOBODY_YET;
+    let deadline = Instant::now() + hub.common.questions.wait;
     let questions = &hub.audience.questions;
     loop {
         let came = questions.came.notified();

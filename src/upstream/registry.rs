@@ -72,7 +72,7 @@ pub fn build(config: &Config, tracker: &TaskTracker) -> HashMap<String, Arc<dyn 
         .upstreams
         .iter()
         .map(|settings| {
-            let server = Server::new(settings, config.server.max_result, tracker);
+            let server = Server::new(settings, &config.server, tracker);
             tracker.spawn(Arc::clone(&server).keep_catalog());
             (settings.name.clone(), server as Arc<dyn Upstream>)
         })
@@ -102,13 +102,22 @@ struct Server {
 }
 
 impl Server {
-    fn new(settings: &config::Upstream, max_message: usize, tracker: &TaskTracker) -> Arc<Self> {
+    fn new(
+        settings: &config::Upstream,
+        server: &config::Server,
+        tracker: &TaskTracker,
+    ) -> Arc<Self> {
+        let max_message = server.max_result;
         let pin = match settings.era {
             Era::Auto => None,
             Era::Legacy => Some(WireEra::Legacy),
             Era::Modern => Some(WireEra::Modern),
         };
         let mut common = Common::new(&settings.name, settings.timeout, max_message, pin, tracker);
+        common.questions = super::questions::Limits {
+            wait: server.question_wait,
+            waiting: server.max_questions as usize,
+        };
         common.shared = settings.instances == Instances::Shared;
         let reach = match &settings.transport {
             Transport::Http { url, headers, kind } => {
@@ -300,7 +309,7 @@ impl Upstream for Server {
     }
 
     fn questions(&self, caller: &Caller) -> mpsc::Receiver<Asked> {
-        self.instance(caller).audience.questions.listen()
+        self.instance(caller).audience.questions.listen(self.common.questions)
     }
 
     async fn watch(&self, caller: &Caller, uri: &str, params: Option<String>) -> Watching {

@@ -3,6 +3,7 @@
 
 mod aggregate;
 mod answers;
+mod asking;
 mod bytes;
 mod envelope;
 mod eras;

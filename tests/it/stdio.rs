@@ -103,6 +103,12 @@ async fn broker() -> (String, Dir) {
         [upstreams.policy]
         version = "1"
         tools = {{ list_image_sets = {{ action = "allow" }}, delete_image_set = {{ action = "require_approval" }} }}
+        [[upstreams]]
+        name = "more"
+        url = "http://{address}/mcp"
+        [upstreams.policy]
+        version = "1"
+        tools = {{ list_image_sets = {{ action = "allow" }} }}
         [[agents]]
         name = "bot"
         token = "{TOKEN}"
@@ -112,7 +118,9 @@ async fn broker() -> (String, Dir) {
     std::fs::write(&file, &text).unwrap();
     let (config, _) = Config::read(&text, Some(&file), &Environment::default()).unwrap();
     let app = App::build(config).await.unwrap();
-    app.broker.upstream("images").unwrap().refresh().await.unwrap();
+    for name in ["images", "more"] {
+        app.broker.upstream(name).unwrap().refresh().await.unwrap();
+    }
     let server = format!("http://{}", app.address());
     tokio::spawn(app.run());
     (server, dir)
@@ -181,4 +189,53 @@ async fn without_a_server_it_runs_a_broker_of_its_own_for_as_long_as_its_client(
     assert_eq!(called["result"]["isError"], false);
     assert_eq!(held["result"]["_meta"]["io.placet/decision"]["code"], "approval_pending");
     client.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_upstream_all_of_them_are_one_server_in_both_eras() {
+    let (server, dir) = broker().await;
+    let file = dir.0.join("placet.toml");
+    let modern = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {}
+    });
+
+    for arguments in [["--server", server.as_str()], ["--config", file.to_str().unwrap()]] {
+        for is_modern in [false, true] {
+            let mut client = Client::with(&arguments, TOKEN);
+            if !is_modern {
+                let hello = json!({"protocolVersion": "2025-06-18", "capabilities": {}});
+                client.ask(1, "initialize", hello).await;
+            }
+            let params = |mut params: Value| {
+                if is_modern {
+                    params["_meta"] = modern.clone();
+                }
+                params
+            };
+
+            let listed = client.ask(2, "tools/list", params(json!({}))).await;
+            let names: Vec<&str> = listed["result"]["tools"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|tool| tool["name"].as_str().unwrap())
+                .collect();
+            for name in
+                ["images__list_image_sets", "images__delete_image_set", "more__list_image_sets"]
+            {
+                assert!(names.contains(&name), "{arguments:?}: {names:?}");
+            }
+            let call = params(json!({"name": "more__list_image_sets"}));
+            let called = client.ask(3, "tools/call", call).await;
+            assert_eq!(called["result"]["isError"], false, "{called}");
+            // Another one each time: the end of the last is owed to the identical call.
+            let id = format!("{arguments:?}{is_modern}");
+            let call = json!({"name": "images__delete_image_set", "arguments": {"id": id}});
+            let held = client.ask(4, "tools/call", params(call)).await;
+            let code = &held["result"]["_meta"]["io.placet/decision"]["code"];
+            assert_eq!(code, "approval_pending", "{held}");
+            client.leave().await;
+        }
+    }
 }

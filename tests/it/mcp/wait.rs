@@ -149,3 +149,25 @@ async fn an_upstreams_own_tool_of_that_name_wins() {
     assert!(!pending.to_string().contains("call placet_wait"), "{pending}");
     placet.end().await;
 }
+
+#[tokio::test]
+async fn at_the_one_address_it_waits_under_the_upstreams_name() {
+    let fake = legacy(done).await;
+    let placet = Placet::start(&fake, &settings(SHORT)).await;
+    let mut agent = placet.modern(WES);
+    agent.url = format!("{}/mcp", placet.base);
+    assert!(listed(&agent).await.contains(&"u__placet_wait".to_owned()));
+    let pending = got(agent.call("1", "u__gated", "{}")).await;
+    let id = id_of(&pending);
+
+    let arguments = format!(r#"{{"approval":"{id}"}}"#);
+    // It is an approval of `u`: the other upstream knows nothing of it.
+    let elsewhere = got(agent.call("2", "other__placet_wait", &arguments)).await;
+    assert_eq!(elsewhere.error(), -32602);
+    placet.decide("approve").await;
+    let answer = got(agent.call("3", "u__placet_wait", &arguments)).await;
+
+    assert_eq!((answer.code(), id_of(&answer)), ("approved".to_owned(), id));
+    assert_eq!(fake.seen_of("tools/call").len(), 1);
+    placet.end().await;
+}

@@ -279,6 +279,9 @@ fn config() -> Config {
             shutdown_grace: Duration::from_secs(10),
             max_subscriptions: 100,
             max_streams_per_agent: 64,
+            max_input_rounds: 8,
+            question_wait: Duration::from_secs(3),
+            max_questions: 16,
         },
         database: DatabaseConfig { url: Secret::new("sqlite:unused.db") },
         approvals: Approvals {

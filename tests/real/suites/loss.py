@@ -209,7 +209,7 @@ class Losses:
             now = {a["id"]: a for a in self.broker.approvals(state="pending") if a["id"] in wanted}
             equal(len(now), len(wanted), "pending approvals")
             equal([a["id"] for a in now.values() if a["waiting"]], [], "still said to be waited for")
-            first = next(iter(wanted))
+            first = next(id for id, arguments in wanted.items() if arguments["id"] == "fifty-0")
             self.comes_back(self.broker.mcp("slow"), wanted[first], first)
             for id, arguments in wanted.items():
                 equal(self.upstream.started(arguments["id"]), int(id == first), arguments["id"])
