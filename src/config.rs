@@ -111,6 +111,10 @@ pub struct Server {
     pub max_subscriptions: u32,
     /// Most streams that one agent has open to hear of changes.
     pub max_streams_per_agent: u32,
+    /// How long a stream of HTTP+SSE may be open before its client says `initialize`.
+    pub sse_initialize_within: Duration,
+    /// Most unanswered requests of one such stream.
+    pub max_sse_requests: u32,
     /// Most rounds in which a modern server asks for input before it answers a legacy client.
     pub max_input_rounds: u32,
     /// How long a question of a server that belongs to no request waits for a client to listen.

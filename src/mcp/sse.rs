@@ -9,7 +9,6 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::rejection::PathRejection;
@@ -30,11 +29,6 @@ use super::message::{self, Message, MessageKind, code};
 use super::revision::era_of;
 use super::stream::Events;
 use super::{MAX_SESSIONS_PER_AGENT, Mcp, listen, sessions};
-
-/// Requests of one stream that are not answered yet; beyond it a POST is answered 429.
-pub const MAX_UNDER_WAY: usize = 256;
-/// How long a stream may be open before its client says `initialize`.
-const INITIALIZE_WITHIN: Duration = Duration::from_mins(1);
 
 /// The open streams, by what their addresses for messages name them with.
 #[derive(Default)]
@@ -188,7 +182,7 @@ fn open(mcp: &Mcp, agent: Agent, upstream: &str) -> Response {
 async fn keep(mcp: Mcp, id: String, session: Arc<OldSession>) {
     let stop = mcp.broker.stop().clone();
     let mut beat = tokio::time::interval(mcp.broker.config().approvals.heartbeat);
-    let due = Instant::now() + INITIALIZE_WITHIN;
+    let due = Instant::now() + mcp.broker.config().server.sse_initialize_within;
     loop {
         tokio::select! {
             () = session.events.closed() => break,
@@ -302,10 +296,11 @@ fn uninitialized() -> Response {
 
 /// A request is accepted, and answered on the stream.
 fn asked(mcp: &Mcp, session: &Arc<OldSession>, message: Message, era: WireEra) -> Response {
-    if session.under_way.len() >= MAX_UNDER_WAY {
+    let max = mcp.broker.config().server.max_sse_requests;
+    if session.under_way.len() >= max as usize {
         return problem(
             StatusCode::TOO_MANY_REQUESTS,
-            &format!("this stream has {MAX_UNDER_WAY} requests under way"),
+            &format!("this stream has {max} requests under way (server.max_sse_requests)"),
         );
     }
     let id = message.id_raw().to_owned();

@@ -21,8 +21,10 @@ use tokio::runtime::Runtime;
 use crate::support::db::Dir;
 use crate::support::fake_http::{self, Fake};
 use crate::support::fake_sse::{self, Begins, FakeSse};
-use crate::support::placet::{ANN, Agent, Placet, RITA, Settings, got, tool_list};
+use crate::support::placet::{ANN, Agent, Heard, Placet, RITA, Settings, got, tool_list};
 use crate::support::{soon, until};
+
+use super::sse::Old;
 
 /// Cases that chance makes, for each pairing.
 const CASES: u32 = 24;
@@ -177,6 +179,8 @@ fn named(members: Vec<Raw>) -> Vec<Raw> {
 enum Side {
     Legacy,
     Modern,
+    /// HTTP+SSE of 2024-11-05.
+    Old,
     LegacyChild,
     ModernChild,
 }
@@ -192,6 +196,7 @@ enum Behind {
 
 enum Client {
     Http(Agent),
+    Old(Box<Old>),
     Child { _child: Box<Child>, input: ChildStdin, output: Lines<BufReader<ChildStdout>> },
 }
 
@@ -253,6 +258,7 @@ impl Rig {
         let client = match side {
             Side::Legacy => Client::Http(placet.legacy(ANN).await),
             Side::Modern => Client::Http(placet.modern(ANN)),
+            Side::Old => Client::Old(Box::new(Old::start(&placet, ANN).await)),
             Side::LegacyChild | Side::ModernChild => child(&placet.base),
         };
         let rig = Self {
@@ -273,7 +279,8 @@ impl Rig {
 
     /// Whether a message must be one line on its way.
     fn is_lines(&self) -> bool {
-        self.behind == Behind::Child || matches!(self.side, Side::LegacyChild | Side::ModernChild)
+        self.behind == Behind::Child
+            || matches!(self.side, Side::Old | Side::LegacyChild | Side::ModernChild)
     }
 
     fn is_modern(&self) -> bool {
@@ -325,6 +332,10 @@ impl Rig {
                 let answer = tokio::spawn(got(request));
                 Box::pin(async move { answer.await.unwrap().body })
             }
+            Client::Old(old) => {
+                assert_eq!(got(old.post(&body)).await.status, 202);
+                Box::pin(async move { self.hear(id).await })
+            }
             Client::Child { input, .. } => {
                 assert!(!body.contains(['\n', '\r']));
                 input.write_all(format!("{body}\n").as_bytes()).await.unwrap();
@@ -334,11 +345,18 @@ impl Rig {
     }
 
     async fn hear(&self, id: u32) -> String {
-        let Client::Child { output, .. } = &mut *self.client.lock().await else {
-            unreachable!("only children are listened to");
-        };
+        let mut client = self.client.lock().await;
         loop {
-            let line = soon("a line", output.next_line()).await.unwrap().unwrap();
+            let line = match &mut *client {
+                Client::Child { output, .. } => {
+                    soon("a line", output.next_line()).await.unwrap().unwrap()
+                }
+                Client::Old(old) => match old.stream.next().await.unwrap() {
+                    Heard::Message(text) => text,
+                    Heard::Comment => continue,
+                },
+                Client::Http(_) => unreachable!("its answers come by themselves"),
+            };
             let node = json::parse(&line).unwrap();
             if node.get("id").is_some_and(|n| n.raw == id.to_string()) {
                 return line;
@@ -500,6 +518,11 @@ fn a_legacy_client_and_every_server_read_each_others_bytes() {
 #[test]
 fn a_modern_client_and_every_server_read_each_others_bytes() {
     every_server(Side::Modern);
+}
+
+#[test]
+fn a_client_of_the_old_transport_and_every_server_read_each_others_bytes() {
+    every_server(Side::Old);
 }
 
 #[test]

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use placet::domain::policy::Policy;
 use placet::mcp::MAX_SESSIONS_PER_AGENT;
-use placet::mcp::sse::MAX_UNDER_WAY;
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
@@ -17,11 +16,11 @@ use crate::support::until;
 use super::{done, legacy, usual};
 
 /// A client and its stream.
-struct Old {
+pub(super) struct Old {
     http: reqwest::Client,
     token: &'static str,
     endpoint: String,
-    stream: Stream,
+    pub(super) stream: Stream,
 }
 
 fn get(placet: &Placet, token: &str) -> RequestBuilder {
@@ -51,14 +50,14 @@ impl Old {
     }
 
     /// The same with a session.
-    async fn start(placet: &Placet, token: &'static str) -> Self {
+    pub(super) async fn start(placet: &Placet, token: &'static str) -> Self {
         let mut old = Self::open(placet, token).await;
         let answer = old.initialize("2024-11-05").await;
         assert_eq!(answer["result"]["protocolVersion"], "2024-11-05", "{answer}");
         old
     }
 
-    fn post(&self, body: &str) -> RequestBuilder {
+    pub(super) fn post(&self, body: &str) -> RequestBuilder {
         self.http
             .post(&self.endpoint)
             .bearer_auth(self.token)
@@ -428,8 +427,10 @@ async fn sessions_of_both_transports_count_together_and_end_with_their_stream() 
 
 #[tokio::test]
 async fn streams_of_a_token_and_requests_of_a_stream_are_bounded() {
+    const MAX: usize = 9;
     let fake = legacy(|_| Answer::Open(Vec::new())).await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    let server = format!("max_sse_requests = {MAX}");
+    let placet = Placet::start(&fake, &Settings { server, ..Settings::default() }).await;
     let mut all = Vec::new();
     for _ in 0..MAX_SESSIONS_PER_AGENT {
         all.push(Old::open(&placet, ANN).await);
@@ -445,8 +446,25 @@ async fn streams_of_a_token_and_requests_of_a_stream_are_bounded() {
     })
     .await;
 
-    assert!(fake.seen_of("tools/call").len() <= MAX_UNDER_WAY);
+    assert!(fake.seen_of("tools/call").len() <= MAX);
     drop((all, bob));
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn a_stream_whose_client_never_begins_is_ended() {
+    let fake = legacy(done).await;
+    let server = "sse_initialize_within = \"300ms\"".to_owned();
+    let placet = Placet::start(&fake, &Settings { server, ..Settings::default() }).await;
+    let mut silent = Old::open(&placet, ANN).await;
+    let mut begun = Old::start(&placet, ANN).await;
+
+    while let Some(heard) = silent.stream.next().await {
+        assert_eq!(heard, Heard::Comment);
+    }
+
+    begun.call("1", "open", "{}").await;
+    assert_eq!(begun.told().await["id"], 1, "who began goes on");
     placet.end().await;
 }
 
