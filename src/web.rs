@@ -26,6 +26,7 @@ pub mod api;
 pub mod approval;
 pub mod arguments;
 pub mod audit;
+pub mod bulk;
 pub mod call;
 pub mod decide;
 pub mod error;
@@ -46,10 +47,12 @@ use error::{Code, Problem};
 use health::Readiness;
 
 const STYLE: &str = include_str!("web/style.css");
+/// Progressive only: no page needs it.
+const SCRIPT: &str = include_str!("web/app.js");
 const ICON: &str = include_str!("web/icon.svg");
 
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; \
-     script-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+     script-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// Mails a one-time sign-in link to a reviewer's own address.
 #[async_trait]
@@ -89,6 +92,7 @@ pub fn router(web: Web) -> Router {
         .route("/approvals/{id}/grant", post(grants::give))
         .route("/grants", get(grants::show))
         .route("/grants/{id}/revoke", post(grants::revoke))
+        .route("/bulk", post(bulk::decide))
         .route("/history", get(history::show))
         .route("/tools", get(tools::show))
         .route("/agents", get(agents::show))
@@ -103,6 +107,7 @@ pub fn router(web: Web) -> Router {
         )
         .route("/review/{token}/reveal", post(review_link::reveal))
         .route("/assets/style.css", get(style))
+        .route("/assets/app.js", get(script))
         .route("/assets/icon.svg", get(icon))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
@@ -126,6 +131,10 @@ async fn not_allowed() -> Response {
 
 async fn style() -> Response {
     asset("text/css; charset=utf-8", STYLE)
+}
+
+async fn script() -> Response {
+    asset("text/javascript; charset=utf-8", SCRIPT)
 }
 
 async fn icon() -> Response {

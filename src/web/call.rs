@@ -306,7 +306,8 @@ pub fn progress(a: &Approval) -> String {
     format!("{given} of {} approval{}", a.terms.quorum, if a.terms.quorum == 1 { "" } else { "s" })
 }
 
-fn risk_words(a: &Approval) -> Option<String> {
+/// Risk class and severity, once classified.
+pub fn risk_words(a: &Approval) -> Option<String> {
     match (&a.risk, &a.severity) {
         (Some(risk), Some(severity)) => Some(format!("{risk}, {severity}")),
         (Some(one), None) | (None, Some(one)) => Some(one.clone()),

@@ -43,6 +43,7 @@ impl Page {
             title: title.to_owned(),
             here,
             refresh: None,
+            live: false,
             viewer: Some(Viewer {
                 name: self.reviewer.name.clone(),
                 form_token: self.form_token.clone(),

@@ -1,9 +1,10 @@
 //! `/`: what waits for people.
 
 use askama::Template;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use serde::Deserialize;
 
 use crate::broker::Broker;
 use crate::config::Reviewer;
@@ -14,7 +15,8 @@ use crate::store::Filter;
 
 use super::Web;
 use super::arguments::one_line;
-use super::call::{May, may, progress};
+use super::bulk::may_approve_together;
+use super::call::{May, may, progress, risk_words};
 use super::error::Problem;
 use super::extract::Page;
 use super::view::{Frame, When, page, state_words};
@@ -23,7 +25,7 @@ use super::view::{Frame, When, page, state_words};
 const MAX_SHOWN: u32 = 100;
 
 /// Characters of arguments in a list.
-const MAX_LINE: usize = 160;
+pub const MAX_LINE: usize = 160;
 
 /// Seconds after which the queue reloads by itself.
 const REFRESH: u32 = 15;
@@ -49,6 +51,10 @@ pub struct Row {
     pub waiting: bool,
     /// Time until it expires, in words.
     pub left: Option<String>,
+    /// Risk class and severity, once classified.
+    pub risk: Option<String>,
+    /// The digest of the call.
+    pub digest: String,
     /// Whether that is less than two minutes.
     pub urgent: bool,
     /// Approvals given and needed, where more than one is.
@@ -80,6 +86,8 @@ impl Row {
             agent: a.agent.clone(),
             arguments: one_line(&a.call.arguments(), broker.masker(), &a.terms.redact, MAX_LINE),
             waiting: a.waiting,
+            risk: risk_words(a),
+            digest: a.digest().to_string(),
             urgent: left.is_some_and(|l| l.as_secs() < 120),
             left: left.map(in_words),
             progress: (a.terms.quorum > 1).then(|| progress(a)),
@@ -100,35 +108,82 @@ struct QueuePage {
     pending: Vec<Row>,
     approved: Vec<Row>,
     unsettled: Vec<Row>,
-    max_shown: usize,
+    /// How many wait, in words: `100+` where more wait than are shown.
+    pending_text: String,
+    /// Whether any may be chosen, and whether several may be approved together.
+    selectable: bool,
+    together: bool,
+    upstream: String,
+    tool: String,
+    agent: String,
+    narrowed: bool,
 }
 
-async fn rows(web: &Web, who: &Page, state: Stands) -> Result<Vec<Row>, Problem> {
+/// What narrows the queue; it lives in the address.
+#[derive(Debug, Default, Deserialize)]
+pub struct Narrow {
+    upstream: Option<String>,
+    tool: Option<String>,
+    agent: Option<String>,
+}
+
+async fn listed(
+    web: &Web,
+    who: &Page,
+    narrow: &Narrow,
+    state: Stands,
+) -> Result<Vec<Approval>, Problem> {
+    let given = |field: &Option<String>| field.clone().filter(|f| !f.is_empty());
     let filter = Filter {
         states: vec![state],
         unsettled: state == Stands::Indeterminate,
+        upstream: given(&narrow.upstream),
+        tool: given(&narrow.tool),
+        agent: given(&narrow.agent),
+        by_urgency: state == Stands::Pending,
         limit: MAX_SHOWN,
         ..Filter::default()
     };
-    let approvals = web.broker.list_for(&who.reviewer, filter).await?;
-    Ok(approvals.iter().map(|a| Row::new(&web.broker, a, &who.reviewer)).collect())
+    Ok(web.broker.list_for(&who.reviewer, filter).await?)
 }
 
 /// `GET /`
-pub async fn show(State(web): State<Web>, who: Page) -> Response {
+pub async fn show(State(web): State<Web>, who: Page, Query(narrow): Query<Narrow>) -> Response {
     let shown = async {
-        let pending = rows(&web, &who, Stands::Pending).await?;
+        let rows = |all: &[Approval]| {
+            all.iter().map(|a| Row::new(&web.broker, a, &who.reviewer)).collect::<Vec<_>>()
+        };
+        let waiting = listed(&web, &who, &narrow, Stands::Pending).await?;
+        let pending = rows(&waiting);
         let mut frame = who.frame("Queue", "queue");
         frame.refresh = Some(REFRESH);
+        frame.live = true;
+        let more = if pending.len() >= MAX_SHOWN as usize { "+" } else { "" };
+        let pending_text = format!("{}{more}", pending.len());
+        if !pending.is_empty() {
+            frame.title = format!("({pending_text}) Queue");
+        }
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        let (upstream, tool, agent) =
+            (text(&narrow.upstream), text(&narrow.tool), text(&narrow.agent));
         Ok(page(
             StatusCode::OK,
             &QueuePage {
                 form_token: who.form_token().to_owned(),
                 frame,
+                selectable: pending.iter().any(|row| row.may.reject),
+                together: waiting
+                    .iter()
+                    .zip(&pending)
+                    .any(|(a, row)| row.may.approve && may_approve_together(&web, a)),
                 pending,
-                approved: rows(&web, &who, Stands::Approved).await?,
-                unsettled: rows(&web, &who, Stands::Indeterminate).await?,
-                max_shown: MAX_SHOWN as usize,
+                approved: rows(&listed(&web, &who, &narrow, Stands::Approved).await?),
+                unsettled: rows(&listed(&web, &who, &narrow, Stands::Indeterminate).await?),
+                pending_text,
+                narrowed: !(upstream.is_empty() && tool.is_empty() && agent.is_empty()),
+                upstream,
+                tool,
+                agent,
             },
         ))
     };

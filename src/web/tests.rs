@@ -30,6 +30,7 @@ mod api;
 mod grants;
 mod links;
 mod pages;
+mod queue;
 mod sign_in;
 mod upstream;
 

@@ -17,6 +17,8 @@ pub struct Frame {
     pub here: &'static str,
     /// Reloads by itself after so many seconds.
     pub refresh: Option<u32>,
+    /// Whether scripts keep it up to date, so that it need not reload with them.
+    pub live: bool,
     /// Who is signed in.
     pub viewer: Option<Viewer>,
 }
@@ -35,7 +37,7 @@ pub struct Viewer {
 impl Frame {
     /// A frame for nobody in particular.
     pub fn anonymous() -> Self {
-        Self { title: String::new(), here: "", refresh: None, viewer: None }
+        Self { title: String::new(), here: "", refresh: None, live: false, viewer: None }
     }
 
     /// The same with another title.

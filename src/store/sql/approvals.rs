@@ -33,6 +33,10 @@ const SELECT: &str = "\
 const OPEN: &str = "(a.state in ('pending', 'approved', 'running') \
      or (a.state = 'indeterminate' and a.settled is null))";
 
+/// Order of the queue.
+const URGENCY: &str = "case a.severity when 'low' then 3 when 'medium' then 2 when 'high' then 1 \
+     else 0 end, a.expires_at, a.id";
+
 fn select(rest: &str) -> sqlx::AssertSqlSafe<String> {
     // Only constants of this module come in here; values are bound.
     sqlx::AssertSqlSafe(format!("{SELECT}{rest}"))
@@ -386,7 +390,16 @@ pub(super) async fn list(db: Db, filter: Filter, now: Timestamp) -> Result<Vec<A
         None => "a.id desc",
     };
     let limit = bind(filter.limit.into());
-    let sql = select(&format!("where {} order by {order} limit ${limit}", wheres.join(" and ")));
+    let wheres = wheres.join(" and ");
+    let sql = if filter.by_urgency {
+        // Sorted by what is small, so that only those that are shown are read whole.
+        select(&format!(
+            "where a.id in (select a.id from approvals a where {wheres} \
+              order by {URGENCY} limit ${limit}) order by {URGENCY}"
+        ))
+    } else {
+        select(&format!("where {wheres} order by {order} limit ${limit}"))
+    };
     let mut tx = db.read().await?;
     tx.rows(sql, values).await?.iter().map(read).collect()
 }

@@ -1,0 +1,149 @@
+"""The reviewer's desk in a real browser: the queue that follows what happens, keys, several
+decisions at once, two people who press together; and every page in both themes and two widths,
+looked at by axe and html-validate."""
+
+import json
+import subprocess
+import threading
+
+from harness import ADMIN, ANA, FIXTURES, ROOT, Placet, Stage, equal, expect, node, setting, text_of
+
+POLICY = {"version": "1", "tools": {"work": {"action": "require_approval"}, "peek": {"action": "allow"}}}
+BEN = "ben-token-0123456789abcdef"
+
+
+class Browser:
+    """fixtures/desk.mjs, which may have to be answered once it is ready."""
+
+    def __init__(self, **steps):
+        self.process = subprocess.Popen(
+            [node(), FIXTURES / "desk.mjs", json.dumps(steps)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.timer = threading.Timer(180, self.process.kill)
+        self.timer.start()
+
+    def ready(self):
+        line = self.process.stdout.readline().strip()
+        if line != "ready":
+            self.process.kill()
+            expect(False, f"the browser: {line} {self.process.communicate()[1][-800:]}")
+
+    def seen(self):
+        out, err = self.process.communicate()
+        self.timer.cancel()
+        expect(self.process.returncode == 0, f"the browser: {err[-800:]}")
+        return json.loads(out.splitlines()[-1])
+
+
+def run(report):
+    setting("PLACET_REAL_CHROMIUM")
+    shots = ROOT / "target" / "screens"
+    shots.mkdir(parents=True, exist_ok=True)
+    with Stage(report) as stage:
+        upstream = stage.slow_upstream()
+        broker = Placet(
+            stage, [{"name": "slow", "url": upstream.url, "policy": POLICY}],
+            reviewers=[
+                {"name": "ana", "token": ANA}, {"name": "ben", "token": BEN},
+                {"name": "admin", "role": "admin", "token": ADMIN},
+            ],
+        ).start()  # fmt: skip
+        mcp = broker.mcp("slow")
+
+        def held(id, **more):
+            arguments = {"id": id, **more}
+            return mcp.begin_call("work", arguments), broker.pending(arguments)["id"]
+
+        with report.case("a call that comes appears within a second, and the tab counts it"):
+            browser = Browser(url=broker.url, token=ANA, do="live", text="comes-live")
+            browser.ready()
+            call, id = held("comes-live")
+            came = broker.approval(id)["created_at"]
+            seen = browser.seen()
+            # Both clocks are this machine's.
+            from datetime import datetime
+
+            late = seen["at"] / 1000 - datetime.fromisoformat(came.replace("Z", "+00:00")).timestamp()
+            expect(late < 1, f"it took {late:.2f} s")
+            expect(seen["title"].startswith("(1) "), seen["title"])
+            expect(not seen["before"].startswith("("), seen["before"])
+            expect(seen["icon"].startswith("data:image/svg+xml"), seen["icon"][:60])
+            equal(seen["problems"], [], "console errors")
+            broker.decide(id, "reject")
+            call.result()
+
+        with report.case("from the queue to the decision by keyboard alone"):
+            first, _ = held("keys-1")
+            second, _ = held("keys-2")
+            seen = Browser(url=broker.url, token=ANA, do="keyboard").seen()
+            equal((seen["help"], seen["closed"]), (True, True), "the help opens and closes")
+            equal((seen["focus"], seen["button"]), ("reason", "Approve"), "what the keys lead to")
+            equal(seen["problems"], [], "console errors")
+            id = seen["path"].split("/")[-1]
+            decision = broker.state(id, "completed")["decisions"][0]
+            equal((decision["via"], decision["reason"]), ("web", "by keyboard a j k"), "the decision")
+            for other in broker.approvals(state="pending"):
+                expect(other["id"] != id, "it is decided")
+                broker.decide(other["id"], "reject")
+            texts = {text_of(call.result())[:8] for call in (first, second)}
+            expect("did work" in texts, f"one ran: {texts}")
+
+        for script in (True, False):
+            word = "with" if script else "without"
+            with report.case(f"several are rejected at once ({word} scripts)"):
+                calls = [held(f"bulk-{word}-{n}") for n in range(3)]
+                browser = Browser(
+                    url=broker.url, token=ANA, do="bulk", texts=[f"bulk-{word}-0", f"bulk-{word}-2"],
+                    options={"javaScriptEnabled": script}, comes=f"bulk-{word}-late" if script else None,
+                )  # fmt: skip
+                browser.ready()
+                if script:
+                    calls.append(held(f"bulk-{word}-late"))
+                seen = browser.seen()
+                equal(seen["ticked"], 2, "ticked, also after the queue has moved")
+                expect("2 of 2 rejected" in seen["after"], seen["after"])
+                states = [broker.approval(id)["state"] for _, id in calls]
+                equal(states[:3], ["rejected", "pending", "rejected"], "states")
+                equal(broker.approval(calls[0][1])["decisions"][0]["reason"], "not tonight", "the reason")
+                for _, id in calls:
+                    if broker.approval(id)["state"] == "pending":
+                        broker.decide(id, "reject")
+                for call, _ in calls:
+                    call.result()
+
+        with report.case("two people press at once: one decides, the other is told who did"):
+            call, id = held("race")
+            seen = Browser(url=broker.url, token=ANA, other=BEN, do="race", id=id).seen()
+            state = broker.state(id, ("completed", "rejected"))
+            equal(len(state["decisions"]), 1, "decisions")
+            winner = state["decisions"][0]["reviewer"]
+            told = seen["after"][1 if winner == "ana" else 0]
+            expect(f"by {winner}" in told and "Already" in told, told[:300])
+            equal(seen["problems"], [], "console errors")
+            call.result()
+
+        with report.case("every page, both themes, 360 and 1280 px: axe, html-validate, width"):
+            open_call, id = held("looked-at", path="/srv/data/" + "deep/" * 20, password="hunter2", odd="a\u202eb")
+            long_call, long_id = held("looked-at-long", text="x" * 3000)
+            done_call, done_id = held("looked-at-done")
+            broker.decide(done_id)
+            done_call.result()
+            pages = {
+                "queue": "/", "approval": f"/approvals/{id}", "folded": f"/approvals/{long_id}",
+                "done": f"/approvals/{done_id}", "history": "/history", "tools": "/tools", "agents": "/agents",
+                "grants": "/grants", "audit": "/audit",
+            }  # fmt: skip
+            seen = Browser(url=broker.url, token=ADMIN, do="look", pages=pages, shots=str(shots)).seen()
+            equal(len(seen["pages"]), len(pages) * 4, "pages looked at")
+            wrong = []
+            for page in seen["pages"]:
+                at = f"{page['name']} {page['width']} {page['colorScheme']}"
+                wrong += [f"{at}: {v}" for v in page["violations"] + page["invalid"]]
+                if page["wide"] > page["width"]:
+                    wrong.append(f"{at}: {page['wide']} px wide")
+            expect(not wrong, "\n".join(dict.fromkeys(wrong)))
+            for each in (id, long_id):
+                broker.decide(each, "reject")
+            for call in (open_call, long_call):
+                call.result()
