@@ -26,6 +26,7 @@ pub mod api;
 pub mod approval;
 pub mod arguments;
 pub mod audit;
+pub mod beside;
 pub mod bulk;
 pub mod call;
 pub mod decide;

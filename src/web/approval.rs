@@ -13,6 +13,7 @@ use crate::store::AttemptRecord;
 
 use super::Web;
 use super::arguments::Show;
+use super::beside::{Beside, beside};
 use super::call::CallView;
 use super::decide::approval_id;
 use super::error::{Code, Problem};
@@ -97,6 +98,8 @@ pub struct ShowPage {
     pub attempts: Vec<AttemptLine>,
     /// What may be granted with it.
     pub grant: Option<GrantForm>,
+    /// What it is judged by.
+    pub beside: Beside,
 }
 
 /// What was decided, without the call itself.
@@ -185,6 +188,7 @@ async fn render(
                 .broker
                 .grant_offer(approval, &who.reviewer)
                 .map(|offer| GrantForm::new(&offer, approval, web.broker.masker())),
+            beside: beside(&web.broker, approval, &who.reviewer).await?,
         },
     ))
 }

@@ -80,7 +80,7 @@ fn masked(path: &str, value: &str, masker: &Masker, redact: &[String]) -> Option
 }
 
 /// A value for people, bounded.
-fn shown(path: &str, value: &str, masker: &Masker, redact: &[String]) -> String {
+pub(super) fn shown(path: &str, value: &str, masker: &Masker, redact: &[String]) -> String {
     let text = masked(path, value, masker, redact).unwrap_or_else(|| visible(value));
     if text.chars().count() <= MAX_VALUE {
         return text;

@@ -17,6 +17,7 @@ use crate::store::ReviewLink;
 use super::Web;
 use super::approval::{DecidedPage, Fields, Options, ShowPage, refused_page};
 use super::arguments::Show;
+use super::beside::{Beside, beside};
 use super::call::{CallView, progress};
 use super::error::{Code, PageProblem, Problem};
 use super::extract::{Posted, check_form};
@@ -112,7 +113,10 @@ fn foreign_problem(addressee: &str, viewer: &str) -> Problem {
     )
 }
 
-fn call_page(web: &Web, token: &str, live: Live, show: Show) -> Response {
+async fn call_page(web: &Web, token: &str, live: Live, show: Show) -> Response {
+    // It helps to judge, and deciding goes without. Other calls than this are for who signs in.
+    let beside = beside(&web.broker, &live.approval, &live.reviewer).await.unwrap_or_default();
+    let beside = Beside { recent: Vec::new(), ..beside };
     let call = CallView::new(&web.broker, &live.approval, &live.reviewer, show);
     page(
         StatusCode::OK,
@@ -125,6 +129,7 @@ fn call_page(web: &Web, token: &str, live: Live, show: Show) -> Response {
             sign_in: live.sign_in,
             attempts: Vec::new(),
             grant: None,
+            beside,
         },
     )
 }
@@ -138,7 +143,7 @@ pub async fn show(
 ) -> Result<Response, PageProblem> {
     let show = Show { full: options.full(), revealed: false };
     Ok(match follow(&web, &token, &headers).await? {
-        Link::Live(live) => call_page(&web, &token, *live, show),
+        Link::Live(live) => call_page(&web, &token, *live, show).await,
         Link::Dead(live) => dead_page(&web, &live),
         Link::Foreign { addressee, viewer } => {
             foreign_problem(&addressee, &viewer).into_page(frame())
@@ -203,5 +208,5 @@ pub async fn reveal(
         return Err(PageProblem(Problem::new(Code::Forbidden, why)));
     }
     web.record_reveal(&live.approval, &live.reviewer, Via::Email).await?;
-    Ok(call_page(&web, &token, *live, Show { full: true, revealed: true }))
+    Ok(call_page(&web, &token, *live, Show { full: true, revealed: true }).await)
 }

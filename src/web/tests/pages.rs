@@ -348,6 +348,45 @@ async fn without_its_database_it_decides_and_shows_nothing_and_says_so() {
     assert_eq!(site.get("/healthz", &[]).await.status, StatusCode::OK);
 }
 
+#[tokio::test]
+async fn a_call_is_shown_against_the_last_one_approved_and_with_what_its_agent_asked_before() {
+    let site = Site::new().await;
+    let call = |id: &str, store: &str| {
+        format!(
+            r#"{{"name":"delete_image_set","arguments":{{"id":"{id}","store":"{store}","password":"p{id}"}}}}"#
+        )
+    };
+    let first = site.pending(&call("1", "<b>test")).await;
+    site.say(&first.id, "ana", "approve").await;
+    site.run(&first.id, Some(Outcome::Result("{\"content\":[]}".to_owned()))).await;
+    site.clock.advance(Duration::from_secs(1));
+    let rejected = site.pending(&call("2", "other")).await;
+    site.say(&rejected.id, "ana", "reject").await;
+    site.clock.advance(Duration::from_secs(1));
+    let now = site.pending(&call("3", "prod")).await;
+    let link = site.link(&now.id, "ana").await;
+
+    for path in [format!("/approvals/{}", now.id), link] {
+        let cookie = site.cookie("ana").await;
+        let page = site.get(&path, &[("cookie", &cookie)]).await;
+        assert!(page.body.contains("Against the last one approved"), "{}", page.body);
+        let at = page.body.find("class=\"changes\"").unwrap();
+        let changes = &page.body[at..page.body[at..].find("</dl>").unwrap() + at];
+        for part in ["/store", "prod", "&#60;b&#62;test", "/id", "masked"] {
+            assert!(changes.contains(part), "{part}: {changes}");
+        }
+        for part in ["other", "p1", "p3", "<b>"] {
+            assert!(!changes.contains(part), "{part}: {changes}");
+        }
+        let asked_before = page.body.contains(&format!("/approvals/{}", rejected.id));
+        assert_eq!(asked_before, path.starts_with("/approvals"), "{path}");
+    }
+    let page = site
+        .get(&format!("/approvals/{}", first.id), &[("cookie", &site.cookie("ana").await)])
+        .await;
+    assert!(!page.body.contains("Against the last one approved"), "nothing came before it");
+}
+
 /// The page without the one script that is ours.
 fn without_ours(body: &str) -> String {
     let ours = "<script src=\"/assets/app.js\" defer></script>";
