@@ -30,7 +30,7 @@ const MAX_MIGRATION_TRIES: u32 = 5;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// (version, description, SQLite, PostgreSQL)
-const MIGRATIONS: [(i64, &str, &str, &str); 5] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 6] = [
     (
         1,
         "init",
@@ -54,6 +54,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 5] = [
         "hold_budgets",
         include_str!("../../migrations/sqlite/0004_hold_budgets.sql"),
         include_str!("../../migrations/postgres/0004_hold_budgets.sql"),
+    ),
+    (
+        5,
+        "lists",
+        include_str!("../../migrations/sqlite/0005_lists.sql"),
+        include_str!("../../migrations/postgres/0005_lists.sql"),
     ),
     (
         7,
