@@ -111,6 +111,8 @@ pub struct Server {
     pub max_subscriptions: u32,
     /// Most streams that one agent has open to hear of changes.
     pub max_streams_per_agent: u32,
+    /// Most cancellations of one legacy session that are kept for requests that come after them.
+    pub max_early_cancellations: u32,
     /// How long a stream of HTTP+SSE may be open before its client says `initialize`.
     pub sse_initialize_within: Duration,
     /// Most unanswered requests of one such stream.

@@ -138,6 +138,7 @@ mod tests {
             shutdown_grace: Duration::ZERO,
             max_subscriptions: 100,
             max_streams_per_agent: 64,
+            max_early_cancellations: 32,
             sse_initialize_within: Duration::from_secs(60),
             max_sse_requests: 256,
             max_input_rounds: 8,

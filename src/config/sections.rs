@@ -49,6 +49,7 @@ pub fn server(s: &Section<'_>) -> Server {
         shutdown_grace: s.duration("shutdown_grace").unwrap_or_default(),
         max_subscriptions: s.count("max_subscriptions").unwrap_or_default(),
         max_streams_per_agent: s.count("max_streams_per_agent").unwrap_or_default(),
+        max_early_cancellations: s.count("max_early_cancellations").unwrap_or_default(),
         sse_initialize_within: s.positive("sse_initialize_within").unwrap_or_default(),
         max_sse_requests: s.count("max_sse_requests").unwrap_or_default(),
         max_input_rounds: s.count("max_input_rounds").unwrap_or_default(),

@@ -1,34 +1,89 @@
 //! Legacy requests under way, so that `notifications/cancelled` finds the one it names: by
-//! session and id, never beyond the session it came in.
+//! session and id, never beyond the session it came in. Each message is a POST of its own, so that
+//! a cancellation may come first; it is kept for a moment, for the request that is on its way.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::time::Timestamp;
+
 type Key = (String, String);
+
+/// How long a cancellation waits for a request that it overtook. Short, since it can't be told from
+/// one that came too late.
+const EARLY_WITHIN: Duration = Duration::from_secs(10);
+/// The longest id that is kept for that; those of clients are short.
+const MAX_EARLY_ID: usize = 256;
 
 /// Every legacy request that has not been answered.
 #[derive(Debug, Default)]
-pub(super) struct InFlight(Mutex<HashMap<Key, Arc<CancellationToken>>>);
+pub(super) struct InFlight(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    under_way: HashMap<Key, Arc<CancellationToken>>,
+    /// By session, oldest first: cancelled before they came.
+    early: HashMap<String, VecDeque<(Timestamp, String)>>,
+}
+
+impl Known {
+    /// Keeps a cancellation; the oldest of its session's makes room.
+    fn keep(&mut self, session: &str, id: &str, now: Timestamp, max: u32) {
+        self.early.retain(|_, kept| {
+            kept.retain(|(since, _)| since.until(now) < EARLY_WITHIN);
+            !kept.is_empty()
+        });
+        if id.len() > MAX_EARLY_ID {
+            return;
+        }
+        let kept = self.early.entry(session.to_owned()).or_default();
+        kept.retain(|(_, other)| other != id);
+        if kept.len() >= max as usize {
+            kept.pop_front();
+        }
+        kept.push_back((now, id.to_owned()));
+    }
+
+    /// Whether this request was cancelled before it came; said once.
+    fn was_early(&mut self, session: &str, id: &str, now: Timestamp) -> bool {
+        let Some(kept) = self.early.get_mut(session) else { return false };
+        let Some(at) = kept.iter().position(|(_, other)| other == id) else { return false };
+        let found = kept.remove(at);
+        if kept.is_empty() {
+            self.early.remove(session);
+        }
+        found.is_some_and(|(since, _)| since.until(now) < EARLY_WITHIN)
+    }
+}
 
 impl InFlight {
-    /// Registers a request until the flight is dropped.
-    pub(super) fn enter(self: &Arc<Self>, session: &str, id: &str) -> Flight {
+    /// Registers a request until the flight is dropped. It may be cancelled already.
+    pub(super) fn enter(self: &Arc<Self>, session: &str, id: &str, now: Timestamp) -> Flight {
         let key = (session.to_owned(), id.to_owned());
         let cancelled = Arc::new(CancellationToken::new());
-        self.lock().insert(key.clone(), Arc::clone(&cancelled));
+        let mut known = self.lock();
+        if known.was_early(session, id, now) {
+            cancelled.cancel();
+        }
+        known.under_way.insert(key.clone(), Arc::clone(&cancelled));
+        drop(known);
         Flight { entry: Some((Arc::clone(self), key)), cancelled }
     }
 
-    /// Cancels a request of this very session.
-    pub(super) fn cancel(&self, session: &str, id: &str) {
-        if let Some(token) = self.lock().get(&(session.to_owned(), id.to_owned())) {
-            token.cancel();
+    /// Cancels a request of this very session, also one that comes right after this. At most
+    /// `max` of a session are kept for that.
+    pub(super) fn cancel(&self, session: &str, id: &str, now: Timestamp, max: u32) {
+        let mut known = self.lock();
+        match known.under_way.get(&(session.to_owned(), id.to_owned())) {
+            Some(token) => token.cancel(),
+            None => known.keep(session, id, now, max),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<CancellationToken>>> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().expect("no holder of this lock panics")
     }
 }
@@ -50,7 +105,7 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         let Some((registry, key)) = self.entry.take() else { return };
-        let mut entries = registry.lock();
+        let entries = &mut registry.lock().under_way;
         // A client that used the id twice has another request under it now.
         if entries.get(&key).is_some_and(|token| Arc::ptr_eq(token, &self.cancelled)) {
             entries.remove(&key);
@@ -62,14 +117,24 @@ impl Drop for Flight {
 mod tests {
     use super::*;
 
+    const MAX: u32 = 2;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_micros(seconds * 1_000_000)
+    }
+
+    fn is_cancelled(all: &Arc<InFlight>, session: &str, id: &str, now: Timestamp) -> bool {
+        all.enter(session, id, now).cancelled().is_cancelled()
+    }
+
     #[test]
     fn a_request_is_cancelled_only_within_its_own_session() {
         let all = Arc::<InFlight>::default();
-        let mine = all.enter("a", "1");
-        let other = all.enter("b", "1");
+        let mine = all.enter("a", "1", at(0));
+        let other = all.enter("b", "1", at(0));
 
-        all.cancel("b", "1");
-        all.cancel("a", "\"1\"");
+        all.cancel("b", "1", at(0), MAX);
+        all.cancel("a", "\"1\"", at(0), MAX);
 
         assert!(!mine.cancelled().is_cancelled());
         assert!(other.cancelled().is_cancelled());
@@ -78,14 +143,47 @@ mod tests {
     #[test]
     fn nothing_stays_behind_and_an_id_used_twice_names_the_later_request() {
         let all = Arc::<InFlight>::default();
-        let first = all.enter("a", "1");
-        let second = all.enter("a", "1");
+        let first = all.enter("a", "1", at(0));
+        let second = all.enter("a", "1", at(0));
 
         drop(first);
-        all.cancel("a", "1");
+        all.cancel("a", "1", at(0), MAX);
 
         assert!(second.cancelled().is_cancelled());
         drop(second);
-        assert!(all.lock().is_empty());
+        let known = all.lock();
+        assert!(known.under_way.is_empty() && known.early.is_empty());
+    }
+
+    #[test]
+    fn a_cancellation_that_overtook_its_request_cancels_it_once_and_not_for_long() {
+        let all = Arc::<InFlight>::default();
+        for id in ["1", "2"] {
+            all.cancel("a", id, at(0), MAX);
+        }
+
+        assert!(!is_cancelled(&all, "b", "1", at(1)), "of another session");
+        assert!(is_cancelled(&all, "a", "1", at(9)));
+        assert!(!is_cancelled(&all, "a", "1", at(9)), "once");
+        assert!(!is_cancelled(&all, "a", "2", at(10)), "too late");
+        assert!(all.lock().early.is_empty());
+    }
+
+    #[test]
+    fn few_early_cancellations_of_a_session_are_kept_and_none_with_a_long_id() {
+        let all = Arc::<InFlight>::default();
+        for id in ["1", "2", "2", "3"] {
+            all.cancel("a", id, at(0), MAX);
+        }
+        let long = "9".repeat(MAX_EARLY_ID + 1);
+        all.cancel("b", &long, at(0), MAX);
+
+        assert!(!is_cancelled(&all, "a", "1", at(1)), "the oldest made room");
+        assert!(is_cancelled(&all, "a", "2", at(1)) && is_cancelled(&all, "a", "3", at(1)));
+        assert!(!is_cancelled(&all, "b", &long, at(1)));
+
+        all.cancel("a", "4", at(0), MAX);
+        all.cancel("b", "5", at(20), MAX);
+        assert_eq!(all.lock().early.len(), 1, "what is over makes room by itself");
     }
 }

@@ -23,7 +23,7 @@ use super::aggregate::Named;
 use super::flight::Flight;
 use super::message::{self, Message, MessageKind, Refused, code};
 use super::revision::{self, header};
-use super::stream::json_response;
+use super::stream::{json_response, nothing};
 use super::{Mcp, aggregate, sessions};
 
 /// What is still read, and thrown away, of a body that is too large: a client that is cut off
@@ -437,8 +437,11 @@ async fn legacy(mcp: &Mcp, mut incoming: Incoming, params: Option<&Node<'_>>) ->
         }
         MessageKind::Request => {
             if let Some(session) = &incoming.session {
-                let flight = mcp.in_flight.enter(&session.id, incoming.message.id_raw());
-                incoming.flight = Arc::new(flight);
+                let (id, now) = (incoming.message.id_raw(), mcp.broker.now());
+                incoming.flight = Arc::new(mcp.in_flight.enter(&session.id, id, now));
+                if incoming.flight.cancelled().is_cancelled() {
+                    return nothing();
+                }
             }
             let (incoming, own) = resolved(mcp, incoming, params).await;
             let own = own.as_deref().and_then(|p| json::parse(p).ok());
@@ -453,7 +456,8 @@ fn notified(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) {
         if let (Some(session), Some(id)) =
             (&incoming.session, params.and_then(|p| p.get("requestId")))
         {
-            mcp.in_flight.cancel(&session.id, id.raw);
+            let max = mcp.broker.config().server.max_early_cancellations;
+            mcp.in_flight.cancel(&session.id, id.raw, mcp.broker.now(), max);
         }
         return;
     }

@@ -335,7 +335,7 @@ fn asked(mcp: &Mcp, session: &Arc<OldSession>, message: Message, era: WireEra) -
     };
     // Known from here on: a cancellation may overtake what follows. Once the endpoint proper has
     // taken the request, it is the one that is cancelled.
-    let early = mcp.in_flight.enter(own, &id);
+    let early = mcp.in_flight.enter(own, &id, mcp.broker.now());
     let (mcp, session) = (mcp.clone(), Arc::clone(session));
     session.clone().start(&mcp.clone(), async move {
         let (agent, upstream) = (session.agent.clone(), session.upstream.clone());

@@ -1,6 +1,8 @@
 //! The four pairings of a client and a server of either era, for everything but held calls.
 
+mod cancelling;
 mod changes;
+mod judged;
 mod limits;
 mod logging;
 mod methods;

@@ -243,6 +243,20 @@ async fn a_cancellation_right_behind_its_call_is_not_too_early() {
 }
 
 #[tokio::test]
+async fn a_cancellation_before_its_call_cancels_it_too() {
+    let (placet, fake) = usual().await;
+    let mut old = Old::start(&placet, ANN).await;
+
+    old.notify("notifications/cancelled", r#"{"requestId":1}"#).await;
+    old.call("1", "open", "{}").await;
+    old.call("2", "open", "{}").await;
+
+    assert_eq!(old.told().await["id"], 2);
+    assert_eq!(fake.seen_of("tools/call").len(), 1);
+    placet.end().await;
+}
+
+#[tokio::test]
 async fn a_call_whose_stream_is_gone_waits_for_its_client_and_runs_once() {
     let (placet, fake) = usual().await;
     let old = Old::start(&placet, ANN).await;

@@ -31,6 +31,7 @@ pub fn config(upstreams: Vec<Settings>) -> Config {
             shutdown_grace: minute,
             max_subscriptions: 100,
             max_streams_per_agent: 64,
+            max_early_cancellations: 32,
             sse_initialize_within: Duration::from_secs(60),
             max_sse_requests: 256,
             max_input_rounds: 8,

@@ -279,6 +279,7 @@ fn config() -> Config {
             shutdown_grace: Duration::from_secs(10),
             max_subscriptions: 100,
             max_streams_per_agent: 64,
+            max_early_cancellations: 32,
             sse_initialize_within: Duration::from_secs(60),
             max_sse_requests: 256,
             max_input_rounds: 8,
