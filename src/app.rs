@@ -25,6 +25,7 @@ use crate::id::{IdSource, OsIds, token_hash};
 use crate::mcp::{self, Mcp};
 use crate::notify::deliver::{self, Deliverer};
 use crate::notify::memory::Mailbox;
+use crate::store::SignIn;
 use crate::store::sql::SqlStore;
 use crate::store::{Store, StoreError};
 use crate::web::health::{Health, Readiness};
@@ -260,7 +261,8 @@ pub async fn sign_in_link(
 ) -> Result<String, StoreError> {
     let token = OsIds.token();
     let expires = SystemClock.now().plus(SIGN_IN_LINK_LIFE);
-    store.insert_sign_in(&token_hash(&token), reviewer, expires).await?;
+    let sign_in = SignIn { reviewer: reviewer.to_owned(), via: "terminal".to_owned() };
+    store.insert_sign_in(&token_hash(&token), &sign_in, expires).await?;
     Ok(config.link(&format!("/sign-in/{token}")))
 }
 

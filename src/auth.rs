@@ -10,11 +10,21 @@ use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::config::{Agent, Config, Reviewer};
+use crate::domain::approval::Assurance;
 
 pub mod client;
 pub mod form;
 pub mod hosts;
 pub mod session;
+
+/// Somebody, and how surely it is them.
+#[derive(Debug, Clone, Copy)]
+pub struct Proven<'a> {
+    /// Who.
+    pub reviewer: &'a Reviewer,
+    /// How surely.
+    pub assurance: Assurance,
+}
 
 /// The token of `Authorization: Bearer …`, if there is one.
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {

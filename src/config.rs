@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::domain::approval::Assurance;
 use crate::domain::policy::Policy;
 use crate::upstream::ClientFeature;
 
@@ -169,6 +170,8 @@ pub struct Approvals {
     pub max_tasks_per_agent: u32,
     /// Open grants per agent.
     pub max_grants_per_agent: u32,
+    /// How surely a decision must come from the reviewer, where the rule does not say.
+    pub assurance: Assurance,
     /// One reminder this long before expiry.
     pub reminder: Option<Duration>,
     /// How long ended approvals are kept.

@@ -234,6 +234,15 @@ pub struct Filter {
     pub limit: u32,
 }
 
+/// A one-time link that signs somebody in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignIn {
+    /// The reviewer.
+    pub reviewer: String,
+    /// What the session's `via` will be: `link` (mailed) or `terminal`.
+    pub via: String,
+}
+
 /// A reviewer's signed-in session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
@@ -241,8 +250,10 @@ pub struct Session {
     pub hash: String,
     /// The reviewer.
     pub reviewer: String,
-    /// How they signed in: `link` or `token`.
+    /// How they signed in: `link`, `terminal`, `token`, …
     pub via: String,
+    /// What their browser calls itself; its own words.
+    pub client: Option<String>,
     /// When.
     pub created_at: Timestamp,
     /// Last use.
@@ -420,11 +431,15 @@ pub trait Store: Send + Sync {
     async fn find_review_link(&self, hash: &str) -> Result<Option<ReviewLink>>;
 
     /// Stores a one-time sign-in token.
-    async fn insert_sign_in(&self, hash: &str, reviewer: &str, expires_at: Timestamp)
-    -> Result<()>;
+    async fn insert_sign_in(
+        &self,
+        hash: &str,
+        sign_in: &SignIn,
+        expires_at: Timestamp,
+    ) -> Result<()>;
 
-    /// The reviewer of an unused, unexpired sign-in token.
-    async fn find_sign_in(&self, hash: &str, now: Timestamp) -> Result<Option<String>>;
+    /// Whom an unused, unexpired sign-in token signs in.
+    async fn find_sign_in(&self, hash: &str, now: Timestamp) -> Result<Option<SignIn>>;
 
     /// Uses it up and makes the session, once, with its audit record.
     async fn consume_sign_in(&self, hash: &str, session: &Session, now: Timestamp) -> Result<bool>;

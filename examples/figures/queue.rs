@@ -105,6 +105,7 @@ async fn sign_in(broker: &Broker) -> Fallible<()> {
         hash: token_hash(COOKIE),
         reviewer: "ana".to_owned(),
         via: "token".to_owned(),
+        client: None,
         created_at: now,
         seen_at: now,
     };

@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, header};
 
 use crate::broker::Broker;
 use crate::config::Reviewer;
+use crate::domain::approval::Assurance;
 use crate::id::token_hash;
 use crate::store::{Session, StoreError};
 
@@ -20,6 +21,8 @@ pub const IDLE: Duration = Duration::from_hours(12);
 pub struct SignedIn {
     /// Who.
     pub reviewer: Reviewer,
+    /// How surely it is them.
+    pub assurance: Assurance,
     /// SHA-256 of the session's cookie, hex.
     pub hash: String,
 }
@@ -32,18 +35,32 @@ pub async fn find(broker: &Broker, headers: &HeaderMap) -> Result<Option<SignedI
     let session = broker.store().find_session(&hash, now.minus(IDLE), now).await?;
     Ok(session.and_then(|session| {
         let reviewer = broker.config().reviewer(&session.reviewer)?.clone();
-        Some(SignedIn { reviewer, hash })
+        Some(SignedIn { reviewer, assurance: assurance(&session.via), hash })
     }))
 }
 
+/// Through what a mailed link signs in.
+pub const VIA_LINK: &str = "link";
+
+/// How surely who signed in so is who they say: a mailed link proves no more than that somebody
+/// reads the mailbox.
+pub fn assurance(via: &str) -> Assurance {
+    if via == VIA_LINK { Assurance::Link } else { Assurance::Session }
+}
+
+/// Most of what a browser calls itself that is kept, characters.
+const MAX_CLIENT: usize = 200;
+
 /// A new session, not yet stored, and the value of its `Set-Cookie`.
-pub fn make(broker: &Broker, reviewer: &str, via: &str) -> (Session, String) {
+pub fn make(broker: &Broker, reviewer: &str, via: &str, headers: &HeaderMap) -> (Session, String) {
+    let client = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok());
     let token = broker.ids().token();
     let now = broker.now();
     let session = Session {
         hash: token_hash(&token),
         reviewer: reviewer.to_owned(),
         via: via.to_owned(),
+        client: client.map(|c| c.chars().take(MAX_CLIENT).collect()),
         created_at: now,
         seen_at: now,
     };
@@ -78,6 +95,14 @@ pub fn remove_cookie(broker: &Broker, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mailed_link_signs_in_less_surely_than_anything_else() {
+        assert_eq!(assurance("link"), Assurance::Link);
+        for via in ["token", "terminal", "oidc", "passkey"] {
+            assert_eq!(assurance(via), Assurance::Session, "{via}");
+        }
+    }
 
     #[test]
     fn a_cookie_is_found_among_others() {

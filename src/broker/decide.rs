@@ -22,6 +22,8 @@ pub struct Verdict {
     pub digest: Option<String>,
     /// Through which channel.
     pub via: Via,
+    /// How surely this comes from the reviewer.
+    pub assurance: Assurance,
 }
 
 impl Broker {
@@ -37,16 +39,12 @@ impl Broker {
         if reviewer.role == Role::Auditor {
             return Err(DecideError::Forbidden("auditors read, they don't decide"));
         }
-        match (visible.terms.assurance, verdict.via) {
-            (Assurance::Passkey, _) if verdict.choice == Choice::Approve => {
-                return Err(DecideError::Forbidden(
-                    "approving this needs a passkey, which is not available in this version",
-                ));
-            }
-            (Assurance::Session | Assurance::Passkey, Via::Email) => {
-                return Err(DecideError::Forbidden("sign in to decide this call"));
-            }
-            _ => {}
+        let asked = visible.terms.assurance;
+        if asked > Assurance::Link && verdict.via == Via::Email {
+            return Err(DecideError::Forbidden("sign in to decide this call"));
+        }
+        if verdict.choice == Choice::Approve && verdict.assurance < asked {
+            return Err(DecideError::Forbidden(too_weak(asked)));
         }
         if let Err(refusal) = visible.may_decide(&reviewer.name, verdict.choice) {
             return Err(DecideError::Refused { refusal, approval: Box::new(visible) });
@@ -65,6 +63,7 @@ impl Broker {
                     choice: verdict.choice,
                     reason: reason.clone(),
                     via: verdict.via,
+                    assurance: verdict.assurance,
                     at: self.now(),
                 },
                 verdict.digest.as_deref(),
@@ -147,6 +146,20 @@ impl Broker {
         let after = self.inner.store.apply(transition, deliveries, now).await?;
         self.inner.hints.changed(&id);
         Ok(after)
+    }
+}
+
+/// Why an approval was not sure enough. Rejecting is the safe thing and never asks for more than to
+/// be signed in.
+pub const fn too_weak(asked: Assurance) -> &'static str {
+    match asked {
+        Assurance::Passkey => {
+            "approving this needs a passkey, which is not available in this version"
+        }
+        _ => {
+            "approving this needs a sign-in by something other than a mailed link: sign in with \
+             your token"
+        }
     }
 }
 

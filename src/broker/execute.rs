@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::eligible::{eligible, panel};
 use crate::domain::approval::{
-    Approval, ApprovalId, Assurance, Choice, Outcome, Panel, Refusal, State, Terms, Via,
+    Approval, ApprovalId, Choice, Outcome, Panel, Refusal, State, Terms,
 };
 use crate::domain::call::{Method, ToolCall, params_without_task};
 use crate::domain::json;
@@ -458,15 +458,15 @@ impl Broker {
             None | Some(Verdict::Ruled { action: Action::Allow, .. }) => None,
             Some(Verdict::Ruled { action: Action::RequireApproval, rule }) => {
                 let asked = eligible(self.config(), rule, agent);
-                let strict = rule.approval.assurance != Assurance::Link
-                    || approval.terms.assurance != Assurance::Link;
+                // What was asked then and what is asked now: the stronger counts.
+                let sure = approval.terms.assurance.max(self.assurance(rule));
                 let counted: Vec<&str> = approval
                     .decisions
                     .iter()
                     .filter(|d| d.choice == Choice::Approve)
                     .filter(|d| asked.contains(&d.reviewer))
                     .filter(|d| agent.owner.as_ref() != Some(&d.reviewer))
-                    .filter(|d| !(strict && d.via == Via::Email))
+                    .filter(|d| d.assurance >= sure)
                     .map(|d| d.reviewer.as_str())
                     .collect();
                 let panel = panel(self.config(), rule, agent);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::config::eligible::eligible;
 use crate::config::{Reviewer, Role};
-use crate::domain::approval::{Approval, ApprovalId, Assurance, Choice, State, Via};
+use crate::domain::approval::{Approval, ApprovalId, Choice, State};
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::call::{Method, ToolCall};
 use crate::domain::grant::{Ended, Grant, GrantId, Shape, Standing, values};
@@ -72,12 +72,12 @@ impl Broker {
         let policy = self.policies().of(&a.call.upstream)?;
         let (rule, limits) = offering(&policy, &a.agent, &a.call.tool)?;
         let agent = self.config().agent(&a.agent)?;
-        let strict = rule.approval.assurance != Assurance::Link;
+        let sure = self.assurance(rule);
         // As long as a grant could last: what was approved long ago is no basis.
         let fresh = a.decided_at.is_some_and(|at| at.plus(limits.max_duration) > self.now());
         if rule.pointer != a.rule
             || !fresh
-            || (strict && own.via == Via::Email)
+            || own.assurance < sure
             || !eligible(self.config(), rule, agent).contains(&reviewer.name)
         {
             return None;

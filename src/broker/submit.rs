@@ -2,7 +2,7 @@
 
 use crate::config::eligible::{eligible, panel};
 use crate::config::{Agent, AuditCalls};
-use crate::domain::approval::{Approval, ApprovalId, Panel, State, Terms};
+use crate::domain::approval::{Approval, ApprovalId, Assurance, Panel, State, Terms};
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::call::{Method, ToolCall};
 use crate::domain::json;
@@ -449,6 +449,12 @@ impl Broker {
         }
     }
 
+    /// How surely decisions under a rule must come from the reviewer: as the rule says, or else as
+    /// the configuration does.
+    pub(super) fn assurance(&self, rule: &Rule) -> Assurance {
+        rule.approval.assurance.unwrap_or(self.config().approvals.assurance)
+    }
+
     fn new_approval(
         &self,
         asking: &Asking,
@@ -482,7 +488,7 @@ impl Broker {
                 cooldown_s: terms.cooldown.unwrap_or(limits.cooldown).as_secs(),
                 notify,
                 unattended: terms.unattended,
-                assurance: terms.assurance,
+                assurance: self.assurance(rule),
                 sensitive: rule.sensitive,
                 redact: rule.redact.clone(),
                 owner: asking.agent.owner.clone(),

@@ -8,6 +8,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use url::{Position, Url};
 
+use crate::domain::approval::Assurance;
+
 use super::reader::{Section, Show};
 use super::{
     Approvals, Audit, AuditCalls, Database, Masking, NewPerAgent, Secret, Server, Telemetry,
@@ -118,6 +120,9 @@ pub fn approvals(s: &Section<'_>) -> Approvals {
         task_poll_interval: s.positive("task_poll_interval").unwrap_or_default(),
         max_tasks_per_agent: s.count("max_tasks_per_agent").unwrap_or_default(),
         max_grants_per_agent: s.count("max_grants_per_agent").unwrap_or_default(),
+        assurance: s
+            .word("assurance", &[("link", Assurance::Link), ("session", Assurance::Session)])
+            .unwrap_or_default(),
         reminder: s.positive("reminder"),
         history_retention: s.positive("history_retention").unwrap_or_default(),
     };

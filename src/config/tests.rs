@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::load::{DEFAULTS, read};
 use super::reader::Reader;
 use super::*;
-use crate::domain::approval::{Assurance, Unattended};
+use crate::domain::approval::Unattended;
 use crate::domain::policy::{Action, ApprovalTerms, Rule};
 use crate::upstream::ClientFeature;
 
@@ -26,11 +26,7 @@ pub fn rule(pointer: &str) -> Rule {
         rate_limit: None,
         sensitive: false,
         redact: Vec::new(),
-        approval: ApprovalTerms {
-            unattended: Unattended::default(),
-            assurance: Assurance::default(),
-            ..ApprovalTerms::default()
-        },
+        approval: ApprovalTerms { unattended: Unattended::default(), ..ApprovalTerms::default() },
     }
 }
 

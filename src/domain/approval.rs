@@ -64,6 +64,8 @@ pub struct Decision {
     pub reason: String,
     /// Through which channel.
     pub via: Via,
+    /// How surely it came from them.
+    pub assurance: Assurance,
     /// When.
     pub at: Timestamp,
 }

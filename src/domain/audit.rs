@@ -139,6 +139,7 @@ impl AuditEvent {
         self.with("decision", decision.choice.as_str())
             .with("reason", &decision.reason)
             .with("via", decision.via.as_str())
+            .with("assurance", decision.assurance.as_str())
     }
 
     /// `data` as it is stored: canonical JSON.

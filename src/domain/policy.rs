@@ -166,8 +166,8 @@ pub struct ApprovalTerms {
     pub cooldown: Option<Duration>,
     /// How long an approved call waits for its agent.
     pub claim_window: Option<Duration>,
-    /// How surely a decision must come from the reviewer.
-    pub assurance: Assurance,
+    /// How surely a decision must come from the reviewer; as configured unless set.
+    pub assurance: Option<Assurance>,
     /// Whether who approves may let further calls through, and how far at most.
     pub grant: Option<GrantLimits>,
 }

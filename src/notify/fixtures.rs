@@ -81,6 +81,7 @@ pub(crate) fn config() -> Config {
             page_rounds: 6,
             task_poll_interval: Duration::from_secs(5),
             max_tasks_per_agent: 1000,
+            assurance: Assurance::Link,
             max_grants_per_agent: 20,
             reminder: None,
             history_retention: 60 * 24 * MINUTE,
@@ -183,6 +184,7 @@ pub(crate) fn approval() -> Approval {
 
 pub(crate) fn decision(reviewer: &str, choice: Choice) -> Decision {
     Decision {
+        assurance: Assurance::Session,
         reviewer: reviewer.into(),
         choice,
         reason: "checked".into(),

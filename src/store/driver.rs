@@ -30,7 +30,7 @@ const MAX_MIGRATION_TRIES: u32 = 5;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// (version, description, SQLite, PostgreSQL)
-const MIGRATIONS: [(i64, &str, &str, &str); 6] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 7] = [
     (
         1,
         "init",
@@ -60,6 +60,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 6] = [
         "lists",
         include_str!("../../migrations/sqlite/0005_lists.sql"),
         include_str!("../../migrations/postgres/0005_lists.sql"),
+    ),
+    (
+        6,
+        "people",
+        include_str!("../../migrations/sqlite/0006_people.sql"),
+        include_str!("../../migrations/postgres/0006_people.sql"),
     ),
     (
         7,

@@ -17,7 +17,7 @@ use crate::domain::time::Timestamp;
 use super::driver::Db;
 use super::{
     Activity, Attempt, AttemptRecord, ClientSession, Delivery, Filter, NewDelivery, NewHold,
-    QueueStats, Result, ReviewLink, Session, Store, StoreError, Submit, Submitted,
+    QueueStats, Result, ReviewLink, Session, SignIn, Store, StoreError, Submit, Submitted,
 };
 
 mod agents;
@@ -213,14 +213,14 @@ impl Store for SqlStore {
     async fn insert_sign_in(
         &self,
         hash: &str,
-        reviewer: &str,
+        sign_in: &SignIn,
         expires_at: Timestamp,
     ) -> Result<()> {
-        let (hash, reviewer) = (hash.to_owned(), reviewer.to_owned());
-        self.run(|db| people::insert_sign_in(db, hash, reviewer, expires_at)).await
+        let (hash, sign_in) = (hash.to_owned(), sign_in.clone());
+        self.run(|db| people::insert_sign_in(db, hash, sign_in, expires_at)).await
     }
 
-    async fn find_sign_in(&self, hash: &str, now: Timestamp) -> Result<Option<String>> {
+    async fn find_sign_in(&self, hash: &str, now: Timestamp) -> Result<Option<SignIn>> {
         people::find_sign_in(self.db.clone(), hash.to_owned(), now).await
     }
 

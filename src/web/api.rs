@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 
 use crate::broker::decide::Verdict;
 use crate::config::{Reviewer, Role};
-use crate::domain::approval::{Approval, Choice, Outcome, Via};
+use crate::domain::approval::{Approval, Assurance, Choice, Outcome, Via};
 use crate::domain::json;
 use crate::domain::view::{Detail, approval_json};
 
@@ -165,6 +165,7 @@ async fn decide(
             reason: body.reason()?,
             digest: body.text("digest")?,
             via: via(&headers),
+            assurance: Assurance::Session,
         };
         web.decide(&id, &writer, verdict).await
     };

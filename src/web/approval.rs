@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use crate::broker::decide::Verdict;
-use crate::domain::approval::{Approval, Choice, State as Stands, Via};
+use crate::domain::approval::{Approval, Assurance, Choice, State as Stands, Via};
 use crate::domain::show::visible;
 use crate::store::AttemptRecord;
 
@@ -54,7 +54,7 @@ pub struct Fields {
 
 impl Fields {
     /// The decision of a form, which always carries the digest it showed.
-    pub fn verdict(self, via: Via) -> Result<Verdict, Problem> {
+    pub fn verdict(self, via: Via, assurance: Assurance) -> Result<Verdict, Problem> {
         let choice = self
             .decision
             .as_deref()
@@ -63,7 +63,13 @@ impl Fields {
         let digest = self.digest.filter(|d| !d.is_empty()).ok_or_else(|| {
             Problem::invalid("the form has no digest of the call it showed; open the page again")
         })?;
-        Ok(Verdict { choice, reason: self.reason.unwrap_or_default(), digest: Some(digest), via })
+        Ok(Verdict {
+            choice,
+            reason: self.reason.unwrap_or_default(),
+            digest: Some(digest),
+            via,
+            assurance,
+        })
     }
 }
 
@@ -178,7 +184,7 @@ async fn render(
         StatusCode::OK,
         &ShowPage {
             frame,
-            call: CallView::new(&web.broker, approval, &who.reviewer, show),
+            call: CallView::new(&web.broker, approval, who.proven(), show),
             base: format!("/approvals/{}", approval.id),
             form_token: who.form_token().to_owned(),
             link_of: None,
@@ -244,7 +250,7 @@ pub async fn decide(
     let decided = async {
         who.check_form(&web, fields.form_token.as_deref())?;
         let id = approval_id(&id)?;
-        web.decide(&id, &who.reviewer, fields.verdict(Via::Web)?).await
+        web.decide(&id, &who.reviewer, fields.verdict(Via::Web, who.proven().assurance)?).await
     };
     answer(&web, &who, &id, decided.await.map(|_| ()))
 }

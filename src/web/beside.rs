@@ -1,9 +1,10 @@
 //! What stands beside a call so that it can be judged: how it differs from the last one of the
 //! same tool that people let through, and what its agent asked for before.
 
+use crate::auth::Proven;
 use crate::broker::Broker;
 use crate::config::Reviewer;
-use crate::domain::approval::{Approval, Choice, State};
+use crate::domain::approval::{Approval, Assurance, Choice, State};
 use crate::domain::grant::values;
 use crate::domain::mask::Masker;
 
@@ -77,7 +78,11 @@ pub async fn beside(
     let earlier = earlier.iter().find(|a| a.call.method == approval.call.method);
     Ok(Beside {
         compared: earlier.and_then(|earlier| compared(broker, earlier, approval)),
-        recent: recent.iter().take(RECENT).map(|a| Row::new(broker, a, reviewer)).collect(),
+        recent: recent
+            .iter()
+            .take(RECENT)
+            .map(|a| Row::new(broker, a, Proven { reviewer, assurance: Assurance::Link }))
+            .collect(),
     })
 }
 

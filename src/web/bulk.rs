@@ -67,8 +67,13 @@ pub async fn decide(State(web): State<Web>, who: Page, Posted(fields): Posted<Fi
         let reason = field("reason").unwrap_or_default();
         let mut lines = Vec::with_capacity(chosen.len());
         for (id, digest) in chosen {
-            let verdict =
-                Verdict { choice, reason: reason.to_owned(), digest: Some(digest), via: Via::Web };
+            let verdict = Verdict {
+                choice,
+                reason: reason.to_owned(),
+                digest: Some(digest),
+                via: Via::Web,
+                assurance: who.proven().assurance,
+            };
             let tool = match web.broker.get_for(&id, &who.reviewer).await {
                 Ok(a) => visible(&a.call.title()),
                 Err(_) => String::new(),

@@ -1,7 +1,8 @@
 //! One approval as its reviewers see it, on the approval page and behind a mailed link alike.
 
+use crate::auth::Proven;
 use crate::broker::Broker;
-use crate::config::{Reviewer, Role};
+use crate::config::Role;
 use crate::domain::approval::{Approval, Assurance, Choice, Outcome, State, Unattended};
 use crate::domain::call::{Method, PROTOCOL_META_PREFIX};
 use crate::domain::json::{self, Node};
@@ -130,14 +131,14 @@ pub struct CallView {
 }
 
 impl CallView {
-    /// As `reviewer` sees it at `now`.
-    pub fn new(broker: &Broker, a: &Approval, reviewer: &Reviewer, show: Show) -> Self {
+    /// As they see it at `now`.
+    pub fn new(broker: &Broker, a: &Approval, who: Proven<'_>, show: Show) -> Self {
         let now = broker.now();
         let (arguments, extra, meta) = rendered_parts(broker, a, show);
         let all = || [Some(&arguments), extra.as_ref(), meta.as_ref()].into_iter().flatten();
         let (folded, secrets) = (all().map(|r| r.folded).sum(), all().map(|r| r.secrets).sum());
         let flags = all().map(|r| r.flags).sum();
-        let may = may(a, reviewer, now);
+        let may = may(a, who, now);
         let tool = tool_words(broker, a);
         Self {
             id: a.id.to_string(),
@@ -170,8 +171,8 @@ impl CallView {
             extra,
             meta,
             decisions: decision_lines(a, now),
-            consequence: may.approve.then(|| consequence(a, &reviewer.name, now)),
-            why_not: why_not(a, reviewer, now),
+            consequence: may.approve.then(|| consequence(a, &who.reviewer.name, now)),
+            why_not: why_not(a, who, now),
             tool_changed: tool.as_ref().is_some_and(|(_, changed)| *changed),
             tool_words: tool.and_then(|(words, _)| words),
             ran_before: a.ran_before.map(|t| When::new(t, now)),
@@ -225,7 +226,8 @@ fn rendered_parts(
 }
 
 /// What one person may do to it now.
-pub fn may(a: &Approval, reviewer: &Reviewer, now: Timestamp) -> May {
+pub fn may(a: &Approval, who: Proven<'_>, now: Timestamp) -> May {
+    let reviewer = who.reviewer;
     let name = reviewer.name.as_str();
     let decides = reviewer.role != Role::Auditor;
     let admin = reviewer.role == Role::Admin;
@@ -237,7 +239,7 @@ pub fn may(a: &Approval, reviewer: &Reviewer, now: Timestamp) -> May {
             && asked
             && !a.is_owner(name)
             && said.is_none()
-            && a.terms.assurance != Assurance::Passkey,
+            && who.assurance >= a.terms.assurance,
         reject: open && (asked || (decides && a.is_owner(name))) && said != Some(Choice::Reject),
         withdraw: a.state == State::Approved
             && (admin || (decides && said == Some(Choice::Approve))),
@@ -249,7 +251,8 @@ pub fn may(a: &Approval, reviewer: &Reviewer, now: Timestamp) -> May {
     }
 }
 
-fn why_not(a: &Approval, reviewer: &Reviewer, now: Timestamp) -> Option<&'static str> {
+fn why_not(a: &Approval, who: Proven<'_>, now: Timestamp) -> Option<&'static str> {
+    let reviewer = who.reviewer;
     let name = reviewer.name.as_str();
     if a.state != State::Pending || a.expires_at <= now {
         return None;
@@ -260,10 +263,18 @@ fn why_not(a: &Approval, reviewer: &Reviewer, now: Timestamp) -> Option<&'static
         Some("This is your own agent's call: you may reject it, somebody else approves it.")
     } else if !a.is_eligible(name) {
         Some("You are not among the reviewers of this call.")
-    } else if a.terms.assurance == Assurance::Passkey {
-        Some("Approving this needs a passkey, which is not available in this version.")
     } else if a.decision_of(name).is_some() {
         Some("You have approved it; the others have not yet. You may still reject it.")
+    } else if who.assurance < a.terms.assurance {
+        Some(match a.terms.assurance {
+            Assurance::Passkey => {
+                "Approving this needs a passkey, which is not available in this version."
+            }
+            _ => {
+                "You are signed in by a mailed link. Approving this call needs more: sign in with \
+                 your token. You may reject it."
+            }
+        })
     } else {
         None
     }

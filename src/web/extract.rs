@@ -12,8 +12,9 @@ use serde::de::DeserializeOwned;
 
 use crate::auth::form::Bound;
 use crate::auth::session::{self, SignedIn};
-use crate::auth::{bearer, client, reviewer_by_token};
+use crate::auth::{Proven, bearer, client, reviewer_by_token};
 use crate::config::{Reviewer, Role};
+use crate::domain::approval::Assurance;
 
 use super::Web;
 use super::error::{Code, PageProblem, Problem};
@@ -27,6 +28,7 @@ const MAX_NEXT: usize = 500;
 pub struct Page {
     /// Who.
     pub reviewer: Reviewer,
+    assurance: Assurance,
     hash: String,
     form_token: String,
 }
@@ -34,7 +36,17 @@ pub struct Page {
 impl Page {
     fn new(web: &Web, signed_in: SignedIn) -> Self {
         let form_token = web.keys.token(Bound::Session(&signed_in.hash));
-        Self { reviewer: signed_in.reviewer, hash: signed_in.hash, form_token }
+        Self {
+            reviewer: signed_in.reviewer,
+            assurance: signed_in.assurance,
+            hash: signed_in.hash,
+            form_token,
+        }
+    }
+
+    /// Who, and how surely.
+    pub fn proven(&self) -> Proven<'_> {
+        Proven { reviewer: &self.reviewer, assurance: self.assurance }
     }
 
     /// The frame of a page for this person.

@@ -79,7 +79,7 @@ pub async fn show(State(web): State<Web>, who: Page, Query(narrow): Query<Narrow
             StatusCode::OK,
             &HistoryPage {
                 frame: who.frame("History", "history"),
-                rows: approvals.iter().map(|a| Row::new(&web.broker, a, &who.reviewer)).collect(),
+                rows: approvals.iter().map(|a| Row::new(&web.broker, a, who.proven())).collect(),
                 states: Stands::ALL.iter().map(|s| (s.as_str(), Some(*s) == state)).collect(),
                 upstream: narrow.upstream.unwrap_or_default(),
                 tool: narrow.tool.unwrap_or_default(),

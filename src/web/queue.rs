@@ -6,8 +6,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
+use crate::auth::Proven;
 use crate::broker::Broker;
-use crate::config::Reviewer;
 use crate::domain::approval::{Approval, State as Stands};
 use crate::domain::show::visible;
 use crate::domain::time::in_words;
@@ -69,7 +69,7 @@ pub struct Row {
 
 impl Row {
     /// As this reviewer sees it.
-    pub fn new(broker: &Broker, a: &Approval, reviewer: &Reviewer) -> Self {
+    pub fn new(broker: &Broker, a: &Approval, who: Proven<'_>) -> Self {
         let now = broker.now();
         let deadline = match a.state {
             Stands::Pending => Some(a.expires_at),
@@ -95,7 +95,7 @@ impl Row {
             decided: a
                 .deciding()
                 .map(|d| format!("{} by {}", super::view::verb(d.choice), d.reviewer)),
-            may: may(a, reviewer, now),
+            may: may(a, who, now),
         }
     }
 }
@@ -151,7 +151,7 @@ async fn listed(
 pub async fn show(State(web): State<Web>, who: Page, Query(narrow): Query<Narrow>) -> Response {
     let shown = async {
         let rows = |all: &[Approval]| {
-            all.iter().map(|a| Row::new(&web.broker, a, &who.reviewer)).collect::<Vec<_>>()
+            all.iter().map(|a| Row::new(&web.broker, a, who.proven())).collect::<Vec<_>>()
         };
         let waiting = listed(&web, &who, &narrow, Stands::Pending).await?;
         let pending = rows(&waiting);

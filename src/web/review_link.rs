@@ -7,6 +7,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use crate::auth::Proven;
 use crate::auth::form::Bound;
 use crate::auth::session;
 use crate::config::{Reviewer, Role};
@@ -113,11 +114,15 @@ fn foreign_problem(addressee: &str, viewer: &str) -> Problem {
     )
 }
 
+const fn by_link(reviewer: &Reviewer) -> Proven<'_> {
+    Proven { reviewer, assurance: Assurance::Link }
+}
+
 async fn call_page(web: &Web, token: &str, live: Live, show: Show) -> Response {
     // It helps to judge, and deciding goes without. Other calls than this are for who signs in.
     let beside = beside(&web.broker, &live.approval, &live.reviewer).await.unwrap_or_default();
     let beside = Beside { recent: Vec::new(), ..beside };
-    let call = CallView::new(&web.broker, &live.approval, &live.reviewer, show);
+    let call = CallView::new(&web.broker, &live.approval, by_link(&live.reviewer), show);
     page(
         StatusCode::OK,
         &ShowPage {
@@ -174,7 +179,7 @@ pub async fn decide(
     if let Some(why) = live.sign_in {
         return Err(PageProblem(Problem::new(Code::Forbidden, why)));
     }
-    let verdict = fields.verdict(Via::Email)?;
+    let verdict = fields.verdict(Via::Email, Assurance::Link)?;
     let said = verb(verdict.choice);
     match web.decide(&live.approval.id, &live.reviewer, verdict).await {
         Ok(after) => {

@@ -13,10 +13,10 @@ use serde::Deserialize;
 
 use crate::auth::form::{Bound, FORM_COOKIE};
 use crate::auth::reviewer_by_token;
-use crate::auth::session::{self, SESSION_COOKIE};
+use crate::auth::session::{self, SESSION_COOKIE, VIA_LINK};
 use crate::config::Reviewer;
 use crate::id::token_hash;
-use crate::store::StoreError;
+use crate::store::{SignIn, StoreError};
 
 use super::Web;
 use super::error::{Code, PageProblem, Problem};
@@ -163,7 +163,7 @@ pub async fn submit(
         let Some(reviewer) = reviewer_by_token(web.broker.config(), token) else {
             return Ok(sign_in_page(&web, &nonce, &next, StatusCode::FORBIDDEN, false, true));
         };
-        let (session, cookie) = session::make(&web.broker, &reviewer.name, "token");
+        let (session, cookie) = session::make(&web.broker, &reviewer.name, "token", &headers);
         web.broker.store().insert_session(&session).await?;
         return Ok(signed_in(&next, &cookie));
     }
@@ -215,7 +215,8 @@ async fn try_mail_link(web: &Web, email: &str, next: &str) -> Result<(), StoreEr
     let Some(reviewer) = web.broker.config().reviewers.iter().find(same) else { return Ok(()) };
     let Some(mailer) = &web.mailer else { return Ok(()) };
     let token = web.broker.ids().token();
-    store.insert_sign_in(&token_hash(&token), &reviewer.name, now.plus(LINK_LIFE)).await?;
+    let sign_in = SignIn { reviewer: reviewer.name.clone(), via: VIA_LINK.to_owned() };
+    store.insert_sign_in(&token_hash(&token), &sign_in, now.plus(LINK_LIFE)).await?;
     let next = if next == "/" { String::new() } else { format!("?next={}", encode(next)) };
     let link = web.broker.config().link(&format!("/sign-in/{token}{next}"));
     mailer.send_sign_in(reviewer, link).await;
@@ -236,7 +237,7 @@ pub async fn confirm(
     Query(query): Query<Next>,
     headers: HeaderMap,
 ) -> Result<Response, PageProblem> {
-    let name = web
+    let sign_in = web
         .broker
         .store()
         .find_sign_in(&token_hash(&token), web.broker.now())
@@ -248,7 +249,7 @@ pub async fn confirm(
         form_token: nonce.form_token(&web),
         action: format!("/sign-in/{}", encode(&token)),
         next: safe_next(query.next.as_deref()).to_owned(),
-        name,
+        name: sign_in.reviewer,
     };
     Ok(nonce.set(&web, page(StatusCode::OK, &template)))
 }
@@ -264,11 +265,12 @@ pub async fn redeem(
     let hash = token_hash(&token);
     let now = web.broker.now();
     let store = web.broker.store();
-    let name = store.find_sign_in(&hash, now).await?.ok_or_else(used_up)?;
+    let SignIn { reviewer: name, via } =
+        store.find_sign_in(&hash, now).await?.ok_or_else(used_up)?;
     if web.broker.config().reviewer(&name).is_none() {
         return Err(used_up().into());
     }
-    let (session, cookie) = session::make(&web.broker, &name, "link");
+    let (session, cookie) = session::make(&web.broker, &name, &via, &headers);
     if !store.consume_sign_in(&hash, &session, now).await? {
         return Err(used_up().into());
     }

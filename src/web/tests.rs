@@ -27,6 +27,7 @@ use crate::store::{NewHold, ReviewLink, Store, Submit, Submitted};
 
 mod agents;
 mod api;
+mod assurance;
 mod grants;
 mod links;
 mod pages;
@@ -273,7 +274,12 @@ impl Site {
 
     /// A signed-in reviewer's cookie.
     async fn cookie(&self, reviewer: &str) -> String {
-        let (session, cookie) = session::make(&self.web.broker, reviewer, "token");
+        self.cookie_via(reviewer, "token").await
+    }
+
+    /// The cookie of a reviewer who signed in in a certain way.
+    async fn cookie_via(&self, reviewer: &str, via: &str) -> String {
+        let (session, cookie) = session::make(&self.web.broker, reviewer, via, &HeaderMap::new());
         self.store().insert_session(&session).await.unwrap();
         cookie.split(';').next().unwrap().to_owned()
     }

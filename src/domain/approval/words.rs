@@ -128,16 +128,34 @@ impl Via {
 }
 
 /// How surely a decision must come from the reviewer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+///
+/// In order of strength: what is asked for is satisfied by itself and by anything stronger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Assurance {
     /// A mailed link decides.
     #[default]
     Link,
-    /// Signed in by something other than the mailed review link.
+    /// Signed in by something other than a mailed link, of review or of sign-in.
     Session,
     /// A passkey.
     Passkey,
+}
+
+impl Assurance {
+    /// The word used everywhere.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Link => "link",
+            Self::Session => "session",
+            Self::Passkey => "passkey",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Link, Self::Session, Self::Passkey].into_iter().find(|a| a.as_str() == text)
+    }
 }
 
 /// What happens to an approved call that no request waits for.

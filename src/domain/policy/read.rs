@@ -335,8 +335,7 @@ fn approval(walk: &mut Walk, node: &Node<'_>, place: &str) -> ApprovalTerms {
                     &place,
                     "\"passkey\" is not available in this version; write \"session\" or \"link\"",
                 ),
-                Some("session") => terms.assurance = Assurance::Session,
-                _ => terms.assurance = Assurance::Link,
+                word => terms.assurance = word.and_then(Assurance::parse),
             },
             "grant" => terms.grant = grant_limits(walk, node, &place),
             _ => {}

@@ -114,7 +114,7 @@ fn every_term_of_a_rule_reaches_its_field() {
     assert_eq!(rule.approval.unattended, Unattended::Run);
     assert_eq!(rule.approval.cooldown, Some(Duration::ZERO));
     assert_eq!(rule.approval.claim_window, Some(Duration::from_hours(2)));
-    assert_eq!(rule.approval.assurance, Assurance::Session);
+    assert_eq!(rule.approval.assurance, Some(Assurance::Session));
     let grant = GrantLimits { max_uses: 20, max_duration: Duration::from_hours(1) };
     assert_eq!(rule.approval.grant, Some(grant));
     assert_eq!(policy.description(), Some("d"));

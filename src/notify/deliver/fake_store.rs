@@ -12,7 +12,7 @@ use crate::domain::patience::{Learned, Patience};
 use crate::domain::time::Timestamp;
 use crate::store::{
     Activity, Attempt, AttemptRecord, ClientSession, Delivery, Filter, NewDelivery, NewHold,
-    QueueStats, Result, ReviewLink, Session, Store, Submit, Submitted,
+    QueueStats, Result, ReviewLink, Session, SignIn, Store, Submit, Submitted,
 };
 
 /// One delivery and what became of it.
@@ -223,13 +223,13 @@ impl Store for FakeStore {
     async fn insert_sign_in(
         &self,
         _hash: &str,
-        _reviewer: &str,
+        _sign_in: &SignIn,
         _expires_at: Timestamp,
     ) -> Result<()> {
         unused()
     }
 
-    async fn find_sign_in(&self, _hash: &str, _now: Timestamp) -> Result<Option<String>> {
+    async fn find_sign_in(&self, _hash: &str, _now: Timestamp) -> Result<Option<SignIn>> {
         unused()
     }
 

@@ -3,8 +3,8 @@
 use crate::domain::approval::ApprovalId;
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::time::Timestamp;
-use crate::store::driver::{Db, args};
-use crate::store::{ClientSession, Result, ReviewLink, Session};
+use crate::store::driver::{Db, Row, args};
+use crate::store::{ClientSession, Result, ReviewLink, Session, SignIn};
 
 use super::audit;
 
@@ -40,29 +40,29 @@ pub(super) async fn find_review_link(db: Db, hash: String) -> Result<Option<Revi
 pub(super) async fn insert_sign_in(
     db: Db,
     hash: String,
-    reviewer: String,
+    sign_in: SignIn,
     expires_at: Timestamp,
 ) -> Result<()> {
     let mut tx = db.begin().await?;
     tx.execute(
-        "insert into sign_ins (hash, reviewer, expires_at) values ($1, $2, $3)",
-        args![hash, reviewer, expires_at],
+        "insert into sign_ins (hash, reviewer, via, expires_at) values ($1, $2, $3, $4)",
+        args![hash, sign_in.reviewer, sign_in.via, expires_at],
     )
     .await?;
     tx.commit().await
 }
 
-pub(super) async fn find_sign_in(db: Db, hash: String, now: Timestamp) -> Result<Option<String>> {
+pub(super) async fn find_sign_in(db: Db, hash: String, now: Timestamp) -> Result<Option<SignIn>> {
     let row = db
         .read()
         .await?
         .row(
-            "select reviewer from sign_ins \
+            "select reviewer, via from sign_ins \
               where hash = $1 and used_at is null and expires_at > $2",
             args![hash, now],
         )
         .await?;
-    row.map(|row| row.text("reviewer")).transpose()
+    row.map(|row| Ok(SignIn { reviewer: row.text("reviewer")?, via: row.text("via")? })).transpose()
 }
 
 pub(super) async fn consume_sign_in(
@@ -95,9 +95,16 @@ pub(super) async fn insert_session(db: Db, session: Session) -> Result<()> {
 
 async fn add_session(tx: &mut crate::store::driver::Tx, session: &Session) -> Result<()> {
     tx.execute(
-        "insert into sessions (hash, reviewer, via, created_at, seen_at) \
-         values ($1, $2, $3, $4, $5)",
-        args![&session.hash, &session.reviewer, &session.via, session.created_at, session.seen_at],
+        "insert into sessions (hash, reviewer, via, client, created_at, seen_at) \
+         values ($1, $2, $3, $4, $5, $6)",
+        args![
+            &session.hash,
+            &session.reviewer,
+            &session.via,
+            session.client.clone(),
+            session.created_at,
+            session.seen_at
+        ],
     )
     .await?;
     let event = AuditEvent::new(Kind::SignedIn, &session.reviewer, session.created_at)
@@ -121,25 +128,30 @@ pub(super) async fn find_session(
         .read()
         .await?
         .row(
-            "select hash, reviewer, via, created_at, seen_at from sessions \
+            "select hash, reviewer, via, client, created_at, seen_at from sessions \
               where hash = $1 and seen_at > $2",
             args![&hash, idle_since],
         )
         .await?;
     let Some(row) = row else { return Ok(None) };
-    let session = Session {
-        hash: row.text("hash")?,
-        reviewer: row.text("reviewer")?,
-        via: row.text("via")?,
-        created_at: Timestamp::from_micros(row.int("created_at")?),
-        seen_at: Timestamp::from_micros(row.int("seen_at")?),
-    };
+    let session = read_session(&row)?;
     if session.seen_at.until(now).as_secs() >= SEEN_EVERY_S {
         let mut tx = db.begin().await?;
         tx.execute("update sessions set seen_at = $2 where hash = $1", args![&hash, now]).await?;
         tx.commit().await?;
     }
     Ok(Some(session))
+}
+
+pub(super) fn read_session(row: &Row) -> Result<Session> {
+    Ok(Session {
+        hash: row.text("hash")?,
+        reviewer: row.text("reviewer")?,
+        via: row.text("via")?,
+        client: row.opt_text("client")?,
+        created_at: Timestamp::from_micros(row.int("created_at")?),
+        seen_at: Timestamp::from_micros(row.int("seen_at")?),
+    })
 }
 
 pub(super) async fn delete_session(db: Db, hash: String) -> Result<()> {

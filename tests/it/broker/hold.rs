@@ -7,7 +7,7 @@ use placet::broker::answer::Answer;
 use placet::broker::decide::Verdict;
 use placet::broker::hold::{Beat, Ended};
 use placet::broker::submit::Submission;
-use placet::domain::approval::{Choice, MAX_REASON, Refusal, State, Via};
+use placet::domain::approval::{Assurance, Choice, MAX_REASON, Refusal, State, Via};
 use placet::store::{Filter, Store as _};
 
 use crate::support::upstream::Does;
@@ -321,6 +321,7 @@ async fn the_right_to_decide_is_looked_at_before_the_words() {
             reason: reason.to_owned(),
             digest: digest.map(str::to_owned),
             via: Via::Api,
+            assurance: Assurance::Session,
         };
         let said = world.broker.decide(&id, world.config.reviewer(who).unwrap(), verdict).await;
         match said {

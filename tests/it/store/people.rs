@@ -1,6 +1,6 @@
 //! Links, sign-ins, sessions.
 
-use placet::store::{ClientSession, ReviewLink, Session, Store};
+use placet::store::{ClientSession, ReviewLink, Session, SignIn, Store};
 
 use crate::support::approvals::{T0, at, id};
 use crate::support::db::{Database, on_each};
@@ -10,9 +10,14 @@ fn session(hash: &str, reviewer: &str) -> Session {
         hash: hash.to_owned(),
         reviewer: reviewer.to_owned(),
         via: "link".to_owned(),
+        client: None,
         created_at: T0,
         seen_at: T0,
     }
+}
+
+fn sign_in(reviewer: &str) -> SignIn {
+    SignIn { reviewer: reviewer.to_owned(), via: "link".to_owned() }
 }
 
 #[tokio::test]
@@ -35,9 +40,9 @@ async fn review_links_are_found_by_hash() {
 #[tokio::test]
 async fn a_sign_in_link_is_for_one_reviewer_and_a_quarter_of_an_hour() {
     on_each(async |db: &Database| {
-        db.store.insert_sign_in("h", "ben", at(900)).await.unwrap();
+        db.store.insert_sign_in("h", &sign_in("ben"), at(900)).await.unwrap();
 
-        assert_eq!(db.store.find_sign_in("h", at(899)).await.unwrap().as_deref(), Some("ben"));
+        assert_eq!(db.store.find_sign_in("h", at(899)).await.unwrap(), Some(sign_in("ben")));
         assert_eq!(db.store.find_sign_in("h", at(900)).await.unwrap(), None);
         assert!(!db.store.consume_sign_in("h", &session("s", "dora"), at(1)).await.unwrap());
         assert!(!db.store.consume_sign_in("h", &session("s", "ben"), at(900)).await.unwrap());
@@ -128,7 +133,7 @@ async fn a_session_in_use_survives_while_idle_ones_make_room() {
 #[tokio::test]
 async fn purging_takes_what_is_used_up() {
     on_each(async |db: &Database| {
-        db.store.insert_sign_in("h", "ben", at(900)).await.unwrap();
+        db.store.insert_sign_in("h", &sign_in("ben"), at(900)).await.unwrap();
         db.store.insert_session(&session("s", "ben")).await.unwrap();
         db.store.take_limit("k", 1, T0, at(1)).await.unwrap();
 

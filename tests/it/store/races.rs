@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use placet::domain::approval::{Choice, State};
 use placet::store::sql::SqlStore;
-use placet::store::{Filter, Session, Store, StoreError, Submitted};
+use placet::store::{Filter, Session, SignIn, Store, StoreError, Submitted};
 use tokio::sync::Barrier;
 
 use crate::support::approvals::{T0, approval, at, id, result, says, submission};
@@ -138,13 +138,15 @@ async fn an_end_is_taken_by_one_however_many_reach_for_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sign_in_link_opens_one_session() {
     on_each(async |db: &Database| {
-        db.store.insert_sign_in("link", "ben", at(900)).await.unwrap();
+        let sign_in = SignIn { reviewer: "ben".to_owned(), via: "link".to_owned() };
+        db.store.insert_sign_in("link", &sign_in, at(900)).await.unwrap();
 
         let used = at_once(db, 6, |i, store| async move {
             let session = Session {
                 hash: format!("session-{i}"),
                 reviewer: "ben".to_owned(),
                 via: "link".to_owned(),
+                client: None,
                 created_at: at(1),
                 seen_at: at(1),
             };

@@ -92,6 +92,7 @@ pub fn submission(approval: Approval) -> Submit {
 /// What a reviewer says.
 pub fn says(reviewer: &str, choice: Choice, now: Timestamp) -> Decision {
     Decision {
+        assurance: Assurance::Session,
         reviewer: reviewer.to_owned(),
         choice,
         reason: "because".to_owned(),

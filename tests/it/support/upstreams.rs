@@ -56,6 +56,7 @@ pub fn config(upstreams: Vec<Settings>) -> Config {
             page_rounds: 6,
             task_poll_interval: Duration::from_secs(5),
             max_tasks_per_agent: 1000,
+            assurance: placet::domain::approval::Assurance::Link,
             max_grants_per_agent: 20,
             reminder: None,
             history_retention: minute,

@@ -16,7 +16,7 @@ use placet::config::{
     Instances, Masking, NewPerAgent, Reviewer, Role, Secret, Server, Telemetry, Transport,
     Upstream,
 };
-use placet::domain::approval::{Approval, ApprovalId, Choice, State, Via};
+use placet::domain::approval::{Approval, ApprovalId, Assurance, Choice, State, Via};
 use placet::domain::call::ToolCall;
 use placet::domain::policy::Policy;
 use placet::id::OsIds;
@@ -165,7 +165,13 @@ impl World {
         choice: Choice,
         id: &ApprovalId,
     ) -> Result<Approval, DecideError> {
-        let verdict = Verdict { choice, reason: "because".to_owned(), digest: None, via: Via::Api };
+        let verdict = Verdict {
+            choice,
+            reason: "because".to_owned(),
+            digest: None,
+            via: Via::Api,
+            assurance: Assurance::Session,
+        };
         self.broker.decide(id, self.config.reviewer(who).unwrap(), verdict).await
     }
 
@@ -304,6 +310,7 @@ fn config() -> Config {
             page_rounds: 6,
             task_poll_interval: Duration::from_secs(5),
             max_tasks_per_agent: 1000,
+            assurance: placet::domain::approval::Assurance::Link,
             max_grants_per_agent: 20,
             reminder: None,
             history_retention: minutes(60 * 24 * 365),

@@ -2,7 +2,7 @@
 //! that names column and row, never a default.
 
 use crate::domain::approval::{
-    Approval, ApprovalId, Choice, Decision, Outcome, Settled, State, Via,
+    Approval, ApprovalId, Assurance, Choice, Decision, Outcome, Settled, State, Via,
 };
 use crate::domain::call::{Method, ToolCall};
 use crate::domain::time::Timestamp;
@@ -83,6 +83,9 @@ struct StoredDecision {
     decision: Choice,
     reason: String,
     via: Via,
+    /// What was recorded before there was this word counts as the weakest.
+    #[serde(default)]
+    assurance: Assurance,
     at: String,
 }
 
@@ -93,6 +96,7 @@ impl StoredDecision {
             choice: self.decision,
             reason: self.reason,
             via: self.via,
+            assurance: self.assurance,
             at: Timestamp::parse(&self.at)?,
         })
     }
