@@ -6,6 +6,8 @@ pub mod audit;
 pub mod call;
 pub mod duration;
 pub mod grant;
+#[cfg(test)]
+pub(crate) mod hostile;
 pub mod json;
 pub mod mask;
 pub mod patience;

@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::domain::approval::ApprovalId;
 use crate::domain::call::Method;
 use crate::domain::json::{self, Node};
+use crate::domain::show::mixed_script_in;
 
 use super::{DEFAULT_SERVER, Failure, Global, complain, say, text};
 
@@ -136,7 +137,7 @@ pub async fn run(global: &Global, args: ApprovalsArgs) -> Result<(), Failure> {
         }
         ApprovalsCommand::Show { id } => {
             let body = client.get(&path(&id, "")?, &[]).await?;
-            print(global, &body, |node| say(&text::pretty(node)))
+            print(global, &body, |node| say(&in_full(node)))
         }
         ApprovalsCommand::Approve { id, reason, digest, yes } => {
             decide(global, &client, &id, Decision { word: "approve", reason, digest, ask: !yes })
@@ -224,7 +225,7 @@ fn path(id: &str, verb: &str) -> Result<String, Failure> {
 }
 
 fn read(body: &str) -> Result<Node<'_>, Failure> {
-    json::parse(body).map_err(|_| client::not_a_broker())
+    json::parse_own(body).map_err(|_| client::not_a_broker())
 }
 
 fn print(global: &Global, body: &str, as_text: impl FnOnce(&Node<'_>)) -> Result<(), Failure> {
@@ -275,6 +276,15 @@ fn title(node: &Node<'_>) -> String {
     }
 }
 
+/// All of an approval, with a warning where its letters pass for others.
+fn in_full(node: &Node<'_>) -> String {
+    [text::pretty(node)].into_iter().chain(warning(node)).collect::<Vec<_>>().join("\n")
+}
+
+fn warning(node: &Node<'_>) -> Option<String> {
+    mixed_script_in(node).map(|words| format!("look closely: {}", text::one_line(&words)))
+}
+
 /// An approval for somebody who is about to decide.
 fn describe(node: &Node<'_>) -> String {
     let of = |key: &str| field(node, key).unwrap_or_default();
@@ -291,6 +301,7 @@ fn describe(node: &Node<'_>) -> String {
     .iter()
     .map(|line| text::one_line(line))
     .chain([format!("arguments: {arguments}")])
+    .chain(warning(node))
     .collect::<Vec<_>>()
     .join("\n")
 }
@@ -298,6 +309,7 @@ fn describe(node: &Node<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::hostile;
 
     const APPROVAL: &str = "{\"id\":\"apr_1\",\"state\":\"pending\",\"upstream\":\"images\",\
         \"tool\":\"delete\u{1b}[2J\",\"arguments\":{\"n\":1.00,\"t\":\"\u{202e}x\"},\
@@ -324,5 +336,30 @@ mod tests {
         assert!(shown.contains("\"n\": 1.00") && shown.contains("\"\\u{202e}x\""), "{shown}");
         assert!(line(&node).ends_with("(approve by ana)"));
         assert!(!shown.contains('\u{1b}') && !shown.contains('\u{202e}'));
+    }
+
+    #[test]
+    fn no_hostile_string_controls_the_terminal_and_look_alikes_are_named() {
+        for entry in hostile::corpus() {
+            let value = json::quote(&entry.text);
+            let text = format!(
+                "{{\"id\":\"apr_1\",\"state\":\"pending\",\"upstream\":\"images\",\"tool\":{value},\
+                 \"arguments\":{{{value}:{}}},\"meta\":{{\"reason\":{value}}},\"reason\":{value},\
+                 \"agent\":{{\"name\":{value},\"client\":{value}}},\"decisions\":\
+                 [{{\"reviewer\":\"ana\",\"decision\":\"reject\",\"reason\":{value}}}]}}",
+                entry.json
+            );
+            let list = format!("{{\"approvals\":[{text}]}}");
+            assert!(read(&list).is_ok(), "{}", entry.name);
+            let node = read(&text).unwrap();
+
+            for shown in [describe(&node), in_full(&node), line(&node)] {
+                let left = hostile::unseen(&shown);
+                assert!(left.is_empty(), "{}: {left:?}", entry.name);
+            }
+            let warned = in_full(&node).contains("look closely: ");
+            assert_eq!(warned, entry.alike, "{}", entry.name);
+            assert_eq!(describe(&node).contains("look closely: "), entry.alike, "{}", entry.name);
+        }
     }
 }

@@ -1,44 +1,31 @@
 //! Text of others on a terminal: nothing in it may move the cursor, hide, or reorder what is read.
 
 use crate::domain::json::{Node, Value};
+use crate::domain::show::Eye;
 
 /// The text with control, bidirectional, zero-width and other invisible characters as `\u{…}`;
 /// line breaks stay.
 pub fn safe(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        push(c, c == '\n', &mut out);
-    }
-    out
+    written_out(text, true)
 }
 
 /// The same on one line.
 pub fn one_line(text: &str) -> String {
+    written_out(text, false)
+}
+
+fn written_out(text: &str, lines: bool) -> String {
     let mut out = String::with_capacity(text.len());
+    let mut eye = Eye::default();
     for c in text.chars() {
-        push(c, false, &mut out);
+        // Our own brackets deceive nobody here, where escapes are written in another way.
+        if eye.sees(c) || (lines && c == '\n') || matches!(c, '⟦' | '⟧') {
+            out.push(c);
+        } else {
+            out.extend(c.escape_unicode());
+        }
     }
     out
-}
-
-fn push(c: char, keep: bool, out: &mut String) {
-    if !keep && is_invisible(c) {
-        out.extend(c.escape_unicode());
-    } else {
-        out.push(c);
-    }
-}
-
-/// Whether a reader could not see the character for what it is.
-pub fn is_invisible(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
-            | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e000}'..='\u{f8ff}'
-            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
-        || (c.is_whitespace() && c != ' ')
 }
 
 /// JSON indented for reading; numbers and strings exactly as they stand, made safe.

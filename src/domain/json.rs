@@ -14,6 +14,9 @@ use thiserror::Error;
 /// Deepest nesting that is read; a value at depth 65 is refused.
 pub const MAX_DEPTH: usize = 64;
 
+/// How much deeper our own answers may be than what is quoted in them.
+const OWN_DEPTH: usize = 8;
+
 /// Why a text was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum JsonError {
@@ -242,7 +245,20 @@ pub fn object<'k, 'v>(pairs: impl IntoIterator<Item = (&'k str, &'v str)>) -> St
 /// # Errors
 /// [`JsonError`] says what was refused and where.
 pub fn parse(source: &str) -> Result<Node<'_>, JsonError> {
-    let mut reader = Reader { source, bytes: source.as_bytes(), at: 0 };
+    parse_within(source, MAX_DEPTH)
+}
+
+/// Reads what this program wrote around values it had read: a list of approvals may be that much
+/// deeper than the deepest call in it.
+///
+/// # Errors
+/// [`JsonError`] says what was refused and where.
+pub fn parse_own(source: &str) -> Result<Node<'_>, JsonError> {
+    parse_within(source, MAX_DEPTH + OWN_DEPTH)
+}
+
+fn parse_within(source: &str, deepest: usize) -> Result<Node<'_>, JsonError> {
+    let mut reader = Reader { source, bytes: source.as_bytes(), at: 0, deepest };
     reader.skip_space();
     let node = reader.value(1)?;
     reader.skip_space();
@@ -256,6 +272,7 @@ struct Reader<'a> {
     source: &'a str,
     bytes: &'a [u8],
     at: usize,
+    deepest: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -270,7 +287,7 @@ impl<'a> Reader<'a> {
     }
 
     fn value(&mut self, depth: usize) -> Result<Node<'a>, JsonError> {
-        if depth > MAX_DEPTH {
+        if depth > self.deepest {
             return Err(JsonError::TooDeep);
         }
         let start = self.at;

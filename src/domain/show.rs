@@ -11,8 +11,12 @@ use regex::Regex;
 
 use super::json::{Node, Value};
 
-/// Most mixed words that are named; the rest is only counted.
-const MAX_NAMED_WORDS: usize = 5;
+mod alike;
+
+pub use alike::{mixed_script, mixed_script_in};
+
+/// Most combining marks after one letter; a pile of them covers the lines around it.
+const MAX_MARKS: usize = 4;
 
 /// Everything that is not plainly visible: controls, formats, surrogates, private use and
 /// unassigned code points (`\p{C}`), line and paragraph separators, every space but U+0020,
@@ -23,46 +27,52 @@ static UNSEEN: LazyLock<Regex> = LazyLock::new(|| {
         .expect("a constant pattern is valid")
 });
 
-static WORD: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"[\p{L}\p{M}\p{N}_]+").expect("a constant pattern is valid"));
+static MARK: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\p{M}").expect("a constant pattern is valid"));
 
-/// Scripts with letters that pass for another script's. Chinese, Japanese and Korean writing mixes
-/// with Latin as a matter of course and is not among them.
-static SCRIPTS: LazyLock<Vec<(&'static str, Regex)>> = LazyLock::new(|| {
-    [
-        "Latin", "Cyrillic", "Greek", "Armenian", "Cherokee", "Coptic", "Georgian", "Hebrew",
-        "Arabic", "Lisu", "Thai", "Deseret",
-    ]
-    .into_iter()
-    .map(|name| {
-        let pattern = format!(r"\p{{Script={name}}}");
-        (name, Regex::new(&pattern).expect("a known script's pattern is valid"))
-    })
-    .collect()
-});
+/// Reads a text character by character and tells which of them are plain to see where they stand.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Eye {
+    /// Whether there is a letter or digit that a mark may stand on.
+    base: bool,
+    /// Marks on it so far.
+    marks: usize,
+}
+
+impl Eye {
+    /// Whether the next character shows as itself: visible, and no mark that would stand on
+    /// somebody else's character or in a pile.
+    pub fn sees(&mut self, c: char) -> bool {
+        // ASCII is nearly everything there is; the tables are for the rest.
+        if c.is_ascii() {
+            *self = Self { base: c.is_ascii_alphanumeric(), marks: 0 };
+            return matches!(c, ' '..='~');
+        }
+        let mut buffer = [0; 4];
+        let text: &str = c.encode_utf8(&mut buffer);
+        if UNSEEN.is_match(text) {
+            *self = Self::default();
+            return false;
+        }
+        if MARK.is_match(text) {
+            self.marks += 1;
+            return self.base && self.marks <= MAX_MARKS;
+        }
+        *self = Self { base: c.is_alphanumeric(), marks: 0 };
+        true
+    }
+}
 
 /// The text with everything invisible or reordering written as an escape such as `⟦U+202E⟧`.
 ///
 /// The result is one line: line breaks and tabs are escaped like any control character.
 pub fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
+    let mut eye = Eye::default();
     for c in text.chars() {
-        push_visible(c, &mut out);
+        push_visible(eye.sees(c), c, &mut out);
     }
     out
-}
-
-/// Words whose letters come from more than one of the scripts that are easily confused, as a
-/// sentence for the reviewer; none if there are none.
-pub fn mixed_script(text: &str) -> Option<String> {
-    sentence(&mixed_words(text))
-}
-
-/// The same for every key and string of a JSON value.
-pub fn mixed_script_in(node: &Node<'_>) -> Option<String> {
-    let mut found = Vec::new();
-    collect_mixed(node, &mut found);
-    sentence(&found)
 }
 
 /// Indented JSON for reading: members in the order sent, numbers exactly as sent, strings through
@@ -73,64 +83,17 @@ pub fn pretty(node: &Node<'_>) -> String {
     out
 }
 
-fn push_visible(c: char, out: &mut String) {
-    // ASCII is nearly everything there is; the tables are for the rest.
-    let plain = match c {
-        ' '..='~' => true,
-        c if c.is_ascii() => false,
-        c => !UNSEEN.is_match(c.encode_utf8(&mut [0; 4])),
-    };
+/// `⟦U+202E⟧`
+pub fn spelled_out(c: char) -> String {
+    format!("⟦U+{:04X}⟧", u32::from(c))
+}
+
+fn push_visible(plain: bool, c: char, out: &mut String) {
     if plain {
         out.push(c);
     } else {
         let _ = write!(out, "⟦U+{:04X}⟧", u32::from(c));
     }
-}
-
-fn mixed_words(text: &str) -> Vec<String> {
-    if text.is_ascii() {
-        return Vec::new();
-    }
-    WORD.find_iter(text)
-        .filter_map(|word| {
-            let scripts: Vec<&str> = SCRIPTS
-                .iter()
-                .filter(|(_, script)| script.is_match(word.as_str()))
-                .map(|(name, _)| *name)
-                .collect();
-            (scripts.len() > 1)
-                .then(|| format!("“{}” ({})", visible(word.as_str()), scripts.join(" and ")))
-        })
-        .collect()
-}
-
-fn collect_mixed(node: &Node<'_>, found: &mut Vec<String>) {
-    match &node.value {
-        Value::String(text) => found.extend(mixed_words(text)),
-        Value::Array(elements) => elements.iter().for_each(|e| collect_mixed(e, found)),
-        Value::Object(members) => {
-            for member in members {
-                found.extend(mixed_words(&member.key));
-                collect_mixed(&member.node, found);
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
-fn sentence(words: &[String]) -> Option<String> {
-    if words.is_empty() {
-        return None;
-    }
-    let mut text = format!(
-        "Letters of different scripts in one word: {}",
-        words[..words.len().min(MAX_NAMED_WORDS)].join(", ")
-    );
-    if words.len() > MAX_NAMED_WORDS {
-        let _ = write!(text, " and {} more", words.len() - MAX_NAMED_WORDS);
-    }
-    text.push('.');
-    Some(text)
 }
 
 fn write_pretty(node: &Node<'_>, depth: usize, out: &mut String) {
@@ -176,14 +139,16 @@ fn next_line(comma: bool, depth: usize, out: &mut String) {
 
 fn write_string(text: &str, out: &mut String) {
     out.push('"');
+    let mut eye = Eye::default();
     for c in text.chars() {
+        let plain = eye.sees(c);
         match c {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c => push_visible(c, out),
+            c => push_visible(plain, c, out),
         }
     }
     out.push('"');
@@ -241,25 +206,14 @@ mod tests {
     }
 
     #[test]
-    fn words_that_mix_confusable_scripts_are_named() {
-        let flagged = mixed_script("delete pаypal-prod").unwrap();
-
+    fn marks_that_pile_up_or_stand_on_nothing_are_spelled_out() {
+        assert_eq!(visible("e\u{301}\u{302}"), "e\u{301}\u{302}");
+        assert_eq!(visible("हिन्दी नहीं עִבְרִית"), "हिन्दी नहीं עִבְרִית");
+        assert_eq!(visible("\u{338}x = \u{338}"), "⟦U+0338⟧x = ⟦U+0338⟧");
         assert_eq!(
-            flagged,
-            "Letters of different scripts in one word: “pаypal” (Latin and Cyrillic)."
+            visible(&format!("a{}", "\u{300}".repeat(6))),
+            format!("a{}⟦U+0300⟧⟦U+0300⟧", "\u{300}".repeat(4))
         );
-        assert_eq!(mixed_script("paypal удалить"), None);
-        assert_eq!(mixed_script("Tシャツ 画像set"), None);
-        assert!(mixed_script("Ωmega").is_some());
-    }
-
-    #[test]
-    fn many_mixed_words_are_counted_and_escapes_of_json_are_not_letters() {
-        let node = json::parse(r#"{"ключa":["бb","вv","гg","дd","жz","a\nпривет"]}"#).unwrap();
-
-        let flagged = mixed_script_in(&node).unwrap();
-
-        assert!(flagged.ends_with("and 1 more."), "{flagged}");
     }
 
     #[test]

@@ -182,4 +182,6 @@ fn describe(error: &lettre::transport::smtp::Error) -> String {
 }
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use crate::domain::json::{self, Node, Value};
 use crate::domain::mask::Masker;
-use crate::domain::show::{mixed_script, visible};
+use crate::domain::show::{Eye, mixed_script, spelled_out, visible};
 
 /// Longer values are folded, characters.
 pub const FOLD_OVER: usize = 2_000;
@@ -156,8 +156,9 @@ impl Writer<'_> {
         }
         if let Some(sentence) = mixed_script(text) {
             self.out.flags += 1;
+            // Its words were made visible when they were named.
             self.out.html.push_str("<span class=\"flag\">");
-            self.literal(Literal::Bare(&sentence));
+            push_escaped(&sentence, &mut self.out.html);
             self.out.html.push_str("</span>");
         }
     }
@@ -180,7 +181,9 @@ impl Writer<'_> {
         if quoted {
             self.out.html.push_str("&quot;");
         }
+        let mut eye = Eye::default();
         for c in text.chars() {
+            let plain = eye.sees(c);
             match c {
                 '"' if quoted => self.out.html.push_str("\\&quot;"),
                 '\\' if quoted => self.out.html.push_str("\\\\"),
@@ -192,21 +195,12 @@ impl Writer<'_> {
                 '>' => self.out.html.push_str("&gt;"),
                 '"' => self.out.html.push_str("&quot;"),
                 '\'' => self.out.html.push_str("&#39;"),
-                ' '..='~' => self.out.html.push(c),
-                c => self.unusual(c),
+                c if plain => self.out.html.push(c),
+                c => {
+                    self.out.flags += 1;
+                    let _ = write!(self.out.html, "<b class=\"odd\">{}</b>", spelled_out(c));
+                }
             }
-        }
-    }
-
-    fn unusual(&mut self, c: char) {
-        let mut buffer = [0; 4];
-        let own: &str = c.encode_utf8(&mut buffer);
-        let shown = visible(own);
-        if shown == own {
-            self.out.html.push(c);
-        } else {
-            self.out.flags += 1;
-            let _ = write!(self.out.html, "<b class=\"odd\">{shown}</b>");
         }
     }
 
@@ -231,6 +225,19 @@ impl Writer<'_> {
         self.out.html.push('\n');
         for _ in 0..depth {
             self.out.html.push_str("  ");
+        }
+    }
+}
+
+fn push_escaped(text: &str, html: &mut String) {
+    for c in text.chars() {
+        match c {
+            '&' => html.push_str("&amp;"),
+            '<' => html.push_str("&lt;"),
+            '>' => html.push_str("&gt;"),
+            '"' => html.push_str("&quot;"),
+            '\'' => html.push_str("&#39;"),
+            c => html.push(c),
         }
     }
 }

@@ -64,8 +64,8 @@ pub struct CallView {
     pub state_words: &'static str,
     /// The tool.
     pub tool: String,
-    /// Said where the tool's name mixes scripts.
-    pub tool_flag: Option<String>,
+    /// Said of names and reasons with letters that pass for others.
+    pub look_alikes: Vec<String>,
     /// The upstream.
     pub upstream: String,
     /// The agent.
@@ -145,9 +145,9 @@ impl CallView {
             state: a.state.as_str(),
             state_words: state_words(a, now),
             tool: visible(&a.call.title()),
-            tool_flag: mixed_script(&a.call.tool),
-            upstream: a.call.upstream.clone(),
-            agent: a.agent.clone(),
+            look_alikes: look_alikes(a),
+            upstream: visible(&a.call.upstream),
+            agent: visible(&a.agent),
             client: a.client.as_deref().map(visible),
             waiting: a.waiting,
             rule: visible(&a.rule),
@@ -195,6 +195,23 @@ impl CallView {
     pub fn can_reveal(&self) -> bool {
         self.secrets > 0 && !self.show.revealed
     }
+}
+
+/// Whose words hold letters that pass for others, and which. The arguments say so themselves, and
+/// so does each decision.
+fn look_alikes(a: &Approval) -> Vec<String> {
+    [
+        ("The tool's name", Some(a.call.tool.as_str())),
+        ("The server's name", Some(&a.call.upstream)),
+        ("The agent's name", Some(&a.agent)),
+        ("What the agent's client calls itself", a.client.as_deref()),
+        ("The rule's reason", a.reason.as_deref()),
+        ("The reason why it ended", a.end_reason.as_deref()),
+        ("The reason why it was settled", a.settled.as_ref().map(|s| s.reason.as_str())),
+    ]
+    .into_iter()
+    .filter_map(|(whose, text)| Some(format!("{whose} may mislead. {}", mixed_script(text?)?)))
+    .collect()
 }
 
 fn rendered_parts(
@@ -320,8 +337,8 @@ pub fn progress(a: &Approval) -> String {
 /// Risk class and severity, once classified.
 pub fn risk_words(a: &Approval) -> Option<String> {
     match (&a.risk, &a.severity) {
-        (Some(risk), Some(severity)) => Some(format!("{risk}, {severity}")),
-        (Some(one), None) | (None, Some(one)) => Some(one.clone()),
+        (Some(risk), Some(severity)) => Some(visible(&format!("{risk}, {severity}"))),
+        (Some(one), None) | (None, Some(one)) => Some(visible(one)),
         (None, None) => None,
     }
 }

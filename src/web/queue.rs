@@ -9,7 +9,8 @@ use serde::Deserialize;
 use crate::auth::Proven;
 use crate::broker::Broker;
 use crate::domain::approval::{Approval, State as Stands};
-use crate::domain::show::visible;
+use crate::domain::json;
+use crate::domain::show::{mixed_script, mixed_script_in, visible};
 use crate::domain::time::in_words;
 use crate::store::Filter;
 
@@ -41,6 +42,8 @@ pub struct Row {
     pub state_words: &'static str,
     /// The tool.
     pub tool: String,
+    /// Whether a name or argument has letters that pass for others.
+    pub look_alike: bool,
     /// The upstream.
     pub upstream: String,
     /// The agent.
@@ -82,8 +85,9 @@ impl Row {
             state: a.state.as_str(),
             state_words: state_words(a, now),
             tool: visible(&a.call.title()),
-            upstream: a.call.upstream.clone(),
-            agent: a.agent.clone(),
+            look_alike: look_alike(broker, a),
+            upstream: visible(&a.call.upstream),
+            agent: visible(&a.agent),
             arguments: one_line(&a.call.arguments(), broker.masker(), &a.terms.redact, MAX_LINE),
             waiting: a.waiting,
             risk: risk_words(a),
@@ -98,6 +102,20 @@ impl Row {
             may: may(a, who, now),
         }
     }
+}
+
+/// Whether letters of the call pass for others, in its names or anywhere in what would be sent.
+/// Nothing is said of masked values.
+fn look_alike(broker: &Broker, a: &Approval) -> bool {
+    let inside = |raw: &str| {
+        let masked = broker.masker().mask(raw, &a.terms.redact);
+        json::parse(&masked).is_ok_and(|n| mixed_script_in(&n).is_some())
+    };
+    // ASCII is nearly everything there is; only escapes can hide another letter in it.
+    let params = &a.call.params;
+    let names = [Some(a.agent.as_str()), Some(&a.call.upstream), a.client.as_deref()];
+    names.into_iter().flatten().any(|name| mixed_script(name).is_some())
+        || ((!params.is_ascii() || params.contains("\\u")) && inside(params))
 }
 
 #[derive(Debug, Template)]

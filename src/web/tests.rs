@@ -29,6 +29,7 @@ mod agents;
 mod api;
 mod assurance;
 mod grants;
+mod hostile;
 mod links;
 mod pages;
 mod queue;

@@ -5,7 +5,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::domain::approval::{Approval, Choice, State};
-use crate::domain::show::visible;
+use crate::domain::show::{mixed_script, visible};
 use crate::domain::time::{Timestamp, in_words};
 
 /// What stands around every page.
@@ -107,6 +107,8 @@ pub struct DecisionLine {
     pub verb: &'static str,
     /// Why.
     pub reason: String,
+    /// Said where the reason has letters that pass for others.
+    pub flag: Option<String>,
     /// Through which channel.
     pub via: &'static str,
     /// When.
@@ -119,9 +121,10 @@ pub fn decision_lines(approval: &Approval, now: Timestamp) -> Vec<DecisionLine> 
         .decisions
         .iter()
         .map(|d| DecisionLine {
-            reviewer: d.reviewer.clone(),
+            reviewer: visible(&d.reviewer),
             verb: verb(d.choice),
             reason: visible(&d.reason),
+            flag: mixed_script(&d.reason),
             via: match d.via {
                 crate::domain::approval::Via::Email => "the mailed link",
                 crate::domain::approval::Via::Web => "this site",

@@ -179,3 +179,40 @@ fn a_webhook_is_a_snapshot_without_arguments_unless_asked_for() {
     assert!(thin["data"]["approval"].get("outcome").is_none());
     assert!(full.contains(r#""count":1.00"#) && !full.contains("hunter2"), "{full}");
 }
+
+#[test]
+fn a_webhook_gives_back_every_hostile_string_as_it_came() {
+    let mut config = config();
+    config.notifiers[2].include_arguments = true;
+    for entry in crate::domain::hostile::corpus() {
+        let key = json::quote(&entry.text);
+        let arguments = format!("{{{key}:{}}}", entry.json);
+        let params = format!("{{\"name\":{key},\"arguments\":{arguments}}}");
+        let text = || Some(entry.text.clone());
+        let mut told = Approval {
+            agent: entry.text.clone(),
+            client: text(),
+            reason: text(),
+            ..in_state(State::Pending, &["bo"])
+        };
+        told.call = crate::domain::call::ToolCall::read("images", &params).unwrap();
+        told.decisions[0].reason.clone_from(&entry.text);
+
+        let body = request(&config, &told).pop().unwrap().payload.unwrap();
+
+        let approval =
+            &serde_json::from_str::<serde_json::Value>(&body).unwrap()["data"]["approval"];
+        for place in [
+            &approval["tool"],
+            &approval["agent"]["name"],
+            &approval["agent"]["client"],
+            &approval["reason"],
+            &approval["decisions"][0]["reason"],
+        ] {
+            assert_eq!(place.as_str(), Some(entry.text.as_str()), "{}", entry.name);
+        }
+        let node = json::parse_own(&body).unwrap();
+        let given = node.get("data").unwrap().get("approval").unwrap().get("arguments").unwrap();
+        assert_eq!(given.raw, arguments, "{}", entry.name);
+    }
+}

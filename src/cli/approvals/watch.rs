@@ -43,7 +43,7 @@ pub async fn run(global: &Global, client: &Client) -> Result<(), Failure> {
 fn print(global: &Global, data: &str) {
     if global.json {
         say(data);
-    } else if let Ok(node) = json::parse(data) {
+    } else if let Ok(node) = json::parse_own(data) {
         say(&line(&node));
     }
 }

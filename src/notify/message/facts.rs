@@ -41,13 +41,14 @@ impl Facts {
         // A list's readers are unknown; a sensitive rule's calls are for its own reviewers.
         let for_list = letter.recipient.starts_with(LIST_PREFIX);
         let included = letter.notifier.include_arguments && !(for_list && a.terms.sensitive);
-        let (arguments, left_out, flags) = if included {
+        let mut flags = name_flags(a);
+        let (arguments, left_out) = if included {
             let parts = masked_parts(letter, a);
-            let flags = flags(a, &parts);
+            flags.extend(argument_flags(&parts));
             let (shown, left_out) = cut(print(&parts));
-            (Some(shown), left_out, flags)
+            (Some(shown), left_out)
         } else {
-            (None, None, Vec::new())
+            (None, None)
         };
         Self {
             id: a.id.to_string(),
@@ -149,18 +150,22 @@ fn print(parts: &Parts) -> String {
     text
 }
 
-/// Warnings about the words of the call; about masked ones nothing is said, it would repeat them.
-fn flags(a: &Approval, parts: &Parts) -> Vec<String> {
+/// Warnings about names and reasons whose letters pass for others.
+fn name_flags(a: &Approval) -> Vec<String> {
+    let mut words = vec![a.call.tool.as_str(), &a.call.upstream, &a.agent];
+    words.extend(a.client.as_deref());
+    words.extend(a.reason.as_deref());
+    words.extend(a.end_reason.as_deref());
+    words.extend(a.decisions.iter().map(|d| d.reason.as_str()));
+    let mut flags: Vec<String> = words.into_iter().filter_map(mixed_script).collect();
+    flags.dedup();
+    flags
+}
+
+/// The same about what would be sent; about masked values nothing is said, it would repeat them.
+fn argument_flags(parts: &Parts) -> impl Iterator<Item = String> {
     let inside = |masked: &str| json::parse(masked).ok().and_then(|n| mixed_script_in(&n));
-    [
-        mixed_script(&a.call.tool),
-        mixed_script(&a.agent),
-        inside(&parts.arguments),
-        parts.extra.as_deref().and_then(inside),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    [inside(&parts.arguments), parts.extra.as_deref().and_then(inside)].into_iter().flatten()
 }
 
 /// At most [`MAX_ARGUMENTS`] bytes of it, and a line saying what is missing.

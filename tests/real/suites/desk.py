@@ -147,3 +147,36 @@ def run(report):
                 broker.decide(each, "reject")
             for call in (open_call, long_call):
                 call.result()
+
+        with report.case("no hostile string runs, becomes an element, hides, or widens the page"):
+            corpus = [e for e in json.loads((ROOT / "tests/corpus/hostile.json").read_text()) if "value" in e]
+            texts = [e["value"] * e.get("repeat", 1) for e in corpus]
+            groups = [texts[n : n + 12] for n in range(0, len(texts), 12)]
+            opened = []
+            for n, group in enumerate(groups):
+                # An own id first, so that no key of the corpus meets another.
+                arguments = {"id": f"hostile-{n}", **{f"value {i}": text for i, text in enumerate(group)}}
+                # As keys too, but for those that would make the call larger than calls may be.
+                arguments |= {text: i for i, text in enumerate(group) if len(text) < 60_000}
+                client = {"name": group[0][:100], "version": group[1][:90]}
+                meta = {"io.modelcontextprotocol/clientInfo": client, "reason": group[2], group[3]: 1}
+                opened.append((mcp.begin_call("work", arguments, meta), broker.pending(arguments)["id"]))
+            paths = [f"/approvals/{id}?full=1" for _, id in opened]
+            pending = Browser(url=broker.url, token=ADMIN, do="hostile", paths=[*paths, "/"]).seen()
+            for (call, id), group in zip(opened, groups):
+                short = [text for text in group if text.strip() and len(text) < 2000]
+                broker.decide(id, "reject", reason=short[-1])
+                call.result()
+            decided = Browser(url=broker.url, token=ADMIN, do="hostile", paths=[*paths, "/history", "/audit"]).seen()
+            wrong = [*pending["problems"], *decided["problems"]]
+            for page in pending["pages"] + decided["pages"]:
+                at = page["path"]
+                equal(page["pwned"], "undefined", f"{at}: what ran")
+                wrong += [f"{at}: {key} {page[key]}" for key in ("foreign", "handlers", "links", "unseen") if page[key]]
+                if page["wide"] > 360:
+                    wrong.append(f"{at}: {page['wide']} px wide: {page['over']}")
+            expect(not wrong, "\n".join(wrong))
+            expect("⟦U+202E⟧" in pending["pages"][0]["text"], "what can't be seen is spelled out")
+            whole = "".join(page["text"] for page in pending["pages"])
+            for part in ("Latin and Cyrillic", "look Latin and are not", "pass for others", "<script>window.pwned=1</script>"):
+                expect(part in whole, part)
