@@ -18,8 +18,10 @@ use tokio::task::JoinHandle;
 /// What a measurement returns.
 pub type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Token of the only reviewer, `ana`.
+/// Token of the reviewer `ana`.
 pub const REVIEWER_TOKEN: &str = "figures-reviewer-token-ana";
+/// Token of the admin, `root`.
+pub const ADMIN_TOKEN: &str = "figures-admin-token-of-root";
 /// The upstream behind every broker here.
 pub const UPSTREAM: &str = "images";
 /// How long anything here is waited for.
@@ -79,7 +81,8 @@ impl World {
              max_held_per_agent = 1000\n[audit]\ncalls = \"{audit}\"\n\
              [[upstreams]]\nname = \"{UPSTREAM}\"\nurl = \"http://{sample_address}/mcp\"\n\
              policy = \"policy.json\"\n\
-             [[reviewers]]\nname = \"ana\"\ntoken = \"{REVIEWER_TOKEN}\"\n"
+             [[reviewers]]\nname = \"ana\"\ntoken = \"{REVIEWER_TOKEN}\"\n\
+             [[reviewers]]\nname = \"root\"\nrole = \"admin\"\ntoken = \"{ADMIN_TOKEN}\"\n"
         );
         for n in 0..agents {
             let (name, token) = (agent_name(n), agent_token(n));
@@ -95,6 +98,14 @@ impl World {
         let upstream = world.broker.upstream(UPSTREAM).ok_or("there is no upstream")?.clone();
         upstream.refresh().await?;
         Ok(world)
+    }
+
+    /// URL of its database, for statements past the store.
+    pub fn database(&self) -> String {
+        match &self.postgres {
+            Some((_, url)) => url.clone(),
+            None => format!("sqlite:{}", self.folder.join("placet.db").display()),
+        }
     }
 
     /// Where agents call.

@@ -16,6 +16,9 @@ use sqlx::{Postgres, Row as _, SqlSafeStr, Sqlite, Transaction};
 
 use super::{Result, StoreError};
 
+#[cfg(test)]
+pub(crate) mod recorded;
+
 /// Readers of SQLite, and connections to PostgreSQL.
 const POOL_SIZE: u32 = 8;
 /// How long a statement waits for another process's write.
@@ -30,7 +33,7 @@ const MAX_MIGRATION_TRIES: u32 = 5;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// (version, description, SQLite, PostgreSQL)
-const MIGRATIONS: [(i64, &str, &str, &str); 7] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 8] = [
     (
         1,
         "init",
@@ -72,6 +75,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 7] = [
         "grants",
         include_str!("../../migrations/sqlite/0007_grants.sql"),
         include_str!("../../migrations/postgres/0007_grants.sql"),
+    ),
+    (
+        10,
+        "indexes",
+        include_str!("../../migrations/sqlite/0010_indexes.sql"),
+        include_str!("../../migrations/postgres/0010_indexes.sql"),
     ),
 ];
 
@@ -254,11 +263,17 @@ macro_rules! bound {
 impl Tx {
     /// Runs a statement; returns how many rows it touched.
     pub(super) async fn execute(&mut self, sql: impl SqlSafeStr, args: Vec<Arg>) -> Result<u64> {
+        let sql = sql.into_sql_str();
+        #[cfg(test)]
+        recorded::note(sql.as_str(), &args);
         Ok(on_link!(self, link => bound!(sql, args).execute(&mut **link).await?.rows_affected()))
     }
 
     /// All rows.
     pub(super) async fn rows(&mut self, sql: impl SqlSafeStr, args: Vec<Arg>) -> Result<Vec<Row>> {
+        let sql = sql.into_sql_str();
+        #[cfg(test)]
+        recorded::note(sql.as_str(), &args);
         Ok(on_link!(self, link => {
             let rows = bound!(sql, args).fetch_all(&mut **link).await?;
             rows.into_iter().map(Row::from).collect()

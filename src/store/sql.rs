@@ -14,6 +14,9 @@ use crate::domain::call::{Digest, hex};
 use crate::domain::patience::{Learned, Patience};
 use crate::domain::time::Timestamp;
 
+#[cfg(test)]
+pub(crate) use super::driver::recorded;
+
 use super::driver::Db;
 use super::{
     Activity, Attempt, AttemptRecord, ClientSession, Delivery, Filter, NewDelivery, NewHold,

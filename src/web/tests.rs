@@ -32,6 +32,7 @@ mod grants;
 mod hostile;
 mod links;
 mod pages;
+mod plans;
 mod queue;
 mod sign_in;
 mod upstream;

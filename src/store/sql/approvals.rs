@@ -361,10 +361,7 @@ pub(super) async fn list(db: Db, filter: Filter, now: Timestamp) -> Result<Vec<A
         values.push(value);
         values.len()
     };
-    if !filter.states.is_empty() {
-        let states: Vec<_> = filter.states.iter().map(|s| format!("'{}'", s.as_str())).collect();
-        wheres.push(format!("a.state in ({})", states.join(", ")));
-    }
+    let of_state = |state: &State| format!("a.state = '{}'", state.as_str());
     for (column, value) in
         [("upstream", &filter.upstream), ("tool", &filter.tool), ("agent", &filter.agent)]
     {
@@ -390,15 +387,28 @@ pub(super) async fn list(db: Db, filter: Filter, now: Timestamp) -> Result<Vec<A
         None => "a.id desc",
     };
     let limit = bind(filter.limit.into());
-    let wheres = wheres.join(" and ");
-    let sql = if filter.by_urgency {
-        // Sorted by what is small, so that only those that are shown are read whole.
-        select(&format!(
-            "where a.id in (select a.id from approvals a where {wheres} \
-              order by {URGENCY} limit ${limit}) order by {URGENCY}"
-        ))
+    // One list for each state: each is read in its order from an index and ends at the limit.
+    // All of them in one would be read whole and sorted.
+    let lists = match &filter.states[..] {
+        [] => vec![wheres.join(" and ")],
+        states => {
+            states.iter().map(|s| [&[of_state(s)], &wheres[..]].concat().join(" and ")).collect()
+        }
+    };
+    let order = if filter.by_urgency { URGENCY } else { order };
+    let sql = if let [only] = &lists[..]
+        && !filter.by_urgency
+    {
+        select(&format!("where {only} order by {order} limit ${limit}"))
     } else {
-        select(&format!("where {wheres} order by {order} limit ${limit}"))
+        // Sorted by what is small, so that only those that are shown are read whole.
+        let ids: Vec<String> = lists.iter().map(|wheres| format!(
+            "select id from (select a.id from approvals a where {wheres} order by {order} limit ${limit}) l"
+        )).collect();
+        select(&format!(
+            "where a.id in ({}) order by {order} limit ${limit}",
+            ids.join(" union all ")
+        ))
     };
     let mut tx = db.read().await?;
     tx.rows(sql, values).await?.iter().map(read).collect()
