@@ -23,6 +23,7 @@ use crate::upstream::Upstream;
 
 pub mod admit;
 pub mod answer;
+mod away;
 pub mod calls;
 mod clients;
 pub mod decide;

@@ -72,6 +72,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// `[masking]`
     pub masking: Masking,
+    /// `[people]`
+    pub people: People,
     /// `[[upstreams]]`
     pub upstreams: Vec<Upstream>,
     /// `[[agents]]`; the anonymous `local` one where there are none.
@@ -217,6 +219,29 @@ pub struct Telemetry {
 pub struct Masking {
     /// Keys whose values are masked, lower case.
     pub keys: Vec<String>,
+}
+
+/// `[people]`: signing in, and what people keep about themselves.
+#[derive(Debug, Clone)]
+pub struct People {
+    /// A session that was not used for so long is over.
+    pub session_idle: Duration,
+    /// How long a mailed sign-in link is good for.
+    pub link_life: Duration,
+    /// The window of the three limits below.
+    pub sign_in_window: Duration,
+    /// Most sign-in mails to one address in a window.
+    pub sign_in_mails: u32,
+    /// Most requests for a mail from one client address in a window.
+    pub sign_in_requests: u32,
+    /// Most tokens that one client address tries in a window.
+    pub sign_in_tokens: u32,
+    /// Most personal tokens of one person.
+    pub max_tokens: u32,
+    /// Longest life of one.
+    pub max_token_life: Duration,
+    /// Most absences of one person that are not over.
+    pub max_absences: u32,
 }
 
 /// How an upstream is reached.

@@ -1,6 +1,7 @@
 //! What the program is about, without I/O, time or chance: pure data and rules.
 #![warn(missing_docs)]
 
+pub mod absence;
 pub mod approval;
 pub mod audit;
 pub mod call;
@@ -12,6 +13,7 @@ pub mod json;
 pub mod mask;
 pub mod patience;
 pub mod policy;
+pub mod preferences;
 pub mod show;
 pub mod task;
 pub mod time;

@@ -15,10 +15,12 @@ use crate::domain::time::Timestamp;
 
 pub mod driver;
 pub mod grants;
+pub mod people;
 pub mod sql;
 pub mod tasks;
 
 use grants::GrantStore;
+use people::PeopleStore;
 use tasks::TaskStore;
 
 /// Why a verb failed.
@@ -500,6 +502,9 @@ pub trait Store: Send + Sync {
 
     /// What reviewers let through beforehand.
     fn grants(&self) -> &dyn GrantStore;
+
+    /// What people keep here about themselves.
+    fn people(&self) -> &dyn PeopleStore;
 
     /// Appends audit records that belong to no other change.
     async fn append_audit(&self, events: Vec<AuditEvent>) -> Result<()>;

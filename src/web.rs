@@ -37,6 +37,7 @@ pub mod health;
 pub mod history;
 pub mod queue;
 pub mod review_link;
+pub mod settings;
 pub mod sign_in;
 pub mod tools;
 pub mod view;
@@ -99,6 +100,13 @@ pub fn router(web: Web) -> Router {
         .route("/agents", get(agents::show))
         .route("/agents/forget", post(agents::forget))
         .route("/audit", get(audit::show))
+        .route("/settings", get(settings::show))
+        .route("/settings/sessions/end", post(settings::end_session))
+        .route("/settings/tokens", post(settings::make_token))
+        .route("/settings/tokens/revoke", post(settings::revoke_token))
+        .route("/settings/absences", post(settings::enter_absence))
+        .route("/settings/absences/remove", post(settings::remove_absence))
+        .route("/settings/preferences", post(settings::set_preferences))
         .route("/sign-in", get(sign_in::show).post(sign_in::submit))
         .route("/sign-in/{token}", get(sign_in::confirm).post(sign_in::redeem))
         .route("/sign-out", post(sign_in::sign_out))

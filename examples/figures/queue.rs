@@ -157,6 +157,7 @@ fn approval(broker: &Broker, agent: &str, n: u32) -> Fallible<Approval> {
             reviewers: vec!["ana".to_owned()],
             quorum: 1,
             panel: None,
+            stand_ins: Vec::new(),
             claim_window_s: 600,
             cooldown_s: 600,
             notify: Vec::new(),

@@ -6,13 +6,15 @@ alter table sessions add column client text;
 create index sessions_reviewer on sessions (reviewer, created_at);
 create index sessions_seen on sessions (seen_at);
 
--- Tokens that people make for themselves. `scopes` is a list in JSON.
+-- Tokens that people make for themselves. `scopes` is a list in JSON; `assurance` is that of the
+-- session that made it.
 create table tokens (
     id          text    not null primary key,
     hash        text    not null unique,
     reviewer    text    not null,
     name        text    not null,
     scopes      text    not null,
+    assurance   text    not null,
     created_at  bigint  not null,
     expires_at  bigint  not null,
     used_at     bigint

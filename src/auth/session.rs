@@ -1,6 +1,4 @@
-//! Signed-in sessions: a cookie of 256 random bits, stored hashed, idle after twelve hours.
-
-use std::time::Duration;
+//! Signed-in sessions: a cookie of 256 random bits, stored hashed, idle after a while.
 
 use axum::http::{HeaderMap, header};
 
@@ -12,9 +10,6 @@ use crate::store::{Session, StoreError};
 
 /// The session's cookie.
 pub const SESSION_COOKIE: &str = "placet_session";
-
-/// A session that was not used for so long is over.
-pub const IDLE: Duration = Duration::from_hours(12);
 
 /// A person with a session.
 #[derive(Debug, Clone)]
@@ -32,7 +27,10 @@ pub async fn find(broker: &Broker, headers: &HeaderMap) -> Result<Option<SignedI
     let Some(token) = cookie(headers, SESSION_COOKIE) else { return Ok(None) };
     let hash = token_hash(token);
     let now = broker.now();
-    let session = broker.store().find_session(&hash, now.minus(IDLE), now).await?;
+    let session = broker
+        .store()
+        .find_session(&hash, now.minus(broker.config().people.session_idle), now)
+        .await?;
     Ok(session.and_then(|session| {
         let reviewer = broker.config().reviewer(&session.reviewer)?.clone();
         Some(SignedIn { reviewer, assurance: assurance(&session.via), hash })
@@ -50,6 +48,12 @@ pub fn assurance(via: &str) -> Assurance {
 
 /// Most of what a browser calls itself that is kept, characters.
 const MAX_CLIENT: usize = 200;
+
+/// By what a person's list names a session: the beginning of its hash, which says nothing of the
+/// cookie.
+pub fn handle(hash: &str) -> &str {
+    hash.get(..24).unwrap_or(hash)
+}
 
 /// A new session, not yet stored, and the value of its `Set-Cookie`.
 pub fn make(broker: &Broker, reviewer: &str, via: &str, headers: &HeaderMap) -> (Session, String) {

@@ -6,6 +6,7 @@ use crate::domain::approval::{
 };
 use crate::store::StoreError;
 
+use super::plan::Wishes;
 use super::{Broker, DecideError};
 
 /// How often a change is computed anew when the row has changed meanwhile.
@@ -142,7 +143,12 @@ impl Broker {
     pub async fn apply(&self, transition: Transition) -> Result<Approval, StoreError> {
         let now = self.now();
         let id = transition.after.id.clone();
-        let deliveries = self.plan_change(&transition, now);
+        let wishes = if transition.from == transition.after.state {
+            Wishes::default()
+        } else {
+            Wishes::new(self.store().people().preferences().await?)
+        };
+        let deliveries = self.plan_change(&transition, &wishes, now);
         let after = self.inner.store.apply(transition, deliveries, now).await?;
         self.inner.hints.changed(&id);
         Ok(after)

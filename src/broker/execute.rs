@@ -12,7 +12,9 @@ use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Role;
 use crate::config::eligible::{eligible, panel};
+use crate::domain::absence::StandIn;
 use crate::domain::approval::{
     Approval, ApprovalId, Choice, Outcome, Panel, Refusal, State, Terms,
 };
@@ -460,11 +462,25 @@ impl Broker {
                 let asked = eligible(self.config(), rule, agent);
                 // What was asked then and what is asked now: the stronger counts.
                 let sure = approval.terms.assurance.max(self.assurance(rule));
+                // Stand-ins count while the one they stand in for is still asked, and they are
+                // not by now themselves.
+                let stand_ins: Vec<StandIn> = approval
+                    .terms
+                    .stand_ins
+                    .iter()
+                    .filter(|s| asked.contains(&s.of) && !asked.contains(&s.delegate))
+                    .filter(|s| {
+                        let delegate = self.config().reviewer(&s.delegate);
+                        delegate.is_some_and(|r| r.role != Role::Auditor)
+                    })
+                    .cloned()
+                    .collect();
+                let stands_in = |name: &str| stand_ins.iter().any(|s| s.delegate == name);
                 let counted: Vec<&str> = approval
                     .decisions
                     .iter()
                     .filter(|d| d.choice == Choice::Approve)
-                    .filter(|d| asked.contains(&d.reviewer))
+                    .filter(|d| asked.contains(&d.reviewer) || stands_in(&d.reviewer))
                     .filter(|d| agent.owner.as_ref() != Some(&d.reviewer))
                     .filter(|d| d.assurance >= sure)
                     .map(|d| d.reviewer.as_str())
@@ -472,7 +488,7 @@ impl Broker {
                 let panel = panel(self.config(), rule, agent);
                 let quorum =
                     panel.as_ref().map_or(rule.approval.quorum.unwrap_or(1), Panel::quorum);
-                let terms = Terms { quorum, panel, ..approval.terms.clone() };
+                let terms = Terms { quorum, panel, stand_ins, ..approval.terms.clone() };
                 (!terms.are_met_by(&counted)).then(|| {
                     let joined = terms.panel.as_ref().map_or("", |_| " of its joined reviewers");
                     format!(

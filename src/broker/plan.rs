@@ -3,6 +3,7 @@
 //! A delivery's id is made of what it tells to whom, so planning the same thing twice is one
 //! delivery. Mails are rendered when they are sent; a webhook's body is a snapshot of the change.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -12,6 +13,7 @@ use crate::domain::approval::{Approval, Choice, State, Transition};
 use crate::domain::call::hex;
 use crate::domain::json;
 use crate::domain::mask::Masker;
+use crate::domain::preferences::Preferences;
 use crate::domain::time::Timestamp;
 use crate::domain::view::{Detail, approval_json};
 use crate::store::NewDelivery;
@@ -23,15 +25,45 @@ pub const TRIED_FOR: Duration = Duration::from_hours(24);
 /// Marks the copy for a list; its address follows.
 pub const LIST_PREFIX: &str = "list:";
 
+/// What everybody wants to be told, and when not.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes(HashMap<String, Preferences>);
+
+impl Wishes {
+    /// As stored.
+    pub fn new(all: Vec<(String, Preferences)>) -> Self {
+        Self(all.into_iter().collect())
+    }
+
+    /// One person's.
+    pub fn of(&self, reviewer: &str) -> Preferences {
+        self.0.get(reviewer).cloned().unwrap_or_default()
+    }
+
+    fn quiet_until(&self, reviewer: &str, now: Timestamp) -> Option<Timestamp> {
+        self.0.get(reviewer)?.quiet?.over(now)
+    }
+}
+
 impl Broker {
     /// The messages of a change.
-    pub(super) fn plan_change(&self, t: &Transition, now: Timestamp) -> Vec<NewDelivery> {
-        Plan::new(self.config(), self.masker(), &t.after, now).of_change(t.from)
+    pub(super) fn plan_change(
+        &self,
+        t: &Transition,
+        wishes: &Wishes,
+        now: Timestamp,
+    ) -> Vec<NewDelivery> {
+        Plan::new(self.config(), self.masker(), wishes, &t.after, now).of_change(t.from)
     }
 
     /// The messages of a new approval.
-    pub fn plan_request(&self, approval: &Approval, now: Timestamp) -> Vec<NewDelivery> {
-        Plan::new(self.config(), self.masker(), approval, now).of_request()
+    pub fn plan_request(
+        &self,
+        approval: &Approval,
+        wishes: &Wishes,
+        now: Timestamp,
+    ) -> Vec<NewDelivery> {
+        Plan::new(self.config(), self.masker(), wishes, approval, now).of_request()
     }
 }
 
@@ -58,14 +90,21 @@ pub fn address(notifier: &Notifier, reviewer: &Reviewer) -> Option<String> {
 struct Plan<'a> {
     config: &'a Config,
     masker: &'a Masker,
+    wishes: &'a Wishes,
     approval: &'a Approval,
     now: Timestamp,
     planned: Vec<NewDelivery>,
 }
 
 impl<'a> Plan<'a> {
-    fn new(config: &'a Config, masker: &'a Masker, approval: &'a Approval, now: Timestamp) -> Self {
-        Self { config, masker, approval, now, planned: Vec::new() }
+    fn new(
+        config: &'a Config,
+        masker: &'a Masker,
+        wishes: &'a Wishes,
+        approval: &'a Approval,
+        now: Timestamp,
+    ) -> Self {
+        Self { config, masker, wishes, approval, now, planned: Vec::new() }
     }
 
     /// A request to everyone asked, and perhaps a reminder.
@@ -73,8 +112,20 @@ impl<'a> Plan<'a> {
         let until = self.approval.expires_at;
         for notifier in self.notifiers() {
             self.webhook(notifier, "requested", until);
-            for reviewer in self.asked() {
-                self.mail(notifier, reviewer, "requested", self.now, until);
+            let told = self.told();
+            // While somebody is awake the others may sleep; where nobody is, all are told.
+            let awake = |r: &&Reviewer| {
+                address(notifier, r).is_some()
+                    && self.wishes.quiet_until(&r.name, self.now).is_none()
+            };
+            let some_awake = told.iter().any(awake);
+            for reviewer in told {
+                let quiet = self.wishes.quiet_until(&reviewer.name, self.now);
+                let due = quiet.filter(|at| some_awake && *at < until).unwrap_or(self.now);
+                self.mail(notifier, reviewer, "requested", due, until);
+                if !self.wishes.of(&reviewer.name).reminders {
+                    continue;
+                }
                 let remind_at = self.config.approvals.reminder.map(|before| until.minus(before));
                 if let Some(at) = remind_at.filter(|at| *at > self.now) {
                     self.mail(notifier, reviewer, "reminder", at, until);
@@ -110,7 +161,14 @@ impl<'a> Plan<'a> {
         for notifier in self.notifiers() {
             self.webhook(notifier, to.as_str(), until);
             for reviewer in &people {
-                self.mail(notifier, reviewer, to.as_str(), self.now, until);
+                let about_own = self.approval.decision_of(&reviewer.name).is_some();
+                let wishes = self.wishes.of(&reviewer.name);
+                if !wishes.decisions && !about_own && to != State::Indeterminate {
+                    continue;
+                }
+                let quiet = self.wishes.quiet_until(&reviewer.name, self.now);
+                let due = quiet.filter(|_| to != State::Indeterminate).unwrap_or(self.now);
+                self.mail(notifier, reviewer, to.as_str(), due, due.plus(TRIED_FOR));
             }
         }
         self.planned
@@ -191,8 +249,14 @@ impl<'a> Plan<'a> {
             .collect()
     }
 
+    /// Who of them is mailed: not who is away and has a stand-in.
+    fn told(&self) -> Vec<&'a Reviewer> {
+        let away = |r: &&Reviewer| self.approval.terms.stand_ins.iter().any(|s| s.of == r.name);
+        self.asked().into_iter().filter(|r| !away(r)).collect()
+    }
+
     fn undecided(&self) -> Vec<&'a Reviewer> {
-        self.asked().into_iter().filter(|r| self.approval.decision_of(&r.name).is_none()).collect()
+        self.told().into_iter().filter(|r| self.approval.decision_of(&r.name).is_none()).collect()
     }
 
     fn approvers(&self) -> Vec<&'a Reviewer> {

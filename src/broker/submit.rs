@@ -2,6 +2,7 @@
 
 use crate::config::eligible::{eligible, panel};
 use crate::config::{Agent, AuditCalls};
+use crate::domain::absence::Absence;
 use crate::domain::approval::{Approval, ApprovalId, Assurance, Panel, State, Terms};
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::call::{Method, ToolCall};
@@ -13,8 +14,10 @@ use crate::store::{Cap, NewHold, StoreError, Submit, Submitted};
 use crate::upstream::Features;
 
 use super::answer::{Answer, Delivery, ended};
+use super::away::{stand_ins, with_stand_ins};
 use super::execute::Permit;
 use super::hold::Held;
+use super::plan::Wishes;
 use super::refusals::{cap_name, denied, limited, too_many, unavailable, unavailable_upstream};
 use super::seal;
 use super::telling::Tale;
@@ -62,6 +65,12 @@ pub enum Submission {
     Forward(Permit),
     /// It waits.
     Held(Box<Held>),
+}
+
+/// What a new approval needs to know of its reviewers.
+struct PeopleNow {
+    absences: Vec<Absence>,
+    wishes: Wishes,
 }
 
 impl Broker {
@@ -366,11 +375,18 @@ impl Broker {
         if let Some(let_through) = self.by_grant(&asking, rule).await {
             return let_through;
         }
-        let approval = self.new_approval(&asking, rule, fingerprint, now);
+        let people = match Box::pin(self.people_now(now)).await {
+            Ok(people) => people,
+            Err(error) => {
+                tracing::error!(%error, "who is away, and who wants to be told, can't be read");
+                return Submission::Answered(unavailable().into());
+            }
+        };
+        let approval = self.new_approval(&asking, rule, fingerprint, &people.absences, now);
         let new_per_agent = limits.max_new_per_agent;
         let request = Submit {
             events: vec![self.requested_event(&approval, now)],
-            deliveries: self.plan_request(&approval, now),
+            deliveries: self.plan_request(&approval, &people.wishes, now),
             hold: self.new_hold(&asking.agent.name),
             max_held: limits.max_held_per_agent,
             max_pending_per_agent: limits.max_pending_per_agent,
@@ -449,6 +465,14 @@ impl Broker {
         }
     }
 
+    async fn people_now(&self, now: Timestamp) -> Result<PeopleNow, StoreError> {
+        let people = self.store().people();
+        Ok(PeopleNow {
+            absences: people.absences(now).await?,
+            wishes: Wishes::new(people.preferences().await?),
+        })
+    }
+
     /// How surely decisions under a rule must come from the reviewer: as the rule says, or else as
     /// the configuration does.
     pub(super) fn assurance(&self, rule: &Rule) -> Assurance {
@@ -460,11 +484,14 @@ impl Broker {
         asking: &Asking,
         rule: &Rule,
         tool_fingerprint: Option<String>,
+        absences: &[Absence],
         now: Timestamp,
     ) -> Approval {
         let limits = &self.config().approvals;
         let terms = &rule.approval;
         let panel = panel(self.config(), rule, &asking.agent);
+        let asked = eligible(self.config(), rule, &asking.agent);
+        let stand_ins = stand_ins(self.config(), &asking.agent, &asked, absences, now);
         let notify = terms
             .notify
             .clone()
@@ -481,7 +508,8 @@ impl Broker {
             risk: None,
             severity: None,
             terms: Terms {
-                reviewers: eligible(self.config(), rule, &asking.agent),
+                reviewers: with_stand_ins(asked, &stand_ins),
+                stand_ins,
                 quorum: panel.as_ref().map_or(terms.quorum.unwrap_or(1), Panel::quorum),
                 panel,
                 claim_window_s: terms.claim_window.unwrap_or(limits.claim_window).as_secs(),

@@ -130,6 +130,7 @@ pub fn read(reader: &Reader<'_>, file: Option<&Path>, given: &Table) -> Config {
         audit: sections::audit(&root.section("audit")),
         telemetry: sections::telemetry(&root.section("telemetry")),
         masking: sections::masking(&root.section("masking")),
+        people: sections::people(&root.section("people")),
         upstreams: upstreams.iter().map(|read| read.upstream.clone()).collect(),
         agents,
         reviewers,

@@ -1,5 +1,5 @@
 //! The single tables: `[server]`, `[database]`, `[approvals]`, `[audit]`, `[telemetry]`,
-//! `[masking]`.
+//! `[masking]`, `[people]`.
 //!
 //! Where a value is a problem, something harmless stands in for it, so that the rest is still
 //! checked; such a configuration is never handed out.
@@ -12,8 +12,8 @@ use crate::domain::approval::Assurance;
 
 use super::reader::{Section, Show};
 use super::{
-    Approvals, Audit, AuditCalls, Database, Masking, NewPerAgent, Secret, Server, Telemetry,
-    secret, value,
+    Approvals, Audit, AuditCalls, Database, Masking, NewPerAgent, People, Secret, Server,
+    Telemetry, secret, value,
 };
 
 /// Reads `[server]`.
@@ -145,6 +145,23 @@ pub fn telemetry(s: &Section<'_>) -> Telemetry {
     s.unavailable("otlp_endpoint");
     s.finish();
     telemetry
+}
+
+/// Reads `[people]`.
+pub fn people(s: &Section<'_>) -> People {
+    let people = People {
+        session_idle: s.positive("session_idle").unwrap_or_default(),
+        link_life: s.positive("link_life").unwrap_or_default(),
+        sign_in_window: s.positive("sign_in_window").unwrap_or_default(),
+        sign_in_mails: s.count("sign_in_mails").unwrap_or_default(),
+        sign_in_requests: s.count("sign_in_requests").unwrap_or_default(),
+        sign_in_tokens: s.count("sign_in_tokens").unwrap_or_default(),
+        max_tokens: s.count("max_tokens").unwrap_or_default(),
+        max_token_life: s.positive("max_token_life").unwrap_or_default(),
+        max_absences: s.count("max_absences").unwrap_or_default(),
+    };
+    s.finish();
+    people
 }
 
 /// Reads `[masking]`.

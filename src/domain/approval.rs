@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::absence::StandIn;
 use super::audit::{AuditEvent, Kind};
 use super::call::{Digest, ToolCall};
 use super::time::Timestamp;
@@ -81,6 +82,9 @@ pub struct Terms {
     /// The groups that decide together, where there are several; `reviewers` are all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub panel: Option<Panel>,
+    /// Who among `reviewers` is asked in the place of somebody away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stand_ins: Vec<StandIn>,
     /// How long an approved call waits for its agent, in seconds.
     pub claim_window_s: u64,
     /// How long a rejection is repeated to the identical call, in seconds.
@@ -107,8 +111,24 @@ impl Terms {
         self.missing(people) == 0
     }
 
+    /// Whose seats these people take: their own, or, of a stand-in, that of one absent person whose
+    /// seat is still free. Who finds none does not count.
+    pub fn seats<'a>(&'a self, people: &[&'a str]) -> Vec<&'a str> {
+        let mut taken: Vec<&str> = Vec::with_capacity(people.len());
+        let stands_in = |person: &str| self.stand_ins.iter().any(|s| s.delegate == person);
+        taken.extend(people.iter().filter(|p| !stands_in(p)));
+        for person in people.iter().filter(|p| stands_in(p)) {
+            let mut places = self.stand_ins.iter().filter(|s| s.delegate == **person);
+            if let Some(place) = places.find(|s| !taken.contains(&s.of.as_str())) {
+                taken.push(&place.of);
+            }
+        }
+        taken
+    }
+
     /// Approvals that are missing, at least, when these people approved.
     pub fn missing(&self, people: &[&str]) -> u32 {
+        let people = &self.seats(people)[..];
         let Some(panel) = &self.panel else {
             let given = u32::try_from(people.len()).unwrap_or(u32::MAX);
             return self.quorum.max(1).saturating_sub(given);

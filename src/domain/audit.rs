@@ -68,6 +68,16 @@ kinds! {
     HoldBudgetForgotten = "hold_budget_forgotten",
     /// A reviewer signed in.
     SignedIn = "signed_in",
+    /// A person ended one of their sessions.
+    SessionEnded = "session_ended",
+    /// A person made a token for themselves.
+    TokenMade = "token_made",
+    /// A person revoked one of their tokens.
+    TokenRevoked = "token_revoked",
+    /// A person said that they will be away, and who stands in.
+    AbsenceEntered = "absence_entered",
+    /// A person took that back.
+    AbsenceRemoved = "absence_removed",
     /// The owner's one-time sign-in link was printed or written at start.
     SignInLinkMade = "sign_in_link_made",
     /// Masked values were shown raw.

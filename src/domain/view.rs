@@ -73,13 +73,14 @@ pub fn approval_json(a: &Approval, detail: Detail<'_>) -> String {
 /// The groups that decide together and how far each is; null where one quorum is all.
 fn panel_json(a: &Approval) -> String {
     let Some(panel) = &a.terms.panel else { return "null".to_owned() };
-    let parts = panel.parts.iter().zip(panel.given(&a.approvers())).map(|(part, given)| {
-        json::object([
-            ("name", json::quote(&part.name).as_str()),
-            ("quorum", &part.quorum.to_string()),
-            ("given", &given.to_string()),
-        ])
-    });
+    let parts =
+        panel.parts.iter().zip(panel.given(&a.terms.seats(&a.approvers()))).map(|(part, given)| {
+            json::object([
+                ("name", json::quote(&part.name).as_str()),
+                ("quorum", &part.quorum.to_string()),
+                ("given", &given.to_string()),
+            ])
+        });
     let parts = parts.collect::<Vec<_>>().join(",");
     json::object([
         ("join", json::quote(panel.join.as_str()).as_str()),

@@ -91,11 +91,11 @@ async fn messages(
 }
 
 async fn stream_of_all(State(mcp): State<Mcp>, request: Request) -> Response {
-    at_all(mcp, "sse", request, Method::GET).await
+    Box::pin(at_all(mcp, "sse", request, Method::GET)).await
 }
 
 async fn messages_to_all(State(mcp): State<Mcp>, request: Request) -> Response {
-    at_all(mcp, "messages", request, Method::POST).await
+    Box::pin(at_all(mcp, "messages", request, Method::POST)).await
 }
 
 /// The addresses for all of an agent's upstreams as one; an upstream of such a name keeps its own.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::{
     Agent, Approvals, Audit, AuditCalls, Config, Database, Masking, NewPerAgent, Notifier,
-    NotifierKind, Reviewer, Role, Secret, Server, Telemetry,
+    NotifierKind, People, Reviewer, Role, Secret, Server, Telemetry,
 };
 use crate::domain::approval::{
     Approval, ApprovalId, Assurance, Choice, Decision, State, Terms, Unattended, Via,
@@ -89,6 +89,17 @@ pub(crate) fn config() -> Config {
         audit: Audit { calls: AuditCalls::Group },
         telemetry: Telemetry { public_metrics: false },
         masking: Masking { keys: vec!["password".into()] },
+        people: People {
+            session_idle: Duration::from_hours(12),
+            link_life: Duration::from_mins(15),
+            sign_in_window: Duration::from_mins(15),
+            sign_in_mails: 3,
+            sign_in_requests: 20,
+            sign_in_tokens: 20,
+            max_tokens: 20,
+            max_token_life: Duration::from_hours(24 * 365),
+            max_absences: 10,
+        },
         upstreams: Vec::new(),
         agents: vec![Agent {
             name: "claude-code".into(),
@@ -152,6 +163,7 @@ pub(crate) fn approval_numbered(n: u32) -> Approval {
             reviewers: ["ana", "bo", "kim", "cy", "gone"].map(String::from).to_vec(),
             quorum: 2,
             panel: None,
+            stand_ins: Vec::new(),
             claim_window_s: 600,
             cooldown_s: 600,
             notify: vec!["mail".into(), "ops".into()],

@@ -26,6 +26,7 @@ use super::{
 mod agents;
 mod approvals;
 mod audit;
+mod desk;
 mod grants;
 mod outbox;
 mod people;
@@ -67,6 +68,10 @@ impl SqlStore {
 #[async_trait]
 impl Store for SqlStore {
     fn tasks(&self) -> &dyn super::tasks::TaskStore {
+        self
+    }
+
+    fn people(&self) -> &dyn super::people::PeopleStore {
         self
     }
 

@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 
 use crate::broker::decide::Verdict;
 use crate::config::{Reviewer, Role};
-use crate::domain::approval::{Approval, Assurance, Choice, Outcome, Via};
+use crate::domain::approval::{Approval, Choice, Outcome, Via};
 use crate::domain::json;
 use crate::domain::view::{Detail, approval_json};
 
@@ -20,7 +20,7 @@ use super::agents;
 use super::arguments::has_secrets;
 use super::decide::approval_id;
 use super::error::{Code, Problem};
-use super::extract::{Reader, Writer};
+use super::extract::{Decider, Manager, Reader};
 use super::grants::{grant_id, grant_json};
 use super::tools::ToolRow;
 
@@ -105,7 +105,7 @@ async fn list_grants(State(web): State<Web>, Reader(reader): Reader) -> Result<R
 /// `POST /grants/{id}/revoke`
 async fn revoke_grant(
     State(web): State<Web>,
-    Writer(writer): Writer,
+    Manager(writer): Manager,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let row = web.broker.revoke_grant(&grant_id(&id)?, &writer).await?;
@@ -146,11 +146,12 @@ fn via(headers: &HeaderMap) -> Via {
 /// `POST /approvals/{id}/decision`
 async fn decide(
     State(web): State<Web>,
-    Writer(writer): Writer,
+    decider: Decider,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: RawBody,
 ) -> Response {
+    let Decider { reviewer: writer, assurance } = decider;
     let decided = async {
         let id = approval_id(&id)?;
         let approval = web.broker.get_for(&id, &writer).await?;
@@ -165,7 +166,7 @@ async fn decide(
             reason: body.reason()?,
             digest: body.text("digest")?,
             via: via(&headers),
-            assurance: Assurance::Session,
+            assurance,
         };
         web.decide(&id, &writer, verdict).await
     };
@@ -198,7 +199,7 @@ fn may_decide(approval: &Approval, writer: &Reviewer, body: &str) -> Result<(), 
 /// `POST /approvals/{id}/cancel`
 async fn cancel(
     State(web): State<Web>,
-    Writer(writer): Writer,
+    Manager(writer): Manager,
     Path(id): Path<String>,
     body: RawBody,
 ) -> Response {
@@ -222,7 +223,7 @@ async fn cancel(
 /// `POST /approvals/{id}/settle`
 async fn settle(
     State(web): State<Web>,
-    Writer(writer): Writer,
+    Manager(writer): Manager,
     Path(id): Path<String>,
     body: RawBody,
 ) -> Response {

@@ -328,7 +328,7 @@ fn consequence(a: &Approval, reviewer: &str, now: Timestamp) -> String {
 pub fn progress(a: &Approval) -> String {
     let given = a.approvers();
     if let Some(panel) = &a.terms.panel {
-        return panel.words(&given);
+        return panel.words(&a.terms.seats(&given));
     }
     let given = given.len();
     format!("{given} of {} approval{}", a.terms.quorum, if a.terms.quorum == 1 { "" } else { "s" })

@@ -11,10 +11,12 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::de::DeserializeOwned;
 
 use crate::auth::form::Bound;
+use crate::auth::personal::{self, Scope};
 use crate::auth::session::{self, SignedIn};
 use crate::auth::{Proven, bearer, client, reviewer_by_token};
 use crate::config::{Reviewer, Role};
 use crate::domain::approval::Assurance;
+use crate::id::token_hash;
 
 use super::Web;
 use super::error::{Code, PageProblem, Problem};
@@ -142,7 +144,7 @@ impl FromRequestParts<Web> for Reader {
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
         if parts.headers.contains_key(axum::http::header::AUTHORIZATION) {
-            return by_token(parts, web).map(Self);
+            return by_token(parts, web, Scope::Read).await.map(|(reviewer, _)| Self(reviewer));
         }
         match session::find(&web.broker, &parts.headers).await? {
             Some(signed_in) => Ok(Self(signed_in.reviewer)),
@@ -151,23 +153,62 @@ impl FromRequestParts<Web> for Reader {
     }
 }
 
-/// A reviewer by bearer token.
+/// A reviewer by bearer token, to decide.
 #[derive(Debug, Clone)]
-pub struct Writer(pub Reviewer);
+pub struct Decider {
+    /// Who.
+    pub reviewer: Reviewer,
+    /// How surely.
+    pub assurance: Assurance,
+}
 
-impl FromRequestParts<Web> for Writer {
+impl FromRequestParts<Web> for Decider {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
-        by_token(parts, web).map(Self)
+        let (reviewer, assurance) = by_token(parts, web, Scope::Decide).await?;
+        Ok(Self { reviewer, assurance })
     }
 }
 
-fn by_token(parts: &Parts, web: &Web) -> Result<Reviewer, Problem> {
-    bearer(&parts.headers)
-        .and_then(|token| reviewer_by_token(web.broker.config(), token))
-        .cloned()
-        .ok_or_else(unauthorized)
+/// A reviewer by bearer token, to withdraw, settle and revoke.
+#[derive(Debug, Clone)]
+pub struct Manager(pub Reviewer);
+
+impl FromRequestParts<Web> for Manager {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
+        by_token(parts, web, Scope::Manage).await.map(|(reviewer, _)| Self(reviewer))
+    }
+}
+
+/// The reviewer of a configured token, which may do everything they may, or of a personal one,
+/// which may do what it was made for and proves no more than the session that made it.
+async fn by_token(
+    parts: &Parts,
+    web: &Web,
+    scope: Scope,
+) -> Result<(Reviewer, Assurance), Problem> {
+    let token = bearer(&parts.headers).ok_or_else(unauthorized)?;
+    let config = web.broker.config();
+    if let Some(reviewer) = reviewer_by_token(config, token) {
+        return Ok((reviewer.clone(), Assurance::Session));
+    }
+    if !token.starts_with(personal::PREFIX) {
+        return Err(unauthorized());
+    }
+    let found =
+        web.broker.store().people().find_token(&token_hash(token), web.broker.now()).await?;
+    let token = found.ok_or_else(unauthorized)?;
+    let reviewer = config.reviewer(&token.reviewer).ok_or_else(unauthorized)?;
+    if !token.scopes.iter().any(|s| s == scope.as_str()) {
+        return Err(Problem::new(
+            Code::Forbidden,
+            format!("this token was not made for that: it lacks the scope {:?}", scope.as_str()),
+        ));
+    }
+    Ok((reviewer.clone(), token.assurance))
 }
 
 fn unauthorized() -> Problem {

@@ -3,7 +3,7 @@
 //! Nothing here tells whether an address is known. Forms shown before there is a session are
 //! bound to a cookie's nonce, so that no other site can sign a visitor in as somebody else.
 
-use std::time::Duration;
+use std::net::IpAddr;
 
 use askama::Template;
 use axum::extract::{Path, Query, State};
@@ -22,18 +22,6 @@ use super::Web;
 use super::error::{Code, PageProblem, Problem};
 use super::extract::{ClientAddress, Page, Posted, check_form, encode, safe_next};
 use super::view::{Frame, page};
-
-/// How long a mailed sign-in link is good for.
-pub const LINK_LIFE: Duration = Duration::from_mins(15);
-
-/// The window of both limits below.
-const WINDOW: Duration = Duration::from_mins(15);
-
-/// Most sign-in mails to one address in [`WINDOW`].
-const MAILS_PER_ADDRESS: u32 = 3;
-
-/// Most requests for a mail from one client address in [`WINDOW`].
-const REQUESTS_PER_CLIENT: u32 = 20;
 
 /// Where to go afterwards.
 #[derive(Debug, Deserialize)]
@@ -160,6 +148,12 @@ pub async fn submit(
     let nonce = Nonce::of(&web, &headers);
     let next = safe_next(fields.next.as_deref()).to_owned();
     if let Some(token) = fields.token.as_deref().map(str::trim).filter(|t| !t.is_empty()) {
+        // Every try counts, the right one too: the answer must not say that one is near.
+        if let Some(wait) =
+            web.take_sign_in("token", &client, web.broker.config().people.sign_in_tokens).await?
+        {
+            return Ok(too_many(wait, "too many tokens were tried"));
+        }
         let Some(reviewer) = reviewer_by_token(web.broker.config(), token) else {
             return Ok(sign_in_page(&web, &nonce, &next, StatusCode::FORBIDDEN, false, true));
         };
@@ -170,20 +164,32 @@ pub async fn submit(
     let Some(email) = fields.email.as_deref().map(str::trim).filter(|e| !e.is_empty()) else {
         return Err(Problem::invalid("type your e-mail address, or your token").into());
     };
-    let now = web.broker.now();
-    let key = format!("sign-in-client:{client}");
-    let store = web.broker.store();
-    if let Some(wait) = store.take_limit(&key, REQUESTS_PER_CLIENT, now.minus(WINDOW), now).await? {
-        return Ok(too_many(wait));
+    let most = web.broker.config().people.sign_in_requests;
+    if let Some(wait) = web.take_sign_in("client", &client, most).await? {
+        return Ok(too_many(wait, "too many sign-in mails were asked for"));
     }
     mail_link(&web, email.to_owned(), next.clone());
     Ok(sign_in_page(&web, &nonce, &next, StatusCode::OK, true, false))
 }
 
-fn too_many(wait_ms: u64) -> Response {
+impl Web {
+    /// Counts one try of this client against its window; milliseconds to wait beyond `most`.
+    async fn take_sign_in(
+        &self,
+        what: &str,
+        client: &IpAddr,
+        most: u32,
+    ) -> Result<Option<u64>, StoreError> {
+        let now = self.broker.now();
+        let since = now.minus(self.broker.config().people.sign_in_window);
+        self.broker.store().take_limit(&format!("sign-in-{what}:{client}"), most, since, now).await
+    }
+}
+
+fn too_many(wait_ms: u64, what: &str) -> Response {
     let problem = Problem::new(
         Code::TooManyRequests,
-        "too many sign-in mails were asked for from your address; try again in a few minutes",
+        format!("{what} from your address; try again in a few minutes"),
     );
     let mut response = problem.into_page(Frame::anonymous());
     response.headers_mut().insert(header::RETRY_AFTER, wait_ms.div_ceil(1000).into());
@@ -205,9 +211,14 @@ fn mail_link(web: &Web, email: String, next: String) {
 async fn try_mail_link(web: &Web, email: &str, next: &str) -> Result<(), StoreError> {
     let now = web.broker.now();
     let address = email.to_lowercase();
+    let people = &web.broker.config().people;
     let key = format!("sign-in-mail:{}", token_hash(&address));
     let store = web.broker.store();
-    if store.take_limit(&key, MAILS_PER_ADDRESS, now.minus(WINDOW), now).await?.is_some() {
+    if store
+        .take_limit(&key, people.sign_in_mails, now.minus(people.sign_in_window), now)
+        .await?
+        .is_some()
+    {
         tracing::warn!("too many sign-in mails were asked for one address; none was sent");
         return Ok(());
     }
@@ -216,7 +227,7 @@ async fn try_mail_link(web: &Web, email: &str, next: &str) -> Result<(), StoreEr
     let Some(mailer) = &web.mailer else { return Ok(()) };
     let token = web.broker.ids().token();
     let sign_in = SignIn { reviewer: reviewer.name.clone(), via: VIA_LINK.to_owned() };
-    store.insert_sign_in(&token_hash(&token), &sign_in, now.plus(LINK_LIFE)).await?;
+    store.insert_sign_in(&token_hash(&token), &sign_in, now.plus(people.link_life)).await?;
     let next = if next == "/" { String::new() } else { format!("?next={}", encode(next)) };
     let link = web.broker.config().link(&format!("/sign-in/{token}{next}"));
     mailer.send_sign_in(reviewer, link).await;

@@ -34,6 +34,7 @@ mod links;
 mod pages;
 mod plans;
 mod queue;
+mod settings;
 mod sign_in;
 mod upstream;
 
@@ -210,6 +211,7 @@ impl Site {
                 reviewers: vec!["ana".to_owned(), "bo".to_owned()],
                 quorum: 1,
                 panel: None,
+                stand_ins: Vec::new(),
                 claim_window_s: 600,
                 cooldown_s: 600,
                 notify: Vec::new(),

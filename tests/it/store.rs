@@ -3,6 +3,7 @@
 mod agents;
 mod approvals;
 mod audit;
+mod desk;
 mod files;
 mod grants;
 mod outbox;

@@ -11,11 +11,11 @@ fn told(planned: &[NewDelivery]) -> Vec<String> {
 }
 
 fn request(config: &Config, approval: &Approval) -> Vec<NewDelivery> {
-    Plan::new(config, &masker(), approval, NOW).of_request()
+    Plan::new(config, &masker(), &Wishes::default(), approval, NOW).of_request()
 }
 
 fn change(config: &Config, approval: &Approval, from: State) -> Vec<NewDelivery> {
-    Plan::new(config, &masker(), approval, NOW).of_change(from)
+    Plan::new(config, &masker(), &Wishes::default(), approval, NOW).of_change(from)
 }
 
 fn in_state(state: State, yes: &[&str]) -> Approval {
@@ -215,4 +215,75 @@ fn a_webhook_gives_back_every_hostile_string_as_it_came() {
         let given = node.get("data").unwrap().get("approval").unwrap().get("arguments").unwrap();
         assert_eq!(given.raw, arguments, "{}", entry.name);
     }
+}
+/// 14:05 UTC is NOW of the fixtures, whatever the day: quiet from an hour before for two.
+fn quiet_now() -> crate::domain::preferences::Quiet {
+    let minute = u32::try_from(NOW.seconds().div_euclid(60).rem_euclid(1_440)).unwrap();
+    crate::domain::preferences::Quiet {
+        from: (minute + 1_380) % 1_440,
+        to: (minute + 20) % 1_440,
+        offset: 0,
+    }
+}
+
+fn wishing(who: &[&str], wish: impl Fn(&mut Preferences)) -> Wishes {
+    let mut wishes = Preferences::default();
+    wish(&mut wishes);
+    Wishes::new(who.iter().map(|name| ((*name).to_owned(), wishes.clone())).collect())
+}
+
+fn due(planned: &[NewDelivery], who: &str) -> Option<Timestamp> {
+    planned.iter().find(|d| d.recipient.as_deref() == Some(who)).map(|d| d.due_at)
+}
+
+#[test]
+fn quiet_hours_put_a_request_off_while_somebody_else_is_awake() {
+    let config = config();
+    let of = |wishes: &Wishes, approval: &Approval| {
+        Plan::new(&config, &masker(), wishes, approval, NOW).of_request()
+    };
+    let night = wishing(&["ana"], |w| w.quiet = Some(quiet_now()));
+
+    let planned = of(&night, &approval());
+    let ends = due(&planned, "ana").unwrap();
+    assert!(NOW < ends && ends <= NOW.plus(Duration::from_mins(20)));
+    assert_eq!(due(&planned, "bo"), Some(NOW));
+
+    let short = Approval { expires_at: NOW.plus(Duration::from_mins(10)), ..approval() };
+    assert_eq!(due(&of(&night, &short), "ana"), Some(NOW), "it would be over by then");
+    let all = wishing(&["ana", "bo"], |w| w.quiet = Some(quiet_now()));
+    assert_eq!(due(&of(&all, &approval()), "ana"), Some(NOW), "nobody is awake");
+}
+
+#[test]
+fn who_does_not_want_to_hear_of_others_decisions_does_not_but_of_what_may_have_run() {
+    let config = config();
+    let wishes = wishing(&["ana", "bo", "root"], |w| w.decisions = false);
+    let of = |approval: &Approval, from| {
+        told(&Plan::new(&config, &masker(), &wishes, approval, NOW).of_change(from))
+    };
+
+    assert_eq!(of(&in_state(State::Approved, &["ana"]), State::Pending), ["approved ops -"]);
+    assert_eq!(
+        of(&in_state(State::Cancelled, &["ana"]), State::Approved),
+        ["cancelled mail ana", "cancelled ops -"],
+        "what they approved is theirs to know"
+    );
+    assert!(
+        of(&in_state(State::Indeterminate, &["ana"]), State::Running)
+            .contains(&"indeterminate mail root".to_owned())
+    );
+}
+
+#[test]
+fn who_is_away_is_not_mailed_and_who_stands_in_is() {
+    let mut asked = approval();
+    asked.terms.reviewers = vec!["ana".into(), "root".into()];
+    asked.terms.stand_ins =
+        vec![crate::domain::absence::StandIn { delegate: "root".into(), of: "ana".into() }];
+
+    let planned = told(&request(&config(), &asked));
+
+    assert!(planned.contains(&"requested mail root".to_owned()), "{planned:?}");
+    assert!(!planned.contains(&"requested mail ana".to_owned()), "{planned:?}");
 }

@@ -59,6 +59,10 @@ impl Store for FakeStore {
         unused()
     }
 
+    fn people(&self) -> &dyn crate::store::people::PeopleStore {
+        unused()
+    }
+
     fn grants(&self) -> &dyn crate::store::grants::GrantStore {
         unused()
     }

@@ -7,6 +7,7 @@ use tokio_util::task::TaskTracker;
 use super::fake_store::FakeStore;
 use super::*;
 use crate::broker::Parts;
+use crate::broker::plan::Wishes;
 use crate::clock::ManualClock;
 use crate::config::Role;
 use crate::domain::approval::{Approval, Assurance, Choice, State};
@@ -79,7 +80,7 @@ impl World {
     /// Stores the approval and the messages of its making.
     async fn request(&self, mut approval: Approval, notify: &str) {
         approval.terms.notify = vec![notify.to_owned()];
-        let planned = self.broker.plan_request(&approval, NOW);
+        let planned = self.broker.plan_request(&approval, &Wishes::default(), NOW);
         self.store.approvals.lock().unwrap().push(approval);
         self.broker.store().enqueue(planned, NOW).await.unwrap();
     }
@@ -307,7 +308,7 @@ async fn decided_mails_are_rendered_by_their_topic() {
     rejected.terms.notify = vec!["demo".into()];
     let planned = NewDelivery {
         topic: "rejected".into(),
-        ..world.broker.plan_request(&rejected, NOW).swap_remove(0)
+        ..world.broker.plan_request(&rejected, &Wishes::default(), NOW).swap_remove(0)
     };
     world.store.approvals.lock().unwrap().push(rejected);
     world.broker.store().enqueue(vec![planned], NOW).await.unwrap();

@@ -116,7 +116,7 @@ async fn add_session(tx: &mut crate::store::driver::Tx, session: &Session) -> Re
 const SESSION_LOCK: i64 = 0x706c_6163_6574_0003;
 
 /// Writing "seen" at every page would be a write per read; once a minute is enough for idleness.
-const SEEN_EVERY_S: u64 = 60;
+pub(super) const SEEN_EVERY_S: u64 = 60;
 
 pub(super) async fn find_session(
     db: Db,
@@ -284,6 +284,8 @@ pub(super) async fn purge(db: Db, now: Timestamp, history_before: Timestamp) -> 
         ("delete from tasks where expires_at <= $1", now),
         ("delete from runs where changed_at <= $1", day_ago),
         ("delete from sessions where seen_at <= $1", day_ago),
+        ("delete from tokens where expires_at <= $1", now),
+        ("delete from absences where until_at <= $1", day_ago),
         (
             "delete from rate_uses where at <= $1",
             now.minus(std::time::Duration::from_secs(31 * 86_400)),

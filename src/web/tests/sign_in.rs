@@ -97,7 +97,7 @@ async fn a_mailed_link_runs_out_after_fifteen_minutes() {
     site.post("/sign-in", &[("cookie", &cookie)], &fields).await;
     let (_, link) = mailed(&site, 1).await.remove(0);
 
-    site.clock.advance(super::super::sign_in::LINK_LIFE);
+    site.clock.advance(Duration::from_mins(15));
 
     let path = link.strip_prefix("http://127.0.0.1:8420").unwrap();
     let fields = [("form_token", form_token.as_str())];
@@ -140,10 +140,33 @@ async fn sessions_end_by_signing_out_and_by_idling() {
     let gone = site.get("/", &[("cookie", &ana)]).await;
     site.clock.advance(Duration::from_hours(11));
     let still = site.get("/", &[("cookie", &bo)]).await;
-    site.clock.advance(session::IDLE + Duration::from_secs(1));
+    site.clock.advance(Duration::from_hours(12) + Duration::from_secs(1));
     let idle = site.get("/", &[("cookie", &bo)]).await;
 
     assert!(out.header("set-cookie").contains("Max-Age=0"));
     assert_eq!(gone.status, StatusCode::SEE_OTHER);
     assert_eq!((still.status, idle.status), (StatusCode::OK, StatusCode::SEE_OTHER));
+}
+
+#[tokio::test]
+async fn tokens_are_not_guessed_at_from_one_address() {
+    let site = Site::new().await;
+    let (cookie, form_token) = form(&site).await;
+    let send = async |token: &str| {
+        let fields = [("token", token), ("form_token", &form_token)];
+        site.post("/sign-in", &[("cookie", &cookie)], &fields).await
+    };
+    for _ in 0..20 {
+        assert_eq!(send("plt_wrong").await.status, StatusCode::FORBIDDEN);
+    }
+
+    let (wrong, right) = (send("plt_wrong").await, send(&token_of("ana")).await);
+
+    for refused in [wrong, right] {
+        assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+        assert!(refused.header("retry-after").parse::<u32>().unwrap() > 0);
+        assert_eq!(refused.header("set-cookie"), "");
+    }
+    site.clock.advance(Duration::from_mins(16));
+    assert_eq!(send(&token_of("ana")).await.status, StatusCode::SEE_OTHER);
 }

@@ -41,6 +41,7 @@ pub fn approval(n: u32, args: &str) -> Approval {
             reviewers: vec!["ben".to_owned(), "dora".to_owned(), "eve".to_owned()],
             quorum: 1,
             panel: None,
+            stand_ins: Vec::new(),
             claim_window_s: 600,
             cooldown_s: 600,
             notify: Vec::new(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use placet::config::{
     Approvals, Audit, AuditCalls, Config, Database, Era, HttpKind, Instances, Masking, NewPerAgent,
-    Secret, Server, Telemetry, Transport, Upstream as Settings,
+    People, Secret, Server, Telemetry, Transport, Upstream as Settings,
 };
 use placet::upstream::{
     Caller, Notification, Notifications, Reply, Request, Said, Upstream, UpstreamError, build,
@@ -64,6 +64,17 @@ pub fn config(upstreams: Vec<Settings>) -> Config {
         audit: Audit { calls: AuditCalls::Group },
         telemetry: Telemetry { public_metrics: false },
         masking: Masking { keys: Vec::new() },
+        people: People {
+            session_idle: Duration::from_hours(12),
+            link_life: Duration::from_mins(15),
+            sign_in_window: Duration::from_mins(15),
+            sign_in_mails: 3,
+            sign_in_requests: 20,
+            sign_in_tokens: 20,
+            max_tokens: 20,
+            max_token_life: Duration::from_hours(24 * 365),
+            max_absences: 10,
+        },
         upstreams,
         agents: Vec::new(),
         reviewers: Vec::new(),

@@ -13,7 +13,7 @@ use placet::broker::{Broker, DecideError, Parts, Stop};
 use placet::clock::{Clock as _, ManualClock};
 use placet::config::{
     Agent, Approvals, Audit, AuditCalls, Config, Database as DatabaseConfig, Era, HttpKind,
-    Instances, Masking, NewPerAgent, Reviewer, Role, Secret, Server, Telemetry, Transport,
+    Instances, Masking, NewPerAgent, People, Reviewer, Role, Secret, Server, Telemetry, Transport,
     Upstream,
 };
 use placet::domain::approval::{Approval, ApprovalId, Assurance, Choice, State, Via};
@@ -318,6 +318,17 @@ fn config() -> Config {
         audit: Audit { calls: AuditCalls::Group },
         telemetry: Telemetry { public_metrics: false },
         masking: Masking { keys: vec!["password".to_owned()] },
+        people: People {
+            session_idle: Duration::from_hours(12),
+            link_life: Duration::from_mins(15),
+            sign_in_window: Duration::from_mins(15),
+            sign_in_mails: 3,
+            sign_in_requests: 20,
+            sign_in_tokens: 20,
+            max_tokens: 20,
+            max_token_life: Duration::from_hours(24 * 365),
+            max_absences: 10,
+        },
         upstreams: vec![Upstream {
             name: "images".to_owned(),
             transport: Transport::Http { url, headers: Vec::new(), kind: HttpKind::Auto },

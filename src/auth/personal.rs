@@ -1,0 +1,34 @@
+//! Tokens that people make for themselves, for programs that act for them.
+
+/// What they begin with, so that scanners find leaked ones, and nothing else is looked up.
+pub const PREFIX: &str = "plt_own_";
+
+/// What a personal token may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Read what its owner may read.
+    Read,
+    /// Approve and reject.
+    Decide,
+    /// Withdraw, settle and revoke.
+    Manage,
+}
+
+impl Scope {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Decide, Self::Manage];
+
+    /// The word used everywhere.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Decide => "decide",
+            Self::Manage => "manage",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.as_str() == text)
+    }
+}

@@ -1,0 +1,39 @@
+//! Who decides in the place of those who are away when a call comes.
+
+use crate::config::{Agent, Config, Role};
+use crate::domain::absence::{Absence, StandIn, stand_in};
+use crate::domain::time::Timestamp;
+
+/// The stand-ins for those of `asked` who are away now. A stand-in must be somebody who could have
+/// been asked: configured, no auditor, not the agent's owner; and is not asked already, since
+/// nobody counts twice.
+pub fn stand_ins(
+    config: &Config,
+    agent: &Agent,
+    asked: &[String],
+    absences: &[Absence],
+    now: Timestamp,
+) -> Vec<StandIn> {
+    let fit = |delegate: &str| {
+        config.reviewer(delegate).is_some_and(|r| r.role != Role::Auditor)
+            && agent.owner.as_deref() != Some(delegate)
+            && !asked.iter().any(|r| r == delegate)
+    };
+    asked
+        .iter()
+        .filter_map(|of| {
+            let delegate = stand_in(absences, of, now).filter(|d| fit(d))?;
+            Some(StandIn { delegate: delegate.to_owned(), of: of.clone() })
+        })
+        .collect()
+}
+
+/// Everybody asked, stand-ins last.
+pub fn with_stand_ins(mut asked: Vec<String>, stand_ins: &[StandIn]) -> Vec<String> {
+    for s in stand_ins {
+        if !asked.contains(&s.delegate) {
+            asked.push(s.delegate.clone());
+        }
+    }
+    asked
+}

@@ -1,0 +1,255 @@
+//! Sessions, tokens, absences and wishes of people.
+
+use async_trait::async_trait;
+
+use crate::domain::absence::{Absence, fits};
+use crate::domain::approval::Assurance;
+use crate::domain::audit::AuditEvent;
+use crate::domain::preferences::Preferences;
+use crate::domain::time::Timestamp;
+use crate::store::driver::{Db, Row, args};
+use crate::store::people::{NotEntered, PeopleStore, PersonalToken};
+use crate::store::{Result, Session, StoreError};
+
+use super::people::{SEEN_EVERY_S, read_session};
+use super::{SqlStore, audit};
+
+/// Advisory lock of those who count a person's tokens or absences before they add one.
+const DESK_LOCK: i64 = 0x706c_6163_6574_0006;
+
+fn corrupt(table: &'static str, column: &'static str, id: &str) -> StoreError {
+    let what = "not what it should be".to_owned();
+    StoreError::Corrupt { table, column, id: id.to_owned(), what }
+}
+
+fn read_token(row: &Row) -> Result<PersonalToken> {
+    let id = row.text("id")?;
+    let scopes = serde_json::from_str(&row.text("scopes")?);
+    Ok(PersonalToken {
+        scopes: scopes.map_err(|_| corrupt("tokens", "scopes", &id))?,
+        assurance: Assurance::parse(&row.text("assurance")?)
+            .ok_or_else(|| corrupt("tokens", "assurance", &id))?,
+        id,
+        reviewer: row.text("reviewer")?,
+        name: row.text("name")?,
+        created_at: Timestamp::from_micros(row.int("created_at")?),
+        expires_at: Timestamp::from_micros(row.int("expires_at")?),
+        used_at: row.opt_int("used_at")?.map(Timestamp::from_micros),
+    })
+}
+
+fn read_absence(row: &Row) -> Result<Absence> {
+    Ok(Absence {
+        id: row.text("id")?,
+        reviewer: row.text("reviewer")?,
+        delegate: row.text("delegate")?,
+        from: Timestamp::from_micros(row.int("from_at")?),
+        until: Timestamp::from_micros(row.int("until_at")?),
+    })
+}
+
+async fn insert_token(
+    db: Db,
+    hash: String,
+    token: PersonalToken,
+    max: u32,
+    event: AuditEvent,
+) -> Result<bool> {
+    let mut tx = db.begin().await?;
+    tx.lock(DESK_LOCK).await?;
+    let good = "select count(*) as n from tokens where reviewer = $1 and expires_at > $2";
+    if tx.count(good, args![&token.reviewer, token.created_at]).await? >= i64::from(max) {
+        return Ok(false);
+    }
+    let scopes = serde_json::to_string(&token.scopes).expect("a list of texts serializes");
+    tx.execute(
+        "insert into tokens (id, hash, reviewer, name, scopes, assurance, created_at, expires_at) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        args![
+            &token.id,
+            hash,
+            &token.reviewer,
+            &token.name,
+            scopes,
+            token.assurance.as_str(),
+            token.created_at,
+            token.expires_at
+        ],
+    )
+    .await?;
+    audit::insert(&mut tx, &[event]).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+async fn insert_absence(
+    db: Db,
+    absence: Absence,
+    max: u32,
+    event: AuditEvent,
+) -> Result<std::result::Result<(), NotEntered>> {
+    let now = event.at;
+    let mut tx = db.begin().await?;
+    tx.lock(DESK_LOCK).await?;
+    let rows = tx.rows(ABSENCES, args![now]).await?;
+    let others: Vec<Absence> = rows.iter().map(read_absence).collect::<Result<_>>()?;
+    let own = others.iter().filter(|a| a.reviewer == absence.reviewer).count();
+    if own as u64 >= u64::from(max) {
+        return Ok(Err(NotEntered::TooMany));
+    }
+    if let Err(clash) = fits(&others, &absence, now) {
+        return Ok(Err(NotEntered::Clash(clash)));
+    }
+    tx.execute(
+        "insert into absences (id, reviewer, delegate, from_at, until_at, created_at) \
+         values ($1, $2, $3, $4, $5, $6)",
+        args![&absence.id, &absence.reviewer, &absence.delegate, absence.from, absence.until, now],
+    )
+    .await?;
+    audit::insert(&mut tx, &[event]).await?;
+    tx.commit().await?;
+    Ok(Ok(()))
+}
+
+const ABSENCES: &str = "select id, reviewer, delegate, from_at, until_at from absences \
+     where until_at > $1 order by from_at, id";
+
+/// Deletes what is this person's, with its record.
+async fn delete(
+    db: Db,
+    sql: &'static str,
+    reviewer: String,
+    id: String,
+    event: AuditEvent,
+) -> Result<bool> {
+    let mut tx = db.begin().await?;
+    if tx.execute(sql, args![reviewer, id]).await? == 0 {
+        return Ok(false);
+    }
+    audit::insert(&mut tx, &[event]).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+#[async_trait]
+impl PeopleStore for SqlStore {
+    async fn sessions(&self, reviewer: &str, idle_since: Timestamp) -> Result<Vec<Session>> {
+        let rows = self
+            .db
+            .read()
+            .await?
+            .rows(
+                "select hash, reviewer, via, client, created_at, seen_at from sessions \
+                  where reviewer = $1 and seen_at > $2 order by created_at desc, hash",
+                args![reviewer, idle_since],
+            )
+            .await?;
+        rows.iter().map(read_session).collect()
+    }
+
+    async fn end_session(&self, reviewer: &str, handle: &str, event: AuditEvent) -> Result<bool> {
+        let (reviewer, handle) = (reviewer.to_owned(), handle.to_owned());
+        let sql = "delete from sessions where reviewer = $1 and substr(hash, 1, 24) = $2";
+        self.run(|db| delete(db, sql, reviewer, handle, event)).await
+    }
+
+    async fn insert_token(
+        &self,
+        hash: &str,
+        token: &PersonalToken,
+        max: u32,
+        event: AuditEvent,
+    ) -> Result<bool> {
+        let (hash, token) = (hash.to_owned(), token.clone());
+        self.run(|db| insert_token(db, hash, token, max, event)).await
+    }
+
+    async fn find_token(&self, hash: &str, now: Timestamp) -> Result<Option<PersonalToken>> {
+        let row = self
+            .db
+            .read()
+            .await?
+            .row(
+                "select id, reviewer, name, scopes, assurance, created_at, expires_at, used_at from tokens \
+                  where hash = $1 and expires_at > $2",
+                args![hash, now],
+            )
+            .await?;
+        let Some(token) = row.as_ref().map(read_token).transpose()? else { return Ok(None) };
+        if token.used_at.is_none_or(|at| at.until(now).as_secs() >= SEEN_EVERY_S) {
+            let mut tx = self.db.clone().begin().await?;
+            let sql = "update tokens set used_at = $2 where id = $1";
+            tx.execute(sql, args![&token.id, now]).await?;
+            tx.commit().await?;
+        }
+        Ok(Some(token))
+    }
+
+    async fn tokens(&self, reviewer: &str, now: Timestamp) -> Result<Vec<PersonalToken>> {
+        let rows = self
+            .db
+            .read()
+            .await?
+            .rows(
+                "select id, reviewer, name, scopes, assurance, created_at, expires_at, used_at from tokens \
+                  where reviewer = $1 and expires_at > $2 order by created_at desc, id",
+                args![reviewer, now],
+            )
+            .await?;
+        rows.iter().map(read_token).collect()
+    }
+
+    async fn delete_token(&self, reviewer: &str, id: &str, event: AuditEvent) -> Result<bool> {
+        let (reviewer, id) = (reviewer.to_owned(), id.to_owned());
+        let sql = "delete from tokens where reviewer = $1 and id = $2";
+        self.run(|db| delete(db, sql, reviewer, id, event)).await
+    }
+
+    async fn absences(&self, now: Timestamp) -> Result<Vec<Absence>> {
+        let rows = self.db.read().await?.rows(ABSENCES, args![now]).await?;
+        rows.iter().map(read_absence).collect()
+    }
+
+    async fn insert_absence(
+        &self,
+        absence: &Absence,
+        max: u32,
+        event: AuditEvent,
+    ) -> Result<std::result::Result<(), NotEntered>> {
+        let absence = absence.clone();
+        self.run(|db| insert_absence(db, absence, max, event)).await
+    }
+
+    async fn delete_absence(&self, reviewer: &str, id: &str, event: AuditEvent) -> Result<bool> {
+        let (reviewer, id) = (reviewer.to_owned(), id.to_owned());
+        let sql = "delete from absences where reviewer = $1 and id = $2";
+        self.run(|db| delete(db, sql, reviewer, id, event)).await
+    }
+
+    async fn preferences(&self) -> Result<Vec<(String, Preferences)>> {
+        let rows =
+            self.db.read().await?.rows("select reviewer, data from preferences", args![]).await?;
+        let read = |row: &Row| {
+            let reviewer = row.text("reviewer")?;
+            let data = serde_json::from_str(&row.text("data")?);
+            Ok((reviewer.clone(), data.map_err(|_| corrupt("preferences", "data", &reviewer))?))
+        };
+        rows.iter().map(read).collect()
+    }
+
+    async fn set_preferences(&self, reviewer: &str, wishes: &Preferences) -> Result<()> {
+        let data = serde_json::to_string(wishes).expect("plain values serialize");
+        let reviewer = reviewer.to_owned();
+        self.run(|db| async move {
+            let mut tx = db.begin().await?;
+            tx.execute(
+                "insert into preferences (reviewer, data) values ($1, $2) \
+                 on conflict (reviewer) do update set data = excluded.data",
+                args![reviewer, data],
+            )
+            .await?;
+            tx.commit().await
+        })
+        .await
+    }
+}

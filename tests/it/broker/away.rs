@@ -1,0 +1,94 @@
+//! Who is away, and whose approval counts in their place.
+
+use std::time::Duration;
+
+use placet::broker::DecideError;
+use placet::domain::absence::Absence;
+use placet::domain::approval::{Choice, Refusal, State};
+use placet::domain::audit::{AuditEvent, Kind};
+use placet::store::Store as _;
+
+use crate::support::world::World;
+
+const ONE: &str = r#"{"version":"1","tools":{"delete_image_set":{"action":"require_approval",
+    "approval":{"reviewers":["ben"]}}}}"#;
+const TWO: &str = r#"{"version":"1","tools":{"delete_image_set":{"action":"require_approval",
+    "approval":{"reviewers":["ben","eve"],"quorum":2}}}}"#;
+
+async fn away(world: &World, who: &str, delegate: &str) {
+    let now = world.broker.now();
+    let absence = Absence {
+        id: format!("abs_{who}"),
+        reviewer: who.to_owned(),
+        delegate: delegate.to_owned(),
+        from: now,
+        until: now.plus(Duration::from_hours(1)),
+    };
+    let event = AuditEvent::new(Kind::AbsenceEntered, who, now);
+    let entered = world.db.store.people().insert_absence(&absence, 10, event).await.unwrap();
+    assert_eq!(entered, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stand_in_decides_while_the_absence_lasts_and_the_call_runs() {
+    let world = World::new().await;
+    world.policy(ONE);
+    away(&world, "ben", "dora").await;
+    let holding = world.call("{}").await;
+    let id = holding.approval.id.clone();
+
+    world.says("dora", Choice::Approve, &id).await.unwrap();
+
+    assert!(holding.word().await.contains(r#""said":"done""#));
+    assert_eq!(world.upstream.calls(), 1);
+    world.pass(3_600);
+    let later = world.call("{\"n\":2}").await;
+    let refused = world.says("dora", Choice::Approve, &later.approval.id).await;
+    assert!(
+        matches!(refused, Err(DecideError::Refused { refusal: Refusal::NotEligible, .. })),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stand_in_and_the_one_who_is_away_are_one_voice() {
+    let world = World::new().await;
+    world.policy(TWO);
+    away(&world, "ben", "dora").await;
+    let holding = world.call("{}").await;
+    let id = holding.approval.id.clone();
+
+    world.says("dora", Choice::Approve, &id).await.unwrap();
+    let both = world.says("ben", Choice::Approve, &id).await.unwrap();
+    assert_eq!(both.state, State::Pending, "one seat, two people");
+
+    world.says("eve", Choice::Approve, &id).await.unwrap();
+    assert!(holding.word().await.contains(r#""said":"done""#));
+    assert_eq!(world.upstream.calls(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_asked_anyway_gets_no_second_voice() {
+    let world = World::new().await;
+    world.policy(TWO);
+    away(&world, "ben", "eve").await;
+    let holding = world.call("{}").await;
+
+    let after = world.says("eve", Choice::Approve, &holding.approval.id).await.unwrap();
+
+    assert_eq!(after.state, State::Pending);
+    assert!(after.terms.stand_ins.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owner_of_the_agent_never_stands_in() {
+    let world = World::new().await;
+    world.policy(ONE);
+    away(&world, "ben", "ana").await;
+    let holding = world.call("{}").await;
+
+    let refused = world.says("ana", Choice::Approve, &holding.approval.id).await;
+
+    assert!(matches!(refused, Err(DecideError::Refused { refusal: Refusal::OwnAgent, .. })));
+    assert!(holding.approval.terms.stand_ins.is_empty());
+}
