@@ -16,6 +16,7 @@ use crate::domain::time::{Timestamp, in_words};
 use super::{Email, Message};
 
 mod facts;
+mod wrap;
 
 use facts::{Facts, word};
 pub use facts::{MAX_ARGUMENTS, expiry_in_words};
@@ -64,7 +65,7 @@ macro_rules! mail {
             Email {
                 to: letter.to.to_owned(),
                 subject: print(&Subject { m }).trim().to_owned(),
-                text: print(&Text { m }),
+                text: wrap::wrapped(&print(&Text { m })),
                 html: print(&Html { m }),
                 message_id: message_id(letter.config, letter.id),
                 references,

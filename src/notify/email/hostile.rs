@@ -162,6 +162,8 @@ fn no_hostile_string_reaches_a_header_becomes_markup_or_stays_unseen_in_a_mail()
             assert!(hostile::unseen(&email.subject).is_empty(), "{at}: {}", email.subject);
             assert_eq!(mail.text.trim_end(), email.text.trim_end(), "{at}");
             assert_eq!(mail.html.trim_end(), email.html.trim_end(), "{at}");
+            let fits = |line: &str| line.chars().count() <= 78 || line.contains("://");
+            assert!(mail.text.lines().all(fits), "{at}: a line is too wide");
             for part in [&mail.text, &mail.html] {
                 let left = hostile::unseen(part);
                 assert!(left.is_empty(), "{at}: {left:?}");

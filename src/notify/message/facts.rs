@@ -28,8 +28,10 @@ pub(super) struct Facts {
     pub(super) risk: Option<String>,
     pub(super) ran_before: Option<String>,
     pub(super) decisions: Vec<String>,
-    /// Warnings about the call's text.
+    /// Warnings about names and reasons.
     pub(super) flags: Vec<String>,
+    /// Warnings about the arguments, told where they are shown.
+    pub(super) argument_flags: Vec<String>,
     /// None where they are not part of this message.
     pub(super) arguments: Option<String>,
     /// How much of them was left out.
@@ -41,14 +43,13 @@ impl Facts {
         // A list's readers are unknown; a sensitive rule's calls are for its own reviewers.
         let for_list = letter.recipient.starts_with(LIST_PREFIX);
         let included = letter.notifier.include_arguments && !(for_list && a.terms.sensitive);
-        let mut flags = name_flags(a);
-        let (arguments, left_out) = if included {
+        let (arguments, left_out, argument_flags) = if included {
             let parts = masked_parts(letter, a);
-            flags.extend(argument_flags(&parts));
+            let flags = argument_flags(&parts).collect();
             let (shown, left_out) = cut(print(&parts));
-            (Some(shown), left_out)
+            (Some(shown), left_out, flags)
         } else {
-            (None, None)
+            (None, None, Vec::new())
         };
         Self {
             id: a.id.to_string(),
@@ -63,7 +64,8 @@ impl Facts {
                 .ran_before
                 .map(|at| format!("an identical call ran {} ago", in_words(at.until(letter.now)))),
             decisions: a.decisions.iter().map(said).collect(),
-            flags,
+            flags: name_flags(a),
+            argument_flags,
             arguments,
             left_out,
         }

@@ -203,7 +203,11 @@ fn what_is_unknown_is_said_to_be_and_links_the_page() {
     let mail = indeterminate(letter, &lost);
 
     assert_eq!(mail.subject, "Did it run? images/delete_image_set for claude-code");
-    assert!(mail.text.contains("no readable answer came back: the connection broke after sending"));
+    assert!(
+        mail.text
+            .replace('\n', " ")
+            .contains("no readable answer came back: the connection broke after sending")
+    );
     assert!(mail.text.contains("/approvals/apr_00000000000000000000000000000001"));
     assert!(mail.html.contains("<strong>It may have run.</strong>"));
 }
