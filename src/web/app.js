@@ -138,7 +138,8 @@
     const field = document.querySelector("#reason");
     if (preset && field) {
       field.value = preset.textContent;
-      field.focus();
+      // A phone's keyboard would come up over the buttons.
+      if (event.pointerType !== "touch") field.focus();
     }
   });
   document.querySelectorAll("[data-presets]").forEach((list) => (list.hidden = false));

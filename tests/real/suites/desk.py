@@ -6,7 +6,10 @@ import json
 import subprocess
 import threading
 
-from harness import ADMIN, ANA, FIXTURES, ROOT, Placet, Stage, equal, expect, node, setting, text_of
+from harness import (
+    ADMIN, ANA, FIXTURES, ROOT, Placet, Stage, equal, expect, html_of, node, setting, text_of,
+)  # fmt: skip
+from suites.mail import link_for, mail_notifier
 
 POLICY = {"version": "1", "tools": {"work": {"action": "require_approval"}, "peek": {"action": "allow"}}}
 BEN = "ben-token-0123456789abcdef"
@@ -180,3 +183,28 @@ def run(report):
             whole = "".join(page["text"] for page in pending["pages"])
             for part in ("Latin and Cyrillic", "look Latin and are not", "pass for others", "<script>window.pwned=1</script>"):
                 expect(part in whole, part)
+
+        phone = Placet(
+            stage, [{"name": "slow", "url": upstream.url, "policy": POLICY}], name="phone",
+            reviewers=[{"name": "ana", "email": "ana@example.org", "token": ANA}],
+            notifiers=[mail_notifier(sink := stage.mail_sink())],
+        ).start()  # fmt: skip
+        for button, preset, taps, reason, state in (
+            ("Approve", None, 2, "", "completed"),
+            ("Reject", "Wrong target.", 3, "Wrong target.", "rejected"),
+        ):
+            with report.case(f"a phone: from the mail to {button} in {taps} taps"):
+                arguments = {"id": f"tapped-{button}", "path": "/srv/data/" + "deep/" * 20}
+                call = phone.mcp("slow").begin_call("work", arguments)
+                id = phone.pending(arguments)["id"]
+                mail, _ = link_for(sink, "ana@example.org", id)
+                file = stage.dir / f"{button}.html"
+                file.write_text(html_of(mail))
+                seen = Browser(mail=file.as_uri(), do="taps", button=button, preset=preset).seen()
+                equal((seen["taps"], seen["reason"]), (taps, reason), "taps, and the reason before the last")
+                decision = phone.state(id, state)["decisions"][0]
+                equal((decision["via"], decision["reason"]), ("email", reason), "the decision")
+                expect(all(width >= 44 and height >= 36 for width, height in seen["sizes"]), seen["sizes"])
+                expect(seen["wide"] <= 360, f"{seen['wide']} px wide")
+                equal(seen["problems"], [], "console errors")
+                call.result()
