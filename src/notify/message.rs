@@ -11,6 +11,7 @@ use crate::config::{self, Config, NotifierKind, Reviewer, Role};
 use crate::domain::approval::{Approval, Choice, State, Unattended};
 use crate::domain::json;
 use crate::domain::mask::Masker;
+use crate::domain::show::mixed_script;
 use crate::domain::time::{Timestamp, in_words};
 
 use super::{Email, Message};
@@ -220,8 +221,11 @@ pub fn summary(letter: Letter<'_>, waiting: &[Approval]) -> Email {
         .iter()
         .take(MAX_SUMMARY)
         .map(|a| {
+            let names = [&a.call.upstream, &a.call.tool, &a.agent];
+            let alike = names.iter().any(|name| mixed_script(name).is_some());
+            let flag = if alike { " (look-alike letters)" } else { "" };
             format!(
-                "{}/{} for {}, expires {}",
+                "{}/{} for {}, expires {}{flag}",
                 word(&a.call.upstream),
                 word(&a.call.title()),
                 word(&a.agent),
