@@ -27,8 +27,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_OPEN_TRIES: u32 = 100;
 /// Time between those tries.
 const OPEN_RETRY: Duration = Duration::from_millis(50);
-/// How often migrations of SQLite are tried while other processes apply them too.
-const MAX_MIGRATION_TRIES: u32 = 5;
+/// How often migrations of SQLite are tried while other processes apply them too: whoever fails
+/// does so because another process was first with one of them, or with the table they are noted in.
+const MAX_MIGRATION_TRIES: usize = MIGRATIONS.len() + 2;
 /// How long a verb waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
 
