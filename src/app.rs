@@ -32,8 +32,6 @@ use crate::web::health::{Health, Readiness};
 use crate::web::{self, SignInMailer, Web};
 use crate::{connection, tasks, upstream};
 
-/// How long a one-time sign-in link is good for.
-const SIGN_IN_LINK_LIFE: Duration = Duration::from_secs(900);
 /// How long tasks may take to notice that the grace is over.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How long open connections may take after the last answer.
@@ -253,14 +251,14 @@ impl SignInMailer for Mailer {
     }
 }
 
-/// A one-time sign-in link for a reviewer, good for 15 minutes.
+/// A one-time sign-in link for a reviewer, good for `people.link_life`.
 pub async fn sign_in_link(
     config: &Config,
     store: &dyn Store,
     reviewer: &str,
 ) -> Result<String, StoreError> {
     let token = OsIds.token();
-    let expires = SystemClock.now().plus(SIGN_IN_LINK_LIFE);
+    let expires = SystemClock.now().plus(config.people.link_life);
     let sign_in = SignIn { reviewer: reviewer.to_owned(), via: "terminal".to_owned() };
     store.insert_sign_in(&token_hash(&token), &sign_in, expires).await?;
     Ok(config.link(&format!("/sign-in/{token}")))

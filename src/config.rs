@@ -226,7 +226,7 @@ pub struct Masking {
 pub struct People {
     /// A session that was not used for so long is over.
     pub session_idle: Duration,
-    /// How long a mailed sign-in link is good for.
+    /// How long a sign-in link is good for.
     pub link_life: Duration,
     /// The window of the three limits below.
     pub sign_in_window: Duration,
@@ -234,7 +234,7 @@ pub struct People {
     pub sign_in_mails: u32,
     /// Most requests for a mail from one client address in a window.
     pub sign_in_requests: u32,
-    /// Most tokens that one client address tries in a window.
+    /// Most wrong tokens from one client address in a window.
     pub sign_in_tokens: u32,
     /// Most personal tokens of one person.
     pub max_tokens: u32,

@@ -106,7 +106,8 @@ async fn story(
     let link = crate::app::sign_in_link(&config, broker.store().as_ref(), "owner")
         .await
         .map_err(AppError::from)?;
-    say(&format!("queue    sign in as the reviewer \"owner\", once, within 15 minutes: {link}"));
+    let life = crate::domain::time::in_words(config.people.link_life);
+    say(&format!("queue    sign in as the reviewer \"owner\", once, within {life}: {link}"));
     if config.mailer().is_none() {
         return Err(DemoError::Missing("the demo has no mailbox"));
     }

@@ -15,12 +15,12 @@ use crate::domain::time::Timestamp;
 
 pub mod driver;
 pub mod grants;
-pub mod people;
+pub mod settings;
 pub mod sql;
 pub mod tasks;
 
 use grants::GrantStore;
-use people::PeopleStore;
+use settings::SettingsStore;
 use tasks::TaskStore;
 
 /// Why a verb failed.
@@ -398,6 +398,9 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<u64>>;
 
+    /// Takes back the use that was counted last for this key.
+    async fn give_back_limit(&self, key: &str) -> Result<()>;
+
     // Messages.
 
     /// Leases due deliveries until `lease_until`.
@@ -504,7 +507,7 @@ pub trait Store: Send + Sync {
     fn grants(&self) -> &dyn GrantStore;
 
     /// What people keep here about themselves.
-    fn people(&self) -> &dyn PeopleStore;
+    fn settings(&self) -> &dyn SettingsStore;
 
     /// Appends audit records that belong to no other change.
     async fn append_audit(&self, events: Vec<AuditEvent>) -> Result<()>;

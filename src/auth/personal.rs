@@ -15,9 +15,6 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Read, Self::Decide, Self::Manage];
-
     /// The word used everywhere.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -25,10 +22,5 @@ impl Scope {
             Self::Decide => "decide",
             Self::Manage => "manage",
         }
-    }
-
-    /// Reads the word.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|s| s.as_str() == text)
     }
 }

@@ -28,6 +28,16 @@ pub fn stand_ins(
         .collect()
 }
 
+/// Those of an approval's stand-ins that count by now: whom they stand in for is still asked, and
+/// they are not asked by now themselves, and no auditors.
+pub fn still_standing(config: &Config, stand_ins: &[StandIn], asked: &[String]) -> Vec<StandIn> {
+    let decides = |name: &str| config.reviewer(name).is_some_and(|r| r.role != Role::Auditor);
+    let stands = |s: &&StandIn| {
+        asked.contains(&s.of) && !asked.contains(&s.delegate) && decides(&s.delegate)
+    };
+    stand_ins.iter().filter(stands).cloned().collect()
+}
+
 /// Everybody asked, stand-ins last.
 pub fn with_stand_ins(mut asked: Vec<String>, stand_ins: &[StandIn]) -> Vec<String> {
     for s in stand_ins {

@@ -143,11 +143,10 @@ impl Broker {
     pub async fn apply(&self, transition: Transition) -> Result<Approval, StoreError> {
         let now = self.now();
         let id = transition.after.id.clone();
-        let wishes = if transition.from == transition.after.state {
-            Wishes::default()
-        } else {
-            Wishes::new(self.store().people().preferences().await?)
-        };
+        // An outcome is mailed to nobody, and what nothing was changed to neither.
+        let tells = transition.from != transition.after.state
+            && !matches!(transition.after.state, State::Running | State::Completed);
+        let wishes = if tells { self.wishes().await } else { Wishes::default() };
         let deliveries = self.plan_change(&transition, &wishes, now);
         let after = self.inner.store.apply(transition, deliveries, now).await?;
         self.inner.hints.changed(&id);

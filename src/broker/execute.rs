@@ -12,9 +12,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Role;
-use crate::config::eligible::{eligible, panel};
-use crate::domain::absence::StandIn;
+use crate::config::eligible::{assurance, eligible, panel};
 use crate::domain::approval::{
     Approval, ApprovalId, Choice, Outcome, Panel, Refusal, State, Terms,
 };
@@ -25,6 +23,7 @@ use crate::domain::task::{Form, Remote};
 use crate::store::StoreError;
 use crate::upstream::{Caller, Notifications, Reply, Request, Said, UpstreamError};
 
+use super::away::still_standing;
 use super::remote::{Followed, with_tasks};
 use super::{Broker, seal};
 
@@ -461,20 +460,8 @@ impl Broker {
             Some(Verdict::Ruled { action: Action::RequireApproval, rule }) => {
                 let asked = eligible(self.config(), rule, agent);
                 // What was asked then and what is asked now: the stronger counts.
-                let sure = approval.terms.assurance.max(self.assurance(rule));
-                // Stand-ins count while the one they stand in for is still asked, and they are
-                // not by now themselves.
-                let stand_ins: Vec<StandIn> = approval
-                    .terms
-                    .stand_ins
-                    .iter()
-                    .filter(|s| asked.contains(&s.of) && !asked.contains(&s.delegate))
-                    .filter(|s| {
-                        let delegate = self.config().reviewer(&s.delegate);
-                        delegate.is_some_and(|r| r.role != Role::Auditor)
-                    })
-                    .cloned()
-                    .collect();
+                let sure = approval.terms.assurance.max(assurance(self.config(), rule));
+                let stand_ins = still_standing(self.config(), &approval.terms.stand_ins, &asked);
                 let stands_in = |name: &str| stand_ins.iter().any(|s| s.delegate == name);
                 let counted: Vec<&str> = approval
                     .decisions
@@ -495,7 +482,7 @@ impl Broker {
                         "no longer permitted: {} asks for {quorum} approvals{joined} now, and {} \
                          of those given still count",
                         rule.pointer,
-                        counted.len()
+                        terms.seats(&counted).len()
                     )
                 })
             }

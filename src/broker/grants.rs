@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::config::eligible::eligible;
+use crate::config::eligible::{assurance, eligible};
 use crate::config::{Reviewer, Role};
 use crate::domain::approval::{Approval, ApprovalId, Choice, State};
 use crate::domain::audit::{AuditEvent, Kind};
@@ -72,7 +72,7 @@ impl Broker {
         let policy = self.policies().of(&a.call.upstream)?;
         let (rule, limits) = offering(&policy, &a.agent, &a.call.tool)?;
         let agent = self.config().agent(&a.agent)?;
-        let sure = self.assurance(rule);
+        let sure = assurance(self.config(), rule);
         // As long as a grant could last: what was approved long ago is no basis.
         let fresh = a.decided_at.is_some_and(|at| at.plus(limits.max_duration) > self.now());
         if rule.pointer != a.rule

@@ -46,6 +46,18 @@ impl Wishes {
 }
 
 impl Broker {
+    /// What everybody wants to be told. Where that can't be read everybody is told everything: it
+    /// must not keep an outcome from being stored, nor a call from its reviewers.
+    pub(super) async fn wishes(&self) -> Wishes {
+        match self.store().settings().preferences().await {
+            Ok(all) => Wishes::new(all),
+            Err(error) => {
+                tracing::error!(%error, "what people want to be told can't be read");
+                Wishes::default()
+            }
+        }
+    }
+
     /// The messages of a change.
     pub(super) fn plan_change(
         &self,
@@ -112,23 +124,14 @@ impl<'a> Plan<'a> {
         let until = self.approval.expires_at;
         for notifier in self.notifiers() {
             self.webhook(notifier, "requested", until);
-            let told = self.told();
-            // While somebody is awake the others may sleep; where nobody is, all are told.
-            let awake = |r: &&Reviewer| {
-                address(notifier, r).is_some()
-                    && self.wishes.quiet_until(&r.name, self.now).is_none()
-            };
-            let some_awake = told.iter().any(awake);
-            for reviewer in told {
-                let quiet = self.wishes.quiet_until(&reviewer.name, self.now);
-                let due = quiet.filter(|at| some_awake && *at < until).unwrap_or(self.now);
+            let remind_at = self.config.approvals.reminder.map(|before| until.minus(before));
+            let remind_at = remind_at.filter(|at| *at > self.now);
+            for reviewer in self.told(notifier) {
+                let due = self.due(notifier, reviewer, self.now);
                 self.mail(notifier, reviewer, "requested", due, until);
-                if !self.wishes.of(&reviewer.name).reminders {
-                    continue;
-                }
-                let remind_at = self.config.approvals.reminder.map(|before| until.minus(before));
-                if let Some(at) = remind_at.filter(|at| *at > self.now) {
-                    self.mail(notifier, reviewer, "reminder", at, until);
+                if let Some(at) = remind_at.filter(|_| self.wishes.of(&reviewer.name).reminders) {
+                    let due = self.due(notifier, reviewer, at);
+                    self.mail(notifier, reviewer, "reminder", due, until);
                 }
             }
             if let NotifierKind::Email { to, .. } = &notifier.kind {
@@ -249,14 +252,34 @@ impl<'a> Plan<'a> {
             .collect()
     }
 
-    /// Who of them is mailed: not who is away and has a stand-in.
-    fn told(&self) -> Vec<&'a Reviewer> {
-        let away = |r: &&Reviewer| self.approval.terms.stand_ins.iter().any(|s| s.of == r.name);
-        self.asked().into_iter().filter(|r| !away(r)).collect()
+    /// Who of them this notifier mails: not who is away, where it reaches who stands in.
+    fn told(&self, notifier: &Notifier) -> Vec<&'a Reviewer> {
+        let reached =
+            |name: &str| self.config.reviewer(name).is_some_and(|r| address(notifier, r).is_some());
+        let replaced = |r: &&Reviewer| {
+            let mut stand_ins = self.approval.terms.stand_ins.iter();
+            stand_ins.any(|s| s.of == r.name && reached(&s.delegate))
+        };
+        self.asked().into_iter().filter(|r| !replaced(r)).collect()
+    }
+
+    /// When somebody is told of a decision they are asked for: at once, or after their quiet hours,
+    /// where those whom this notifier finds awake are enough to approve, and there is time then.
+    fn due(&self, notifier: &Notifier, reviewer: &Reviewer, at: Timestamp) -> Timestamp {
+        let awake: Vec<&str> = self
+            .told(notifier)
+            .into_iter()
+            .filter(|r| address(notifier, r).is_some())
+            .filter(|r| self.wishes.quiet_until(&r.name, at).is_none())
+            .map(|r| r.name.as_str())
+            .collect();
+        let enough = self.approval.terms.are_met_by(&awake);
+        let later = self.wishes.quiet_until(&reviewer.name, at);
+        later.filter(|later| enough && *later < self.approval.expires_at).unwrap_or(at)
     }
 
     fn undecided(&self) -> Vec<&'a Reviewer> {
-        self.told().into_iter().filter(|r| self.approval.decision_of(&r.name).is_none()).collect()
+        self.asked().into_iter().filter(|r| self.approval.decision_of(&r.name).is_none()).collect()
     }
 
     fn approvers(&self) -> Vec<&'a Reviewer> {

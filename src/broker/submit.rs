@@ -1,9 +1,7 @@
 //! An agent's call comes in: judged by the policy in force, then answered, forwarded or held.
 
-use crate::config::eligible::{eligible, panel};
 use crate::config::{Agent, AuditCalls};
-use crate::domain::absence::Absence;
-use crate::domain::approval::{Approval, ApprovalId, Assurance, Panel, State, Terms};
+use crate::domain::approval::{Approval, ApprovalId, State};
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::call::{Method, ToolCall};
 use crate::domain::json;
@@ -14,10 +12,9 @@ use crate::store::{Cap, NewHold, StoreError, Submit, Submitted};
 use crate::upstream::Features;
 
 use super::answer::{Answer, Delivery, ended};
-use super::away::{stand_ins, with_stand_ins};
 use super::execute::Permit;
 use super::hold::Held;
-use super::plan::Wishes;
+use super::prepare::Prepared;
 use super::refusals::{cap_name, denied, limited, too_many, unavailable, unavailable_upstream};
 use super::seal;
 use super::telling::Tale;
@@ -65,12 +62,6 @@ pub enum Submission {
     Forward(Permit),
     /// It waits.
     Held(Box<Held>),
-}
-
-/// What a new approval needs to know of its reviewers.
-struct PeopleNow {
-    absences: Vec<Absence>,
-    wishes: Wishes,
 }
 
 impl Broker {
@@ -375,18 +366,19 @@ impl Broker {
         if let Some(let_through) = self.by_grant(&asking, rule).await {
             return let_through;
         }
-        let people = match Box::pin(self.people_now(now)).await {
-            Ok(people) => people,
+        // Boxed: it would make every request's future larger.
+        let prepared = Box::pin(self.prepare(&asking, rule, fingerprint, now)).await;
+        let Prepared { approval, event, deliveries } = match prepared {
+            Ok(prepared) => prepared,
             Err(error) => {
-                tracing::error!(%error, "who is away, and who wants to be told, can't be read");
+                tracing::error!(%error, "a call that needs approval could not be prepared");
                 return Submission::Answered(unavailable().into());
             }
         };
-        let approval = self.new_approval(&asking, rule, fingerprint, &people.absences, now);
         let new_per_agent = limits.max_new_per_agent;
         let request = Submit {
-            events: vec![self.requested_event(&approval, now)],
-            deliveries: self.plan_request(&approval, &people.wishes, now),
+            events: vec![event],
+            deliveries,
             hold: self.new_hold(&asking.agent.name),
             max_held: limits.max_held_per_agent,
             max_pending_per_agent: limits.max_pending_per_agent,
@@ -463,89 +455,6 @@ impl Broker {
             node: self.node().to_owned(),
             agent: agent.to_owned(),
         }
-    }
-
-    async fn people_now(&self, now: Timestamp) -> Result<PeopleNow, StoreError> {
-        let people = self.store().people();
-        Ok(PeopleNow {
-            absences: people.absences(now).await?,
-            wishes: Wishes::new(people.preferences().await?),
-        })
-    }
-
-    /// How surely decisions under a rule must come from the reviewer: as the rule says, or else as
-    /// the configuration does.
-    pub(super) fn assurance(&self, rule: &Rule) -> Assurance {
-        rule.approval.assurance.unwrap_or(self.config().approvals.assurance)
-    }
-
-    fn new_approval(
-        &self,
-        asking: &Asking,
-        rule: &Rule,
-        tool_fingerprint: Option<String>,
-        absences: &[Absence],
-        now: Timestamp,
-    ) -> Approval {
-        let limits = &self.config().approvals;
-        let terms = &rule.approval;
-        let panel = panel(self.config(), rule, &asking.agent);
-        let asked = eligible(self.config(), rule, &asking.agent);
-        let stand_ins = stand_ins(self.config(), &asking.agent, &asked, absences, now);
-        let notify = terms
-            .notify
-            .clone()
-            .unwrap_or_else(|| self.config().notifiers.iter().map(|n| n.name.clone()).collect());
-        Approval {
-            id: self.ids().approval(now),
-            version: 0,
-            state: State::Pending,
-            call: asking.call.clone(),
-            agent: asking.agent.name.clone(),
-            client: asking.client.clone(),
-            rule: rule.pointer.clone(),
-            reason: rule.reason.clone(),
-            risk: None,
-            severity: None,
-            terms: Terms {
-                reviewers: with_stand_ins(asked, &stand_ins),
-                stand_ins,
-                quorum: panel.as_ref().map_or(terms.quorum.unwrap_or(1), Panel::quorum),
-                panel,
-                claim_window_s: terms.claim_window.unwrap_or(limits.claim_window).as_secs(),
-                cooldown_s: terms.cooldown.unwrap_or(limits.cooldown).as_secs(),
-                notify,
-                unattended: terms.unattended,
-                assurance: self.assurance(rule),
-                sensitive: rule.sensitive,
-                redact: rule.redact.clone(),
-                owner: asking.agent.owner.clone(),
-                tool_fingerprint,
-            },
-            decisions: Vec::new(),
-            created_at: now,
-            expires_at: now.plus(terms.timeout.unwrap_or(limits.timeout)),
-            decided_at: None,
-            claim_deadline: None,
-            finished_at: None,
-            end_reason: None,
-            outcome: None,
-            settled: None,
-            owed: false,
-            executor: None,
-            waiting: false,
-            ran_before: None,
-        }
-    }
-
-    /// With the arguments as reviewers may see them, unless the rule is `sensitive`.
-    fn requested_event(&self, approval: &Approval, now: Timestamp) -> AuditEvent {
-        let event = AuditEvent::of(Kind::ApprovalRequested, &approval.agent, now, approval);
-        if approval.terms.sensitive {
-            return event;
-        }
-        let masked = self.masker().mask(&approval.call.arguments(), &approval.terms.redact);
-        event.with_raw("arguments", masked)
     }
 
     pub(super) fn call_event(&self, kind: Kind, asking: &Asking, rule: &str) -> AuditEvent {

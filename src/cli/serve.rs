@@ -8,6 +8,7 @@ use crate::app::{self, App, AppError};
 use crate::broker::Stop;
 use crate::config::Config;
 use crate::domain::audit::{AuditEvent, Kind};
+use crate::domain::time::in_words;
 
 use super::{Failure, Global, complain, load};
 
@@ -72,8 +73,9 @@ async fn offer_sign_in(app: &App) -> Result<(), Failure> {
         .map_err(|error| Failure::failed(error.to_string()))?;
     if std::io::stderr().is_terminal() {
         complain(&format!(
-            "Sign in as {} with this link, once, within 15 minutes:\n  {link}",
-            owner.name
+            "Sign in as {} with this link, once, within {}:\n  {link}",
+            owner.name,
+            in_words(config.people.link_life)
         ));
     } else {
         let path = write_link(config, &link).map_err(|error| {

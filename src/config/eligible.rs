@@ -1,6 +1,7 @@
-//! Who may approve the calls of an agent under a rule, and who of them can be reached.
+//! Who may approve the calls of an agent under a rule, who of them can be reached, and how
+//! surely a decision must come from them.
 
-use crate::domain::approval::{Panel, Part};
+use crate::domain::approval::{Assurance, Panel, Part};
 use crate::domain::policy::Rule;
 
 use super::{Agent, Config, NotifierKind, Reviewer, Role};
@@ -40,6 +41,12 @@ fn of(config: &Config, agent: &Agent, asked: impl Fn(&Reviewer) -> bool) -> Vec<
         .filter(|reviewer| asked(reviewer))
         .map(|reviewer| reviewer.name.clone())
         .collect()
+}
+
+/// How surely decisions under a rule must come from the reviewer: as the rule says, or else as the
+/// configuration does.
+pub fn assurance(config: &Config, rule: &Rule) -> Assurance {
+    rule.approval.assurance.unwrap_or(config.approvals.assurance)
 }
 
 /// Whether an entry of a rule's reviewers means this one.

@@ -127,6 +127,7 @@ mail!(
 struct SignIn<'a> {
     name: String,
     link: &'a str,
+    life: String,
     site: String,
 }
 mail!(
@@ -211,7 +212,12 @@ pub fn indeterminate(letter: Letter<'_>, approval: &Approval) -> Email {
 
 /// A one-time sign-in link.
 pub fn sign_in(letter: Letter<'_>, reviewer: &Reviewer, link: &str) -> Email {
-    let words = SignIn { name: word(&reviewer.name), link, site: site(letter.config) };
+    let words = SignIn {
+        name: word(&reviewer.name),
+        link,
+        life: in_words(letter.config.people.link_life),
+        site: site(letter.config),
+    };
     render_sign_in(letter, None, &words)
 }
 
@@ -312,8 +318,9 @@ fn references(letter: Letter<'_>, approval: &Approval) -> String {
 
 /// One sentence on what approving does now.
 fn effect(a: &Approval) -> String {
-    let yes = a.approvers();
-    let what = if a.terms.missing(&yes) > 1 {
+    let approvers = a.approvers();
+    let yes = a.terms.seats(&approvers);
+    let what = if a.terms.missing(&approvers) > 1 {
         match &a.terms.panel {
             Some(panel) => format!("Several must approve: {} so far.", panel.words(&yes)),
             None => format!("{} people must approve; {} did so far.", a.terms.quorum, yes.len()),

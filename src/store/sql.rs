@@ -26,10 +26,10 @@ use super::{
 mod agents;
 mod approvals;
 mod audit;
-mod desk;
 mod grants;
 mod outbox;
 mod people;
+mod settings;
 mod tasks;
 
 /// SQLite or PostgreSQL.
@@ -71,7 +71,7 @@ impl Store for SqlStore {
         self
     }
 
-    fn people(&self) -> &dyn super::people::PeopleStore {
+    fn settings(&self) -> &dyn super::settings::SettingsStore {
         self
     }
 
@@ -171,6 +171,11 @@ impl Store for SqlStore {
     ) -> Result<Option<u64>> {
         let key = key.to_owned();
         self.run(|db| approvals::take_limit(db, key, max, since, now)).await
+    }
+
+    async fn give_back_limit(&self, key: &str) -> Result<()> {
+        let key = key.to_owned();
+        self.run(|db| approvals::give_back_limit(db, key)).await
     }
 
     async fn claim_deliveries(

@@ -326,9 +326,10 @@ fn consequence(a: &Approval, reviewer: &str, now: Timestamp) -> String {
 
 /// `1 of 2 approvals`
 pub fn progress(a: &Approval) -> String {
-    let given = a.approvers();
+    let approvers = a.approvers();
+    let given = a.terms.seats(&approvers);
     if let Some(panel) = &a.terms.panel {
-        return panel.words(&a.terms.seats(&given));
+        return panel.words(&given);
     }
     let given = given.len();
     format!("{given} of {} approval{}", a.terms.quorum, if a.terms.quorum == 1 { "" } else { "s" })

@@ -199,7 +199,7 @@ async fn by_token(
         return Err(unauthorized());
     }
     let found =
-        web.broker.store().people().find_token(&token_hash(token), web.broker.now()).await?;
+        web.broker.store().settings().find_token(&token_hash(token), web.broker.now()).await?;
     let token = found.ok_or_else(unauthorized)?;
     let reviewer = config.reviewer(&token.reviewer).ok_or_else(unauthorized)?;
     if !token.scopes.iter().any(|s| s == scope.as_str()) {

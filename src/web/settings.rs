@@ -9,27 +9,21 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
 
-use crate::auth::personal::{self, Scope};
+use crate::auth::personal::Scope;
 use crate::auth::session;
-use crate::broker::plan;
+use crate::broker::settings::Own;
+use crate::broker::{DecideError, plan};
 use crate::config::Role;
-use crate::domain::absence::{Absence, Clash};
-use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::preferences::{
     Preferences, Quiet, minute_of_day, offset_text, time_of_day, utc_offset,
 };
 use crate::domain::show::visible;
-use crate::domain::time::{Timestamp, in_words};
-use crate::id::token_hash;
-use crate::store::people::{NotEntered, PersonalToken};
+use crate::domain::time::Timestamp;
 
 use super::Web;
 use super::error::{Code, Problem};
 use super::extract::{Page, Posted};
 use super::view::{Frame, When, page};
-
-/// Longest name of a token, characters.
-const MAX_NAME: usize = 60;
 
 /// The fields of the forms here; which ones count depends on the form.
 #[derive(Debug, Default, Deserialize)]
@@ -116,11 +110,11 @@ fn via_words(via: &str) -> &'static str {
 async fn render(web: &Web, who: &Page, fresh: Option<String>) -> Result<Response, Problem> {
     let (config, now) = (web.broker.config(), web.broker.now());
     let me = &who.reviewer;
-    let people = web.broker.store().people();
-    let sessions = people.sessions(&me.name, now.minus(config.people.session_idle)).await?;
-    let tokens = people.tokens(&me.name, now).await?;
-    let absences = people.absences(now).await?;
-    let wishes = plan::Wishes::new(people.preferences().await?).of(&me.name);
+    let store = web.broker.store().settings();
+    let sessions = store.sessions(&me.name, now.minus(config.people.session_idle)).await?;
+    let tokens = store.tokens(&me.name, now).await?;
+    let absences = store.absences(now).await?;
+    let wishes = plan::Wishes::new(store.preferences().await?).of(&me.name);
     let quiet = wishes.quiet.unwrap_or(Quiet { from: 22 * 60, to: 7 * 60, offset: 0 });
     let channel = |n: &crate::config::Notifier| {
         plan::address(n, me).map(|to| format!("{}: mails to {to}", n.name))
@@ -191,6 +185,7 @@ pub async fn show(State(web): State<Web>, who: Page) -> Response {
     render(&web, &who, None).await.unwrap_or_else(|problem| who.problem(problem))
 }
 
+/// Back to the page, once something was changed.
 fn back(who: &Page, done: Result<(), Problem>) -> Response {
     match done {
         Ok(()) => Redirect::to("/settings").into_response(),
@@ -198,12 +193,20 @@ fn back(who: &Page, done: Result<(), Problem>) -> Response {
     }
 }
 
-fn gone(what: &str) -> Problem {
-    Problem::new(Code::NotFound, format!("there is no such {what} of yours; it may have ended"))
-}
-
-fn id(fields: &Fields) -> &str {
-    fields.id.as_deref().unwrap_or_default()
+/// Ends something of one's own.
+async fn end(web: &Web, who: &Page, fields: &Fields, own: Own, noun: &str) -> Response {
+    let done = async {
+        who.check_form(web, fields.form_token.as_deref())?;
+        let id = fields.id.as_deref().unwrap_or_default();
+        match web.broker.end_own(&who.reviewer.name, own, id).await {
+            Err(DecideError::NotFound) => Err(Problem::new(
+                Code::NotFound,
+                format!("there is no such {noun} of yours; it may have ended"),
+            )),
+            done => Ok(done?),
+        }
+    };
+    back(who, done.await)
 }
 
 /// `POST /settings/sessions/end`
@@ -212,15 +215,25 @@ pub async fn end_session(
     who: Page,
     Posted(fields): Posted<Fields>,
 ) -> Response {
-    let done = async {
-        who.check_form(&web, fields.form_token.as_deref())?;
-        let me = &who.reviewer.name;
-        let event =
-            AuditEvent::new(Kind::SessionEnded, me, web.broker.now()).with("session", id(&fields));
-        let ended = web.broker.store().people().end_session(me, id(&fields), event).await?;
-        if ended { Ok(()) } else { Err(gone("session")) }
-    };
-    back(&who, done.await)
+    end(&web, &who, &fields, Own::Session, "session").await
+}
+
+/// `POST /settings/tokens/revoke`
+pub async fn revoke_token(
+    State(web): State<Web>,
+    who: Page,
+    Posted(fields): Posted<Fields>,
+) -> Response {
+    end(&web, &who, &fields, Own::Token, "token").await
+}
+
+/// `POST /settings/absences/remove`
+pub async fn remove_absence(
+    State(web): State<Web>,
+    who: Page,
+    Posted(fields): Posted<Fields>,
+) -> Response {
+    end(&web, &who, &fields, Own::Absence, "absence").await
 }
 
 /// `POST /settings/tokens`: makes a token, which is shown this once.
@@ -231,87 +244,34 @@ pub async fn make_token(
 ) -> Response {
     let made = async {
         who.check_form(&web, fields.form_token.as_deref())?;
-        let (limits, now) = (&web.broker.config().people, web.broker.now());
-        let name = fields.name.trim();
-        if name.is_empty() || name.chars().count() > MAX_NAME {
-            return Err(Problem::invalid(format!("give it a name of 1 to {MAX_NAME} characters")));
-        }
-        let life = fields.days.trim().parse::<u32>().ok().filter(|d| *d > 0);
-        let life = life.map(|d| Duration::from_secs(u64::from(d) * 86_400));
-        let life = life.filter(|l| *l <= limits.max_token_life).ok_or_else(|| {
-            Problem::invalid(format!(
-                "say for how many days it is good, at most for {} (people.max_token_life)",
-                in_words(limits.max_token_life)
-            ))
-        })?;
-        let chosen = [
+        // What is no number of days is none, which is refused with what may be written.
+        let days = fields.days.trim().parse::<u32>().unwrap_or_default();
+        let life = Duration::from_secs(u64::from(days) * 86_400);
+        let ticked = [
             (Scope::Read, &fields.read),
             (Scope::Decide, &fields.decide),
             (Scope::Manage, &fields.manage),
         ];
-        let scopes: Vec<String> = chosen
-            .iter()
-            .filter(|(_, ticked)| ticked.is_some())
-            .map(|(scope, _)| scope.as_str().to_owned())
-            .collect();
-        if scopes.is_empty() {
-            return Err(Problem::invalid("choose what it may be used for"));
-        }
-        let secret = format!("{}{}", personal::PREFIX, web.broker.ids().token());
-        let token = PersonalToken {
-            id: web.broker.ids().prefixed("tok_", now),
-            reviewer: who.reviewer.name.clone(),
-            name: name.replace('\0', "\u{fffd}"),
-            scopes,
-            assurance: who.proven().assurance,
-            created_at: now,
-            expires_at: now.plus(life),
-            used_at: None,
-        };
-        let event = AuditEvent::new(Kind::TokenMade, &token.reviewer, now)
-            .with("token", &token.id)
-            .with("name", &token.name)
-            .with("scopes", &token.scopes.join(" "))
-            .with("assurance", token.assurance.as_str())
-            .with("expires_at", &token.expires_at.to_string());
-        let people = web.broker.store().people();
-        if !people.insert_token(&token_hash(&secret), &token, limits.max_tokens, event).await? {
-            return Err(Problem::invalid(format!(
-                "you have {} tokens already (people.max_tokens); revoke one first",
-                limits.max_tokens
-            )));
-        }
+        let scopes: Vec<Scope> =
+            ticked.iter().filter(|(_, tick)| tick.is_some()).map(|(scope, _)| *scope).collect();
+        let name = fields.name.trim();
+        let secret = web.broker.make_token(who.proven(), name, life, &scopes).await?;
         render(&web, &who, Some(secret)).await
     };
     made.await.unwrap_or_else(|problem| who.problem(problem))
 }
 
-/// `POST /settings/tokens/revoke`
-pub async fn revoke_token(
-    State(web): State<Web>,
-    who: Page,
-    Posted(fields): Posted<Fields>,
-) -> Response {
-    let done = async {
-        who.check_form(&web, fields.form_token.as_deref())?;
-        let me = &who.reviewer.name;
-        let event =
-            AuditEvent::new(Kind::TokenRevoked, me, web.broker.now()).with("token", id(&fields));
-        let revoked = web.broker.store().people().delete_token(me, id(&fields), event).await?;
-        if revoked { Ok(()) } else { Err(gone("token")) }
-    };
-    back(&who, done.await)
-}
-
 /// Reads a day or a minute in UTC, as browsers' date fields write them.
-fn instant(text: &str) -> Option<Timestamp> {
+fn instant(text: &str) -> Result<Timestamp, Problem> {
     let text = text.trim();
     let whole = match text.len() {
         10 => format!("{text}T00:00:00Z"),
         16 => format!("{text}:00Z"),
-        _ => return None,
+        _ => String::new(),
     };
-    Timestamp::parse(&whole)
+    Timestamp::parse(&whole).ok_or_else(|| {
+        Problem::invalid("write a day, 2026-12-24, or a minute in UTC, 2026-12-24T18:00")
+    })
 }
 
 /// `POST /settings/absences`
@@ -322,69 +282,22 @@ pub async fn enter_absence(
 ) -> Response {
     let done = async {
         who.check_form(&web, fields.form_token.as_deref())?;
-        let (config, now) = (web.broker.config(), web.broker.now());
-        let me = &who.reviewer.name;
-        let date = |text: &str| {
-            instant(text).ok_or_else(|| {
-                Problem::invalid("write a day, 2026-12-24, or a minute in UTC, 2026-12-24T18:00")
-            })
-        };
-        let delegate = config
-            .reviewer(fields.delegate.trim())
-            .filter(|r| r.role != Role::Auditor)
-            .ok_or_else(|| Problem::invalid("choose who stands in; auditors can't"))?;
-        let absence = Absence {
-            id: web.broker.ids().prefixed("abs_", now),
-            reviewer: me.clone(),
-            delegate: delegate.name.clone(),
-            from: date(&fields.from)?,
-            until: date(&fields.until)?,
-        };
-        let event = AuditEvent::new(Kind::AbsenceEntered, me, now)
-            .with("absence", &absence.id)
-            .with("delegate", &absence.delegate)
-            .with("from", &absence.from.to_string())
-            .with("until", &absence.until.to_string());
-        let most = config.people.max_absences;
-        match web.broker.store().people().insert_absence(&absence, most, event).await? {
-            Ok(()) => Ok(()),
-            Err(why) => Err(Problem::invalid(not_entered(why, most))),
-        }
+        let (from, until) = (instant(&fields.from)?, instant(&fields.until)?);
+        let delegate = fields.delegate.trim();
+        Ok(web.broker.enter_absence(&who.reviewer.name, delegate, from, until).await?)
     };
     back(&who, done.await)
 }
 
-fn not_entered(why: NotEntered, most: u32) -> String {
-    match why {
-        NotEntered::TooMany => {
-            format!("you have entered {most} absences already (people.max_absences)")
-        }
-        NotEntered::Clash(Clash::Oneself) => "nobody stands in for themselves".to_owned(),
-        NotEntered::Clash(Clash::Times) => "it must end after it begins, and after now".to_owned(),
-        NotEntered::Clash(Clash::Overlaps) => {
-            "you are away then already; remove that absence first".to_owned()
-        }
-        NotEntered::Clash(Clash::Loop) => "who stands in is away too at some time in it, and \
-             what they left leads back to you; choose somebody else"
-            .to_owned(),
-    }
-}
-
-/// `POST /settings/absences/remove`
-pub async fn remove_absence(
-    State(web): State<Web>,
-    who: Page,
-    Posted(fields): Posted<Fields>,
-) -> Response {
-    let done = async {
-        who.check_form(&web, fields.form_token.as_deref())?;
-        let me = &who.reviewer.name;
-        let event = AuditEvent::new(Kind::AbsenceRemoved, me, web.broker.now())
-            .with("absence", id(&fields));
-        let removed = web.broker.store().people().delete_absence(me, id(&fields), event).await?;
-        if removed { Ok(()) } else { Err(gone("absence")) }
+/// The quiet hours of the form.
+fn quiet(fields: &Fields) -> Result<Quiet, Problem> {
+    let time = |text: &str| {
+        minute_of_day(text).ok_or_else(|| Problem::invalid("write a time of day, as in 22:00"))
     };
-    back(&who, done.await)
+    let offset = utc_offset(&fields.offset).ok_or_else(|| {
+        Problem::invalid("write how far your clock is ahead of UTC, as in +02:00")
+    })?;
+    Ok(Quiet { from: time(&fields.quiet_from)?, to: time(&fields.quiet_to)?, offset })
 }
 
 /// `POST /settings/preferences`
@@ -395,27 +308,12 @@ pub async fn set_preferences(
 ) -> Response {
     let done = async {
         who.check_form(&web, fields.form_token.as_deref())?;
-        let quiet = if fields.quiet.is_some() {
-            let time = |text: &str| {
-                minute_of_day(text)
-                    .ok_or_else(|| Problem::invalid("write a time of day, as in 22:00"))
-            };
-            let offset = utc_offset(&fields.offset).ok_or_else(|| {
-                Problem::invalid("write how far your clock is ahead of UTC, as in +02:00")
-            })?;
-            let (from, to) = (time(&fields.quiet_from)?, time(&fields.quiet_to)?);
-            Some(Quiet { from, to, offset })
-        } else {
-            None
-        };
         let wishes = Preferences {
             reminders: fields.reminders.is_some(),
             decisions: fields.decisions.is_some(),
-            quiet,
+            quiet: fields.quiet.as_ref().map(|_| quiet(&fields)).transpose()?,
         };
-        let people = web.broker.store().people();
-        people.set_preferences(&who.reviewer.name, &wishes).await?;
-        Ok(())
+        Ok(web.broker.set_preferences(&who.reviewer.name, &wishes).await?)
     };
     back(&who, done.await)
 }

@@ -15,6 +15,7 @@ use crate::auth::form::{Bound, FORM_COOKIE};
 use crate::auth::reviewer_by_token;
 use crate::auth::session::{self, SESSION_COOKIE, VIA_LINK};
 use crate::config::Reviewer;
+use crate::domain::time::in_words;
 use crate::id::token_hash;
 use crate::store::{SignIn, StoreError};
 
@@ -46,6 +47,8 @@ struct SignInPage {
     next: String,
     mails: bool,
     sent: bool,
+    /// How long a mailed link works.
+    life: String,
     wrong_token: bool,
 }
 
@@ -121,6 +124,7 @@ fn sign_in_page(
         next: next.to_owned(),
         mails: web.mailer.is_some(),
         sent,
+        life: in_words(web.broker.config().people.link_life),
         wrong_token,
     };
     nonce.set(web, page(status, &template))
@@ -148,15 +152,16 @@ pub async fn submit(
     let nonce = Nonce::of(&web, &headers);
     let next = safe_next(fields.next.as_deref()).to_owned();
     if let Some(token) = fields.token.as_deref().map(str::trim).filter(|t| !t.is_empty()) {
-        // Every try counts, the right one too: the answer must not say that one is near.
-        if let Some(wait) =
-            web.take_sign_in("token", &client, web.broker.config().people.sign_in_tokens).await?
-        {
-            return Ok(too_many(wait, "too many tokens were tried"));
+        let most = web.broker.config().people.sign_in_tokens;
+        if let Some(wait) = web.take_sign_in("token", &client, most).await? {
+            return Ok(too_many(wait, "too many wrong tokens were tried"));
         }
         let Some(reviewer) = reviewer_by_token(web.broker.config(), token) else {
             return Ok(sign_in_page(&web, &nonce, &next, StatusCode::FORBIDDEN, false, true));
         };
+        // It was taken before the token was looked at, so that no guess is for nothing; people
+        // behind one address don't use it up for each other.
+        web.give_back_sign_in("token", &client).await?;
         let (session, cookie) = session::make(&web.broker, &reviewer.name, "token", &headers);
         web.broker.store().insert_session(&session).await?;
         return Ok(signed_in(&next, &cookie));
@@ -183,6 +188,11 @@ impl Web {
         let now = self.broker.now();
         let since = now.minus(self.broker.config().people.sign_in_window);
         self.broker.store().take_limit(&format!("sign-in-{what}:{client}"), most, since, now).await
+    }
+
+    /// Takes back what was counted last.
+    async fn give_back_sign_in(&self, what: &str, client: &IpAddr) -> Result<(), StoreError> {
+        self.broker.store().give_back_limit(&format!("sign-in-{what}:{client}")).await
     }
 }
 

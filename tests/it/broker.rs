@@ -1,5 +1,6 @@
 //! The broker on a real database: what is held, run, told and refused.
 
+mod assurance;
 mod away;
 mod faults;
 mod governed;

@@ -3,10 +3,10 @@
 mod agents;
 mod approvals;
 mod audit;
-mod desk;
 mod files;
 mod grants;
 mod outbox;
 mod people;
 mod races;
+mod settings;
 mod tasks;

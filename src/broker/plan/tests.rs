@@ -226,6 +226,13 @@ fn quiet_now() -> crate::domain::preferences::Quiet {
     }
 }
 
+/// A call that one of those asked approves.
+fn of_one() -> Approval {
+    let mut of_one = approval();
+    of_one.terms.quorum = 1;
+    of_one
+}
+
 fn wishing(who: &[&str], wish: impl Fn(&mut Preferences)) -> Wishes {
     let mut wishes = Preferences::default();
     wish(&mut wishes);
@@ -244,15 +251,36 @@ fn quiet_hours_put_a_request_off_while_somebody_else_is_awake() {
     };
     let night = wishing(&["ana"], |w| w.quiet = Some(quiet_now()));
 
-    let planned = of(&night, &approval());
+    let planned = of(&night, &of_one());
     let ends = due(&planned, "ana").unwrap();
     assert!(NOW < ends && ends <= NOW.plus(Duration::from_mins(20)));
     assert_eq!(due(&planned, "bo"), Some(NOW));
 
-    let short = Approval { expires_at: NOW.plus(Duration::from_mins(10)), ..approval() };
+    let short = Approval { expires_at: NOW.plus(Duration::from_mins(10)), ..of_one() };
     assert_eq!(due(&of(&night, &short), "ana"), Some(NOW), "it would be over by then");
     let all = wishing(&["ana", "bo"], |w| w.quiet = Some(quiet_now()));
-    assert_eq!(due(&of(&all, &approval()), "ana"), Some(NOW), "nobody is awake");
+    assert_eq!(due(&of(&all, &of_one()), "ana"), Some(NOW), "nobody is awake");
+}
+
+#[test]
+fn quiet_hours_count_whether_those_awake_are_enough_and_put_reminders_off_too() {
+    let mut config = config();
+    config.approvals.reminder = Some(Duration::from_mins(29));
+    let night = wishing(&["ana"], |w| w.quiet = Some(quiet_now()));
+    let of =
+        |approval: &Approval| Plan::new(&config, &masker(), &night, approval, NOW).of_request();
+    let mut two = approval();
+    two.terms.quorum = 2;
+    two.terms.reviewers = vec!["ana".into(), "bo".into()];
+
+    assert_eq!(due(&of(&two), "ana"), Some(NOW), "bo alone is not enough");
+    let planned = of(&of_one());
+    let reminders: Vec<_> = planned.iter().filter(|d| d.topic == "reminder").collect();
+    assert!(due(&planned, "ana").is_some_and(|at| at > NOW));
+    for reminder in reminders {
+        let asleep = reminder.recipient.as_deref() == Some("ana");
+        assert_eq!(reminder.due_at > NOW.plus(Duration::from_mins(1)), asleep);
+    }
 }
 
 #[test]
@@ -286,4 +314,7 @@ fn who_is_away_is_not_mailed_and_who_stands_in_is() {
 
     assert!(planned.contains(&"requested mail root".to_owned()), "{planned:?}");
     assert!(!planned.contains(&"requested mail ana".to_owned()), "{planned:?}");
+    asked.terms.stand_ins[0].delegate = "cy".into();
+    let planned = told(&request(&config(), &asked));
+    assert!(planned.contains(&"requested mail ana".to_owned()), "cy has no address: {planned:?}");
 }

@@ -59,7 +59,7 @@ impl Store for FakeStore {
         unused()
     }
 
-    fn people(&self) -> &dyn crate::store::people::PeopleStore {
+    fn settings(&self) -> &dyn crate::store::settings::SettingsStore {
         unused()
     }
 
@@ -217,6 +217,10 @@ impl Store for FakeStore {
     }
 
     async fn attempt_counts(&self) -> Result<Vec<(String, String, i64)>> {
+        unused()
+    }
+
+    async fn give_back_limit(&self, _key: &str) -> Result<()> {
         unused()
     }
 

@@ -157,6 +157,17 @@ pub(super) async fn take_limit(
     Ok(wait)
 }
 
+pub(super) async fn give_back_limit(db: Db, key: String) -> Result<()> {
+    let mut tx = db.begin().await?;
+    tx.execute(
+        "delete from rate_uses \
+          where key = $1 and at = (select max(at) from rate_uses where key = $1)",
+        args![key],
+    )
+    .await?;
+    tx.commit().await
+}
+
 async fn open_identical(
     tx: &mut Tx,
     agent: &str,

@@ -1,13 +1,18 @@
 //! What the databases make of every statement: none reads a large table from end to end.
 
 use super::*;
+use crate::auth::Proven;
+use crate::auth::personal::Scope;
+use crate::broker::DecideError;
+use crate::broker::settings::Own;
 use crate::domain::grant::{Ended, Grant, GrantId, Shape};
+use crate::domain::preferences::Preferences;
 use crate::domain::task::{Follows, Form, Task, TaskId};
 use crate::store::sql::recorded;
 use crate::store::{Attempt, ClientSession, Filter, NewDelivery, Session, SignIn};
 
 /// What grows with use.
-const LARGE: [&str; 9] = [
+const LARGE: [&str; 11] = [
     "approvals",
     "audit",
     "outbox",
@@ -17,6 +22,8 @@ const LARGE: [&str; 9] = [
     "grants",
     "tasks",
     "holds",
+    "tokens",
+    "absences",
 ];
 
 /// Statements that read all of a table or index: part of the statement, and why it may.
@@ -102,6 +109,26 @@ async fn look(site: &Site, id: &ApprovalId, link: &str) {
     assert_eq!(site.get("/metrics", &[("authorization", &token)]).await.status, StatusCode::OK);
 }
 
+/// What people keep about themselves, made and ended through the broker.
+async fn own(site: &Site) {
+    let (broker, now) = (&site.web.broker, site.clock.now());
+    let (soon, later) = (now.plus(Duration::from_secs(60)), now.plus(Duration::from_secs(120)));
+    let reviewer = broker.config().reviewer("ana").unwrap();
+    let who = Proven { reviewer, assurance: Assurance::Session };
+    let life = Duration::from_hours(24);
+    let token = broker.make_token(who, "ci", life, &[Scope::Read]).await.unwrap();
+    let auth = format!("Bearer {token}");
+    let me = site.send("GET", "/api/v1/me", &[("authorization", &auth)], String::new()).await;
+    assert_eq!(me.status, StatusCode::OK);
+    broker.enter_absence("ana", "bo", soon, later).await.unwrap();
+    broker.set_preferences("ana", &Preferences::default()).await.unwrap();
+    let cookie = site.cookie("ana").await;
+    assert_eq!(site.get("/settings", &[("cookie", &cookie)]).await.status, StatusCode::OK);
+    for own in [Own::Session, Own::Token, Own::Absence] {
+        assert!(matches!(broker.end_own("ana", own, "none").await, Err(DecideError::NotFound)));
+    }
+}
+
 /// One life of everything the store keeps.
 async fn live(site: &Site) -> (ApprovalId, String) {
     let (store, now) = (site.store(), site.clock.now());
@@ -127,6 +154,8 @@ async fn live(site: &Site) -> (ApprovalId, String) {
     store.attached(&a.id, now).await.unwrap();
     store.detach("h2", now).await.unwrap();
     store.take_limit("k", 1, now, now).await.unwrap();
+    store.give_back_limit("k").await.unwrap();
+    own(site).await;
     store.due_expiries(now, 9).await.unwrap();
     store.orphaned(now, 9).await.unwrap();
     store.unattended(now, 9).await.unwrap();

@@ -160,7 +160,7 @@ async fn absences_are_entered_removed_and_never_go_in_circles() {
     assert_eq!(foreign.status, StatusCode::NOT_FOUND);
     let removed = send(&site, &ana, "/absences/remove", &[("id", &id)]).await;
     assert_eq!(removed.status, StatusCode::SEE_OTHER);
-    assert!(site.store().people().absences(site.clock.now()).await.unwrap().is_empty());
+    assert!(site.store().settings().absences(site.clock.now()).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -181,7 +181,7 @@ async fn wishes_are_kept_and_nonsense_is_refused() {
     let refused = send(&site, &cookie, "/preferences", &bad).await;
 
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
-    let kept = site.store().people().preferences().await.unwrap();
+    let kept = site.store().settings().preferences().await.unwrap();
     assert_eq!(kept.len(), 1);
     assert!(!kept[0].1.reminders && kept[0].1.decisions);
     assert_eq!(kept[0].1.quiet.unwrap().offset, 330);

@@ -7,6 +7,7 @@ use placet::domain::absence::Absence;
 use placet::domain::approval::{Choice, Refusal, State};
 use placet::domain::audit::{AuditEvent, Kind};
 use placet::store::Store as _;
+use sqlx::{Connection as _, SqliteConnection};
 
 use crate::support::world::World;
 
@@ -25,7 +26,7 @@ async fn away(world: &World, who: &str, delegate: &str) {
         until: now.plus(Duration::from_hours(1)),
     };
     let event = AuditEvent::new(Kind::AbsenceEntered, who, now);
-    let entered = world.db.store.people().insert_absence(&absence, 10, event).await.unwrap();
+    let entered = world.db.store.settings().insert_absence(&absence, 10, event).await.unwrap();
     assert_eq!(entered, Ok(()));
 }
 
@@ -61,6 +62,7 @@ async fn a_stand_in_and_the_one_who_is_away_are_one_voice() {
     world.says("dora", Choice::Approve, &id).await.unwrap();
     let both = world.says("ben", Choice::Approve, &id).await.unwrap();
     assert_eq!(both.state, State::Pending, "one seat, two people");
+    assert_eq!(both.terms.seats(&both.approvers()), ["ben"]);
 
     world.says("eve", Choice::Approve, &id).await.unwrap();
     assert!(holding.word().await.contains(r#""said":"done""#));
@@ -91,4 +93,40 @@ async fn the_owner_of_the_agent_never_stands_in() {
 
     assert!(matches!(refused, Err(DecideError::Refused { refusal: Refusal::OwnAgent, .. })));
     assert!(holding.approval.terms.stand_ins.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stand_in_whom_the_rule_no_longer_replaces_does_not_count_at_the_claim() {
+    let world = World::new().await;
+    world.policy(ONE);
+    away(&world, "ben", "dora").await;
+    let first = world.call("{}").await;
+    let id = first.approval.id.clone();
+    first.gone.cancel();
+    first.ended().await;
+    world.says("dora", Choice::Approve, &id).await.unwrap();
+
+    world.policy(&ONE.replace("ben", "eve"));
+    let said = world.call("{}").await.word().await;
+
+    assert!(said.contains("approval_cancelled"), "{said}");
+    assert_eq!(world.upstream.calls(), 0);
+    assert_eq!(world.stored(&id).await.state, State::Cancelled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wishes_that_cannot_be_read_keep_no_call_and_no_outcome_back() {
+    let world = World::new().await;
+    let mut link = SqliteConnection::connect(&world.db.url).await.unwrap();
+    sqlx::query("insert into preferences (reviewer, data) values ('ben', 'nonsense')")
+        .execute(&mut link)
+        .await
+        .unwrap();
+
+    let holding = world.call("{}").await;
+    let id = holding.approval.id.clone();
+    world.approve(&id).await;
+
+    assert!(holding.word().await.contains(r#""said":"done""#));
+    assert_eq!(world.stored(&id).await.state, State::Completed);
 }

@@ -8,14 +8,14 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::preferences::Preferences;
 use crate::domain::time::Timestamp;
 use crate::store::driver::{Db, Row, args};
-use crate::store::people::{NotEntered, PeopleStore, PersonalToken};
+use crate::store::settings::{NotEntered, PersonalToken, SettingsStore};
 use crate::store::{Result, Session, StoreError};
 
 use super::people::{SEEN_EVERY_S, read_session};
 use super::{SqlStore, audit};
 
 /// Advisory lock of those who count a person's tokens or absences before they add one.
-const DESK_LOCK: i64 = 0x706c_6163_6574_0006;
+const SETTINGS_LOCK: i64 = 0x706c_6163_6574_0006;
 
 fn corrupt(table: &'static str, column: &'static str, id: &str) -> StoreError {
     let what = "not what it should be".to_owned();
@@ -56,7 +56,7 @@ async fn insert_token(
     event: AuditEvent,
 ) -> Result<bool> {
     let mut tx = db.begin().await?;
-    tx.lock(DESK_LOCK).await?;
+    tx.lock(SETTINGS_LOCK).await?;
     let good = "select count(*) as n from tokens where reviewer = $1 and expires_at > $2";
     if tx.count(good, args![&token.reviewer, token.created_at]).await? >= i64::from(max) {
         return Ok(false);
@@ -90,7 +90,7 @@ async fn insert_absence(
 ) -> Result<std::result::Result<(), NotEntered>> {
     let now = event.at;
     let mut tx = db.begin().await?;
-    tx.lock(DESK_LOCK).await?;
+    tx.lock(SETTINGS_LOCK).await?;
     let rows = tx.rows(ABSENCES, args![now]).await?;
     let others: Vec<Absence> = rows.iter().map(read_absence).collect::<Result<_>>()?;
     let own = others.iter().filter(|a| a.reviewer == absence.reviewer).count();
@@ -132,7 +132,7 @@ async fn delete(
 }
 
 #[async_trait]
-impl PeopleStore for SqlStore {
+impl SettingsStore for SqlStore {
     async fn sessions(&self, reviewer: &str, idle_since: Timestamp) -> Result<Vec<Session>> {
         let rows = self
             .db

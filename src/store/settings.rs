@@ -42,7 +42,7 @@ pub enum NotEntered {
 
 /// The verbs about people. As everywhere, one verb is one transaction.
 #[async_trait]
-pub trait PeopleStore: Send + Sync {
+pub trait SettingsStore: Send + Sync {
     /// A person's sessions in use since then, the newest first.
     async fn sessions(&self, reviewer: &str, idle_since: Timestamp) -> Result<Vec<Session>>;
 

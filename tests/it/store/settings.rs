@@ -4,7 +4,7 @@ use placet::domain::absence::{Absence, Clash};
 use placet::domain::approval::Assurance;
 use placet::domain::audit::{AuditEvent, Kind};
 use placet::domain::preferences::{Preferences, Quiet};
-use placet::store::people::{NotEntered, PersonalToken};
+use placet::store::settings::{NotEntered, PersonalToken};
 use placet::store::{Session, Store as _};
 
 use crate::support::approvals::{T0, at};
@@ -30,7 +30,7 @@ fn token(id: &str, reviewer: &str, expires: u64) -> PersonalToken {
 #[tokio::test]
 async fn a_token_is_found_by_its_hash_until_it_ends_or_is_revoked_by_its_owner() {
     on_each(async |db: &Database| {
-        let people = db.store.people();
+        let people = db.store.settings();
         let add = async |id: &str, who: &str| {
             let made = event(Kind::TokenMade);
             people.insert_token(&format!("h-{id}"), &token(id, who, 100), 2, made).await.unwrap()
@@ -69,7 +69,7 @@ async fn a_person_ends_their_own_sessions_only() {
             seen_at: at(1),
         };
         db.store.insert_session(&session).await.unwrap();
-        let people = db.store.people();
+        let people = db.store.settings();
         let end = async |who: &str, handle: &str| {
             people.end_session(who, handle, event(Kind::SessionEnded)).await.unwrap()
         };
@@ -86,7 +86,7 @@ async fn a_person_ends_their_own_sessions_only() {
 #[tokio::test]
 async fn absences_that_do_not_fit_are_refused_where_they_are_stored() {
     on_each(async |db: &Database| {
-        let people = db.store.people();
+        let people = db.store.settings();
         let enter = async |who: &str, delegate: &str, from: u64, until: u64| {
             let absence = Absence {
                 id: format!("abs_{who}_{from}"),
@@ -116,7 +116,7 @@ async fn absences_that_do_not_fit_are_refused_where_they_are_stored() {
 #[tokio::test]
 async fn wishes_are_one_per_person() {
     on_each(async |db: &Database| {
-        let people = db.store.people();
+        let people = db.store.settings();
         let quiet = Quiet { from: 1_320, to: 420, offset: -180 };
         let first = Preferences { reminders: false, decisions: true, quiet: Some(quiet) };
         people.set_preferences("ben", &first).await.unwrap();
@@ -129,6 +129,22 @@ async fn wishes_are_one_per_person() {
         let all = people.preferences().await.unwrap();
         assert_eq!(all.len(), 2);
         assert!(all.contains(&("ben".to_owned(), second)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_use_that_was_counted_last_is_taken_back() {
+    on_each(async |db: &Database| {
+        let take = async |second: u64| {
+            db.store.take_limit("k", 2, T0, at(second)).await.unwrap().is_none()
+        };
+        assert!(take(1).await && take(2).await && !take(3).await);
+
+        db.store.give_back_limit("k").await.unwrap();
+        db.store.give_back_limit("another").await.unwrap();
+
+        assert!(take(4).await && !take(5).await);
     })
     .await;
 }

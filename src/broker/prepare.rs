@@ -1,0 +1,108 @@
+//! A new approval: the rule's terms resolved to people as they are when the call comes, with its
+//! record and its messages. Nothing is stored here.
+
+use crate::config::eligible::{assurance, eligible, panel};
+use crate::domain::absence::Absence;
+use crate::domain::approval::{Approval, Panel, State, Terms};
+use crate::domain::audit::{AuditEvent, Kind};
+use crate::domain::policy::Rule;
+use crate::domain::time::Timestamp;
+use crate::store::{NewDelivery, StoreError};
+
+use super::Broker;
+use super::away::{stand_ins, with_stand_ins};
+use super::submit::Asking;
+
+/// All that is stored of a new approval in one transaction.
+pub(super) struct Prepared {
+    pub(super) approval: Approval,
+    pub(super) event: AuditEvent,
+    pub(super) deliveries: Vec<NewDelivery>,
+}
+
+impl Broker {
+    /// What would be stored if nothing stands in the way.
+    pub(super) async fn prepare(
+        &self,
+        asking: &Asking,
+        rule: &Rule,
+        tool_fingerprint: Option<String>,
+        now: Timestamp,
+    ) -> Result<Prepared, StoreError> {
+        // Who would decide in whose place must be known; who wants to sleep need not be.
+        let absences = self.store().settings().absences(now).await?;
+        let approval = self.new_approval(asking, rule, tool_fingerprint, &absences, now);
+        let event = self.requested_event(&approval, now);
+        let deliveries = self.plan_request(&approval, &self.wishes().await, now);
+        Ok(Prepared { approval, event, deliveries })
+    }
+
+    fn new_approval(
+        &self,
+        asking: &Asking,
+        rule: &Rule,
+        tool_fingerprint: Option<String>,
+        absences: &[Absence],
+        now: Timestamp,
+    ) -> Approval {
+        let limits = &self.config().approvals;
+        let terms = &rule.approval;
+        let panel = panel(self.config(), rule, &asking.agent);
+        let asked = eligible(self.config(), rule, &asking.agent);
+        let stand_ins = stand_ins(self.config(), &asking.agent, &asked, absences, now);
+        let notify = terms
+            .notify
+            .clone()
+            .unwrap_or_else(|| self.config().notifiers.iter().map(|n| n.name.clone()).collect());
+        Approval {
+            id: self.ids().approval(now),
+            version: 0,
+            state: State::Pending,
+            call: asking.call.clone(),
+            agent: asking.agent.name.clone(),
+            client: asking.client.clone(),
+            rule: rule.pointer.clone(),
+            reason: rule.reason.clone(),
+            risk: None,
+            severity: None,
+            terms: Terms {
+                reviewers: with_stand_ins(asked, &stand_ins),
+                stand_ins,
+                quorum: panel.as_ref().map_or(terms.quorum.unwrap_or(1), Panel::quorum),
+                panel,
+                claim_window_s: terms.claim_window.unwrap_or(limits.claim_window).as_secs(),
+                cooldown_s: terms.cooldown.unwrap_or(limits.cooldown).as_secs(),
+                notify,
+                unattended: terms.unattended,
+                assurance: assurance(self.config(), rule),
+                sensitive: rule.sensitive,
+                redact: rule.redact.clone(),
+                owner: asking.agent.owner.clone(),
+                tool_fingerprint,
+            },
+            decisions: Vec::new(),
+            created_at: now,
+            expires_at: now.plus(terms.timeout.unwrap_or(limits.timeout)),
+            decided_at: None,
+            claim_deadline: None,
+            finished_at: None,
+            end_reason: None,
+            outcome: None,
+            settled: None,
+            owed: false,
+            executor: None,
+            waiting: false,
+            ran_before: None,
+        }
+    }
+
+    /// With the arguments as reviewers may see them, unless the rule is `sensitive`.
+    fn requested_event(&self, approval: &Approval, now: Timestamp) -> AuditEvent {
+        let event = AuditEvent::of(Kind::ApprovalRequested, &approval.agent, now, approval);
+        if approval.terms.sensitive {
+            return event;
+        }
+        let masked = self.masker().mask(&approval.call.arguments(), &approval.terms.redact);
+        event.with_raw("arguments", masked)
+    }
+}
