@@ -7,7 +7,6 @@ use placet::domain::absence::Absence;
 use placet::domain::approval::{Choice, Refusal, State};
 use placet::domain::audit::{AuditEvent, Kind};
 use placet::store::Store as _;
-use sqlx::{Connection as _, SqliteConnection};
 
 use crate::support::world::World;
 
@@ -117,11 +116,7 @@ async fn a_stand_in_whom_the_rule_no_longer_replaces_does_not_count_at_the_claim
 #[tokio::test(flavor = "multi_thread")]
 async fn wishes_that_cannot_be_read_keep_no_call_and_no_outcome_back() {
     let world = World::new().await;
-    let mut link = SqliteConnection::connect(&world.db.url).await.unwrap();
-    sqlx::query("insert into preferences (reviewer, data) values ('ben', 'nonsense')")
-        .execute(&mut link)
-        .await
-        .unwrap();
+    world.db.raw("insert into preferences (reviewer, data) values ('ben', 'nonsense')").await;
 
     let holding = world.call("{}").await;
     let id = holding.approval.id.clone();
