@@ -126,6 +126,8 @@ pub struct Server {
     pub question_wait: Duration,
     /// Most questions that wait for one client's own stream.
     pub max_questions: u32,
+    /// Most approvals of one export.
+    pub max_export: u32,
 }
 
 /// `[database]`

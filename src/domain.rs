@@ -18,3 +18,4 @@ pub mod show;
 pub mod task;
 pub mod time;
 pub mod view;
+pub mod words;

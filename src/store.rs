@@ -221,6 +221,9 @@ pub struct Filter {
     pub tool: Option<String>,
     /// Of this agent.
     pub agent: Option<String>,
+    /// That have all of these words (see [`crate::domain::words`]); not with `by_urgency` or
+    /// `changed_since`.
+    pub words: Vec<String>,
     /// Only those this reviewer may see; none: all.
     pub visible_to: Option<String>,
     /// Only indeterminate ones that nobody settled (with `states`).

@@ -96,6 +96,7 @@ pub fn router(web: Web) -> Router {
         .route("/grants/{id}/revoke", post(grants::revoke))
         .route("/bulk", post(bulk::decide))
         .route("/history", get(history::show))
+        .route("/history/export", get(history::export))
         .route("/tools", get(tools::show))
         .route("/agents", get(agents::show))
         .route("/agents/forget", post(agents::forget))

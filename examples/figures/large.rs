@@ -89,6 +89,11 @@ async fn times(place: Place, size: Size) -> Fallible<Vec<(String, Times)>> {
         "/history?agent=agent-3",
         "/history?agent=nobody",
         "/history?tool=rare_tool",
+        "/history?q=rare_tool",
+        "/history?q=delete_image_set+undone",
+        "/history?q=undone&state=indeterminate",
+        "/history?q=undone+agent-3&state=rejected",
+        "/history/export?format=csv",
         "/history?tool=delete_image_set&state=cancelled",
         "/history?upstream=images",
         &format!("/history?cursor={deep}"),
@@ -110,6 +115,7 @@ async fn times(place: Place, size: Size) -> Fallible<Vec<(String, Times)>> {
         "/approvals?state=pending,approved",
         "/approvals?agent=agent-3",
         "/approvals?tool=rare_tool",
+        "/approvals?q=rare_tool",
         "/approvals?tool=delete_image_set&state=cancelled",
         "/approvals?upstream=images",
         "/approvals?agent=agent-3&state=rejected",
@@ -209,6 +215,11 @@ async fn fill(url: &str, size: Size, now: i64) -> Fallible<()> {
         statements.push(rows(from, all.min(from + BATCH - 1), ended, &finished, decided));
     }
     statements.push(rows(all + 1, all + pending, "'pending'", "null", "[]"));
+    for word in ["tool", "agent", "upstream", "'undone'"] {
+        statements.push(format!(
+            "insert into approval_words (word, approval) select {word}, id from approvals"
+        ));
+    }
     for from in (1_001..=all).step_by(usize::try_from(BATCH)?) {
         statements.push(format!(
             "insert into audit (seq, at, kind, actor, approval, data, prev, hash) \

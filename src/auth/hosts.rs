@@ -144,6 +144,7 @@ mod tests {
             max_input_rounds: 8,
             question_wait: Duration::from_secs(3),
             max_questions: 16,
+            max_export: 10_000,
         };
         Hosts::new(&server, listen.parse().unwrap())
     }

@@ -62,6 +62,7 @@ pub(crate) fn config() -> Config {
             max_input_rounds: 8,
             question_wait: Duration::from_secs(3),
             max_questions: 16,
+            max_export: 10_000,
         },
         database: Database { url: Secret::new("sqlite::memory:") },
         approvals: Approvals {

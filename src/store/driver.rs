@@ -34,7 +34,7 @@ const MAX_MIGRATION_TRIES: usize = MIGRATIONS.len() + 2;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// (version, description, SQLite, PostgreSQL)
-const MIGRATIONS: [(i64, &str, &str, &str); 8] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 9] = [
     (
         1,
         "init",
@@ -82,6 +82,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 8] = [
         "indexes",
         include_str!("../../migrations/sqlite/0010_indexes.sql"),
         include_str!("../../migrations/postgres/0010_indexes.sql"),
+    ),
+    (
+        11,
+        "words",
+        include_str!("../../migrations/sqlite/0011_words.sql"),
+        include_str!("../../migrations/postgres/0011_words.sql"),
     ),
 ];
 

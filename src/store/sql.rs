@@ -31,6 +31,7 @@ mod outbox;
 mod people;
 mod settings;
 mod tasks;
+mod words;
 
 /// SQLite or PostgreSQL.
 #[derive(Debug, Clone)]

@@ -43,6 +43,7 @@ const CONFIG: &str = r#"
 listen = "127.0.0.1:8420"
 public_url = "http://127.0.0.1:8420"
 trusted_proxies = ["10.0.0.1"]
+max_export = 2
 
 [[upstreams]]
 name = "images"

@@ -5,13 +5,13 @@ use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::call::Digest;
 use crate::domain::time::Timestamp;
 use crate::store::driver::{Arg, Db, Tx, args};
-use crate::store::{
-    Cap, Filter, NewDelivery, NewHold, QueueStats, Result, StoreError, Submit, Submitted,
-};
+use crate::store::{Cap, NewDelivery, NewHold, QueueStats, Result, StoreError, Submit, Submitted};
 
-use super::{audit, outbox};
+use super::{audit, outbox, words};
+pub(super) use list::list;
 use row::{corrupt, read};
 
+mod list;
 mod row;
 
 /// Advisory lock of those who count before they insert.
@@ -70,6 +70,7 @@ pub(super) async fn submit(db: Db, submit: Submit, now: Timestamp) -> Result<Sub
     approval.ran_before =
         ran_before(&mut tx, &approval.agent, approval.digest(), submit.owed_since).await?;
     insert(&mut tx, &approval, now).await?;
+    words::index(&mut tx, &approval).await?;
     audit::insert(&mut tx, &submit.events).await?;
     outbox::insert(&mut tx, &submit.deliveries, now).await?;
     if held {
@@ -334,6 +335,10 @@ pub(super) async fn apply(
             |current| StoreError::Conflict(Box::new(current)),
         ));
     }
+    // Only decisions and ends bring new words.
+    if transition.decision.is_some() || a.end_reason.is_some() {
+        words::index(&mut tx, a).await?;
+    }
     audit::insert(&mut tx, &transition.events).await?;
     outbox::insert(&mut tx, &deliveries, now).await?;
     let row = tx.row(select("where a.id = $2"), args![now, a.id.as_str()]).await?;
@@ -363,66 +368,6 @@ pub(super) async fn find_identical(
         return Ok(Some(open));
     }
     ended_identical(&mut tx, &agent, &digest, owed_since, now).await
-}
-
-pub(super) async fn list(db: Db, filter: Filter, now: Timestamp) -> Result<Vec<Approval>> {
-    let mut wheres = vec!["1 = 1".to_owned()];
-    let mut values: Vec<Arg> = args![now];
-    let mut bind = |value: Arg| {
-        values.push(value);
-        values.len()
-    };
-    let of_state = |state: &State| format!("a.state = '{}'", state.as_str());
-    for (column, value) in
-        [("upstream", &filter.upstream), ("tool", &filter.tool), ("agent", &filter.agent)]
-    {
-        if let Some(value) = value {
-            wheres.push(format!("a.{column} = ${}", bind(value.into())));
-        }
-    }
-    if let Some(reviewer) = &filter.visible_to {
-        let n = bind(format!("|{reviewer}|").into());
-        wheres.push(format!("(a.sensitive = 0 or replace(a.audience, ${n}, '') <> a.audience)"));
-    }
-    if filter.unsettled {
-        wheres.push("(a.state <> 'indeterminate' or a.settled is null)".to_owned());
-    }
-    if let Some(before) = &filter.before {
-        wheres.push(format!("a.id < ${}", bind(before.into())));
-    }
-    let order = match filter.changed_since {
-        Some(since) => {
-            wheres.push(format!("a.changed_at >= ${}", bind(since.into())));
-            "a.changed_at, a.id"
-        }
-        None => "a.id desc",
-    };
-    let limit = bind(filter.limit.into());
-    // One list for each state: each is read in its order from an index and ends at the limit.
-    // All of them in one would be read whole and sorted.
-    let lists = match &filter.states[..] {
-        [] => vec![wheres.join(" and ")],
-        states => {
-            states.iter().map(|s| [&[of_state(s)], &wheres[..]].concat().join(" and ")).collect()
-        }
-    };
-    let order = if filter.by_urgency { URGENCY } else { order };
-    let sql = if let [only] = &lists[..]
-        && !filter.by_urgency
-    {
-        select(&format!("where {only} order by {order} limit ${limit}"))
-    } else {
-        // Sorted by what is small, so that only those that are shown are read whole.
-        let ids: Vec<String> = lists.iter().map(|wheres| format!(
-            "select id from (select a.id from approvals a where {wheres} order by {order} limit ${limit}) l"
-        )).collect();
-        select(&format!(
-            "where a.id in ({}) order by {order} limit ${limit}",
-            ids.join(" union all ")
-        ))
-    };
-    let mut tx = db.read().await?;
-    tx.rows(sql, values).await?.iter().map(read).collect()
 }
 
 pub(super) async fn take_end(db: Db, id: ApprovalId, now: Timestamp) -> Result<bool> {

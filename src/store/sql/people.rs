@@ -307,6 +307,12 @@ pub(super) async fn purge(db: Db, now: Timestamp, history_before: Timestamp) -> 
         ("delete from outbox where finished_at <= $1", history_before),
         ("delete from grants where expires_at <= $1", history_before),
         (
+            "delete from approval_words where approval in \
+             (select id from approvals where finished_at <= $1 \
+                and (state <> 'indeterminate' or settled is not null))",
+            history_before,
+        ),
+        (
             "delete from approvals where finished_at <= $1 \
                 and (state <> 'indeterminate' or settled is not null)",
             history_before,

@@ -4,6 +4,7 @@ use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
 
 use crate::domain::approval::{ApprovalId, State};
+use crate::domain::words::sought;
 use crate::store::Filter;
 
 use super::super::error::Problem;
@@ -36,6 +37,7 @@ pub fn filter(pairs: &[(String, String)]) -> Result<Filter, Problem> {
             "upstream" => filter.upstream = Some(value.clone()),
             "tool" => filter.tool = Some(value.clone()),
             "agent" => filter.agent = Some(value.clone()),
+            "q" => filter.words = words(value)?,
             "limit" => filter.limit = limit(value, APPROVALS.0)?,
             "cursor" => {
                 let id = ApprovalId::parse(value).ok_or_else(|| {
@@ -44,11 +46,20 @@ pub fn filter(pairs: &[(String, String)]) -> Result<Filter, Problem> {
                 filter.before = Some(id.to_string());
             }
             _ => {
-                return Err(unknown(name, "state, upstream, tool, agent, limit, cursor"));
+                return Err(unknown(name, "state, upstream, tool, agent, q, limit, cursor"));
             }
         }
     }
     Ok(filter)
+}
+
+/// The words looked for.
+pub fn words(text: &str) -> Result<Vec<String>, Problem> {
+    let words = sought(text);
+    if words.is_empty() {
+        return Err(Problem::invalid("q has no word to look for: letters or digits"));
+    }
+    Ok(words)
 }
 
 /// After which record, and how many.

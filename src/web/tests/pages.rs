@@ -393,3 +393,89 @@ fn without_ours(body: &str) -> String {
     assert_eq!(body.matches(ours).count(), 1, "{body}");
     body.replace(ours, "")
 }
+
+#[tokio::test]
+async fn history_is_searched_by_words_of_tool_agent_and_reason() {
+    let site = Site::new().await;
+    let first =
+        site.pending_with(CALL, |a| a.reason = Some("Irreversible, =ever".to_owned())).await;
+    site.clock.advance(Duration::from_secs(1));
+    let second = site.pending(SECRET_CALL).await;
+    let body = "{\"decision\":\"reject\",\"reason\":\"Wrong datastore!\"}";
+    let path = format!("/approvals/{}/decision", second.id);
+    assert_eq!(site.api("POST", &path, "ana", body).await.status, StatusCode::OK);
+    let cookie = site.cookie("ana").await;
+    let find = async |q: &str| {
+        let page = site.get(&format!("/history?q={q}"), &[("cookie", &cookie)]).await;
+        (page.body.contains(first.id.as_str()), page.body.contains(second.id.as_str()))
+    };
+
+    assert_eq!(find("delete_image_set").await, (true, true));
+    assert_eq!(find("IRREVERSIBLE").await, (true, false));
+    assert_eq!(find("datastore").await, (false, true), "a decision's reason");
+    assert_eq!(find("image+wrong").await, (false, true), "all words");
+    assert_eq!(find("irreversible+wrong").await, (false, false));
+    assert_eq!(find("delet").await, (false, false), "whole words");
+    let none = site.get("/history?q=...", &[("cookie", &cookie)]).await;
+    assert_eq!(none.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let api = site.api("GET", "/approvals?q=irreversible&state=pending", "ana", "").await;
+    assert!(api.body.contains(first.id.as_str()) && !api.body.contains(second.id.as_str()));
+}
+
+#[tokio::test]
+async fn sensitive_calls_are_found_and_exported_only_by_those_who_may_see_them() {
+    let site = Site::new().await;
+    site.pending_with(CALL, |a| {
+        a.terms.sensitive = true;
+        a.terms.reviewers = vec!["bo".to_owned()];
+    })
+    .await;
+    let (ana, bo) = (site.cookie("ana").await, site.cookie("bo").await);
+
+    for path in ["/history?q=delete_image_set", "/history/export?format=csv"] {
+        let seen = async |cookie: &str| {
+            let page = site.get(path, &[("cookie", cookie)]).await;
+            page.body.contains("\"apr_") || page.body.contains("/approvals/apr_")
+        };
+        assert!(!seen(&ana).await, "{path}");
+        assert!(seen(&bo).await, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn history_is_exported_as_narrowed_masked_and_without_formulas() {
+    let site = Site::new().await;
+    site.pending_with(CALL, |a| a.reason = Some("=HYPERLINK(\"x\")".to_owned())).await;
+    site.clock.advance(Duration::from_secs(1));
+    let second = site.pending(SECRET_CALL).await;
+    site.say(&second.id, "ana", "reject").await;
+    let cookie = site.cookie("ana").await;
+    let get = async |query: &str| {
+        site.get(&format!("/history/export?{query}"), &[("cookie", &cookie)]).await
+    };
+
+    let csv = get("format=csv").await;
+    assert_eq!(csv.header("content-type"), "text/csv; charset=utf-8");
+    assert!(csv.header("content-disposition").contains("placet-history.csv"));
+    assert_eq!(csv.body.lines().count(), 3);
+    assert!(csv.body.contains("\"'=HYPERLINK(\"\"x\"\")\""), "{}", csv.body);
+    assert!(!csv.body.contains("hunter2"));
+    let json = get("format=json&state=rejected").await;
+    let read: serde_json::Value = serde_json::from_str(&json.body).unwrap();
+    let all = read["approvals"].as_array().unwrap();
+    assert_eq!(all.len(), 1);
+    assert_eq!(all[0]["id"], second.id.as_str());
+    assert!(!json.body.contains("hunter2") && json.body.contains("‹masked"));
+    assert_eq!(read["truncated"], false);
+    site.clock.advance(Duration::from_secs(1));
+    site.pending("{\"name\":\"delete_image_set\",\"arguments\":{\"n\":3}}").await;
+    let most = get("format=json").await;
+    let read: serde_json::Value = serde_json::from_str(&most.body).unwrap();
+    assert_eq!(read["approvals"].as_array().unwrap().len(), 2, "server.max_export");
+    assert_eq!(read["truncated"], true);
+    assert_eq!(get("format=csv").await.body.lines().count(), 3);
+    assert_eq!(get("format=xml").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(get("format=csv&state=nonsense").await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let signed_out = site.get("/history/export?format=csv", &[]).await;
+    assert_eq!(signed_out.status, StatusCode::SEE_OTHER);
+}

@@ -12,8 +12,9 @@ use crate::store::sql::recorded;
 use crate::store::{Attempt, ClientSession, Filter, NewDelivery, Session, SignIn};
 
 /// What grows with use.
-const LARGE: [&str; 11] = [
+const LARGE: [&str; 12] = [
     "approvals",
+    "approval_words",
     "audit",
     "outbox",
     "attempts",
@@ -63,6 +64,8 @@ async fn look(site: &Site, id: &ApprovalId, link: &str) {
         "tool=delete_image_set",
         "agent=bot",
         "agent=bot&upstream=images&tool=delete_image_set",
+        "q=delete_image_set",
+        "q=delete_image_set+images&state=rejected&agent=bot",
     ];
     for reviewer in ["ana", "root"] {
         let cookie = site.cookie(reviewer).await;

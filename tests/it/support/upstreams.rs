@@ -37,6 +37,7 @@ pub fn config(upstreams: Vec<Settings>) -> Config {
             max_input_rounds: 8,
             question_wait: Duration::from_secs(3),
             max_questions: 16,
+            max_export: 10_000,
         },
         database: Database { url: Secret::new("sqlite::memory:") },
         approvals: Approvals {

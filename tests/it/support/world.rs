@@ -291,6 +291,7 @@ fn config() -> Config {
             max_input_rounds: 8,
             question_wait: Duration::from_secs(3),
             max_questions: 16,
+            max_export: 10_000,
         },
         database: DatabaseConfig { url: Secret::new("sqlite:unused.db") },
         approvals: Approvals {

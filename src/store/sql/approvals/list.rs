@@ -1,0 +1,98 @@
+//! Lists of approvals: each is read in the order of an index, to its limit.
+
+use crate::domain::approval::{Approval, State};
+use crate::domain::time::Timestamp;
+use crate::store::driver::{Arg, Db, args};
+use crate::store::sql::words::{self, Common};
+use crate::store::{Filter, Result};
+
+use super::row::read;
+use super::{URGENCY, select};
+
+pub(in crate::store::sql) async fn list(
+    db: Db,
+    filter: Filter,
+    now: Timestamp,
+) -> Result<Vec<Approval>> {
+    let mut tx = db.read().await?;
+    let (words, common) = words::rarest_first(&mut tx, &filter.words).await?;
+    let narrowed = !filter.states.is_empty()
+        || [&filter.upstream, &filter.tool, &filter.agent].iter().any(|f| f.is_some());
+    // From the approvals of its rarest word; or, where that one is common, from those of the state,
+    // tool, agent or upstream.
+    let by_word = !words.is_empty() && (common == Common::No || !narrowed);
+    let mut wheres = vec!["1 = 1".to_owned()];
+    let mut values: Vec<Arg> = args![now];
+    let mut bind = |value: Arg| {
+        values.push(value);
+        values.len()
+    };
+    let of_state = |state: &State| format!("a.state = '{}'", state.as_str());
+    for (column, value) in
+        [("upstream", &filter.upstream), ("tool", &filter.tool), ("agent", &filter.agent)]
+    {
+        if let Some(value) = value {
+            wheres.push(format!("a.{column} = ${}", bind(value.into())));
+        }
+    }
+    if let Some(reviewer) = &filter.visible_to {
+        let n = bind(format!("|{reviewer}|").into());
+        wheres.push(format!("(a.sensitive = 0 or replace(a.audience, ${n}, '') <> a.audience)"));
+    }
+    if filter.unsettled {
+        wheres.push("(a.state <> 'indeterminate' or a.settled is null)".to_owned());
+    }
+    if let Some(before) = &filter.before {
+        let n = bind(before.into());
+        wheres.push(format!("a.id < ${n}"));
+        if by_word {
+            wheres.push(format!("w.approval < ${n}"));
+        }
+    }
+    for (i, word) in words.iter().enumerate() {
+        let n = bind(word.into());
+        wheres.push(if i == 0 && by_word {
+            format!("w.word = ${n} and a.id = w.approval")
+        } else {
+            format!(
+                "exists (select 1 from approval_words o where o.word = ${n} and o.approval = a.id)"
+            )
+        });
+    }
+    let from = if by_word { "approval_words w cross join approvals a" } else { "approvals a" };
+    let order = match filter.changed_since {
+        Some(since) => {
+            wheres.push(format!("a.changed_at >= ${}", bind(since.into())));
+            "a.changed_at, a.id"
+        }
+        None if by_word => "w.approval desc",
+        None => "a.id desc",
+    };
+    let limit = bind(filter.limit.into());
+    // One list for each state: each is read in its order from an index and ends at the limit.
+    // All of them in one would be read whole and sorted.
+    let lists = match &filter.states[..] {
+        [] => vec![wheres.join(" and ")],
+        states => {
+            states.iter().map(|s| [&[of_state(s)], &wheres[..]].concat().join(" and ")).collect()
+        }
+    };
+    let order = if filter.by_urgency { URGENCY } else { order };
+    let sql = if let [only] = &lists[..]
+        && !filter.by_urgency
+        && !by_word
+    {
+        select(&format!("where {only} order by {order} limit ${limit}"))
+    } else {
+        // Sorted by what is small, so that only those that are shown are read whole.
+        let ids: Vec<String> = lists.iter().map(|wheres| format!(
+            "select id from (select a.id from {from} where {wheres} order by {order} limit ${limit}) l"
+        )).collect();
+        let order = if by_word { "a.id desc" } else { order };
+        select(&format!(
+            "where a.id in ({}) order by {order} limit ${limit}",
+            ids.join(" union all ")
+        ))
+    };
+    tx.rows(sql, values).await?.iter().map(read).collect()
+}

@@ -1,0 +1,65 @@
+//! The words by which approvals are found.
+
+use sqlx::AssertSqlSafe;
+
+use crate::domain::approval::Approval;
+use crate::domain::words::words_of;
+use crate::store::Result;
+use crate::store::driver::{Tx, args};
+
+/// A word of more approvals than this is not worth starting from where there is a rarer one.
+const COMMON: i64 = 5_000;
+
+/// Adds the words an approval has by now. Words never leave it while it is kept.
+pub(super) async fn index(tx: &mut Tx, a: &Approval) -> Result<()> {
+    let mut values = args![a.id.as_str()];
+    let rows: Vec<String> = words_of(a)
+        .into_iter()
+        .map(|word| {
+            values.push(word.into());
+            format!("(${}, $1)", values.len())
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let sql = format!(
+        "insert into approval_words (word, approval) values {} \
+         on conflict (word, approval) do nothing",
+        rows.join(", ")
+    );
+    // Only numbers of parameters are in the text.
+    tx.execute(AssertSqlSafe(sql), values).await?;
+    Ok(())
+}
+
+/// Whether even the rarest word is one of many approvals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Common {
+    /// There are few.
+    No,
+    /// There are many.
+    Yes,
+}
+
+/// The words with the rarest one in front, so that a list starts from few approvals.
+pub(super) async fn rarest_first(tx: &mut Tx, words: &[String]) -> Result<(Vec<String>, Common)> {
+    let mut counted = Vec::with_capacity(words.len());
+    for word in words {
+        // Counting ends where a word is known to be common.
+        let n = tx
+            .count(
+                "select count(*) as n from \
+                 (select 1 as one from approval_words where word = $1 limit $2) w",
+                args![word, COMMON],
+            )
+            .await?;
+        counted.push((n, word.clone()));
+    }
+    counted.sort();
+    let common = match counted.first() {
+        Some((n, _)) if *n >= COMMON => Common::Yes,
+        _ => Common::No,
+    };
+    Ok((counted.into_iter().map(|(_, word)| word).collect(), common))
+}
