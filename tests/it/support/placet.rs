@@ -466,12 +466,16 @@ impl Stream {
 
     /// The next message; none at the end.
     pub async fn message(&mut self) -> Option<Value> {
-        loop {
-            match self.next().await? {
-                Heard::Comment => {}
-                Heard::Message(text) => return Some(serde_json::from_str(&text).unwrap()),
+        // Heartbeats alone could go on for ever.
+        soon("a message on a stream", async {
+            loop {
+                match self.next().await? {
+                    Heard::Comment => {}
+                    Heard::Message(text) => return Some(serde_json::from_str(&text).unwrap()),
+                }
             }
-        }
+        })
+        .await
     }
 
     /// The last message before the end; empty where there is none.
