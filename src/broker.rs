@@ -31,6 +31,7 @@ pub mod execute;
 pub mod grants;
 pub mod hints;
 pub mod hold;
+pub mod limits;
 pub mod page;
 pub mod patience;
 pub mod plan;

@@ -210,6 +210,17 @@ pub enum Cap {
     RateLimit,
 }
 
+/// How much of its limits an agent has used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spent {
+    /// Pending and approved ones.
+    pub open: i64,
+    /// New ones in the window.
+    pub new: i64,
+    /// Uses of the rule's limit in its window.
+    pub limited: Option<i64>,
+}
+
 /// Which approvals to list, newest first.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
@@ -400,6 +411,15 @@ pub trait Store: Send + Sync {
         since: Timestamp,
         now: Timestamp,
     ) -> Result<Option<u64>>;
+
+    /// How much of its limits an agent has used: new approvals since `new_since`, uses of a limit's
+    /// key since a time.
+    async fn spent(
+        &self,
+        agent: &str,
+        new_since: Timestamp,
+        limit: Option<(String, Timestamp)>,
+    ) -> Result<Spent>;
 
     /// Takes back the use that was counted last for this key.
     async fn give_back_limit(&self, key: &str) -> Result<()>;

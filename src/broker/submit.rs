@@ -470,8 +470,12 @@ impl Broker {
 
 pub(super) fn limit_key(asking: &Asking, rule: &Rule, limit: RateLimit) -> String {
     let session = if limit.per_agent { "" } else { asking.session.as_deref().unwrap_or("token") };
-    let call = &asking.call;
+    rate_key(&asking.agent.name, &asking.call, &rule.pointer, session)
+}
+
+/// Under what the calls of an agent by a rule are counted; of one session, or (empty) of all.
+pub(super) fn rate_key(agent: &str, call: &ToolCall, rule: &str, session: &str) -> String {
     // A pattern over URIs fits more of them than anybody could count: all count together.
     let tool = if call.method == Method::CallTool { call.tool.as_str() } else { "" };
-    format!("rate|{}|{}|{}|{tool}|{session}", asking.agent.name, call.upstream, rule.pointer)
+    format!("rate|{agent}|{}|{rule}|{tool}|{session}", call.upstream)
 }

@@ -5,6 +5,7 @@ use sha2::Sha256;
 
 use super::call::hex;
 use super::json::{self, Node, Value};
+use super::policy::pattern::{Pattern, is_glob};
 
 /// Which values are masked, and the key that makes two different secrets look different.
 #[derive(Debug, Clone)]
@@ -19,11 +20,17 @@ impl Masker {
         Self { keys: keys.iter().map(|k| plain(k)).collect(), secret: secret.to_vec() }
     }
 
-    /// Whether values under `key` are masked; `redact` are the rule's own keys.
+    /// Whether values under `key` are masked; `redact` are the rule's own keys and globs.
     pub fn is_secret(&self, key: &str, redact: &[String]) -> bool {
-        let key = plain(key);
-        self.keys.iter().any(|k| key == *k || (k.len() >= 5 && key.ends_with(k.as_str())))
-            || redact.iter().any(|r| plain(r) == key)
+        self.hides(key, &Redact::read(redact))
+    }
+
+    fn hides(&self, key: &str, redact: &Redact) -> bool {
+        let plain_key = plain(key);
+        self.keys
+            .iter()
+            .any(|k| plain_key == *k || (k.len() >= 5 && plain_key.ends_with(k.as_str())))
+            || redact.fits(key, &plain_key)
     }
 
     /// The JSON text with every secret value replaced by its mask; everything else as sent.
@@ -31,7 +38,7 @@ impl Masker {
         match json::parse(raw) {
             Ok(node) => {
                 let mut out = String::with_capacity(raw.len());
-                self.write(&node, redact, &mut out);
+                self.write(&node, &Redact::read(redact), &mut out);
                 out
             }
             // Not readable: nothing of it is shown.
@@ -48,7 +55,7 @@ impl Masker {
         format!("‹masked, {} characters, {}›", value.chars().count(), &digest[..8])
     }
 
-    fn write(&self, node: &Node<'_>, redact: &[String], out: &mut String) {
+    fn write(&self, node: &Node<'_>, redact: &Redact, out: &mut String) {
         match &node.value {
             Value::Object(members) => {
                 out.push('{');
@@ -58,7 +65,7 @@ impl Masker {
                     }
                     out.push_str(member.raw_key);
                     out.push(':');
-                    if self.is_secret(&member.key, redact) {
+                    if self.hides(&member.key, redact) {
                         let value = member.node.as_str().unwrap_or(member.node.raw);
                         json::write_string(&self.mask_of(value), out);
                     } else {
@@ -81,6 +88,36 @@ impl Masker {
                 out.push_str(node.raw);
             }
         }
+    }
+}
+
+/// A rule's own secret keys, ready to compare.
+#[derive(Debug, Default)]
+struct Redact {
+    names: Vec<String>,
+    globs: Vec<Pattern>,
+}
+
+impl Redact {
+    /// The reader of policies refused what is no glob; as a name it masks itself at least.
+    fn read(redact: &[String]) -> Self {
+        let mut own = Self::default();
+        for text in redact {
+            own.names.push(plain(text));
+            if is_glob(text) {
+                own.globs.extend(Pattern::read(&text.to_lowercase()));
+                // Keys are compared without `-` and `_`, but a range has a `-` of its own.
+                if !text.contains('[') {
+                    own.globs.extend(Pattern::read(&plain(text)));
+                }
+            }
+        }
+        own
+    }
+
+    fn fits(&self, key: &str, plain_key: &str) -> bool {
+        self.names.iter().any(|name| name == plain_key)
+            || self.globs.iter().any(|g| g.fits(plain_key) || g.fits(&key.to_lowercase()))
     }
 }
 
@@ -112,5 +149,24 @@ mod tests {
         assert_ne!(m.mask_of("aaaa"), m.mask_of("bbbb"));
         assert!(m.mask(r#"{"ward":"7"}"#, &["ward".into()]).contains("masked, 1 characters"));
         assert!(m.mask(r#"{"ward":{"a":1}}"#, &["ward".into()]).contains("masked, 7 characters"));
+    }
+    #[test]
+    fn rules_add_globs_that_fit_keys_in_any_case_and_dress() {
+        let masks = |glob: &str, key: &str| {
+            let hidden = masker().is_secret(key, &[glob.to_owned()]);
+            let masked = masker().mask(&format!("{{\"{key}\":\"v\"}}"), &[glob.to_owned()]);
+            assert_eq!(hidden, masked.contains("masked"), "{glob} {key}");
+            hidden
+        };
+
+        assert!(masks("patient_*", "patient_name"));
+        assert!(masks("patient_*", "patientName"));
+        assert!(masks("Patient-*", "PATIENT_ID"));
+        assert!(masks("*_key", "signing-key"));
+        assert!(masks("line[0-9]", "line7"));
+        assert!(!masks("line[0-9]", "lines"));
+        assert!(!masks("patient_*", "impatient_note"));
+        // What is no glob still masks its own name.
+        assert!(masks("[x", "[x"));
     }
 }

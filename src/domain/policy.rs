@@ -30,7 +30,7 @@ mod governed_tests;
 mod lint;
 mod literal;
 mod path;
-mod pattern;
+pub(super) mod pattern;
 #[cfg(test)]
 mod properties;
 mod read;

@@ -20,7 +20,7 @@ pub(crate) use super::driver::recorded;
 use super::driver::Db;
 use super::{
     Activity, Attempt, AttemptRecord, ClientSession, Delivery, Filter, NewDelivery, NewHold,
-    QueueStats, Result, ReviewLink, Session, SignIn, Store, StoreError, Submit, Submitted,
+    QueueStats, Result, ReviewLink, Session, SignIn, Spent, Store, StoreError, Submit, Submitted,
 };
 
 mod agents;
@@ -172,6 +172,16 @@ impl Store for SqlStore {
     ) -> Result<Option<u64>> {
         let key = key.to_owned();
         self.run(|db| approvals::take_limit(db, key, max, since, now)).await
+    }
+
+    async fn spent(
+        &self,
+        agent: &str,
+        new_since: Timestamp,
+        limit: Option<(String, Timestamp)>,
+    ) -> Result<Spent> {
+        let agent = agent.to_owned();
+        self.run(|db| approvals::spent(db, agent, new_since, limit)).await
     }
 
     async fn give_back_limit(&self, key: &str) -> Result<()> {

@@ -144,6 +144,16 @@
   });
   document.querySelectorAll("[data-presets]").forEach((list) => (list.hidden = false));
 
+  // What is on the page, taken elsewhere.
+  document.querySelectorAll("[data-copy]").forEach((button) => {
+    button.hidden = !navigator.clipboard;
+    button.onclick = () =>
+      navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent).then(
+        () => (button.textContent = "Copied"),
+        () => (button.textContent = "Not copied: the browser refused")
+      );
+  });
+
   count();
   if (queue()) {
     arm();

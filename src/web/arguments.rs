@@ -52,6 +52,26 @@ pub fn render(raw: &str, masker: &Masker, redact: &[String], show: Show) -> Rend
     out
 }
 
+/// The same bytes as one run of text, for whoever wants to take them elsewhere: masked where the
+/// page masks, and what can't be seen as escapes of JSON, which mean the same.
+pub fn raw(raw: &str, masker: &Masker, redact: &[String], show: Show) -> String {
+    let masked = if show.revealed { raw.to_owned() } else { masker.mask(raw, redact) };
+    let mut html = String::with_capacity(masked.len());
+    let mut eye = Eye::default();
+    for c in masked.chars() {
+        if eye.sees(c) || matches!(c, '\n' | '\r' | '\t') {
+            push_escaped_char(c, &mut html);
+        } else {
+            html.push_str("<b class=\"odd\">");
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(html, "\\u{unit:04x}");
+            }
+            html.push_str("</b>");
+        }
+    }
+    html
+}
+
 /// Whether masking changes anything in this JSON text.
 pub fn has_secrets(raw: &str, masker: &Masker, redact: &[String]) -> bool {
     render(raw, masker, redact, Show { full: false, revealed: false }).secrets > 0
@@ -190,12 +210,7 @@ impl Writer<'_> {
                 '\n' if quoted => self.out.html.push_str("\\n"),
                 '\r' if quoted => self.out.html.push_str("\\r"),
                 '\t' if quoted => self.out.html.push_str("\\t"),
-                '&' => self.out.html.push_str("&amp;"),
-                '<' => self.out.html.push_str("&lt;"),
-                '>' => self.out.html.push_str("&gt;"),
-                '"' => self.out.html.push_str("&quot;"),
-                '\'' => self.out.html.push_str("&#39;"),
-                c if plain => self.out.html.push(c),
+                c if plain => push_escaped_char(c, &mut self.out.html),
                 c => {
                     self.out.flags += 1;
                     let _ = write!(self.out.html, "<b class=\"odd\">{}</b>", spelled_out(c));
@@ -231,14 +246,18 @@ impl Writer<'_> {
 
 fn push_escaped(text: &str, html: &mut String) {
     for c in text.chars() {
-        match c {
-            '&' => html.push_str("&amp;"),
-            '<' => html.push_str("&lt;"),
-            '>' => html.push_str("&gt;"),
-            '"' => html.push_str("&quot;"),
-            '\'' => html.push_str("&#39;"),
-            c => html.push(c),
-        }
+        push_escaped_char(c, html);
+    }
+}
+
+fn push_escaped_char(c: char, html: &mut String) {
+    match c {
+        '&' => html.push_str("&amp;"),
+        '<' => html.push_str("&lt;"),
+        '>' => html.push_str("&gt;"),
+        '"' => html.push_str("&quot;"),
+        '\'' => html.push_str("&#39;"),
+        c => html.push(c),
     }
 }
 
@@ -320,6 +339,22 @@ mod tests {
         // What only looks like a mask is shown as the text it is.
         assert_eq!(masked.secrets, 1);
         assert!(revealed.html.contains("hunter2") && revealed.secrets == 1);
+    }
+
+    #[test]
+    fn raw_json_keeps_its_bytes_but_for_what_is_masked_or_not_seen() {
+        let text = "{ \"n\":1.00,\n\"f\":\"<a\u{202e}b\u{e0041}\", \"password\":\"hunter2\"}";
+        let masker = Masker::new(&["password".to_owned()], b"k");
+
+        let masked = raw(text, &masker, &[], PLAIN);
+        let revealed = raw(text, &masker, &[], Show { revealed: true, ..PLAIN });
+
+        assert!(!masked.contains("hunter2") && masked.contains("‹masked, 7 characters, "));
+        assert_eq!(
+            revealed,
+            "{ &quot;n&quot;:1.00,\n&quot;f&quot;:&quot;&lt;a<b class=\"odd\">\\u202e</b>b\
+             <b class=\"odd\">\\udb40\\udc41</b>&quot;, &quot;password&quot;:&quot;hunter2&quot;}"
+        );
     }
 
     #[test]

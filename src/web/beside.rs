@@ -3,6 +3,7 @@
 
 use crate::auth::Proven;
 use crate::broker::Broker;
+use crate::broker::limits::{Counts, Limit};
 use crate::config::Reviewer;
 use crate::domain::approval::{Approval, Assurance, Choice, State};
 use crate::domain::grant::values;
@@ -13,6 +14,7 @@ use super::grants::shown;
 use super::queue::Row;
 use super::view::When;
 use crate::domain::show::visible;
+use crate::domain::time::in_words;
 use crate::store::Filter;
 
 /// Most earlier calls that are looked through for one that was approved.
@@ -53,6 +55,8 @@ pub struct Beside {
     pub compared: Option<Compared>,
     /// The agent's earlier calls that needed people, newest first.
     pub recent: Vec<Row>,
+    /// The limits over it, with what is used of them.
+    pub limits: Vec<String>,
 }
 
 /// What stands beside this call for this reviewer.
@@ -83,7 +87,21 @@ pub async fn beside(
             .take(RECENT)
             .map(|a| Row::new(broker, a, Proven { reviewer, assurance: Assurance::Link }))
             .collect(),
+        limits: broker.limits_over(approval).await?.into_iter().map(limit_words).collect(),
     })
+}
+
+/// `Calls of this agent by this rule within 1 minute: 3 of at most 5`
+fn limit_words(limit: Limit) -> String {
+    let what = match limit.counts {
+        Counts::Open => "Calls of this agent that wait or are approved",
+        Counts::New => "New ones of this agent",
+        Counts::ByRule => "Calls of this agent by this rule",
+        Counts::ByRuleAndSession => "Calls by this rule in each session",
+    };
+    let within = limit.window.map(|w| format!(" within {}", in_words(w))).unwrap_or_default();
+    let used = limit.used.map(|n| format!("{n} of ")).unwrap_or_default();
+    format!("{what}{within}: {used}at most {}", limit.max)
 }
 
 fn compared(broker: &Broker, earlier: &Approval, approval: &Approval) -> Option<Compared> {

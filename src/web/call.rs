@@ -9,7 +9,7 @@ use crate::domain::json::{self, Node};
 use crate::domain::show::{mixed_script, pretty, visible};
 use crate::domain::time::{Timestamp, in_words};
 
-use super::arguments::{Rendered, Show, grouped, render};
+use super::arguments::{Rendered, Show, grouped, raw, render};
 use super::view::{DecisionLine, When, decision_lines, state_words};
 
 /// Most of an outcome that a page shows, bytes.
@@ -82,6 +82,8 @@ pub struct CallView {
     pub risk: Option<String>,
     /// The digest.
     pub digest: String,
+    /// How long what is decided counts.
+    pub terms: String,
     /// Approvals given and needed.
     pub progress: String,
     /// Whether more than one approval is needed.
@@ -96,6 +98,8 @@ pub struct CallView {
     pub claim_deadline: Option<When>,
     /// The arguments.
     pub arguments: Rendered,
+    /// The arguments as raw JSON, as safe HTML, where nothing of them is folded.
+    pub raw: Option<String>,
     /// Further members of `params`.
     pub extra: Option<Rendered>,
     /// The agent's own `_meta`.
@@ -163,6 +167,9 @@ impl CallView {
                 .claim_deadline
                 .filter(|_| a.state == State::Approved)
                 .map(|t| When::new(t, now)),
+            raw: (arguments.folded == 0)
+                .then(|| raw(&a.call.arguments(), broker.masker(), &a.terms.redact, show)),
+            terms: terms_words(a),
             folded,
             secrets,
             flags,
@@ -322,6 +329,25 @@ fn consequence(a: &Approval, reviewer: &str, now: Timestamp) -> String {
         in_words(window),
         now.plus(window).clock_time()
     )
+}
+
+/// How long an approval and a rejection count.
+fn terms_words(a: &Approval) -> String {
+    let of = |seconds| in_words(std::time::Duration::from_secs(seconds));
+    let mut words = match a.terms.unattended {
+        Unattended::Run => "Approved, it runs whether or not the agent waits.".to_owned(),
+        Unattended::Wait => format!(
+            "Approved without the agent waiting, its next identical call passes for {}.",
+            of(a.terms.claim_window_s)
+        ),
+    };
+    if a.terms.cooldown_s > 0 {
+        words += &format!(
+            " Rejected, the identical call is refused for {} without asking again.",
+            of(a.terms.cooldown_s)
+        );
+    }
+    words
 }
 
 /// `1 of 2 approvals`

@@ -8,7 +8,7 @@ pub const MAX_GLOB: usize = 256;
 
 /// A name, or a glob over names.
 #[derive(Debug, Clone)]
-pub(super) struct Pattern {
+pub(in crate::domain) struct Pattern {
     pub(super) text: String,
     matcher: GlobMatcher,
 }
@@ -18,7 +18,7 @@ impl Pattern {
     ///
     /// # Errors
     /// A sentence that says what is wrong with it.
-    pub(super) fn read(text: &str) -> Result<Self, String> {
+    pub(in crate::domain) fn read(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err("is empty; write a name or a glob such as \"purge_*\"".to_owned());
         }
@@ -36,7 +36,7 @@ impl Pattern {
     }
 
     /// Whether it fits the name; a name always fits itself.
-    pub(super) fn fits(&self, name: &str) -> bool {
+    pub(in crate::domain) fn fits(&self, name: &str) -> bool {
         self.text == name || self.matcher.is_match(name)
     }
 
@@ -49,7 +49,7 @@ impl Pattern {
 }
 
 /// Whether it holds a character that is special in a glob.
-pub(super) fn is_glob(text: &str) -> bool {
+pub(in crate::domain) fn is_glob(text: &str) -> bool {
     text.contains(['*', '?', '[', '{', '\\'])
 }
 

@@ -12,7 +12,7 @@ use super::blocks::{self, Kind};
 use super::condition::{Condition, Order, Test};
 use super::literal::Literal;
 use super::path::Path;
-use super::pattern::Pattern;
+use super::pattern::{Pattern, is_glob};
 use super::walk::{Walk, at, nth, pointer_at};
 use super::{
     Action, ApprovalTerms, AskedPanel, Entry, GrantLimits, Match, Policy, Problem, RateLimit, Rule,
@@ -225,6 +225,17 @@ fn patterns(
     patterns
 }
 
+/// Keys whose values are masked, as names or globs.
+fn redact(walk: &mut Walk, node: &Node<'_>, place: &str) -> Vec<String> {
+    let keys = walk.names(node, place, "the key of a value to mask, or a glob", true);
+    for key in keys.iter().filter(|key| is_glob(key)) {
+        if let Err(why) = Pattern::read(key) {
+            walk.error(place, why);
+        }
+    }
+    keys
+}
+
 pub(super) fn rule(walk: &mut Walk, node: &Node<'_>, pointer: String, known: &[&str]) -> Rule {
     let mut rule = Rule::new(pointer, Action::Deny);
     let place = rule.pointer.clone();
@@ -240,7 +251,7 @@ pub(super) fn rule(walk: &mut Walk, node: &Node<'_>, pointer: String, known: &[&
             }
             "rate_limit" => rule.rate_limit = rate_limit(walk, node, &place),
             "sensitive" => rule.sensitive = walk.boolean(node, &place).unwrap_or(false),
-            "redact" => rule.redact = walk.names(node, &place, "the key of a value to mask", true),
+            "redact" => rule.redact = redact(walk, node, &place),
             "approval" => rule.approval = approval(walk, node, &place),
             _ => {}
         }

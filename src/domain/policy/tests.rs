@@ -315,7 +315,7 @@ fn every_problem_is_found_in_one_walk() {
     let errors = errors(
         r#"{"version":"2","defualt":"deny","default":"denny","hide":["","[a"],"approvals":{},"tests":[],
         "tools":{"x":{"acton":"allow"},"a/b":{"action":"ask","reason":7},"":{"action":"allow"},
-          "p_*":{"action":"allow"},"l":{"action":"allow","approval":{},"rate_limit":{"max":0,"per":"tool"}},
+          "p_*":{"action":"allow"},"l":{"action":"allow","redact":["id_*","[x"],"approval":{},"rate_limit":{"max":0,"per":"tool"}},
           "g":{"action":"require_approval","approval":{"quorum":0,"timeout":"30 min","claim_window":"0s",
             "grant":"1h","assurance":"passkey","unattended":"rum","reviewers":["group:"],"cooldown":5,
             "when":[{"path":"arg.x","op":"eq","value":1},{"path":"args.x","op":"lt","value":"1"},
@@ -339,6 +339,7 @@ fn every_problem_is_found_in_one_walk() {
         "/tools/: a tool's name is empty",
         "/tools/p_*: \"p_*\" would never fit",
         "/tools/l/approval: has no effect with \"action\": \"allow\"",
+        "/tools/l/redact: \"[x\" is not a glob",
         "/tools/l/rate_limit/max: 0 is out of range",
         "/tools/l/rate_limit/per: unknown word \"tool\"",
         "/tools/l/rate_limit/window: is missing",

@@ -12,7 +12,7 @@ use crate::domain::patience::{Learned, Patience};
 use crate::domain::time::Timestamp;
 use crate::store::{
     Activity, Attempt, AttemptRecord, ClientSession, Delivery, Filter, NewDelivery, NewHold,
-    QueueStats, Result, ReviewLink, Session, SignIn, Store, Submit, Submitted,
+    QueueStats, Result, ReviewLink, Session, SignIn, Spent, Store, Submit, Submitted,
 };
 
 /// One delivery and what became of it.
@@ -217,6 +217,15 @@ impl Store for FakeStore {
     }
 
     async fn attempt_counts(&self) -> Result<Vec<(String, String, i64)>> {
+        unused()
+    }
+
+    async fn spent(
+        &self,
+        _agent: &str,
+        _new_since: Timestamp,
+        _limit: Option<(String, Timestamp)>,
+    ) -> Result<Spent> {
         unused()
     }
 

@@ -5,7 +5,9 @@ use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::call::Digest;
 use crate::domain::time::Timestamp;
 use crate::store::driver::{Arg, Db, Tx, args};
-use crate::store::{Cap, NewDelivery, NewHold, QueueStats, Result, StoreError, Submit, Submitted};
+use crate::store::{
+    Cap, NewDelivery, NewHold, QueueStats, Result, Spent, StoreError, Submit, Submitted,
+};
 
 use super::{audit, outbox, words};
 pub(super) use list::list;
@@ -36,6 +38,9 @@ const OPEN: &str = "(a.state in ('pending', 'approved', 'running') \
 /// Order of the queue.
 const URGENCY: &str = "case a.severity when 'low' then 3 when 'medium' then 2 when 'high' then 1 \
      else 0 end, a.expires_at, a.id";
+
+const OPEN_OF_AGENT: &str = "select count(*) as n from approvals \
+     where state in ('pending', 'approved') and agent = $1";
 
 fn select(rest: &str) -> sqlx::AssertSqlSafe<String> {
     // Only constants of this module come in here; values are bound.
@@ -90,13 +95,7 @@ async fn over_a_cap(tx: &mut Tx, submit: &Submit, now: Timestamp) -> Result<Opti
     if all >= i64::from(submit.max_pending) {
         return Ok(Some((Cap::Pending, WAIT_FOR_PEOPLE_MS)));
     }
-    let own = tx
-        .count(
-            "select count(*) as n from approvals \
-              where state in ('pending', 'approved') and agent = $1",
-            args![agent],
-        )
-        .await?;
+    let own = tx.count(OPEN_OF_AGENT, args![agent]).await?;
     if own >= i64::from(submit.max_pending_per_agent) {
         return Ok(Some((Cap::PendingPerAgent, WAIT_FOR_PEOPLE_MS)));
     }
@@ -156,6 +155,33 @@ pub(super) async fn take_limit(
     let wait = use_limit(&mut tx, &key, max, since, now).await?;
     tx.commit().await?;
     Ok(wait)
+}
+
+pub(super) async fn spent(
+    db: Db,
+    agent: String,
+    new_since: Timestamp,
+    limit: Option<(String, Timestamp)>,
+) -> Result<Spent> {
+    let mut tx = db.read().await?;
+    let open = tx.count(OPEN_OF_AGENT, args![agent.as_str()]).await?;
+    let new = tx
+        .count(
+            "select count(*) as n from approvals where agent = $1 and created_at > $2",
+            args![agent.as_str(), new_since],
+        )
+        .await?;
+    let limited = match limit {
+        Some((key, since)) => Some(
+            tx.count(
+                "select count(*) as n from rate_uses where key = $1 and at > $2",
+                args![key, since],
+            )
+            .await?,
+        ),
+        None => None,
+    };
+    Ok(Spent { open, new, limited })
 }
 
 pub(super) async fn give_back_limit(db: Db, key: String) -> Result<()> {

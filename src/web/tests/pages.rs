@@ -395,6 +395,32 @@ fn without_ours(body: &str) -> String {
 }
 
 #[tokio::test]
+async fn the_page_has_the_raw_json_and_the_limits_that_led_here() {
+    let site = Site::new().await;
+    let approval = site.pending(CALL).await;
+    let secret = site.pending(SECRET_CALL).await;
+    let long = format!(
+        "{{\"name\":\"delete_image_set\",\"arguments\":{{\"t\":\"{}\"}}}}",
+        "x".repeat(3_000)
+    );
+    let long = site.pending(&long).await;
+    let cookie = site.cookie("ana").await;
+    let get = async |path: String| site.get(&path, &[("cookie", &cookie)]).await.body;
+
+    let page = get(format!("/approvals/{}", approval.id)).await;
+    let raw = "id=\"raw\" tabindex=\"0\">{&quot;datastore_id&quot;:&quot;prod&quot;,&quot;n&quot;:1.00}</pre>";
+    assert!(page.contains(raw), "{page}");
+    assert!(page.contains("Calls of this agent that wait or are approved: 3 of at most"), "{page}");
+    assert!(page.contains("New ones of this agent within 10 minutes: 3 of at most"), "{page}");
+    assert!(page.contains("its next identical call passes for 10 minutes"), "{page}");
+    let masked = get(format!("/approvals/{}", secret.id)).await;
+    assert!(masked.contains("id=\"raw\"") && !masked.contains("hunter2"));
+    // What is folded is not there in another place either, until it is asked for.
+    assert!(!get(format!("/approvals/{}", long.id)).await.contains("id=\"raw\""));
+    assert!(get(format!("/approvals/{}?full=1", long.id)).await.contains("id=\"raw\""));
+}
+
+#[tokio::test]
 async fn history_is_searched_by_words_of_tool_agent_and_reason() {
     let site = Site::new().await;
     let first =

@@ -209,6 +209,30 @@ async fn a_rate_limit_is_consumed_by_new_approvals_only() {
 }
 
 #[tokio::test]
+async fn what_is_used_of_the_limits_is_told() {
+    on_each(async |db: &Database| {
+        made(db, 1, r#"{"a":1}"#).await;
+        made(db, 2, r#"{"a":2}"#).await;
+        let since = at(20).minus(Duration::from_secs(10));
+        db.store.take_limit("k", 5, since, at(20)).await.unwrap();
+        let agent = approval(1, "{}").agent;
+        let spent = async |new_since, limit: Option<&str>, since| {
+            let limit = limit.map(|key| (key.to_owned(), since));
+            let s = db.store.spent(&agent, new_since, limit).await.unwrap();
+            (s.open, s.new, s.limited)
+        };
+
+        let before = T0.minus(Duration::from_secs(1));
+        assert_eq!(spent(before, Some("k"), at(10)).await, (2, 2, Some(1)));
+        assert_eq!(spent(at(3_600), Some("k"), at(20)).await, (2, 0, Some(0)));
+        assert_eq!(spent(before, None, T0).await, (2, 2, None));
+        let other = db.store.spent("another", before, None).await.unwrap();
+        assert_eq!((other.open, other.new), (0, 0));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn limits_slide() {
     on_each(async |db: &Database| {
         let take = async |second: u64| {

@@ -92,6 +92,16 @@ def run(report):
             texts = {text_of(call.result())[:8] for call in (first, second)}
             expect("did work" in texts, f"one ran: {texts}")
 
+        with report.case("the raw JSON of a call is copied, unseen characters as escapes"):
+            arguments = {"id": "copied", "note": "a\u202eb <i> \U000e0041"}
+            call, id = held(**arguments)
+            seen = Browser(url=broker.url, token=ANA, do="copy", id=id).seen()
+            equal(seen["problems"], [], "console errors")
+            equal(json.loads(seen["copied"]), arguments, "what was copied")
+            expect(seen["copied"].isascii(), seen["copied"])
+            broker.decide(id, "reject")
+            call.result()
+
         for script in (True, False):
             word = "with" if script else "without"
             with report.case(f"several are rejected at once ({word} scripts)"):

@@ -1,0 +1,73 @@
+//! How far an agent has come with the limits that stand over one of its calls.
+
+use std::time::Duration;
+
+use crate::domain::approval::Approval;
+use crate::store::StoreError;
+
+use super::Broker;
+use super::submit::rate_key;
+
+/// What a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counts {
+    /// Calls of the agent that wait or are approved.
+    Open,
+    /// New approvals of the agent.
+    New,
+    /// Calls of the agent by this rule.
+    ByRule,
+    /// The same, in each of its sessions.
+    ByRuleAndSession,
+}
+
+/// One limit and what is used of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// What it counts.
+    pub counts: Counts,
+    /// Used; none where it is counted for each session, which is not kept with a call.
+    pub used: Option<i64>,
+    /// Most.
+    pub max: u32,
+    /// Within this time; none: at once.
+    pub window: Option<Duration>,
+}
+
+impl Broker {
+    /// The limits over this call, as they are counted now.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub async fn limits_over(&self, a: &Approval) -> Result<Vec<Limit>, StoreError> {
+        let (config, now) = (&self.config().approvals, self.now());
+        let policy = self.policies().of(&a.call.upstream);
+        let rule = policy.as_ref().and_then(|p| p.rules().find(|r| r.pointer == a.rule));
+        let rate = rule.and_then(|r| r.rate_limit);
+        let key = rate
+            .filter(|l| l.per_agent)
+            .map(|l| (rate_key(&a.agent, &a.call, &a.rule, ""), now.minus(l.window)));
+        let new = config.max_new_per_agent;
+        let spent = self.store().spent(&a.agent, now.minus(new.window), key).await?;
+        let mut limits = vec![
+            Limit {
+                counts: Counts::Open,
+                used: Some(spent.open),
+                max: config.max_pending_per_agent,
+                window: None,
+            },
+            Limit {
+                counts: Counts::New,
+                used: Some(spent.new),
+                max: new.max,
+                window: Some(new.window),
+            },
+        ];
+        if let Some(rate) = rate {
+            let counts = if rate.per_agent { Counts::ByRule } else { Counts::ByRuleAndSession };
+            let window = Some(rate.window);
+            limits.push(Limit { counts, used: spent.limited, max: rate.max, window });
+        }
+        Ok(limits)
+    }
+}
