@@ -16,9 +16,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::form::Keys;
 use crate::auth::hosts::{Hosts, host_guard};
+use crate::auth::oidc::Oidc;
+use crate::auth::oidc::attempt::Sealer;
+use crate::auth::oidc::provider::Provider;
 use crate::broker::wait::WAIT_TOOL;
 use crate::broker::{Broker, Parts, Stop};
 use crate::clock::{Clock as _, SystemClock};
+use crate::config::oidc::CALLBACK;
 use crate::config::{Config, Reviewer, Severity, process_environment};
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::id::{IdSource, OsIds, token_hash};
@@ -118,7 +122,15 @@ impl App {
         let readiness = Arc::new(Readiness::default());
         let mailer =
             config.mailer().map(|_| Arc::new(Mailer(deliverer.clone())) as Arc<dyn SignInMailer>);
+        let oidc = match &config.oidc {
+            None => None,
+            Some(settings) => Some(Arc::new(Oidc {
+                provider: Provider::new(settings, config.link(CALLBACK)),
+                sealer: Sealer::new(store.secret("oidc", ids.random()).await?),
+            })),
+        };
         let web = Web {
+            oidc,
             broker: broker.clone(),
             mailer,
             keys: Keys::new(store.secret("forms", ids.random()).await?),
@@ -329,6 +341,11 @@ pub async fn connect_report(config: &Config) -> Vec<(String, Result<String, Stri
         };
         report.push((format!("upstreams.{}", settings.name), answer));
         server.shutdown().await;
+    }
+    if let Some(settings) = &config.oidc {
+        let provider = Provider::new(settings, config.link(CALLBACK));
+        let answer = provider.probe(SystemClock.now()).await.map_err(|e| e.to_string());
+        report.push(("oidc".to_owned(), answer));
     }
     let notifiers = deliver::build(config);
     for settings in &config.notifiers {

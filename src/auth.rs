@@ -15,6 +15,7 @@ use crate::domain::approval::Assurance;
 pub mod client;
 pub mod form;
 pub mod hosts;
+pub mod oidc;
 pub mod personal;
 pub mod session;
 

@@ -43,6 +43,7 @@ pub mod remote;
 mod running;
 mod seal;
 pub mod settings;
+pub mod standing;
 pub mod submit;
 pub mod tasks;
 pub mod telling;

@@ -17,6 +17,7 @@ mod checks;
 pub mod eligible;
 pub mod load;
 mod notifiers;
+pub mod oidc;
 mod policies;
 pub mod principals;
 pub mod problem;
@@ -74,6 +75,8 @@ pub struct Config {
     pub masking: Masking,
     /// `[people]`
     pub people: People,
+    /// `[oidc]`; none while it is off.
+    pub oidc: Option<oidc::Oidc>,
     /// `[[upstreams]]`
     pub upstreams: Vec<Upstream>,
     /// `[[agents]]`; the anonymous `local` one where there are none.

@@ -15,11 +15,13 @@ use crate::domain::time::Timestamp;
 
 pub mod driver;
 pub mod grants;
+pub mod oidc;
 pub mod settings;
 pub mod sql;
 pub mod tasks;
 
 use grants::GrantStore;
+use oidc::OidcStore;
 use settings::SettingsStore;
 use tasks::TaskStore;
 
@@ -528,6 +530,9 @@ pub trait Store: Send + Sync {
 
     /// What reviewers let through beforehand.
     fn grants(&self) -> &dyn GrantStore;
+
+    /// What is remembered of sign-ins through a provider.
+    fn oidc(&self) -> &dyn OidcStore;
 
     /// What people keep here about themselves.
     fn settings(&self) -> &dyn SettingsStore;

@@ -17,8 +17,11 @@ use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::form::Keys;
+use crate::auth::oidc::Oidc;
+use crate::auth::oidc::attempt;
 use crate::broker::Broker;
 use crate::config::Reviewer;
+use crate::config::oidc::CALLBACK;
 use crate::telemetry::Metrics;
 
 pub mod agents;
@@ -35,6 +38,7 @@ pub mod extract;
 pub mod grants;
 pub mod health;
 pub mod history;
+pub mod oidc;
 pub mod queue;
 pub mod review_link;
 pub mod settings;
@@ -70,6 +74,8 @@ pub struct Web {
     pub broker: Broker,
     /// Mails sign-in links; none where no e-mail notifier is configured.
     pub mailer: Option<Arc<dyn SignInMailer>>,
+    /// Signs people in through the provider; none where none is configured.
+    pub oidc: Option<Arc<Oidc>>,
     /// Makes and checks form tokens.
     pub keys: Keys,
     /// What `/readyz` says of everything but the store.
@@ -109,6 +115,8 @@ pub fn router(web: Web) -> Router {
         .route("/settings/absences/remove", post(settings::remove_absence))
         .route("/settings/preferences", post(settings::set_preferences))
         .route("/sign-in", get(sign_in::show).post(sign_in::submit))
+        .route(attempt::COOKIE_PATH, get(oidc::begin))
+        .route(CALLBACK, get(oidc::answer))
         .route("/sign-in/{token}", get(sign_in::confirm).post(sign_in::redeem))
         .route("/sign-out", post(sign_in::sign_out))
         .route(

@@ -3,10 +3,14 @@
 use axum::http::{HeaderMap, header};
 
 use crate::broker::Broker;
-use crate::config::Reviewer;
+use crate::config::value::GUEST;
+use crate::config::{Config, Reviewer, Role};
 use crate::domain::approval::Assurance;
+use crate::domain::time::Timestamp;
 use crate::id::token_hash;
 use crate::store::{Session, StoreError};
+
+use super::oidc::VIA_OIDC;
 
 /// The session's cookie.
 pub const SESSION_COOKIE: &str = "placet_session";
@@ -22,7 +26,8 @@ pub struct SignedIn {
     pub hash: String,
 }
 
-/// The session of a request; none too if its reviewer is no longer configured.
+/// The session of a request; none too if its reviewer is no longer configured, or if it began at the
+/// sign-in provider and the time of that is over.
 pub async fn find(broker: &Broker, headers: &HeaderMap) -> Result<Option<SignedIn>, StoreError> {
     let Some(token) = cookie(headers, SESSION_COOKIE) else { return Ok(None) };
     let hash = token_hash(token);
@@ -31,10 +36,35 @@ pub async fn find(broker: &Broker, headers: &HeaderMap) -> Result<Option<SignedI
         .store()
         .find_session(&hash, now.minus(broker.config().people.session_idle), now)
         .await?;
-    Ok(session.and_then(|session| {
-        let reviewer = broker.config().reviewer(&session.reviewer)?.clone();
-        Some(SignedIn { reviewer, assurance: assurance(&session.via), hash })
-    }))
+    let Some(session) = session.filter(|session| counts(broker.config(), session, now)) else {
+        return Ok(None);
+    };
+    let reviewer = match guest(broker.config(), &session) {
+        Some(guest) => Some(guest),
+        None => broker.reviewer(&session.reviewer).await?,
+    };
+    let assurance = assurance(&session.via);
+    Ok(reviewer.map(|reviewer| SignedIn { reviewer, assurance, hash }))
+}
+
+/// Whether a session that began at the sign-in provider counts still; others always do.
+fn counts(config: &Config, session: &Session, now: Timestamp) -> bool {
+    let life = config.oidc.as_ref().map(|oidc| oidc.sign_in_life);
+    session.via != VIA_OIDC || life.is_some_and(|life| session.created_at.plus(life) > now)
+}
+
+/// Somebody who is no reviewer and may read, where that is configured. Nothing asks them, and no
+/// group has them.
+fn guest(config: &Config, session: &Session) -> Option<Reviewer> {
+    let allowed = config.oidc.as_ref().is_some_and(|oidc| oidc.allow_unknown);
+    let guest = session.via == VIA_OIDC && session.reviewer.starts_with(GUEST);
+    (allowed && guest).then(|| Reviewer {
+        name: session.reviewer.clone(),
+        email: None,
+        groups: Vec::new(),
+        role: Role::Reviewer,
+        token_sha256: None,
+    })
 }
 
 /// Through what a mailed link signs in.

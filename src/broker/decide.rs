@@ -50,6 +50,9 @@ impl Broker {
         if let Err(refusal) = visible.may_decide(&reviewer.name, verdict.choice) {
             return Err(DecideError::Refused { refusal, approval: Box::new(visible) });
         }
+        if verdict.choice == Choice::Approve {
+            self.check_confirmed(&visible, &reviewer.name).await?;
+        }
         let reason = check_reason(&verdict.reason)?;
         if verdict.choice == Choice::Reject
             && reason.is_empty()

@@ -12,6 +12,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Config;
 use crate::config::eligible::{assurance, eligible, panel};
 use crate::domain::approval::{
     Approval, ApprovalId, Choice, Outcome, Panel, Refusal, State, Terms,
@@ -225,7 +226,8 @@ impl Broker {
             tracing::warn!(approval.id = %id, %error, "approval {id} can't be executed yet");
             return Ok(Some(Execution::not_sent(error.to_string())));
         }
-        if let Some(reason) = self.obstacle(&approval) {
+        let config = self.confirmed().await?;
+        if let Some(reason) = self.obstacle(&approval, &config) {
             return self.settle_transition(approval.cancel("policy", &reason, self.now())).await;
         }
         let Ok(claim) = approval.claim(self.node(), self.now()) else { return Ok(None) };
@@ -409,13 +411,14 @@ impl Broker {
         current
     }
 
-    /// Why an approved call may not run after all, by the policy in force now.
-    fn obstacle(&self, approval: &Approval) -> Option<String> {
+    /// Why an approved call may not run after all, by the policy in force now and by what of the
+    /// configuration is confirmed.
+    fn obstacle(&self, approval: &Approval, config: &Config) -> Option<String> {
         let no = |what: &str| Some(format!("no longer permitted: {what}"));
         if !approval.call.is_intact() {
             return no("the stored call does not fit its digest");
         }
-        let Some(agent) = self.config().agent(&approval.agent) else {
+        let Some(agent) = config.agent(&approval.agent) else {
             return no("the agent was removed");
         };
         let upstream = &approval.call.upstream;
@@ -458,10 +461,10 @@ impl Broker {
             }
             None | Some(Verdict::Ruled { action: Action::Allow, .. }) => None,
             Some(Verdict::Ruled { action: Action::RequireApproval, rule }) => {
-                let asked = eligible(self.config(), rule, agent);
+                let asked = eligible(config, rule, agent);
                 // What was asked then and what is asked now: the stronger counts.
-                let sure = approval.terms.assurance.max(assurance(self.config(), rule));
-                let stand_ins = still_standing(self.config(), &approval.terms.stand_ins, &asked);
+                let sure = approval.terms.assurance.max(assurance(config, rule));
+                let stand_ins = still_standing(config, &approval.terms.stand_ins, &asked);
                 let stands_in = |name: &str| stand_ins.iter().any(|s| s.delegate == name);
                 let counted: Vec<&str> = approval
                     .decisions
@@ -472,7 +475,7 @@ impl Broker {
                     .filter(|d| d.assurance >= sure)
                     .map(|d| d.reviewer.as_str())
                     .collect();
-                let panel = panel(self.config(), rule, agent);
+                let panel = panel(config, rule, agent);
                 let quorum =
                     panel.as_ref().map_or(rule.approval.quorum.unwrap_or(1), Panel::quorum);
                 let terms = Terms { quorum, panel, stand_ins, ..approval.terms.clone() };

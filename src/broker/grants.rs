@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::config::eligible::{assurance, eligible};
-use crate::config::{Reviewer, Role};
+use crate::config::{Config, Reviewer, Role};
 use crate::domain::approval::{Approval, ApprovalId, Choice, State};
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::call::{Method, ToolCall};
@@ -58,11 +58,16 @@ pub struct Wanted {
 impl Broker {
     /// What this reviewer may grant with this approval; none where nothing is offered.
     pub fn grant_offer(&self, approval: &Approval, reviewer: &Reviewer) -> Option<Offer> {
-        self.basis(approval, reviewer).map(|(offer, _, _)| offer)
+        self.basis(approval, reviewer, self.config()).map(|(offer, _, _)| offer)
     }
 
     /// The offer, with the fingerprints of policy and tool that it stands on.
-    fn basis(&self, a: &Approval, reviewer: &Reviewer) -> Option<(Offer, String, String)> {
+    fn basis(
+        &self,
+        a: &Approval,
+        reviewer: &Reviewer,
+        config: &Config,
+    ) -> Option<(Offer, String, String)> {
         let stands = matches!(a.state, State::Approved | State::Running | State::Completed);
         let critical = a.severity.as_deref().is_none_or(|s| s == CRITICAL);
         let own = a.decision_of(&reviewer.name).filter(|d| d.choice == Choice::Approve)?;
@@ -71,14 +76,14 @@ impl Broker {
         }
         let policy = self.policies().of(&a.call.upstream)?;
         let (rule, limits) = offering(&policy, &a.agent, &a.call.tool)?;
-        let agent = self.config().agent(&a.agent)?;
-        let sure = assurance(self.config(), rule);
+        let agent = config.agent(&a.agent)?;
+        let sure = assurance(config, rule);
         // As long as a grant could last: what was approved long ago is no basis.
         let fresh = a.decided_at.is_some_and(|at| at.plus(limits.max_duration) > self.now());
         if rule.pointer != a.rule
             || !fresh
             || own.assurance < sure
-            || !eligible(self.config(), rule, agent).contains(&reviewer.name)
+            || !eligible(config, rule, agent).contains(&reviewer.name)
         {
             return None;
         }
@@ -103,8 +108,9 @@ impl Broker {
         wanted: Wanted,
     ) -> Result<Grant, DecideError> {
         let approval = self.get_for(id, reviewer).await?;
+        let config = self.confirmed().await?;
         let (offer, policy, tool_fingerprint) =
-            self.basis(&approval, reviewer).ok_or(DecideError::Forbidden(
+            self.basis(&approval, reviewer, &config).ok_or(DecideError::Forbidden(
                 "no grant is offered to you with this approval, or not any more",
             ))?;
         let limits = offer.limits;
@@ -157,6 +163,7 @@ impl Broker {
     /// The grants this person may see, newest first; those that nothing stands under any more are
     /// ended first.
     pub async fn grants_for(&self, reviewer: &Reviewer) -> Result<Vec<GrantRow>, StoreError> {
+        let config = self.confirmed().await?;
         let mut seen = Vec::new();
         for mut grant in self.store().grants().list(LISTED).await? {
             // What its approval may not be seen of, its grant may not either.
@@ -166,7 +173,7 @@ impl Broker {
                 _ => continue,
             };
             if grant.standing(self.now()) == Standing::Open
-                && let Some(reason) = self.undermined(&grant)
+                && let Some(reason) = self.undermined(&grant, &config)
             {
                 grant.ended = Some(self.void(&grant, reason).await?);
             }
@@ -224,7 +231,7 @@ impl Broker {
     }
 
     /// Why a grant stands no more, if so.
-    fn undermined(&self, grant: &Grant) -> Option<&'static str> {
+    fn undermined(&self, grant: &Grant, config: &Config) -> Option<&'static str> {
         let policy = self.policies().of(&grant.upstream);
         let Some(policy) = policy.filter(|p| p.source_fingerprint() == grant.policy) else {
             return Some("the policy changed");
@@ -235,10 +242,9 @@ impl Broker {
         {
             return Some("the tool was redefined, or is gone");
         }
-        let still =
-            self.config().agent(&grant.agent).zip(policy.rule_for(&grant.agent, &grant.tool));
+        let still = config.agent(&grant.agent).zip(policy.rule_for(&grant.agent, &grant.tool));
         let still = still.is_some_and(|(agent, rule)| {
-            rule.pointer == grant.rule && eligible(self.config(), rule, agent).contains(&grant.by)
+            rule.pointer == grant.rule && eligible(config, rule, agent).contains(&grant.by)
         });
         (!still).then_some("who gave it may not approve this any more")
     }
@@ -263,8 +269,15 @@ impl Broker {
         if !matches!(self.find_identical(asking).await, Ok(None)) {
             return None;
         }
+        let config = match self.confirmed().await {
+            Ok(config) => config,
+            Err(error) => {
+                tracing::error!(%error, "who gave a grant can't be looked up; people are asked");
+                return None;
+            }
+        };
         for grant in grants.iter().filter(|g| g.shape.fits(call)) {
-            if let Some(reason) = self.undermined(grant) {
+            if let Some(reason) = self.undermined(grant, &config) {
                 if let Err(error) = self.void(grant, reason).await {
                     tracing::error!(%error, "grant {} could not be ended; it lets nothing through", grant.id);
                 }

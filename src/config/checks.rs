@@ -12,7 +12,7 @@ use super::policies::LoadedPolicy;
 use super::problem::{Problem, Severity};
 use super::reader::Reader;
 use super::upstreams::Read;
-use super::{Agent, Config, value};
+use super::{Agent, Config, oidc, value};
 
 /// Checks everything that more than one entry takes part in.
 pub fn check(reader: &Reader<'_>, config: &Config, upstreams: &[Read], implicit_agent: bool) {
@@ -23,6 +23,7 @@ pub fn check(reader: &Reader<'_>, config: &Config, upstreams: &[Read], implicit_
     addresses(reader, config);
     loopback(reader, config, implicit_agent);
     references(reader, config);
+    oidc::check(reader, config);
     if config.upstreams.is_empty() {
         reader.warn("upstreams", "there are none: agents have nothing to call; add [[upstreams]]");
     }

@@ -4,7 +4,7 @@
 use crate::domain::approval::{Assurance, Panel, Part};
 use crate::domain::policy::Rule;
 
-use super::{Agent, Config, NotifierKind, Reviewer, Role};
+use super::{Agent, Config, NotifierKind, Reviewer, Role, oidc};
 
 /// What a group's name begins with among a rule's reviewers.
 pub const GROUP_PREFIX: &str = "group:";
@@ -57,12 +57,13 @@ pub fn names(entry: &str, reviewer: &Reviewer) -> bool {
     }
 }
 
-/// Whether they have any way to decide: a token, an address that a link can be mailed to, or the
-/// one-time link of the owner who stands in where no reviewer is configured.
+/// Whether they have any way to decide: a token, an address that a link can be mailed to, the
+/// sign-in provider, or the one-time link of the owner who stands in where no reviewer is configured.
 pub fn can_sign_in(config: &Config, reviewer: &Reviewer) -> bool {
     config.implicit_owner
         || reviewer.token_sha256.is_some()
         || (reviewer.email.is_some() && config.mailer().is_some())
+        || config.oidc.as_ref().is_some_and(|oidc| oidc::signs_in(oidc, reviewer))
 }
 
 /// Whether one of the rule's notifiers reaches this reviewer.

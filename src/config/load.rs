@@ -6,7 +6,7 @@ use toml::Table;
 
 use super::problem::{Problem, Severity, Warning};
 use super::reader::{Environment, Reader};
-use super::{Config, checks, notifiers, principals, sections, upstreams};
+use super::{Config, checks, notifiers, oidc, principals, sections, upstreams};
 
 /// The embedded defaults: every key, commented.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -131,6 +131,7 @@ pub fn read(reader: &Reader<'_>, file: Option<&Path>, given: &Table) -> Config {
         telemetry: sections::telemetry(&root.section("telemetry")),
         masking: sections::masking(&root.section("masking")),
         people: sections::people(&root.section("people")),
+        oidc: oidc::oidc(&root.section("oidc")),
         upstreams: upstreams.iter().map(|read| read.upstream.clone()).collect(),
         agents,
         reviewers,

@@ -3,7 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::reader::{Section, Show};
-use super::value;
+use super::{Secret, value};
 
 /// Fewest characters of a token.
 pub const MIN_TOKEN: usize = 20;
@@ -54,6 +54,11 @@ pub fn read(section: &Section<'_>, keys: SecretKeys) -> Option<(&'static str, St
     }
     let key = given.first().copied().unwrap_or(keys.plain);
     value_of(section, keys, key).map(|text| (key, text))
+}
+
+/// The same for a secret that may be left out.
+pub fn read_optional(section: &Section<'_>, keys: SecretKeys) -> Option<Secret> {
+    keys.is_given(section).then(|| read(section, keys)).flatten().map(|(_, text)| Secret::new(text))
 }
 
 /// Reads the SHA-256 of a token, given as such or by the token; none of them is not a problem.

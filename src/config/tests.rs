@@ -42,12 +42,20 @@ fn problems_with(text: &str, env: &[(&str, &str)]) -> Vec<Problem> {
     }
 }
 
-fn errors(text: &str) -> Vec<(String, String)> {
+/// The errors of a text: keys and messages.
+pub fn errors(text: &str) -> Vec<(String, String)> {
     problems_with(text, &[])
         .into_iter()
         .filter(|p| p.severity == Severity::Error)
         .map(|p| (p.key, p.message))
         .collect()
+}
+
+/// Its warnings.
+pub fn warnings(text: &str) -> Vec<(String, String)> {
+    let all = problems_with(text, &[]).into_iter();
+    let warning = |p: &Problem| p.severity == Severity::Warning;
+    all.filter(warning).map(|p| (p.key, p.message)).collect()
 }
 
 fn keys(text: &str) -> Vec<String> {

@@ -16,6 +16,9 @@ pub const MAX_SIZE: usize = 1 << 30;
 /// Longest name of an agent, reviewer or notifier, in characters.
 pub const MAX_NAME: usize = 64;
 
+/// What names of people begin with who are no reviewers and may read.
+pub const GUEST: &str = "guest:";
+
 /// Longest name of an upstream.
 pub const MAX_UPSTREAM_NAME: usize = 32;
 
@@ -89,8 +92,9 @@ pub fn name(text: &str) -> Result<String, String> {
     if text.is_empty() || text.trim() != text || text.chars().count() > MAX_NAME {
         return Err(format!("expected 1 to {MAX_NAME} characters without space around them"));
     }
-    if text.chars().any(char::is_control) || text.starts_with("group:") {
-        return Err("must not hold control characters or begin with group:".to_owned());
+    if text.chars().any(char::is_control) || text.starts_with("group:") || text.starts_with(GUEST) {
+        let message = "must not hold control characters or begin with group: or guest:";
+        return Err(message.to_owned());
     }
     Ok(text.to_owned())
 }
@@ -224,7 +228,8 @@ mod tests {
         assert!(upstream_name(&"a".repeat(MAX_UPSTREAM_NAME + 1)).is_err());
         assert!(upstream_name("-a").is_err() && upstream_name("A").is_err());
         assert!(name(&"é".repeat(MAX_NAME)).is_ok() && name(&"é".repeat(MAX_NAME + 1)).is_err());
-        assert!(name("group:a").is_err() && name(" a").is_err() && name("").is_err());
+        assert!(name("group:a").is_err() && name("guest:a").is_err());
+        assert!(name(" a").is_err() && name("").is_err());
     }
 
     #[test]

@@ -68,6 +68,10 @@ kinds! {
     HoldBudgetForgotten = "hold_budget_forgotten",
     /// A reviewer signed in.
     SignedIn = "signed_in",
+    /// Somebody came back from the sign-in provider and was not signed in.
+    SignInRefused = "sign_in_refused",
+    /// The sign-in provider said in which groups a person is.
+    GroupsConfirmed = "groups_confirmed",
     /// A person ended one of their sessions.
     SessionEnded = "session_ended",
     /// A person made a token for themselves.

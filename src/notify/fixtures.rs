@@ -90,6 +90,7 @@ pub(crate) fn config() -> Config {
         audit: Audit { calls: AuditCalls::Group },
         telemetry: Telemetry { public_metrics: false },
         masking: Masking { keys: vec!["password".into()] },
+        oidc: None,
         people: People {
             session_idle: Duration::from_hours(12),
             link_life: Duration::from_mins(15),

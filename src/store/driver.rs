@@ -34,7 +34,7 @@ const MAX_MIGRATION_TRIES: usize = MIGRATIONS.len() + 2;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// (version, description, SQLite, PostgreSQL)
-const MIGRATIONS: [(i64, &str, &str, &str); 9] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 10] = [
     (
         1,
         "init",
@@ -76,6 +76,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 9] = [
         "grants",
         include_str!("../../migrations/sqlite/0007_grants.sql"),
         include_str!("../../migrations/postgres/0007_grants.sql"),
+    ),
+    (
+        9,
+        "oidc",
+        include_str!("../../migrations/sqlite/0009_oidc.sql"),
+        include_str!("../../migrations/postgres/0009_oidc.sql"),
     ),
     (
         10,

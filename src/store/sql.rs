@@ -27,6 +27,7 @@ mod agents;
 mod approvals;
 mod audit;
 mod grants;
+mod oidc;
 mod outbox;
 mod people;
 mod settings;
@@ -77,6 +78,10 @@ impl Store for SqlStore {
     }
 
     fn grants(&self) -> &dyn super::grants::GrantStore {
+        self
+    }
+
+    fn oidc(&self) -> &dyn super::oidc::OidcStore {
         self
     }
 

@@ -191,9 +191,10 @@ async fn by_token(
     scope: Scope,
 ) -> Result<(Reviewer, Assurance), Problem> {
     let token = bearer(&parts.headers).ok_or_else(unauthorized)?;
-    let config = web.broker.config();
-    if let Some(reviewer) = reviewer_by_token(config, token) {
-        return Ok((reviewer.clone(), Assurance::Session));
+    let unknown = |reviewer: Option<Reviewer>| reviewer.ok_or_else(unauthorized);
+    if let Some(reviewer) = reviewer_by_token(web.broker.config(), token) {
+        let reviewer = web.broker.reviewer(&reviewer.name).await?;
+        return Ok((unknown(reviewer)?, Assurance::Session));
     }
     if !token.starts_with(personal::PREFIX) {
         return Err(unauthorized());
@@ -201,14 +202,14 @@ async fn by_token(
     let found =
         web.broker.store().settings().find_token(&token_hash(token), web.broker.now()).await?;
     let token = found.ok_or_else(unauthorized)?;
-    let reviewer = config.reviewer(&token.reviewer).ok_or_else(unauthorized)?;
+    let reviewer = unknown(web.broker.reviewer(&token.reviewer).await?)?;
     if !token.scopes.iter().any(|s| s == scope.as_str()) {
         return Err(Problem::new(
             Code::Forbidden,
             format!("this token was not made for that: it lacks the scope {:?}", scope.as_str()),
         ));
     }
-    Ok((reviewer.clone(), token.assurance))
+    Ok((reviewer, token.assurance))
 }
 
 fn unauthorized() -> Problem {

@@ -22,6 +22,7 @@ use crate::store::{SignIn, StoreError};
 use super::Web;
 use super::error::{Code, PageProblem, Problem};
 use super::extract::{ClientAddress, Page, Posted, check_form, encode, safe_next};
+use super::oidc;
 use super::view::{Frame, page};
 
 /// Where to go afterwards.
@@ -45,6 +46,8 @@ struct SignInPage {
     frame: Frame,
     form_token: String,
     next: String,
+    /// The provider's button: what it is called, and where it leads.
+    provider: Option<(String, String)>,
     mails: bool,
     sent: bool,
     /// How long a mailed link works.
@@ -88,7 +91,7 @@ impl Nonce {
     }
 }
 
-fn add_cookie(response: &mut Response, cookie: &str) {
+pub(super) fn add_cookie(response: &mut Response, cookie: &str) {
     if let Ok(value) = HeaderValue::from_str(cookie) {
         response.headers_mut().append(header::SET_COOKIE, value);
     }
@@ -120,6 +123,7 @@ fn sign_in_page(
 ) -> Response {
     let template = SignInPage {
         frame: Frame::anonymous().titled("Sign in"),
+        provider: web.oidc.as_ref().map(|oidc| oidc::button(oidc, &nonce.form_token(web), next)),
         form_token: nonce.form_token(web),
         next: next.to_owned(),
         mails: web.mailer.is_some(),
@@ -179,7 +183,7 @@ pub async fn submit(
 
 impl Web {
     /// Counts one try of this client against its window; milliseconds to wait beyond `most`.
-    async fn take_sign_in(
+    pub(super) async fn take_sign_in(
         &self,
         what: &str,
         client: &IpAddr,
@@ -191,12 +195,16 @@ impl Web {
     }
 
     /// Takes back what was counted last.
-    async fn give_back_sign_in(&self, what: &str, client: &IpAddr) -> Result<(), StoreError> {
+    pub(super) async fn give_back_sign_in(
+        &self,
+        what: &str,
+        client: &IpAddr,
+    ) -> Result<(), StoreError> {
         self.broker.store().give_back_limit(&format!("sign-in-{what}:{client}")).await
     }
 }
 
-fn too_many(wait_ms: u64, what: &str) -> Response {
+pub(super) fn too_many(wait_ms: u64, what: &str) -> Response {
     let problem = Problem::new(
         Code::TooManyRequests,
         format!("{what} from your address; try again in a few minutes"),
@@ -298,7 +306,7 @@ pub async fn redeem(
     Ok(signed_in(safe_next(fields.next.as_deref()), &cookie))
 }
 
-fn signed_in(next: &str, cookie: &str) -> Response {
+pub(super) fn signed_in(next: &str, cookie: &str) -> Response {
     let mut response = Redirect::to(next).into_response();
     add_cookie(&mut response, cookie);
     response

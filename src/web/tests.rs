@@ -30,7 +30,10 @@ mod api;
 mod assurance;
 mod grants;
 mod hostile;
+mod issuer;
 mod links;
+mod oidc;
+mod oidc_groups;
 mod pages;
 mod plans;
 mod queue;
@@ -153,14 +156,27 @@ impl Answer {
 
 impl Site {
     async fn new() -> Self {
+        Self::with_config(CONFIG).await
+    }
+
+    /// The program with that configuration, whose provider was never asked.
+    async fn with_config(text: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let file = std::env::temp_dir().join(format!("placet-web-{}-{n}.db", std::process::id()));
         let sql = SqlStore::open(&format!("sqlite:{}", file.display())).await.unwrap();
         let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_795_377_600_000_000)));
+        let config = Arc::new(crate::config::tests::config(text));
+        let oidc = config.oidc.as_ref().map(|settings| {
+            let redirect = config.link(crate::config::oidc::CALLBACK);
+            Arc::new(Oidc {
+                provider: crate::auth::oidc::provider::Provider::new(settings, redirect),
+                sealer: attempt::Sealer::new([4; 32]),
+            })
+        });
         let upstream: Arc<dyn crate::upstream::Upstream> = Arc::new(upstream::Fixed::default());
         let broker = Broker::new(Parts {
-            config: Arc::new(crate::config::tests::config(CONFIG)),
+            config: Arc::clone(&config),
             store: Arc::new(sql.clone()),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             ids: Arc::new(OsIds),
@@ -173,6 +189,7 @@ impl Site {
         });
         let mails = Arc::new(Mails::default());
         let web = Web {
+            oidc,
             mailer: Some(Arc::clone(&mails) as Arc<dyn SignInMailer>),
             keys: Keys::new([3; 32]),
             readiness: Arc::new(Readiness::default()),

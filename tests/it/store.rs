@@ -5,6 +5,7 @@ mod approvals;
 mod audit;
 mod files;
 mod grants;
+mod oidc;
 mod outbox;
 mod people;
 mod races;

@@ -63,6 +63,10 @@ impl Store for FakeStore {
         unused()
     }
 
+    fn oidc(&self) -> &dyn crate::store::oidc::OidcStore {
+        unused()
+    }
+
     fn grants(&self) -> &dyn crate::store::grants::GrantStore {
         unused()
     }

@@ -93,7 +93,10 @@ pub(super) async fn insert_session(db: Db, session: Session) -> Result<()> {
     tx.commit().await
 }
 
-async fn add_session(tx: &mut crate::store::driver::Tx, session: &Session) -> Result<()> {
+pub(super) async fn add_session(
+    tx: &mut crate::store::driver::Tx,
+    session: &Session,
+) -> Result<()> {
     tx.execute(
         "insert into sessions (hash, reviewer, via, client, created_at, seen_at) \
          values ($1, $2, $3, $4, $5, $6)",
@@ -281,6 +284,8 @@ pub(super) async fn purge(db: Db, now: Timestamp, history_before: Timestamp) -> 
         ),
         ("delete from nodes where lease_expires_at <= $1", now),
         ("delete from sign_ins where expires_at <= $1", now),
+        ("delete from oidc_attempts where expires_at <= $1", now),
+        ("delete from oidc_words where expires_at <= $1", now),
         ("delete from tasks where expires_at <= $1", now),
         ("delete from runs where changed_at <= $1", day_ago),
         ("delete from sessions where seen_at <= $1", day_ago),

@@ -65,6 +65,7 @@ pub fn config(upstreams: Vec<Settings>) -> Config {
         audit: Audit { calls: AuditCalls::Group },
         telemetry: Telemetry { public_metrics: false },
         masking: Masking { keys: Vec::new() },
+        oidc: None,
         people: People {
             session_idle: Duration::from_hours(12),
             link_life: Duration::from_mins(15),

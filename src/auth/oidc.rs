@@ -1,0 +1,25 @@
+//! Signing in through an OpenID Connect provider: authorization code with PKCE, checked before
+//! anything of it is believed. What the provider says names a person; what they may do stays with
+//! the configuration ([`crate::broker::standing`]).
+//!
+//! - [`attempt`] binds one attempt to one browser, without a row in the store.
+//! - [`provider`] knows the provider: description, keys, exchange, ID token.
+//! - [`fetch`] is the way to it: no redirects, a time limit, a limit of size.
+//! - [`person`] makes a reviewer of what was said.
+
+pub mod attempt;
+pub mod fetch;
+pub mod person;
+pub mod provider;
+
+/// What a session's `via` is that began here.
+pub const VIA_OIDC: &str = "oidc";
+
+/// What is needed to sign people in through the provider.
+#[derive(Debug)]
+pub struct Oidc {
+    /// The provider.
+    pub provider: provider::Provider,
+    /// Seals attempts.
+    pub sealer: attempt::Sealer,
+}

@@ -1,0 +1,89 @@
+//! Attempts to sign in through a provider, and its words about people.
+
+use async_trait::async_trait;
+
+use crate::domain::audit::AuditEvent;
+use crate::domain::time::Timestamp;
+use crate::store::driver::{Db, Row, args};
+use crate::store::oidc::{OidcStore, Word};
+use crate::store::{Result, Session, StoreError};
+
+use super::people::add_session;
+use super::{SqlStore, audit};
+
+fn read_word(row: &Row) -> Result<Word> {
+    let reviewer = row.text("reviewer")?;
+    let groups = serde_json::from_str(&row.text("groups")?).map_err(|_| StoreError::Corrupt {
+        table: "oidc_words",
+        column: "groups",
+        id: reviewer.clone(),
+        what: "not a list of texts".to_owned(),
+    })?;
+    Ok(Word {
+        reviewer,
+        issuer: row.text("issuer")?,
+        subject: row.text("subject")?,
+        groups,
+        said_at: Timestamp::from_micros(row.int("said_at")?),
+        expires_at: Timestamp::from_micros(row.int("expires_at")?),
+    })
+}
+
+async fn use_attempt(db: Db, hash: String, expires_at: Timestamp) -> Result<bool> {
+    let mut tx = db.begin().await?;
+    let fresh = tx
+        .execute(
+            "insert into oidc_attempts (hash, expires_at) values ($1, $2) \
+             on conflict (hash) do nothing",
+            args![hash, expires_at],
+        )
+        .await?;
+    tx.commit().await?;
+    Ok(fresh > 0)
+}
+
+async fn sign_in(db: Db, session: Session, word: Option<(Word, AuditEvent)>) -> Result<()> {
+    let mut tx = db.begin().await?;
+    add_session(&mut tx, &session).await?;
+    if let Some((word, event)) = word {
+        let groups = serde_json::to_string(&word.groups).expect("a list of texts serializes");
+        tx.execute(
+            "insert into oidc_words (reviewer, issuer, subject, groups, said_at, expires_at) \
+             values ($1, $2, $3, $4, $5, $6) \
+             on conflict (reviewer) do update set issuer = excluded.issuer, \
+                 subject = excluded.subject, groups = excluded.groups, \
+                 said_at = excluded.said_at, expires_at = excluded.expires_at",
+            args![word.reviewer, word.issuer, word.subject, groups, word.said_at, word.expires_at],
+        )
+        .await?;
+        audit::insert(&mut tx, &[event]).await?;
+    }
+    tx.commit().await
+}
+
+#[async_trait]
+impl OidcStore for SqlStore {
+    async fn use_attempt(&self, hash: &str, expires_at: Timestamp) -> Result<bool> {
+        let hash = hash.to_owned();
+        self.run(|db| use_attempt(db, hash, expires_at)).await
+    }
+
+    async fn sign_in(&self, session: &Session, word: Option<(&Word, AuditEvent)>) -> Result<()> {
+        let (session, word) = (session.clone(), word.map(|(word, event)| (word.clone(), event)));
+        self.run(|db| sign_in(db, session, word)).await
+    }
+
+    async fn words(&self, now: Timestamp) -> Result<Vec<Word>> {
+        let rows = self
+            .db
+            .read()
+            .await?
+            .rows(
+                "select reviewer, issuer, subject, groups, said_at, expires_at from oidc_words \
+                  where expires_at > $1",
+                args![now],
+            )
+            .await?;
+        rows.iter().map(read_word).collect()
+    }
+}
