@@ -37,7 +37,9 @@ async fn a_mailed_sign_in_link_is_not_sure_enough_where_the_rule_asks_for_a_sess
 
 #[tokio::test]
 async fn what_is_sure_enough_decides_and_is_recorded() {
-    let site = Site::new().await;
+    // Sessions of a provider count while one is configured.
+    let provider = "[oidc]\nissuer = \"https://login.example.org\"\nclient_id = \"placet\"\n";
+    let site = Site::with_config(&format!("{CONFIG}\n{provider}")).await;
     for via in ["token", "terminal", "oidc"] {
         let call = CALL.replace("prod", via);
         let approval = site.pending_with(&call, |a| a.terms.assurance = Assurance::Session).await;

@@ -156,3 +156,38 @@ async fn an_admin_manages_only_while_the_provider_confirms_the_role() {
     assert_eq!(all, [StatusCode::FORBIDDEN, StatusCode::OK, StatusCode::FORBIDDEN]);
     assert!(site.api("GET", "/me", "root", "").await.body.contains("\"reviewer\""));
 }
+
+#[tokio::test]
+async fn a_grant_stands_only_while_its_giver_is_confirmed() {
+    const GRANTING: &str = r#"{"version":"1","tools":{"delete_image_set":{"action":"require_approval",
+        "approval":{"reviewers":["group:oncall"],"grant":{"max_uses":3,"max_duration":"30m"}}}}}"#;
+    let (site, issuer) = site().await;
+    let policy = crate::domain::policy::Policy::read(GRANTING).unwrap().0;
+    site.web.broker.policies().replace("images", Arc::new(policy));
+    issuer.claim("groups", json!(["sre"]));
+    let session = session_of(&whole(&site, &issuer).await).unwrap();
+    let approval = site
+        .pending_with(CALL, |a| {
+            a.terms.reviewers = vec!["ana".to_owned()];
+            a.severity = Some("low".to_owned());
+            a.terms.tool_fingerprint = Some("delete_image_set".to_owned());
+        })
+        .await;
+    assert_eq!(approve(&site, &approval, &session).await.status, StatusCode::SEE_OTHER);
+    let wanted = || crate::broker::grants::Wanted {
+        uses: 2,
+        duration: Duration::from_mins(20),
+        free: Vec::new(),
+    };
+    let broker = &site.web.broker;
+    let ana = broker.config().reviewer("ana").unwrap().clone();
+    broker.grant(&approval.id, &ana, wanted()).await.unwrap();
+    assert!(broker.grants_for(&ana).await.unwrap()[0].grant.ended.is_none());
+
+    issuer.claim("groups", json!([]));
+    session_of(&whole(&site, &issuer).await).unwrap();
+
+    let row = broker.grants_for(&ana).await.unwrap().remove(0);
+    assert!(row.grant.ended.unwrap().reason.contains("may not approve this any more"));
+    assert!(broker.grant(&approval.id, &ana, wanted()).await.is_err(), "nor is another given");
+}
