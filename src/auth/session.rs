@@ -48,7 +48,7 @@ pub async fn find(broker: &Broker, headers: &HeaderMap) -> Result<Option<SignedI
 }
 
 /// Whether a session that began at the sign-in provider counts still; others always do.
-fn counts(config: &Config, session: &Session, now: Timestamp) -> bool {
+pub fn counts(config: &Config, session: &Session, now: Timestamp) -> bool {
     let life = config.oidc.as_ref().map(|oidc| oidc.sign_in_life);
     session.via != VIA_OIDC || life.is_some_and(|life| session.created_at.plus(life) > now)
 }

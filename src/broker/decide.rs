@@ -166,7 +166,7 @@ pub const fn too_weak(asked: Assurance) -> &'static str {
         }
         _ => {
             "approving this needs a sign-in by something other than a mailed link: sign in with \
-             your token"
+             your token, or through the sign-in provider where there is one"
         }
     }
 }

@@ -296,7 +296,7 @@ fn why_not(a: &Approval, who: Proven<'_>, now: Timestamp) -> Option<&'static str
             }
             _ => {
                 "You are signed in by a mailed link. Approving this call needs more: sign in with \
-                 your token. You may reject it."
+                 your token, or through the sign-in provider where there is one. You may reject it."
             }
         })
     } else {

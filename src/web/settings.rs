@@ -129,6 +129,7 @@ async fn render(web: &Web, who: &Page, fresh: Option<String>) -> Result<Response
         channels: config.notifiers.iter().filter_map(channel).collect(),
         sessions: sessions
             .iter()
+            .filter(|s| session::counts(config, s, now))
             .map(|s| SessionLine {
                 handle: session::handle(&s.hash).to_owned(),
                 via: via_words(&s.via),

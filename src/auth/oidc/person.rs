@@ -58,12 +58,13 @@ pub fn reviewer<'c>(
             .and_then(|name| config.reviewer(name))
             .ok_or(Stranger::Unknown),
         Identify::Email => {
-            let address = said.email.as_ref().ok_or(Stranger::NoEmail)?.to_lowercase();
+            let address = said.email.as_ref().ok_or(Stranger::NoEmail)?;
             if !said.email_verified {
                 return Err(Stranger::Unverified);
             }
+            // Letters that only look alike in another case belong to other people's addresses.
             let same =
-                |r: &&Reviewer| r.email.as_ref().is_some_and(|e| e.to_lowercase() == address);
+                |r: &&Reviewer| r.email.as_ref().is_some_and(|e| e.eq_ignore_ascii_case(address));
             config.reviewers.iter().find(same).ok_or(Stranger::Unknown)
         }
     }
@@ -108,6 +109,10 @@ mod tests {
         assert_eq!(found("", &said("", true)), Err(Stranger::NoEmail));
         assert_eq!(found("", &said("eve@example.org", true)), Err(Stranger::Unknown));
         assert_eq!(found("", &said("ana@example.org.evil.example", true)), Err(Stranger::Unknown));
+        // The Kelvin sign, which becomes a k in lower case.
+        let kelvin = said("\u{212a}im@example.org", true);
+        let kim = "[[reviewers]]\nname = \"kim\"\nemail = \"kim@example.org\"\n";
+        assert_eq!(found(kim, &kelvin), Err(Stranger::Unknown));
     }
 
     #[test]

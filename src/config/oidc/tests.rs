@@ -43,7 +43,7 @@ fn an_issuer_and_a_client_id_are_enough_and_the_rest_has_defaults() {
         ("https://login.example.org", "placet")
     );
     assert_eq!(oidc.client_secret, None);
-    assert_eq!(oidc.scopes, ["email", "profile"]);
+    assert_eq!(oidc.scopes, ["email"]);
     assert_eq!((oidc.identify, oidc.label.as_str()), (Identify::Email, "single sign-on"));
     assert!(!oidc.allow_unknown && !oidc.narrows());
     assert_eq!(oidc.sign_in_life, Duration::from_hours(24));

@@ -115,7 +115,7 @@ async fn who_the_provider_names_is_signed_in_where_they_wanted_to_go() {
 
     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{answer:?}");
     assert_eq!(answer.header("location"), "/approvals/apr_1?full=1");
-    assert_eq!(trip.sent_to["scope"], "openid email profile");
+    assert_eq!(trip.sent_to["scope"], "openid email");
     assert_eq!(trip.sent_to["redirect_uri"], "http://127.0.0.1:8420/sign-in/oidc/callback");
     let session = session_of(&answer).unwrap();
     let settings = site.get("/settings", &[("cookie", &session)]).await;
@@ -481,6 +481,18 @@ async fn a_provider_that_is_down_keeps_nobody_from_signing_in_otherwise() {
     assert!(down.body.contains("can&#39;t be reached"), "{}", down.body);
     assert_eq!(down.header("set-cookie"), "");
     assert_eq!(signed_in.status, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn a_provider_that_never_answers_is_waited_for_no_longer_than_is_configured() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let issuer = format!("http://{}", silent.local_addr().unwrap());
+    let site = Site::with_config(&config_for(&issuer, "timeout = \"50ms\"\n")).await;
+    let (form, href) = button(&site, "/").await;
+
+    let answer = site.get(&href, &[("cookie", &form)]).await;
+
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[tokio::test]

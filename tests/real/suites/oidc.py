@@ -6,7 +6,7 @@ import json
 import subprocess
 
 from harness import (
-    ADMIN, ANA, BEN, FIXTURES, Placet, Stage, equal, expect, free_port, node, setting, text_of, until,
+    ADMIN, ANA, BEN, FIXTURES, ROOT, Placet, Stage, equal, expect, free_port, node, setting, text_of, until,
 )  # fmt: skip
 
 POLICY = {
@@ -55,6 +55,8 @@ def drive(broker, **steps):
 
 def run(report):
     setting("PLACET_REAL_CHROMIUM")
+    shots = ROOT / "target" / "screens"
+    shots.mkdir(parents=True, exist_ok=True)
     with Stage(report) as stage:
         upstream, provider = stage.slow_upstream(), Provider(stage)
         broker = Placet(
@@ -102,6 +104,7 @@ def run(report):
                 call, id = held(f"approved-{word}")
                 seen = drive(
                     broker, start=f"/approvals/{id}", login="ana", script=script,
+                    look=str(shots / "sign-in-provider.png") if script else None,
                     then=[
                         {"fill": {"Reason": "signed in elsewhere"}, "click": "Approve"},
                         {"open": "/settings"}, {"click": "Sign out"}, {"open": "/history"},
@@ -119,6 +122,7 @@ def run(report):
                 equal((out["path"], after["path"]), ("/sign-in", "/sign-in"), "signed out")
                 equal([c["name"] for c in seen["cookies"]], ["placet_form"], "what is left in the browser")
                 equal(seen["problems"], [], "console errors")
+                equal(seen.get("faults", []), [], "what axe and html-validate say of the sign-in page")
 
         with report.case("whom the provider does not have in the group may reject, but not approve"):
             call, id = held("unconfirmed")
