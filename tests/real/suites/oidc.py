@@ -138,7 +138,9 @@ def run(report):
             call.result()
             equal(upstream.started("unconfirmed"), 0, "executions")
 
-        with report.case("a group is asked for whatever way somebody comes"):
+        with report.case("a group is asked for whatever way somebody comes, and after a restart"):
+            equal(broker.stop(), 0, "the exit code")
+            broker.start()
             call, id = held("by-token")
             refused = broker.decide(id, token=BEN, status=403)
             expect("must have confirmed lately" in refused["detail"], refused["detail"])
