@@ -16,6 +16,7 @@ pub mod client;
 pub mod form;
 pub mod hosts;
 pub mod oidc;
+pub mod passkey;
 pub mod personal;
 pub mod session;
 

@@ -33,6 +33,7 @@ pub mod hints;
 pub mod hold;
 pub mod limits;
 pub mod page;
+pub mod passkey;
 pub mod patience;
 pub mod plan;
 pub mod policies;

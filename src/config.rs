@@ -247,6 +247,10 @@ pub struct People {
     pub max_token_life: Duration,
     /// Most absences of one person that are not over.
     pub max_absences: u32,
+    /// Most passkeys of one person.
+    pub max_passkeys: u32,
+    /// How long the browser may take to use or make one.
+    pub passkey_wait: Duration,
 }
 
 /// How an upstream is reached.

@@ -16,6 +16,7 @@ use crate::domain::time::Timestamp;
 pub mod driver;
 pub mod grants;
 pub mod oidc;
+pub mod passkeys;
 pub mod settings;
 pub mod sql;
 pub mod tasks;
@@ -536,6 +537,9 @@ pub trait Store: Send + Sync {
 
     /// What people keep here about themselves.
     fn settings(&self) -> &dyn SettingsStore;
+
+    /// What reviewers confirm single decisions with.
+    fn passkeys(&self) -> &dyn passkeys::PasskeyStore;
 
     /// Appends audit records that belong to no other change.
     async fn append_audit(&self, events: Vec<AuditEvent>) -> Result<()>;

@@ -39,6 +39,7 @@ pub mod grants;
 pub mod health;
 pub mod history;
 pub mod oidc;
+pub mod passkeys;
 pub mod queue;
 pub mod review_link;
 pub mod settings;
@@ -113,6 +114,10 @@ pub fn router(web: Web) -> Router {
         .route("/settings/tokens/revoke", post(settings::revoke_token))
         .route("/settings/absences", post(settings::enter_absence))
         .route("/settings/absences/remove", post(settings::remove_absence))
+        .route("/settings/passkeys", post(passkeys::add))
+        .route("/settings/passkeys/begin", post(passkeys::begin_adding))
+        .route("/settings/passkeys/remove", post(settings::remove_passkey))
+        .route("/approvals/{id}/passkey", post(passkeys::begin_confirming))
         .route("/settings/preferences", post(settings::set_preferences))
         .route("/sign-in", get(sign_in::show).post(sign_in::submit))
         .route(attempt::COOKIE_PATH, get(oidc::begin))

@@ -162,7 +162,8 @@ impl Broker {
 pub const fn too_weak(asked: Assurance) -> &'static str {
     match asked {
         Assurance::Passkey => {
-            "approving this needs a passkey, which is not available in this version"
+            "approving this needs a passkey: open the call's page in a browser, and add a passkey \
+             under Settings if you have none"
         }
         _ => {
             "approving this needs a sign-in by something other than a mailed link: sign in with \

@@ -27,6 +27,8 @@ pub enum Own {
     Token,
     /// An absence.
     Absence,
+    /// A passkey.
+    Passkey,
 }
 
 impl Broker {
@@ -43,6 +45,10 @@ impl Broker {
             }
             Own::Absence => {
                 store.delete_absence(reviewer, id, event(Kind::AbsenceRemoved, "absence")).await?
+            }
+            Own::Passkey => {
+                let event = event(Kind::PasskeyRemoved, "passkey");
+                self.store().passkeys().remove(reviewer, id, event).await?
             }
         };
         if ended { Ok(()) } else { Err(DecideError::NotFound) }

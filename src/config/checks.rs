@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use globset::Glob;
 
+use crate::domain::approval::Assurance;
 use crate::domain::policy::{Action, Rule};
 
-use super::eligible::{GROUP_PREFIX, can_sign_in, eligible, is_notified, names, panel};
+use super::eligible::{
+    GROUP_PREFIX, assurance, can_sign_in, eligible, is_notified, names, panel, passkey_domain,
+};
 use super::policies::LoadedPolicy;
 use super::problem::{Problem, Severity};
 use super::reader::Reader;
@@ -170,6 +173,16 @@ fn rules(reader: &Reader<'_>, config: &Config, upstream: &str, policy: &LoadedPo
         }
         if rule.action != Action::RequireApproval {
             continue;
+        }
+        if assurance(config, rule) == Assurance::Passkey
+            && passkey_domain(&config.server.public_url).is_none()
+        {
+            let message = format!(
+                "asks for a passkey, and browsers have none for {}; set server.public_url to an \
+                 https address with a name (or http://localhost)",
+                config.server.public_url
+            );
+            note(Severity::Error, rule.pointer.clone(), message);
         }
         let only = policy.agents.get(&rule.pointer);
         let agents = config.agents.iter().filter(|agent| {

@@ -1,6 +1,8 @@
 //! Who may approve the calls of an agent under a rule, who of them can be reached, and how
 //! surely a decision must come from them.
 
+use url::{Host, Url};
+
 use crate::domain::approval::{Assurance, Panel, Part};
 use crate::domain::policy::Rule;
 
@@ -47,6 +49,14 @@ fn of(config: &Config, agent: &Agent, asked: impl Fn(&Reviewer) -> bool) -> Vec<
 /// configuration does.
 pub fn assurance(config: &Config, rule: &Rule) -> Assurance {
     rule.approval.assurance.unwrap_or(config.approvals.assurance)
+}
+
+/// The domain that passkeys are made for; none where browsers have none: without TLS except on
+/// localhost, and where the host is no name.
+pub fn passkey_domain(public_url: &Url) -> Option<&str> {
+    let Some(Host::Domain(domain)) = public_url.host() else { return None };
+    let local = domain == "localhost" || domain.ends_with(".localhost");
+    (public_url.scheme() == "https" || local).then_some(domain)
 }
 
 /// Whether an entry of a rule's reviewers means this one.

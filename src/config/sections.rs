@@ -122,7 +122,14 @@ pub fn approvals(s: &Section<'_>) -> Approvals {
         max_tasks_per_agent: s.count("max_tasks_per_agent").unwrap_or_default(),
         max_grants_per_agent: s.count("max_grants_per_agent").unwrap_or_default(),
         assurance: s
-            .word("assurance", &[("link", Assurance::Link), ("session", Assurance::Session)])
+            .word(
+                "assurance",
+                &[
+                    ("link", Assurance::Link),
+                    ("session", Assurance::Session),
+                    ("passkey", Assurance::Passkey),
+                ],
+            )
             .unwrap_or_default(),
         reminder: s.positive("reminder"),
         history_retention: s.positive("history_retention").unwrap_or_default(),
@@ -160,6 +167,8 @@ pub fn people(s: &Section<'_>) -> People {
         max_tokens: s.count("max_tokens").unwrap_or_default(),
         max_token_life: s.positive("max_token_life").unwrap_or_default(),
         max_absences: s.count("max_absences").unwrap_or_default(),
+        max_passkeys: s.count("max_passkeys").unwrap_or_default(),
+        passkey_wait: s.positive("passkey_wait").unwrap_or_default(),
     };
     s.finish();
     people

@@ -471,6 +471,31 @@ fn owners_and_upstreams_of_agents_must_exist() {
 }
 
 #[test]
+fn rules_that_ask_for_a_passkey_need_an_address_that_has_them() {
+    let asks = |url: &str, default: &str, rule: &str| {
+        errors(&format!(
+            "[server]\npublic_url = \"{url}\"\n[approvals]\nassurance = \"{default}\"\n\
+             [[agents]]\nname = \"a\"\ntoken = \"aaaaaaaaaaaaaaaaaaaa\"\n\
+             [[reviewers]]\nname = \"ana\"\ntoken = \"rrrrrrrrrrrrrrrrrrrr\"\n\
+             [[upstreams]]\nname = \"u\"\nurl = \"http://a/\"\n\
+             [upstreams.policy]\nversion = \"1\"\n[upstreams.policy.tools.t]\n\
+             action = \"require_approval\"\n{rule}"
+        ))
+    };
+    let passkey = "approval = { assurance = \"passkey\" }\n";
+
+    for (default, rule) in [("link", passkey), ("passkey", "")] {
+        let told = asks("http://127.0.0.1:8420", default, rule);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].1.contains("asks for a passkey") && told[0].1.contains("http://localhost"));
+        for url in ["https://placet.example.org", "http://localhost:8420"] {
+            assert!(asks(url, default, rule).is_empty(), "{url}");
+        }
+    }
+    assert!(asks("http://127.0.0.1:8420", "session", "").is_empty());
+}
+
+#[test]
 fn an_upstream_is_an_address_or_a_command() {
     assert_eq!(keys("[[upstreams]]\nname = \"a\"\n"), ["upstreams[0].url"]);
     assert_eq!(keys("[upstreams]\nname = \"a\"\n"), ["upstreams"]);

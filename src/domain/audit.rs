@@ -78,6 +78,14 @@ kinds! {
     TokenMade = "token_made",
     /// A person revoked one of their tokens.
     TokenRevoked = "token_revoked",
+    /// A person added a passkey.
+    PasskeyAdded = "passkey_added",
+    /// A person removed one of their passkeys.
+    PasskeyRemoved = "passkey_removed",
+    /// A passkey confirmed a decision.
+    PasskeyUsed = "passkey_used",
+    /// A passkey was not accepted.
+    PasskeyRefused = "passkey_refused",
     /// A person said that they will be away, and who stands in.
     AbsenceEntered = "absence_entered",
     /// A person took that back.

@@ -34,7 +34,7 @@ const MAX_MIGRATION_TRIES: usize = MIGRATIONS.len() + 2;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// (version, description, SQLite, PostgreSQL)
-const MIGRATIONS: [(i64, &str, &str, &str); 10] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 11] = [
     (
         1,
         "init",
@@ -76,6 +76,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 10] = [
         "grants",
         include_str!("../../migrations/sqlite/0007_grants.sql"),
         include_str!("../../migrations/postgres/0007_grants.sql"),
+    ),
+    (
+        8,
+        "passkeys",
+        include_str!("../../migrations/sqlite/0008_passkeys.sql"),
+        include_str!("../../migrations/postgres/0008_passkeys.sql"),
     ),
     (
         9,

@@ -29,6 +29,7 @@ mod audit;
 mod grants;
 mod oidc;
 mod outbox;
+mod passkeys;
 mod people;
 mod settings;
 mod tasks;
@@ -74,6 +75,10 @@ impl Store for SqlStore {
     }
 
     fn settings(&self) -> &dyn super::settings::SettingsStore {
+        self
+    }
+
+    fn passkeys(&self) -> &dyn super::passkeys::PasskeyStore {
         self
     }
 

@@ -144,6 +144,37 @@
   });
   document.querySelectorAll("[data-presets]").forEach((list) => (list.hidden = false));
 
+  // A passkey: made under Settings, and asked for where a rule wants one to approve.
+  async function ceremony(form) {
+    const [maker, api] = ["make" in form.dataset, window.PublicKeyCredential];
+    if (!api || !api.parseRequestOptionsFromJSON) throw new Error("This browser has no passkeys for this page.");
+    const answer = await fetch(form.dataset.passkey, { method: "POST", body: new URLSearchParams(new FormData(form)) });
+    const options = await answer.json();
+    if (!answer.ok) throw new Error(options.detail);
+    const credential = maker
+      ? await navigator.credentials.create({ publicKey: api.parseCreationOptionsFromJSON(options) })
+      : await navigator.credentials.get({ publicKey: api.parseRequestOptionsFromJSON(options) });
+    form.elements.passkey.value = JSON.stringify(credential);
+  }
+  document.querySelectorAll("form[data-passkey]").forEach((form) => {
+    // Who comes back to the page is asked again.
+    window.addEventListener("pageshow", () => (form.elements.passkey.value = ""));
+    form.addEventListener("submit", (event) => {
+      const button = event.submitter;
+      if (form.elements.passkey.value || button?.value === "reject") return;
+      event.preventDefault();
+      const wrong = form.querySelector("[data-wrong]");
+      wrong.hidden = true;
+      ceremony(form).then(
+        () => form.requestSubmit(button),
+        (error) => {
+          wrong.textContent = error.name === "NotAllowedError" ? "No passkey was given; nothing was decided." : error.message;
+          wrong.hidden = false;
+        }
+      );
+    });
+  });
+
   // What is on the page, taken elsewhere.
   document.querySelectorAll("[data-copy]").forEach((button) => {
     button.hidden = !navigator.clipboard;

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
+use crate::auth::Proven;
 use crate::broker::decide::Verdict;
 use crate::domain::approval::{Approval, Assurance, Choice, State as Stands, Via};
 use crate::domain::show::visible;
@@ -50,6 +51,8 @@ pub struct Fields {
     pub form_token: Option<String>,
     /// `yes` or `no`: whether an indeterminate call ran.
     pub done: Option<String>,
+    /// What the browser answered when it was asked for a passkey.
+    pub passkey: Option<String>,
 }
 
 impl Fields {
@@ -102,6 +105,8 @@ pub struct ShowPage {
     pub sign_in: Option<&'static str>,
     /// Who was told.
     pub attempts: Vec<AttemptLine>,
+    /// Whether the browser is to be asked for a passkey.
+    pub by_passkey: bool,
     /// What may be granted with it.
     pub grant: Option<GrantForm>,
     /// What it is judged by.
@@ -172,6 +177,7 @@ async fn render(
     show: Show,
 ) -> Result<Response, Problem> {
     let attempts = web.broker.store().attempts(&approval.id).await?;
+    let who_now = stepping_up(web, who, approval).await?;
     let mut frame = who.frame(&visible(&approval.call.title()), "queue");
     let moving = match approval.state {
         Stands::Running => true,
@@ -184,7 +190,8 @@ async fn render(
         StatusCode::OK,
         &ShowPage {
             frame,
-            call: CallView::new(&web.broker, approval, who.proven(), show),
+            call: CallView::new(&web.broker, approval, who_now, show),
+            by_passkey: approval.terms.assurance == Assurance::Passkey,
             base: format!("/approvals/{}", approval.id),
             form_token: who.form_token().to_owned(),
             link_of: None,
@@ -197,6 +204,20 @@ async fn render(
             beside: beside(&web.broker, approval, &who.reviewer).await?,
         },
     ))
+}
+
+/// Who they will be once they have used one of their passkeys, where the call asks for that.
+async fn stepping_up<'w>(
+    web: &Web,
+    who: &'w Page,
+    approval: &Approval,
+) -> Result<Proven<'w>, Problem> {
+    let mut proven = who.proven();
+    let asked = approval.terms.assurance == Assurance::Passkey && approval.state == Stands::Pending;
+    if asked && !web.broker.passkeys(&who.reviewer.name).await?.is_empty() {
+        proven.assurance = Assurance::Passkey;
+    }
+    Ok(proven)
 }
 
 fn attempt_line(a: &AttemptRecord, now: crate::domain::time::Timestamp) -> AttemptLine {
@@ -250,7 +271,14 @@ pub async fn decide(
     let decided = async {
         who.check_form(&web, fields.form_token.as_deref())?;
         let id = approval_id(&id)?;
-        web.decide(&id, &who.reviewer, fields.verdict(Via::Web, who.proven().assurance)?).await
+        let assurance = match fields.passkey.as_deref().filter(|answer| !answer.is_empty()) {
+            Some(answer) => {
+                let digest = fields.digest.as_deref().unwrap_or_default();
+                web.broker.confirm(&id, &who.reviewer, digest, answer).await?
+            }
+            None => who.proven().assurance,
+        };
+        web.decide(&id, &who.reviewer, fields.verdict(Via::Web, assurance)?).await
     };
     answer(&web, &who, &id, decided.await.map(|_| ()))
 }

@@ -292,7 +292,8 @@ fn why_not(a: &Approval, who: Proven<'_>, now: Timestamp) -> Option<&'static str
     } else if who.assurance < a.terms.assurance {
         Some(match a.terms.assurance {
             Assurance::Passkey => {
-                "Approving this needs a passkey, which is not available in this version."
+                "Approving this call needs a passkey of yours: add one under Settings, on a device \
+                 that you have with you. You may reject it."
             }
             _ => {
                 "You are signed in by a mailed link. Approving this call needs more: sign in with \

@@ -128,6 +128,7 @@ async fn call_page(web: &Web, token: &str, live: Live, show: Show) -> Response {
         &ShowPage {
             frame: frame().titled(&call.tool),
             call,
+            by_passkey: false,
             base: format!("/review/{token}"),
             form_token: web.keys.token(Bound::Review(&live.hash)),
             link_of: Some(live.reviewer.name),

@@ -14,6 +14,8 @@ use crate::auth::session;
 use crate::broker::settings::Own;
 use crate::broker::{DecideError, plan};
 use crate::config::Role;
+use crate::config::eligible::passkey_domain;
+use crate::domain::approval::Assurance;
 use crate::domain::preferences::{
     Preferences, Quiet, minute_of_day, offset_text, time_of_day, utc_offset,
 };
@@ -64,6 +66,13 @@ struct TokenLine {
     used: Option<When>,
 }
 
+struct PasskeyLine {
+    id: String,
+    name: String,
+    created: When,
+    used: Option<When>,
+}
+
 struct AbsenceLine {
     id: String,
     delegate: String,
@@ -85,6 +94,8 @@ struct SettingsPage {
     sessions: Vec<SessionLine>,
     tokens: Vec<TokenLine>,
     fresh: Option<String>,
+    passkeys: Vec<PasskeyLine>,
+    no_passkeys: Option<&'static str>,
     max_days: u64,
     absences: Vec<AbsenceLine>,
     stands_in_for: Vec<String>,
@@ -107,6 +118,19 @@ fn via_words(via: &str) -> &'static str {
     }
 }
 
+/// Why none can be added now.
+fn no_passkeys(web: &Web, who: &Page) -> Option<&'static str> {
+    if passkey_domain(&web.broker.config().server.public_url).is_none() {
+        return Some(
+            "Browsers have no passkeys for this address: it needs https and a name, or localhost.",
+        );
+    }
+    (who.proven().assurance < Assurance::Session).then_some(
+        "You are signed in by a mailed link. To add a passkey, sign in with something stronger, \
+         such as your token.",
+    )
+}
+
 async fn render(web: &Web, who: &Page, fresh: Option<String>) -> Result<Response, Problem> {
     let (config, now) = (web.broker.config(), web.broker.now());
     let me = &who.reviewer;
@@ -114,6 +138,7 @@ async fn render(web: &Web, who: &Page, fresh: Option<String>) -> Result<Response
     let sessions = store.sessions(&me.name, now.minus(config.people.session_idle)).await?;
     let tokens = store.tokens(&me.name, now).await?;
     let absences = store.absences(now).await?;
+    let passkeys = web.broker.passkeys(&me.name).await?;
     let wishes = plan::Wishes::new(store.preferences().await?).of(&me.name);
     let quiet = wishes.quiet.unwrap_or(Quiet { from: 22 * 60, to: 7 * 60, offset: 0 });
     let channel = |n: &crate::config::Notifier| {
@@ -150,6 +175,16 @@ async fn render(web: &Web, who: &Page, fresh: Option<String>) -> Result<Response
             })
             .collect(),
         fresh,
+        passkeys: passkeys
+            .iter()
+            .map(|k| PasskeyLine {
+                id: k.id.clone(),
+                name: visible(&k.name),
+                created: When::new(k.created_at, now),
+                used: k.used_at.map(|at| When::new(at, now)),
+            })
+            .collect(),
+        no_passkeys: no_passkeys(web, who),
         max_days: config.people.max_token_life.as_secs() / 86_400,
         stands_in_for: absences
             .iter()
@@ -226,6 +261,15 @@ pub async fn revoke_token(
     Posted(fields): Posted<Fields>,
 ) -> Response {
     end(&web, &who, &fields, Own::Token, "token").await
+}
+
+/// `POST /settings/passkeys/remove`
+pub async fn remove_passkey(
+    State(web): State<Web>,
+    who: Page,
+    Posted(fields): Posted<Fields>,
+) -> Response {
+    end(&web, &who, &fields, Own::Passkey, "passkey").await
 }
 
 /// `POST /settings/absences/remove`

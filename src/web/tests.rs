@@ -28,6 +28,7 @@ use crate::store::{NewHold, ReviewLink, Store, Submit, Submitted};
 mod agents;
 mod api;
 mod assurance;
+mod authenticator;
 mod grants;
 mod hostile;
 mod issuer;
@@ -35,6 +36,7 @@ mod links;
 mod oidc;
 mod oidc_groups;
 mod pages;
+mod passkeys;
 mod plans;
 mod queue;
 mod settings;
@@ -157,6 +159,11 @@ impl Answer {
 impl Site {
     async fn new() -> Self {
         Self::with_config(CONFIG).await
+    }
+
+    /// Under a name, for which browsers have passkeys.
+    async fn named() -> Self {
+        Self::with_config(&CONFIG.replace("http://127.0.0.1:8420", "http://localhost:8420")).await
     }
 
     /// The program with that configuration, whose provider was never asked.

@@ -4,7 +4,7 @@ use askama::Template;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::domain::approval::{Approval, Choice, State};
+use crate::domain::approval::{Approval, Assurance, Choice, State};
 use crate::domain::show::{mixed_script, visible};
 use crate::domain::time::{Timestamp, in_words};
 
@@ -127,6 +127,9 @@ pub fn decision_lines(approval: &Approval, now: Timestamp) -> Vec<DecisionLine> 
             flag: mixed_script(&d.reason),
             via: match d.via {
                 crate::domain::approval::Via::Email => "the mailed link",
+                crate::domain::approval::Via::Web if d.assurance == Assurance::Passkey => {
+                    "this site, with a passkey"
+                }
                 crate::domain::approval::Via::Web => "this site",
                 crate::domain::approval::Via::Api => "the API",
                 crate::domain::approval::Via::Cli => "the terminal",

@@ -7,6 +7,7 @@ mod files;
 mod grants;
 mod oidc;
 mod outbox;
+mod passkeys;
 mod people;
 mod races;
 mod settings;

@@ -68,12 +68,12 @@ class Placet:
     """One `placet serve` with its configuration; may be killed and started again."""
 
     def __init__(self, stage, upstreams, *, name="placet", agents=None, reviewers=None, notifiers=(),
-                 approvals=None, database=None, env=None, **sections):  # fmt: skip
+                 approvals=None, database=None, env=None, host="127.0.0.1", **sections):  # fmt: skip
         self.stage, self.name, self.env = stage, name, env or {}
         self.dir = stage.dir / name
         self.dir.mkdir()
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{host}:{self.port}"
         self.process = None
         for upstream in upstreams:
             policy = upstream.get("policy")

@@ -341,13 +341,11 @@ fn approval(walk: &mut Walk, node: &Node<'_>, place: &str) -> ApprovalTerms {
             },
             "cooldown" => terms.cooldown = walk.duration(node, &place),
             "claim_window" => terms.claim_window = walk.some_time(node, &place),
-            "assurance" => match walk.word(node, &place, &["link", "session", "passkey"]) {
-                Some("passkey") => walk.error(
-                    &place,
-                    "\"passkey\" is not available in this version; write \"session\" or \"link\"",
-                ),
-                word => terms.assurance = word.and_then(Assurance::parse),
-            },
+            "assurance" => {
+                terms.assurance = walk
+                    .word(node, &place, &["link", "session", "passkey"])
+                    .and_then(Assurance::parse);
+            }
             "grant" => terms.grant = grant_limits(walk, node, &place),
             _ => {}
         }

@@ -67,6 +67,10 @@ impl Store for FakeStore {
         unused()
     }
 
+    fn passkeys(&self) -> &dyn crate::store::passkeys::PasskeyStore {
+        unused()
+    }
+
     fn grants(&self) -> &dyn crate::store::grants::GrantStore {
         unused()
     }

@@ -290,6 +290,7 @@ pub(super) async fn purge(db: Db, now: Timestamp, history_before: Timestamp) -> 
         ("delete from runs where changed_at <= $1", day_ago),
         ("delete from sessions where seen_at <= $1", day_ago),
         ("delete from tokens where expires_at <= $1", now),
+        ("delete from ceremonies where expires_at <= $1", now),
         ("delete from absences where until_at <= $1", day_ago),
         (
             "delete from rate_uses where at <= $1",

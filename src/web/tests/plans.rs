@@ -8,11 +8,12 @@ use crate::broker::settings::Own;
 use crate::domain::grant::{Ended, Grant, GrantId, Shape};
 use crate::domain::preferences::Preferences;
 use crate::domain::task::{Follows, Form, Task, TaskId};
+use crate::store::passkeys::{Added, Ceremony, Passkey};
 use crate::store::sql::recorded;
 use crate::store::{Attempt, ClientSession, Filter, NewDelivery, Session, SignIn};
 
 /// What grows with use.
-const LARGE: [&str; 12] = [
+const LARGE: [&str; 14] = [
     "approvals",
     "approval_words",
     "audit",
@@ -25,6 +26,8 @@ const LARGE: [&str; 12] = [
     "holds",
     "tokens",
     "absences",
+    "passkeys",
+    "ceremonies",
 ];
 
 /// Statements that read all of a table or index: part of the statement, and why it may.
@@ -124,12 +127,44 @@ async fn own(site: &Site) {
     let me = site.send("GET", "/api/v1/me", &[("authorization", &auth)], String::new()).await;
     assert_eq!(me.status, StatusCode::OK);
     broker.enter_absence("ana", "bo", soon, later).await.unwrap();
+    passkeys(site).await;
     broker.set_preferences("ana", &Preferences::default()).await.unwrap();
     let cookie = site.cookie("ana").await;
     assert_eq!(site.get("/settings", &[("cookie", &cookie)]).await.status, StatusCode::OK);
     for own in [Own::Session, Own::Token, Own::Absence] {
         assert!(matches!(broker.end_own("ana", own, "none").await, Err(DecideError::NotFound)));
     }
+}
+
+/// The life of a passkey in the store; whether it holds is for others to say.
+async fn passkeys(site: &Site) {
+    let (store, now) = (site.store().passkeys(), site.clock.now());
+    let soon = now.plus(Duration::from_secs(60));
+    let text = |text: &str| text.to_owned();
+    let key = Passkey {
+        id: text("id"),
+        reviewer: text("ana"),
+        name: text("phone"),
+        handle: text("h"),
+        public_key: text("k"),
+        state: text("0"),
+        created_at: now,
+        used_at: None,
+    };
+    let ceremony = Ceremony {
+        challenge: text("c"),
+        reviewer: text("ana"),
+        approval: None,
+        digest: text("d"),
+        state: text("s"),
+        expires_at: soon,
+    };
+    let event = |kind| AuditEvent::new(kind, "ana", now);
+    assert_eq!(store.add(&key, 9, event(Kind::PasskeyAdded)).await.unwrap(), Added::Done);
+    store.begin(&ceremony).await.unwrap();
+    assert!(store.take("c", "ana", now).await.unwrap().is_some());
+    assert!(store.used(&key, "1", event(Kind::PasskeyUsed)).await.unwrap());
+    assert!(store.remove("ana", "id", event(Kind::PasskeyRemoved)).await.unwrap());
 }
 
 /// One life of everything the store keeps.

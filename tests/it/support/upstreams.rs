@@ -76,6 +76,8 @@ pub fn config(upstreams: Vec<Settings>) -> Config {
             max_tokens: 20,
             max_token_life: Duration::from_hours(24 * 365),
             max_absences: 10,
+            max_passkeys: 10,
+            passkey_wait: Duration::from_secs(120),
         },
         upstreams,
         agents: Vec::new(),

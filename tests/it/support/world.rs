@@ -330,6 +330,8 @@ fn config() -> Config {
             max_tokens: 20,
             max_token_life: Duration::from_hours(24 * 365),
             max_absences: 10,
+            max_passkeys: 10,
+            passkey_wait: Duration::from_secs(120),
         },
         upstreams: vec![Upstream {
             name: "images".to_owned(),

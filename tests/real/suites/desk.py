@@ -21,7 +21,7 @@ class Browser:
     def __init__(self, **steps):
         self.process = subprocess.Popen(
             [node(), FIXTURES / "desk.mjs", json.dumps(steps)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         self.timer = threading.Timer(180, self.process.kill)
         self.timer.start()
@@ -31,6 +31,11 @@ class Browser:
         if line != "ready":
             self.process.kill()
             expect(False, f"the browser: {line} {self.process.communicate()[1][-800:]}")
+
+    def go_on(self):
+        """Lets one go on that waits."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
 
     def seen(self):
         out, err = self.process.communicate()

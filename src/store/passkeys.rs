@@ -1,0 +1,85 @@
+//! Passkeys and the ceremonies in which they are added and used.
+
+use async_trait::async_trait;
+
+use crate::domain::audit::AuditEvent;
+use crate::domain::time::Timestamp;
+
+use super::Result;
+
+/// A public key credential of a reviewer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passkey {
+    /// The credential's id, base64 (URL alphabet).
+    pub id: String,
+    /// Whose it is.
+    pub reviewer: String,
+    /// What they call it.
+    pub name: String,
+    /// The user handle, the same in all of a person's credentials, base64.
+    pub handle: String,
+    /// The public key, as the verifier encodes it, base64.
+    pub public_key: String,
+    /// What changes with each use (signature counter, backup), as the verifier encodes it, base64.
+    pub state: String,
+    /// When it was added.
+    pub created_at: Timestamp,
+    /// When it was last used.
+    pub used_at: Option<Timestamp>,
+}
+
+/// A ceremony that has begun and waits for the browser's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ceremony {
+    /// The challenge, 32 hexadecimal digits.
+    pub challenge: String,
+    /// Who began it.
+    pub reviewer: String,
+    /// The approval that is to be approved with it; none: a passkey is added.
+    pub approval: Option<String>,
+    /// The digest of the call they saw.
+    pub digest: String,
+    /// The verifier's state, base64.
+    pub state: String,
+    /// Until when it may be answered.
+    pub expires_at: Timestamp,
+}
+
+/// What became of a passkey that was to be added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Added {
+    /// It is stored.
+    Done,
+    /// This person has as many as may be.
+    TooMany,
+    /// A credential of that id is known.
+    Known,
+}
+
+/// The verbs about passkeys. As everywhere, one verb is one transaction.
+#[async_trait]
+pub trait PasskeyStore: Send + Sync {
+    /// A person's passkeys, the newest first.
+    async fn of(&self, reviewer: &str) -> Result<Vec<Passkey>>;
+
+    /// Adds one, at most `max` of a person.
+    async fn add(&self, passkey: &Passkey, max: u32, event: AuditEvent) -> Result<Added>;
+
+    /// Removes one of this person's passkeys; false if there is none.
+    async fn remove(&self, reviewer: &str, id: &str, event: AuditEvent) -> Result<bool>;
+
+    /// Begins a ceremony, in place of an earlier one of this person for the same approval.
+    async fn begin(&self, ceremony: &Ceremony) -> Result<()>;
+
+    /// Ends this person's ceremony of that challenge and gives it to whoever asks first; none if
+    /// there is none, or its time is over.
+    async fn take(
+        &self,
+        challenge: &str,
+        reviewer: &str,
+        now: Timestamp,
+    ) -> Result<Option<Ceremony>>;
+
+    /// Stores what a use has changed; false if the passkey was removed or used in between.
+    async fn used(&self, before: &Passkey, state: &str, event: AuditEvent) -> Result<bool>;
+}
