@@ -21,7 +21,7 @@ use crate::auth::oidc::attempt::Sealer;
 use crate::auth::oidc::provider::Provider;
 use crate::broker::wait::WAIT_TOOL;
 use crate::broker::{Broker, Parts, Stop};
-use crate::clock::{Clock as _, SystemClock};
+use crate::clock::{Clock, SystemClock};
 use crate::config::oidc::CALLBACK;
 use crate::config::{Config, Reviewer, Severity, process_environment};
 use crate::domain::audit::{AuditEvent, Kind};
@@ -100,13 +100,13 @@ impl App {
         let store = SqlStore::open(config.database.url.expose()).await?;
         let config = Arc::new(config);
         let ids = Arc::new(OsIds);
-        let clock = Arc::new(SystemClock);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let stop = Stop::default();
         let (work, upstream_work) = (TaskTracker::new(), TaskTracker::new());
         let node = ids.prefixed("nod_", clock.now());
         let broker = Broker::new(Parts {
             store: Arc::new(store.clone()),
-            upstreams: upstream::build(&config, &upstream_work),
+            upstreams: upstream::build(&config, &clock, &upstream_work),
             masking_key: store.secret("masking", ids.random()).await?,
             seal_key: store.secret("request_state", ids.random()).await?,
             config: config.clone(),
@@ -321,7 +321,8 @@ pub async fn connect_report(config: &Config) -> Vec<(String, Result<String, Stri
     const PATIENCE: Duration = Duration::from_secs(30);
     let tracker = TaskTracker::new();
     let mut report = Vec::new();
-    let upstreams = upstream::build(config, &tracker);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let upstreams = upstream::build(config, &clock, &tracker);
     for settings in &config.upstreams {
         let Some(server) = upstreams.get(&settings.name) else { continue };
         let answer = match tokio::time::timeout(PATIENCE, server.refresh()).await {

@@ -48,6 +48,7 @@ pub mod standing;
 pub mod submit;
 pub mod tasks;
 pub mod telling;
+pub mod upstreams;
 pub mod wait;
 
 use calls::CallLog;

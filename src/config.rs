@@ -316,6 +316,8 @@ pub struct Upstream {
     pub name: String,
     /// How it is reached.
     pub transport: Transport,
+    /// Its address, or program and arguments, as the file has them: variables are not replaced.
+    pub target: Vec<String>,
     /// Which era it speaks.
     pub era: Era,
     /// Who shares a connection or child.

@@ -5,6 +5,7 @@ pub mod absence;
 pub mod approval;
 pub mod audit;
 pub mod call;
+pub mod contact;
 pub mod duration;
 pub mod grant;
 #[cfg(test)]

@@ -12,6 +12,8 @@ use async_trait::async_trait;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::contact::Contact;
+
 mod asked;
 mod audience;
 mod catalog;
@@ -20,6 +22,7 @@ mod handshake;
 mod headers;
 mod http;
 mod hub;
+mod journal;
 mod level;
 mod message;
 mod questions;
@@ -184,6 +187,21 @@ pub struct ServerFacts {
     pub instructions: Option<String>,
 }
 
+/// What is known of an upstream without asking it.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// How the contact with it went.
+    pub contact: Contact,
+    /// Whether a connection is being opened, or a process started.
+    pub opening: bool,
+    /// Connections open now; of a child process, how many run.
+    pub connections: usize,
+    /// Whether it was found to speak HTTP+SSE.
+    pub speaks_sse: bool,
+    /// What the last handshake found out.
+    pub facts: Option<ServerFacts>,
+}
+
 /// One tool of the upstream's list.
 #[derive(Debug, Clone)]
 pub struct Tool {
@@ -233,6 +251,11 @@ pub trait Upstream: Send + Sync {
     /// The full tool list, fetched at connect and refreshed when the server says it changed;
     /// none before the first success.
     fn catalog(&self) -> Option<Arc<Catalog>>;
+
+    /// What is known of it; nothing is asked for that.
+    fn report(&self) -> Report {
+        Report::default()
+    }
 
     /// Connects if need be and fetches the tool list anew.
     async fn refresh(&self) -> Result<Arc<Catalog>, UpstreamError>;

@@ -45,6 +45,7 @@ pub mod review_link;
 pub mod settings;
 pub mod sign_in;
 pub mod tools;
+pub mod upstreams;
 pub mod view;
 
 #[cfg(test)]
@@ -105,6 +106,7 @@ pub fn router(web: Web) -> Router {
         .route("/history", get(history::show))
         .route("/history/export", get(history::export))
         .route("/tools", get(tools::show))
+        .route("/upstreams", get(upstreams::show))
         .route("/agents", get(agents::show))
         .route("/agents/forget", post(agents::forget))
         .route("/audit", get(audit::show))

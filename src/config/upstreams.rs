@@ -92,6 +92,7 @@ pub fn read(s: &Section<'_>) -> Read {
     let upstream = Upstream {
         name,
         transport,
+        target: written(s),
         era,
         instances: s.word("instances", &instances).unwrap_or(Instances::Agent),
         policy: policy.as_ref().map(|p| p.policy.clone()),
@@ -122,6 +123,17 @@ fn endpoint(text: &str) -> Result<Url, String> {
         .ok_or_else(|| {
             "expected an http:// or https:// address, as in http://127.0.0.1:9100/mcp".to_owned()
         })
+}
+
+/// The address or command as the file has it.
+fn written(s: &Section<'_>) -> Vec<String> {
+    match s.raw("url").or_else(|| s.raw("command")) {
+        Some(Value::String(url)) => vec![url.clone()],
+        Some(Value::Array(words)) => {
+            words.iter().map(|w| w.as_str().unwrap_or_default().to_owned()).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn only_with(s: &Section<'_>, keys: &[&'static str], other: &str) {

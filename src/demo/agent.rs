@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::answer::DECISION_KEY;
+use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Era, HttpKind, Instances, Transport, Upstream as Settings};
 use crate::domain::json::{self, Node};
 use crate::upstream::{self, Caller, Reply, Request, Upstream, UpstreamError, build};
@@ -36,6 +37,7 @@ impl Agent {
                 headers: Vec::new(),
                 kind: HttpKind::Streamable,
             },
+            target: Vec::new(),
             era: Era::Auto,
             instances: Instances::Shared,
             policy: None,
@@ -45,7 +47,8 @@ impl Agent {
             trust_annotations: false,
         };
         let config = Config { upstreams: vec![settings], ..config.clone() };
-        let connection = build(&config, tracker).remove("placet")?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let connection = build(&config, &clock, tracker).remove("placet")?;
         Some(Self { connection })
     }
 

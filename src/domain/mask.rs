@@ -7,6 +7,8 @@ use super::call::hex;
 use super::json::{self, Node, Value};
 use super::policy::pattern::{Pattern, is_glob};
 
+mod target;
+
 /// Which values are masked, and the key that makes two different secrets look different.
 #[derive(Debug, Clone)]
 pub struct Masker {

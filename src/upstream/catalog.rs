@@ -11,6 +11,7 @@ use super::hub::Common;
 use super::registry::Link;
 use super::{Catalog, Reply, Request, Tool, UpstreamError, WireEra, headers, message};
 use crate::domain::call::hex;
+use crate::domain::contact::Trouble;
 use crate::domain::json::{self, Node};
 
 /// Most tools of one upstream; with more, its list counts as unreadable.
@@ -30,18 +31,24 @@ pub(super) async fn fetch(link: &dyn Link, common: &Common) -> Result<Catalog, U
             Reply::Result(page) => page,
             Reply::Error(error) => {
                 let why = format!("tools/list was refused: {}", message::error_text(&error));
-                return Err(UpstreamError::Lost(why));
+                return Err(unreadable(common, why));
             }
         };
         // Over HTTP alone are the annotations binding.
         let modern_http = link.is_http() && common.era() == Some(WireEra::Modern);
         cursor = read_page(&page, modern_http, &common.name, &mut names, &mut catalog)
-            .map_err(UpstreamError::Lost)?;
+            .map_err(|why| unreadable(common, why))?;
         if cursor.is_none() {
             return Ok(catalog);
         }
     }
-    Err(UpstreamError::Lost(format!("tools/list has more than {MAX_PAGES} pages")))
+    Err(unreadable(common, format!("tools/list has more than {MAX_PAGES} pages")))
+}
+
+/// The server answers, but not with a list.
+fn unreadable(common: &Common, why: String) -> UpstreamError {
+    common.journal.failed(Trouble::List, &why);
+    UpstreamError::Lost(why)
 }
 
 /// Adds the tools of one page; returns the raw cursor of the next.

@@ -88,6 +88,11 @@ impl Target {
             single: client(0, connect_timeout),
         }
     }
+
+    /// Whether the server speaks HTTP+SSE, as far as is known.
+    pub fn is_sse(&self) -> bool {
+        self.kind == HttpKind::Sse || self.found_sse.load(Ordering::Relaxed)
+    }
 }
 
 /// A client that keeps at most `kept` idle connections.
@@ -178,11 +183,13 @@ impl HttpLink {
         }
         *place = None;
         let stop = &self.hub.common.stop;
+        let opening = self.hub.common.journal.opening();
         let opened = tokio::select! {
             biased;
             () = stop.cancelled() => Err("Placet is shutting down".to_owned()),
             opened = self.open() => opened,
         };
+        drop(opening);
         // Whatever went wrong there: the request itself was not sent.
         let session = Arc::new(opened.map_err(|why| {
             self.hub.common.forget_era();

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::audience::Audience;
+use super::journal::Journal;
 use super::message::{self, Incoming};
 use super::questions::{self, Question};
 use super::{
@@ -52,6 +53,8 @@ pub(super) struct Common {
     pub tracker: TaskTracker,
     /// Asks for a new tool list.
     pub relist: Notify,
+    /// How the contact with it goes.
+    pub journal: Journal,
     known: Mutex<Known>,
 }
 
@@ -83,6 +86,7 @@ impl Common {
             stop: CancellationToken::new(),
             tracker: tracker.clone(),
             relist: Notify::new(),
+            journal: Journal::default(),
             known: Mutex::default(),
         }
     }
@@ -101,6 +105,8 @@ impl Common {
         let mut known = self.known();
         known.era = Some(facts.era);
         known.facts = Some(facts.clone());
+        drop(known);
+        self.journal.answered();
     }
 
     /// The era did not fit: the next connection finds out anew.
@@ -120,6 +126,7 @@ impl Common {
 
     /// Replaces the tool list.
     pub fn set_catalog(&self, catalog: Arc<Catalog>) {
+        self.journal.listed_tools(catalog.tools.len());
         self.known().catalog = Some(catalog);
     }
 }

@@ -16,12 +16,15 @@ use tracing::{info, warn};
 use super::audience::Audience;
 use super::http::{HttpLink, Target};
 use super::hub::{Common, Hub};
+use super::journal::{Journal, Recorded};
 use super::stdio::StdioLink;
 use super::tend::Instance;
 use super::{
     Asked, Caller, Catalog, ClientFeature, Features, Level, Notification, Notifications, Reply,
-    Request, ServerFacts, Upstream, UpstreamError, Watch, Watching, WireEra, catalog, child,
+    Report, Request, ServerFacts, Upstream, UpstreamError, Watch, Watching, WireEra, catalog,
+    child,
 };
+use crate::clock::Clock;
 use crate::config::{self, Config, Era, Instances, Transport};
 
 /// The agent name under which Placet itself asks for the tool list.
@@ -67,12 +70,16 @@ pub(super) trait Link: Send + Sync {
 ///
 /// Must be called inside a tokio runtime, with a rustls crypto provider installed. Background
 /// work runs on `tracker` and ends with [`Upstream::shutdown`].
-pub fn build(config: &Config, tracker: &TaskTracker) -> HashMap<String, Arc<dyn Upstream>> {
+pub fn build(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    tracker: &TaskTracker,
+) -> HashMap<String, Arc<dyn Upstream>> {
     config
         .upstreams
         .iter()
         .map(|settings| {
-            let server = Server::new(settings, &config.server, tracker);
+            let server = Server::new(settings, &config.server, clock, tracker);
             tracker.spawn(Arc::clone(&server).keep_catalog());
             (settings.name.clone(), server as Arc<dyn Upstream>)
         })
@@ -105,6 +112,7 @@ impl Server {
     fn new(
         settings: &config::Upstream,
         server: &config::Server,
+        clock: &Arc<dyn Clock>,
         tracker: &TaskTracker,
     ) -> Arc<Self> {
         let max_message = server.max_result;
@@ -118,6 +126,7 @@ impl Server {
             wait: server.question_wait,
             waiting: server.max_questions as usize,
         };
+        common.journal = Journal::new(settings, Arc::clone(clock));
         common.shared = settings.instances == Instances::Shared;
         let reach = match &settings.transport {
             Transport::Http { url, headers, kind } => {
@@ -170,7 +179,7 @@ impl Server {
                 Reach::Http(target) => HttpLink::new(target, Hub::new(&self.common, &audience)),
                 Reach::Stdio(spec) => StdioLink::new(spec, &self.common, &audience),
             };
-            Instance::new(link, audience, &self.common)
+            Instance::new(Recorded::new(link, &self.common), audience, &self.common)
         });
         Arc::clone(instance)
     }
@@ -277,6 +286,17 @@ impl Upstream for Server {
 
     fn catalog(&self) -> Option<Arc<Catalog>> {
         self.common.catalog()
+    }
+
+    fn report(&self) -> Report {
+        let live = |i: &&Arc<Instance>| i.link.is_live();
+        Report {
+            contact: self.common.journal.read(),
+            opening: self.common.journal.is_opening(),
+            connections: self.instances().values().filter(live).count(),
+            speaks_sse: matches!(&self.reach, Reach::Http(target) if target.is_sse()),
+            facts: self.common.facts(),
+        }
     }
 
     async fn refresh(&self) -> Result<Arc<Catalog>, UpstreamError> {

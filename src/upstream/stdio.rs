@@ -101,10 +101,14 @@ impl StdioLink {
             let why = format!("{}; started again in {pause:?}", state.last_words);
             return Err(UpstreamError::NotSent(why));
         }
-        match self.start().await {
+        let opening = self.common.journal.opening();
+        let started = self.start().await;
+        drop(opening);
+        match started {
             Ok((conn, facts)) => {
                 info!(upstream = %self.common.name, version = %facts.version, "child started");
                 self.common.learn(&facts);
+                conn.is_ready();
                 self.set_live(Some(&conn));
                 self.audience.opened.send_modify(|n| *n += 1);
                 state.conn = Some((Arc::clone(&conn), facts.clone()));

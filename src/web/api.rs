@@ -23,6 +23,7 @@ use super::error::{Code, Problem};
 use super::extract::{Decider, Manager, Reader};
 use super::grants::{grant_id, grant_json};
 use super::tools::ToolRow;
+use super::upstreams;
 
 pub mod body;
 pub mod events;
@@ -43,6 +44,7 @@ pub fn routes() -> Router<Web> {
         .route("/events", get(events::stream))
         .route("/tools", get(tools))
         .route("/agents", get(list_agents))
+        .route("/upstreams", get(list_upstreams))
         .route("/grants", get(list_grants))
         .route("/grants/{id}/revoke", post(revoke_grant))
         .route("/audit", get(audit))
@@ -262,6 +264,12 @@ async fn list_agents(State(web): State<Web>, Reader(_): Reader) -> Result<Respon
     Ok(json_response(format!("{{\"agents\":[{}]}}", rows.join(","))))
 }
 
+/// `GET /upstreams`
+async fn list_upstreams(State(web): State<Web>, Reader(_): Reader) -> Response {
+    let rows: Vec<_> = web.broker.upstream_rows().iter().map(upstreams::to_json).collect();
+    json_response(format!("{{\"upstreams\":[{}]}}", rows.join(",")))
+}
+
 /// `GET /audit`
 async fn audit(
     State(web): State<Web>,
@@ -315,6 +323,7 @@ mod tests {
                 "/events",
                 "/tools",
                 "/agents",
+                "/upstreams",
                 "/grants",
                 "/grants/{id}/revoke",
                 "/audit",

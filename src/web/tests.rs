@@ -42,6 +42,7 @@ mod queue;
 mod settings;
 mod sign_in;
 mod upstream;
+mod upstreams;
 
 const CONFIG: &str = r#"
 [server]
@@ -108,6 +109,7 @@ struct Site {
     ids: OsIds,
     mails: Arc<Mails>,
     sql: SqlStore,
+    upstream: Arc<upstream::Fixed>,
 }
 
 /// Remembers sign-in links in place of mailing them.
@@ -181,13 +183,14 @@ impl Site {
                 sealer: attempt::Sealer::new([4; 32]),
             })
         });
-        let upstream: Arc<dyn crate::upstream::Upstream> = Arc::new(upstream::Fixed::default());
+        let upstream = Arc::new(upstream::Fixed::default());
+        let images: Arc<dyn crate::upstream::Upstream> = upstream.clone();
         let broker = Broker::new(Parts {
             config: Arc::clone(&config),
             store: Arc::new(sql.clone()),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             ids: Arc::new(OsIds),
-            upstreams: HashMap::from([("images".to_owned(), upstream)]),
+            upstreams: HashMap::from([("images".to_owned(), images)]),
             masking_key: [1; 32],
             seal_key: [2; 32],
             stop: Stop::default(),
@@ -207,7 +210,7 @@ impl Site {
         let server = &web.broker.config().server;
         let hosts = Arc::new(Hosts::new(server, server.listen));
         let router = router(web.clone()).layer(middleware::from_fn_with_state(hosts, host_guard));
-        Self { router, web, clock, file, ids: OsIds, mails, sql }
+        Self { router, web, clock, file, ids: OsIds, mails, sql, upstream }
     }
 
     fn store(&self) -> &Arc<dyn Store> {

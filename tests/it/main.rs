@@ -10,6 +10,7 @@ mod store;
 mod support;
 mod tidy;
 mod upstream_http;
+mod upstream_journal;
 mod upstream_sse;
 mod upstream_stdio;
 mod upstream_watch;

@@ -1,5 +1,6 @@
 //! One running child: who writes to it, who reads from it, and who buries it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use super::super::child::{
 use super::super::hub::{Common, Hub, OnCancel, Received, attend, next_id};
 use super::super::message::{self, Unreadable};
 use super::super::{Reply, UpstreamError};
+use crate::domain::contact::Trouble;
 
 /// Lines that wait to be written; beyond, requests wait and side messages are dropped.
 const MAX_QUEUE: usize = 64;
@@ -34,6 +36,8 @@ pub(super) struct Conn {
     /// The child and its group are gone.
     ended: CancellationToken,
     last_words: Arc<Mutex<String>>,
+    /// The handshake is done, and nobody on our side ends the child: its end is news.
+    newsworthy: Arc<AtomicBool>,
     _stop_on_drop: DropGuard,
 }
 
@@ -60,6 +64,7 @@ impl Conn {
         let last_words = Arc::new(Mutex::new("the server process ended".to_owned()));
         let (out, lines) = mpsc::channel(MAX_QUEUE);
         let tail = Arc::new(Tail::default());
+        let newsworthy = Arc::new(AtomicBool::new(false));
         let tracker = &common.tracker;
         let writer = tracker.spawn(write(stdin, lines, Arc::clone(&hub), stop.clone()));
         let name = common.name.clone();
@@ -74,6 +79,7 @@ impl Conn {
             stop.clone(),
             ended.clone(),
             Arc::clone(&last_words),
+            Arc::clone(&newsworthy),
         ));
         Ok(Arc::new(Self {
             hub,
@@ -81,9 +87,15 @@ impl Conn {
             out,
             ended,
             last_words,
+            newsworthy,
             _stop_on_drop: stop.clone().drop_guard(),
             stop,
         }))
+    }
+
+    /// The handshake is done: from here on it is told if the child ends by itself.
+    pub fn is_ready(&self) {
+        self.newsworthy.store(true, Ordering::SeqCst);
     }
 
     /// Whether it can take no more requests.
@@ -108,6 +120,7 @@ impl Conn {
 
     /// Ends the child and waits until it is gone.
     pub async fn close(&self) {
+        self.newsworthy.store(false, Ordering::SeqCst);
         self.stop.cancel();
         self.ended().await;
     }
@@ -161,6 +174,12 @@ impl Conn {
             self.ended().await;
         }
         asked
+    }
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        self.newsworthy.store(false, Ordering::SeqCst);
     }
 }
 
@@ -276,6 +295,7 @@ async fn supervise(
     stop: CancellationToken,
     ended: CancellationToken,
     last_words: Arc<Mutex<String>>,
+    newsworthy: Arc<AtomicBool>,
 ) {
     let group = group_of(&child);
     let by_itself = tokio::select! {
@@ -300,6 +320,9 @@ async fn supervise(
         debug!(upstream = %hub.common.name, "child ended");
     } else {
         debug!(upstream = %hub.common.name, "{words}");
+        if newsworthy.load(Ordering::SeqCst) {
+            hub.common.journal.failed(Trouble::Ended, &words);
+        }
     }
     words.clone_into(&mut last_words.lock().expect("no holder of this lock panics"));
     hub.fail_all(&words);

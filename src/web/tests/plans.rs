@@ -80,6 +80,7 @@ async fn look(site: &Site, id: &ApprovalId, link: &str) {
             "/tools".to_owned(),
             "/grants".to_owned(),
             "/agents".to_owned(),
+            "/upstreams".to_owned(),
             "/audit".to_owned(),
             "/audit?before=2".to_owned(),
         ];

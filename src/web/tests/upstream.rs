@@ -1,18 +1,23 @@
 //! An upstream that only has a tool list.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use crate::upstream::{
-    Asked, Caller, Catalog, Notification, Notifications, Reply, Request, ServerFacts, Tool,
+    Asked, Caller, Catalog, Notification, Notifications, Reply, Report, Request, ServerFacts, Tool,
     Upstream, UpstreamError,
 };
 
 pub(super) struct Fixed {
     catalog: Arc<Catalog>,
+    /// What is known of it.
+    pub(super) report: Mutex<Report>,
+    /// How often it was asked anything.
+    pub(super) asked: AtomicUsize,
     told: broadcast::Sender<Notification>,
 }
 
@@ -25,7 +30,8 @@ impl Default for Fixed {
         };
         let names = ["list_image_sets", "delete_image_set", "wipe_archive", "copy_image_set"];
         let catalog = Arc::new(Catalog { tools: names.map(tool).to_vec() });
-        Self { catalog, told: broadcast::channel(1).0 }
+        let (report, asked) = (Mutex::default(), AtomicUsize::new(0));
+        Self { catalog, report, asked, told: broadcast::channel(1).0 }
     }
 }
 
@@ -38,13 +44,19 @@ impl Upstream for Fixed {
         _notifications: Option<Notifications>,
         _cancel: CancellationToken,
     ) -> Result<Reply, UpstreamError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         Err(UpstreamError::NotSent("only a list".to_owned()))
     }
 
     async fn notify(&self, _caller: &Caller, _method: &str, _params: Option<String>) {}
 
     async fn facts(&self, _caller: &Caller) -> Result<ServerFacts, UpstreamError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         Err(UpstreamError::NotSent("only a list".to_owned()))
+    }
+
+    fn report(&self) -> Report {
+        self.report.lock().unwrap().clone()
     }
 
     fn catalog(&self) -> Option<Arc<Catalog>> {
@@ -52,6 +64,7 @@ impl Upstream for Fixed {
     }
 
     async fn refresh(&self) -> Result<Arc<Catalog>, UpstreamError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         Ok(Arc::clone(&self.catalog))
     }
 

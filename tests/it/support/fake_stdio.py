@@ -25,6 +25,9 @@ def error(request, code):
 if mode == "exit-at-once":
     sys.stderr.write("first line\n\x1b[31mno module named 'x'\n\n")
     sys.exit(3)
+if mode == "tells-secret":
+    sys.stderr.write(f"key {os.environ['KEY']} is not good for {sys.argv[2]}\n")
+    sys.exit(3)
 if mode == "stubborn":
     import signal
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -125,6 +128,9 @@ for line in sys.stdin:
         if tool.get("do") == "die":
             sys.stderr.write("fatal: out of cheese\n")
             sys.exit(9)
+        elif tool.get("do") == "bye":
+            result(message, {})
+            sys.exit(4)
         elif tool.get("do") == "hang":
             waiting = message
         elif tool.get("do") == "duplicate":

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use placet::clock::{Clock, SystemClock};
 use placet::config::{
     Approvals, Audit, AuditCalls, Config, Database, Era, HttpKind, Instances, Masking, NewPerAgent,
     People, Secret, Server, Telemetry, Transport, Upstream as Settings,
@@ -92,6 +93,7 @@ pub fn settings(transport: Transport) -> Settings {
     Settings {
         name: "u".to_owned(),
         transport,
+        target: Vec::new(),
         era: Era::Auto,
         instances: Instances::Agent,
         policy: None,
@@ -126,10 +128,16 @@ pub struct Built {
 
 /// Builds one upstream.
 pub fn built(settings: Settings) -> Built {
+    built_at(settings, Arc::new(SystemClock))
+}
+
+/// Builds one upstream that tells the time by this clock.
+pub fn built_at<C: Clock + 'static>(settings: Settings, clock: Arc<C>) -> Built {
+    let clock: Arc<dyn Clock> = clock;
     // Another test may have installed it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let tracker = TaskTracker::new();
-    let mut all = build(&config(vec![settings]), &tracker);
+    let mut all = build(&config(vec![settings]), &clock, &tracker);
     Built { upstream: all.remove("u").unwrap(), tracker }
 }
 

@@ -336,6 +336,7 @@ fn config() -> Config {
         upstreams: vec![Upstream {
             name: "images".to_owned(),
             transport: Transport::Http { url, headers: Vec::new(), kind: HttpKind::Auto },
+            target: Vec::new(),
             era: Era::Auto,
             instances: Instances::Agent,
             policy: Some(Arc::new(Policy::read(GATED).unwrap().0)),
