@@ -1,19 +1,27 @@
-//! `/tools`: every tool of every upstream, and what the policy in force does with it.
+//! `/tools`: every tool of every upstream, what the policy in force does with it, and what it says of
+//! itself; found by words.
 
 use askama::Template;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use serde::Deserialize;
 
 use crate::broker::Broker;
 use crate::config::Agent;
 use crate::domain::json::{self, Node, Value};
 use crate::domain::policy::{Action, CallFacts, Policy, Verdict};
-use crate::domain::show::visible;
+use crate::domain::show::{mixed_script, visible};
+use crate::upstream::Tool;
 
 use super::Web;
-use super::extract::Page;
+use super::extract::{Page, encode};
 use super::view::{Frame, page};
+
+/// Rows per page.
+const PER_PAGE: usize = 200;
+/// Most of a tool's own words that are shown, characters.
+const WORDS_SHOWN: usize = 300;
 
 /// One tool under one rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +36,10 @@ pub struct ToolRow {
     pub rule: String,
     /// Agents that can call it under this rule.
     pub agents: Vec<String>,
+    /// Its title and description: the server's words.
+    pub words: String,
+    /// What its annotations claim: the server's word too, and no proof.
+    pub claims: Vec<&'static str>,
 }
 
 impl ToolRow {
@@ -50,13 +62,29 @@ impl ToolRow {
         visible(&self.tool)
     }
 
-    fn action_words(&self) -> &'static str {
-        match self.action {
-            "allow" => "runs",
-            "require_approval" => "asks people",
-            "hide" => "hidden",
-            _ => "denied",
+    fn words_shown(&self) -> String {
+        match self.words.char_indices().nth(WORDS_SHOWN) {
+            Some((at, _)) => format!("{}…", visible(&self.words[..at])),
+            None => visible(&self.words),
         }
+    }
+
+    /// Said where its name or words have letters that pass for others.
+    fn flags(&self) -> Vec<String> {
+        [("The name", &self.tool), ("What it says", &self.words)]
+            .into_iter()
+            .filter_map(|(whose, text)| {
+                Some(format!("{whose} may mislead. {}", mixed_script(text)?))
+            })
+            .collect()
+    }
+
+    fn claims_shown(&self) -> String {
+        self.claims.join(", ")
+    }
+
+    fn action_words(&self) -> &'static str {
+        action_words(self.action)
     }
 }
 
@@ -77,7 +105,7 @@ impl Broker {
                 .filter(|a| a.upstreams.as_ref().is_none_or(|u| u.contains(&upstream.name)))
                 .collect();
             for tool in &catalog.tools {
-                rows.extend(judge(&upstream.name, &tool.name, policy.as_deref(), &agents));
+                rows.extend(judge(&upstream.name, tool, policy.as_deref(), &agents));
             }
         }
         rows
@@ -91,13 +119,40 @@ impl Broker {
     }
 }
 
-fn judge(upstream: &str, tool: &str, policy: Option<&Policy>, agents: &[&Agent]) -> Vec<ToolRow> {
+/// Title and description, and what the annotations claim.
+fn own_words(raw: &str) -> (String, Vec<&'static str>) {
+    let Ok(node) = json::parse(raw) else { return Default::default() };
+    let annotations = node.get("annotations");
+    let title = node.get("title").or_else(|| annotations?.get("title"));
+    let words: Vec<&str> = [title, node.get("description")]
+        .into_iter()
+        .flatten()
+        .filter_map(|n| n.as_str().map(str::trim).filter(|text| !text.is_empty()))
+        .collect();
+    let hint = |key: &str| annotations.and_then(|a| a.get(key)).and_then(Node::as_bool);
+    let claims = [
+        ("readOnlyHint", "only reads", "writes"),
+        ("destructiveHint", "may destroy", "only adds"),
+        ("idempotentHint", "may be repeated", "each time anew"),
+        ("openWorldHint", "reaches outside", "stays inside"),
+    ];
+    let claims = claims
+        .into_iter()
+        .filter_map(|(key, yes, no)| hint(key).map(|claimed| if claimed { yes } else { no }));
+    (words.join(": "), claims.collect())
+}
+
+fn judge(upstream: &str, tool: &Tool, policy: Option<&Policy>, agents: &[&Agent]) -> Vec<ToolRow> {
+    let (words, claims) = own_words(&tool.raw);
+    let tool = tool.name.as_str();
     let row = |action, rule: &str, agents| ToolRow {
         upstream: upstream.to_owned(),
         tool: tool.to_owned(),
         action,
         rule: rule.to_owned(),
         agents,
+        words: words.clone(),
+        claims: claims.clone(),
     };
     let Some(policy) = policy else { return vec![row("deny", "/default", Vec::new())] };
     if policy.hides(tool) {
@@ -142,17 +197,82 @@ const fn word(action: Action) -> &'static str {
 struct ToolsPage {
     frame: Frame,
     rows: Vec<ToolRow>,
+    found: usize,
+    more: Option<String>,
     unlisted: Vec<String>,
+    actions: Vec<(&'static str, &'static str, bool)>,
+    q: String,
+    agent: String,
+    upstream: String,
+}
+
+/// What to show; empty fields don't narrow.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Narrow {
+    q: String,
+    agent: String,
+    upstream: String,
+    action: String,
+    from: usize,
+}
+
+impl Narrow {
+    /// Whether all words stand somewhere in the row, and the rest fits.
+    fn fits(&self, row: &ToolRow) -> bool {
+        let text = format!("{} {} {} {}", row.tool, row.words, row.upstream, row.agents.join(" "))
+            .to_lowercase();
+        self.q.to_lowercase().split_whitespace().all(|word| text.contains(word))
+            && (self.upstream.is_empty() || row.upstream == self.upstream)
+            && (self.action.is_empty() || row.action == self.action)
+            && (self.agent.is_empty() || row.agents.contains(&self.agent))
+    }
+
+    fn link(&self, from: usize) -> String {
+        let mut link = format!("/tools?from={from}");
+        for (name, value) in [
+            ("q", &self.q),
+            ("agent", &self.agent),
+            ("upstream", &self.upstream),
+            ("action", &self.action),
+        ] {
+            if !value.is_empty() {
+                link.extend(["&", name, "=", &encode(value)]);
+            }
+        }
+        link
+    }
 }
 
 /// `GET /tools`
-pub async fn show(State(web): State<Web>, who: Page) -> Response {
+pub async fn show(State(web): State<Web>, who: Page, Query(narrow): Query<Narrow>) -> Response {
+    let mut rows = web.broker.tool_rows();
+    rows.retain(|row| narrow.fits(row));
+    let found = rows.len();
+    let rows: Vec<_> = rows.into_iter().skip(narrow.from).take(PER_PAGE).collect();
+    let until = narrow.from.saturating_add(rows.len());
+    let actions = ["allow", "require_approval", "deny", "hide"];
     page(
         StatusCode::OK,
         &ToolsPage {
             frame: who.frame("Tools", "tools"),
-            rows: web.broker.tool_rows(),
+            more: (until < found && !rows.is_empty()).then(|| narrow.link(until)),
+            rows,
+            found,
             unlisted: web.broker.unlisted_upstreams(),
+            actions: actions.map(|a| (a, action_words(a), a == narrow.action)).to_vec(),
+            q: narrow.q,
+            agent: narrow.agent,
+            upstream: narrow.upstream,
         },
     )
+}
+
+fn action_words(action: &str) -> &'static str {
+    match action {
+        "allow" => "runs",
+        "require_approval" => "asks people",
+        "hide" => "hidden",
+        _ => "denied",
+    }
 }

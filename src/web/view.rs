@@ -125,14 +125,9 @@ pub fn decision_lines(approval: &Approval, now: Timestamp) -> Vec<DecisionLine> 
             verb: verb(d.choice),
             reason: visible(&d.reason),
             flag: mixed_script(&d.reason),
-            via: match d.via {
-                crate::domain::approval::Via::Email => "the mailed link",
-                crate::domain::approval::Via::Web if d.assurance == Assurance::Passkey => {
-                    "this site, with a passkey"
-                }
-                crate::domain::approval::Via::Web => "this site",
-                crate::domain::approval::Via::Api => "the API",
-                crate::domain::approval::Via::Cli => "the terminal",
+            via: match d.assurance {
+                Assurance::Passkey => "the website, with a passkey",
+                _ => d.via.words(),
             },
             at: When::new(d.at, now),
         })

@@ -121,6 +121,16 @@ impl Via {
         }
     }
 
+    /// By what, for people: `by the API`.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Email => "the mailed link",
+            Self::Web => "the website",
+            Self::Api => "the API",
+            Self::Cli => "the terminal",
+        }
+    }
+
     /// Reads the word.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Email, Self::Web, Self::Api, Self::Cli].into_iter().find(|v| v.as_str() == text)

@@ -99,8 +99,8 @@ fn said(d: &crate::domain::approval::Decision) -> String {
         crate::domain::approval::Choice::Approve => "approved",
         crate::domain::approval::Choice::Reject => "rejected",
     };
-    let mut text =
-        format!("{} {verb} at {} ({})", word(&d.reviewer), d.at.clock_time(), d.via.as_str());
+    let (who, when) = (word(&d.reviewer), d.at.clock_time());
+    let mut text = format!("{who} {verb} at {when} by {}", d.via.words());
     if !d.reason.is_empty() {
         text.push_str(": ");
         text.push_str(&word(&d.reason));

@@ -181,7 +181,7 @@ fn a_resolution_says_who_and_why_and_links_the_page() {
     assert_eq!(mail.subject, "Rejected: images/delete_image_set for claude-code");
     for part in [&mail.text, &mail.html] {
         assert!(part.contains("Rejected by bo."), "{part}");
-        assert!(part.contains("bo rejected at 13:36 UTC (email): checked"), "{part}");
+        assert!(part.contains("bo rejected at 13:36 UTC by the mailed link: checked"), "{part}");
         assert!(
             part.contains("https://placet.example/approvals/apr_00000000000000000000000000000001")
         );

@@ -61,7 +61,7 @@ async fn the_page_shows_the_call_and_its_form_decides() {
     assert!(page.body.contains("lets its next identical call through"));
     assert_eq!(answer.status, StatusCode::SEE_OTHER);
     assert_eq!(answer.header("location"), path);
-    assert!(after.body.contains("wrong datastore") && after.body.contains("by this site"));
+    assert!(after.body.contains("wrong datastore") && after.body.contains("by the website"));
     assert!(!after.body.contains(">Approve</button>"));
 }
 
@@ -418,6 +418,28 @@ async fn the_page_has_the_raw_json_and_the_limits_that_led_here() {
     // What is folded is not there in another place either, until it is asked for.
     assert!(!get(format!("/approvals/{}", long.id)).await.contains("id=\"raw\""));
     assert!(get(format!("/approvals/{}?full=1", long.id)).await.contains("id=\"raw\""));
+}
+
+#[tokio::test]
+async fn tools_are_found_by_words_agent_upstream_and_policy() {
+    let site = Site::new().await;
+    let cookie = site.cookie("ana").await;
+    let find = async |query: &str| {
+        let page = site.get(&format!("/tools?{query}"), &[("cookie", &cookie)]).await.body;
+        let shown = |tool: &str| page.contains(&format!("<code>{tool}</code>"));
+        ["list_image_sets", "delete_image_set", "wipe_archive"].map(shown)
+    };
+
+    assert_eq!(find("").await, [true, true, true]);
+    assert_eq!(find("q=DELETE+images").await, [false, true, false]);
+    assert_eq!(find("q=does+set").await, [true, true, false], "its own words count");
+    assert_eq!(find("action=hide").await, [false, false, true]);
+    assert_eq!(find("agent=bot").await, [true, true, false]);
+    assert_eq!(find("upstream=other").await, [false, false, false]);
+    assert_eq!(find("from=9999").await, [false, false, false]);
+    let page = site.get("/tools?q=delete", &[("cookie", &cookie)]).await.body;
+    assert!(page.contains("may destroy") && page.contains("1 found"), "{page}");
+    assert!(page.contains("Does &#60;b&#62;delete_image_set"), "{page}");
 }
 
 #[tokio::test]

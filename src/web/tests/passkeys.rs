@@ -68,7 +68,7 @@ async fn a_passkey_confirms_the_decision_it_was_asked_for() {
     assert_eq!(now.state, State::Approved);
     assert_eq!(now.decisions[0].assurance, Assurance::Passkey);
     let page = site.get(&path, &[("cookie", &cookie)]).await;
-    assert!(page.body.contains("by this site, with a passkey"), "{}", page.body);
+    assert!(page.body.contains("by the website, with a passkey"), "{}", page.body);
     assert_eq!(site.audited(Kind::PasskeyAdded).await, 1);
     assert_eq!(site.audited(Kind::PasskeyUsed).await, 1);
     let settings = site.get("/settings", &[("cookie", &cookie)]).await;

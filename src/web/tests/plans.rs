@@ -77,7 +77,7 @@ async fn look(site: &Site, id: &ApprovalId, link: &str) {
             "/".to_owned(),
             "/?upstream=images&tool=delete_image_set&agent=bot".to_owned(),
             format!("/approvals/{id}"),
-            "/tools".to_owned(),
+            "/tools?q=image&agent=bot".to_owned(),
             "/grants".to_owned(),
             "/agents".to_owned(),
             "/upstreams".to_owned(),

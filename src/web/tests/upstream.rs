@@ -25,7 +25,9 @@ impl Default for Fixed {
     fn default() -> Self {
         let tool = |name: &str| Tool {
             name: name.to_owned(),
-            raw: format!("{{\"name\":\"{name}\",\"description\":\"Does <b>{name}</b>.\"}}"),
+            raw: format!(
+                "{{\"name\":\"{name}\",\"description\":\"Does <b>{name}</b>.\",\"annotations\":{{\"destructiveHint\":true}}}}"
+            ),
             fingerprint: name.to_owned(),
         };
         let names = ["list_image_sets", "delete_image_set", "wipe_archive", "copy_image_set"];
