@@ -15,14 +15,20 @@ use crate::domain::time::Timestamp;
 
 pub mod driver;
 pub mod grants;
+mod messages;
 pub mod oidc;
 pub mod passkeys;
 pub mod settings;
 pub mod sql;
+mod submission;
 pub mod tasks;
+
+pub use messages::{Attempt, AttemptRecord, Delivery, NewDelivery};
+pub use submission::{Cap, NewHold, Spent, Submit, Submitted};
 
 use grants::GrantStore;
 use oidc::OidcStore;
+use passkeys::PasskeyStore;
 use settings::SettingsStore;
 use tasks::TaskStore;
 
@@ -59,170 +65,6 @@ impl StoreError {
 
 /// Result of a store verb.
 pub type Result<T> = std::result::Result<T, StoreError>;
-
-/// A message to be sent: written with the change it tells of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewDelivery {
-    /// Its id, `dlv_…`; for webhooks the `webhook-id`.
-    pub id: String,
-    /// The approval it is about.
-    pub approval: Option<ApprovalId>,
-    /// Name of the notifier.
-    pub notifier: String,
-    /// What it tells: `requested`, `reminder`, `approved`, `rejected`, `expired`, `cancelled`,
-    /// `completed`, `indeterminate`.
-    pub topic: String,
-    /// The reviewer it goes to; none for a webhook. `list:ADDRESS` for a list's copy.
-    pub recipient: Option<String>,
-    /// The body, where it must not change between attempts (webhooks).
-    pub payload: Option<String>,
-    /// Not before.
-    pub due_at: Timestamp,
-    /// Given up after this.
-    pub give_up_at: Timestamp,
-}
-
-/// A delivery that is due, leased to the caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivery {
-    /// What is to be sent.
-    pub new: NewDelivery,
-    /// Attempts made so far.
-    pub attempts: u32,
-    /// When it was written.
-    pub created_at: Timestamp,
-}
-
-/// What became of one attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Attempt {
-    /// The other side took it.
-    Delivered {
-        /// Its answer.
-        detail: String,
-    },
-    /// It failed; again at `next`.
-    Failed {
-        /// What went wrong.
-        detail: String,
-        /// The next attempt.
-        next: Timestamp,
-    },
-    /// No longer worth sending, or given up.
-    Dropped {
-        /// Why.
-        detail: String,
-    },
-}
-
-/// One attempt, as stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AttemptRecord {
-    /// The delivery.
-    pub delivery: String,
-    /// Name of the notifier.
-    pub notifier: String,
-    /// What it told.
-    pub topic: String,
-    /// The reviewer.
-    pub recipient: Option<String>,
-    /// When.
-    pub at: Timestamp,
-    /// `delivered`, `failed` or `dropped`.
-    pub result: String,
-    /// The other side's answer, or the error.
-    pub detail: String,
-}
-
-/// An approval to be made, and what joins or refuses it instead.
-#[derive(Debug, Clone)]
-pub struct Submit {
-    /// The approval as it would be stored.
-    pub approval: Approval,
-    /// Audit events of its making.
-    pub events: Vec<AuditEvent>,
-    /// Messages of its making.
-    pub deliveries: Vec<NewDelivery>,
-    /// The request that would be attached.
-    pub hold: NewHold,
-    /// Most held requests of the agent; beyond it the request is not attached.
-    pub max_held: u32,
-    /// Most pending and approved of the agent.
-    pub max_pending_per_agent: u32,
-    /// Most pending and approved of all.
-    pub max_pending: u32,
-    /// Most new ones of the agent since `new_since`.
-    pub max_new: u32,
-    /// Start of the sliding window for `max_new`.
-    pub new_since: Timestamp,
-    /// Ends older than this are no longer owed.
-    pub owed_since: Timestamp,
-    /// The call's rate limit: key, most, start of the window. Consumed only when an approval is made.
-    pub limit: Option<(String, u32, Timestamp)>,
-}
-
-/// A request that waits for an approval.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewHold {
-    /// Its id, unique.
-    pub id: String,
-    /// The node that keeps it open.
-    pub node: String,
-    /// The agent.
-    pub agent: String,
-}
-
-/// What became of a [`Submit`].
-#[derive(Debug, Clone)]
-pub enum Submitted {
-    /// A new approval was made. `held` is false beyond the agent's held requests.
-    Created {
-        /// It.
-        approval: Approval,
-        /// Whether the request was attached.
-        held: bool,
-    },
-    /// An identical call's approval is open; the request joined it.
-    Attached {
-        /// It.
-        approval: Approval,
-        /// Whether the request was attached.
-        held: bool,
-    },
-    /// An end that is the answer; told by whoever hands it over, with [`Store::take_end`].
-    Ended(Approval),
-    /// A cap refused it; again after so many milliseconds.
-    Refused {
-        /// What refused.
-        cap: Cap,
-        /// When to try again.
-        retry_after_ms: u64,
-    },
-}
-
-/// The named caps of section `[approvals]`, and the rule's own limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cap {
-    /// `approvals.max_pending_per_agent`
-    PendingPerAgent,
-    /// `approvals.max_pending`
-    Pending,
-    /// `approvals.max_new_per_agent`
-    NewPerAgent,
-    /// The rule's `rate_limit`.
-    RateLimit,
-}
-
-/// How much of its limits an agent has used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Spent {
-    /// Pending and approved ones.
-    pub open: i64,
-    /// New ones in the window.
-    pub new: i64,
-    /// Uses of the rule's limit in its window.
-    pub limited: Option<i64>,
-}
 
 /// Which approvals to list, newest first.
 #[derive(Debug, Clone, Default)]
@@ -539,7 +381,7 @@ pub trait Store: Send + Sync {
     fn settings(&self) -> &dyn SettingsStore;
 
     /// What reviewers confirm single decisions with.
-    fn passkeys(&self) -> &dyn passkeys::PasskeyStore;
+    fn passkeys(&self) -> &dyn PasskeyStore;
 
     /// Appends audit records that belong to no other change.
     async fn append_audit(&self, events: Vec<AuditEvent>) -> Result<()>;

@@ -55,6 +55,8 @@ pub struct Begun {
 pub struct Made {
     /// Its id.
     pub id: String,
+    /// The user handle it was made with, the same in all of a person's passkeys.
+    pub handle: String,
     /// Its public key.
     pub public_key: String,
     /// What changes with each use.
@@ -132,6 +134,7 @@ impl Party {
         let made = server.verify(&self.id, &answer, &options).map_err(refused)?;
         Ok(Made {
             id: text(made.id().inner()),
+            handle: text(AsRef::<[u8]>::as_ref(made.user_id())),
             public_key: text(&made.static_state().encode().map_err(refused)?),
             state: text(&made.dynamic_state().encode().map_err(refused)?),
         })

@@ -53,8 +53,7 @@ impl Broker {
             challenge: begun.challenge,
             reviewer: name.clone(),
             approval: None,
-            // What the new one has to share with the others.
-            digest: handle,
+            digest: String::new(),
             state: begun.state,
             expires_at: now.plus(wait),
         };
@@ -86,7 +85,7 @@ impl Broker {
             id: made.id,
             reviewer: reviewer.clone(),
             name: name.replace('\0', "\u{fffd}"),
-            handle: begun.digest,
+            handle: made.handle,
             public_key: made.public_key,
             state: made.state,
             created_at: now,

@@ -15,7 +15,8 @@ const MAX_WORDS: usize = 128;
 /// Most words that are looked for at once.
 pub const MAX_SOUGHT: usize = 8;
 
-/// Its words now; they change with its decisions and its end.
+/// Its words now; they change with its decisions and its end. Where there are too many, the names
+/// come first, then what was said first.
 pub fn words_of(a: &Approval) -> BTreeSet<String> {
     let decisions = a.decisions.iter().flat_map(|d| [d.reason.as_str(), &d.reviewer]);
     let texts = [a.call.tool.as_str(), &a.agent, &a.call.upstream]
@@ -24,10 +25,13 @@ pub fn words_of(a: &Approval) -> BTreeSet<String> {
         .chain(decisions)
         .chain(a.end_reason.as_deref());
     let mut found = BTreeSet::new();
-    for text in texts {
-        found.extend(split(text));
+    for word in texts.flat_map(split) {
+        if found.len() == MAX_WORDS {
+            break;
+        }
+        found.insert(word);
     }
-    found.into_iter().take(MAX_WORDS).collect()
+    found
 }
 
 /// The words somebody looks for.
@@ -68,6 +72,8 @@ fn split(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::call::ToolCall;
+    use crate::notify::fixtures::approval;
 
     #[test]
     fn names_are_found_whole_and_by_their_parts() {
@@ -76,6 +82,22 @@ mod tests {
         for part in ["delete_image_set", "delete", "image", "set", "deleting", "can", "undone"] {
             assert!(words.contains(&part.to_owned()), "{part}: {words:?}");
         }
+    }
+
+    #[test]
+    fn many_words_of_a_reason_do_not_crowd_out_the_names() {
+        let reason: Vec<String> = (0..500).map(|n| format!("a{n}")).collect();
+        let mut a = approval();
+        a.call = ToolCall::read("images", r#"{"name":"wipe_zones"}"#).unwrap();
+        a.reason = Some(reason.join(" "));
+
+        let words = words_of(&a);
+
+        assert_eq!(words.len(), MAX_WORDS);
+        for name in ["wipe_zones", "zones", "images", a.agent.as_str()] {
+            assert!(words.contains(name), "{name}: {words:?}");
+        }
+        assert!(words.contains("a0") && !words.contains("a499"));
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub struct Ceremony {
     pub reviewer: String,
     /// The approval that is to be approved with it; none: a passkey is added.
     pub approval: Option<String>,
-    /// The digest of the call they saw.
+    /// The digest of the call they saw; empty where a passkey is added.
     pub digest: String,
     /// The verifier's state, base64.
     pub state: String,

@@ -27,6 +27,7 @@ mod agents;
 mod approvals;
 mod audit;
 mod grants;
+mod limits;
 mod oidc;
 mod outbox;
 mod passkeys;
@@ -181,7 +182,7 @@ impl Store for SqlStore {
         now: Timestamp,
     ) -> Result<Option<u64>> {
         let key = key.to_owned();
-        self.run(|db| approvals::take_limit(db, key, max, since, now)).await
+        self.run(|db| limits::take_limit(db, key, max, since, now)).await
     }
 
     async fn spent(
@@ -191,12 +192,12 @@ impl Store for SqlStore {
         limit: Option<(String, Timestamp)>,
     ) -> Result<Spent> {
         let agent = agent.to_owned();
-        self.run(|db| approvals::spent(db, agent, new_since, limit)).await
+        self.run(|db| limits::spent(db, agent, new_since, limit)).await
     }
 
     async fn give_back_limit(&self, key: &str) -> Result<()> {
         let key = key.to_owned();
-        self.run(|db| approvals::give_back_limit(db, key)).await
+        self.run(|db| limits::give_back_limit(db, key)).await
     }
 
     async fn claim_deliveries(

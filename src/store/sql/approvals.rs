@@ -5,10 +5,9 @@ use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::call::Digest;
 use crate::domain::time::Timestamp;
 use crate::store::driver::{Arg, Db, Tx, args};
-use crate::store::{
-    Cap, NewDelivery, NewHold, QueueStats, Result, Spent, StoreError, Submit, Submitted,
-};
+use crate::store::{Cap, NewDelivery, NewHold, QueueStats, Result, StoreError, Submit, Submitted};
 
+use super::limits::{OPEN_OF_AGENT, use_limit};
 use super::{audit, outbox, words};
 pub(super) use list::list;
 use row::{corrupt, read};
@@ -17,7 +16,7 @@ mod list;
 mod row;
 
 /// Advisory lock of those who count before they insert.
-const SUBMIT_LOCK: i64 = 0x706c_6163_6574_0001;
+pub(super) const SUBMIT_LOCK: i64 = 0x706c_6163_6574_0001;
 
 /// `$1` is now.
 const SELECT: &str = "\
@@ -38,9 +37,6 @@ const OPEN: &str = "(a.state in ('pending', 'approved', 'running') \
 /// Order of the queue.
 const URGENCY: &str = "case a.severity when 'low' then 3 when 'medium' then 2 when 'high' then 1 \
      else 0 end, a.expires_at, a.id";
-
-const OPEN_OF_AGENT: &str = "select count(*) as n from approvals \
-     where state in ('pending', 'approved') and agent = $1";
 
 fn select(rest: &str) -> sqlx::AssertSqlSafe<String> {
     // Only constants of this module come in here; values are bound.
@@ -119,80 +115,6 @@ async fn over_a_cap(tx: &mut Tx, submit: &Submit, now: Timestamp) -> Result<Opti
         return Ok(Some((Cap::RateLimit, wait)));
     }
     Ok(None)
-}
-
-/// Counts one use in the window, unless it is full: then milliseconds until a place is free.
-async fn use_limit(
-    tx: &mut Tx,
-    key: &str,
-    max: u32,
-    since: Timestamp,
-    now: Timestamp,
-) -> Result<Option<u64>> {
-    tx.execute("delete from rate_uses where key = $1 and at <= $2", args![key, since]).await?;
-    let row = tx
-        .row("select count(*) as n, min(at) as oldest from rate_uses where key = $1", args![key])
-        .await?;
-    if let Some(row) = row
-        && row.int("n")? >= i64::from(max)
-    {
-        let oldest = row.opt_int("oldest")?.unwrap_or(now.micros());
-        return Ok(Some((oldest - since.micros()).max(0).unsigned_abs() / 1000 + 1));
-    }
-    tx.execute("insert into rate_uses (key, at) values ($1, $2)", args![key, now]).await?;
-    Ok(None)
-}
-
-pub(super) async fn take_limit(
-    db: Db,
-    key: String,
-    max: u32,
-    since: Timestamp,
-    now: Timestamp,
-) -> Result<Option<u64>> {
-    let mut tx = db.begin().await?;
-    tx.lock(SUBMIT_LOCK).await?;
-    let wait = use_limit(&mut tx, &key, max, since, now).await?;
-    tx.commit().await?;
-    Ok(wait)
-}
-
-pub(super) async fn spent(
-    db: Db,
-    agent: String,
-    new_since: Timestamp,
-    limit: Option<(String, Timestamp)>,
-) -> Result<Spent> {
-    let mut tx = db.read().await?;
-    let open = tx.count(OPEN_OF_AGENT, args![agent.as_str()]).await?;
-    let new = tx
-        .count(
-            "select count(*) as n from approvals where agent = $1 and created_at > $2",
-            args![agent.as_str(), new_since],
-        )
-        .await?;
-    let limited = match limit {
-        Some((key, since)) => Some(
-            tx.count(
-                "select count(*) as n from rate_uses where key = $1 and at > $2",
-                args![key, since],
-            )
-            .await?,
-        ),
-        None => None,
-    };
-    Ok(Spent { open, new, limited })
-}
-
-pub(super) async fn give_back_limit(db: Db, key: String) -> Result<()> {
-    let mut tx = db.begin().await?;
-    tx.execute(
-        "delete from rate_uses \
-          where key = $1 and at = (select max(at) from rate_uses where key = $1)",
-        args![key],
-    )
-    .await?;
-    tx.commit().await
 }
 
 async fn open_identical(

@@ -1,23 +1,10 @@
 """A person's way: the mailed link in a real browser, with and without scripts, wide and at 360
 pixels, and the queue after signing in."""
 
-import json
 import os
-import subprocess
 
-from harness import (
-    ANA, FIXTURES, ROOT, Placet, Stage, equal, expect, node, setting, text_of,
-)  # fmt: skip
+from harness import ANA, ROOT, Placet, Stage, equal, expect, setting, text_of, visit
 from suites.mail import POLICY, link_for, mail_notifier
-
-
-def drive(stage, **steps):
-    """Runs fixtures/browser.mjs; its JSON answer."""
-    done = subprocess.run(
-        [node(), FIXTURES / "browser.mjs", json.dumps(steps)], capture_output=True, text=True, timeout=120
-    )
-    expect(done.returncode == 0, f"the browser: {done.stderr[-600:]}")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def run(report):
@@ -48,8 +35,8 @@ def run(report):
                 word = name.replace(" ", "-").replace(",", "")
                 call, id = held(word, path="/srv/very/long/" + "deep/" * 30, hidden="a\u202eb\u200bc")
                 _, link = link_for(sink, "ana@example.org", id)
-                seen = drive(
-                    stage, url=broker.url + link, script=script, width=width, click=button,
+                seen = visit(
+                    "browser.mjs", url=broker.url + link, script=script, width=width, click=button,
                     fill={"Reason": "seen in a browser"}, screenshot=str(shots / f"review-{word}.png"),
                 )  # fmt: skip
                 expect(word in seen["before"], f"the arguments are shown: {seen['before'][:400]}")
@@ -66,10 +53,10 @@ def run(report):
         with report.case("folded values must be unfolded before Approve is there"):
             call, id = held("long", text="x" * 3000)
             _, link = link_for(sink, "ana@example.org", id)
-            folded = drive(stage, url=broker.url + link, script=False, width=360)
+            folded = visit("browser.mjs", url=broker.url + link, script=False, width=360)
             expect("Approve" not in folded["buttons"] and "Reject" in folded["buttons"], f"{folded['buttons']}")
             expect("3000" in folded["before"] or "3,000" in folded["before"], "the length is said")
-            full = drive(stage, url=f"{broker.url}{link}?full=1", script=False, width=360, click="Approve")
+            full = visit("browser.mjs", url=f"{broker.url}{link}?full=1", script=False, width=360, click="Approve")
             expect(full["scrollWidth"] <= 360, f"{full['scrollWidth']} px wide at 360")
             equal(text_of(call.result()), "did work long", "the answer")
 
@@ -77,8 +64,8 @@ def run(report):
             word = "with" if script else "without"
             with report.case(f"signed in by token, the queue decides ({word} scripts)"):
                 call, id = held(f"queue-{word}")
-                seen = drive(
-                    stage, url=f"{broker.url}/sign-in", script=script, width=360, token=ANA,
+                seen = visit(
+                    "browser.mjs", url=f"{broker.url}/sign-in", script=script, width=360, token=ANA,
                     then=[f"{broker.url}/", f"{broker.url}/approvals/{id}"], click="Approve",
                     screenshot=str(shots / f"approval-{word}.png"), shots={"/": str(shots / f"queue-{word}.png")},
                 )  # fmt: skip

@@ -2,13 +2,11 @@
 off: nothing is wider than a phone, every word can be read, and the links lead to one page. The
 pictures are left in target/screens for somebody to look at."""
 
-import json
 import re
-import subprocess
 import urllib.parse
 
 from harness import (
-    ADMIN, ANA, BEN, FIXTURES, ROOT, Placet, Stage, equal, expect, html_of, node, plain_of, setting, until,
+    ADMIN, ANA, BEN, ROOT, Placet, Stage, equal, expect, html_of, plain_of, setting, until, visit,
 )  # fmt: skip
 from suites.mail import mail_notifier
 
@@ -98,12 +96,7 @@ def run(report):
             for name, each in kinds.items():
                 files[name] = str(stage.dir / f"{name}.html")
                 (stage.dir / f"{name}.html").write_text(html_of(each))
-            steps = json.dumps({"mails": files, "shots": str(shots)})
-            drawn = subprocess.run(
-                [node(), FIXTURES / "mail_look.mjs", steps], capture_output=True, text=True, timeout=120
-            )
-            expect(drawn.returncode == 0, drawn.stderr[-800:])
-            seen = json.loads(drawn.stdout.splitlines()[-1])
+            seen = visit("mail_look.mjs", mails=files, shots=str(shots))
             equal(len(seen), len(kinds) * 4, "pictures")
             wrong = []
             for each in seen:

@@ -3,10 +3,9 @@ call that was asked for, its decision, the groups it confirms and those it does 
 it refuses, new keys, and what is left while it is down."""
 
 import json
-import subprocess
 
 from harness import (
-    ADMIN, ANA, BEN, FIXTURES, ROOT, Placet, Stage, equal, expect, free_port, node, setting, text_of, until,
+    ADMIN, ANA, BEN, FIXTURES, ROOT, Placet, Stage, equal, expect, free_port, node, setting, text_of, until, visit,
 )  # fmt: skip
 
 POLICY = {
@@ -44,13 +43,8 @@ class Provider:
 
 
 def drive(broker, **steps):
-    """Runs fixtures/oidc.mjs; its JSON answer."""
-    steps = {"url": broker.url, "start": "/sign-in", **steps}
-    done = subprocess.run(
-        [node(), FIXTURES / "oidc.mjs", json.dumps(steps)], capture_output=True, text=True, timeout=120
-    )
-    expect(done.returncode == 0, f"the browser: {done.stderr[-800:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    """A person's visit, from the sign-in page unless said otherwise."""
+    return visit("oidc.mjs", **{"url": broker.url, "start": "/sign-in", **steps})
 
 
 def run(report):

@@ -1,0 +1,85 @@
+//! Limits that slide: uses are counted in a window, and how much of an agent's is spent.
+
+use crate::domain::time::Timestamp;
+use crate::store::driver::{Db, Tx, args};
+use crate::store::{Result, Spent};
+
+use super::approvals::SUBMIT_LOCK;
+
+/// How many of an agent's approvals are pending or approved.
+pub(super) const OPEN_OF_AGENT: &str = "select count(*) as n from approvals \
+     where state in ('pending', 'approved') and agent = $1";
+
+/// Counts one use in the window, unless it is full: then milliseconds until a place is free.
+pub(super) async fn use_limit(
+    tx: &mut Tx,
+    key: &str,
+    max: u32,
+    since: Timestamp,
+    now: Timestamp,
+) -> Result<Option<u64>> {
+    tx.execute("delete from rate_uses where key = $1 and at <= $2", args![key, since]).await?;
+    let row = tx
+        .row("select count(*) as n, min(at) as oldest from rate_uses where key = $1", args![key])
+        .await?;
+    if let Some(row) = row
+        && row.int("n")? >= i64::from(max)
+    {
+        let oldest = row.opt_int("oldest")?.unwrap_or(now.micros());
+        return Ok(Some((oldest - since.micros()).max(0).unsigned_abs() / 1000 + 1));
+    }
+    tx.execute("insert into rate_uses (key, at) values ($1, $2)", args![key, now]).await?;
+    Ok(None)
+}
+
+pub(super) async fn take_limit(
+    db: Db,
+    key: String,
+    max: u32,
+    since: Timestamp,
+    now: Timestamp,
+) -> Result<Option<u64>> {
+    let mut tx = db.begin().await?;
+    tx.lock(SUBMIT_LOCK).await?;
+    let wait = use_limit(&mut tx, &key, max, since, now).await?;
+    tx.commit().await?;
+    Ok(wait)
+}
+
+pub(super) async fn spent(
+    db: Db,
+    agent: String,
+    new_since: Timestamp,
+    limit: Option<(String, Timestamp)>,
+) -> Result<Spent> {
+    let mut tx = db.read().await?;
+    let open = tx.count(OPEN_OF_AGENT, args![agent.as_str()]).await?;
+    let new = tx
+        .count(
+            "select count(*) as n from approvals where agent = $1 and created_at > $2",
+            args![agent.as_str(), new_since],
+        )
+        .await?;
+    let limited = match limit {
+        Some((key, since)) => Some(
+            tx.count(
+                "select count(*) as n from rate_uses where key = $1 and at > $2",
+                args![key, since],
+            )
+            .await?,
+        ),
+        None => None,
+    };
+    Ok(Spent { open, new, limited })
+}
+
+pub(super) async fn give_back_limit(db: Db, key: String) -> Result<()> {
+    let mut tx = db.begin().await?;
+    tx.execute(
+        "delete from rate_uses \
+          where key = $1 and at = (select max(at) from rate_uses where key = $1)",
+        args![key],
+    )
+    .await?;
+    tx.commit().await
+}
