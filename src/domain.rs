@@ -15,6 +15,7 @@ pub mod mask;
 pub mod patience;
 pub mod policy;
 pub mod preferences;
+pub mod risk;
 pub mod show;
 pub mod task;
 pub mod time;

@@ -88,8 +88,8 @@ pub struct Filter {
     pub before: Option<String>,
     /// Changed at or after this instant (for events), oldest change first.
     pub changed_since: Option<Timestamp>,
-    /// The most urgent first, by severity and then by deadline, instead of the newest. What was not
-    /// classified counts as critical.
+    /// The most urgent first, by severity and then by deadline, instead of the newest. What no
+    /// rule gave a severity counts as critical.
     pub by_urgency: bool,
     /// At most so many.
     pub limit: u32,

@@ -13,14 +13,13 @@ use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::call::{Method, ToolCall};
 use crate::domain::grant::{Ended, Grant, GrantId, Shape, Standing, values};
 use crate::domain::policy::{Action, GrantLimits, Policy, Rule};
+use crate::domain::risk::may_be_decided_lightly;
 use crate::store::StoreError;
 
 use super::execute::Permit;
 use super::submit::{Asking, Submission};
 use super::{Broker, DecideError, may_see};
 
-/// The severity that is never granted. What was not classified counts as it.
-const CRITICAL: &str = "critical";
 /// Most grants that are listed.
 const LISTED: u32 = 200;
 
@@ -69,9 +68,8 @@ impl Broker {
         config: &Config,
     ) -> Option<(Offer, String, String)> {
         let stands = matches!(a.state, State::Approved | State::Running | State::Completed);
-        let critical = a.severity.as_deref().is_none_or(|s| s == CRITICAL);
         let own = a.decision_of(&reviewer.name).filter(|d| d.choice == Choice::Approve)?;
-        if !stands || critical || reviewer.role == Role::Auditor {
+        if !stands || !may_be_decided_lightly(a.severity) || reviewer.role == Role::Auditor {
             return None;
         }
         let policy = self.policies().of(&a.call.upstream)?;
@@ -81,6 +79,7 @@ impl Broker {
         // As long as a grant could last: what was approved long ago is no basis.
         let fresh = a.decided_at.is_some_and(|at| at.plus(limits.max_duration) > self.now());
         if rule.pointer != a.rule
+            || !may_be_decided_lightly(rule.severity)
             || !fresh
             || own.assurance < sure
             || !eligible(config, rule, agent).contains(&reviewer.name)

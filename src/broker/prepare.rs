@@ -63,8 +63,8 @@ impl Broker {
             client: asking.client.clone(),
             rule: rule.pointer.clone(),
             reason: rule.reason.clone(),
-            risk: None,
-            severity: None,
+            risk: rule.risk,
+            severity: rule.severity,
             terms: Terms {
                 reviewers: with_stand_ins(asked, &stand_ins),
                 stand_ins,

@@ -26,6 +26,8 @@ pub fn rule(pointer: &str) -> Rule {
         rate_limit: None,
         sensitive: false,
         redact: Vec::new(),
+        risk: None,
+        severity: None,
         approval: ApprovalTerms { unattended: Unattended::default(), ..ApprovalTerms::default() },
     }
 }

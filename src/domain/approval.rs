@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::audit::{AuditEvent, Kind};
 use super::call::{Digest, ToolCall};
+use super::risk::{RiskClass, Severity};
 use super::time::Timestamp;
 
 mod panel;
@@ -132,10 +133,10 @@ pub struct Approval {
     pub rule: String,
     /// Why the rule asks.
     pub reason: Option<String>,
-    /// Risk class, once classified.
-    pub risk: Option<String>,
-    /// Severity, once classified.
-    pub severity: Option<String>,
+    /// The risk class that the rule gave its calls, if it gave one.
+    pub risk: Option<RiskClass>,
+    /// The severity that the rule gave its calls, if it gave one.
+    pub severity: Option<Severity>,
     /// The rule's terms when it was made.
     pub terms: Terms,
     /// What was said so far, oldest first.

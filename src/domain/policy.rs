@@ -1,8 +1,10 @@
 //! What may run: one policy per upstream, read strictly, evaluated purely.
 //!
 //! `hide` first; then one rule decides: the exact `tools` entry, else the first fitting `match`,
-//! else `default`. Nothing here asks the time, counts a call or knows a reviewer's address, and
-//! nothing here knows a tool's risk: a `match` by `risk` fits every tool.
+//! else `default`. Nothing here asks the time, counts a call or knows a reviewer's address.
+//!
+//! A rule may say the `risk` and `severity` of its calls. A tool's risk is not known before its
+//! rule is, so that a `match` by `risk` fits every tool.
 //!
 //! The blocks `resources` and `prompts` say the same of reads and prompts (`governed`, `uri`);
 //! without them these pass.
@@ -18,6 +20,7 @@ use thiserror::Error;
 use super::approval::{Assurance, Join, Unattended};
 use super::call::Method;
 use super::json::Node;
+use super::risk::{RiskClass, Severity};
 use governed::{Block, Subject};
 use pattern::Pattern;
 
@@ -141,6 +144,10 @@ pub struct Rule {
     pub sensitive: bool,
     /// Keys whose values are masked, besides the configured ones.
     pub redact: Vec<String>,
+    /// What kind of harm its calls could do, in its author's judgement.
+    pub risk: Option<RiskClass>,
+    /// How grave that harm would be, in its author's judgement.
+    pub severity: Option<Severity>,
     /// How people decide.
     pub approval: ApprovalTerms,
 }
@@ -218,8 +225,9 @@ struct Match {
     rule: Rule,
     tools: Option<Vec<Pattern>>,
     agents: Option<Vec<Pattern>>,
-    /// Words of risk classes. Kept for comparing entries; fits every tool.
-    risk: Option<Vec<String>>,
+    /// The classes it is about. Kept for comparing entries; while nothing classifies tools before
+    /// a rule is chosen, it fits every tool.
+    risk: Option<Vec<RiskClass>>,
 }
 
 impl Policy {
@@ -353,6 +361,8 @@ impl Rule {
             rate_limit: None,
             sensitive: false,
             redact: Vec::new(),
+            risk: None,
+            severity: None,
             approval: ApprovalTerms::default(),
         }
     }

@@ -3,6 +3,7 @@
 use super::approval::{Approval, Outcome, State};
 use super::json;
 use super::mask::Masker;
+use super::risk::{RiskClass, Severity};
 use super::time::Timestamp;
 
 /// How much of arguments and outcome is shown.
@@ -47,8 +48,8 @@ pub fn approval_json(a: &Approval, detail: Detail<'_>) -> String {
         ("waiting", a.waiting.to_string()),
         ("rule", json::quote(&a.rule)),
         ("reason", text(a.reason.as_deref())),
-        ("risk", text(a.risk.as_deref())),
-        ("severity", text(a.severity.as_deref())),
+        ("risk", text(a.risk.map(RiskClass::as_str))),
+        ("severity", text(a.severity.map(Severity::as_str))),
         ("quorum", a.terms.quorum.to_string()),
         ("panel", panel_json(a)),
         ("decisions", decisions),

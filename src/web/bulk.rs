@@ -10,6 +10,7 @@ use axum::response::Response;
 
 use crate::broker::decide::Verdict;
 use crate::domain::approval::{Approval, ApprovalId, Choice, Via};
+use crate::domain::risk::may_be_decided_lightly;
 use crate::domain::show::visible;
 
 use super::Web;
@@ -43,11 +44,11 @@ struct BulkPage {
     lines: Vec<Line>,
 }
 
-/// Whether a call may be approved together with others: it was classified, is not critical, and
+/// Whether a call may be approved together with others: its rule says a severity, which is not critical, and
 /// the queue showed all of it.
 pub fn may_approve_together(web: &Web, a: &Approval) -> bool {
     let whole = one_line(&a.call.arguments(), web.broker.masker(), &a.terms.redact, MAX_LINE);
-    a.severity.as_deref().is_some_and(|s| s != "critical")
+    may_be_decided_lightly(a.severity)
         && !whole.ends_with('…')
         && !super::arguments::has_secrets(&a.call.arguments(), web.broker.masker(), &a.terms.redact)
 }

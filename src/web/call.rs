@@ -6,6 +6,7 @@ use crate::config::Role;
 use crate::domain::approval::{Approval, Assurance, Choice, Outcome, State, Unattended};
 use crate::domain::call::{Method, PROTOCOL_META_PREFIX};
 use crate::domain::json::{self, Node};
+use crate::domain::risk;
 use crate::domain::show::{mixed_script, pretty, visible};
 use crate::domain::time::{Timestamp, in_words};
 
@@ -78,7 +79,7 @@ pub struct CallView {
     pub rule: String,
     /// Why it asks.
     pub reason: Option<String>,
-    /// Risk and severity, where classified.
+    /// Risk and severity, where the rule says them.
     pub risk: Option<String>,
     /// The digest.
     pub digest: String,
@@ -156,7 +157,7 @@ impl CallView {
             waiting: a.waiting,
             rule: visible(&a.rule),
             reason: a.reason.as_deref().map(visible),
-            risk: risk_words(a),
+            risk: risk::in_words(a.risk, a.severity),
             digest: a.digest().to_string(),
             progress: progress(a),
             several: a.terms.quorum > 1,
@@ -360,15 +361,6 @@ pub fn progress(a: &Approval) -> String {
     }
     let given = given.len();
     format!("{given} of {} approval{}", a.terms.quorum, if a.terms.quorum == 1 { "" } else { "s" })
-}
-
-/// Risk class and severity, once classified.
-pub fn risk_words(a: &Approval) -> Option<String> {
-    match (&a.risk, &a.severity) {
-        (Some(risk), Some(severity)) => Some(visible(&format!("{risk}, {severity}"))),
-        (Some(one), None) | (None, Some(one)) => Some(visible(one)),
-        (None, None) => None,
-    }
 }
 
 /// The tool's description of itself, and whether its definition changed since the call came.

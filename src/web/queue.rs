@@ -10,6 +10,7 @@ use crate::auth::Proven;
 use crate::broker::Broker;
 use crate::domain::approval::{Approval, State as Stands};
 use crate::domain::json;
+use crate::domain::risk;
 use crate::domain::show::{mixed_script, mixed_script_in, visible};
 use crate::domain::time::in_words;
 use crate::store::Filter;
@@ -17,7 +18,7 @@ use crate::store::Filter;
 use super::Web;
 use super::arguments::one_line;
 use super::bulk::may_approve_together;
-use super::call::{May, may, progress, risk_words};
+use super::call::{May, may, progress};
 use super::error::Problem;
 use super::extract::Page;
 use super::view::{Frame, When, page, state_words};
@@ -54,7 +55,7 @@ pub struct Row {
     pub waiting: bool,
     /// Time until it expires, in words.
     pub left: Option<String>,
-    /// Risk class and severity, once classified.
+    /// Risk and severity, where the rule says them.
     pub risk: Option<String>,
     /// The digest of the call.
     pub digest: String,
@@ -90,7 +91,7 @@ impl Row {
             agent: visible(&a.agent),
             arguments: one_line(&a.call.arguments(), broker.masker(), &a.terms.redact, MAX_LINE),
             waiting: a.waiting,
-            risk: risk_words(a),
+            risk: risk::in_words(a.risk, a.severity),
             digest: a.digest().to_string(),
             urgent: left.is_some_and(|l| l.as_secs() < 120),
             left: left.map(in_words),

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use crate::broker::Broker;
 use crate::config::Agent;
 use crate::domain::json::{self, Node, Value};
-use crate::domain::policy::{Action, CallFacts, Policy, Verdict};
+use crate::domain::policy::{CallFacts, Policy, Verdict};
+use crate::domain::risk::{self, RiskClass, Severity};
 use crate::domain::show::{mixed_script, visible};
 use crate::upstream::Tool;
 
@@ -40,18 +41,23 @@ pub struct ToolRow {
     pub words: String,
     /// What its annotations claim: the server's word too, and no proof.
     pub claims: Vec<&'static str>,
+    /// The risk class that its rule gives it.
+    pub risk: Option<RiskClass>,
+    /// The severity that its rule gives it.
+    pub severity: Option<Severity>,
 }
 
 impl ToolRow {
-    /// As the HTTP API shows it. Nothing is classified yet, hence the nulls.
+    /// As the HTTP API shows it. `evidence` says where risk and severity come from: `rule`, or
+    /// null where no rule says either.
     pub fn to_json(&self) -> String {
         let agents: Vec<_> = self.agents.iter().map(|a| json::quote(a)).collect();
         json::object([
             ("upstream", json::quote(&self.upstream).as_str()),
             ("tool", &json::quote(&self.tool)),
-            ("risk", "null"),
-            ("severity", "null"),
-            ("evidence", "null"),
+            ("risk", &word_or_null(self.risk.map(RiskClass::as_str))),
+            ("severity", &word_or_null(self.severity.map(Severity::as_str))),
+            ("evidence", &word_or_null(self.risk_words().map(|_| "rule"))),
             ("action", &json::quote(self.action)),
             ("rule", &json::quote(&self.rule)),
             ("agents", &format!("[{}]", agents.join(","))),
@@ -85,6 +91,10 @@ impl ToolRow {
 
     fn action_words(&self) -> &'static str {
         action_words(self.action)
+    }
+
+    fn risk_words(&self) -> Option<String> {
+        risk::in_words(self.risk, self.severity)
     }
 }
 
@@ -153,6 +163,8 @@ fn judge(upstream: &str, tool: &Tool, policy: Option<&Policy>, agents: &[&Agent]
         agents,
         words: words.clone(),
         claims: claims.clone(),
+        risk: None,
+        severity: None,
     };
     let Some(policy) = policy else { return vec![row("deny", "/default", Vec::new())] };
     if policy.hides(tool) {
@@ -169,12 +181,14 @@ fn judge(upstream: &str, tool: &Tool, policy: Option<&Policy>, agents: &[&Agent]
     for name in names {
         let facts =
             CallFacts { agent: name.unwrap_or_default(), upstream, tool, arguments: &nothing };
-        let (action, pointer) = match policy.evaluate(&facts) {
-            Verdict::Hidden => ("hide", "/hide"),
-            Verdict::Ruled { rule, .. } => (word(rule.action), rule.pointer.as_str()),
+        let (action, pointer, risk, severity) = match policy.evaluate(&facts) {
+            Verdict::Hidden => ("hide", "/hide", None, None),
+            Verdict::Ruled { rule, .. } => {
+                (rule.action.as_str(), rule.pointer.as_str(), rule.risk, rule.severity)
+            }
         };
         let at = rows.iter().position(|r| r.rule == pointer).unwrap_or_else(|| {
-            rows.push(row(action, pointer, Vec::new()));
+            rows.push(ToolRow { risk, severity, ..row(action, pointer, Vec::new()) });
             rows.len() - 1
         });
         if let (Some(name), "allow" | "require_approval") = (name, action) {
@@ -184,12 +198,8 @@ fn judge(upstream: &str, tool: &Tool, policy: Option<&Policy>, agents: &[&Agent]
     rows
 }
 
-const fn word(action: Action) -> &'static str {
-    match action {
-        Action::Allow => "allow",
-        Action::Deny => "deny",
-        Action::RequireApproval => "require_approval",
-    }
+fn word_or_null(word: Option<&str>) -> String {
+    word.map_or_else(|| "null".to_owned(), json::quote)
 }
 
 #[derive(Debug, Template)]

@@ -1,6 +1,7 @@
 //! What [`Policy::evaluate`] does, in words, for people who wonder why.
 
 use super::{Action, CallFacts, Policy, Rule};
+use crate::domain::risk;
 
 pub(super) fn lines(policy: &Policy, facts: &CallFacts<'_>) -> Vec<String> {
     let mut lines = Vec::new();
@@ -21,6 +22,9 @@ pub(super) fn lines(policy: &Policy, facts: &CallFacts<'_>) -> Vec<String> {
             limit.window.as_secs(),
             if limit.per_agent { "agent" } else { "session" }
         ));
+    }
+    if let Some(words) = risk::in_words(rule.risk, rule.severity) {
+        lines.push(format!("risk: {words}"));
     }
     if let Some(reason) = &rule.reason {
         lines.push(format!("reason: {reason}"));

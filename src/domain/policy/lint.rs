@@ -5,6 +5,7 @@
 use super::pattern::Pattern;
 use super::walk::{Walk, at};
 use super::{Action, Match, Policy, Rule, fits};
+use crate::domain::risk::may_be_decided_lightly;
 
 /// Notes every warning.
 pub(super) fn warn(policy: &Policy, walk: &mut Walk) {
@@ -33,6 +34,15 @@ pub(super) fn warn(policy: &Policy, walk: &mut Walk) {
                     stricter.pointer,
                     stricter.action.as_str()
                 ),
+            );
+        }
+    }
+    for rule in policy.rules().filter(|rule| rule.approval.grant.is_some()) {
+        if !broken(walk, rule) && !may_be_decided_lightly(rule.severity) {
+            walk.warn(
+                &format!("{}/approval/grant", rule.pointer),
+                "is never offered: grants are for calls whose \"severity\" the rule says, and says \
+                 to be less than \"critical\"",
             );
         }
     }

@@ -21,6 +21,7 @@ use super::{
 use crate::domain::approval::{Assurance, Join, Unattended};
 use crate::domain::call::hex;
 use crate::domain::json::{self, JsonError, MAX_DEPTH, Node};
+use crate::domain::risk::{RiskClass, Severity};
 
 /// Most bytes a compiled `regex` may take.
 pub const MAX_REGEX_BYTES: usize = 1 << 20;
@@ -39,15 +40,16 @@ const TOP_KEYS: [&str; 10] = [
     "approvals",
     "tests",
 ];
-pub(super) const RULE_KEYS: [&str; 6] =
-    ["action", "reason", "rate_limit", "sensitive", "redact", "approval"];
-const MATCH_KEYS: [&str; 9] = [
+pub(super) const RULE_KEYS: [&str; 8] =
+    ["action", "reason", "rate_limit", "sensitive", "redact", "approval", "risk", "severity"];
+const MATCH_KEYS: [&str; 10] = [
     "action",
     "reason",
     "rate_limit",
     "sensitive",
     "redact",
     "approval",
+    "severity",
     "tools",
     "risk",
     "agents",
@@ -66,7 +68,6 @@ const APPROVAL_KEYS: [&str; 10] = [
 ];
 const OPS: [&str; 11] =
     ["eq", "neq", "in", "not_in", "lt", "lte", "gt", "gte", "regex", "contains", "exists"];
-const RISKS: [&str; 5] = ["read", "write", "execute", "destructive", "financial"];
 const ACTIONS: [&str; 3] =
     [Action::Allow.as_str(), Action::Deny.as_str(), Action::RequireApproval.as_str()];
 const NOT_AVAILABLE: &str = "not available in this version; remove it";
@@ -190,20 +191,39 @@ fn match_entry(walk: &mut Walk, node: &Node<'_>, place: String) -> Match {
             "agents" => {
                 entry.agents = Some(patterns(walk, node, &place, "the name of an agent", false));
             }
-            "risk" => {
-                let what = "a risk class such as \"destructive\"";
-                let words = walk.names(node, &place, what, false);
-                for (i, element) in node.elements().unwrap_or_default().iter().enumerate() {
-                    if element.as_str().is_some_and(|word| !word.trim().is_empty()) {
-                        walk.word(element, &nth(&place, i), &RISKS);
-                    }
-                }
-                entry.risk = Some(words);
-            }
+            "risk" => entry.risk = Some(risks(walk, node, &place)),
             _ => {}
         }
     }
     entry
+}
+
+/// The classes that a `match` is about.
+fn risks(walk: &mut Walk, node: &Node<'_>, place: &str) -> Vec<RiskClass> {
+    if node.as_str().is_some() {
+        walk.error(
+            place,
+            "is a text, which gives one tool its risk; a \"match\" lists the classes that it is \
+             about: write [\"destructive\"]",
+        );
+        return Vec::new();
+    }
+    let _ = walk.names(node, place, "a risk class such as \"destructive\"", false);
+    let mut risks = Vec::new();
+    for (i, element) in node.elements().unwrap_or_default().iter().enumerate() {
+        if element.as_str().is_some_and(|word| !word.trim().is_empty()) {
+            risks.extend(risk(walk, element, &nth(place, i)));
+        }
+    }
+    risks
+}
+
+fn risk(walk: &mut Walk, node: &Node<'_>, place: &str) -> Option<RiskClass> {
+    walk.word(node, place, &RiskClass::ALL.map(RiskClass::as_str)).and_then(RiskClass::parse)
+}
+
+fn severity(walk: &mut Walk, node: &Node<'_>, place: &str) -> Option<Severity> {
+    walk.word(node, place, &Severity::ALL.map(Severity::as_str)).and_then(Severity::parse)
 }
 
 fn patterns(
@@ -253,6 +273,10 @@ pub(super) fn rule(walk: &mut Walk, node: &Node<'_>, pointer: String, known: &[&
             "sensitive" => rule.sensitive = walk.boolean(node, &place).unwrap_or(false),
             "redact" => rule.redact = redact(walk, node, &place),
             "approval" => rule.approval = approval(walk, node, &place),
+            // In a `match` the key is a list: what has to fit.
+            "risk" if known.contains(&"tools") => {}
+            "risk" => rule.risk = risk(walk, node, &place),
+            "severity" => rule.severity = severity(walk, node, &place),
             _ => {}
         }
     }

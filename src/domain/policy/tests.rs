@@ -311,18 +311,63 @@ fn joined_reviewers_are_read_strictly() {
 }
 
 #[test]
+fn a_rule_says_the_risk_and_severity_of_its_calls_and_nothing_is_assumed_where_it_does_not() {
+    let policy = policy(
+        r#"{"version":"1","tools":{
+            "drop":{"action":"require_approval","risk":"destructive","severity":"critical"},
+            "pay":{"action":"require_approval","severity":"high"},
+            "ls":{"action":"allow"}},
+          "match":[{"risk":["write"],"action":"require_approval","severity":"low"}],
+          "resources":{"rules":{"db://*":{"action":"require_approval","risk":"read","severity":"medium"}}}}"#,
+    );
+    let said = |tool: &str| {
+        let rule = policy.rule_for("bot", tool).unwrap();
+        (rule.risk, rule.severity)
+    };
+
+    assert_eq!(said("drop"), (Some(RiskClass::Destructive), Some(Severity::Critical)));
+    assert_eq!(said("pay"), (None, Some(Severity::High)));
+    assert_eq!(said("ls"), (None, None));
+    assert_eq!(
+        said("anything else"),
+        (None, Some(Severity::Low)),
+        "what a match is about is no class"
+    );
+    let of_reads = policy.rules().find(|r| r.pointer.contains("db:")).unwrap();
+    assert_eq!((of_reads.risk, of_reads.severity), (Some(RiskClass::Read), Some(Severity::Medium)));
+}
+
+#[test]
+fn a_grant_that_would_never_be_offered_is_warned_of() {
+    let warned = |severity: &str| {
+        warnings(&format!(
+            r#"{{"version":"1","tools":{{"x":{{"action":"require_approval",{severity}
+                "approval":{{"grant":{{"max_uses":1,"max_duration":"1h"}}}}}}}}}}"#
+        ))
+    };
+
+    for severity in ["", r#""severity":"critical","#, r#""risk":"read","#] {
+        let warned = warned(severity);
+        assert_eq!(warned.len(), 1, "{severity}: {warned:?}");
+        assert!(warned[0].starts_with("/tools/x/approval/grant: is never offered"), "{warned:?}");
+    }
+    assert!(warned(r#""severity":"high","#).is_empty());
+}
+
+#[test]
 fn every_problem_is_found_in_one_walk() {
     let errors = errors(
         r#"{"version":"2","defualt":"deny","default":"denny","hide":["","[a"],"approvals":{},"tests":[],
         "tools":{"x":{"acton":"allow"},"a/b":{"action":"ask","reason":7},"":{"action":"allow"},
-          "p_*":{"action":"allow"},"l":{"action":"allow","redact":["id_*","[x"],"approval":{},"rate_limit":{"max":0,"per":"tool"}},
+          "p_*":{"action":"allow"},"l":{"action":"allow","risk":["write"],"severity":"hi","redact":["id_*","[x"],"approval":{},"rate_limit":{"max":0,"per":"tool"}},
           "g":{"action":"require_approval","approval":{"quorum":0,"timeout":"30 min","claim_window":"0s",
             "grant":"1h","assurance":"passkeys","unattended":"rum","reviewers":["group:"],"cooldown":5,
             "when":[{"path":"arg.x","op":"eq","value":1},{"path":"args.x","op":"lt","value":"1"},
               {"path":"args.x","op":"regex","value":"("},{"path":"args.x","op":"eq"},
               {"op":"equals","value":1},{"path":"args.x","op":"in","value":[]},7,
               {"path":"args.x","op":"exists","value":1,"vale":2}]}}},
-        "match":[{"tools":[],"agents":"ci","risk":["destructiv"],"action":"deny","x":1}]}"#,
+        "match":[{"tools":[],"agents":"ci","risk":["destructiv"],"action":"deny","x":1},
+          {"risk":"destructive","action":"deny","severity":3}]}"#,
     );
     let expected = [
         "/defualt: unknown key \"defualt\"; did you mean \"default\"?",
@@ -340,6 +385,8 @@ fn every_problem_is_found_in_one_walk() {
         "/tools/p_*: \"p_*\" would never fit",
         "/tools/l/approval: has no effect with \"action\": \"allow\"",
         "/tools/l/redact: \"[x\" is not a glob",
+        "/tools/l/risk: is an array; write",
+        "/tools/l/severity: unknown word \"hi\"",
         "/tools/l/rate_limit/max: 0 is out of range",
         "/tools/l/rate_limit/per: unknown word \"tool\"",
         "/tools/l/rate_limit/window: is missing",
@@ -365,6 +412,8 @@ fn every_problem_is_found_in_one_walk() {
         "/match/0/agents: is a string; write a list",
         "/match/0/risk/0: unknown word \"destructiv\"; did you mean \"destructive\"?",
         "/match/0/x: unknown key \"x\"",
+        "/match/1/risk: is a text, which gives one tool its risk",
+        "/match/1/severity: is a number; write",
     ];
 
     for start in expected {

@@ -120,8 +120,6 @@ fn told(text: &str, value: &str) -> Approval {
         client: words(),
         rule: text.to_owned(),
         reason: words(),
-        risk: words(),
-        severity: words(),
         end_reason: words(),
         decisions: vec![decided],
         ..approval()

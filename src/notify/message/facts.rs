@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::broker::plan::LIST_PREFIX;
 use crate::domain::approval::Approval;
 use crate::domain::json::{self, Node};
+use crate::domain::risk;
 use crate::domain::show::{mixed_script, mixed_script_in, pretty, visible};
 use crate::domain::time::{Timestamp, in_words};
 
@@ -59,7 +60,7 @@ impl Facts {
             client: a.client.as_deref().map(|c| format!("{} (in its own words)", word(c))),
             reason: a.reason.as_deref().map(word),
             rule: word(&a.rule),
-            risk: risk(a),
+            risk: risk::in_words(a.risk, a.severity),
             ran_before: a
                 .ran_before
                 .map(|at| format!("an identical call ran {} ago", in_words(at.until(letter.now)))),
@@ -106,14 +107,6 @@ fn said(d: &crate::domain::approval::Decision) -> String {
         text.push_str(&word(&d.reason));
     }
     text
-}
-
-fn risk(a: &Approval) -> Option<String> {
-    match (a.risk.as_deref(), a.severity.as_deref()) {
-        (Some(risk), Some(severity)) => Some(format!("{}, {}", word(risk), word(severity))),
-        (Some(one), None) | (None, Some(one)) => Some(word(one)),
-        (None, None) => None,
-    }
 }
 
 /// The arguments, and whatever else of the request is part of what would run; masked, raw JSON.

@@ -1,9 +1,10 @@
 //! `/grants`, the form that gives one, and the API.
 
 use super::*;
+use crate::domain::risk::Severity;
 
 const GRANTING: &str = r#"{"version":"1","tools":{"delete_image_set":{"action":"require_approval",
-    "approval":{"grant":{"max_uses":3,"max_duration":"30m"}}}}}"#;
+    "severity":"high","approval":{"grant":{"max_uses":3,"max_duration":"30m"}}}}}"#;
 const WITH_SECRET: &str = r#"{"name":"delete_image_set","arguments":{"store":"prod","id":"<b>7f</b>","password":"hunter2"}}"#;
 
 /// A site whose rule offers grants, and a call that ana approved.
@@ -13,7 +14,7 @@ async fn approved(severity: Option<&str>) -> (Site, ApprovalId, String) {
     site.web.broker.policies().replace("images", Arc::new(policy));
     let approval = site
         .pending_with(WITH_SECRET, |a| {
-            a.severity = severity.map(str::to_owned);
+            a.severity = severity.and_then(Severity::parse);
             a.terms.tool_fingerprint = Some("delete_image_set".to_owned());
         })
         .await;

@@ -21,8 +21,6 @@ async fn called(site: &Site, text: &str, value: &str) -> Approval {
         a.client = Some(text.to_owned());
         a.rule = text.to_owned();
         a.reason = Some(text.to_owned());
-        a.risk = Some(text.to_owned());
-        a.severity = Some(text.to_owned());
         a.end_reason = Some(text.to_owned());
         a.terms.quorum = 2;
         a.outcome = Some(Outcome::Result(format!(

@@ -7,6 +7,7 @@ use super::issuer::start;
 use super::oidc::{config_for, session_of, whole};
 use super::*;
 use crate::broker::execute::Wishes;
+use crate::domain::risk::Severity;
 use crate::upstream::Caller;
 
 const NOW_S: i64 = 1_795_377_600;
@@ -169,7 +170,7 @@ async fn a_grant_stands_only_while_its_giver_is_confirmed() {
     let approval = site
         .pending_with(CALL, |a| {
             a.terms.reviewers = vec!["ana".to_owned()];
-            a.severity = Some("low".to_owned());
+            a.severity = Some(Severity::Low);
             a.terms.tool_fingerprint = Some("delete_image_set".to_owned());
         })
         .await;

@@ -2,6 +2,7 @@
 
 use super::authenticator::{Authenticator, Lie, TRUE};
 use super::*;
+use crate::domain::risk::Severity;
 
 async fn post(site: &Site, cookie: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
     let token = site.session_form_token(cookie);
@@ -27,7 +28,7 @@ async fn critical(site: &Site, n: u32) -> Approval {
     let call = format!("{{\"name\":\"delete_image_set\",\"arguments\":{{\"n\":{n}}}}}");
     site.pending_with(&call, |a| {
         a.terms.assurance = Assurance::Passkey;
-        a.severity = Some("low".to_owned());
+        a.severity = Some(Severity::Low);
     })
     .await
 }

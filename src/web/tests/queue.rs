@@ -1,6 +1,7 @@
 //! The queue: its order, what narrows it, and several decisions at once.
 
 use super::*;
+use crate::domain::risk::Severity;
 
 async fn chosen(site: &Site, ids: &[&ApprovalId]) -> Vec<(String, String)> {
     let mut fields = Vec::new();
@@ -25,7 +26,7 @@ async fn bulk(site: &Site, who: &str, decision: &str, ids: &[&ApprovalId]) -> An
 async fn classified(site: &Site, n: u32, severity: Option<&str>) -> ApprovalId {
     let params = format!(r#"{{"name":"delete_image_set","arguments":{{"n":{n}}}}}"#);
     site.pending_with(&params, |a| {
-        a.severity = severity.map(str::to_owned);
+        a.severity = severity.and_then(Severity::parse);
         a.expires_at = site.clock.now().plus(Duration::from_secs(u64::from(n) * 60));
     })
     .await
@@ -113,15 +114,15 @@ async fn several_are_approved_only_if_all_are_of_one_rule_and_none_critical() {
     }
     let foreign = site
         .pending_with(r#"{"name":"copy_image_set"}"#, |a| {
-            a.severity = Some("low".to_owned());
+            a.severity = Some(Severity::Low);
             a.rule = "/tools/copy_image_set".to_owned();
         })
         .await
         .id;
     let long =
         format!(r#"{{"name":"delete_image_set","arguments":{{"x":"{}"}}}}"#, "a".repeat(400));
-    let long = site.pending_with(&long, |a| a.severity = Some("low".to_owned())).await.id;
-    let secret = site.pending_with(SECRET_CALL, |a| a.severity = Some("low".to_owned())).await.id;
+    let long = site.pending_with(&long, |a| a.severity = Some(Severity::Low)).await.id;
+    let secret = site.pending_with(SECRET_CALL, |a| a.severity = Some(Severity::Low)).await.id;
     for unfit in [&foreign, &long, &secret] {
         let refused = bulk(&site, "ana", "approve", &[&low, unfit]).await;
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{refused:?}");

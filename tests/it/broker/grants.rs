@@ -15,19 +15,13 @@ use tokio_util::sync::CancellationToken;
 use crate::support::world::World;
 
 const GRANTING: &str = r#"{"version":"1","tools":{"delete_image_set":{"action":"require_approval",
-    "approval":{"cooldown":"0s","grant":{"max_uses":3,"max_duration":"30m"}}}}}"#;
+    "severity":"high","approval":{"cooldown":"0s","grant":{"max_uses":3,"max_duration":"30m"}}}}}"#;
 const CALL: &str = r#"{"store":"prod","id":"1"}"#;
-
-/// The severity that a classified tool would have.
-async fn severity(world: &World, word: &str) {
-    world.db.raw(&format!("update approvals set severity = '{word}'")).await;
-}
 
 /// A call approved by ben, and run.
 async fn approved(world: &World) -> ApprovalId {
     let holding = world.call(CALL).await;
     let id = holding.approval.id.clone();
-    severity(world, "high").await;
     world.approve(&id).await;
     assert!(holding.word().await.contains("done"));
     id
@@ -187,14 +181,34 @@ async fn nothing_is_offered_beyond_the_rule() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn critical_and_unclassified_calls_are_never_granted() {
-    let (world, id) = granting().await;
-    let ben = world.config.reviewer("ben").unwrap();
-    for (severity, offered) in [("'critical'", false), ("null", false), ("'medium'", true)] {
-        world.db.raw(&format!("update approvals set severity = {severity}")).await;
+async fn calls_whose_rule_says_critical_or_no_severity_are_never_granted() {
+    let said = |severity: &str| GRANTING.replace(r#""severity":"high","#, severity);
+    for (severity, offered) in [
+        (r#""severity":"critical","#, false),
+        ("", false),
+        (r#""risk":"destructive","#, false),
+        (r#""severity":"medium","#, true),
+        (r#""risk":"destructive","severity":"low","#, true),
+    ] {
+        let world = World::new().await;
+        world.policy(&said(severity));
+        let id = approved(&world).await;
+
         let approval = world.stored(&id).await;
+
+        let ben = world.config.reviewer("ben").unwrap();
         assert_eq!(world.broker.grant_offer(&approval, ben).is_some(), offered, "{severity}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_made_critical_since_it_was_approved_is_not_granted() {
+    let (world, id) = granting().await;
+    world.policy(&GRANTING.replace("high", "critical"));
+
+    let refused = grants(&world, "ben", &id, wanted(1, 1, &[])).await;
+
+    assert!(matches!(refused, Err(DecideError::Forbidden(_))), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,7 +217,6 @@ async fn what_takes_several_people_is_not_for_one_to_grant() {
     world.policy(&GRANTING.replace(r#""cooldown""#, r#""quorum":2,"cooldown""#));
     let holding = world.call(CALL).await;
     let id = holding.approval.id.clone();
-    severity(&world, "high").await;
     world.approve(&id).await;
     world.says("eve", Choice::Approve, &id).await.unwrap();
     holding.word().await;

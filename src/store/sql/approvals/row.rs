@@ -5,6 +5,7 @@ use crate::domain::approval::{
     Approval, ApprovalId, Assurance, Choice, Decision, Outcome, Settled, State, Via,
 };
 use crate::domain::call::{Method, ToolCall};
+use crate::domain::risk::{RiskClass, Severity};
 use crate::domain::time::Timestamp;
 use crate::store::driver::Row;
 use crate::store::{Result, StoreError};
@@ -52,8 +53,14 @@ pub(super) fn read(row: &Row) -> Result<Approval> {
         client: row.opt_text("client")?,
         rule: row.text("rule")?,
         reason: row.opt_text("reason")?,
-        risk: row.opt_text("risk")?,
-        severity: row.opt_text("severity")?,
+        risk: row
+            .opt_text("risk")?
+            .map(|text| RiskClass::parse(&text).ok_or_else(|| bad("risk", "unknown")))
+            .transpose()?,
+        severity: row
+            .opt_text("severity")?
+            .map(|text| Severity::parse(&text).ok_or_else(|| bad("severity", "unknown")))
+            .transpose()?,
         terms: serde_json::from_str(&row.text("terms")?)
             .map_err(|e| bad("terms", &e.to_string()))?,
         decisions: decisions
