@@ -330,8 +330,6 @@ pub struct Upstream {
     pub timeout: Duration,
     /// What its server may ask of clients.
     pub client_features: Vec<ClientFeature>,
-    /// Whether tool annotations may loosen a risk class.
-    pub trust_annotations: bool,
 }
 
 /// One `[[agents]]`.

@@ -1,7 +1,5 @@
 //! What Placet itself says to an agent about a call: one code, one text that a model can act on.
 
-use std::time::Duration;
-
 use crate::domain::approval::{Approval, Outcome, State};
 use crate::domain::json;
 use crate::domain::time::{Timestamp, in_words};
@@ -402,11 +400,6 @@ pub fn mark(result: &str, decision: &str) -> String {
         parts.push(format!("\"_meta\":{{{mark}}}"));
     }
     format!("{{{}}}", parts.join(","))
-}
-
-/// A length in milliseconds, for `retry_after_ms`.
-pub fn millis(length: Duration) -> u64 {
-    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -88,6 +88,10 @@ pub fn read(s: &Section<'_>) -> Read {
             "HTTP+SSE has no modern era; remove era = \"modern\", or this",
         );
     }
+    // Nothing classifies tools yet, so that there is nothing their annotations could loosen.
+    if s.flag("trust_annotations") == Some(true) {
+        s.unavailable("trust_annotations");
+    }
     let policy = policies::load(s);
     let upstream = Upstream {
         name,
@@ -99,7 +103,6 @@ pub fn read(s: &Section<'_>) -> Read {
         policy_file: policy.as_ref().and_then(|p| p.path.clone()),
         timeout: s.positive("timeout").unwrap_or(DEFAULT_TIMEOUT),
         client_features: client_features(s).unwrap_or_else(|| ClientFeature::DEFAULT.to_vec()),
-        trust_annotations: s.flag("trust_annotations").unwrap_or(false),
     };
     s.finish();
     Read { path: s.path.clone(), upstream, policy, has_policy: s.is_given("policy") }

@@ -44,7 +44,6 @@ impl Agent {
             policy_file: None,
             timeout: std::time::Duration::from_secs(600),
             client_features: crate::upstream::ClientFeature::DEFAULT.to_vec(),
-            trust_annotations: false,
         };
         let config = Config { upstreams: vec![settings], ..config.clone() };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);

@@ -323,13 +323,6 @@ impl Policy {
         blocks.flat_map(|b| b.rules.iter().map(|(_, rule)| rule).chain([&b.default]))
     }
 
-    /// The rules that can decide a call of this agent, each `default` behind its own.
-    pub fn rules_reached_by<'p>(&'p self, agent: &'p str) -> impl Iterator<Item = &'p Rule> {
-        let tools = self.tools.iter().filter(|e| !self.hides(&e.name)).map(|e| &e.rule);
-        let matches = self.matches.iter().filter(|m| fits(m.agents.as_deref(), agent));
-        tools.chain(matches.map(|m| &m.rule)).chain([&self.default]).chain(self.block_rules())
-    }
-
     /// Lines that say, in order, what was looked at, which rule decides and why. They quote the
     /// policy and never an argument.
     pub fn explain(&self, facts: &CallFacts<'_>) -> Vec<String> {

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 
 use crate::config::Agent;
 use crate::domain::json::{self, Node};
-use crate::upstream::{Caller, Notification, Reply, ServerFacts};
+use crate::upstream::{Caller, Notification, ServerFacts};
 
 use super::http::{Incoming, may_use};
 use super::message::{self, code};
@@ -133,9 +133,6 @@ pub(super) async fn whole(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_
             async move |_notes, cancel| lists::merged(&again, &asked, kind, start, &cancel).await;
         return exchange::run(mcp, &incoming, progress, list).await;
     }
-    if method == "logging/setLevel" {
-        return to_all(mcp, &incoming, "logging").await;
-    }
     match shown::subject(method, incoming.message.params.as_deref()) {
         Some((kind, name)) => {
             let (status, body) = answer::unknown(&incoming, kind, &name);
@@ -151,28 +148,6 @@ pub(super) async fn whole(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_
 fn invalid(incoming: &Incoming, text: &str) -> Response {
     let id = incoming.message.id_raw();
     json_response(StatusCode::OK, message::error(id, code::INVALID_PARAMS, text, None))
-}
-
-/// Sends a request without an answer of its own to all upstreams that have the capability.
-async fn to_all(mcp: &Mcp, incoming: &Incoming, capability: &str) -> Response {
-    let asked = upstreams_of(mcp, &incoming.agent).into_iter().map(|upstream| async move {
-        let one = incoming.to(&upstream, incoming.message.params.clone());
-        lists::ask(mcp, &one, Some(capability), &incoming.flight.cancelled().child_token()).await
-    });
-    let replies: Vec<Reply> =
-        join_all(asked).await.into_iter().filter_map(lists::Asked::reply).collect();
-    let id = incoming.message.id_raw();
-    if replies.is_empty() {
-        return methods::no_method(incoming);
-    }
-    let refused = replies.into_iter().try_fold((), |(), reply| match reply {
-        Reply::Result(_) => Ok(()),
-        Reply::Error(raw) => Err(raw),
-    });
-    match refused {
-        Ok(()) => json_response(StatusCode::OK, message::result(id, "{}")),
-        Err(raw) => json_response(StatusCode::OK, message::error_raw(id, &raw)),
-    }
 }
 
 /// What is known of all upstreams that can be reached, as one server's.

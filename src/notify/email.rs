@@ -51,18 +51,6 @@ impl Smtp {
     }
 }
 
-/// What is wrong with an `smtp_url`, for the configuration's checks; it never repeats the URL.
-pub fn check_url(smtp_url: &str) -> Result<(), String> {
-    AsyncSmtpTransport::<Tokio1Executor>::from_url(smtp_url).map(|_| ()).map_err(|_| bad_url())
-}
-
-/// What is wrong with a sender or recipient, for the configuration's checks.
-pub fn check_mailbox(text: &str) -> Result<(), String> {
-    text.parse::<Mailbox>()
-        .map(|_| ())
-        .map_err(|e| format!("not an address or \"Name <address>\": {e}"))
-}
-
 fn bad_url() -> String {
     "not a mail server's URL: smtp://user:password@host:port, smtps://…, or smtp://…?tls=required"
         .to_owned()

@@ -109,15 +109,6 @@ pub(super) enum Asked {
     Missing,
 }
 
-impl Asked {
-    pub(super) fn reply(self) -> Option<Reply> {
-        match self {
-            Self::Replied(reply) => Some(reply),
-            Self::Incapable | Self::Missing => None,
-        }
-    }
-}
-
 /// Asks one upstream, with patience that ends, and answers in the client's terms.
 pub(super) async fn ask(
     mcp: &Mcp,

@@ -100,7 +100,6 @@ pub fn settings(transport: Transport) -> Settings {
         policy_file: None,
         timeout: Duration::from_secs(10),
         client_features: placet::upstream::ClientFeature::DEFAULT.to_vec(),
-        trust_annotations: false,
     }
 }
 

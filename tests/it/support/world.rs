@@ -343,7 +343,6 @@ fn config() -> Config {
             policy_file: None,
             timeout: minutes(10),
             client_features: placet::upstream::ClientFeature::DEFAULT.to_vec(),
-            trust_annotations: false,
         }],
         agents: vec![agent("ci", false), agent("careful", true)],
         reviewers: vec![
