@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::domain::approval::{Approval, ApprovalId, State, Transition};
 use crate::domain::audit::{AuditEvent, Record};
 use crate::domain::call::Digest;
-use crate::domain::patience::{Learned, Patience};
+use crate::domain::hold_budget::{Learned, Patience};
 use crate::domain::time::Timestamp;
 
 pub mod driver;
@@ -77,7 +77,7 @@ pub struct Filter {
     pub tool: Option<String>,
     /// Of this agent.
     pub agent: Option<String>,
-    /// That have all of these words (see [`crate::domain::words`]); not with `by_urgency` or
+    /// That have all of these words (see [`crate::domain::search_words`]); not with `by_urgency` or
     /// `changed_since`.
     pub words: Vec<String>,
     /// Only those this reviewer may see; none: all.

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::contact::Contact;
+use crate::domain::upstream_health::Contact;
 
 mod asked;
 mod audience;

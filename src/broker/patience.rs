@@ -1,11 +1,11 @@
 //! How long an agent's requests are held: as configured, or shorter where its client was found to
-//! give up earlier. The rule is in [`crate::domain::patience`].
+//! give up earlier. The rule is in [`crate::domain::hold_budget`].
 
 use std::time::Duration;
 
 use crate::config::{Agent, Reviewer, Role};
 use crate::domain::audit::{AuditEvent, Kind};
-use crate::domain::patience::{Learned, Patience};
+use crate::domain::hold_budget::{Learned, Patience};
 use crate::store::Activity;
 
 use super::{Broker, DecideError};

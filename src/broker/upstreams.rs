@@ -2,7 +2,7 @@
 
 use super::Broker;
 use crate::config::Transport;
-use crate::domain::contact::Standing;
+use crate::domain::upstream_health::Standing;
 use crate::upstream::Report;
 
 /// One upstream, as configured and as this process found it.

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use crate::domain::approval::{Approval, ApprovalId, Transition};
 use crate::domain::audit::{AuditEvent, Record};
 use crate::domain::call::{Digest, hex};
-use crate::domain::patience::{Learned, Patience};
+use crate::domain::hold_budget::{Learned, Patience};
 use crate::domain::time::Timestamp;
 
 #[cfg(test)]

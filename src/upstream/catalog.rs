@@ -11,8 +11,8 @@ use super::hub::Common;
 use super::registry::Link;
 use super::{Catalog, Reply, Request, Tool, UpstreamError, WireEra, headers, message};
 use crate::domain::call::hex;
-use crate::domain::contact::Trouble;
 use crate::domain::json::{self, Node};
+use crate::domain::upstream_health::Trouble;
 
 /// Most tools of one upstream; with more, its list counts as unreadable.
 pub(super) const MAX_TOOLS: usize = 10_000;

@@ -13,8 +13,8 @@ use super::registry::Link;
 use super::{Notifications, Reply, Request, ServerFacts, UpstreamError};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Transport};
-use crate::domain::contact::{Contact, ListKind, Trouble};
 use crate::domain::json::{self, Node};
+use crate::domain::upstream_health::{Contact, ListKind, Trouble};
 
 /// A shorter value is no secret, and would be found in every other word.
 const SHORTEST_SECRET: usize = 4;

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use crate::broker::patience::{AgentRow, HoldBudget, Source};
 use crate::config::Role;
 use crate::domain::json;
-use crate::domain::show::visible;
 use crate::domain::time::{Timestamp, in_words};
+use crate::domain::visible_text::visible;
 
 use super::Web;
 use super::error::Problem;

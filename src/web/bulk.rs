@@ -10,7 +10,7 @@ use axum::response::Response;
 
 use crate::broker::decide::Verdict;
 use crate::domain::approval::{Approval, ApprovalId, Choice, Via};
-use crate::domain::show::visible;
+use crate::domain::visible_text::visible;
 
 use super::Web;
 use super::arguments::one_line;

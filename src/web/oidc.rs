@@ -23,7 +23,7 @@ use crate::auth::oidc::{Oidc, VIA_OIDC};
 use crate::auth::session;
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::json;
-use crate::domain::show::visible;
+use crate::domain::visible_text::visible;
 use crate::store::oidc::Word;
 
 use super::Web;

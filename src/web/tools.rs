@@ -11,7 +11,7 @@ use crate::broker::Broker;
 use crate::config::Agent;
 use crate::domain::json::{self, Node, Value};
 use crate::domain::policy::{Action, CallFacts, Policy, Verdict};
-use crate::domain::show::{mixed_script, visible};
+use crate::domain::visible_text::{mixed_script, visible};
 use crate::upstream::Tool;
 
 use super::Web;

@@ -7,10 +7,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::broker::upstreams::UpstreamRow;
-use crate::domain::contact::{ListKind, Standing, own_words};
 use crate::domain::json;
-use crate::domain::show::{mixed_script, visible};
 use crate::domain::time::Timestamp;
+use crate::domain::upstream_health::{ListKind, Standing, own_words};
+use crate::domain::visible_text::{mixed_script, visible};
 use crate::upstream::{ServerFacts, WireEra};
 
 use super::Web;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use placet::clock::{Clock as _, ManualClock};
 use placet::config::{Instances, Secret, Transport, Upstream as Settings};
-use placet::domain::contact::{ListKind, Standing, Trouble};
 use placet::domain::time::Timestamp;
+use placet::domain::upstream_health::{ListKind, Standing, Trouble};
 use placet::upstream::{Reply, Report, Request};
 use tokio_util::sync::CancellationToken;
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::domain::approval::{Approval, ApprovalId, Transition};
 use crate::domain::audit::{AuditEvent, Record};
 use crate::domain::call::Digest;
-use crate::domain::patience::{Learned, Patience};
+use crate::domain::hold_budget::{Learned, Patience};
 use crate::domain::time::Timestamp;
 use crate::store::{
     Activity, Attempt, AttemptRecord, ClientSession, Delivery, Filter, NewDelivery, NewHold,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::broker::plan::LIST_PREFIX;
 use crate::domain::approval::Approval;
 use crate::domain::json::{self, Node};
-use crate::domain::show::{mixed_script, mixed_script_in, pretty, visible};
 use crate::domain::time::{Timestamp, in_words};
+use crate::domain::visible_text::{mixed_script, mixed_script_in, pretty, visible};
 
 use super::Letter;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::audit::AuditEvent;
-use crate::domain::patience::{Learned, Patience};
+use crate::domain::hold_budget::{Learned, Patience};
 use crate::domain::time::Timestamp;
 use crate::store::driver::{Db, Row, Tx, args};
 use crate::store::{Activity, Result, StoreError};

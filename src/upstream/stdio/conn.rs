@@ -19,7 +19,7 @@ use super::super::child::{
 use super::super::hub::{Common, Hub, OnCancel, Received, attend, next_id};
 use super::super::message::{self, Unreadable};
 use super::super::{Reply, UpstreamError};
-use crate::domain::contact::Trouble;
+use crate::domain::upstream_health::Trouble;
 
 /// Lines that wait to be written; beyond, requests wait and side messages are dropped.
 const MAX_QUEUE: usize = 64;

@@ -1,10 +1,10 @@
 //! `/upstreams`.
 
 use super::*;
-use crate::domain::contact::{Contact, ListKind, Trouble};
 use crate::domain::hostile;
 use crate::domain::json;
-use crate::domain::show::visible;
+use crate::domain::upstream_health::{Contact, ListKind, Trouble};
+use crate::domain::visible_text::visible;
 use crate::upstream::{Report, ServerFacts, WireEra};
 
 fn facts(server_info: &str) -> ServerFacts {

@@ -7,7 +7,7 @@ use placet::broker::patience::Source;
 use placet::broker::submit::Submission;
 use placet::config::Agent;
 use placet::domain::approval::Choice;
-use placet::domain::patience::LEARNED_FOR;
+use placet::domain::hold_budget::LEARNED_FOR;
 use placet::store::Store as _;
 
 use crate::support::world::{Holding, World, held, held_for};

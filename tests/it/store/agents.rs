@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use placet::domain::audit::{AuditEvent, Kind};
-use placet::domain::patience::{LEARNED_FOR, Learned, Patience};
+use placet::domain::hold_budget::{LEARNED_FOR, Learned, Patience};
 use placet::store::{Activity, ClientSession, Store as _};
 
 use crate::support::approvals::{T0, at};
