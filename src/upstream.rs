@@ -14,33 +14,33 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::upstream_health::Contact;
 
-mod asked;
-mod audience;
 mod catalog;
 mod child;
 mod handshake;
-mod headers;
+mod health;
 mod http;
 mod hub;
-mod journal;
-mod level;
+mod instance;
+mod listeners;
+mod log_level;
 mod message;
-mod questions;
+mod mirrored_headers;
 mod registry;
+mod resource_subscriptions;
+mod server_request;
+mod server_request_routing;
 mod sse;
 mod stdio;
-mod tend;
-mod watched;
 
-pub use asked::{Asked, ClientFeature, Features, Notifications, Said};
-pub use level::Level;
+pub use log_level::Level;
 pub use registry::build;
-pub use watched::{Watch, Watching};
+pub use resource_subscriptions::{Watch, Watching};
+pub use server_request::{Asked, ClientFeature, Features, Notifications, Said};
 
 /// Whether a tool's marks for headers (`x-mcp-header`), if it has any, follow the rules; `tool` is
 /// its raw definition.
 pub fn is_mirrored_rightly(tool: &str) -> bool {
-    headers::mirrors(tool).is_ok()
+    mirrored_headers::mirrors(tool).is_ok()
 }
 
 /// Reads a server-sent event stream into the data of its messages.
@@ -71,7 +71,7 @@ pub fn request_headers(
     params: Option<&str>,
     tool: Option<&str>,
 ) -> reqwest::header::HeaderMap {
-    headers::for_request(method, params, tool)
+    mirrored_headers::for_request(method, params, tool)
 }
 
 /// Which of the two wire forms a connection speaks.

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::hub::Common;
 use super::registry::Link;
-use super::{Catalog, Reply, Request, Tool, UpstreamError, WireEra, headers, message};
+use super::{Catalog, Reply, Request, Tool, UpstreamError, WireEra, message, mirrored_headers};
 use crate::domain::call::hex;
 use crate::domain::json::{self, Node};
 use crate::domain::upstream_health::Trouble;
@@ -69,7 +69,7 @@ fn read_page(
             warn!(%upstream, "a tool without a name was left out");
             continue;
         };
-        if check_headers && let Err(why) = headers::mirrors(tool.raw) {
+        if check_headers && let Err(why) = mirrored_headers::mirrors(tool.raw) {
             warn!(%upstream, tool = %message::printable(name), "a tool was left out: {why}");
             continue;
         }

@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use super::audience::Audience;
-use super::journal::Journal;
+use super::health::Journal;
+use super::listeners::Audience;
 use super::message::{self, Incoming};
-use super::questions::{self, Question};
+use super::server_request_routing::{self, Question};
 use super::{
     Catalog, Features, Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra,
 };
@@ -46,7 +46,7 @@ pub(super) struct Common {
     /// Whether one connection serves several agents.
     pub shared: bool,
     /// How far the server may ask clients.
-    pub questions: questions::Limits,
+    pub questions: server_request_routing::Limits,
     pub probe_silence: Duration,
     pub handshake_timeout: Duration,
     pub stop: CancellationToken,
@@ -80,7 +80,7 @@ impl Common {
             max_message,
             pin,
             shared: false,
-            questions: questions::Limits::default(),
+            questions: server_request_routing::Limits::default(),
             probe_silence: PROBE_SILENCE,
             handshake_timeout: HANDSHAKE_TIMEOUT,
             stop: CancellationToken::new(),

@@ -13,12 +13,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::audience::Audience;
+use super::health::{Journal, Recorded};
 use super::http::{HttpLink, Target};
 use super::hub::{Common, Hub};
-use super::journal::{Journal, Recorded};
+use super::instance::Instance;
+use super::listeners::Audience;
 use super::stdio::StdioLink;
-use super::tend::Instance;
 use super::{
     Asked, Caller, Catalog, ClientFeature, Features, Level, Notification, Notifications, Reply,
     Report, Request, ServerFacts, Upstream, UpstreamError, Watch, Watching, WireEra, catalog,
@@ -122,7 +122,7 @@ impl Server {
             Era::Modern => Some(WireEra::Modern),
         };
         let mut common = Common::new(&settings.name, settings.timeout, max_message, pin, tracker);
-        common.questions = super::questions::Limits {
+        common.questions = super::server_request_routing::Limits {
             wait: server.question_wait,
             waiting: server.max_questions as usize,
         };

@@ -12,11 +12,11 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};
 
-use super::super::audience::Audience;
 use super::super::child::{
     Spec, Tail, group_of, obituary, read_line, read_stderr, sweep, wind_down,
 };
 use super::super::hub::{Common, Hub, OnCancel, Received, attend, next_id};
+use super::super::listeners::Audience;
 use super::super::message::{self, Unreadable};
 use super::super::{Reply, UpstreamError};
 use crate::domain::upstream_health::Trouble;

@@ -6,9 +6,9 @@ use std::sync::atomic::AtomicBool;
 use tokio::sync::{broadcast, watch};
 
 use super::handshake::changing;
-use super::level::Levels;
-use super::questions::Questions;
-use super::watched::Watched;
+use super::log_level::Levels;
+use super::resource_subscriptions::Watched;
+use super::server_request_routing::Questions;
 use super::{Features, Notification};
 use crate::domain::json;
 
