@@ -24,37 +24,37 @@ use crate::upstream::Upstream;
 pub mod admit;
 pub mod answer;
 mod away;
-pub mod calls;
+pub mod call_log;
+mod changes;
 mod clients;
 pub mod decide;
 pub mod execute;
 pub mod grants;
 pub mod hints;
 pub mod hold;
+pub mod hold_budget;
 pub mod limits;
-pub mod page;
 pub mod passkey;
-pub mod patience;
 pub mod plan;
 pub mod policies;
 mod prepare;
 pub mod refusals;
 mod rejoin;
 pub mod remote;
-mod running;
+pub mod result_delivery;
 mod seal;
 pub mod settings;
 pub mod standing;
 pub mod submit;
 pub mod tasks;
-pub mod telling;
 pub mod upstreams;
-pub mod wait;
+pub mod url_elicitation;
+pub mod wait_by_id;
 
-use calls::CallLog;
+use call_log::CallLog;
 use hints::Hints;
 use policies::Policies;
-use telling::Telling;
+use result_delivery::Telling;
 
 /// The broker; cheap to clone.
 #[derive(Clone)]

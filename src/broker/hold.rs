@@ -19,11 +19,11 @@ use crate::upstream::{Caller, Features, Said};
 use super::Broker;
 use super::answer::{Answer, Delivery, Statement, ended, pending};
 use super::execute::{Done, Execution, Wishes};
-use super::patience::own_hold;
+use super::hold_budget::own_hold;
 use super::refusals::unavailable_upstream;
+use super::result_delivery::Tale;
 use super::submit::Asking;
-use super::telling::Tale;
-use super::wait::WAIT_TOOL;
+use super::wait_by_id::WAIT_TOOL;
 
 /// How often the store is read when no hint comes: another broker may have decided.
 const POLL: Duration = Duration::from_millis(500);

@@ -16,9 +16,9 @@ use super::execute::Permit;
 use super::hold::Held;
 use super::prepare::Prepared;
 use super::refusals::{cap_name, denied, limited, too_many, unavailable, unavailable_upstream};
+use super::result_delivery::Tale;
 use super::seal;
-use super::telling::Tale;
-use super::{Broker, calls::CallRecord};
+use super::{Broker, call_log::CallRecord};
 
 /// Reason of approvals that the policy overtook.
 pub(super) const NO_LONGER_PERMITTED: &str = "no longer permitted: the policy now denies this call";

@@ -19,10 +19,10 @@ use crate::upstream::Reply;
 
 use super::Broker;
 use super::answer::{Answer, Code, Delivery, Statement, ended, pending};
+use super::changes::POLL;
 use super::execute::{Done, Wishes, keep};
 use super::hold::Held;
-use super::running::POLL;
-use super::telling::Tale;
+use super::result_delivery::Tale;
 
 /// A task counts as waiting for so many poll intervals after a look.
 const INTERVALS: u32 = 3;

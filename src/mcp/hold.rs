@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::answer::Answer;
 use crate::broker::execute::Wishes;
 use crate::broker::hold::{Beat, Ended, Held, Terms};
+use crate::broker::result_delivery::Tale;
 use crate::broker::submit::Submission;
-use crate::broker::telling::Tale;
 use crate::upstream::{Reply, Said, WireEra};
 
 use super::Mcp;

@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 
 use crate::broker::answer::{Answer, Code, DECISION_KEY, Statement, pending};
 use crate::broker::hold::Held;
-use crate::broker::page::Waits;
 use crate::broker::submit::Asking;
+use crate::broker::url_elicitation::Waits;
 use crate::domain::approval::{Approval, State};
 use crate::domain::call::Method;
 use crate::domain::json::{self, Node};

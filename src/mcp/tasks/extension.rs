@@ -3,8 +3,8 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use crate::broker::result_delivery::Tale;
 use crate::broker::tasks::{TaskError, View};
-use crate::broker::telling::Tale;
 use crate::domain::json::{self, Node};
 use crate::domain::task::Status;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use placet::broker::hold::Ended;
-use placet::broker::patience::Source;
+use placet::broker::hold_budget::Source;
 use placet::broker::submit::Submission;
 use placet::config::Agent;
 use placet::domain::approval::Choice;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use placet::broker::submit::Submission;
-use placet::broker::wait::Waiting;
+use placet::broker::wait_by_id::Waiting;
 use placet::config::Config;
 use placet::domain::approval::{Choice, State};
 use placet::store::{Filter, Store as _};

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::answer::{Answer, Code};
 use crate::broker::execute::Wishes;
 use crate::broker::hold::{Beat, Ended, Terms};
+use crate::broker::result_delivery::Tale;
 use crate::broker::tasks::Owner;
-use crate::broker::telling::Tale;
 use crate::domain::json::{self, Node};
 use crate::upstream::Said;
 
