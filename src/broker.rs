@@ -54,7 +54,7 @@ pub mod wait_by_id;
 use call_log::CallLog;
 use hints::Hints;
 use policies::Policies;
-use result_delivery::Telling;
+use result_delivery::ResultsUnderWay;
 
 /// The broker; cheap to clone.
 #[derive(Clone)]
@@ -74,7 +74,7 @@ struct Inner {
     node: String,
     tracker: TaskTracker,
     calls: CallLog,
-    telling: Telling,
+    results_under_way: ResultsUnderWay,
     metrics: Arc<Metrics>,
     seal_key: [u8; 32],
     stop: Stop,
@@ -162,7 +162,7 @@ impl Broker {
                 node: parts.node,
                 tracker: parts.tracker,
                 calls: CallLog::default(),
-                telling: Telling::default(),
+                results_under_way: ResultsUnderWay::default(),
                 metrics: Arc::default(),
                 seal_key: parts.seal_key,
                 stop: parts.stop,

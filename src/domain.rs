@@ -6,6 +6,7 @@ pub mod approval;
 pub mod approval_json;
 pub mod audit;
 pub mod call;
+pub mod client_feature;
 pub mod duration;
 pub mod grant;
 pub mod hold_budget;

@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::domain::approval::{Approval, ApprovalId, State, Transition};
 use crate::domain::audit::{AuditEvent, Record};
 use crate::domain::call::Digest;
-use crate::domain::hold_budget::{Learned, Patience};
+use crate::domain::hold_budget::{HoldBudget, Learned};
 use crate::domain::time::Timestamp;
 
 pub mod driver;
@@ -345,7 +345,7 @@ pub trait Store: Send + Sync {
     // Agents.
 
     /// What was learned of an agent's holds, with or without a progress token.
-    async fn patience(&self, agent: &str, with_progress: bool) -> Result<Patience>;
+    async fn hold_budget(&self, agent: &str, with_progress: bool) -> Result<HoldBudget>;
 
     /// The agent's client dropped a hold after that long, at the time of the event. Some if that
     /// taught a new budget; then the event is recorded with it.
@@ -361,7 +361,7 @@ pub trait Store: Send + Sync {
     async fn hold_answered(&self, agent: &str, with_progress: bool) -> Result<()>;
 
     /// Forgets what was learned of an agent, with its record; false if nothing was.
-    async fn forget_patience(&self, agent: &str, event: AuditEvent) -> Result<bool>;
+    async fn forget_hold_budget(&self, agent: &str, event: AuditEvent) -> Result<bool>;
 
     /// What an agent does now.
     async fn activity(&self, agent: &str) -> Result<Activity>;

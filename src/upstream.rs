@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::upstream_health::Contact;
+use crate::domain::upstream_health::UpstreamHealth;
 
 mod catalog;
 mod child;
@@ -35,7 +35,7 @@ mod stdio;
 pub use log_level::Level;
 pub use registry::build;
 pub use resource_subscriptions::{Watch, Watching};
-pub use server_request::{Asked, ClientFeature, Features, Notifications, Said};
+pub use server_request::{ClientCapabilities, Notifications, Said, ServerRequest};
 
 /// Whether a tool's marks for headers (`x-mcp-header`), if it has any, follow the rules; `tool` is
 /// its raw definition.
@@ -91,14 +91,14 @@ pub struct Caller {
     /// Its client session (legacy: `Mcp-Session-Id`), where there is one.
     pub session: Option<String>,
     /// What its client can be asked.
-    pub features: Features,
+    pub features: ClientCapabilities,
 }
 
 impl Caller {
     /// One whose client can be asked nothing.
     pub fn new(agent: &str, session: Option<&str>) -> Self {
         let session = session.map(str::to_owned);
-        Self { agent: agent.to_owned(), session, features: Features::default() }
+        Self { agent: agent.to_owned(), session, features: ClientCapabilities::default() }
     }
 }
 
@@ -191,7 +191,7 @@ pub struct ServerFacts {
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     /// How the contact with it went.
-    pub contact: Contact,
+    pub health: UpstreamHealth,
     /// Whether a connection is being opened, or a process started.
     pub opening: bool,
     /// Connections open now; of a child process, how many run.
@@ -266,7 +266,7 @@ pub trait Upstream: Send + Sync {
 
     /// Questions of the server that belong to no request, for a client that listens; dropping
     /// the receiver ends it.
-    fn questions(&self, caller: &Caller) -> tokio::sync::mpsc::Receiver<Asked>;
+    fn questions(&self, caller: &Caller) -> tokio::sync::mpsc::Receiver<ServerRequest>;
 
     /// Has the server tell of changes to a resource while the watch is kept; what it tells comes
     /// to everybody of this caller's connection. `params` are a legacy client's own, raw.

@@ -34,7 +34,7 @@ impl Broker {
                 name: settings.name.clone(),
                 transport,
                 target: self.masker().mask_target(&settings.target),
-                standing: report.contact.standing(report.opening),
+                standing: report.health.standing(report.opening),
                 report,
             }
         };

@@ -47,7 +47,7 @@ pub(super) async fn fetch(link: &dyn Link, common: &Common) -> Result<Catalog, U
 
 /// The server answers, but not with a list.
 fn unreadable(common: &Common, why: String) -> UpstreamError {
-    common.journal.failed(Trouble::List, &why);
+    common.health.failed(Trouble::List, &why);
     UpstreamError::Lost(why)
 }
 

@@ -184,7 +184,7 @@ impl HttpLink {
         }
         *place = None;
         let stop = &self.hub.common.stop;
-        let opening = self.hub.common.journal.opening();
+        let opening = self.hub.common.health.opening();
         let opened = tokio::select! {
             biased;
             () = stop.cancelled() => Err("Placet is shutting down".to_owned()),

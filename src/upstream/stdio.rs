@@ -101,7 +101,7 @@ impl StdioLink {
             let why = format!("{}; started again in {pause:?}", state.last_words);
             return Err(UpstreamError::NotSent(why));
         }
-        let opening = self.common.journal.opening();
+        let opening = self.common.health.opening();
         let started = self.start().await;
         drop(opening);
         match started {

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::broker::result_delivery::Tale;
+use crate::broker::result_delivery::OwedResult;
 use crate::broker::tasks::{TaskError, View};
 use crate::domain::json::{self, Node};
 use crate::domain::task::Status;
@@ -50,7 +50,7 @@ pub(super) async fn detailed(
     mcp: &Mcp,
     incoming: &Incoming,
     view: &View,
-) -> (String, Option<Tale>) {
+) -> (String, Option<OwedResult>) {
     let mut view = view.clone();
     let mut told = None;
     let mut end = None;

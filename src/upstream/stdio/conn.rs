@@ -321,7 +321,7 @@ async fn supervise(
     } else {
         debug!(upstream = %hub.common.name, "{words}");
         if newsworthy.load(Ordering::SeqCst) {
-            hub.common.journal.failed(Trouble::Ended, &words);
+            hub.common.health.failed(Trouble::Ended, &words);
         }
     }
     words.clone_into(&mut last_words.lock().expect("no holder of this lock panics"));

@@ -23,7 +23,7 @@ fn waiting(world: &World, agent: &str, approval: &str) -> Waiting {
         agent: world.config.agent(agent).unwrap().clone(),
         client: None,
         session: None,
-        features: placet::upstream::Features::default(),
+        features: placet::upstream::ClientCapabilities::default(),
         upstream: "images".to_owned(),
         approval: approval.to_owned(),
     }
