@@ -19,7 +19,7 @@ use crate::auth::hosts::{Hosts, host_guard};
 use crate::auth::oidc::Oidc;
 use crate::auth::oidc::attempt::Sealer;
 use crate::auth::oidc::provider::Provider;
-use crate::broker::wait::WAIT_TOOL;
+use crate::broker::wait_by_id::WAIT_TOOL;
 use crate::broker::{Broker, Parts, Stop};
 use crate::clock::{Clock, SystemClock};
 use crate::config::oidc::CALLBACK;
@@ -34,7 +34,7 @@ use crate::store::sql::SqlStore;
 use crate::store::{Store, StoreError};
 use crate::web::health::{Health, Readiness};
 use crate::web::{self, SignInMailer, Web};
-use crate::{connection, tasks, upstream};
+use crate::{reconcilers, tcp, upstream};
 
 /// How long tasks may take to notice that the grace is over.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -116,7 +116,7 @@ impl App {
             tracker: work.clone(),
             stop: stop.clone(),
         });
-        tasks::renew(&broker).await?;
+        reconcilers::renew(&broker).await?;
         let deliverer =
             Arc::new(Deliverer::new(broker.clone(), deliver::build_with(&config, &mailbox)));
         let readiness = Arc::new(Readiness::default());
@@ -196,11 +196,11 @@ impl App {
         let heartbeat = self.broker.config().approvals.heartbeat;
         let background = CancellationToken::new();
         let reconcilers = TaskTracker::new();
-        tasks::start(&self.broker, &reconcilers, &background);
+        reconcilers::start(&self.broker, &reconcilers, &background);
         reconcilers.spawn(deliver::run(self.deliverer.clone(), background.clone()));
         let soft = self.stop.soft.clone();
         let listener = self.listener.tap_io(move |stream| {
-            connection::watch(&socket2::SockRef::from(&*stream), heartbeat);
+            tcp::watch(&socket2::SockRef::from(&*stream), heartbeat);
         });
         let service = self.router.into_make_service_with_connect_info::<PeerAddress>();
         let stopped = soft.clone();
@@ -240,7 +240,7 @@ impl App {
         background.cancel();
         reconcilers.close();
         let _ = tokio::time::timeout(LAST_WORDS * 2, reconcilers.wait()).await;
-        if let Err(error) = tasks::seal(&self.broker).await {
+        if let Err(error) = reconcilers::seal(&self.broker).await {
             tracing::warn!(%error, "the last audit records are sealed at the next start");
         }
         if let Err(error) = self.store.end_node(self.broker.node(), self.broker.now()).await {

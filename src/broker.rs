@@ -24,37 +24,37 @@ use crate::upstream::Upstream;
 pub mod admit;
 pub mod answer;
 mod away;
-pub mod calls;
+pub mod call_log;
+mod changes;
 mod clients;
 pub mod decide;
 pub mod execute;
 pub mod grants;
 pub mod hints;
 pub mod hold;
+pub mod hold_budget;
 pub mod limits;
-pub mod page;
 pub mod passkey;
-pub mod patience;
 pub mod plan;
 pub mod policies;
 mod prepare;
 pub mod refusals;
 mod rejoin;
 pub mod remote;
-mod running;
+pub mod result_delivery;
 mod seal;
 pub mod settings;
 pub mod standing;
 pub mod submit;
 pub mod tasks;
-pub mod telling;
 pub mod upstreams;
-pub mod wait;
+pub mod url_elicitation;
+pub mod wait_by_id;
 
-use calls::CallLog;
+use call_log::CallLog;
 use hints::Hints;
 use policies::Policies;
-use telling::Telling;
+use result_delivery::ResultsUnderWay;
 
 /// The broker; cheap to clone.
 #[derive(Clone)]
@@ -74,7 +74,7 @@ struct Inner {
     node: String,
     tracker: TaskTracker,
     calls: CallLog,
-    telling: Telling,
+    results_under_way: ResultsUnderWay,
     metrics: Arc<Metrics>,
     seal_key: [u8; 32],
     stop: Stop,
@@ -162,7 +162,7 @@ impl Broker {
                 node: parts.node,
                 tracker: parts.tracker,
                 calls: CallLog::default(),
-                telling: Telling::default(),
+                results_under_way: ResultsUnderWay::default(),
                 metrics: Arc::default(),
                 seal_key: parts.seal_key,
                 stop: parts.stop,

@@ -10,8 +10,8 @@ use std::time::Duration;
 use url::Url;
 
 use crate::domain::approval::Assurance;
+use crate::domain::client_feature::ClientFeature;
 use crate::domain::policy::Policy;
-use crate::upstream::ClientFeature;
 
 mod checks;
 pub mod eligible;

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::{App, AppError};
 use crate::broker::Stop;
 use crate::config::{Config, Environment, Notifier, NotifierKind, Problem};
-use crate::domain::show::visible;
+use crate::domain::visible_text::visible;
 use crate::notify::Message;
 use crate::notify::memory::Mailbox;
 

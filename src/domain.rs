@@ -3,21 +3,22 @@
 
 pub mod absence;
 pub mod approval;
+pub mod approval_json;
 pub mod audit;
 pub mod call;
-pub mod contact;
+pub mod client_feature;
 pub mod duration;
 pub mod grant;
+pub mod hold_budget;
 #[cfg(test)]
 pub(crate) mod hostile;
 pub mod json;
 pub mod mask;
-pub mod patience;
 pub mod policy;
 pub mod preferences;
 pub mod risk;
-pub mod show;
+pub mod search_words;
 pub mod task;
 pub mod time;
-pub mod view;
-pub mod words;
+pub mod upstream_health;
+pub mod visible_text;

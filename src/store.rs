@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::domain::approval::{Approval, ApprovalId, State, Transition};
 use crate::domain::audit::{AuditEvent, Record};
 use crate::domain::call::Digest;
-use crate::domain::patience::{Learned, Patience};
+use crate::domain::hold_budget::{HoldBudget, Learned};
 use crate::domain::time::Timestamp;
 
 pub mod driver;
@@ -77,7 +77,7 @@ pub struct Filter {
     pub tool: Option<String>,
     /// Of this agent.
     pub agent: Option<String>,
-    /// That have all of these words (see [`crate::domain::words`]); not with `by_urgency` or
+    /// That have all of these words (see [`crate::domain::search_words`]); not with `by_urgency` or
     /// `changed_since`.
     pub words: Vec<String>,
     /// Only those this reviewer may see; none: all.
@@ -345,7 +345,7 @@ pub trait Store: Send + Sync {
     // Agents.
 
     /// What was learned of an agent's holds, with or without a progress token.
-    async fn patience(&self, agent: &str, with_progress: bool) -> Result<Patience>;
+    async fn hold_budget(&self, agent: &str, with_progress: bool) -> Result<HoldBudget>;
 
     /// The agent's client dropped a hold after that long, at the time of the event. Some if that
     /// taught a new budget; then the event is recorded with it.
@@ -361,7 +361,7 @@ pub trait Store: Send + Sync {
     async fn hold_answered(&self, agent: &str, with_progress: bool) -> Result<()>;
 
     /// Forgets what was learned of an agent, with its record; false if nothing was.
-    async fn forget_patience(&self, agent: &str, event: AuditEvent) -> Result<bool>;
+    async fn forget_hold_budget(&self, agent: &str, event: AuditEvent) -> Result<bool>;
 
     /// What an agent does now.
     async fn activity(&self, agent: &str) -> Result<Activity>;

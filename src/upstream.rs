@@ -12,35 +12,35 @@ use async_trait::async_trait;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::contact::Contact;
+use crate::domain::upstream_health::UpstreamHealth;
 
-mod asked;
-mod audience;
 mod catalog;
 mod child;
 mod handshake;
-mod headers;
+mod health;
 mod http;
 mod hub;
-mod journal;
-mod level;
+mod instance;
+mod listeners;
+mod log_level;
 mod message;
-mod questions;
+mod mirrored_headers;
 mod registry;
+mod resource_subscriptions;
+mod server_request;
+mod server_request_routing;
 mod sse;
 mod stdio;
-mod tend;
-mod watched;
 
-pub use asked::{Asked, ClientFeature, Features, Notifications, Said};
-pub use level::Level;
+pub use log_level::Level;
 pub use registry::build;
-pub use watched::{Watch, Watching};
+pub use resource_subscriptions::{Watch, Watching};
+pub use server_request::{ClientCapabilities, Notifications, Said, ServerRequest};
 
 /// Whether a tool's marks for headers (`x-mcp-header`), if it has any, follow the rules; `tool` is
 /// its raw definition.
 pub fn is_mirrored_rightly(tool: &str) -> bool {
-    headers::mirrors(tool).is_ok()
+    mirrored_headers::mirrors(tool).is_ok()
 }
 
 /// Reads a server-sent event stream into the data of its messages.
@@ -71,7 +71,7 @@ pub fn request_headers(
     params: Option<&str>,
     tool: Option<&str>,
 ) -> reqwest::header::HeaderMap {
-    headers::for_request(method, params, tool)
+    mirrored_headers::for_request(method, params, tool)
 }
 
 /// Which of the two wire forms a connection speaks.
@@ -91,14 +91,14 @@ pub struct Caller {
     /// Its client session (legacy: `Mcp-Session-Id`), where there is one.
     pub session: Option<String>,
     /// What its client can be asked.
-    pub features: Features,
+    pub features: ClientCapabilities,
 }
 
 impl Caller {
     /// One whose client can be asked nothing.
     pub fn new(agent: &str, session: Option<&str>) -> Self {
         let session = session.map(str::to_owned);
-        Self { agent: agent.to_owned(), session, features: Features::default() }
+        Self { agent: agent.to_owned(), session, features: ClientCapabilities::default() }
     }
 }
 
@@ -191,7 +191,7 @@ pub struct ServerFacts {
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     /// How the contact with it went.
-    pub contact: Contact,
+    pub health: UpstreamHealth,
     /// Whether a connection is being opened, or a process started.
     pub opening: bool,
     /// Connections open now; of a child process, how many run.
@@ -266,7 +266,7 @@ pub trait Upstream: Send + Sync {
 
     /// Questions of the server that belong to no request, for a client that listens; dropping
     /// the receiver ends it.
-    fn questions(&self, caller: &Caller) -> tokio::sync::mpsc::Receiver<Asked>;
+    fn questions(&self, caller: &Caller) -> tokio::sync::mpsc::Receiver<ServerRequest>;
 
     /// Has the server tell of changes to a resource while the watch is kept; what it tells comes
     /// to everybody of this caller's connection. `params` are a legacy client's own, raw.

@@ -3,16 +3,17 @@
 use crate::config::Agent;
 use crate::domain::approval::Approval;
 use crate::domain::call::ToolCall;
-use crate::upstream::{Caller, ClientFeature, Features};
+use crate::domain::client_feature::ClientFeature;
+use crate::upstream::{Caller, ClientCapabilities};
 
 use super::Broker;
 
 impl Broker {
     /// Of a client that declared these capabilities (raw JSON): what its agent lets pass; each
     /// upstream cuts them down to what it may ask. `live`: it can be asked while a request runs.
-    pub fn features(&self, agent: &Agent, capabilities: &str, live: bool) -> Features {
+    pub fn features(&self, agent: &Agent, capabilities: &str, live: bool) -> ClientCapabilities {
         let allowed = agent.client_features.as_deref().unwrap_or(&ClientFeature::ALL);
-        Features::declared(capabilities, allowed, live)
+        ClientCapabilities::declared(capabilities, allowed, live)
     }
 
     /// What a modern upstream is told that the client of this caller offers, raw JSON.

@@ -14,16 +14,16 @@ use crate::config::Agent;
 use crate::domain::approval::{Approval, ApprovalId, State};
 use crate::domain::call::Method;
 use crate::domain::time::{Timestamp, in_words};
-use crate::upstream::{Caller, Features, Said};
+use crate::upstream::{Caller, ClientCapabilities, Said};
 
 use super::Broker;
 use super::answer::{Answer, Delivery, Statement, ended, pending};
 use super::execute::{Done, Execution, Wishes};
-use super::patience::own_hold;
+use super::hold_budget::own_hold;
 use super::refusals::unavailable_upstream;
+use super::result_delivery::OwedResult;
 use super::submit::Asking;
-use super::telling::Tale;
-use super::wait::WAIT_TOOL;
+use super::wait_by_id::WAIT_TOOL;
 
 /// How often the store is read when no hint comes: another broker may have decided.
 const POLL: Duration = Duration::from_millis(500);
@@ -64,7 +64,7 @@ pub enum Ended {
         /// The answer.
         answer: Answer,
         /// Present where this is the end's one telling.
-        owed: Option<Tale>,
+        owed: Option<OwedResult>,
     },
     /// The client is gone; nothing more is sent.
     Gone,
@@ -117,7 +117,7 @@ impl Held {
         hold: String,
     ) -> Self {
         let client = approval.client.clone();
-        let (features, call) = (Features::default(), approval.call.clone());
+        let (features, call) = (ClientCapabilities::default(), approval.call.clone());
         let asking = Asking { agent, client, session, features, call, waits_for: None };
         Self { for_task: true, ..Self::new(broker, asking, approval, hold, true) }
     }
@@ -280,7 +280,7 @@ impl Held {
             self.approval = approval;
             return self.hand_over().await;
         };
-        let owed = self.broker.tale(&approval);
+        let owed = self.broker.owed_result(&approval);
         self.end_answered().await;
         Ended::Answered { answer, owed }
     }

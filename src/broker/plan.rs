@@ -10,12 +10,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::{Config, Notifier, NotifierKind, Reviewer, Role};
 use crate::domain::approval::{Approval, Choice, State, Transition};
+use crate::domain::approval_json::{Detail, approval_json};
 use crate::domain::call::hex;
 use crate::domain::json;
 use crate::domain::mask::Masker;
 use crate::domain::preferences::Preferences;
 use crate::domain::time::Timestamp;
-use crate::domain::view::{Detail, approval_json};
 use crate::store::NewDelivery;
 
 use super::Broker;

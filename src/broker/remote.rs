@@ -14,7 +14,7 @@ use crate::domain::task::{Form, Remote, Status};
 use crate::upstream::{Caller, Reply, Request, ServerFacts, Upstream, UpstreamError, WireEra};
 
 use super::Broker;
-use super::running::POLL;
+use super::changes::POLL;
 
 /// The extension's name.
 pub const EXTENSION: &str = "io.modelcontextprotocol/tasks";

@@ -3,7 +3,7 @@
 //! An upstream that answers an approved call with `input_required` hands out a `requestState`.
 //! It goes to the agent sealed with approval, agent and digest; one retry that carries it passes
 //! without asking. Everything else that claims to continue a gated call is refused. The other kind
-//! of seal only says what a call waits for ([`super::page`]), and proves nothing.
+//! of seal only says what a call waits for ([`super::url_elicitation`]), and proves nothing.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -15,7 +15,7 @@ use crate::domain::call::Method;
 use crate::domain::json;
 use crate::domain::policy::{Action, CallFacts, Verdict};
 use crate::store::StoreError;
-use crate::store::oidc::Word;
+use crate::store::oidc::ProviderClaims;
 
 use super::away::still_standing;
 use super::{Broker, DecideError};
@@ -26,7 +26,7 @@ const UNCONFIRMED: &str = "you may approve this only as one of a group that the 
 
 /// The configuration with its reviewers' groups and roles as far as `words` confirm what must be
 /// confirmed; the words count.
-pub fn narrowed<'c>(config: &'c Config, words: &[Word]) -> Cow<'c, Config> {
+pub fn narrowed<'c>(config: &'c Config, words: &[ProviderClaims]) -> Cow<'c, Config> {
     let Some(oidc) = config.oidc.as_ref().filter(|oidc| oidc.narrows()) else {
         return Cow::Borrowed(config);
     };
@@ -52,7 +52,7 @@ impl Broker {
         if !config.oidc.as_ref().is_some_and(crate::config::oidc::Oidc::narrows) {
             return Ok(Cow::Borrowed(config));
         }
-        Ok(narrowed(config, &self.store().oidc().words(self.now()).await?))
+        Ok(narrowed(config, &self.store().oidc().claims(self.now()).await?))
     }
 
     /// The reviewer of that name with the groups and the role that count now.
@@ -126,8 +126,8 @@ mod tests {
         client_id = "placet"
     "#;
 
-    fn word(reviewer: &str, groups: &[&str]) -> Word {
-        Word {
+    fn word(reviewer: &str, groups: &[&str]) -> ProviderClaims {
+        ProviderClaims {
             reviewer: reviewer.to_owned(),
             issuer: "https://login.example.org".to_owned(),
             subject: "s".to_owned(),
@@ -137,7 +137,7 @@ mod tests {
         }
     }
 
-    fn standing(more: &str, words: &[Word], name: &str) -> (Vec<String>, Role) {
+    fn standing(more: &str, words: &[ProviderClaims], name: &str) -> (Vec<String>, Role) {
         let config = config(&format!("{PEOPLE}{more}"));
         let narrow = narrowed(&config, words);
         let reviewer = narrow.reviewer(name).unwrap();
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(standing(mapped, &[word("ana", &["staff"])], "ana").0, ["desk"]);
         assert_eq!(standing(mapped, &[word("ben", &["sre"])], "ana").0, ["desk"], "another's");
         let elsewhere =
-            Word { issuer: "https://other.example".to_owned(), ..word("ana", &["sre"]) };
+            ProviderClaims { issuer: "https://other.example".to_owned(), ..word("ana", &["sre"]) };
         assert_eq!(standing(mapped, &[elsewhere], "ana").0, ["desk"]);
     }
 

@@ -9,16 +9,16 @@ use crate::domain::policy::{Action, CallFacts, RateLimit, Rule, Verdict};
 use crate::domain::time::Timestamp;
 use crate::store::{Cap, NewHold, StoreError, Submit, Submitted};
 
-use crate::upstream::Features;
+use crate::upstream::ClientCapabilities;
 
 use super::answer::{Answer, Delivery, ended};
 use super::execute::Permit;
 use super::hold::Held;
 use super::prepare::Prepared;
 use super::refusals::{cap_name, denied, limited, too_many, unavailable, unavailable_upstream};
+use super::result_delivery::OwedResult;
 use super::seal;
-use super::telling::Tale;
-use super::{Broker, calls::CallRecord};
+use super::{Broker, call_log::CallRecord};
 
 /// Reason of approvals that the policy overtook.
 pub(super) const NO_LONGER_PERMITTED: &str = "no longer permitted: the policy now denies this call";
@@ -35,7 +35,7 @@ pub struct Asking {
     /// Its legacy session; none: the token is the session.
     pub session: Option<String>,
     /// What its client can be asked.
-    pub features: Features,
+    pub features: ClientCapabilities,
     /// The call.
     pub call: ToolCall,
     /// The approval that its client was told it waits for, proven by a seal.
@@ -56,7 +56,7 @@ pub enum Submission {
         /// The answer.
         answer: Answer,
         /// Present where this is the end's one telling.
-        owed: Option<Tale>,
+        owed: Option<OwedResult>,
     },
     /// It is allowed: send it now.
     Forward(Permit),
@@ -202,7 +202,7 @@ impl Broker {
     pub(super) fn answer_end(&self, approval: &Approval) -> Option<Submission> {
         let delivery = Delivery { replayed: true, shared: false };
         let answer = ended(approval, delivery, self.now())?;
-        Some(Submission::Ended { answer, owed: self.tale(approval) })
+        Some(Submission::Ended { answer, owed: self.owed_result(approval) })
     }
 
     /// Ends what the policy overtook. Nobody is owed that: this very call is answered otherwise,

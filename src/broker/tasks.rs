@@ -19,10 +19,10 @@ use crate::upstream::Reply;
 
 use super::Broker;
 use super::answer::{Answer, Code, Delivery, Statement, ended, pending};
+use super::changes::POLL;
 use super::execute::{Done, Wishes, keep};
 use super::hold::Held;
-use super::running::POLL;
-use super::telling::Tale;
+use super::result_delivery::OwedResult;
 
 /// A task counts as waiting for so many poll intervals after a look.
 const INTERVALS: u32 = 3;
@@ -294,7 +294,7 @@ impl Broker {
     }
 
     /// How a task ended; none while it has not.
-    pub async fn end_of_task(&self, view: &View) -> Option<(Answer, Option<Tale>)> {
+    pub async fn end_of_task(&self, view: &View) -> Option<(Answer, Option<OwedResult>)> {
         if !view.status.is_terminal() {
             return None;
         }
@@ -308,7 +308,7 @@ impl Broker {
         let together = self.store().tasks().following(&approval.id).await.unwrap_or(1);
         let delivery = Delivery { replayed: false, shared: together > 1 };
         let answer = ended(approval, delivery, self.now())?;
-        Some((answer, self.tale(approval)))
+        Some((answer, self.owed_result(approval)))
     }
 
     /// What is said of a task that waits, as of a call that was handed over.

@@ -2,7 +2,7 @@
 
 use super::Broker;
 use crate::config::Transport;
-use crate::domain::contact::Standing;
+use crate::domain::upstream_health::Standing;
 use crate::upstream::Report;
 
 /// One upstream, as configured and as this process found it.
@@ -34,7 +34,7 @@ impl Broker {
                 name: settings.name.clone(),
                 transport,
                 target: self.masker().mask_target(&settings.target),
-                standing: report.contact.standing(report.opening),
+                standing: report.health.standing(report.opening),
                 report,
             }
         };

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::domain::approval::ApprovalId;
 use crate::domain::call::Method;
 use crate::domain::json::{self, Node};
-use crate::domain::show::mixed_script_in;
+use crate::domain::visible_text::mixed_script_in;
 
 use super::{DEFAULT_SERVER, Failure, Global, complain, say, text};
 

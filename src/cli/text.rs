@@ -1,7 +1,7 @@
 //! Text of others on a terminal: nothing in it may move the cursor, hide, or reorder what is read.
 
 use crate::domain::json::{Node, Value};
-use crate::domain::show::Eye;
+use crate::domain::visible_text::Eye;
 
 /// The text with control, bidirectional, zero-width and other invisible characters as `\u{…}`;
 /// line breaks stay.

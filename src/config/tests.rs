@@ -8,8 +8,8 @@ use super::load::{DEFAULTS, read};
 use super::reader::Reader;
 use super::*;
 use crate::domain::approval::Unattended;
+use crate::domain::client_feature::ClientFeature;
 use crate::domain::policy::{Action, ApprovalTerms, Rule};
-use crate::upstream::ClientFeature;
 
 /// A configuration that must be fine.
 pub fn config(text: &str) -> Config {

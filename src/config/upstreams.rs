@@ -10,7 +10,7 @@ use super::policies::{self, LoadedPolicy};
 use super::reader::{Section, Show};
 use super::sections::required_name;
 use super::{Era, HttpKind, Instances, Secret, Transport, Upstream, value};
-use crate::upstream::ClientFeature;
+use crate::domain::client_feature::ClientFeature;
 
 /// How long an upstream may be silent about a call, unless set.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);

@@ -43,7 +43,7 @@ impl Agent {
             policy: None,
             policy_file: None,
             timeout: std::time::Duration::from_secs(600),
-            client_features: crate::upstream::ClientFeature::DEFAULT.to_vec(),
+            client_features: crate::domain::client_feature::ClientFeature::DEFAULT.to_vec(),
         };
         let config = Config { upstreams: vec![settings], ..config.clone() };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);

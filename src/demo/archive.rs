@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 
-use crate::domain::show::visible;
+use crate::domain::visible_text::visible;
 use crate::notify::Message;
 use crate::notify::memory::Mailbox;
 

@@ -15,13 +15,13 @@ use super::call::{Digest, ToolCall};
 use super::risk::{RiskClass, Severity};
 use super::time::Timestamp;
 
+mod enums;
 mod panel;
 mod terms;
-mod words;
 
+pub use enums::{Assurance, Choice, State, Unattended, Via};
 pub use panel::{Join, Panel, Part};
 pub use terms::Terms;
-pub use words::{Assurance, Choice, State, Unattended, Via};
 
 /// Most characters of a reviewer's reason.
 pub const MAX_REASON: usize = 2_000;

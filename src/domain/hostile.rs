@@ -83,7 +83,7 @@ fn the_corpus_is_large_and_names_are_unique() {
 #[test]
 fn what_passes_for_something_else_is_named_and_nothing_else_is() {
     for entry in corpus() {
-        let flagged = super::show::mixed_script(&entry.text);
+        let flagged = super::visible_text::mixed_script(&entry.text);
         assert_eq!(flagged.is_some(), entry.alike, "{}: {flagged:?}", entry.name);
     }
 }

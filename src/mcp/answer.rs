@@ -6,9 +6,10 @@ use axum::http::StatusCode;
 
 use crate::broker::answer::{Answer, Statement};
 use crate::domain::call::Method;
+use crate::domain::client_feature::ClientFeature;
 use crate::domain::json;
 use crate::domain::task::Remote;
-use crate::upstream::{Caller, ClientFeature, Reply, Upstream, UpstreamError, WireEra};
+use crate::upstream::{Caller, Reply, Upstream, UpstreamError, WireEra};
 
 use super::http::Incoming;
 use super::input::{is_input_required, not_offered};

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::upstream::{Asked, Notifications, Said, WireEra};
+use crate::upstream::{Notifications, Said, ServerRequest, WireEra};
 
 use super::answer::{Reported, lost};
 use super::http::Incoming;
@@ -86,6 +86,6 @@ where
 /// What opens the stream.
 enum First {
     Tell(String),
-    Ask(Asked),
+    Ask(ServerRequest),
     Nothing,
 }

@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::answer::Answer;
 use crate::broker::execute::Wishes;
 use crate::broker::hold::{Beat, Ended, Held, Terms};
+use crate::broker::result_delivery::OwedResult;
 use crate::broker::submit::Submission;
-use crate::broker::telling::Tale;
 use crate::upstream::{Reply, Said, WireEra};
 
 use super::Mcp;
@@ -141,7 +141,7 @@ impl Streamed {
     }
 
     /// Answers; false where an end that is owed reached nobody.
-    async fn tell(&self, answer: Answer, owed: Option<Tale>) -> bool {
+    async fn tell(&self, answer: Answer, owed: Option<OwedResult>) -> bool {
         let (_, body) = self.way.answer(&self.mcp, &self.incoming, answer).await;
         let cancelled = self.incoming.flight.cancelled();
         let Some(owed) = owed else {
@@ -250,7 +250,7 @@ async fn told(
     incoming: &Incoming,
     way: &Way,
     ended: Ended,
-) -> Option<(Reported, Option<Tale>)> {
+) -> Option<(Reported, Option<OwedResult>)> {
     let Ended::Answered { answer, owed } = ended else { return None };
     Some((way.answer(mcp, incoming, answer).await, owed))
 }

@@ -17,7 +17,7 @@ use crate::auth;
 use crate::config::Agent;
 use crate::domain::json::{self, Node};
 use crate::store::ClientSession;
-use crate::upstream::{Caller, Features, WireEra};
+use crate::upstream::{Caller, ClientCapabilities, WireEra};
 
 use super::aggregate::Named;
 use super::flight::Flight;
@@ -47,7 +47,7 @@ pub(super) struct Incoming {
     /// What the client calls itself.
     pub(super) client: Option<String>,
     /// What servers may ask of it.
-    pub(super) features: Features,
+    pub(super) features: ClientCapabilities,
     /// Whether it can read an event stream.
     pub(super) streams: bool,
     /// By which a notification may cancel it.
@@ -246,7 +246,7 @@ pub(super) async fn answer(
             let declared = declared.map_or("{}", |c| c.raw);
             mcp.broker.features(&agent, declared, false)
         }
-        WireEra::Legacy => Features::default(),
+        WireEra::Legacy => ClientCapabilities::default(),
     };
     let mut incoming = Incoming {
         features,

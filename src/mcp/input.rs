@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use crate::domain::client_feature::ClientFeature;
 use crate::domain::json::{self, Node};
-use crate::upstream::{Asked, ClientFeature, Notifications, Reply, Said, WireEra};
+use crate::upstream::{Notifications, Reply, Said, ServerRequest, WireEra};
 
 use super::Mcp;
 use super::http::Incoming;
@@ -68,7 +69,7 @@ pub(super) async fn next(
     for (n, request) in requests.iter().enumerate() {
         let method = request.node.get("method").and_then(Node::as_str).unwrap_or_default();
         let asked = request.node.get("params").map(|p| legacy_params(method, p, n));
-        let (asked, answer) = Asked::new(method, asked.as_deref());
+        let (asked, answer) = ServerRequest::new(method, asked.as_deref());
         if notes.send(Said::Asked(asked)).await.is_err() {
             return Next::Refused("the client is gone".to_owned());
         }

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::domain::json;
-use crate::upstream::{Asked, Said, WireEra};
+use crate::upstream::{Said, ServerRequest, WireEra};
 
 use super::Mcp;
 use super::http::Incoming;
@@ -64,7 +64,7 @@ impl Line {
     }
 
     /// Puts a question to the client; declined where it can't be asked.
-    pub(super) fn ask(&self, asked: Asked) {
+    pub(super) fn ask(&self, asked: ServerRequest) {
         let live = self.incoming.era == WireEra::Legacy
             && self.incoming.features.offer(&asked.method, asked.params.as_deref());
         let Some(session) = self.incoming.session.as_ref().filter(|_| live) else { return };
@@ -107,7 +107,7 @@ pub(super) fn put(
     mcp: &Mcp,
     session: &str,
     events: &Events,
-    asked: Asked,
+    asked: ServerRequest,
     over: CancellationToken,
 ) {
     let id = json::quote(&mcp.broker.ids().prefixed("ask_", mcp.broker.now()));

@@ -11,14 +11,14 @@ use tokio_stream::{StreamExt as _, StreamMap};
 use crate::broker::Broker;
 use crate::domain::call::Method;
 use crate::domain::policy::Policy;
-use crate::upstream::{Asked, Caller, Notification};
+use crate::upstream::{Caller, Notification, ServerRequest};
 
 use super::{Mcp, shown};
 
 /// Who listens for one client.
 pub(super) struct News {
     upstreams: StreamMap<String, BroadcastStream<Notification>>,
-    questions: StreamMap<String, ReceiverStream<Asked>>,
+    questions: StreamMap<String, ReceiverStream<ServerRequest>>,
     policies: broadcast::Receiver<String>,
     /// The policies as this client knows them.
     known: HashMap<String, Option<Arc<Policy>>>,
@@ -33,7 +33,7 @@ pub(super) enum Heard {
     /// A notification that belongs to no request.
     Told(Notification),
     /// A question that belongs to no request.
-    Asked(Asked),
+    Asked(ServerRequest),
 }
 
 impl News {

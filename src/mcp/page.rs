@@ -11,12 +11,12 @@ use tokio::sync::oneshot;
 
 use crate::broker::answer::{Answer, Code, DECISION_KEY, Statement, pending};
 use crate::broker::hold::Held;
-use crate::broker::page::Waits;
 use crate::broker::submit::Asking;
+use crate::broker::url_elicitation::Waits;
 use crate::domain::approval::{Approval, State};
 use crate::domain::call::Method;
 use crate::domain::json::{self, Node};
-use crate::upstream::{Asked, Reply, WireEra};
+use crate::upstream::{Reply, ServerRequest, WireEra};
 
 use super::Mcp;
 use super::answer::{self, Reported};
@@ -185,14 +185,17 @@ fn message(approval: &Approval) -> String {
 }
 
 /// The question that sends a legacy client to the page, and where its answer comes.
-pub(super) fn question(mcp: &Mcp, approval: &Approval) -> (Asked, oneshot::Receiver<Reply>) {
+pub(super) fn question(
+    mcp: &Mcp,
+    approval: &Approval,
+) -> (ServerRequest, oneshot::Receiver<Reply>) {
     let params = json::object([
         ("mode", "\"url\""),
         ("elicitationId", json::quote(approval.id.as_str()).as_str()),
         ("url", &json::quote(&page_of(mcp, approval))),
         ("message", &json::quote(&message(approval))),
     ]);
-    Asked::new("elicitation/create", Some(&params))
+    ServerRequest::new("elicitation/create", Some(&params))
 }
 
 /// Whether a legacy client's answer says that its user does not want the page. A client that

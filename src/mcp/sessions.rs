@@ -6,7 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 use crate::config::Agent;
 use crate::domain::json::Node;
 use crate::store::ClientSession;
-use crate::upstream::{Caller, Features};
+use crate::upstream::{Caller, ClientCapabilities};
 
 use super::http::{Incoming, method_not_allowed, problem};
 use super::message::{self, MessageKind, code};
@@ -52,7 +52,7 @@ pub(super) async fn find(
 }
 
 /// What servers may ask of the client of a session: it declared it at `initialize`.
-pub(super) fn features(mcp: &Mcp, agent: &Agent, session: &ClientSession) -> Features {
+pub(super) fn features(mcp: &Mcp, agent: &Agent, session: &ClientSession) -> ClientCapabilities {
     mcp.broker.features(agent, &session.capabilities, true)
 }
 

@@ -11,8 +11,8 @@ use crate::config::{self, Config, NotifierKind, Reviewer, Role};
 use crate::domain::approval::{Approval, Choice, State, Unattended};
 use crate::domain::json;
 use crate::domain::mask::Masker;
-use crate::domain::show::mixed_script;
 use crate::domain::time::{Timestamp, in_words};
+use crate::domain::visible_text::mixed_script;
 
 use super::{Email, Message};
 

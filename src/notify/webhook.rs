@@ -19,8 +19,8 @@ use url::Url;
 
 use super::{Message, Notifier, NotifyError, ssrf};
 use crate::config::Secret;
-use crate::domain::show::visible;
 use crate::domain::time::Timestamp;
+use crate::domain::visible_text::visible;
 
 /// Longest time for one attempt, from connecting to the end of the answer.
 pub const TIMEOUT: Duration = Duration::from_secs(15);

@@ -9,7 +9,7 @@ use super::{Result, Session};
 
 /// What the provider said of a reviewer when they signed in last.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Word {
+pub struct ProviderClaims {
     /// The reviewer.
     pub reviewer: String,
     /// Which provider.
@@ -32,8 +32,12 @@ pub trait OidcStore: Send + Sync {
 
     /// Makes a session with its audit record, and keeps what was said of its reviewer in place of
     /// what was said before, with the record of that.
-    async fn sign_in(&self, session: &Session, word: Option<(&Word, AuditEvent)>) -> Result<()>;
+    async fn sign_in(
+        &self,
+        session: &Session,
+        claims: Option<(&ProviderClaims, AuditEvent)>,
+    ) -> Result<()>;
 
     /// All that was said and counts still.
-    async fn words(&self, now: Timestamp) -> Result<Vec<Word>>;
+    async fn claims(&self, now: Timestamp) -> Result<Vec<ProviderClaims>>;
 }

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use crate::domain::approval::{Approval, ApprovalId, Transition};
 use crate::domain::audit::{AuditEvent, Record};
 use crate::domain::call::{Digest, hex};
-use crate::domain::patience::{Learned, Patience};
+use crate::domain::hold_budget::{HoldBudget, Learned};
 use crate::domain::time::Timestamp;
 
 #[cfg(test)]
@@ -298,8 +298,8 @@ impl Store for SqlStore {
         self.run(|db| people::delete_client_session(db, id)).await
     }
 
-    async fn patience(&self, agent: &str, with_progress: bool) -> Result<Patience> {
-        agents::patience(self.db.clone(), agent.to_owned(), with_progress).await
+    async fn hold_budget(&self, agent: &str, with_progress: bool) -> Result<HoldBudget> {
+        agents::hold_budget(self.db.clone(), agent.to_owned(), with_progress).await
     }
 
     async fn hold_dropped(
@@ -315,16 +315,16 @@ impl Store for SqlStore {
 
     async fn hold_answered(&self, agent: &str, with_progress: bool) -> Result<()> {
         // Holds end often and drops are rare: no write where there is nothing to break.
-        if self.patience(agent, with_progress).await?.drops.is_empty() {
+        if self.hold_budget(agent, with_progress).await?.drops.is_empty() {
             return Ok(());
         }
         let agent = agent.to_owned();
         self.run(|db| agents::hold_answered(db, agent, with_progress)).await
     }
 
-    async fn forget_patience(&self, agent: &str, event: AuditEvent) -> Result<bool> {
+    async fn forget_hold_budget(&self, agent: &str, event: AuditEvent) -> Result<bool> {
         let agent = agent.to_owned();
-        self.run(|db| agents::forget_patience(db, agent, event)).await
+        self.run(|db| agents::forget_hold_budget(db, agent, event)).await
     }
 
     async fn activity(&self, agent: &str) -> Result<Activity> {

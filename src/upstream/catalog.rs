@@ -9,10 +9,10 @@ use tracing::warn;
 
 use super::hub::Common;
 use super::registry::Link;
-use super::{Catalog, Reply, Request, Tool, UpstreamError, WireEra, headers, message};
+use super::{Catalog, Reply, Request, Tool, UpstreamError, WireEra, message, mirrored_headers};
 use crate::domain::call::hex;
-use crate::domain::contact::Trouble;
 use crate::domain::json::{self, Node};
+use crate::domain::upstream_health::Trouble;
 
 /// Most tools of one upstream; with more, its list counts as unreadable.
 pub(super) const MAX_TOOLS: usize = 10_000;
@@ -47,7 +47,7 @@ pub(super) async fn fetch(link: &dyn Link, common: &Common) -> Result<Catalog, U
 
 /// The server answers, but not with a list.
 fn unreadable(common: &Common, why: String) -> UpstreamError {
-    common.journal.failed(Trouble::List, &why);
+    common.health.failed(Trouble::List, &why);
     UpstreamError::Lost(why)
 }
 
@@ -69,7 +69,7 @@ fn read_page(
             warn!(%upstream, "a tool without a name was left out");
             continue;
         };
-        if check_headers && let Err(why) = headers::mirrors(tool.raw) {
+        if check_headers && let Err(why) = mirrored_headers::mirrors(tool.raw) {
             warn!(%upstream, tool = %message::printable(name), "a tool was left out: {why}");
             continue;
         }

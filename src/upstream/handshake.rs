@@ -2,7 +2,7 @@
 //! and what their answers tell of the server.
 
 use super::message;
-use super::{Features, ServerFacts, WireEra};
+use super::{ClientCapabilities, ServerFacts, WireEra};
 use crate::domain::json::{self, Node};
 
 /// The modern revision.
@@ -37,12 +37,12 @@ fn client_info() -> String {
 }
 
 /// `params` of `server/discover`.
-pub(super) fn discover_params(features: &Features) -> String {
+pub(super) fn discover_params(features: &ClientCapabilities) -> String {
     crate::domain::call::params_with_meta("{}", &modern_meta(features.as_json()))
 }
 
 /// `params` of `initialize`: what is declared is what the client behind it can be asked.
-pub(super) fn initialize_params(features: &Features) -> String {
+pub(super) fn initialize_params(features: &ClientCapabilities) -> String {
     let version = json::quote(LEGACY_VERSIONS[0]);
     let info = client_info();
     json::object([

@@ -21,17 +21,18 @@ use url::Url;
 use super::hub::{Hub, OnCancel, attend, next_id, outgoing_params};
 use super::registry::Link;
 use super::{
-    Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra, catalog, headers, message,
+    Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra, catalog, message,
+    mirrored_headers,
 };
 use crate::config::{HttpKind, Secret};
 
 mod answer;
-mod listen;
+mod get_stream;
 mod open;
 mod sse_conn;
-mod subscribed;
+mod subscriptions_listen;
 
-pub(super) use subscribed::{GATHER, OVERLAP};
+pub(super) use subscriptions_listen::{GATHER, OVERLAP};
 
 use answer::Answered;
 use sse_conn::SseConn;
@@ -183,7 +184,7 @@ impl HttpLink {
         }
         *place = None;
         let stop = &self.hub.common.stop;
-        let opening = self.hub.common.journal.opening();
+        let opening = self.hub.common.health.opening();
         let opened = tokio::select! {
             biased;
             () = stop.cancelled() => Err("Placet is shutting down".to_owned()),
@@ -199,7 +200,7 @@ impl HttpLink {
         self.hub.common.learn(&session.facts);
         self.target.found_sse.store(session.sse.is_some(), Ordering::Relaxed);
         if session.sse.is_none() {
-            listen::start(&self.target, &self.hub, &session);
+            get_stream::start(&self.target, &self.hub, &session);
         }
         *place = Some(Arc::clone(&session));
         self.hub.audience.opened.send_modify(|n| *n += 1);
@@ -251,7 +252,7 @@ impl HttpLink {
             let tool = called_tool(request)
                 .and_then(|name| catalog.as_deref().and_then(|c| c.find(&name)))
                 .map(|tool| tool.raw.as_str());
-            headers.extend(headers::for_request(&request.method, params.as_deref(), tool));
+            headers.extend(mirrored_headers::for_request(&request.method, params.as_deref(), tool));
         }
         let body = message::request(route.id, &request.method, params.as_deref());
         let client = if request.once { &self.target.single } else { &self.target.pooled };

@@ -12,12 +12,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use super::audience::Audience;
-use super::journal::Journal;
+use super::health::HealthLog;
+use super::listeners::Audience;
 use super::message::{self, Incoming};
-use super::questions::{self, Question};
+use super::server_request_routing::{self, Question};
 use super::{
-    Catalog, Features, Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra,
+    Catalog, ClientCapabilities, Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra,
 };
 use crate::domain::call;
 
@@ -46,7 +46,7 @@ pub(super) struct Common {
     /// Whether one connection serves several agents.
     pub shared: bool,
     /// How far the server may ask clients.
-    pub questions: questions::Limits,
+    pub questions: server_request_routing::Limits,
     pub probe_silence: Duration,
     pub handshake_timeout: Duration,
     pub stop: CancellationToken,
@@ -54,7 +54,7 @@ pub(super) struct Common {
     /// Asks for a new tool list.
     pub relist: Notify,
     /// How the contact with it goes.
-    pub journal: Journal,
+    pub health: HealthLog,
     known: Mutex<Known>,
 }
 
@@ -80,13 +80,13 @@ impl Common {
             max_message,
             pin,
             shared: false,
-            questions: questions::Limits::default(),
+            questions: server_request_routing::Limits::default(),
             probe_silence: PROBE_SILENCE,
             handshake_timeout: HANDSHAKE_TIMEOUT,
             stop: CancellationToken::new(),
             tracker: tracker.clone(),
             relist: Notify::new(),
-            journal: Journal::default(),
+            health: HealthLog::default(),
             known: Mutex::default(),
         }
     }
@@ -106,7 +106,7 @@ impl Common {
         known.era = Some(facts.era);
         known.facts = Some(facts.clone());
         drop(known);
-        self.journal.answered();
+        self.health.answered();
     }
 
     /// The era did not fit: the next connection finds out anew.
@@ -126,7 +126,7 @@ impl Common {
 
     /// Replaces the tool list.
     pub fn set_catalog(&self, catalog: Arc<Catalog>) {
-        self.journal.listed_tools(catalog.tools.len());
+        self.health.listed_tools(catalog.tools.len());
         self.known().catalog = Some(catalog);
     }
 }
@@ -137,7 +137,7 @@ pub(super) fn outgoing_params(
     era: WireEra,
     id: u64,
     request: &Request,
-    features: &Features,
+    features: &ClientCapabilities,
 ) -> Option<String> {
     let mut meta: Vec<(&str, String)> = Vec::new();
     if era == WireEra::Modern {
@@ -388,7 +388,7 @@ mod tests {
     fn hub() -> Arc<Hub> {
         let tracker = TaskTracker::new();
         let common = Common::new("u", Duration::from_secs(1), 1000, None, &tracker);
-        Hub::new(&Arc::new(common), &Audience::new(Features::default()))
+        Hub::new(&Arc::new(common), &Audience::new(ClientCapabilities::default()))
     }
 
     #[tokio::test]
@@ -451,7 +451,7 @@ mod tests {
     fn params_without_additions_stay_the_very_same_text() {
         let text = " {\"b\" : 1.0,\n \"a\":1e2}";
         let mut request = Request::new("tools/call", Some(text.to_owned()));
-        let features = Features::default();
+        let features = ClientCapabilities::default();
 
         let plain = outgoing_params(WireEra::Legacy, 9, &request, &features);
         request.progress = true;

@@ -13,19 +13,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::audience::Audience;
+use super::health::{HealthLog, Recorded};
 use super::http::{HttpLink, Target};
 use super::hub::{Common, Hub};
-use super::journal::{Journal, Recorded};
+use super::instance::Instance;
+use super::listeners::Audience;
 use super::stdio::StdioLink;
-use super::tend::Instance;
 use super::{
-    Asked, Caller, Catalog, ClientFeature, Features, Level, Notification, Notifications, Reply,
-    Report, Request, ServerFacts, Upstream, UpstreamError, Watch, Watching, WireEra, catalog,
-    child,
+    Caller, Catalog, ClientCapabilities, Level, Notification, Notifications, Reply, Report,
+    Request, ServerFacts, ServerRequest, Upstream, UpstreamError, Watch, Watching, WireEra,
+    catalog, child,
 };
 use crate::clock::Clock;
 use crate::config::{self, Config, Era, Instances, Transport};
+use crate::domain::client_feature::ClientFeature;
 
 /// The agent name under which Placet itself asks for the tool list.
 const OWN_AGENT: &str = "placet";
@@ -122,11 +123,11 @@ impl Server {
             Era::Modern => Some(WireEra::Modern),
         };
         let mut common = Common::new(&settings.name, settings.timeout, max_message, pin, tracker);
-        common.questions = super::questions::Limits {
+        common.questions = super::server_request_routing::Limits {
             wait: server.question_wait,
             waiting: server.max_questions as usize,
         };
-        common.journal = Journal::new(settings, Arc::clone(clock));
+        common.health = HealthLog::new(settings, Arc::clone(clock));
         common.shared = settings.instances == Instances::Shared;
         let reach = match &settings.transport {
             Transport::Http { url, headers, kind } => {
@@ -184,8 +185,8 @@ impl Server {
         Arc::clone(instance)
     }
 
-    fn everything(&self) -> Features {
-        Features::all(&self.allowed)
+    fn everything(&self) -> ClientCapabilities {
+        ClientCapabilities::all(&self.allowed)
     }
 
     /// The connection over which Placet itself asks: of a child process any that lives and shows
@@ -291,8 +292,8 @@ impl Upstream for Server {
     fn report(&self) -> Report {
         let live = |i: &&Arc<Instance>| i.link.is_live();
         Report {
-            contact: self.common.journal.read(),
-            opening: self.common.journal.is_opening(),
+            health: self.common.health.read(),
+            opening: self.common.health.is_opening(),
             connections: self.instances().values().filter(live).count(),
             speaks_sse: matches!(&self.reach, Reach::Http(target) if target.is_sse()),
             facts: self.common.facts(),
@@ -328,7 +329,7 @@ impl Upstream for Server {
         heard
     }
 
-    fn questions(&self, caller: &Caller) -> mpsc::Receiver<Asked> {
+    fn questions(&self, caller: &Caller) -> mpsc::Receiver<ServerRequest> {
         self.instance(caller).audience.questions.listen(self.common.questions)
     }
 

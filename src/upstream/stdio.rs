@@ -12,18 +12,18 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::audience::Audience;
 use super::child::Spec;
 use super::handshake::{
     Discovered, discover_params, initialize_params, read_discover, read_discover_error,
     read_initialize,
 };
 use super::hub::{Common, OnCancel, attend, next_id, outgoing_params};
+use super::listeners::Audience;
 use super::registry::Link;
 use super::{Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra, message};
 
 mod conn;
-mod listen;
+mod subscriptions_listen;
 
 use conn::Conn;
 
@@ -101,7 +101,7 @@ impl StdioLink {
             let why = format!("{}; started again in {pause:?}", state.last_words);
             return Err(UpstreamError::NotSent(why));
         }
-        let opening = self.common.journal.opening();
+        let opening = self.common.health.opening();
         let started = self.start().await;
         drop(opening);
         match started {
@@ -173,7 +173,7 @@ impl StdioLink {
                 };
             match found {
                 Discovered::Modern(facts) => {
-                    listen::start(conn, &facts.capabilities);
+                    subscriptions_listen::start(conn, &facts.capabilities);
                     return Ok(facts);
                 }
                 Discovered::Foreign(why) => return Err(Failed::Said(why)),

@@ -8,11 +8,11 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
 
-use crate::broker::patience::{AgentRow, HoldBudget, Source};
+use crate::broker::hold_budget::{AgentRow, HoldRow, Source};
 use crate::config::Role;
 use crate::domain::json;
-use crate::domain::show::visible;
 use crate::domain::time::{Timestamp, in_words};
+use crate::domain::visible_text::visible;
 
 use super::Web;
 use super::error::Problem;
@@ -37,7 +37,7 @@ pub fn to_json(row: &AgentRow) -> String {
     ])
 }
 
-fn hold_json(hold: &HoldBudget) -> String {
+fn hold_json(hold: &HoldRow) -> String {
     let drops: Vec<String> = hold.drops.iter().map(u64::to_string).collect();
     let learned = hold.learned.map_or_else(
         || "null".to_owned(),
@@ -105,7 +105,7 @@ impl Card {
 }
 
 impl Line {
-    fn new(hold: &HoldBudget, now: Timestamp) -> Self {
+    fn new(hold: &HoldRow, now: Timestamp) -> Self {
         let (section, own) = if hold.with_progress {
             ("approvals.hold_with_progress", "its own hold_with_progress")
         } else {

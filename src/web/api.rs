@@ -12,8 +12,8 @@ use axum::routing::{get, post};
 use crate::broker::decide::Verdict;
 use crate::config::{Reviewer, Role};
 use crate::domain::approval::{Approval, Choice, Outcome, Via};
+use crate::domain::approval_json::{Detail, approval_json};
 use crate::domain::json;
-use crate::domain::view::{Detail, approval_json};
 
 use super::Web;
 use super::agents;

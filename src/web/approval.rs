@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::auth::Proven;
 use crate::broker::decide::Verdict;
 use crate::domain::approval::{Approval, Assurance, Choice, State as Stands, Via};
-use crate::domain::show::visible;
+use crate::domain::visible_text::visible;
 use crate::store::AttemptRecord;
 
 use super::Web;

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use crate::domain::json::{self, Node, Value};
 use crate::domain::mask::Masker;
-use crate::domain::show::{Eye, mixed_script, spelled_out, visible};
+use crate::domain::visible_text::{Eye, mixed_script, spelled_out, visible};
 
 /// Longer values are folded, characters.
 pub const FOLD_OVER: usize = 2_000;

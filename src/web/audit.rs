@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::config::Role;
 use crate::domain::audit::Record;
-use crate::domain::show::visible;
+use crate::domain::visible_text::visible;
 use crate::store::{Store, StoreError};
 
 use super::Web;

@@ -13,8 +13,8 @@ use super::error::Problem;
 use super::grants::shown;
 use super::queue::Row;
 use super::view::When;
-use crate::domain::show::visible;
 use crate::domain::time::in_words;
+use crate::domain::visible_text::visible;
 use crate::store::Filter;
 
 /// Most earlier calls that are looked through for one that was approved.

@@ -11,7 +11,7 @@ use axum::response::Response;
 use crate::broker::decide::Verdict;
 use crate::domain::approval::{Approval, ApprovalId, Choice, Via};
 use crate::domain::risk::may_be_decided_lightly;
-use crate::domain::show::visible;
+use crate::domain::visible_text::visible;
 
 use super::Web;
 use super::arguments::one_line;

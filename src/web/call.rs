@@ -7,8 +7,8 @@ use crate::domain::approval::{Approval, Assurance, Choice, Outcome, State, Unatt
 use crate::domain::call::{Method, PROTOCOL_META_PREFIX};
 use crate::domain::json::{self, Node};
 use crate::domain::risk;
-use crate::domain::show::{mixed_script, pretty, visible};
 use crate::domain::time::{Timestamp, in_words};
+use crate::domain::visible_text::{mixed_script, pretty, visible};
 
 use super::arguments::{Rendered, Show, grouped, raw, render};
 use super::view::{DecisionLine, When, decision_lines, state_words};

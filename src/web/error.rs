@@ -5,9 +5,9 @@ use axum::response::{IntoResponse, Response};
 
 use crate::broker::DecideError;
 use crate::domain::approval::{Approval, Refusal, State};
+use crate::domain::approval_json::{Detail, approval_json};
 use crate::domain::json;
 use crate::domain::mask::Masker;
-use crate::domain::view::{Detail, approval_json};
 use crate::store::StoreError;
 
 use super::view::{ErrorPage, Frame, page};

@@ -13,8 +13,8 @@ use crate::domain::approval::Approval;
 use crate::domain::grant::{Grant, GrantId, Standing};
 use crate::domain::json;
 use crate::domain::mask::Masker;
-use crate::domain::show::visible;
 use crate::domain::time::{Timestamp, in_words};
+use crate::domain::visible_text::visible;
 
 use super::Web;
 use super::decide::approval_id;

@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use crate::config::Reviewer;
 use crate::domain::approval::{Approval, ApprovalId, Decision, State as Stands};
+use crate::domain::approval_json::{Detail, approval_json};
 use crate::domain::time::Timestamp;
-use crate::domain::view::{Detail, approval_json};
 use crate::store::Filter;
 
 use super::Web;

@@ -23,8 +23,8 @@ use crate::auth::oidc::{Oidc, VIA_OIDC};
 use crate::auth::session;
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::json;
-use crate::domain::show::visible;
-use crate::store::oidc::Word;
+use crate::domain::visible_text::visible;
+use crate::store::oidc::ProviderClaims;
 
 use super::Web;
 use super::error::{Code, PageProblem, Problem};
@@ -278,7 +278,7 @@ async fn sign_in(
         );
         &[]
     });
-    let word = Word {
+    let claims = ProviderClaims {
         reviewer: session.reviewer.clone(),
         issuer: settings.issuer.clone(),
         subject: said.subject.clone(),
@@ -286,12 +286,12 @@ async fn sign_in(
         said_at: session.created_at,
         expires_at: session.created_at.plus(settings.sign_in_life),
     };
-    let quoted: Vec<String> = word.groups.iter().map(|g| json::quote(&visible(g))).collect();
-    let event = AuditEvent::new(Kind::GroupsConfirmed, &word.reviewer, session.created_at)
-        .with("subject", &shown_subject(&word.subject))
+    let quoted: Vec<String> = claims.groups.iter().map(|g| json::quote(&visible(g))).collect();
+    let event = AuditEvent::new(Kind::GroupsConfirmed, &claims.reviewer, session.created_at)
+        .with("subject", &shown_subject(&claims.subject))
         .with_raw("groups", format!("[{}]", quoted.join(",")))
-        .with("expires_at", &word.expires_at.to_string());
-    store.sign_in(&session, Some((&word, event))).await?;
+        .with("expires_at", &claims.expires_at.to_string());
+    store.sign_in(&session, Some((&claims, event))).await?;
     Ok(cookie)
 }
 

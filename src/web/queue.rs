@@ -11,8 +11,8 @@ use crate::broker::Broker;
 use crate::domain::approval::{Approval, State as Stands};
 use crate::domain::json;
 use crate::domain::risk;
-use crate::domain::show::{mixed_script, mixed_script_in, visible};
 use crate::domain::time::in_words;
+use crate::domain::visible_text::{mixed_script, mixed_script_in, visible};
 use crate::store::Filter;
 
 use super::Web;

@@ -19,8 +19,8 @@ use crate::domain::approval::Assurance;
 use crate::domain::preferences::{
     Preferences, Quiet, minute_of_day, offset_text, time_of_day, utc_offset,
 };
-use crate::domain::show::visible;
 use crate::domain::time::Timestamp;
+use crate::domain::visible_text::visible;
 
 use super::Web;
 use super::error::{Code, Problem};

@@ -12,7 +12,7 @@ use crate::config::Agent;
 use crate::domain::json::{self, Node, Value};
 use crate::domain::policy::{CallFacts, Policy, Verdict};
 use crate::domain::risk::{self, RiskClass, Severity};
-use crate::domain::show::{mixed_script, visible};
+use crate::domain::visible_text::{mixed_script, visible};
 use crate::upstream::Tool;
 
 use super::Web;

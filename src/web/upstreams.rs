@@ -7,10 +7,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::broker::upstreams::UpstreamRow;
-use crate::domain::contact::{ListKind, Standing, own_words};
 use crate::domain::json;
-use crate::domain::show::{mixed_script, visible};
 use crate::domain::time::Timestamp;
+use crate::domain::upstream_health::{ListKind, Standing, own_words};
+use crate::domain::visible_text::{mixed_script, visible};
 use crate::upstream::{ServerFacts, WireEra};
 
 use super::Web;
@@ -20,11 +20,11 @@ use super::view::{Frame, When, page};
 /// An upstream as the HTTP API shows it. What servers say is passed on as they said it, bounded.
 pub fn to_json(row: &UpstreamRow) -> String {
     let text = |t: Option<&str>| t.map_or_else(|| "null".to_owned(), json::quote);
-    let contact = &row.report.contact;
+    let health = &row.report.health;
     let facts = row.report.facts.as_ref();
     let target: Vec<String> = row.target.iter().map(|word| json::quote(word)).collect();
     let lists = ListKind::ALL.map(|kind| {
-        let read = contact.list(kind).map_or_else(
+        let read = health.list(kind).map_or_else(
             || "null".to_owned(),
             |read| {
                 json::object([
@@ -36,7 +36,7 @@ pub fn to_json(row: &UpstreamRow) -> String {
         );
         (kind.as_str(), read)
     });
-    let error = contact.failure.as_ref().map_or_else(
+    let error = health.failure.as_ref().map_or_else(
         || "null".to_owned(),
         |failure| {
             json::object([
@@ -58,7 +58,7 @@ pub fn to_json(row: &UpstreamRow) -> String {
         ("server", &text(facts.and_then(|f| own_words(&f.server_info)).as_deref())),
         ("connections", &row.report.connections.to_string()),
         ("lists", &json::object(lists.each_ref().map(|(name, read)| (*name, read.as_str())))),
-        ("answered_at", &text(contact.answered_at.map(|t| t.to_string()).as_deref())),
+        ("answered_at", &text(health.answered_at.map(|t| t.to_string()).as_deref())),
         ("last_error", &error),
     ])
 }
@@ -103,10 +103,10 @@ struct FailureLine {
 
 impl Card {
     fn new(row: &UpstreamRow, now: Timestamp) -> Self {
-        let contact = &row.report.contact;
+        let health = &row.report.health;
         let facts = row.report.facts.as_ref();
         let server = facts.and_then(|f| own_words(&f.server_info));
-        let failure = contact.failure.as_ref();
+        let failure = health.failure.as_ref();
         let open = row.report.connections;
         Self {
             name: visible(&row.name),
@@ -139,13 +139,13 @@ impl Card {
             lists: ListKind::ALL
                 .into_iter()
                 .filter_map(|kind| {
-                    let read = contact.list(kind)?;
+                    let read = health.list(kind)?;
                     let least = if read.next.is_some() { "at least " } else { "" };
                     let count = format!("{least}{} {}", read.count, noun(kind, read.count));
                     Some(ListLine { count, at: When::new(read.at, now) })
                 })
                 .collect(),
-            answered: contact.answered_at.map(|at| When::new(at, now)),
+            answered: health.answered_at.map(|at| When::new(at, now)),
             failure: failure.map(|f| FailureLine {
                 text: visible(&f.text),
                 meaning: f.trouble.meaning(),

@@ -5,8 +5,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::domain::approval::{Approval, Assurance, Choice, State};
-use crate::domain::show::{mixed_script, visible};
 use crate::domain::time::{Timestamp, in_words};
+use crate::domain::visible_text::{mixed_script, visible};
 
 /// What stands around every page.
 #[derive(Debug, Clone)]

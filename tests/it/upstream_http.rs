@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use placet::config::{Era, Instances};
-use placet::upstream::{Caller, ClientFeature, Features, Reply, UpstreamError, WireEra};
+use placet::domain::client_feature::ClientFeature;
+use placet::upstream::{Caller, ClientCapabilities, Reply, UpstreamError, WireEra};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -526,7 +527,7 @@ async fn the_list_is_read_over_all_pages_and_again_when_it_changed() {
     // Placet itself, which declares all that is allowed.
     let features = r#"{"elicitation":{"form":{},"url":{}},"roots":{}}"#;
     let own = Caller {
-        features: Features::declared(features, &ClientFeature::DEFAULT, true),
+        features: ClientCapabilities::declared(features, &ClientFeature::DEFAULT, true),
         ..Caller::new("placet", None)
     };
     let mut all = placet.upstream.subscribe(&own);

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use placet::clock::{Clock as _, ManualClock};
 use placet::config::{Instances, Secret, Transport, Upstream as Settings};
-use placet::domain::contact::{ListKind, Standing, Trouble};
 use placet::domain::time::Timestamp;
+use placet::domain::upstream_health::{ListKind, Standing, Trouble};
 use placet::upstream::{Reply, Report, Request};
 use tokio_util::sync::CancellationToken;
 
@@ -22,14 +22,14 @@ fn clock() -> Arc<ManualClock> {
 }
 
 fn standing(report: &Report) -> Standing {
-    report.contact.standing(report.opening)
+    report.health.standing(report.opening)
 }
 
 /// Waits until the last error is of this kind.
 async fn trouble(placet: &Built, kind: Trouble) -> Report {
     eventually(async || {
         let report = placet.upstream.report();
-        let found = report.contact.failure.as_ref().is_some_and(|f| f.trouble == kind);
+        let found = report.health.failure.as_ref().is_some_and(|f| f.trouble == kind);
         found.then_some(report)
     })
     .await
@@ -39,7 +39,7 @@ async fn trouble(placet: &Built, kind: Trouble) -> Report {
 async fn listed(placet: &Built) -> Report {
     eventually(async || {
         let report = placet.upstream.report();
-        report.contact.list(ListKind::Tools).is_some().then_some(report)
+        report.health.list(ListKind::Tools).is_some().then_some(report)
     })
     .await
 }
@@ -63,15 +63,15 @@ async fn a_refusal_is_told_with_its_time_and_outdated_by_the_next_answer() {
     let placet = built_at(http(&fake.url), clock.clone());
     let report = listed(&placet).await;
     assert_eq!(standing(&report), Standing::Reachable);
-    assert_eq!((report.contact.answered_at, &report.contact.failure), (Some(BEGAN), &None));
-    assert_eq!(report.contact.list(ListKind::Tools).unwrap().count, 2);
+    assert_eq!((report.health.answered_at, &report.health.failure), (Some(BEGAN), &None));
+    assert_eq!(report.health.list(ListKind::Tools).unwrap().count, 2);
     assert!(report.facts.is_some());
 
     clock.advance(Duration::from_secs(10));
     away.store(true, Ordering::SeqCst);
     assert!(placet.call(true).await.is_err());
     let report = placet.upstream.report();
-    let failure = report.contact.failure.clone().unwrap();
+    let failure = report.health.failure.clone().unwrap();
     assert_eq!(standing(&report), Standing::Failing);
     assert_eq!((failure.trouble, failure.at), (Trouble::NotSent, clock.now()));
     assert!(failure.text.contains("403") && !failure.answered_since, "{failure:?}");
@@ -82,9 +82,9 @@ async fn a_refusal_is_told_with_its_time_and_outdated_by_the_next_answer() {
     assert!(matches!(page, Ok(Reply::Result(_))), "{page:?}");
     let report = placet.upstream.report();
     assert_eq!(standing(&report), Standing::Reachable);
-    let failure = report.contact.failure.clone().unwrap();
+    let failure = report.health.failure.clone().unwrap();
     assert_eq!((failure.at, failure.answered_since), (BEGAN.plus(Duration::from_secs(10)), true));
-    let prompts = report.contact.list(ListKind::Prompts).unwrap();
+    let prompts = report.health.list(ListKind::Prompts).unwrap();
     assert_eq!((prompts.count, prompts.next.as_deref()), (1, Some("\"a\"")));
     placet.end().await;
 }
@@ -100,9 +100,9 @@ async fn a_server_that_refuses_its_list_is_reachable_and_its_error_stays() {
 
     let report = trouble(&placet, Trouble::List).await;
     assert_eq!(standing(&report), Standing::Reachable);
-    assert!(report.contact.failure.unwrap().text.contains("tools/list was refused"));
+    assert!(report.health.failure.unwrap().text.contains("tools/list was refused"));
     assert!(placet.call(true).await.is_ok());
-    assert!(!placet.upstream.report().contact.failure.unwrap().answered_since);
+    assert!(!placet.upstream.report().health.failure.unwrap().answered_since);
     placet.end().await;
 }
 
@@ -116,7 +116,7 @@ async fn a_call_that_is_cancelled_says_nothing_about_the_server() {
     let answer = placet.upstream.request(&ana(), call("{}", true), None, cancel).await;
 
     assert!(answer.is_err());
-    assert_eq!(placet.upstream.report().contact.failure, None);
+    assert_eq!(placet.upstream.report().health.failure, None);
     placet.end().await;
 }
 
@@ -139,13 +139,13 @@ async fn a_process_that_ends_unasked_is_written_down_and_started_again_when_need
         (standing(&report) == Standing::Ended && report.connections == 0).then_some(report)
     })
     .await;
-    let failure = report.contact.failure.unwrap();
+    let failure = report.health.failure.unwrap();
     assert_eq!(failure.at, clock.now());
     assert!(failure.text.contains("exit status: 4"), "{failure:?}");
     eventually(async || placet.call(false).await.ok()).await;
     let report = placet.upstream.report();
     assert_eq!((standing(&report), report.connections), (Standing::Reachable, 1));
-    assert!(report.contact.failure.unwrap().answered_since);
+    assert!(report.health.failure.unwrap().answered_since);
     placet.end().await;
 }
 
@@ -158,7 +158,7 @@ async fn a_call_at_which_the_process_dies_is_told_as_one_that_may_have_run() {
     let report = trouble(&placet, Trouble::Lost).await;
 
     assert_eq!(standing(&report), Standing::Failing);
-    assert!(report.contact.failure.unwrap().text.contains("out of cheese"));
+    assert!(report.health.failure.unwrap().text.contains("out of cheese"));
     placet.end().await;
 }
 
@@ -170,7 +170,7 @@ async fn leaving_is_no_fault_of_the_servers() {
 
     placet.end().await;
 
-    assert_eq!(upstream.report().contact.failure, None);
+    assert_eq!(upstream.report().health.failure, None);
 }
 
 #[tokio::test]
@@ -186,7 +186,7 @@ async fn the_upstreams_own_secrets_are_never_written_down() {
 
     let report = trouble(&placet, Trouble::NotSent).await;
 
-    let text = report.contact.failure.unwrap().text;
+    let text = report.health.failure.unwrap().text;
     assert!(text.contains("key ‹masked› is not good for ‹masked›"), "{text}");
     placet.end().await;
 }

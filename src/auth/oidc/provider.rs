@@ -28,8 +28,8 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use crate::config::oidc::{Identify, Oidc, is_loopback};
-use crate::domain::show::visible;
 use crate::domain::time::Timestamp;
+use crate::domain::visible_text::visible;
 
 use super::attempt::Attempt;
 use super::fetch::{Fetch, FetchError};

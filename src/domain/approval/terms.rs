@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::enums::{Assurance, Unattended};
 use super::panel::{Join, Panel};
-use super::words::{Assurance, Unattended};
 use crate::domain::absence::StandIn;
 
 /// The rule's terms, copied onto the approval when it is made, so that a later edit of the policy

@@ -3,8 +3,8 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use crate::broker::result_delivery::OwedResult;
 use crate::broker::tasks::{TaskError, View};
-use crate::broker::telling::Tale;
 use crate::domain::json::{self, Node};
 use crate::domain::task::Status;
 
@@ -50,7 +50,7 @@ pub(super) async fn detailed(
     mcp: &Mcp,
     incoming: &Incoming,
     view: &View,
-) -> (String, Option<Tale>) {
+) -> (String, Option<OwedResult>) {
     let mut view = view.clone();
     let mut told = None;
     let mut end = None;

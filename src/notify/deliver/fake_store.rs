@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::domain::approval::{Approval, ApprovalId, Transition};
 use crate::domain::audit::{AuditEvent, Record};
 use crate::domain::call::Digest;
-use crate::domain::patience::{Learned, Patience};
+use crate::domain::hold_budget::{HoldBudget, Learned};
 use crate::domain::time::Timestamp;
 use crate::store::{
     Activity, Attempt, AttemptRecord, ClientSession, Delivery, Filter, NewDelivery, NewHold,
@@ -300,7 +300,7 @@ impl Store for FakeStore {
         unused()
     }
 
-    async fn patience(&self, _agent: &str, _with_progress: bool) -> Result<Patience> {
+    async fn hold_budget(&self, _agent: &str, _with_progress: bool) -> Result<HoldBudget> {
         unused()
     }
 
@@ -318,7 +318,7 @@ impl Store for FakeStore {
         unused()
     }
 
-    async fn forget_patience(&self, _agent: &str, _event: AuditEvent) -> Result<bool> {
+    async fn forget_hold_budget(&self, _agent: &str, _event: AuditEvent) -> Result<bool> {
         unused()
     }
 

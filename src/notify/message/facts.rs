@@ -6,8 +6,8 @@ use crate::broker::plan::LIST_PREFIX;
 use crate::domain::approval::Approval;
 use crate::domain::json::{self, Node};
 use crate::domain::risk;
-use crate::domain::show::{mixed_script, mixed_script_in, pretty, visible};
 use crate::domain::time::{Timestamp, in_words};
+use crate::domain::visible_text::{mixed_script, mixed_script_in, pretty, visible};
 
 use super::Letter;
 

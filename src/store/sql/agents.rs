@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::audit::AuditEvent;
-use crate::domain::patience::{Learned, Patience};
+use crate::domain::hold_budget::{HoldBudget, Learned};
 use crate::domain::time::Timestamp;
 use crate::store::driver::{Db, Row, Tx, args};
 use crate::store::{Activity, Result, StoreError};
@@ -11,21 +11,21 @@ use crate::store::{Activity, Result, StoreError};
 use super::audit;
 
 /// Advisory lock of those who read before they write what was learned.
-const PATIENCE_LOCK: i64 = 0x706c_6163_6574_0004;
+const HOLD_BUDGET_LOCK: i64 = 0x706c_6163_6574_0004;
 
 const SELECT: &str = "select drops, learned_ms, learned_at from hold_budgets \
      where agent = $1 and progress = $2";
 
-pub(super) async fn patience(db: Db, agent: String, progress: bool) -> Result<Patience> {
+pub(super) async fn hold_budget(db: Db, agent: String, progress: bool) -> Result<HoldBudget> {
     find(&mut db.read().await?, &agent, progress).await
 }
 
-async fn find(tx: &mut Tx, agent: &str, progress: bool) -> Result<Patience> {
+async fn find(tx: &mut Tx, agent: &str, progress: bool) -> Result<HoldBudget> {
     let row = tx.row(SELECT, args![agent, progress]).await?;
-    row.map_or_else(|| Ok(Patience::default()), |row| read(&row, agent))
+    row.map_or_else(|| Ok(HoldBudget::default()), |row| read(&row, agent))
 }
 
-fn read(row: &Row, agent: &str) -> Result<Patience> {
+fn read(row: &Row, agent: &str) -> Result<HoldBudget> {
     let corrupt = |column: &'static str| StoreError::Corrupt {
         table: "hold_budgets",
         column,
@@ -41,7 +41,7 @@ fn read(row: &Row, agent: &str) -> Result<Patience> {
         }),
         _ => None,
     };
-    Ok(Patience { drops: drops.map_err(|_| corrupt("drops"))?, learned })
+    Ok(HoldBudget { drops: drops.map_err(|_| corrupt("drops"))?, learned })
 }
 
 pub(super) async fn hold_dropped(
@@ -53,21 +53,21 @@ pub(super) async fn hold_dropped(
 ) -> Result<Option<Learned>> {
     let now = event.at;
     let mut tx = db.begin().await?;
-    tx.lock(PATIENCE_LOCK).await?;
+    tx.lock(HOLD_BUDGET_LOCK).await?;
     let before = find(&mut tx, &agent, progress).await?;
-    let patience = before.clone().dropped(after, now);
-    let drops: Vec<String> = patience.drops.iter().map(u64::to_string).collect();
-    let learned_ms = patience.learned.map(|l| i64::try_from(l.budget_ms).unwrap_or(i64::MAX));
+    let known = before.clone().dropped(after, now);
+    let drops: Vec<String> = known.drops.iter().map(u64::to_string).collect();
+    let learned_ms = known.learned.map(|l| i64::try_from(l.budget_ms).unwrap_or(i64::MAX));
     tx.execute(
         "insert into hold_budgets (agent, progress, drops, learned_ms, learned_at) \
          values ($1, $2, $3, $4, $5) \
          on conflict (agent, progress) do update \
             set drops = excluded.drops, learned_ms = excluded.learned_ms, \
                 learned_at = excluded.learned_at",
-        args![&agent, progress, drops.join(" "), learned_ms, patience.learned.map(|l| l.at)],
+        args![&agent, progress, drops.join(" "), learned_ms, known.learned.map(|l| l.at)],
     )
     .await?;
-    let new = patience.learned.filter(|_| patience.learned != before.learned);
+    let new = known.learned.filter(|_| known.learned != before.learned);
     if let Some(learned) = new {
         let event = event.with_raw("budget_ms", learned.budget_ms.to_string());
         audit::insert(&mut tx, &[event]).await?;
@@ -86,7 +86,7 @@ pub(super) async fn hold_answered(db: Db, agent: String, progress: bool) -> Resu
     tx.commit().await
 }
 
-pub(super) async fn forget_patience(db: Db, agent: String, event: AuditEvent) -> Result<bool> {
+pub(super) async fn forget_hold_budget(db: Db, agent: String, event: AuditEvent) -> Result<bool> {
     let mut tx = db.begin().await?;
     let gone = tx.execute("delete from hold_budgets where agent = $1", args![&agent]).await?;
     if gone > 0 {

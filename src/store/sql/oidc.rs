@@ -5,13 +5,13 @@ use async_trait::async_trait;
 use crate::domain::audit::AuditEvent;
 use crate::domain::time::Timestamp;
 use crate::store::driver::{Db, Row, args};
-use crate::store::oidc::{OidcStore, Word};
+use crate::store::oidc::{OidcStore, ProviderClaims};
 use crate::store::{Result, Session, StoreError};
 
 use super::people::add_session;
 use super::{SqlStore, audit};
 
-fn read_word(row: &Row) -> Result<Word> {
+fn read_claims(row: &Row) -> Result<ProviderClaims> {
     let reviewer = row.text("reviewer")?;
     let groups = serde_json::from_str(&row.text("groups")?).map_err(|_| StoreError::Corrupt {
         table: "oidc_words",
@@ -19,7 +19,7 @@ fn read_word(row: &Row) -> Result<Word> {
         id: reviewer.clone(),
         what: "not a list of texts".to_owned(),
     })?;
-    Ok(Word {
+    Ok(ProviderClaims {
         reviewer,
         issuer: row.text("issuer")?,
         subject: row.text("subject")?,
@@ -42,18 +42,29 @@ async fn use_attempt(db: Db, hash: String, expires_at: Timestamp) -> Result<bool
     Ok(fresh > 0)
 }
 
-async fn sign_in(db: Db, session: Session, word: Option<(Word, AuditEvent)>) -> Result<()> {
+async fn sign_in(
+    db: Db,
+    session: Session,
+    claims: Option<(ProviderClaims, AuditEvent)>,
+) -> Result<()> {
     let mut tx = db.begin().await?;
     add_session(&mut tx, &session).await?;
-    if let Some((word, event)) = word {
-        let groups = serde_json::to_string(&word.groups).expect("a list of texts serializes");
+    if let Some((claims, event)) = claims {
+        let groups = serde_json::to_string(&claims.groups).expect("a list of texts serializes");
         tx.execute(
             "insert into oidc_words (reviewer, issuer, subject, groups, said_at, expires_at) \
              values ($1, $2, $3, $4, $5, $6) \
              on conflict (reviewer) do update set issuer = excluded.issuer, \
                  subject = excluded.subject, groups = excluded.groups, \
                  said_at = excluded.said_at, expires_at = excluded.expires_at",
-            args![word.reviewer, word.issuer, word.subject, groups, word.said_at, word.expires_at],
+            args![
+                claims.reviewer,
+                claims.issuer,
+                claims.subject,
+                groups,
+                claims.said_at,
+                claims.expires_at
+            ],
         )
         .await?;
         audit::insert(&mut tx, &[event]).await?;
@@ -68,12 +79,17 @@ impl OidcStore for SqlStore {
         self.run(|db| use_attempt(db, hash, expires_at)).await
     }
 
-    async fn sign_in(&self, session: &Session, word: Option<(&Word, AuditEvent)>) -> Result<()> {
-        let (session, word) = (session.clone(), word.map(|(word, event)| (word.clone(), event)));
-        self.run(|db| sign_in(db, session, word)).await
+    async fn sign_in(
+        &self,
+        session: &Session,
+        claims: Option<(&ProviderClaims, AuditEvent)>,
+    ) -> Result<()> {
+        let (session, claims) =
+            (session.clone(), claims.map(|(claims, event)| (claims.clone(), event)));
+        self.run(|db| sign_in(db, session, claims)).await
     }
 
-    async fn words(&self, now: Timestamp) -> Result<Vec<Word>> {
+    async fn claims(&self, now: Timestamp) -> Result<Vec<ProviderClaims>> {
         let rows = self
             .db
             .read()
@@ -84,6 +100,6 @@ impl OidcStore for SqlStore {
                 args![now],
             )
             .await?;
-        rows.iter().map(read_word).collect()
+        rows.iter().map(read_claims).collect()
     }
 }

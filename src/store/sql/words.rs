@@ -3,7 +3,7 @@
 use sqlx::AssertSqlSafe;
 
 use crate::domain::approval::Approval;
-use crate::domain::words::words_of;
+use crate::domain::search_words::words_of;
 use crate::store::Result;
 use crate::store::driver::{Tx, args};
 

@@ -13,7 +13,7 @@ use super::super::handshake::{
     read_discover_error, read_initialize,
 };
 use super::super::hub::next_id;
-use super::super::{Reply, ServerFacts, WireEra, headers, message};
+use super::super::{Reply, ServerFacts, WireEra, message, mirrored_headers};
 use super::answer::{self, Answered};
 use super::sse_conn::{self, SseConn};
 use super::{HttpLink, PROTOCOL_VERSION, SESSION_ID, Session};
@@ -51,7 +51,7 @@ impl HttpLink {
             "server/discover",
             Some(&discover_params(&self.hub.audience.features)),
         );
-        let mut headers = headers::for_request("server/discover", None, None);
+        let mut headers = mirrored_headers::for_request("server/discover", None, None);
         headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(MODERN_VERSION));
         let response = answer::post(&self.target, &self.target.pooled, headers, body)
             .await

@@ -12,14 +12,14 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};
 
-use super::super::audience::Audience;
 use super::super::child::{
     Spec, Tail, group_of, obituary, read_line, read_stderr, sweep, wind_down,
 };
 use super::super::hub::{Common, Hub, OnCancel, Received, attend, next_id};
+use super::super::listeners::Audience;
 use super::super::message::{self, Unreadable};
 use super::super::{Reply, UpstreamError};
-use crate::domain::contact::Trouble;
+use crate::domain::upstream_health::Trouble;
 
 /// Lines that wait to be written; beyond, requests wait and side messages are dropped.
 const MAX_QUEUE: usize = 64;
@@ -321,7 +321,7 @@ async fn supervise(
     } else {
         debug!(upstream = %hub.common.name, "{words}");
         if newsworthy.load(Ordering::SeqCst) {
-            hub.common.journal.failed(Trouble::Ended, &words);
+            hub.common.health.failed(Trouble::Ended, &words);
         }
     }
     words.clone_into(&mut last_words.lock().expect("no holder of this lock panics"));

@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::Secret;
-use crate::upstream::Features;
+use crate::upstream::ClientCapabilities;
 use tokio_util::task::TaskTracker;
 
 /// Says nothing to the probe, and answers `initialize`.
@@ -20,7 +20,7 @@ fn link(script: &str, patience: Duration) -> Arc<StdioLink> {
     let command = ["sh", "-c", script].map(str::to_owned);
     let no_env: [(String, Secret); 0] = [];
     let spec = Arc::new(Spec::new(&command, &no_env, None));
-    StdioLink::new(&spec, &Arc::new(common), &Audience::new(Features::default()))
+    StdioLink::new(&spec, &Arc::new(common), &Audience::new(ClientCapabilities::default()))
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
 
 use crate::domain::approval::{ApprovalId, State};
-use crate::domain::words::sought;
+use crate::domain::search_words::sought;
 use crate::store::Filter;
 
 use super::super::error::Problem;

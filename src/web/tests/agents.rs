@@ -32,7 +32,7 @@ async fn every_signed_in_reviewer_sees_how_agents_are_held() {
 async fn an_admins_form_has_it_forgotten_and_nobody_elses() {
     let site = Site::new().await;
     teach(&site).await;
-    let learned = async || site.store().patience("bot", false).await.unwrap().learned.is_some();
+    let learned = async || site.store().hold_budget("bot", false).await.unwrap().learned.is_some();
     for (who, token, status) in [
         ("ana", true, StatusCode::FORBIDDEN),
         ("kim", true, StatusCode::FORBIDDEN),

@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::approval::{Choice, Decision, Via};
 use crate::domain::hostile::{self, Entry};
 use crate::domain::json;
-use crate::domain::show::visible;
+use crate::domain::visible_text::visible;
 
 /// A call whose names, reasons, arguments and answer all are `text`, in its agent's own list.
 async fn called(site: &Site, text: &str, value: &str) -> Approval {

@@ -56,7 +56,7 @@ async fn who_the_provider_has_in_the_group_approves_and_it_runs() {
     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{answer:?}");
     assert!(claimed(&site, &approval.id).await);
     assert_eq!(site.audited(Kind::GroupsConfirmed).await, 1);
-    let words = site.store().oidc().words(site.clock.now()).await.unwrap();
+    let words = site.store().oidc().claims(site.clock.now()).await.unwrap();
     assert_eq!(words[0].groups, ["sre"], "nothing is kept that nothing asks for");
 }
 

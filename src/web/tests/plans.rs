@@ -272,8 +272,8 @@ async fn agents(site: &Site) {
     let event = || AuditEvent::new(Kind::ApprovalRequested, "bot", now);
     store.hold_dropped("bot", true, Duration::from_secs(9), event()).await.unwrap();
     store.hold_answered("bot", true).await.unwrap();
-    store.patience("bot", true).await.unwrap();
-    store.forget_patience("bot", event()).await.unwrap();
+    store.hold_budget("bot", true).await.unwrap();
+    store.forget_hold_budget("bot", event()).await.unwrap();
     store.append_audit(vec![event()]).await.unwrap();
 }
 

@@ -8,8 +8,8 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use crate::upstream::{
-    Asked, Caller, Catalog, Notification, Notifications, Reply, Report, Request, ServerFacts, Tool,
-    Upstream, UpstreamError,
+    Caller, Catalog, Notification, Notifications, Reply, Report, Request, ServerFacts,
+    ServerRequest, Tool, Upstream, UpstreamError,
 };
 
 pub(super) struct Fixed {
@@ -74,7 +74,7 @@ impl Upstream for Fixed {
         self.told.subscribe()
     }
 
-    fn questions(&self, _caller: &Caller) -> tokio::sync::mpsc::Receiver<Asked> {
+    fn questions(&self, _caller: &Caller) -> tokio::sync::mpsc::Receiver<ServerRequest> {
         tokio::sync::mpsc::channel(1).1
     }
 

@@ -1,10 +1,10 @@
 //! `/upstreams`.
 
 use super::*;
-use crate::domain::contact::{Contact, ListKind, Trouble};
 use crate::domain::hostile;
 use crate::domain::json;
-use crate::domain::show::visible;
+use crate::domain::upstream_health::{ListKind, Trouble, UpstreamHealth};
+use crate::domain::visible_text::visible;
 use crate::upstream::{Report, ServerFacts, WireEra};
 
 fn facts(server_info: &str) -> ServerFacts {
@@ -21,13 +21,13 @@ fn facts(server_info: &str) -> ServerFacts {
 fn known(site: &Site, error: &str, server_info: &str) {
     let now = site.clock.now();
     let later = now.plus(Duration::from_secs(10));
-    let mut contact = Contact::default();
-    contact.failed(Trouble::Lost, error, now);
-    contact.answered(later);
-    contact.listed_tools(4, later);
-    contact.listed(ListKind::Prompts, None, 1, Some("\"p\"".to_owned()), later);
+    let mut health = UpstreamHealth::default();
+    health.failed(Trouble::Lost, error, now);
+    health.answered(later);
+    health.listed_tools(4, later);
+    health.listed(ListKind::Prompts, None, 1, Some("\"p\"".to_owned()), later);
     *site.upstream.report.lock().unwrap() =
-        Report { contact, connections: 2, facts: Some(facts(server_info)), ..Report::default() };
+        Report { health, connections: 2, facts: Some(facts(server_info)), ..Report::default() };
     site.clock.advance(Duration::from_secs(310));
 }
 
@@ -70,9 +70,9 @@ async fn what_fails_is_told_before_the_list() {
     assert!(fresh.body.contains("never used") && !fresh.body.contains("failed when last asked"));
 
     let now = site.clock.now();
-    let mut contact = Contact::default();
-    contact.failed(Trouble::NotSent, "connection refused", now);
-    *site.upstream.report.lock().unwrap() = Report { contact, ..Report::default() };
+    let mut health = UpstreamHealth::default();
+    health.failed(Trouble::NotSent, "connection refused", now);
+    *site.upstream.report.lock().unwrap() = Report { health, ..Report::default() };
     let page = site.get("/upstreams", &[("cookie", &cookie)]).await;
 
     assert!(page.body.contains("1 of 1 failed when last asked"), "{}", page.body);

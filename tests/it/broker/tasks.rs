@@ -5,8 +5,8 @@ use placet::broker::submit::Submission;
 use placet::broker::tasks::{Owner, TaskError, View};
 use placet::domain::approval::{Choice, State};
 use placet::domain::task::{Form, Status};
+use placet::reconcilers::Unattended;
 use placet::store::Store as _;
-use placet::tasks::Unattended;
 
 use crate::support::approvals::at;
 use crate::support::until;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use placet::broker::submit::Submission;
-use placet::broker::wait::Waiting;
+use placet::broker::wait_by_id::Waiting;
 use placet::config::Config;
 use placet::domain::approval::{Choice, State};
 use placet::store::{Filter, Store as _};
@@ -23,7 +23,7 @@ fn waiting(world: &World, agent: &str, approval: &str) -> Waiting {
         agent: world.config.agent(agent).unwrap().clone(),
         client: None,
         session: None,
-        features: placet::upstream::Features::default(),
+        features: placet::upstream::ClientCapabilities::default(),
         upstream: "images".to_owned(),
         approval: approval.to_owned(),
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use placet::domain::audit::{AuditEvent, Kind};
-use placet::domain::patience::{LEARNED_FOR, Learned, Patience};
+use placet::domain::hold_budget::{HoldBudget, LEARNED_FOR, Learned};
 use placet::store::{Activity, ClientSession, Store as _};
 
 use crate::support::approvals::{T0, at};
@@ -26,13 +26,13 @@ async fn drops_in_a_row_teach_a_budget_for_that_agent_and_kind_alone() {
         assert!(dropped(db, "ci", false, 60, 300).await);
 
         let learned = Some(Learned { budget_ms: 48_000, at: at(300) });
-        let known = db.store.patience("ci", false).await.unwrap();
-        assert_eq!(known, Patience { drops: vec![], learned });
+        let known = db.store.hold_budget("ci", false).await.unwrap();
+        assert_eq!(known, HoldBudget { drops: vec![], learned });
         assert_eq!(known.in_force(at(300).plus(LEARNED_FOR)), None);
-        let other = Patience { drops: vec![60_000], learned: None };
-        assert_eq!(db.store.patience("ci", true).await.unwrap(), other);
-        assert_eq!(db.store.patience("other", false).await.unwrap(), other);
-        assert_eq!(db.store.patience("nobody", false).await.unwrap(), Patience::default());
+        let other = HoldBudget { drops: vec![60_000], learned: None };
+        assert_eq!(db.store.hold_budget("ci", true).await.unwrap(), other);
+        assert_eq!(db.store.hold_budget("other", false).await.unwrap(), other);
+        assert_eq!(db.store.hold_budget("nobody", false).await.unwrap(), HoldBudget::default());
         assert_eq!(db.store.unsealed_audit().await.unwrap(), 1, "learning leaves a record");
     })
     .await;
@@ -50,13 +50,13 @@ async fn an_answered_hold_breaks_the_row_and_forgetting_leaves_nothing() {
         assert!(!dropped(db, "ci", false, 60, 3).await, "the row began anew");
         assert!(dropped(db, "ci", true, 60, 3).await, "the other kind's row went on");
         db.store.hold_answered("ci", true).await.unwrap();
-        assert!(db.store.patience("ci", true).await.unwrap().learned.is_some());
+        assert!(db.store.hold_budget("ci", true).await.unwrap().learned.is_some());
 
         let event = AuditEvent::new(Kind::HoldBudgetForgotten, "dora", at(4));
-        assert!(db.store.forget_patience("ci", event.clone()).await.unwrap());
-        assert!(!db.store.forget_patience("ci", event).await.unwrap());
+        assert!(db.store.forget_hold_budget("ci", event.clone()).await.unwrap());
+        assert!(!db.store.forget_hold_budget("ci", event).await.unwrap());
 
-        assert_eq!(db.store.patience("ci", true).await.unwrap(), Patience::default());
+        assert_eq!(db.store.hold_budget("ci", true).await.unwrap(), HoldBudget::default());
         assert_eq!(db.store.unsealed_audit().await.unwrap(), 2, "learned and forgotten, once each");
     })
     .await;

@@ -1,7 +1,7 @@
 //! Attempts to sign in through a provider, and its words about people.
 
 use placet::domain::audit::{AuditEvent, Kind};
-use placet::store::oidc::Word;
+use placet::store::oidc::ProviderClaims;
 use placet::store::{Session, Store as _};
 
 use crate::support::approvals::{T0, at};
@@ -18,8 +18,8 @@ fn session(hash: &str) -> Session {
     }
 }
 
-fn word(groups: &[&str], expires: u64) -> Word {
-    Word {
+fn word(groups: &[&str], expires: u64) -> ProviderClaims {
+    ProviderClaims {
         reviewer: "ben".to_owned(),
         issuer: "https://login.example.org".to_owned(),
         subject: "s1".to_owned(),
@@ -53,13 +53,13 @@ async fn the_last_word_of_a_person_counts_until_it_runs_out() {
         oidc.sign_in(&session("a"), Some((&word(&["sre", "x, \"y\""], 50), event())))
             .await
             .unwrap();
-        assert_eq!(oidc.words(at(2)).await.unwrap(), [word(&["sre", "x, \"y\""], 50)]);
+        assert_eq!(oidc.claims(at(2)).await.unwrap(), [word(&["sre", "x, \"y\""], 50)]);
 
         oidc.sign_in(&session("b"), Some((&word(&[], 60), event()))).await.unwrap();
         oidc.sign_in(&session("c"), None).await.unwrap();
 
-        assert_eq!(oidc.words(at(59)).await.unwrap(), [word(&[], 60)]);
-        assert_eq!(oidc.words(at(60)).await.unwrap(), []);
+        assert_eq!(oidc.claims(at(59)).await.unwrap(), [word(&[], 60)]);
+        assert_eq!(oidc.claims(at(60)).await.unwrap(), []);
         assert!(db.store.find_session("c", T0, at(2)).await.unwrap().is_some());
         assert_eq!(db.store.unsealed_audit().await.unwrap(), 5);
         assert_eq!(db.store.purge(at(60), T0).await.unwrap(), 1);

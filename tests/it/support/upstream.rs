@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use placet::upstream::{
-    Asked, Caller, Catalog, Notification, Notifications, Reply, Request, ServerFacts, Tool,
+    Caller, Catalog, Notification, Notifications, Reply, Request, ServerFacts, ServerRequest, Tool,
     Upstream, UpstreamError, WireEra,
 };
 use tokio::sync::{Semaphore, broadcast, watch};
@@ -202,7 +202,7 @@ impl Upstream for FakeUpstream {
         self.news.subscribe()
     }
 
-    fn questions(&self, _caller: &Caller) -> tokio::sync::mpsc::Receiver<Asked> {
+    fn questions(&self, _caller: &Caller) -> tokio::sync::mpsc::Receiver<ServerRequest> {
         tokio::sync::mpsc::channel(1).1
     }
 

@@ -99,7 +99,7 @@ pub fn settings(transport: Transport) -> Settings {
         policy: None,
         policy_file: None,
         timeout: Duration::from_secs(10),
-        client_features: placet::upstream::ClientFeature::DEFAULT.to_vec(),
+        client_features: placet::domain::client_feature::ClientFeature::DEFAULT.to_vec(),
     }
 }
 

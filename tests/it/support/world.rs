@@ -128,7 +128,7 @@ impl World {
             agent: self.config.agent("ci").unwrap().clone(),
             client: Some("ci/1.0".to_owned()),
             session: None,
-            features: placet::upstream::Features::default(),
+            features: placet::upstream::ClientCapabilities::default(),
             call: ToolCall::read("images", params).unwrap(),
             waits_for: None,
         }
@@ -342,7 +342,7 @@ fn config() -> Config {
             policy: Some(Arc::new(Policy::read(GATED).unwrap().0)),
             policy_file: None,
             timeout: minutes(10),
-            client_features: placet::upstream::ClientFeature::DEFAULT.to_vec(),
+            client_features: placet::domain::client_feature::ClientFeature::DEFAULT.to_vec(),
         }],
         agents: vec![agent("ci", false), agent("careful", true)],
         reviewers: vec![

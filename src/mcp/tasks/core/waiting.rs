@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::answer::{Answer, Code};
 use crate::broker::execute::Wishes;
 use crate::broker::hold::{Beat, Ended, Terms};
+use crate::broker::result_delivery::OwedResult;
 use crate::broker::tasks::Owner;
-use crate::broker::telling::Tale;
 use crate::domain::json::{self, Node};
 use crate::upstream::Said;
 
@@ -38,7 +38,7 @@ const STOPPING: &str = "Placet is stopping; the task goes on, ask for its result
 /// How the wait ended.
 enum Told {
     /// With the end of the task.
-    End(Reported, Option<Tale>),
+    End(Reported, Option<OwedResult>),
     /// With an answer of our own.
     Word(Response),
     /// The client is gone.
@@ -220,7 +220,7 @@ impl Wait {
         }
     }
 
-    async fn end(&self, answer: Answer, tale: Option<Tale>) -> Told {
+    async fn end(&self, answer: Answer, tale: Option<OwedResult>) -> Told {
         let (status, body) = answer::of_call(&self.mcp, &self.incoming, answer).await;
         let result =
             json::parse(&body).ok().and_then(|n| n.get("result").map(|r| r.raw.to_owned()));

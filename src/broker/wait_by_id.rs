@@ -12,7 +12,7 @@ use crate::domain::policy::{Action, CallFacts, Verdict};
 
 use super::Broker;
 use super::answer::{Code, Statement};
-use crate::upstream::Features;
+use crate::upstream::ClientCapabilities;
 
 use super::submit::{Asking, NO_LONGER_NEEDED, NO_LONGER_PERMITTED, Submission};
 
@@ -29,7 +29,7 @@ pub struct Waiting {
     /// Its legacy session.
     pub session: Option<String>,
     /// What its client can be asked.
-    pub features: Features,
+    pub features: ClientCapabilities,
     /// The upstream at whose address it waits.
     pub upstream: String,
     /// The id it gave, unread.

@@ -10,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::audience::Audience;
 use super::handshake::{offers_logging, offers_watching};
 use super::hub::Common;
-use super::level::{Level, Wish};
+use super::listeners::Audience;
+use super::log_level::{Level, Wish};
 use super::registry::{Link, RETRY_FIRST, RETRY_LONGEST};
-use super::watched::{Watch, Watching};
+use super::resource_subscriptions::{Watch, Watching};
 use super::{Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra, message};
 use crate::domain::json;
 

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::hub::Hub;
-use super::{Asked, Reply, Said, message};
+use super::{Reply, Said, ServerRequest, message};
 
 /// How far a server may ask.
 #[derive(Debug, Clone, Copy)]
@@ -29,17 +29,17 @@ impl Default for Limits {
 /// The clients' own streams of one instance.
 #[derive(Default)]
 pub(super) struct Questions {
-    listeners: Mutex<Vec<mpsc::Sender<Asked>>>,
+    listeners: Mutex<Vec<mpsc::Sender<ServerRequest>>>,
     came: Notify,
 }
 
 impl Questions {
-    fn listeners(&self) -> MutexGuard<'_, Vec<mpsc::Sender<Asked>>> {
+    fn listeners(&self) -> MutexGuard<'_, Vec<mpsc::Sender<ServerRequest>>> {
         self.listeners.lock().expect("no holder of this lock panics")
     }
 
     /// A client listens on its own stream.
-    pub fn listen(&self, limits: Limits) -> mpsc::Receiver<Asked> {
+    pub fn listen(&self, limits: Limits) -> mpsc::Receiver<ServerRequest> {
         let (sender, receiver) = mpsc::channel(limits.waiting.max(1));
         let mut listeners = self.listeners();
         listeners.retain(|l| !l.is_closed());
@@ -55,7 +55,7 @@ impl Questions {
     }
 
     /// Gives it to the client that began to listen last; back if nobody takes it.
-    fn hand(&self, mut asked: Asked) -> Option<Asked> {
+    fn hand(&self, mut asked: ServerRequest) -> Option<ServerRequest> {
         for listener in self.listeners().iter().rev() {
             match listener.try_send(asked) {
                 Ok(()) => return None,
@@ -74,7 +74,7 @@ impl Questions {
 pub(super) struct Question {
     hub: Arc<Hub>,
     id: String,
-    asked: Asked,
+    asked: ServerRequest,
     answered: oneshot::Receiver<Reply>,
     own: Option<u64>,
 }
@@ -88,7 +88,7 @@ impl Question {
         params: Option<&str>,
         own: Option<u64>,
     ) -> Self {
-        let (asked, answered) = Asked::new(method, params);
+        let (asked, answered) = ServerRequest::new(method, params);
         Self { hub: Arc::clone(hub), id, asked, answered, own }
     }
 
@@ -120,7 +120,11 @@ impl Question {
 
 /// Gives the question to a client; what fires at every message about the request it came with, if
 /// there is one. None where nobody takes it.
-async fn put(hub: &Arc<Hub>, mut asked: Asked, own: Option<u64>) -> Option<Option<Arc<Notify>>> {
+async fn put(
+    hub: &Arc<Hub>,
+    mut asked: ServerRequest,
+    own: Option<u64>,
+) -> Option<Option<Arc<Notify>>> {
     let deadline = Instant::now() + hub.common.questions.wait;
     let questions = &hub.audience.questions;
     loop {

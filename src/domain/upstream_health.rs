@@ -1,4 +1,4 @@
-//! What is known of the contact with one upstream without asking it: when it answered last, what
+//! What is known of the health of one upstream without asking it: when it answered last, what
 //! went wrong last and whether it has answered since, and how long its lists were when they were
 //! read.
 
@@ -148,9 +148,9 @@ impl Standing {
     }
 }
 
-/// The contact with one upstream, as far as this process had any.
+/// The health with one upstream, as far as this process had any.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Contact {
+pub struct UpstreamHealth {
     /// When it answered last.
     pub answered_at: Option<Timestamp>,
     /// What went wrong last.
@@ -158,7 +158,7 @@ pub struct Contact {
     lists: [Option<ListRead>; 4],
 }
 
-impl Contact {
+impl UpstreamHealth {
     /// It answered.
     pub fn answered(&mut self, now: Timestamp) {
         self.answered_at = Some(now);
@@ -251,55 +251,55 @@ mod tests {
 
     #[test]
     fn an_answer_outdates_the_last_error_and_does_not_hide_it() {
-        let mut contact = Contact::default();
-        assert_eq!(contact.standing(false), Standing::Unused);
-        assert_eq!(contact.standing(true), Standing::Starting);
+        let mut health = UpstreamHealth::default();
+        assert_eq!(health.standing(false), Standing::Unused);
+        assert_eq!(health.standing(true), Standing::Starting);
 
-        contact.failed(Trouble::NotSent, "connection refused", at(1));
-        assert_eq!(contact.standing(true), Standing::Failing);
-        contact.answered(at(2));
+        health.failed(Trouble::NotSent, "connection refused", at(1));
+        assert_eq!(health.standing(true), Standing::Failing);
+        health.answered(at(2));
 
-        assert_eq!(contact.standing(false), Standing::Reachable);
-        let failure = contact.failure.clone().unwrap();
+        assert_eq!(health.standing(false), Standing::Reachable);
+        let failure = health.failure.clone().unwrap();
         assert_eq!((failure.at, failure.answered_since), (at(1), true));
-        contact.failed(Trouble::Lost, "cut off", at(3));
-        assert_eq!(contact.standing(false), Standing::Failing);
-        assert_eq!(contact.answered_at, Some(at(2)));
+        health.failed(Trouble::Lost, "cut off", at(3));
+        assert_eq!(health.standing(false), Standing::Failing);
+        assert_eq!(health.answered_at, Some(at(2)));
     }
 
     #[test]
     fn a_process_that_ended_is_not_failing_until_it_is_needed() {
-        let mut contact = Contact::default();
-        contact.answered(at(1));
-        contact.failed(Trouble::Ended, "exit status: 9", at(2));
+        let mut health = UpstreamHealth::default();
+        health.answered(at(1));
+        health.failed(Trouble::Ended, "exit status: 9", at(2));
 
-        assert_eq!(contact.standing(false), Standing::Ended);
-        assert_eq!(contact.standing(true), Standing::Starting);
+        assert_eq!(health.standing(false), Standing::Ended);
+        assert_eq!(health.standing(true), Standing::Starting);
     }
 
     #[test]
     fn a_list_that_can_not_be_read_is_outdated_by_a_list_alone() {
-        let mut contact = Contact::default();
-        contact.answered(at(1));
-        contact.failed(Trouble::List, "refused", at(1));
-        contact.answered(at(2));
-        assert!(!contact.failure.as_ref().unwrap().answered_since);
-        assert_eq!(contact.standing(false), Standing::Reachable);
+        let mut health = UpstreamHealth::default();
+        health.answered(at(1));
+        health.failed(Trouble::List, "refused", at(1));
+        health.answered(at(2));
+        assert!(!health.failure.as_ref().unwrap().answered_since);
+        assert_eq!(health.standing(false), Standing::Reachable);
 
-        contact.listed_tools(3, at(3));
+        health.listed_tools(3, at(3));
 
-        assert!(contact.failure.as_ref().unwrap().answered_since);
-        assert_eq!(contact.list(ListKind::Tools).unwrap().count, 3);
+        assert!(health.failure.as_ref().unwrap().answered_since);
+        assert_eq!(health.list(ListKind::Tools).unwrap().count, 3);
     }
 
     #[test]
     fn an_error_of_any_length_is_kept_to_the_limit() {
-        let mut contact = Contact::default();
+        let mut health = UpstreamHealth::default();
         for (length, kept) in
             [(MAX_ERROR, MAX_ERROR), (MAX_ERROR + 1, MAX_ERROR), (1 << 20, MAX_ERROR)]
         {
-            contact.failed(Trouble::Lost, &"ä".repeat(length), at(1));
-            let text = contact.failure.clone().unwrap().text;
+            health.failed(Trouble::Lost, &"ä".repeat(length), at(1));
+            let text = health.failure.clone().unwrap().text;
             assert_eq!(text.chars().count(), kept);
             assert_eq!(text.ends_with('…'), length > MAX_ERROR);
         }
@@ -307,22 +307,22 @@ mod tests {
 
     #[test]
     fn pages_of_a_list_add_up_in_order_and_others_count_for_nothing() {
-        let mut contact = Contact::default();
+        let mut health = UpstreamHealth::default();
         let next = |text: &str| Some(text.to_owned());
-        let count = |c: &Contact| {
+        let count = |c: &UpstreamHealth| {
             let read = c.list(ListKind::Prompts).unwrap();
             (read.count, read.next.is_none())
         };
 
-        contact.listed(ListKind::Prompts, Some("\"z\""), 9, None, at(1));
-        assert_eq!(contact.list(ListKind::Prompts), None);
-        contact.listed(ListKind::Prompts, None, 2, next("\"a\""), at(2));
-        assert_eq!(count(&contact), (2, false));
-        contact.listed(ListKind::Prompts, Some("\"z\""), 9, None, at(3));
-        contact.listed(ListKind::Prompts, Some("\"a\""), 3, None, at(4));
-        assert_eq!(count(&contact), (5, true));
-        contact.listed(ListKind::Prompts, None, 1, None, at(5));
-        assert_eq!(count(&contact), (1, true));
+        health.listed(ListKind::Prompts, Some("\"z\""), 9, None, at(1));
+        assert_eq!(health.list(ListKind::Prompts), None);
+        health.listed(ListKind::Prompts, None, 2, next("\"a\""), at(2));
+        assert_eq!(count(&health), (2, false));
+        health.listed(ListKind::Prompts, Some("\"z\""), 9, None, at(3));
+        health.listed(ListKind::Prompts, Some("\"a\""), 3, None, at(4));
+        assert_eq!(count(&health), (5, true));
+        health.listed(ListKind::Prompts, None, 1, None, at(5));
+        assert_eq!(count(&health), (1, true));
     }
 
     #[test]

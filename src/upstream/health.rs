@@ -13,8 +13,8 @@ use super::registry::Link;
 use super::{Notifications, Reply, Request, ServerFacts, UpstreamError};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Transport};
-use crate::domain::contact::{Contact, ListKind, Trouble};
 use crate::domain::json::{self, Node};
+use crate::domain::upstream_health::{ListKind, Trouble, UpstreamHealth};
 
 /// A shorter value is no secret, and would be found in every other word.
 const SHORTEST_SECRET: usize = 4;
@@ -22,20 +22,20 @@ const SHORTEST_SECRET: usize = 4;
 const MASK: &str = "‹masked›";
 
 /// What one upstream's connections wrote down.
-pub(super) struct Journal {
+pub(super) struct HealthLog {
     clock: Arc<dyn Clock>,
     /// Never written down, longest first.
     secrets: Vec<String>,
-    contact: Mutex<Contact>,
+    health: Mutex<UpstreamHealth>,
     opening: AtomicUsize,
 }
 
-impl Default for Journal {
+impl Default for HealthLog {
     fn default() -> Self {
         Self {
             clock: Arc::new(SystemClock),
             secrets: Vec::new(),
-            contact: Mutex::default(),
+            health: Mutex::default(),
             opening: AtomicUsize::new(0),
         }
     }
@@ -50,19 +50,19 @@ impl Drop for Opening<'_> {
     }
 }
 
-impl Journal {
+impl HealthLog {
     /// For the upstream of these settings.
     pub fn new(settings: &config::Upstream, clock: Arc<dyn Clock>) -> Self {
         Self { clock, secrets: secrets_of(settings), ..Self::default() }
     }
 
-    fn contact(&self) -> MutexGuard<'_, Contact> {
-        self.contact.lock().expect("no holder of this lock panics")
+    fn health(&self) -> MutexGuard<'_, UpstreamHealth> {
+        self.health.lock().expect("no holder of this lock panics")
     }
 
     /// As it stands.
-    pub fn read(&self) -> Contact {
-        self.contact().clone()
+    pub fn read(&self) -> UpstreamHealth {
+        self.health().clone()
     }
 
     /// Whether a connection is being opened.
@@ -79,7 +79,7 @@ impl Journal {
     /// The server answered.
     pub fn answered(&self) {
         let now = self.clock.now();
-        self.contact().answered(now);
+        self.health().answered(now);
     }
 
     /// Something went wrong.
@@ -91,13 +91,13 @@ impl Journal {
             }
         }
         let now = self.clock.now();
-        self.contact().failed(trouble, &text, now);
+        self.health().failed(trouble, &text, now);
     }
 
     /// The tools were read.
     pub fn listed_tools(&self, count: usize) {
         let now = self.clock.now();
-        self.contact().listed_tools(count, now);
+        self.health().listed_tools(count, now);
     }
 
     /// A page of another list passed.
@@ -109,7 +109,7 @@ impl Journal {
         let next = page.get("nextCursor").filter(|c| c.as_str().is_some());
         let next = next.map(|c| c.raw.to_owned());
         let now = self.clock.now();
-        self.contact().listed(kind, cursor, entries.len(), next, now);
+        self.health().listed(kind, cursor, entries.len(), next, now);
     }
 }
 
@@ -157,8 +157,8 @@ impl Recorded {
             return;
         }
         match error {
-            UpstreamError::NotSent(why) => self.common.journal.failed(Trouble::NotSent, why),
-            UpstreamError::Lost(why) => self.common.journal.failed(Trouble::Lost, why),
+            UpstreamError::NotSent(why) => self.common.health.failed(Trouble::NotSent, why),
+            UpstreamError::Lost(why) => self.common.health.failed(Trouble::Lost, why),
             UpstreamError::Cancelled => {}
         }
     }
@@ -176,9 +176,9 @@ impl Link for Recorded {
         let answer = self.link.request(request, notifications, cancel.clone()).await;
         match &answer {
             Ok(reply) => {
-                self.common.journal.answered();
+                self.common.health.answered();
                 if let (Reply::Result(page), Some(((kind, member), params))) = (reply, list) {
-                    self.common.journal.listed(kind, member, params.as_deref(), page);
+                    self.common.health.listed(kind, member, params.as_deref(), page);
                 }
             }
             // What was cancelled says nothing about the server.

@@ -11,12 +11,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
 
 use super::super::handshake::{changing, listen_params, modern_meta, offers_watching};
-use super::super::headers;
 use super::super::hub::{Hub, next_id};
 use super::super::message;
+use super::super::mirrored_headers;
 use super::super::sse::Parser;
 use super::answer::{self, is_event_stream};
-use super::listen::{LASTING, REOPEN_FIRST, REOPEN_LONGEST, read};
+use super::get_stream::{LASTING, REOPEN_FIRST, REOPEN_LONGEST, read};
 use super::{Session, Target};
 use crate::domain::call::params_with_meta;
 
@@ -142,7 +142,7 @@ async fn listen(
     let params = params_with_meta(params, &modern_meta(hub.audience.features.as_json()));
     let method = "subscriptions/listen";
     let mut headers = session.headers();
-    headers.extend(headers::for_request(method, Some(&params), None));
+    headers.extend(mirrored_headers::for_request(method, Some(&params), None));
     let body = message::request(id, method, Some(&params));
     answer::post(target, &target.pooled, headers, body).await.map_err(|e| e.to_string())
 }

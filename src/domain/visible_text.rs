@@ -11,9 +11,9 @@ use regex::Regex;
 
 use super::json::{Node, Value};
 
-mod alike;
+mod confusables;
 
-pub use alike::{mixed_script, mixed_script_in};
+pub use confusables::{mixed_script, mixed_script_in};
 
 /// Most combining marks after one letter; a pile of them covers the lines around it.
 const MAX_MARKS: usize = 4;

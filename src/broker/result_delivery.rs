@@ -23,26 +23,26 @@ type Key = (String, Digest);
 
 /// The ends on their way.
 #[derive(Debug, Default)]
-pub(super) struct Telling {
+pub(super) struct ResultsUnderWay {
     under_way: Mutex<HashMap<Key, usize>>,
     over: Notify,
 }
 
-impl Telling {
+impl ResultsUnderWay {
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, usize>> {
         self.under_way.lock().expect("no holder of this lock panics")
     }
 }
 
-/// An end on its way to the agent. Dropped without [`Tale::handed_over`], it is owed still.
+/// An end on its way to the agent. Dropped without [`OwedResult::handed_over`], it is owed still.
 #[derive(Debug)]
-pub struct Tale {
+pub struct OwedResult {
     broker: Broker,
     id: ApprovalId,
     key: Key,
 }
 
-impl Tale {
+impl OwedResult {
     /// It went to a connection that is not known to be closed: marked as told, behind the answer.
     pub fn handed_over(self) {
         let tracker = self.broker.tracker().clone();
@@ -60,10 +60,10 @@ impl Tale {
     }
 }
 
-impl Drop for Tale {
+impl Drop for OwedResult {
     fn drop(&mut self) {
-        let telling = &self.broker.inner.telling;
-        let mut under_way = telling.lock();
+        let results = &self.broker.inner.results_under_way;
+        let mut under_way = results.lock();
         if let Some(count) = under_way.get_mut(&self.key) {
             *count -= 1;
             if *count == 0 {
@@ -71,19 +71,19 @@ impl Drop for Tale {
             }
         }
         drop(under_way);
-        telling.over.notify_waiters();
+        results.over.notify_waiters();
     }
 }
 
 impl Broker {
     /// Begins to tell the end of an approval; none where it is owed no more.
-    pub(super) fn tale(&self, approval: &Approval) -> Option<Tale> {
+    pub(super) fn owed_result(&self, approval: &Approval) -> Option<OwedResult> {
         if !approval.owed {
             return None;
         }
         let key = (approval.agent.clone(), approval.digest().clone());
-        *self.inner.telling.lock().entry(key.clone()).or_default() += 1;
-        Some(Tale { broker: self.clone(), id: approval.id.clone(), key })
+        *self.inner.results_under_way.lock().entry(key.clone()).or_default() += 1;
+        Some(OwedResult { broker: self.clone(), id: approval.id.clone(), key })
     }
 
     /// Waits until no end of this very call is on its way.
@@ -91,11 +91,11 @@ impl Broker {
         let key = (agent.to_owned(), digest.clone());
         let wait = async {
             loop {
-                let over = self.inner.telling.over.notified();
+                let over = self.inner.results_under_way.over.notified();
                 tokio::pin!(over);
                 // Register first, then look, then wait.
                 over.as_mut().enable();
-                if !self.inner.telling.lock().contains_key(&key) {
+                if !self.inner.results_under_way.lock().contains_key(&key) {
                     return;
                 }
                 over.await;

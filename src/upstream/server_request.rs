@@ -4,51 +4,13 @@
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Notification, Reply};
+use crate::domain::client_feature::ClientFeature;
 use crate::domain::json::{self, Node};
-
-/// What a server may ask of a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ClientFeature {
-    /// `elicitation/create`: a form or a page for the user.
-    Elicitation,
-    /// `roots/list`: the folders the user works in.
-    Roots,
-    /// `sampling/createMessage`: the client's language model.
-    Sampling,
-}
-
-impl ClientFeature {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Elicitation, Self::Roots, Self::Sampling];
-
-    /// What passes unless the configuration says otherwise. Sampling spends the user's model and
-    /// may make it say what no reviewer read.
-    pub const DEFAULT: [Self; 2] = [Self::Elicitation, Self::Roots];
-
-    /// The key under `capabilities`, and the word of the configuration.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Elicitation => "elicitation",
-            Self::Roots => "roots",
-            Self::Sampling => "sampling",
-        }
-    }
-
-    /// The feature that a server's method needs; none for methods no client offers.
-    pub fn of_method(method: &str) -> Option<Self> {
-        match method {
-            "elicitation/create" => Some(Self::Elicitation),
-            "roots/list" => Some(Self::Roots),
-            "sampling/createMessage" => Some(Self::Sampling),
-            _ => None,
-        }
-    }
-}
 
 /// What the client behind a connection can be asked: its declared capabilities, as far as the
 /// configuration lets them pass.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Features {
+pub struct ClientCapabilities {
     /// Raw JSON of the capabilities that are declared to the server.
     json: String,
     /// Whether it can be asked while a request runs (legacy), rather than by an
@@ -56,14 +18,14 @@ pub struct Features {
     live: bool,
 }
 
-impl Default for Features {
+impl Default for ClientCapabilities {
     /// Nothing.
     fn default() -> Self {
         Self { json: "{}".to_owned(), live: false }
     }
 }
 
-impl Features {
+impl ClientCapabilities {
     /// Those a client declared (raw JSON of its `capabilities`), cut down to what is allowed.
     pub fn declared(capabilities: &str, allowed: &[ClientFeature], live: bool) -> Self {
         let Ok(node) = json::parse(capabilities) else { return Self::default() };
@@ -140,12 +102,12 @@ pub enum Said {
     /// A notification.
     Notification(Notification),
     /// A question to the client.
-    Asked(Asked),
+    Asked(ServerRequest),
 }
 
 /// A question of an upstream to the client. Dropped, it is declined.
 #[derive(Debug)]
-pub struct Asked {
+pub struct ServerRequest {
     /// The method.
     pub method: String,
     /// Raw `params`.
@@ -153,7 +115,7 @@ pub struct Asked {
     answer: oneshot::Sender<Reply>,
 }
 
-impl Asked {
+impl ServerRequest {
     /// A question, and where its answer comes.
     pub fn new(method: &str, params: Option<&str>) -> (Self, oneshot::Receiver<Reply>) {
         let (answer, answered) = oneshot::channel();
@@ -180,7 +142,7 @@ mod tests {
         let declared =
             r#"{"roots":{"listChanged":true},"sampling":{},"elicitation":{"url":{}},"x":{}}"#;
 
-        let features = Features::declared(declared, &ClientFeature::DEFAULT, true);
+        let features = ClientCapabilities::declared(declared, &ClientFeature::DEFAULT, true);
 
         assert_eq!(
             features.as_json(),
@@ -195,7 +157,8 @@ mod tests {
 
     #[test]
     fn an_empty_declaration_of_elicitation_means_forms() {
-        let features = Features::declared(r#"{"elicitation":{}}"#, &ClientFeature::DEFAULT, true);
+        let features =
+            ClientCapabilities::declared(r#"{"elicitation":{}}"#, &ClientFeature::DEFAULT, true);
 
         assert!(features.take("elicitation/create", Some(r#"{"message":"?"}"#)));
         assert!(!features.take("elicitation/create", Some(r#"{"mode":"url"}"#)));
@@ -203,7 +166,8 @@ mod tests {
 
     #[test]
     fn a_modern_client_is_never_asked_while_a_request_runs() {
-        let features = Features::declared(r#"{"elicitation":{}}"#, &ClientFeature::DEFAULT, false);
+        let features =
+            ClientCapabilities::declared(r#"{"elicitation":{}}"#, &ClientFeature::DEFAULT, false);
 
         assert_eq!(features.live_json(), "{}");
         assert!(!features.take("elicitation/create", None));

@@ -14,7 +14,7 @@ use super::super::hub::Hub;
 use super::super::message;
 use super::super::sse::{Event, Parser};
 use super::answer::{self, is_event_stream};
-use super::{Session, Target, subscribed};
+use super::{Session, Target, subscriptions_listen};
 
 /// Wait before the stream is opened again; doubles while that fails.
 pub(super) const REOPEN_FIRST: Duration = Duration::from_secs(1);
@@ -32,7 +32,7 @@ pub(super) fn start(target: &Arc<Target>, hub: &Arc<Hub>, session: &Arc<Session>
         let stream = async {
             match era {
                 WireEra::Legacy => keep(target, again, weak).await,
-                WireEra::Modern => subscribed::keep(target, again, weak).await,
+                WireEra::Modern => subscriptions_listen::keep(target, again, weak).await,
             }
         };
         tokio::select! {

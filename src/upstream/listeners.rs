@@ -6,10 +6,10 @@ use std::sync::atomic::AtomicBool;
 use tokio::sync::{broadcast, watch};
 
 use super::handshake::changing;
-use super::level::Levels;
-use super::questions::Questions;
-use super::watched::Watched;
-use super::{Features, Notification};
+use super::log_level::Levels;
+use super::resource_subscriptions::Watched;
+use super::server_request_routing::Questions;
+use super::{ClientCapabilities, Notification};
 use crate::domain::json;
 
 /// Notifications of one instance kept for a slow listener; older ones are dropped.
@@ -19,7 +19,7 @@ pub(super) const MAX_EVENTS: usize = 256;
 pub(super) struct Audience {
     pub events: broadcast::Sender<Notification>,
     pub questions: Questions,
-    pub features: Features,
+    pub features: ClientCapabilities,
     /// The resources somebody wants to hear of.
     pub watched: Watched,
     /// The log levels somebody wants.
@@ -32,7 +32,7 @@ pub(super) struct Audience {
 
 impl Audience {
     /// Nobody listens yet.
-    pub fn new(features: Features) -> Arc<Self> {
+    pub fn new(features: ClientCapabilities) -> Arc<Self> {
         let events = broadcast::Sender::new(MAX_EVENTS);
         Arc::new(Self {
             events,

@@ -21,7 +21,7 @@ pub const LEARNED_FOR: Duration = Duration::from_hours(24);
 
 /// What is known of one agent's holds of one kind: with or without a progress token.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Patience {
+pub struct HoldBudget {
     /// After how many milliseconds the last holds in a row were dropped; newest last, at most
     /// [`DROPS`].
     pub drops: Vec<u64>,
@@ -45,7 +45,7 @@ impl Learned {
     }
 }
 
-impl Patience {
+impl HoldBudget {
     /// The client dropped a held, undecided request after that long.
     #[must_use]
     pub fn dropped(mut self, after: Duration, now: Timestamp) -> Self {
@@ -101,9 +101,9 @@ mod tests {
 
     const T0: Timestamp = Timestamp::from_micros(1_795_377_600_000_000);
 
-    fn after(seconds: &[u64]) -> Patience {
-        let drop = |p: Patience, s: &u64| p.dropped(Duration::from_secs(*s), T0);
-        seconds.iter().fold(Patience::default(), drop)
+    fn after(seconds: &[u64]) -> HoldBudget {
+        let drop = |p: HoldBudget, s: &u64| p.dropped(Duration::from_secs(*s), T0);
+        seconds.iter().fold(HoldBudget::default(), drop)
     }
 
     fn learned(seconds: &[u64]) -> Option<u64> {
@@ -154,21 +154,21 @@ mod tests {
             configured in 0u64..1_000_000,
         ) {
             let configured = Duration::from_millis(configured);
-            let (mut now, mut patience) = (T0, Patience::default());
+            let (mut now, mut known) = (T0, HoldBudget::default());
             let mut before = configured;
             for (ms, later, answered) in drops {
                 now = now.plus(Duration::from_secs(later));
-                if patience.in_force(now).is_none() {
+                if known.in_force(now).is_none() {
                     before = configured;
                 }
-                patience = patience.dropped(Duration::from_millis(ms), now);
+                known = known.dropped(Duration::from_millis(ms), now);
                 if answered {
-                    patience = patience.answered();
+                    known = known.answered();
                 }
-                let budget = patience.shorten(configured, now);
+                let budget = known.shorten(configured, now);
                 prop_assert!(budget <= configured && budget <= before);
-                prop_assert!(patience.drops.len() <= DROPS);
-                prop_assert!(patience.in_force(now).is_none_or(|l| l.budget_ms >= 16_000));
+                prop_assert!(known.drops.len() <= DROPS);
+                prop_assert!(known.in_force(now).is_none_or(|l| l.budget_ms >= 16_000));
                 before = budget;
             }
         }
@@ -178,9 +178,9 @@ mod tests {
             base in 20_000u64..100_000_000, spread in proptest::array::uniform3(0u64..1_000),
         ) {
             let of = |s: u64| Duration::from_millis(base + base * s / 10_000);
-            let patience = spread.into_iter().fold(Patience::default(), |p, s| p.dropped(of(s), T0));
+            let known = spread.into_iter().fold(HoldBudget::default(), |p, s| p.dropped(of(s), T0));
 
-            let learned = patience.learned.unwrap();
+            let learned = known.learned.unwrap();
 
             prop_assert!(learned.budget_ms < base + base / 10);
             prop_assert!(learned.budget_ms >= base * SHARE_PERCENT / 100);

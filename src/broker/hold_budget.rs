@@ -1,11 +1,11 @@
 //! How long an agent's requests are held: as configured, or shorter where its client was found to
-//! give up earlier. The rule is in [`crate::domain::patience`].
+//! give up earlier. The rule is in [`crate::domain::hold_budget`].
 
 use std::time::Duration;
 
 use crate::config::{Agent, Reviewer, Role};
 use crate::domain::audit::{AuditEvent, Kind};
-use crate::domain::patience::{Learned, Patience};
+use crate::domain::hold_budget::{HoldBudget, Learned};
 use crate::store::Activity;
 
 use super::{Broker, DecideError};
@@ -34,7 +34,7 @@ impl Source {
 
 /// How one kind of an agent's requests is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HoldBudget {
+pub struct HoldRow {
     /// With or without a progress token.
     pub with_progress: bool,
     /// Longest hold.
@@ -55,7 +55,7 @@ pub struct AgentRow {
     /// The upstreams it may use.
     pub upstreams: Vec<String>,
     /// How it is held: without and with a progress token.
-    pub holds: [HoldBudget; 2],
+    pub holds: [HoldRow; 2],
     /// What it does now.
     pub activity: Activity,
 }
@@ -78,14 +78,14 @@ impl Broker {
         if let Some(own) = own_hold(agent, with_progress) {
             return own;
         }
-        let patience = match self.store().patience(&agent.name, with_progress).await {
-            Ok(patience) => patience,
+        let known = match self.store().hold_budget(&agent.name, with_progress).await {
+            Ok(known) => known,
             Err(error) => {
                 tracing::warn!(%error, "what was learned of an agent's holds can't be read");
-                Patience::default()
+                HoldBudget::default()
             }
         };
-        patience.shorten(self.configured_hold(with_progress), self.now())
+        known.shorten(self.configured_hold(with_progress), self.now())
     }
 
     fn configured_hold(&self, with_progress: bool) -> Duration {
@@ -141,17 +141,17 @@ impl Broker {
         &self,
         agent: &Agent,
         with_progress: bool,
-    ) -> Result<HoldBudget, crate::store::StoreError> {
+    ) -> Result<HoldRow, crate::store::StoreError> {
         if let Some(budget) = own_hold(agent, with_progress) {
             let (learned, drops) = (None, Vec::new());
-            return Ok(HoldBudget { with_progress, budget, source: Source::Agent, learned, drops });
+            return Ok(HoldRow { with_progress, budget, source: Source::Agent, learned, drops });
         }
-        let patience = self.store().patience(&agent.name, with_progress).await?;
+        let known = self.store().hold_budget(&agent.name, with_progress).await?;
         let configured = self.configured_hold(with_progress);
-        let budget = patience.shorten(configured, self.now());
+        let budget = known.shorten(configured, self.now());
         let source = if budget < configured { Source::Learned } else { Source::Approvals };
-        let learned = patience.in_force(self.now());
-        Ok(HoldBudget { with_progress, budget, source, learned, drops: patience.drops })
+        let learned = known.in_force(self.now());
+        Ok(HoldRow { with_progress, budget, source, learned, drops: known.drops })
     }
 
     /// Forgets what was learned of an agent's holds; false if nothing was.
@@ -173,6 +173,6 @@ impl Broker {
         }
         let event = AuditEvent::new(Kind::HoldBudgetForgotten, &reviewer.name, self.now())
             .with("agent", agent);
-        Ok(self.store().forget_patience(agent, event).await?)
+        Ok(self.store().forget_hold_budget(agent, event).await?)
     }
 }
