@@ -5,8 +5,8 @@ pub mod approvals;
 pub mod db;
 pub mod fake_http;
 pub mod fake_sse;
+pub mod fake_upstream;
 pub mod placet;
-pub mod upstream;
 pub mod upstreams;
 pub mod world;
 

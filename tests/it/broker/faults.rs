@@ -5,7 +5,7 @@ use placet::broker::submit::Submission;
 use placet::domain::approval::{Choice, State};
 use placet::store::{Filter, Store as _};
 
-use crate::support::upstream::Does;
+use crate::support::fake_upstream::Does;
 use crate::support::world::{World, word};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,7 @@ use placet::broker::submit::Submission;
 use placet::domain::approval::{Assurance, Choice, MAX_REASON, Refusal, State, Via};
 use placet::store::{Filter, Store as _};
 
-use crate::support::upstream::Does;
+use crate::support::fake_upstream::Does;
 use crate::support::world::{World, delete, held, held_for};
 use crate::support::{soon, until};
 

@@ -9,8 +9,8 @@ use placet::store::Store as _;
 use placet::tasks::Unattended;
 
 use crate::support::approvals::at;
+use crate::support::fake_upstream::Does;
 use crate::support::until;
-use crate::support::upstream::Does;
 use crate::support::world::{World, delete, word};
 
 fn owner(world: &World, agent: &str, form: Form) -> Owner {

@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use super::approvals::{T0, at};
 use super::db::{self, Database, Dir};
-use super::upstream::FakeUpstream;
+use super::fake_upstream::FakeUpstream;
 use super::{PATIENCE, soon};
 
 /// `delete_image_set` asks ben, dora or eve; `list_image_sets` runs.

@@ -10,10 +10,10 @@ use rustix::process::{Pid, test_kill_process};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::http::ODD;
 use crate::support::upstreams::{
     Built, ana, built, call, child, eventually, is_lost, is_not_sent, said, settings,
 };
-use crate::upstream_http::ODD;
 
 /// Calls tool `t` and has the fake do this.
 async fn act(placet: &Built, what: &str) -> Result<Reply, UpstreamError> {

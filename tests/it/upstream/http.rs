@@ -1,6 +1,8 @@
 //! HTTP upstreams: what every kind of failure says about whether the call may have happened, the
 //! two eras, and that bytes pass as they are.
 
+mod sse_conn;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
