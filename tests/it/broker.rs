@@ -1,15 +1,15 @@
 //! The broker on a real database: what is held, run, told and refused.
 
+mod absences;
 mod assurance;
-mod away;
 mod faults;
 mod governed;
 mod grants;
 mod hold;
-mod patience;
-mod policy;
+mod hold_budget;
+mod policy_changes;
+mod remote;
 mod restart;
 mod tasks;
-mod tasks_upstream;
 mod unattended;
-mod wait;
+mod wait_by_id;

@@ -2,27 +2,30 @@
 //! records what reaches it.
 
 mod aggregate;
-mod answers;
-mod asking;
 mod bytes;
-mod envelope;
-mod eras;
+mod endpoint;
 mod governed;
-mod holding;
-mod leaving;
-mod modern;
-mod old_upstream;
-mod pages;
-mod pairs;
-mod passing;
-mod patience;
-mod resuming;
-mod sessions;
-mod sse;
-mod tasks;
-mod tasks_core;
-mod tasks_upstream;
-mod wait;
+mod hold_budget;
+mod http_sse_upstream;
+mod pairings;
+mod pass_through;
+mod response;
+mod revision;
+mod session;
+
+/// A call that waits for people: held, sent to its page, waited for by its id.
+mod call {
+    mod hold;
+    mod url_elicitation;
+    mod wait_tool;
+}
+
+/// Calls as tasks, in each form that clients know.
+mod tasks {
+    mod adopt;
+    mod core;
+    mod extension;
+}
 
 use crate::support::fake_http::{self, Answer, Fake, Seen};
 use crate::support::placet::{Placet, Settings, tool_list};

@@ -3,7 +3,7 @@
 mod agents;
 mod approvals;
 mod audit;
-mod files;
+mod driver;
 mod grants;
 mod oidc;
 mod outbox;

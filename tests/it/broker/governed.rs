@@ -4,7 +4,7 @@ use placet::broker::submit::Asking;
 use placet::domain::approval::{Choice, State};
 use placet::domain::call::{Method, ToolCall};
 
-use crate::support::upstream::Does;
+use crate::support::fake_upstream::Does;
 use crate::support::world::{World, held};
 
 const GATED: &str = r#"{"version":"1","resources":{"rules":{"vault://*":{"action":"require_approval",

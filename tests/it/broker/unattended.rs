@@ -3,7 +3,7 @@
 use placet::domain::approval::State;
 use placet::reconcilers::{self, Unattended};
 
-use crate::support::upstream::Does;
+use crate::support::fake_upstream::Does;
 use crate::support::world::World;
 
 const RUNS_UNATTENDED: &str = r#"{ "version": "1", "default": "deny", "tools": {

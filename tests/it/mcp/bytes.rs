@@ -24,7 +24,7 @@ use crate::support::fake_sse::{self, Begins, FakeSse};
 use crate::support::placet::{ANN, Agent, Heard, Placet, RITA, Settings, got, tool_list};
 use crate::support::{soon, until};
 
-use super::sse::Old;
+use super::session::http_sse::Old;
 
 /// Cases that chance makes, for each pairing.
 const CASES: u32 = 24;

@@ -6,7 +6,7 @@ use crate::support::fake_http::{self, Answer, Fake, Feed};
 use crate::support::placet::{ANN, Agent, BOB, Era, Got, Placet, Settings, Stream, got};
 use crate::support::until;
 
-use super::{legacy, modern};
+use crate::mcp::{legacy, modern};
 
 const QUESTION: &str = r#"{"jsonrpc":"2.0","id":"q1","method":"elicitation/create","params":{"message":"Sure?","requestedSchema":{"type":"object","properties":{}}}}"#;
 const DONE: &str =

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::support::fake_http::{self, Fake};
 use crate::support::placet::{ANN, Agent, Got, Placet, Settings, Stream, got, tool_list};
 
-use super::{done, legacy, modern};
+use crate::mcp::{done, legacy, modern};
 
 /// Token of agent `wes`, who is offered the tool.
 const WES: &str = "token-of-the-agent-wes";

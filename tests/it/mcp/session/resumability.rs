@@ -9,7 +9,7 @@ use crate::support::fake_http::{Answer, event};
 use crate::support::placet::{ANN, Agent, BOB, Era, Placet, Settings, Stream, WYN, got};
 use crate::support::until;
 
-use super::{legacy, usual};
+use crate::mcp::{legacy, usual};
 
 /// A GET for what came after this event.
 fn after(agent: &Agent, event: &str) -> RequestBuilder {
@@ -216,7 +216,7 @@ async fn a_second_connection_takes_the_stream_over_from_the_first() {
 #[tokio::test]
 async fn older_revisions_and_a_window_of_nought_get_streams_without_ids() {
     let settings = |server: &str| Settings { server: server.to_owned(), ..Settings::default() };
-    let fake = legacy(super::done).await;
+    let fake = legacy(crate::mcp::done).await;
     let on = Placet::start(&fake, &settings("")).await;
     let off = Placet::start(&fake, &settings("resume_window = \"0s\"")).await;
     let opened = on.agent(ANN, Era::Legacy { session: None }).initialize("2025-06-18").await;
@@ -238,7 +238,7 @@ async fn older_revisions_and_a_window_of_nought_get_streams_without_ids() {
 #[tokio::test]
 async fn a_client_that_comes_back_too_late_finds_nothing() {
     let settings = Settings { server: "resume_window = \"200ms\"".into(), ..Settings::default() };
-    let fake = legacy(super::done).await;
+    let fake = legacy(crate::mcp::done).await;
     let placet = Placet::start(&fake, &settings).await;
     let agent = placet.legacy(ANN).await;
     let stream = primed(agent.call("5", "gated", "{}")).await;

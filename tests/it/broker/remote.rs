@@ -8,8 +8,8 @@ use placet::domain::approval::State;
 use placet::domain::task::{Form, Status};
 use placet::upstream::Request;
 
+use crate::support::fake_upstream::Does;
 use crate::support::until;
-use crate::support::upstream::Does;
 use crate::support::world::{World, word};
 
 const MADE: &str = r#"{"resultType":"task","taskId":"t-1","status":"working","pollIntervalMs":1}"#;

@@ -1,5 +1,10 @@
 //! Legacy sessions: how they begin and end, and whose they are.
 
+mod cancellation;
+pub(super) mod http_sse;
+mod resumability;
+mod server_requests;
+
 use std::sync::Arc;
 
 use placet::domain::policy::Policy;

@@ -10,7 +10,7 @@ use crate::support::fake_http::Fake;
 use crate::support::placet::{ANN, Agent, BOB, Era, Got, Heard, Placet, Settings, Stream, got};
 use crate::support::until;
 
-use super::{done, legacy, modern, usual};
+use crate::mcp::{done, legacy, modern, usual};
 
 const SHORT: &str = "hold = \"200ms\"\nhold_with_progress = \"200ms\"\nheartbeat = \"50ms\"";
 const OPENS: &str = r#"{"elicitation":{"url":{}}}"#;

@@ -1,6 +1,8 @@
 //! The modern era's own rules: metadata in every request, headers that mirror the body, and
 //! methods that are gone.
 
+mod translate;
+
 use serde_json::json;
 
 use crate::support::fake_http::{self, Fake};

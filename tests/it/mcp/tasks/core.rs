@@ -6,7 +6,7 @@ use crate::support::fake_http;
 use crate::support::placet::{ANN, Agent, Era, Got, Heard, Placet, Settings, Stream, got};
 use crate::support::until;
 
-use super::{legacy, usual};
+use crate::mcp::{legacy, usual};
 
 const RELATED: &str = "io.modelcontextprotocol/related-task";
 

@@ -57,7 +57,7 @@ fn core(seen: &Seen, with_tasks: bool) -> Answer {
             r#"{"content":[{"type":"text","text":"theirs"}],"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"t-1"}}}"#,
         ),
         "tasks/list" => error(200, -32601),
-        _ => fake_http::legacy(seen).unwrap_or_else(|| super::done(seen)),
+        _ => fake_http::legacy(seen).unwrap_or_else(|| crate::mcp::done(seen)),
     }
 }
 

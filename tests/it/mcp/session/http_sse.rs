@@ -13,14 +13,14 @@ use crate::support::fake_http::Answer;
 use crate::support::placet::{ANN, BOB, Era, Heard, Placet, Settings, Stream, got};
 use crate::support::until;
 
-use super::{done, legacy, usual};
+use crate::mcp::{done, legacy, usual};
 
 /// A client and its stream.
-pub(super) struct Old {
+pub(in crate::mcp) struct Old {
     http: reqwest::Client,
     token: &'static str,
     endpoint: String,
-    pub(super) stream: Stream,
+    pub(in crate::mcp) stream: Stream,
 }
 
 fn get(placet: &Placet, token: &str) -> RequestBuilder {
@@ -50,14 +50,14 @@ impl Old {
     }
 
     /// The same with a session.
-    pub(super) async fn start(placet: &Placet, token: &'static str) -> Self {
+    pub(in crate::mcp) async fn start(placet: &Placet, token: &'static str) -> Self {
         let mut old = Self::open(placet, token).await;
         let answer = old.initialize("2024-11-05").await;
         assert_eq!(answer["result"]["protocolVersion"], "2024-11-05", "{answer}");
         old
     }
 
-    pub(super) fn post(&self, body: &str) -> RequestBuilder {
+    pub(in crate::mcp) fn post(&self, body: &str) -> RequestBuilder {
         self.http
             .post(&self.endpoint)
             .bearer_auth(self.token)

@@ -8,7 +8,7 @@ use crate::support::fake_http::{Answer, event};
 use crate::support::placet::{ANN, Placet, Settings, Stream, WYN, got};
 use crate::support::{soon, until};
 
-use super::{legacy, usual};
+use crate::mcp::{legacy, usual};
 
 async fn nobody_waits(placet: &Placet) {
     until("nobody waits any more", async || {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::fake_http::{Answer, event};
 use crate::support::placet::{A_FEW_BEATS, ANN, Heard, Placet, Settings, Stream, got};
 
-use super::{done, legacy, usual};
+use crate::mcp::{done, legacy, usual};
 
 #[tokio::test]
 async fn the_head_goes_out_before_anything_is_decided_and_comments_keep_it_alive() {

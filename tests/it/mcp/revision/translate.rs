@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::fake_http::{self, Fake};
 use crate::support::placet::{ANN, Placet, Settings, TOOLS, got};
 
-use super::{legacy, modern};
+use crate::mcp::{legacy, modern};
 
 const PLAIN: &str = r#"{"content":[{"type":"text","text":"x"}],"ttlMs":1.50}"#;
 const TYPED: &str = r#"{"resultType":"complete","content":[{"type":"text","text":"x"}]}"#;

@@ -1,11 +1,11 @@
 //! The four pairings of a client and a server of either era, for everything but held calls.
 
-mod cancelling;
-mod changes;
-mod judged;
-mod limits;
+mod dispatch;
+mod early_cancellation;
 mod logging;
-mod methods;
+mod notifications;
+mod policy_filter;
+mod stream_limit;
 mod subscriptions;
 
 use std::sync::{Arc, Mutex};
