@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::auth::Proven;
-use crate::auth::personal::{PREFIX, Scope};
+use crate::auth::personal_token::{PREFIX, Scope};
 use crate::config::Role;
 use crate::domain::absence::{Absence, Clash};
 use crate::domain::audit::{AuditEvent, Kind};
@@ -21,7 +21,7 @@ pub const MAX_TOKEN_NAME: usize = 60;
 /// What of their own somebody ends, by its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Own {
-    /// A session, by [`crate::auth::session::handle`].
+    /// A session, by the beginning of its hash.
     Session,
     /// A personal token.
     Token,

@@ -14,8 +14,8 @@ use crate::store::AttemptRecord;
 
 use super::Web;
 use super::arguments::Show;
-use super::beside::{Beside, beside};
-use super::call::CallView;
+use super::call_context::{Beside, beside};
+use super::call_view::CallView;
 use super::decide::approval_id;
 use super::error::{Code, Problem};
 use super::extract::{Page, Posted};

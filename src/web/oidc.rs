@@ -15,12 +15,11 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 
-use crate::auth::form::{Bound, FORM_COOKIE};
+use crate::auth::csrf::{Bound, FORM_COOKIE};
 use crate::auth::oidc::attempt;
 use crate::auth::oidc::person::{self, Said, Stranger};
 use crate::auth::oidc::provider::ProviderError;
 use crate::auth::oidc::{Oidc, VIA_OIDC};
-use crate::auth::session;
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::json;
 use crate::domain::show::visible;
@@ -29,6 +28,7 @@ use crate::store::oidc::Word;
 use super::Web;
 use super::error::{Code, PageProblem, Problem};
 use super::extract::{ClientAddress, encode, safe_next};
+use super::session;
 use super::sign_in::{add_cookie, signed_in, too_many};
 use super::view::Frame;
 

@@ -17,7 +17,7 @@ use crate::store::Filter;
 use super::Web;
 use super::arguments::one_line;
 use super::bulk::may_approve_together;
-use super::call::{May, may, progress, risk_words};
+use super::call_view::{May, may, progress, risk_words};
 use super::error::Problem;
 use super::extract::Page;
 use super::view::{Frame, When, page, state_words};

@@ -8,8 +8,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::auth::Proven;
-use crate::auth::form::Bound;
-use crate::auth::session;
+use crate::auth::csrf::Bound;
 use crate::config::{Reviewer, Role};
 use crate::domain::approval::{Approval, Assurance, State as Stands, Via};
 use crate::id::token_hash;
@@ -18,10 +17,11 @@ use crate::store::ReviewLink;
 use super::Web;
 use super::approval::{DecidedPage, Fields, Options, ShowPage, refused_page};
 use super::arguments::Show;
-use super::beside::{Beside, beside};
-use super::call::{CallView, progress};
+use super::call_context::{Beside, beside};
+use super::call_view::{CallView, progress};
 use super::error::{Code, PageProblem, Problem};
 use super::extract::{Posted, check_form};
+use super::session;
 use super::view::{Frame, page, verb};
 
 /// A link decides without a sign-in for so long after it was made.

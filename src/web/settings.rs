@@ -9,8 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
 
-use crate::auth::personal::Scope;
-use crate::auth::session;
+use crate::auth::personal_token::Scope;
 use crate::broker::settings::Own;
 use crate::broker::{DecideError, plan};
 use crate::config::Role;
@@ -25,6 +24,7 @@ use crate::domain::time::Timestamp;
 use super::Web;
 use super::error::{Code, Problem};
 use super::extract::{Page, Posted};
+use super::session;
 use super::view::{Frame, When, page};
 
 /// The fields of the forms here; which ones count depends on the form.

@@ -11,9 +11,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-use crate::auth::form::{Bound, FORM_COOKIE};
+use crate::auth::csrf::{Bound, FORM_COOKIE};
 use crate::auth::reviewer_by_token;
-use crate::auth::session::{self, SESSION_COOKIE, VIA_LINK};
 use crate::config::Reviewer;
 use crate::domain::time::in_words;
 use crate::id::token_hash;
@@ -23,6 +22,7 @@ use super::Web;
 use super::error::{Code, PageProblem, Problem};
 use super::extract::{ClientAddress, Page, Posted, check_form, encode, safe_next};
 use super::oidc;
+use super::session::{self, SESSION_COOKIE, VIA_LINK};
 use super::view::{Frame, page};
 
 /// Where to go afterwards.

@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderMap, header};
 
+use crate::auth::oidc::VIA_OIDC;
 use crate::broker::Broker;
 use crate::config::value::GUEST;
 use crate::config::{Config, Reviewer, Role};
@@ -9,8 +10,6 @@ use crate::domain::approval::Assurance;
 use crate::domain::time::Timestamp;
 use crate::id::token_hash;
 use crate::store::{Session, StoreError};
-
-use super::oidc::VIA_OIDC;
 
 /// The session's cookie.
 pub const SESSION_COOKIE: &str = "placet_session";
