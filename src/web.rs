@@ -32,6 +32,7 @@ pub mod audit;
 pub mod bulk;
 pub mod call_context;
 pub mod call_view;
+pub mod cookies;
 pub mod decide;
 pub mod error;
 pub mod extract;

@@ -192,6 +192,17 @@ impl Problem {
     }
 }
 
+/// The page for an address from which too much was tried, of which `what` says what.
+pub fn too_many(wait_ms: u64, what: &str) -> Response {
+    let problem = Problem::new(
+        Code::TooManyRequests,
+        format!("{what} from your address; try again in a few minutes"),
+    );
+    let mut response = problem.into_page(Frame::anonymous());
+    response.headers_mut().insert(header::RETRY_AFTER, wait_ms.div_ceil(1000).into());
+    response
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         self.respond(None)
