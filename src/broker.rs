@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::config::{Config, Reviewer, Role};
+use crate::config::{Config, Reviewer};
 use crate::domain::approval::{Approval, ApprovalId, Refusal};
 use crate::domain::audit::AuditEvent;
 use crate::domain::mask::Masker;
@@ -23,7 +23,6 @@ use crate::upstream::Upstream;
 
 pub mod admit;
 pub mod answer;
-mod away;
 pub mod calls;
 mod clients;
 pub mod confirmed_roles;
@@ -42,6 +41,8 @@ mod prepare;
 pub mod refusals;
 mod rejoin;
 pub mod remote;
+pub mod review_link;
+pub mod rights;
 mod running;
 mod seal;
 pub mod settings;
@@ -251,7 +252,8 @@ impl Broker {
         id: &ApprovalId,
         reviewer: &Reviewer,
     ) -> Result<Approval, DecideError> {
-        self.get(id).await?.filter(|a| may_see(a, reviewer)).ok_or(DecideError::NotFound)
+        let found = self.get(id).await?.filter(|a| a.may_be_seen_by(reviewer.person()));
+        found.ok_or(DecideError::NotFound)
     }
 
     /// Approvals, newest first, as far as this reviewer may see them.
@@ -260,7 +262,7 @@ impl Broker {
         reviewer: &Reviewer,
         mut filter: Filter,
     ) -> Result<Vec<Approval>, StoreError> {
-        if reviewer.role == Role::Reviewer {
+        if !reviewer.role.reads_all() {
             filter.visible_to = Some(reviewer.name.clone());
         }
         self.inner.store.list(&filter, self.now()).await
@@ -270,13 +272,4 @@ impl Broker {
     pub async fn record(&self, events: Vec<AuditEvent>) -> Result<(), StoreError> {
         self.inner.store.append_audit(events).await
     }
-}
-
-/// Approvals of `sensitive` rules are seen by their eligible reviewers, the agent's owner, admins
-/// and auditors; others by every reviewer.
-pub fn may_see(approval: &Approval, reviewer: &Reviewer) -> bool {
-    !approval.terms.sensitive
-        || reviewer.role != Role::Reviewer
-        || approval.is_eligible(&reviewer.name)
-        || approval.is_owner(&reviewer.name)
 }

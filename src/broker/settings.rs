@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::auth::Proven;
 use crate::auth::personal_token::{PREFIX, Scope};
-use crate::config::Role;
 use crate::domain::absence::{Absence, Clash};
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::preferences::Preferences;
@@ -112,7 +111,7 @@ impl Broker {
         until: Timestamp,
     ) -> Result<(), DecideError> {
         let now = self.now();
-        if self.config().reviewer(delegate).is_none_or(|r| r.role == Role::Auditor) {
+        if self.config().reviewer(delegate).is_none_or(|r| !r.role.decides()) {
             let why = "choose a reviewer who stands in; auditors can't".to_owned();
             return Err(DecideError::Invalid(why));
         }

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::auth::csrf::Bound;
 use crate::auth::personal_token::{self, Scope};
 use crate::auth::{Proven, bearer, client_address, reviewer_by_token};
-use crate::config::{Reviewer, Role};
+use crate::config::Reviewer;
 use crate::domain::approval::Assurance;
 use crate::id::token_hash;
 
@@ -61,7 +61,7 @@ impl Page {
             viewer: Some(Viewer {
                 name: self.reviewer.name.clone(),
                 form_token: self.form_token.clone(),
-                reads_audit: self.reviewer.role != Role::Reviewer,
+                reads_audit: self.reviewer.role.reads_all(),
             }),
         }
     }

@@ -12,8 +12,7 @@ use serde::Deserialize;
 use crate::auth::personal_token::Scope;
 use crate::broker::settings::Own;
 use crate::broker::{DecideError, plan};
-use crate::config::Role;
-use crate::config::eligible::passkey_domain;
+use crate::config::reach::passkey_domain;
 use crate::domain::approval::Assurance;
 use crate::domain::preferences::{
     Preferences, Quiet, minute_of_day, offset_text, time_of_day, utc_offset,
@@ -205,7 +204,7 @@ async fn render(web: &Web, who: &Page, fresh: Option<String>) -> Result<Response
         delegates: config
             .reviewers
             .iter()
-            .filter(|r| r.role != Role::Auditor && r.name != me.name)
+            .filter(|r| r.role.decides() && r.name != me.name)
             .map(|r| r.name.clone())
             .collect(),
         quiet_from: time_of_day(quiet.from),

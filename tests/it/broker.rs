@@ -9,6 +9,7 @@ mod hold;
 mod patience;
 mod policy;
 mod restart;
+mod rights;
 mod tasks;
 mod tasks_upstream;
 mod unattended;
