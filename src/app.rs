@@ -14,8 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::form::Keys;
-use crate::auth::hosts::{Hosts, host_guard};
+use crate::auth::csrf::Keys;
 use crate::auth::oidc::Oidc;
 use crate::auth::oidc::attempt::Sealer;
 use crate::auth::oidc::provider::Provider;
@@ -33,6 +32,7 @@ use crate::store::SignIn;
 use crate::store::sql::SqlStore;
 use crate::store::{Store, StoreError};
 use crate::web::health::{Health, Readiness};
+use crate::web::host_guard::{Hosts, host_guard};
 use crate::web::{self, SignInMailer, Web};
 use crate::{reconcilers, tcp, upstream};
 

@@ -1,4 +1,4 @@
-//! Who is asking: people by bearer token or session cookie, agents by bearer token.
+//! Who is asking: people and agents by bearer token, people by passkey or through a provider.
 //!
 //! Tokens are compared by their SHA-256, in constant time and over every principal, so that
 //! neither the answer's time nor its text says how near a guess was. An agent's token never
@@ -12,13 +12,11 @@ use subtle::{Choice, ConstantTimeEq as _};
 use crate::config::{Agent, Config, Reviewer};
 use crate::domain::approval::Assurance;
 
-pub mod client;
-pub mod form;
-pub mod hosts;
+pub mod client_address;
+pub mod csrf;
 pub mod oidc;
 pub mod passkey;
-pub mod personal;
-pub mod session;
+pub mod personal_token;
 
 /// Somebody, and how surely it is them.
 #[derive(Debug, Clone, Copy)]

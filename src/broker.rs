@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::config::{Config, Reviewer, Role};
+use crate::config::{Config, Reviewer};
 use crate::domain::approval::{Approval, ApprovalId, Refusal};
 use crate::domain::audit::AuditEvent;
 use crate::domain::mask::Masker;
@@ -23,10 +23,10 @@ use crate::upstream::Upstream;
 
 pub mod admit;
 pub mod answer;
-mod away;
 pub mod call_log;
 mod changes;
 mod clients;
+pub mod confirmed_roles;
 pub mod decide;
 pub mod execute;
 pub mod grants;
@@ -42,9 +42,10 @@ pub mod refusals;
 mod rejoin;
 pub mod remote;
 pub mod result_delivery;
+pub mod review_link;
+pub mod rights;
 mod seal;
 pub mod settings;
-pub mod standing;
 pub mod submit;
 pub mod tasks;
 pub mod upstreams;
@@ -251,7 +252,8 @@ impl Broker {
         id: &ApprovalId,
         reviewer: &Reviewer,
     ) -> Result<Approval, DecideError> {
-        self.get(id).await?.filter(|a| may_see(a, reviewer)).ok_or(DecideError::NotFound)
+        let found = self.get(id).await?.filter(|a| a.may_be_seen_by(reviewer.person()));
+        found.ok_or(DecideError::NotFound)
     }
 
     /// Approvals, newest first, as far as this reviewer may see them.
@@ -260,7 +262,7 @@ impl Broker {
         reviewer: &Reviewer,
         mut filter: Filter,
     ) -> Result<Vec<Approval>, StoreError> {
-        if reviewer.role == Role::Reviewer {
+        if !reviewer.role.reads_all() {
             filter.visible_to = Some(reviewer.name.clone());
         }
         self.inner.store.list(&filter, self.now()).await
@@ -270,13 +272,4 @@ impl Broker {
     pub async fn record(&self, events: Vec<AuditEvent>) -> Result<(), StoreError> {
         self.inner.store.append_audit(events).await
     }
-}
-
-/// Approvals of `sensitive` rules are seen by their eligible reviewers, the agent's owner, admins
-/// and auditors; others by every reviewer.
-pub fn may_see(approval: &Approval, reviewer: &Reviewer) -> bool {
-    !approval.terms.sensitive
-        || reviewer.role != Role::Reviewer
-        || approval.is_eligible(&reviewer.name)
-        || approval.is_owner(&reviewer.name)
 }

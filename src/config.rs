@@ -1,6 +1,6 @@
 //! The configuration, checked: what the rest of the program may rely on.
 //!
-//! [`Config::load`] reads it; [`reader`] collects every problem; [`eligible`] says who may approve.
+//! [`Config::load`] reads it; [`reader`] collects every problem; [`reach`] says who can be asked.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,13 +14,13 @@ use crate::domain::client_feature::ClientFeature;
 use crate::domain::policy::Policy;
 
 mod checks;
-pub mod eligible;
 pub mod load;
 mod notifiers;
 pub mod oidc;
 mod policies;
 pub mod principals;
 pub mod problem;
+pub mod reach;
 pub mod reader;
 mod secret;
 mod sections;
@@ -29,10 +29,11 @@ pub mod tests;
 mod upstreams;
 pub mod value;
 
-pub use eligible::eligible;
 pub use load::process_environment;
 pub use problem::{Problem, Severity, Warning};
 pub use reader::Environment;
+
+pub use crate::domain::person::Role;
 
 /// A secret; never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -355,28 +356,6 @@ pub struct Agent {
     pub url_elicitation: bool,
     /// What servers may ask of its client, besides what each upstream lets pass; none: no limit.
     pub client_features: Option<Vec<ClientFeature>>,
-}
-
-/// What a reviewer may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Decides.
-    Reviewer,
-    /// Also manages.
-    Admin,
-    /// Reads only.
-    Auditor,
-}
-
-impl Role {
-    /// The word used everywhere.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Reviewer => "reviewer",
-            Self::Admin => "admin",
-            Self::Auditor => "auditor",
-        }
-    }
 }
 
 /// One `[[reviewers]]`.

@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use placet::auth::session::SESSION_COOKIE;
 use placet::id::token_hash;
 use placet::store::Session;
+use placet::web::session::SESSION_COOKIE;
 use reqwest::RequestBuilder;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqliteConnection};
 

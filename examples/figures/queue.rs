@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use placet::auth::session::SESSION_COOKIE;
 use placet::broker::Broker;
 use placet::domain::approval::Approval;
 use placet::domain::audit::{AuditEvent, Kind};
 use placet::id::token_hash;
 use placet::store::{NewHold, Session, Submit, Submitted};
+use placet::web::session::SESSION_COOKIE;
 use reqwest::RequestBuilder;
 
 use crate::fixtures::pending;

@@ -26,7 +26,7 @@ use webauthn_rp::{
     RegistrationServerState,
 };
 
-use crate::config::eligible::passkey_domain;
+use crate::config::reach::passkey_domain;
 use crate::store::passkeys::Passkey;
 
 /// Why a ceremony failed. The words are for the log; people are told to try again.

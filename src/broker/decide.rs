@@ -1,12 +1,13 @@
 //! What people do to an approval: approve, reject, withdraw, settle.
 
-use crate::config::{Reviewer, Role};
+use crate::config::Reviewer;
 use crate::domain::approval::{
     Approval, ApprovalId, Assurance, Choice, Decision, MAX_REASON, Refusal, State, Transition, Via,
 };
 use crate::store::StoreError;
 
 use super::plan::Wishes;
+use super::rights::Verb;
 use super::{Broker, DecideError};
 
 /// How often a change is computed anew when the row has changed meanwhile.
@@ -29,6 +30,9 @@ pub struct Verdict {
 
 impl Broker {
     /// Records a reviewer's decision. Repeating one's own is fine and stores nothing.
+    ///
+    /// # Errors
+    /// It is not there, not theirs to say, not fit, too late; or the store failed.
     pub async fn decide(
         &self,
         id: &ApprovalId,
@@ -36,40 +40,28 @@ impl Broker {
         verdict: Verdict,
     ) -> Result<Approval, DecideError> {
         // First whether it is there, then whether they may, then whether what they say is fit.
-        let visible = self.get_for(id, reviewer).await?;
-        if reviewer.role == Role::Auditor {
-            return Err(DecideError::Forbidden("auditors read, they don't decide"));
-        }
-        let asked = visible.terms.assurance;
-        if asked > Assurance::Link && verdict.via == Via::Email {
-            return Err(DecideError::Forbidden("sign in to decide this call"));
-        }
-        if verdict.choice == Choice::Approve && verdict.assurance < asked {
-            return Err(DecideError::Forbidden(too_weak(asked)));
-        }
-        if let Err(refusal) = visible.may_decide(&reviewer.name, verdict.choice) {
-            return Err(DecideError::Refused { refusal, approval: Box::new(visible) });
-        }
-        if verdict.choice == Choice::Approve {
+        let Verdict { choice, assurance, via, .. } = verdict;
+        let visible = self.permit(id, reviewer, Verb::Decide { choice, assurance, via }).await?;
+        let said = visible.decision_of(&reviewer.name).map(|d| d.choice);
+        if choice == Choice::Approve && said != Some(Choice::Approve) {
             self.check_confirmed(&visible, &reviewer.name).await?;
         }
         let reason = check_reason(&verdict.reason)?;
-        if verdict.choice == Choice::Reject
-            && reason.is_empty()
-            && !matches!(verdict.via, Via::Email | Via::Web)
-        {
+        let by_page = matches!(via, Via::Email | Via::Web);
+        if choice == Choice::Reject && reason.is_empty() && !by_page {
             return Err(DecideError::Invalid("a rejection needs a reason".to_owned()));
         }
         self.change(id, |approval| {
             approval.decide(
                 Decision {
                     reviewer: reviewer.name.clone(),
-                    choice: verdict.choice,
+                    choice,
                     reason: reason.clone(),
-                    via: verdict.via,
-                    assurance: verdict.assurance,
+                    via,
+                    assurance,
                     at: self.now(),
                 },
+                reviewer.role,
                 verdict.digest.as_deref(),
             )
         })
@@ -77,29 +69,26 @@ impl Broker {
     }
 
     /// Withdraws a pending approval (admins) or an approved one (admins, or who approved).
+    ///
+    /// # Errors
+    /// It is not there, not theirs to withdraw, begun or ended; or the store failed.
     pub async fn cancel(
         &self,
         id: &ApprovalId,
         reviewer: &Reviewer,
         reason: &str,
     ) -> Result<Approval, DecideError> {
-        let approval = self.get_for(id, reviewer).await?;
-        let approved =
-            approval.decision_of(&reviewer.name).is_some_and(|d| d.choice == Choice::Approve);
-        let may = reviewer.role == Role::Admin
-            || (reviewer.role == Role::Reviewer && approved && approval.state != State::Pending);
-        if !may {
-            return Err(DecideError::Forbidden(
-                "only an admin, or who approved it, may withdraw a call",
-            ));
-        }
+        self.permit(id, reviewer, Verb::Withdraw).await?;
         let reason = check_reason(reason)?;
-        let by = &reviewer.name;
-        let reason = if reason.is_empty() { format!("withdrawn by {by}") } else { reason };
-        self.change(id, |approval| approval.cancel(by, &reason, self.now())).await
+        let by = reviewer.person();
+        let reason = if reason.is_empty() { format!("withdrawn by {}", by.name) } else { reason };
+        self.change(id, |approval| approval.withdraw(by, &reason, self.now())).await
     }
 
     /// Says what became of an indeterminate call (admins, never of their own agent's).
+    ///
+    /// # Errors
+    /// It is not there, not theirs to settle, not indeterminate; or the store failed.
     pub async fn settle(
         &self,
         id: &ApprovalId,
@@ -107,16 +96,10 @@ impl Broker {
         done: bool,
         reason: &str,
     ) -> Result<Approval, DecideError> {
-        let visible = self.get_for(id, reviewer).await?;
-        if reviewer.role != Role::Admin {
-            return Err(DecideError::Forbidden("only an admin settles what is indeterminate"));
-        }
-        if visible.is_owner(&reviewer.name) {
-            let approval = Box::new(visible);
-            return Err(DecideError::Refused { refusal: Refusal::OwnAgent, approval });
-        }
+        self.permit(id, reviewer, Verb::Settle).await?;
         let reason = check_reason(reason)?;
-        self.change(id, |approval| approval.settle(done, &reviewer.name, &reason, self.now())).await
+        let by = reviewer.person();
+        self.change(id, |approval| approval.settle(done, by, &reason, self.now())).await
     }
 
     /// Reads, computes, stores; anew if somebody else was in between.
@@ -154,21 +137,6 @@ impl Broker {
         let after = self.inner.store.apply(transition, deliveries, now).await?;
         self.inner.hints.changed(&id);
         Ok(after)
-    }
-}
-
-/// Why an approval was not sure enough. Rejecting is the safe thing and never asks for more than to
-/// be signed in.
-pub const fn too_weak(asked: Assurance) -> &'static str {
-    match asked {
-        Assurance::Passkey => {
-            "approving this needs a passkey: open the call's page in a browser, and add a passkey \
-             under Settings if you have none"
-        }
-        _ => {
-            "approving this needs a sign-in by something other than a mailed link: sign in with \
-             your token, or through the sign-in provider where there is one"
-        }
     }
 }
 

@@ -13,10 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::config::eligible::{assurance, eligible, panel};
-use crate::domain::approval::{
-    Approval, ApprovalId, Choice, Outcome, Panel, Refusal, State, Terms,
-};
+use crate::domain::approval::{Approval, ApprovalId, Choice, Outcome, Refusal, State, Terms};
 use crate::domain::call::{Method, ToolCall, params_without_task};
 use crate::domain::json;
 use crate::domain::policy::{Action, CallFacts, Verdict};
@@ -24,7 +21,6 @@ use crate::domain::task::{Form, Remote};
 use crate::store::StoreError;
 use crate::upstream::{Caller, Notifications, Reply, Request, Said, UpstreamError};
 
-use super::away::still_standing;
 use super::remote::{Followed, with_tasks};
 use super::{Broker, seal};
 
@@ -461,23 +457,20 @@ impl Broker {
             }
             None | Some(Verdict::Ruled { action: Action::Allow, .. }) => None,
             Some(Verdict::Ruled { action: Action::RequireApproval, rule }) => {
-                let asked = eligible(config, rule, agent);
+                let asked = config.reviewers_of(rule, agent);
                 // What was asked then and what is asked now: the stronger counts.
-                let sure = approval.terms.assurance.max(assurance(config, rule));
-                let stand_ins = still_standing(config, &approval.terms.stand_ins, &asked);
-                let stands_in = |name: &str| stand_ins.iter().any(|s| s.delegate == name);
+                let sure = approval.terms.assurance.max(asked.assurance);
+                let stand_ins = asked.still_standing(&config.people(), &approval.terms.stand_ins);
                 let counted: Vec<&str> = approval
                     .decisions
                     .iter()
                     .filter(|d| d.choice == Choice::Approve)
-                    .filter(|d| asked.contains(&d.reviewer) || stands_in(&d.reviewer))
+                    .filter(|d| asked.counts(&d.reviewer, &stand_ins))
                     .filter(|d| agent.owner.as_ref() != Some(&d.reviewer))
                     .filter(|d| d.assurance >= sure)
                     .map(|d| d.reviewer.as_str())
                     .collect();
-                let panel = panel(config, rule, agent);
-                let quorum =
-                    panel.as_ref().map_or(rule.approval.quorum.unwrap_or(1), Panel::quorum);
+                let (quorum, panel) = (asked.quorum, asked.panel);
                 let terms = Terms { quorum, panel, stand_ins, ..approval.terms.clone() };
                 (!terms.are_met_by(&counted)).then(|| {
                     let joined = terms.panel.as_ref().map_or("", |_| " of its joined reviewers");

@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use crate::config::eligible::{assurance, eligible};
 use crate::config::{Config, Reviewer, Role};
 use crate::domain::approval::{Approval, ApprovalId, Choice, State};
 use crate::domain::audit::{AuditEvent, Kind};
@@ -18,7 +17,7 @@ use crate::store::StoreError;
 
 use super::execute::Permit;
 use super::submit::{Asking, Submission};
-use super::{Broker, DecideError, may_see};
+use super::{Broker, DecideError};
 
 /// Most grants that are listed.
 const LISTED: u32 = 200;
@@ -69,20 +68,20 @@ impl Broker {
     ) -> Option<(Offer, String, String)> {
         let stands = matches!(a.state, State::Approved | State::Running | State::Completed);
         let own = a.decision_of(&reviewer.name).filter(|d| d.choice == Choice::Approve)?;
-        if !stands || !may_be_decided_lightly(a.severity) || reviewer.role == Role::Auditor {
+        if !stands || !may_be_decided_lightly(a.severity) || !reviewer.role.decides() {
             return None;
         }
         let policy = self.policies().of(&a.call.upstream)?;
         let (rule, limits) = offering(&policy, &a.agent, &a.call.tool)?;
         let agent = config.agent(&a.agent)?;
-        let sure = assurance(config, rule);
+        let asked = config.reviewers_of(rule, agent);
         // As long as a grant could last: what was approved long ago is no basis.
         let fresh = a.decided_at.is_some_and(|at| at.plus(limits.max_duration) > self.now());
         if rule.pointer != a.rule
             || !may_be_decided_lightly(rule.severity)
             || !fresh
-            || own.assurance < sure
-            || !eligible(config, rule, agent).contains(&reviewer.name)
+            || own.assurance < asked.assurance
+            || !asked.eligible.contains(&reviewer.name)
         {
             return None;
         }
@@ -167,8 +166,10 @@ impl Broker {
         for mut grant in self.store().grants().list(LISTED).await? {
             // What its approval may not be seen of, its grant may not either.
             let redact = match self.get(&grant.approval).await? {
-                Some(approval) if may_see(&approval, reviewer) => approval.terms.redact,
-                None if reviewer.role != Role::Reviewer => Vec::new(),
+                Some(approval) if approval.may_be_seen_by(reviewer.person()) => {
+                    approval.terms.redact
+                }
+                None if reviewer.role.reads_all() => Vec::new(),
                 _ => continue,
             };
             if grant.standing(self.now()) == Standing::Open
@@ -243,7 +244,8 @@ impl Broker {
         }
         let still = config.agent(&grant.agent).zip(policy.rule_for(&grant.agent, &grant.tool));
         let still = still.is_some_and(|(agent, rule)| {
-            rule.pointer == grant.rule && eligible(config, rule, agent).contains(&grant.by)
+            rule.pointer == grant.rule
+                && config.reviewers_of(rule, agent).eligible.contains(&grant.by)
         });
         (!still).then_some("who gave it may not approve this any more")
     }

@@ -242,12 +242,9 @@ impl Held {
 
     async fn step(&mut self, executed_here: bool) -> Step {
         let now = self.broker.now();
-        let overdue = match self.approval.state {
-            State::Pending => self.approval.expires_at <= now,
-            State::Approved => self.approval.claim_deadline.is_some_and(|d| d <= now),
-            _ => false,
-        };
-        if overdue && let Ok(transition) = self.approval.clone().expire(now) {
+        if self.approval.is_overdue(now)
+            && let Ok(transition) = self.approval.clone().expire(now)
+        {
             match self.broker.apply(transition).await {
                 Ok(after) => self.approval = after,
                 Err(crate::store::StoreError::Conflict(current)) => self.approval = *current,

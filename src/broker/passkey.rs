@@ -8,10 +8,11 @@
 use crate::auth::Proven;
 use crate::auth::passkey::{self, Party, Refused, Used};
 use crate::config::Reviewer;
-use crate::domain::approval::{ApprovalId, Assurance};
+use crate::domain::approval::{ApprovalId, Assurance, Choice, Via};
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::store::passkeys::{Added, Ceremony, Passkey};
 
+use super::rights::Verb;
 use super::{Broker, DecideError};
 
 /// Longest name of a passkey, characters.
@@ -110,7 +111,9 @@ impl Broker {
         digest: &str,
     ) -> Result<String, DecideError> {
         let party = self.party()?;
-        self.get_for(id, reviewer).await?;
+        let verb =
+            Verb::Decide { choice: Choice::Approve, assurance: Assurance::Passkey, via: Via::Web };
+        self.permit(id, reviewer, verb).await?;
         let wait = self.config().people.passkey_wait;
         let begun = party.begin_using(wait).map_err(|why| unable(&why))?;
         let ceremony = Ceremony {

@@ -244,12 +244,7 @@ impl<'a> Plan<'a> {
 
     /// Who may decide, but for the agent's owner and those who no longer may.
     fn asked(&self) -> Vec<&'a Reviewer> {
-        self.config
-            .reviewers
-            .iter()
-            .filter(|r| self.approval.is_eligible(&r.name) && !self.approval.is_owner(&r.name))
-            .filter(|r| r.role != Role::Auditor)
-            .collect()
+        self.config.reviewers.iter().filter(|r| self.approval.asks(r.person())).collect()
     }
 
     /// Who of them this notifier mails: not who is away, where it reaches who stands in.

@@ -1,16 +1,14 @@
 //! A new approval: the rule's terms resolved to people as they are when the call comes, with its
 //! record and its messages. Nothing is stored here.
 
-use crate::config::eligible::{assurance, eligible, panel};
 use crate::domain::absence::Absence;
-use crate::domain::approval::{Approval, Panel, State, Terms};
+use crate::domain::approval::{Approval, State, Terms};
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::policy::Rule;
 use crate::domain::time::Timestamp;
 use crate::store::{NewDelivery, StoreError};
 
 use super::Broker;
-use super::away::{stand_ins, with_stand_ins};
 use super::submit::Asking;
 
 /// All that is stored of a new approval in one transaction.
@@ -47,9 +45,9 @@ impl Broker {
     ) -> Approval {
         let limits = &self.config().approvals;
         let terms = &rule.approval;
-        let panel = panel(self.config(), rule, &asking.agent);
-        let asked = eligible(self.config(), rule, &asking.agent);
-        let stand_ins = stand_ins(self.config(), &asking.agent, &asked, absences, now);
+        let asked = self.config().reviewers_of(rule, &asking.agent);
+        let owner = asking.agent.owner.as_deref();
+        let stand_ins = asked.stand_ins(&self.config().people(), owner, absences, now);
         let notify = terms
             .notify
             .clone()
@@ -66,15 +64,15 @@ impl Broker {
             risk: rule.risk,
             severity: rule.severity,
             terms: Terms {
-                reviewers: with_stand_ins(asked, &stand_ins),
+                reviewers: asked.with_stand_ins(&stand_ins),
                 stand_ins,
-                quorum: panel.as_ref().map_or(terms.quorum.unwrap_or(1), Panel::quorum),
-                panel,
+                quorum: asked.quorum,
+                panel: asked.panel,
                 claim_window_s: terms.claim_window.unwrap_or(limits.claim_window).as_secs(),
                 cooldown_s: terms.cooldown.unwrap_or(limits.cooldown).as_secs(),
                 notify,
                 unattended: terms.unattended,
-                assurance: assurance(self.config(), rule),
+                assurance: asked.assurance,
                 sensitive: rule.sensitive,
                 redact: rule.redact.clone(),
                 owner: asking.agent.owner.clone(),

@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use crate::auth::Proven;
-use crate::auth::personal::{PREFIX, Scope};
-use crate::config::Role;
+use crate::auth::personal_token::{PREFIX, Scope};
 use crate::domain::absence::{Absence, Clash};
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::preferences::Preferences;
@@ -21,7 +20,7 @@ pub const MAX_TOKEN_NAME: usize = 60;
 /// What of their own somebody ends, by its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Own {
-    /// A session, by [`crate::auth::session::handle`].
+    /// A session, by the beginning of its hash.
     Session,
     /// A personal token.
     Token,
@@ -112,7 +111,7 @@ impl Broker {
         until: Timestamp,
     ) -> Result<(), DecideError> {
         let now = self.now();
-        if self.config().reviewer(delegate).is_none_or(|r| r.role == Role::Auditor) {
+        if self.config().reviewer(delegate).is_none_or(|r| !r.role.decides()) {
             let why = "choose a reviewer who stands in; auditors can't".to_owned();
             return Err(DecideError::Invalid(why));
         }

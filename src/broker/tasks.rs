@@ -172,12 +172,9 @@ impl Broker {
         let now = self.now();
         self.store().tasks().look(&view.task.id, self.waits_until(now), now).await?;
         let Some(approval) = &view.approval else { return Ok(view) };
-        let overdue = match approval.state {
-            State::Pending => approval.expires_at <= now,
-            State::Approved => approval.claim_deadline.is_some_and(|d| d <= now),
-            _ => false,
-        };
-        if overdue && let Ok(transition) = approval.clone().expire(now) {
+        if approval.is_overdue(now)
+            && let Ok(transition) = approval.clone().expire(now)
+        {
             match self.apply(transition).await {
                 Ok(_) | Err(StoreError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),

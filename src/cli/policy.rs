@@ -4,7 +4,7 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::config::{Agent, Config, eligible};
+use crate::config::{Agent, Config};
 use crate::domain::call::Method;
 use crate::domain::json;
 use crate::domain::policy::{Action, CallFacts, Rule, Verdict, uri_arguments};
@@ -137,7 +137,7 @@ fn explain(config: &Config, args: &ExplainArgs) -> Result<Explained, Failure> {
             explained.verdict = word(action);
             explained.why = why(action, rule);
             if action == Action::RequireApproval {
-                explained.eligible = eligible(config, rule, agent);
+                explained.eligible = config.reviewers_of(rule, agent).eligible;
                 explained.timeout = rule.approval.timeout.unwrap_or(config.approvals.timeout);
                 explained.notify =
                     rule.approval.notify.clone().unwrap_or_else(|| {

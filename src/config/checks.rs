@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, HashMap};
 use globset::Glob;
 
 use crate::domain::approval::Assurance;
+use crate::domain::person::GROUP_PREFIX;
 use crate::domain::policy::{Action, Rule};
+use crate::domain::reviewers::assurance;
 
-use super::eligible::{
-    GROUP_PREFIX, assurance, can_sign_in, eligible, is_notified, names, panel, passkey_domain,
-};
 use super::policies::LoadedPolicy;
 use super::problem::{Problem, Severity};
+use super::reach::{can_sign_in, is_notified, passkey_domain};
 use super::reader::Reader;
 use super::upstreams::Read;
 use super::{Agent, Config, oidc, value};
@@ -174,7 +174,7 @@ fn rules(reader: &Reader<'_>, config: &Config, upstream: &str, policy: &LoadedPo
         if rule.action != Action::RequireApproval {
             continue;
         }
-        if assurance(config, rule) == Assurance::Passkey
+        if assurance(&rule.approval, config.approvals.assurance) == Assurance::Passkey
             && passkey_domain(&config.server.public_url).is_none()
         {
             let message = format!(
@@ -248,13 +248,14 @@ fn quorum(rule: &Rule) -> usize {
 }
 
 fn answerable(config: &Config, rule: &Rule, agent: &Agent) -> Option<Finding> {
-    let eligible = eligible(config, rule, agent);
+    let asked = config.reviewers_of(rule, agent);
+    let eligible = asked.eligible;
     let people = || eligible.iter().filter_map(|name| config.reviewer(name));
     if eligible.is_empty() {
         return Some(Finding::NobodyEligible);
     }
     let signs_in = |name: &&str| config.reviewer(name).is_some_and(|r| can_sign_in(config, r));
-    if let Some(panel) = panel(config, rule, agent) {
+    if let Some(panel) = asked.panel {
         let all: Vec<&str> = eligible.iter().map(String::as_str).collect();
         if !panel.is_met_by(&all) {
             let short = panel.parts.iter().zip(panel.given(&all)).find(|(p, n)| *n < p.quorum);
@@ -282,7 +283,7 @@ fn unknown_names(config: &Config, rule: &Rule) -> Vec<(String, String)> {
         parts.map(|(i, (entry, _))| (format!("{}/{i}", panel.join.as_str()), entry))
     });
     for (i, entry) in listed.chain(joined) {
-        if config.reviewers.iter().any(|r| names(entry, r)) {
+        if config.people().iter().any(|p| p.is_meant_by(entry)) {
             continue;
         }
         let message = if let Some(group) = entry.strip_prefix(GROUP_PREFIX) {

@@ -8,19 +8,23 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use super::audit::{AuditEvent, Kind};
 use super::call::{Digest, ToolCall};
+use super::person::{Person, Role};
 use super::risk::{RiskClass, Severity};
 use super::time::Timestamp;
 
 mod enums;
 mod panel;
+mod refusal;
+mod rights;
 mod terms;
 
 pub use enums::{Assurance, Choice, State, Unattended, Via};
 pub use panel::{Join, Panel, Part};
+pub use refusal::Refusal;
+pub use rights::Actor;
 pub use terms::Terms;
 
 /// Most characters of a reviewer's reason.
@@ -184,41 +188,6 @@ pub struct Transition {
     pub claimable_at: Option<Timestamp>,
 }
 
-/// Why a change is not possible.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Refusal {
-    /// The reviewer is not among those asked.
-    #[error("you are not among the reviewers of this call")]
-    NotEligible,
-    /// The agent is the reviewer's own.
-    #[error("this is your own agent's call: you may reject it, never approve it")]
-    OwnAgent,
-    /// The digest sent is not that of the call.
-    #[error("the call shown is not the call stored")]
-    DigestMismatch,
-    /// Time ran out.
-    #[error("it expired before it was decided")]
-    Expired,
-    /// Somebody was first.
-    #[error("it is already {0}")]
-    AlreadyDecided(State),
-    /// It can't be withdrawn in this state or by this person.
-    #[error("it can't be withdrawn: it is {0}")]
-    NotCancellable(State),
-    /// Only what is indeterminate is settled.
-    #[error("it is {0}, not indeterminate")]
-    NotIndeterminate(State),
-    /// It was settled before.
-    #[error("it is already settled")]
-    AlreadySettled,
-    /// No valid change from this state.
-    #[error("not possible while it is {0}")]
-    WrongState(State),
-    /// The reviewer said the same before; nothing to store.
-    #[error("you have already said so")]
-    Repeated,
-}
-
 /// What all decisions amount to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resolution {
@@ -246,27 +215,6 @@ impl Approval {
     /// The digest of its call.
     pub fn digest(&self) -> &Digest {
         &self.call.digest
-    }
-
-    /// Whether this reviewer is among those asked.
-    pub fn is_eligible(&self, reviewer: &str) -> bool {
-        self.terms.reviewers.iter().any(|r| r == reviewer)
-    }
-
-    /// Whether this reviewer's agent made the call.
-    pub fn is_owner(&self, reviewer: &str) -> bool {
-        self.terms.owner.as_deref() == Some(reviewer)
-    }
-
-    /// Whether this reviewer has the right to say this: those asked may say both, the agent's
-    /// owner may reject.
-    pub fn may_decide(&self, reviewer: &str, choice: Choice) -> Result<(), Refusal> {
-        match (self.is_owner(reviewer), choice) {
-            (true, Choice::Approve) => Err(Refusal::OwnAgent),
-            (true, Choice::Reject) => Ok(()),
-            (false, _) if self.is_eligible(reviewer) => Ok(()),
-            (false, _) => Err(Refusal::NotEligible),
-        }
     }
 
     /// Names of those who approved.
@@ -316,28 +264,27 @@ impl Approval {
     ///
     /// The checks stand in the order the interface promises: right, digest, one's own word again,
     /// state, time.
+    ///
+    /// # Errors
+    /// Why it does not count.
     pub fn decide(
         mut self,
         decision: Decision,
+        role: Role,
         digest: Option<&str>,
     ) -> Result<Transition, Refusal> {
         let now = decision.at;
-        self.may_decide(&decision.reviewer, decision.choice)?;
-        if digest.is_some_and(|d| d != self.digest().as_str()) {
-            return Err(Refusal::DigestMismatch);
-        }
-        let before = self.decision_of(&decision.reviewer).map(|d| d.choice);
-        if before == Some(decision.choice) {
-            return Err(Refusal::Repeated);
-        }
-        if self.state != State::Pending && self.state != State::Expired {
-            return Err(Refusal::AlreadyDecided(self.state));
-        }
-        if self.state == State::Expired || self.expires_at <= now {
-            return Err(Refusal::Expired);
-        }
-        if before == Some(Choice::Reject) {
-            return Err(Refusal::AlreadyDecided(State::Rejected));
+        let by = Actor {
+            who: Person::new(&decision.reviewer, role),
+            assurance: decision.assurance,
+            via: decision.via,
+        };
+        match self.may_decide(by, decision.choice, now) {
+            Err(refusal) if refusal.is_about_the_person() => return Err(refusal),
+            _ if digest.is_some_and(|d| d != self.digest().as_str()) => {
+                return Err(Refusal::DigestMismatch);
+            }
+            right => right?,
         }
         self.decisions.retain(|d| d.reviewer != decision.reviewer);
         self.decisions.push(decision.clone());
@@ -370,12 +317,7 @@ impl Approval {
     /// Ends what nobody decided, or nobody claimed, in time.
     pub fn expire(mut self, now: Timestamp) -> Result<Transition, Refusal> {
         let from = self.state;
-        let due = match from {
-            State::Pending => self.expires_at <= now,
-            State::Approved => self.claim_deadline.is_some_and(|d| d <= now),
-            _ => false,
-        };
-        if !due {
+        if !self.is_overdue(now) {
             return Err(Refusal::WrongState(from));
         }
         self.state = State::Expired;
@@ -389,12 +331,27 @@ impl Approval {
         Ok(self.changed(from, events))
     }
 
-    /// Withdraws it: a person, the policy, or the agent's own client.
+    /// Withdraws it for a person.
+    ///
+    /// # Errors
+    /// Why they may not, or why it can't be any more.
+    pub fn withdraw(
+        self,
+        by: Person<'_>,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<Transition, Refusal> {
+        self.may_withdraw(by)?;
+        self.cancel(by.name, reason, now)
+    }
+
+    /// Withdraws it for the policy or the agent's own client.
+    ///
+    /// # Errors
+    /// It is claimed or has ended.
     pub fn cancel(mut self, by: &str, reason: &str, now: Timestamp) -> Result<Transition, Refusal> {
+        self.is_cancellable()?;
         let from = self.state;
-        if !matches!(from, State::Pending | State::Approved) {
-            return Err(Refusal::NotCancellable(from));
-        }
         self.state = State::Cancelled;
         self.finished_at = Some(now);
         self.owed = true;
@@ -419,7 +376,7 @@ impl Approval {
         Ok(transition)
     }
 
-    /// The upstream answered. `told` is false as long as no request was answered with it.
+    /// The upstream answered.
     pub fn complete(mut self, outcome: Outcome, now: Timestamp) -> Result<Transition, Refusal> {
         if self.state != State::Running {
             return Err(Refusal::WrongState(self.state));
@@ -458,31 +415,26 @@ impl Approval {
     }
 
     /// An admin says what became of an indeterminate call.
+    ///
+    /// # Errors
+    /// Why they may not, or why there is nothing to settle.
     pub fn settle(
         mut self,
         done: bool,
-        by: &str,
+        by: Person<'_>,
         reason: &str,
         now: Timestamp,
     ) -> Result<Transition, Refusal> {
-        if self.is_owner(by) {
-            return Err(Refusal::OwnAgent);
-        }
-        if self.state != State::Indeterminate {
-            return Err(Refusal::NotIndeterminate(self.state));
-        }
-        if self.settled.is_some() {
-            return Err(Refusal::AlreadySettled);
-        }
+        self.may_settle(by)?;
         self.settled = Some(Settled {
             done,
-            by: by.to_owned(),
+            by: by.name.to_owned(),
             reason: reason.to_owned(),
             at: now.to_string(),
         });
         self.owed = true;
         let events =
-            vec![self.event(Kind::ApprovalSettled, by, now).with("done", &done.to_string())];
+            vec![self.event(Kind::ApprovalSettled, by.name, now).with("done", &done.to_string())];
         Ok(self.changed(State::Indeterminate, events))
     }
 

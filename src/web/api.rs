@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use crate::broker::decide::Verdict;
-use crate::config::{Reviewer, Role};
+use crate::broker::rights::Verb;
 use crate::domain::approval::{Approval, Choice, Outcome, Via};
 use crate::domain::approval_json::{Detail, approval_json};
 use crate::domain::json;
@@ -156,9 +156,13 @@ async fn decide(
     let Decider { reviewer: writer, assurance } = decider;
     let decided = async {
         let id = approval_id(&id)?;
-        let approval = web.broker.get_for(&id, &writer).await?;
-        let body = body::text(body)?;
-        may_decide(&approval, &writer, &body)?;
+        let body = body::text(body);
+        // The right to decide comes before the rest of the body; a word that can't be read is
+        // taken for the lesser one.
+        let word = body.as_deref().map_or(Choice::Reject, choice_in);
+        let verb = Verb::Decide { choice: word, assurance, via: via(&headers) };
+        web.broker.permit(&id, &writer, verb).await?;
+        let body = body?;
         let body = Body::read(&body, &["decision", "reason", "digest"])?;
         let word = body.text("decision")?.ok_or_else(|| Problem::invalid("decision is missing"))?;
         let choice = Choice::parse(&word)
@@ -175,27 +179,10 @@ async fn decide(
     answer(&web, decided.await)
 }
 
-/// The right to decide is checked before the rest of the body.
-fn may_decide(approval: &Approval, writer: &Reviewer, body: &str) -> Result<(), Problem> {
-    if writer.role == Role::Auditor {
-        return Err(Problem::new(Code::Forbidden, "auditors read, they don't decide"));
-    }
-    if approval.is_owner(&writer.name) {
-        let approves = json::parse(body)
-            .is_ok_and(|n| n.get("decision").and_then(json::Node::as_str) == Some("approve"));
-        if approves {
-            return Err(Problem::new(
-                Code::OwnAgent,
-                "this is your own agent's call: you may reject it, never approve it",
-            ));
-        }
-    } else if !approval.is_eligible(&writer.name) {
-        return Err(Problem::new(
-            Code::NotEligible,
-            "you are not among the reviewers of this call",
-        ));
-    }
-    Ok(())
+fn choice_in(body: &str) -> Choice {
+    let decision = json::parse(body).ok();
+    let decision = decision.as_ref().and_then(|n| n.get("decision")).and_then(json::Node::as_str);
+    decision.and_then(Choice::parse).unwrap_or(Choice::Reject)
 }
 
 /// `POST /approvals/{id}/cancel`
@@ -207,15 +194,7 @@ async fn cancel(
 ) -> Response {
     let cancelled = async {
         let id = approval_id(&id)?;
-        let approval = web.broker.get_for(&id, &writer).await?;
-        let approved =
-            approval.decision_of(&writer.name).is_some_and(|d| d.choice == Choice::Approve);
-        if writer.role == Role::Auditor || (writer.role != Role::Admin && !approved) {
-            return Err(Problem::new(
-                Code::Forbidden,
-                "only an admin, or who approved it, may withdraw a call",
-            ));
-        }
+        web.broker.permit(&id, &writer, Verb::Withdraw).await?;
         let reason = Body::read(&body::text(body)?, &["reason"])?.reason()?;
         Ok(web.broker.cancel(&id, &writer, &reason).await?)
     };
@@ -231,19 +210,7 @@ async fn settle(
 ) -> Response {
     let settled = async {
         let id = approval_id(&id)?;
-        let approval = web.broker.get_for(&id, &writer).await?;
-        if writer.role != Role::Admin {
-            return Err(Problem::new(
-                Code::Forbidden,
-                "only an admin settles what is indeterminate",
-            ));
-        }
-        if approval.is_owner(&writer.name) {
-            return Err(Problem::new(
-                Code::OwnAgent,
-                "this is your own agent's call: another admin settles it",
-            ));
-        }
+        web.broker.permit(&id, &writer, Verb::Settle).await?;
         let text = body::text(body)?;
         let body = Body::read(&text, &["done", "reason"])?;
         let done = body.truth("done")?.ok_or_else(|| Problem::invalid("done is missing"))?;
@@ -276,7 +243,7 @@ async fn audit(
     Reader(reader): Reader,
     pairs: Pairs,
 ) -> Result<Response, Problem> {
-    if reader.role == Role::Reviewer {
+    if !reader.role.reads_all() {
         return Err(Problem::new(Code::Forbidden, "the audit is for auditors and admins"));
     }
     let (after, limit) = query::audit(&query::pairs(pairs)?)?;

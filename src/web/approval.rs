@@ -6,7 +6,6 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-use crate::auth::Proven;
 use crate::broker::decide::Verdict;
 use crate::domain::approval::{Approval, Assurance, Choice, State as Stands, Via};
 use crate::domain::visible_text::visible;
@@ -14,8 +13,8 @@ use crate::store::AttemptRecord;
 
 use super::Web;
 use super::arguments::Show;
-use super::beside::{Beside, beside};
-use super::call::CallView;
+use super::call_context::{Beside, beside};
+use super::call_view::CallView;
 use super::decide::approval_id;
 use super::error::{Code, Problem};
 use super::extract::{Page, Posted};
@@ -138,7 +137,7 @@ impl DecidedPage {
     pub fn new(web: &Web, frame: Frame, heading: String, a: &Approval) -> Self {
         let now = web.broker.now();
         let ended = match a.state {
-            Stands::Pending if a.expires_at <= now => Some(a.expires_at),
+            Stands::Pending if a.is_overdue(now) => Some(a.expires_at),
             _ => a.finished_at.or(a.decided_at),
         };
         Self {
@@ -177,7 +176,7 @@ async fn render(
     show: Show,
 ) -> Result<Response, Problem> {
     let attempts = web.broker.store().attempts(&approval.id).await?;
-    let who_now = stepping_up(web, who, approval).await?;
+    let rights = web.broker.rights_on_page(approval, who.proven()).await?;
     let mut frame = who.frame(&visible(&approval.call.title()), "queue");
     let moving = match approval.state {
         Stands::Running => true,
@@ -190,7 +189,7 @@ async fn render(
         StatusCode::OK,
         &ShowPage {
             frame,
-            call: CallView::new(&web.broker, approval, who_now, show),
+            call: CallView::new(&web.broker, approval, &who.reviewer.name, rights, show),
             by_passkey: approval.terms.assurance == Assurance::Passkey,
             base: format!("/approvals/{}", approval.id),
             form_token: who.form_token().to_owned(),
@@ -204,20 +203,6 @@ async fn render(
             beside: beside(&web.broker, approval, &who.reviewer).await?,
         },
     ))
-}
-
-/// Who they will be once they have used one of their passkeys, where the call asks for that.
-async fn stepping_up<'w>(
-    web: &Web,
-    who: &'w Page,
-    approval: &Approval,
-) -> Result<Proven<'w>, Problem> {
-    let mut proven = who.proven();
-    let asked = approval.terms.assurance == Assurance::Passkey && approval.state == Stands::Pending;
-    if asked && !web.broker.passkeys(&who.reviewer.name).await?.is_empty() {
-        proven.assurance = Assurance::Passkey;
-    }
-    Ok(proven)
 }
 
 fn attempt_line(a: &AttemptRecord, now: crate::domain::time::Timestamp) -> AttemptLine {

@@ -10,14 +10,12 @@ use axum::response::Response;
 
 use crate::broker::decide::Verdict;
 use crate::domain::approval::{Approval, ApprovalId, Choice, Via};
-use crate::domain::risk::may_be_decided_lightly;
 use crate::domain::visible_text::visible;
 
 use super::Web;
-use super::arguments::one_line;
 use super::error::Problem;
 use super::extract::{Page, Posted};
-use super::queue::MAX_LINE;
+use super::queue::may_approve_together;
 use super::view::{Frame, page, verb};
 
 /// Most calls that are approved at once.
@@ -42,15 +40,6 @@ struct BulkPage {
     frame: Frame,
     heading: String,
     lines: Vec<Line>,
-}
-
-/// Whether a call may be approved together with others: its rule says a severity, which is not critical, and
-/// the queue showed all of it.
-pub fn may_approve_together(web: &Web, a: &Approval) -> bool {
-    let whole = one_line(&a.call.arguments(), web.broker.masker(), &a.terms.redact, MAX_LINE);
-    may_be_decided_lightly(a.severity)
-        && !whole.ends_with('…')
-        && !super::arguments::has_secrets(&a.call.arguments(), web.broker.masker(), &a.terms.redact)
 }
 
 /// `POST /bulk`

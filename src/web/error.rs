@@ -115,10 +115,17 @@ impl Code {
     }
 
     /// The code of a refusal.
-    pub const fn of(refusal: &Refusal) -> Self {
+    pub const fn of(refusal: Refusal) -> Self {
         match refusal {
             Refusal::NotEligible => Self::NotEligible,
-            Refusal::OwnAgent => Self::OwnAgent,
+            Refusal::OwnAgent | Refusal::OwnAgentSettled => Self::OwnAgent,
+            Refusal::Auditor
+            | Refusal::SignIn
+            | Refusal::OldLink
+            | Refusal::TooWeak(_)
+            | Refusal::Unconfirmed
+            | Refusal::NotTheirsToWithdraw
+            | Refusal::NotAdmin => Self::Forbidden,
             Refusal::DigestMismatch => Self::DigestMismatch,
             Refusal::Expired | Refusal::AlreadyDecided(State::Expired) => Self::Expired,
             Refusal::AlreadyDecided(_) | Refusal::WrongState(_) | Refusal::Repeated => {
@@ -192,6 +199,17 @@ impl Problem {
     }
 }
 
+/// The page for an address from which too much was tried, of which `what` says what.
+pub fn too_many(wait_ms: u64, what: &str) -> Response {
+    let problem = Problem::new(
+        Code::TooManyRequests,
+        format!("{what} from your address; try again in a few minutes"),
+    );
+    let mut response = problem.into_page(Frame::anonymous());
+    response.headers_mut().insert(header::RETRY_AFTER, wait_ms.div_ceil(1000).into());
+    response
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         self.respond(None)
@@ -214,7 +232,7 @@ impl From<DecideError> for Problem {
             DecideError::Forbidden(why) => Self::new(Code::Forbidden, why),
             DecideError::Invalid(why) => Self::invalid(why),
             DecideError::Refused { refusal, approval } => {
-                let code = Code::of(&refusal);
+                let code = Code::of(refusal);
                 let conflict = code.status() == StatusCode::CONFLICT;
                 Self { code, detail: refusal.to_string(), approval: conflict.then_some(approval) }
             }

@@ -10,16 +10,16 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::de::DeserializeOwned;
 
-use crate::auth::form::Bound;
-use crate::auth::personal::{self, Scope};
-use crate::auth::session::{self, SignedIn};
-use crate::auth::{Proven, bearer, client, reviewer_by_token};
-use crate::config::{Reviewer, Role};
+use crate::auth::csrf::Bound;
+use crate::auth::personal_token::{self, Scope};
+use crate::auth::{Proven, bearer, client_address, reviewer_by_token};
+use crate::config::Reviewer;
 use crate::domain::approval::Assurance;
 use crate::id::token_hash;
 
 use super::Web;
 use super::error::{Code, PageProblem, Problem};
+use super::session::{self, SignedIn};
 use super::view::{Frame, Viewer};
 
 /// Longest `next` that is remembered over a sign-in, bytes.
@@ -61,7 +61,7 @@ impl Page {
             viewer: Some(Viewer {
                 name: self.reviewer.name.clone(),
                 form_token: self.form_token.clone(),
-                reads_audit: self.reviewer.role != Role::Reviewer,
+                reads_audit: self.reviewer.role.reads_all(),
             }),
         }
     }
@@ -196,7 +196,7 @@ async fn by_token(
         let reviewer = web.broker.reviewer(&reviewer.name).await?;
         return Ok((unknown(reviewer)?, Assurance::Session));
     }
-    if !token.starts_with(personal::PREFIX) {
+    if !token.starts_with(personal_token::PREFIX) {
         return Err(unauthorized());
     }
     let found =
@@ -232,7 +232,7 @@ impl FromRequestParts<Web> for ClientAddress {
             .get::<ConnectInfo<SocketAddr>>()
             .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
         let trusted = &web.broker.config().server.trusted_proxies;
-        Ok(Self(client::address(&parts.headers, peer, trusted)))
+        Ok(Self(client_address::address(&parts.headers, peer, trusted)))
     }
 }
 

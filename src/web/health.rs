@@ -7,7 +7,6 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::config::Role;
 use crate::domain::approval::State as ApprovalState;
 use crate::domain::json;
 use crate::telemetry::{head, sample};
@@ -89,7 +88,7 @@ pub async fn metrics(
     State(web): State<Web>,
     reader: Result<Reader, Problem>,
 ) -> Result<Response, Problem> {
-    if !web.broker.config().telemetry.public_metrics && reader?.0.role == Role::Reviewer {
+    if !web.broker.config().telemetry.public_metrics && !reader?.0.role.reads_all() {
         return Err(Problem::new(Code::Forbidden, "metrics are for admins and auditors"));
     }
     let text = render(&web).await?;

@@ -15,21 +15,21 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 
-use crate::auth::form::{Bound, FORM_COOKIE};
+use crate::auth::csrf::{Bound, FORM_COOKIE};
 use crate::auth::oidc::attempt;
 use crate::auth::oidc::person::{self, Said, Stranger};
 use crate::auth::oidc::provider::ProviderError;
 use crate::auth::oidc::{Oidc, VIA_OIDC};
-use crate::auth::session;
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::json;
 use crate::domain::visible_text::visible;
 use crate::store::oidc::ProviderClaims;
 
 use super::Web;
-use super::error::{Code, PageProblem, Problem};
+use super::cookies::{self, add_cookie, signed_in};
+use super::error::{Code, PageProblem, Problem, too_many};
 use super::extract::{ClientAddress, encode, safe_next};
-use super::sign_in::{add_cookie, signed_in, too_many};
+use super::session;
 use super::view::Frame;
 
 /// What of the provider's is counted against one address.
@@ -212,7 +212,7 @@ async fn take(
     const AGAIN: &str = "this browser did not ask for that, or took too long, or asked again \
                          since; open the sign-in page and begin there";
     let now = web.broker.now();
-    let attempt = session::cookie(headers, attempt::COOKIE)
+    let attempt = cookies::cookie(headers, attempt::COOKIE)
         .and_then(|cookie| oidc.sealer.open(cookie, now))
         .ok_or_else(|| Refused::stray("no_attempt", AGAIN))?;
     let answer = read(query).ok_or_else(|| Refused::stray("unreadable_answer", AGAIN))?;
@@ -374,7 +374,7 @@ fn configured(web: &Web) -> Result<std::sync::Arc<Oidc>, Problem> {
 /// Whether the button was shown to this browser by us.
 fn was_shown(web: &Web, headers: &HeaderMap, token: Option<&str>) -> bool {
     let (Some(cookie), Some((nonce, mac))) =
-        (session::cookie(headers, FORM_COOKIE), token.and_then(|t| t.rsplit_once('.')))
+        (cookies::cookie(headers, FORM_COOKIE), token.and_then(|t| t.rsplit_once('.')))
     else {
         return false;
     };

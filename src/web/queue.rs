@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use crate::auth::Proven;
 use crate::broker::Broker;
-use crate::domain::approval::{Approval, State as Stands};
+use crate::broker::rights::Rights;
+use crate::domain::approval::{Approval, State as Stands, Via};
 use crate::domain::json;
 use crate::domain::risk;
 use crate::domain::time::in_words;
@@ -16,9 +17,8 @@ use crate::domain::visible_text::{mixed_script, mixed_script_in, visible};
 use crate::store::Filter;
 
 use super::Web;
-use super::arguments::one_line;
-use super::bulk::may_approve_together;
-use super::call::{May, may, progress};
+use super::arguments::{has_secrets, one_line};
+use super::call_view::progress;
 use super::error::Problem;
 use super::extract::Page;
 use super::view::{Frame, When, page, state_words};
@@ -68,7 +68,7 @@ pub struct Row {
     /// Who decided, or what ended it.
     pub decided: Option<String>,
     /// What this person may do.
-    pub may: May,
+    pub rights: Rights,
 }
 
 impl Row {
@@ -100,7 +100,7 @@ impl Row {
             decided: a
                 .deciding()
                 .map(|d| format!("{} by {}", super::view::verb(d.choice), d.reviewer)),
-            may: may(a, who, now),
+            rights: Rights::of(a, who, Via::Web, now),
         }
     }
 }
@@ -117,6 +117,15 @@ fn look_alike(broker: &Broker, a: &Approval) -> bool {
     let names = [Some(a.agent.as_str()), Some(&a.call.upstream), a.client.as_deref()];
     names.into_iter().flatten().any(|name| mixed_script(name).is_some())
         || ((!params.is_ascii() || params.contains("\\u")) && inside(params))
+}
+
+/// Whether a call may be approved together with others: its rule says a severity, which is not critical, and
+/// the queue showed all of it.
+pub fn may_approve_together(web: &Web, a: &Approval) -> bool {
+    let whole = one_line(&a.call.arguments(), web.broker.masker(), &a.terms.redact, MAX_LINE);
+    risk::may_be_decided_lightly(a.severity)
+        && !whole.ends_with('…')
+        && !has_secrets(&a.call.arguments(), web.broker.masker(), &a.terms.redact)
 }
 
 #[derive(Debug, Template)]
@@ -190,11 +199,11 @@ pub async fn show(State(web): State<Web>, who: Page, Query(narrow): Query<Narrow
             &QueuePage {
                 form_token: who.form_token().to_owned(),
                 frame,
-                selectable: pending.iter().any(|row| row.may.reject),
+                selectable: pending.iter().any(|row| row.rights.reject.is_ok()),
                 together: waiting
                     .iter()
                     .zip(&pending)
-                    .any(|(a, row)| row.may.approve && may_approve_together(&web, a)),
+                    .any(|(a, row)| row.rights.approve.is_ok() && may_approve_together(&web, a)),
                 pending,
                 approved: rows(&listed(&web, &who, &narrow, Stands::Approved).await?),
                 unsettled: rows(&listed(&web, &who, &narrow, Stands::Indeterminate).await?),

@@ -1,31 +1,26 @@
 //! `/review/{token}`: the page behind a mailed link. Mail scanners open it, so looking changes
 //! nothing; the decision is the post of its form, which carries a token made from the link.
 
-use std::time::Duration;
-
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::auth::Proven;
-use crate::auth::form::Bound;
-use crate::auth::session;
-use crate::config::{Reviewer, Role};
-use crate::domain::approval::{Approval, Assurance, State as Stands, Via};
+use crate::auth::csrf::Bound;
+use crate::broker::review_link::Followed;
+use crate::broker::rights::Rights;
+use crate::config::Reviewer;
+use crate::domain::approval::{Approval, Assurance, Refusal, State as Stands, Via};
 use crate::id::token_hash;
-use crate::store::ReviewLink;
 
 use super::Web;
 use super::approval::{DecidedPage, Fields, Options, ShowPage, refused_page};
 use super::arguments::Show;
-use super::beside::{Beside, beside};
-use super::call::{CallView, progress};
+use super::call_context::{Beside, beside};
+use super::call_view::{CallView, progress};
 use super::error::{Code, PageProblem, Problem};
 use super::extract::{Posted, check_form};
+use super::session;
 use super::view::{Frame, page, verb};
-
-/// A link decides without a sign-in for so long after it was made.
-pub const DECIDES_FOR: Duration = Duration::from_hours(24);
 
 /// What a link leads to now.
 enum Link {
@@ -40,6 +35,7 @@ enum Link {
 struct Live {
     approval: Approval,
     reviewer: Reviewer,
+    rights: Rights,
     hash: String,
     sign_in: Option<&'static str>,
 }
@@ -47,12 +43,11 @@ struct Live {
 async fn follow(web: &Web, token: &str, headers: &HeaderMap) -> Result<Link, PageProblem> {
     let unknown = || Problem::new(Code::NotFound, "this link leads nowhere; was it cut off?");
     let hash = token_hash(token);
-    let link = web.broker.store().find_review_link(&hash).await?.ok_or_else(unknown)?;
-    let approval = web.broker.get(&link.approval).await?.ok_or_else(unknown)?;
-    let reviewer = web.broker.config().reviewer(&link.reviewer).ok_or_else(unknown)?.clone();
-    let sign_in = needs_sign_in(web, &link, &approval);
-    let live = Box::new(Live { approval, reviewer, hash, sign_in });
-    if is_dead(web, &live) {
+    let Followed { approval, reviewer, rights, dead } =
+        web.broker.follow_link(&hash).await?.ok_or_else(unknown)?;
+    let sign_in = rights.reject.err().and_then(Refusal::hint);
+    let live = Box::new(Live { approval, reviewer, rights, hash, sign_in });
+    if dead {
         return Ok(Link::Dead(live));
     }
     let viewer = session::find(&web.broker, headers).await?.map(|s| s.reviewer.name);
@@ -61,25 +56,6 @@ async fn follow(web: &Web, token: &str, headers: &HeaderMap) -> Result<Link, Pag
             Ok(Link::Foreign { addressee: live.reviewer.name, viewer })
         }
         _ => Ok(Link::Live(live)),
-    }
-}
-
-fn is_dead(web: &Web, live: &Live) -> bool {
-    let Live { approval, reviewer, .. } = live;
-    approval.state != Stands::Pending
-        || approval.expires_at <= web.broker.now()
-        || approval.decision_of(&reviewer.name).is_some()
-        || reviewer.role == Role::Auditor
-        || !(approval.is_eligible(&reviewer.name) || approval.is_owner(&reviewer.name))
-}
-
-fn needs_sign_in(web: &Web, link: &ReviewLink, approval: &Approval) -> Option<&'static str> {
-    if approval.terms.assurance != Assurance::Link {
-        Some("The rule wants you to be signed in to decide this call.")
-    } else if link.created_at.plus(DECIDES_FOR) <= web.broker.now() {
-        Some("This link is older than 24 hours: sign in to decide.")
-    } else {
-        None
     }
 }
 
@@ -114,15 +90,14 @@ fn foreign_problem(addressee: &str, viewer: &str) -> Problem {
     )
 }
 
-const fn by_link(reviewer: &Reviewer) -> Proven<'_> {
-    Proven { reviewer, assurance: Assurance::Link }
-}
-
 async fn call_page(web: &Web, token: &str, live: Live, show: Show) -> Response {
     // It helps to judge, and deciding goes without. Other calls than this are for who signs in.
     let beside = beside(&web.broker, &live.approval, &live.reviewer).await.unwrap_or_default();
     let beside = Beside { recent: Vec::new(), ..beside };
-    let call = CallView::new(&web.broker, &live.approval, by_link(&live.reviewer), show);
+    let name = &live.reviewer.name;
+    let mut call = CallView::new(&web.broker, &live.approval, name, live.rights, show);
+    // To sign in comes first, and is said in place of the buttons.
+    call.why_not = call.why_not.filter(|_| live.sign_in.is_none());
     page(
         StatusCode::OK,
         &ShowPage {

@@ -9,12 +9,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
 
-use crate::auth::personal::Scope;
-use crate::auth::session;
+use crate::auth::personal_token::Scope;
 use crate::broker::settings::Own;
 use crate::broker::{DecideError, plan};
-use crate::config::Role;
-use crate::config::eligible::passkey_domain;
+use crate::config::reach::passkey_domain;
 use crate::domain::approval::Assurance;
 use crate::domain::preferences::{
     Preferences, Quiet, minute_of_day, offset_text, time_of_day, utc_offset,
@@ -25,6 +23,7 @@ use crate::domain::visible_text::visible;
 use super::Web;
 use super::error::{Code, Problem};
 use super::extract::{Page, Posted};
+use super::session;
 use super::view::{Frame, When, page};
 
 /// The fields of the forms here; which ones count depends on the form.
@@ -205,7 +204,7 @@ async fn render(web: &Web, who: &Page, fresh: Option<String>) -> Result<Response
         delegates: config
             .reviewers
             .iter()
-            .filter(|r| r.role != Role::Auditor && r.name != me.name)
+            .filter(|r| r.role.decides() && r.name != me.name)
             .map(|r| r.name.clone())
             .collect(),
         quiet_from: time_of_day(quiet.from),

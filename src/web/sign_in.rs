@@ -7,22 +7,23 @@ use std::net::IpAddr;
 
 use askama::Template;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-use crate::auth::form::{Bound, FORM_COOKIE};
+use crate::auth::csrf::{Bound, FORM_COOKIE};
 use crate::auth::reviewer_by_token;
-use crate::auth::session::{self, SESSION_COOKIE, VIA_LINK};
 use crate::config::Reviewer;
 use crate::domain::time::in_words;
 use crate::id::token_hash;
 use crate::store::{SignIn, StoreError};
 
 use super::Web;
-use super::error::{Code, PageProblem, Problem};
+use super::cookies::{self, add_cookie, signed_in};
+use super::error::{Code, PageProblem, Problem, too_many};
 use super::extract::{ClientAddress, Page, Posted, check_form, encode, safe_next};
 use super::oidc;
+use super::session::{self, SESSION_COOKIE, VIA_LINK};
 use super::view::{Frame, page};
 
 /// Where to go afterwards.
@@ -73,7 +74,7 @@ struct Nonce {
 
 impl Nonce {
     fn of(web: &Web, headers: &HeaderMap) -> Self {
-        match session::cookie(headers, FORM_COOKIE) {
+        match cookies::cookie(headers, FORM_COOKIE) {
             Some(value) => Self { value: value.to_owned(), fresh: false },
             None => Self { value: web.broker.ids().token(), fresh: true },
         }
@@ -85,15 +86,9 @@ impl Nonce {
 
     fn set(&self, web: &Web, mut response: Response) -> Response {
         if self.fresh {
-            add_cookie(&mut response, &session::set_cookie(&web.broker, FORM_COOKIE, &self.value));
+            add_cookie(&mut response, &cookies::set_cookie(&web.broker, FORM_COOKIE, &self.value));
         }
         response
-    }
-}
-
-pub(super) fn add_cookie(response: &mut Response, cookie: &str) {
-    if let Ok(value) = HeaderValue::from_str(cookie) {
-        response.headers_mut().append(header::SET_COOKIE, value);
     }
 }
 
@@ -102,7 +97,7 @@ pub(super) fn add_cookie(response: &mut Response, cookie: &str) {
 /// somebody else's page, so the form's own token is enough.
 fn check_nonce(web: &Web, headers: &HeaderMap, token: Option<&str>) -> Result<(), Problem> {
     let (nonce, mac) = token.and_then(|t| t.rsplit_once('.')).unwrap_or_default();
-    let cookie = session::cookie(headers, FORM_COOKIE);
+    let cookie = cookies::cookie(headers, FORM_COOKIE);
     if cookie.is_none() && headers.contains_key(header::ORIGIN) {
         return Err(Problem::new(
             Code::Forbidden,
@@ -204,16 +199,6 @@ impl Web {
     }
 }
 
-pub(super) fn too_many(wait_ms: u64, what: &str) -> Response {
-    let problem = Problem::new(
-        Code::TooManyRequests,
-        format!("{what} from your address; try again in a few minutes"),
-    );
-    let mut response = problem.into_page(Frame::anonymous());
-    response.headers_mut().insert(header::RETRY_AFTER, wait_ms.div_ceil(1000).into());
-    response
-}
-
 /// Mails a link if the address is a reviewer's. Beside the request, so that its answer takes the
 /// same time either way.
 fn mail_link(web: &Web, email: String, next: String) {
@@ -306,12 +291,6 @@ pub async fn redeem(
     Ok(signed_in(safe_next(fields.next.as_deref()), &cookie))
 }
 
-pub(super) fn signed_in(next: &str, cookie: &str) -> Response {
-    let mut response = Redirect::to(next).into_response();
-    add_cookie(&mut response, cookie);
-    response
-}
-
 /// `POST /sign-out`
 pub async fn sign_out(
     State(web): State<Web>,
@@ -321,6 +300,6 @@ pub async fn sign_out(
     who.check_form(&web, fields.form_token.as_deref())?;
     web.broker.store().delete_session(who.hash()).await?;
     let mut response = Redirect::to("/sign-in").into_response();
-    add_cookie(&mut response, &session::remove_cookie(&web.broker, SESSION_COOKIE));
+    add_cookie(&mut response, &cookies::remove_cookie(&web.broker, SESSION_COOKIE));
     Ok(response)
 }

@@ -11,10 +11,9 @@ use axum::http::{HeaderMap, Request, StatusCode, header};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use super::host_guard::{Hosts, host_guard};
 use super::*;
-use crate::auth::form::Bound;
-use crate::auth::hosts::{Hosts, host_guard};
-use crate::auth::session;
+use crate::auth::csrf::Bound;
 use crate::broker::{Parts, Stop};
 use crate::clock::{Clock, ManualClock};
 use crate::domain::approval::{Approval, ApprovalId, Assurance, Outcome, State};

@@ -145,7 +145,7 @@ pub const fn verb(choice: Choice) -> &'static str {
 /// The state in words a reviewer understands.
 pub fn state_words(approval: &Approval, now: Timestamp) -> &'static str {
     match approval.state {
-        State::Pending if approval.expires_at <= now => "time is up",
+        State::Pending if approval.is_overdue(now) => "time is up",
         State::Pending => "waiting for a decision",
         State::Approved => "approved, not executed yet",
         State::Running => "approved, being executed",

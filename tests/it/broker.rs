@@ -10,6 +10,7 @@ mod hold_budget;
 mod policy_changes;
 mod remote;
 mod restart;
+mod rights;
 mod tasks;
 mod unattended;
 mod wait_by_id;

@@ -1,6 +1,7 @@
 //! What holds of an approval whatever is done to it, in whatever order.
 
 use placet::domain::approval::{Approval, Choice, Resolution, State, Terms, resolve};
+use placet::domain::person::{Person, Role};
 use proptest::prelude::*;
 
 use crate::support::approvals::{T0, approval, at, result, says};
@@ -52,14 +53,14 @@ proptest! {
         for step in steps {
             let before: Approval = a.clone();
             let change = match step {
-                Step::Decide(who, choice) => before.clone().decide(says(who, choice, now), None),
+                Step::Decide(who, choice) => before.clone().decide(says(who, choice, now), Role::Reviewer, None),
                 Step::Expire => before.clone().expire(now),
                 Step::Cancel => before.clone().cancel("dora", "no", now),
                 Step::Claim => before.clone().claim("n", now),
                 Step::Complete => before.clone().complete(result("x"), now),
                 Step::Release => before.clone().release("away", now),
                 Step::Lose => before.clone().lose("gone", now),
-                Step::Settle(done) => before.clone().settle(done, "dora", "", now),
+                Step::Settle(done) => before.clone().settle(done, Person::new("dora", Role::Admin), "", now),
                 Step::Late => before.clone().answer_late(result("x"), now),
                 Step::Wait(seconds) => {
                     now = now.plus(std::time::Duration::from_secs(seconds));

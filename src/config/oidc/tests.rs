@@ -151,5 +151,5 @@ fn who_signs_in_through_the_provider_needs_no_token() {
     let can = |name: &str| signs_in(config.oidc.as_ref().unwrap(), config.reviewer(name).unwrap());
 
     assert!(can("ana") && !can("ben"));
-    assert!(crate::config::eligible::can_sign_in(&config, config.reviewer("ana").unwrap()));
+    assert!(crate::config::reach::can_sign_in(&config, config.reviewer("ana").unwrap()));
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::broker::plan::{LIST_PREFIX, address, delivery_id};
-use crate::config::{self, Reviewer, Role};
+use crate::config::{self, Reviewer};
 use crate::domain::approval::{Approval, Assurance, State};
 use crate::domain::time::Timestamp;
 use crate::id::token_hash;
@@ -89,7 +89,7 @@ impl Deliverer {
         let Some(approval) = self.broker.get(id).await? else {
             return Ok(dropped("the approval is no longer kept"));
         };
-        let pending = approval.state == State::Pending && approval.expires_at > now;
+        let pending = approval.is_open(now);
         // A webhook's receiver follows the whole story; a mail that asks for nothing is noise.
         if is_urgent(&new.topic) && !pending && !first_webhook {
             return Ok(dropped("no longer pending"));
@@ -242,7 +242,7 @@ impl Deliverer {
         let filter =
             Filter { states: vec![State::Pending], limit: MAX_LOOKED_AT, ..Filter::default() };
         let mut waiting = self.broker.store().list(&filter, now).await?;
-        waiting.retain(|a| a.expires_at > now && may_still_decide(reviewer, a));
+        waiting.retain(|a| a.is_open(now) && may_still_decide(reviewer, a));
         let Some(newest) = waiting.iter().map(|a| a.created_at).max() else {
             return Ok(dropped("nothing waits any more"));
         };
@@ -256,8 +256,5 @@ impl Deliverer {
 
 /// Whether there is anything left for this reviewer to decide.
 fn may_still_decide(reviewer: &Reviewer, approval: &Approval) -> bool {
-    reviewer.role != Role::Auditor
-        && approval.is_eligible(&reviewer.name)
-        && !approval.is_owner(&reviewer.name)
-        && approval.decision_of(&reviewer.name).is_none()
+    approval.asks(reviewer.person()) && approval.decision_of(&reviewer.name).is_none()
 }

@@ -14,7 +14,6 @@ use futures_util::stream;
 use tokio::sync::broadcast;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::broker::may_see;
 use crate::config::Reviewer;
 use crate::domain::approval::{Approval, ApprovalId};
 use crate::domain::time::Timestamp;
@@ -147,7 +146,8 @@ impl Listener {
         }
         for approval in changed {
             let state = (approval.version, approval.waiting);
-            if !may_see(&approval, &self.reader) || self.told.get(&approval.id) == Some(&state) {
+            let theirs = approval.may_be_seen_by(self.reader.person());
+            if !theirs || self.told.get(&approval.id) == Some(&state) {
                 continue;
             }
             self.told.insert(approval.id.clone(), state);

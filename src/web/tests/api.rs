@@ -251,3 +251,31 @@ async fn events_tell_changes_masked_whoever_made_them() {
     let mut pinned = std::pin::Pin::new(&mut body);
     assert!(std::future::poll_fn(|context| pinned.as_mut().poll_frame(context)).await.is_none());
 }
+
+#[tokio::test]
+async fn who_may_not_withdraw_or_settle_is_told_so_before_their_words_are_looked_at() {
+    let site = Site::new().await;
+    let waiting = site.pending_with(CALL, |a| a.terms.quorum = 2).await;
+    let approved = site.pending(SECRET_CALL).await;
+    site.say(&waiting.id, "ana", "approve").await;
+    site.say(&approved.id, "ana", "approve").await;
+    let post = async |id: &ApprovalId, verb: &str, who: &str, body: &str| {
+        site.api("POST", &format!("/approvals/{id}/{verb}"), who, body).await.code()
+    };
+
+    // Who approved withdraws only what is approved.
+    assert_eq!(post(&waiting.id, "cancel", "ana", "no JSON").await, "forbidden");
+    assert_eq!(post(&waiting.id, "cancel", "root", "no JSON").await, "invalid_request");
+    assert_eq!(post(&approved.id, "cancel", "ana", "no JSON").await, "invalid_request");
+    assert_eq!(post(&approved.id, "cancel", "bo", "no JSON").await, "forbidden");
+    assert_eq!(post(&approved.id, "cancel", "kim", "{}").await, "forbidden");
+    assert_eq!(post(&approved.id, "cancel", "ana", "{}").await, "");
+    assert_eq!(post(&approved.id, "cancel", "ana", "{}").await, "not_cancellable");
+    assert_eq!(post(&waiting.id, "settle", "ana", "no JSON").await, "forbidden");
+    assert_eq!(post(&waiting.id, "decision", "kim", "no JSON").await, "forbidden");
+    assert_eq!(post(&waiting.id, "decision", "olga", "no JSON").await, "invalid_request");
+    assert_eq!(
+        post(&waiting.id, "decision", "olga", r#"{"decision":"approve","no":1}"#).await,
+        "own_agent"
+    );
+}

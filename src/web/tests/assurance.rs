@@ -63,3 +63,33 @@ async fn a_mailed_sign_in_link_decides_where_nothing_more_is_asked_for() {
 
     assert_eq!(site.now_is(&approval.id).await.decisions[0].assurance, Assurance::Link);
 }
+
+#[tokio::test]
+async fn to_repeat_ones_own_approval_takes_no_more_than_to_have_given_it() {
+    let site = Site::new().await;
+    let approval = site
+        .pending_with(CALL, |a| {
+            a.terms.assurance = Assurance::Session;
+            a.terms.quorum = 2;
+        })
+        .await;
+    assert_eq!(says(&site, &approval, "token", "approve").await.status, StatusCode::SEE_OTHER);
+    let version = site.now_is(&approval.id).await.version;
+
+    let again = says(&site, &approval, "link", "approve").await;
+
+    assert_eq!(again.status, StatusCode::SEE_OTHER);
+    assert_eq!(site.now_is(&approval.id).await.version, version, "nothing is stored");
+}
+
+#[tokio::test]
+async fn a_link_that_only_shows_says_so_once() {
+    let site = Site::new().await;
+    let approval = strict(&site).await;
+    let link = site.link(&approval.id, "ana").await;
+
+    let page = site.get(&link, &[]).await;
+
+    assert!(page.body.contains("The rule wants you to be signed in to decide this call."));
+    assert!(!page.body.contains("You may reject it"), "not by this link");
+}

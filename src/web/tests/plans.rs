@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::auth::Proven;
-use crate::auth::personal::Scope;
+use crate::auth::personal_token::Scope;
 use crate::broker::DecideError;
 use crate::broker::settings::Own;
 use crate::domain::grant::{Ended, Grant, GrantId, Shape};

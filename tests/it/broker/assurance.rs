@@ -2,7 +2,7 @@
 
 use placet::broker::DecideError;
 use placet::broker::decide::Verdict;
-use placet::domain::approval::{Approval, ApprovalId, Assurance, Choice, State, Via};
+use placet::domain::approval::{Approval, ApprovalId, Assurance, Choice, Refusal, State, Via};
 
 use crate::support::world::World;
 
@@ -38,7 +38,7 @@ async fn a_rule_that_does_not_say_takes_the_configured_one() {
     assert_eq!(silent.terms.assurance, Assurance::Session);
     assert!(matches!(
         approves(&world, &silent.id, Assurance::Link).await,
-        Err(DecideError::Forbidden(_))
+        Err(DecideError::Refused { refusal: Refusal::TooWeak(Assurance::Session), .. })
     ));
     assert_eq!(says.terms.assurance, Assurance::Link);
     assert!(approves(&world, &says.id, Assurance::Link).await.is_ok());

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use placet::domain::approval::{Approval, Choice, State};
 use placet::domain::call::{Method, ToolCall};
+use placet::domain::person::{Person, Role};
 use placet::store::{Cap, Filter, Store, StoreError, Submitted};
 
 use crate::support::approvals::{T0, approval, at, delivery, id, result, says, submission};
@@ -22,7 +23,7 @@ async fn made(db: &Database, n: u32, args: &str) -> Approval {
 async fn decided(db: &Database, n: u32, choice: Choice, second: u64) -> Approval {
     let now = at(second);
     let found = db.store.find(&id(n), now).await.unwrap().unwrap();
-    let transition = found.decide(says("ben", choice, now), None).unwrap();
+    let transition = found.decide(says("ben", choice, now), Role::Reviewer, None).unwrap();
     db.store.apply(transition, Vec::new(), now).await.unwrap()
 }
 
@@ -271,15 +272,17 @@ async fn beyond_the_held_requests_a_call_is_stored_but_not_attached() {
 async fn a_decision_at_its_expiry_finds_no_row() {
     on_each(async |db: &Database| {
         let found = made(db, 1, "{}").await;
-        let mut in_time =
-            found.clone().decide(says("ben", Choice::Approve, at(899)), None).unwrap();
+        let mut in_time = found
+            .clone()
+            .decide(says("ben", Choice::Approve, at(899)), Role::Reviewer, None)
+            .unwrap();
         // As if the clock had moved on between the check and the statement.
         in_time.not_expired_at = Some(at(900));
 
         let late = db.store.apply(in_time, Vec::new(), at(900)).await;
 
         assert!(matches!(late, Err(StoreError::Conflict(now)) if now.state == State::Pending));
-        assert!(found.decide(says("ben", Choice::Approve, at(899)), None).is_ok());
+        assert!(found.decide(says("ben", Choice::Approve, at(899)), Role::Reviewer, None).is_ok());
     })
     .await;
 }
@@ -308,8 +311,11 @@ async fn a_claim_at_its_deadline_finds_no_row() {
 async fn a_change_commits_with_its_messages_or_not_at_all() {
     on_each(async |db: &Database| {
         let found = made(db, 1, "{}").await;
-        let yes = found.clone().decide(says("ben", Choice::Approve, at(1)), None).unwrap();
-        let no = found.decide(says("dora", Choice::Reject, at(1)), None).unwrap();
+        let yes = found
+            .clone()
+            .decide(says("ben", Choice::Approve, at(1)), Role::Reviewer, None)
+            .unwrap();
+        let no = found.decide(says("dora", Choice::Reject, at(1)), Role::Reviewer, None).unwrap();
         let before = db.store.unsealed_audit().await.unwrap();
 
         db.store.apply(yes, vec![delivery("dlv_1", Some(id(1)))], at(1)).await.unwrap();
@@ -438,7 +444,7 @@ async fn an_unsettled_call_is_joined_and_a_settled_one_told_once() {
         let lost = db.store.apply(running.lose("gone", at(2)).unwrap(), Vec::new(), at(2)).await.unwrap();
 
         let open = db.store.submit(submission(approval(2, "{}")), at(3)).await.unwrap();
-        let settled = lost.settle(false, "dora", "not done", at(90_000)).unwrap();
+        let settled = lost.settle(false, Person::new("dora", Role::Admin), "not done", at(90_000)).unwrap();
         db.store.apply(settled, Vec::new(), at(90_000)).await.unwrap();
         let mut late = submission(approval(3, "{}"));
         late.owed_since = at(3_600);
@@ -490,7 +496,7 @@ async fn nul_and_odd_unicode_in_free_text_are_stored_visibly() {
         let mut decision = says("ben", Choice::Reject, at(1));
         decision.reason = "a\0b\u{200d}\"\\'; drop table approvals; --".to_owned();
         let reason = decision.reason.clone();
-        let after = found.decide(decision, None).unwrap();
+        let after = found.decide(decision, Role::Reviewer, None).unwrap();
         let after = db.store.apply(after, Vec::new(), at(1)).await.unwrap();
 
         assert_eq!(after.decisions[0].reason, reason);

@@ -2,6 +2,7 @@
 
 use placet::domain::approval::Choice;
 use placet::domain::audit::{AuditEvent, BrokenAt, Chain, Kind};
+use placet::domain::person::Role;
 use placet::store::Store;
 
 use crate::support::approvals::{T0, approval, at, id, says, submission};
@@ -21,7 +22,7 @@ async fn written(db: &Database) {
     let found = db.store.find(&id(1), T0).await.unwrap().unwrap();
     let mut decision = says("ben", Choice::Reject, at(1));
     "“no” \u{202e}\0 \"\\".clone_into(&mut decision.reason);
-    let no = found.decide(decision, None).unwrap();
+    let no = found.decide(decision, Role::Reviewer, None).unwrap();
     db.store.apply(no, Vec::new(), at(1)).await.unwrap();
     let events = (2..7).map(|n| AuditEvent::new(Kind::CallAllowed, "ci", at(n)).with("n", "x"));
     db.store.append_audit(events.collect()).await.unwrap();

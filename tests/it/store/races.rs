@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use placet::domain::approval::{Choice, State};
+use placet::domain::person::Role;
 use placet::store::sql::SqlStore;
 use placet::store::{Filter, Session, SignIn, Store, StoreError, Submitted};
 use tokio::sync::Barrier;
@@ -73,7 +74,8 @@ async fn of_two_deciders_one_wins_and_the_other_learns_what_was_decided() {
             let results = at_once(db, 2, |i, store| {
                 let (who, choice) =
                     [("ben", Choice::Approve), ("dora", Choice::Reject)][i as usize];
-                let transition = found.clone().decide(says(who, choice, at(1)), None).unwrap();
+                let transition =
+                    found.clone().decide(says(who, choice, at(1)), Role::Reviewer, None).unwrap();
                 async move { store.apply(transition, Vec::new(), at(1)).await }
             })
             .await;
@@ -92,7 +94,7 @@ async fn only_one_claim_wins() {
     on_each(async |db: &Database| {
         db.store.submit(submission(approval(1, "{}")), T0).await.unwrap();
         let found = db.store.find(&id(1), T0).await.unwrap().unwrap();
-        let yes = found.decide(says("ben", Choice::Approve, at(1)), None).unwrap();
+        let yes = found.decide(says("ben", Choice::Approve, at(1)), Role::Reviewer, None).unwrap();
         let approved = db.store.apply(yes, Vec::new(), at(1)).await.unwrap();
 
         let results = at_once(db, 6, |i, store| {
@@ -117,7 +119,7 @@ async fn an_end_is_taken_by_one_however_many_reach_for_it() {
     on_each(async |db: &Database| {
         db.store.submit(submission(approval(1, "{}")), T0).await.unwrap();
         let found = db.store.find(&id(1), T0).await.unwrap().unwrap();
-        let yes = found.decide(says("ben", Choice::Approve, at(1)), None).unwrap();
+        let yes = found.decide(says("ben", Choice::Approve, at(1)), Role::Reviewer, None).unwrap();
         let approved = db.store.apply(yes, Vec::new(), at(1)).await.unwrap();
         let running =
             db.store.apply(approved.claim("n", at(1)).unwrap(), Vec::new(), at(1)).await.unwrap();

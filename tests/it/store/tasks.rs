@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use placet::domain::approval::{ApprovalId, Choice, Outcome};
+use placet::domain::person::Role;
 use placet::domain::task::{Follows, Form, Task, TaskId};
 use placet::store::Store as _;
 use placet::store::tasks::{Ended, Run};
@@ -100,7 +101,7 @@ async fn an_approval_waits_while_a_task_of_it_is_looked_at() {
 
         assert_eq!(find().await, [], "only what is approved");
         let found = db.store.find(&id, at(20)).await.unwrap().unwrap();
-        let yes = found.decide(says("ben", Choice::Approve, at(20)), None).unwrap();
+        let yes = found.decide(says("ben", Choice::Approve, at(20)), Role::Reviewer, None).unwrap();
         db.store.apply(yes, Vec::new(), at(20)).await.unwrap();
         assert_eq!(find().await, [(id.clone(), Some("s".to_owned()))]);
         assert_eq!(db.store.tasks().attended(at(30), 10).await.unwrap(), [], "not looked at since");

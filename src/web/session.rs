@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderMap, header};
 
+use crate::auth::oidc::VIA_OIDC;
 use crate::broker::Broker;
 use crate::config::value::GUEST;
 use crate::config::{Config, Reviewer, Role};
@@ -10,7 +11,7 @@ use crate::domain::time::Timestamp;
 use crate::id::token_hash;
 use crate::store::{Session, StoreError};
 
-use super::oidc::VIA_OIDC;
+use super::cookies;
 
 /// The session's cookie.
 pub const SESSION_COOKIE: &str = "placet_session";
@@ -29,7 +30,7 @@ pub struct SignedIn {
 /// The session of a request; none too if its reviewer is no longer configured, or if it began at the
 /// sign-in provider and the time of that is over.
 pub async fn find(broker: &Broker, headers: &HeaderMap) -> Result<Option<SignedIn>, StoreError> {
-    let Some(token) = cookie(headers, SESSION_COOKIE) else { return Ok(None) };
+    let Some(token) = cookies::cookie(headers, SESSION_COOKIE) else { return Ok(None) };
     let hash = token_hash(token);
     let now = broker.now();
     let session = broker
@@ -98,32 +99,7 @@ pub fn make(broker: &Broker, reviewer: &str, via: &str, headers: &HeaderMap) -> 
         created_at: now,
         seen_at: now,
     };
-    (session, set_cookie(broker, SESSION_COOKIE, &token))
-}
-
-/// The value of a request's cookie.
-pub fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(key, value)| (key == name && !value.is_empty()).then_some(value))
-}
-
-/// `Set-Cookie` for a cookie that scripts and other sites' posts don't get.
-pub fn set_cookie(broker: &Broker, name: &str, value: &str) -> String {
-    let secure = match broker.config().server.public_url.scheme() {
-        "https" => "; Secure",
-        _ => "",
-    };
-    format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}")
-}
-
-/// `Set-Cookie` that removes it.
-pub fn remove_cookie(broker: &Broker, name: &str) -> String {
-    format!("{}; Max-Age=0", set_cookie(broker, name, ""))
+    (session, cookies::set_cookie(broker, SESSION_COOKIE, &token))
 }
 
 #[cfg(test)]
@@ -136,16 +112,5 @@ mod tests {
         for via in ["token", "terminal", "oidc", "passkey"] {
             assert_eq!(assurance(via), Assurance::Session, "{via}");
         }
-    }
-
-    #[test]
-    fn a_cookie_is_found_among_others() {
-        let mut headers = HeaderMap::new();
-        headers.append(header::COOKIE, "a=1; placet_session=xyz".parse().unwrap());
-        headers.append(header::COOKIE, "b=2".parse().unwrap());
-
-        assert_eq!(cookie(&headers, SESSION_COOKIE), Some("xyz"));
-        assert_eq!(cookie(&headers, "b"), Some("2"));
-        assert_eq!(cookie(&headers, "session"), None);
     }
 }

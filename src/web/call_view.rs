@@ -1,9 +1,8 @@
 //! One approval as its reviewers see it, on the approval page and behind a mailed link alike.
 
-use crate::auth::Proven;
 use crate::broker::Broker;
-use crate::config::Role;
-use crate::domain::approval::{Approval, Assurance, Choice, Outcome, State, Unattended};
+use crate::broker::rights::Rights;
+use crate::domain::approval::{Approval, Outcome, State, Unattended};
 use crate::domain::call::{Method, PROTOCOL_META_PREFIX};
 use crate::domain::json::{self, Node};
 use crate::domain::risk;
@@ -36,22 +35,6 @@ pub struct SettledView {
     pub by: String,
     /// Why.
     pub reason: String,
-}
-
-/// What this person may do now.
-#[expect(clippy::struct_excessive_bools, reason = "each is one button")]
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct May {
-    /// Approve, were everything shown.
-    pub approve: bool,
-    /// Reject.
-    pub reject: bool,
-    /// Withdraw an approved call.
-    pub withdraw: bool,
-    /// Cancel a pending one as an admin.
-    pub cancel: bool,
-    /// Settle an indeterminate one.
-    pub settle: bool,
 }
 
 /// One approval as a reviewer sees it.
@@ -132,18 +115,17 @@ pub struct CallView {
     /// How it was settled.
     pub settled: Option<SettledView>,
     /// What this person may do.
-    pub may: May,
+    pub rights: Rights,
 }
 
 impl CallView {
-    /// As they see it at `now`.
-    pub fn new(broker: &Broker, a: &Approval, who: Proven<'_>, show: Show) -> Self {
+    /// As `viewer` sees it, who has these rights.
+    pub fn new(broker: &Broker, a: &Approval, viewer: &str, rights: Rights, show: Show) -> Self {
         let now = broker.now();
         let (arguments, extra, meta) = rendered_parts(broker, a, show);
         let all = || [Some(&arguments), extra.as_ref(), meta.as_ref()].into_iter().flatten();
         let (folded, secrets) = (all().map(|r| r.folded).sum(), all().map(|r| r.secrets).sum());
         let flags = all().map(|r| r.flags).sum();
-        let may = may(a, who, now);
         let tool = tool_words(broker, a);
         Self {
             id: a.id.to_string(),
@@ -179,8 +161,8 @@ impl CallView {
             extra,
             meta,
             decisions: decision_lines(a, now),
-            consequence: may.approve.then(|| consequence(a, &who.reviewer.name, now)),
-            why_not: why_not(a, who, now),
+            consequence: rights.approve.is_ok().then(|| consequence(a, viewer, now)),
+            why_not: rights.why_not_approve(),
             tool_changed: tool.as_ref().is_some_and(|(_, changed)| *changed),
             tool_words: tool.and_then(|(words, _)| words),
             ran_before: a.ran_before.map(|t| When::new(t, now)),
@@ -195,7 +177,7 @@ impl CallView {
                 by: s.by.clone(),
                 reason: visible(&s.reason),
             }),
-            may,
+            rights,
         }
     }
 
@@ -248,62 +230,6 @@ fn rendered_parts(
     let object =
         |pairs: Vec<String>| (!pairs.is_empty()).then(|| of(&format!("{{{}}}", pairs.join(","))));
     (arguments, object(extra), object(meta))
-}
-
-/// What one person may do to it now.
-pub fn may(a: &Approval, who: Proven<'_>, now: Timestamp) -> May {
-    let reviewer = who.reviewer;
-    let name = reviewer.name.as_str();
-    let decides = reviewer.role != Role::Auditor;
-    let admin = reviewer.role == Role::Admin;
-    let said = a.decision_of(name).map(|d| d.choice);
-    let open = a.state == State::Pending && a.expires_at > now;
-    let asked = decides && a.is_eligible(name);
-    May {
-        approve: open
-            && asked
-            && !a.is_owner(name)
-            && said.is_none()
-            && who.assurance >= a.terms.assurance,
-        reject: open && (asked || (decides && a.is_owner(name))) && said != Some(Choice::Reject),
-        withdraw: a.state == State::Approved
-            && (admin || (decides && said == Some(Choice::Approve))),
-        cancel: a.state == State::Pending && admin,
-        settle: a.state == State::Indeterminate
-            && a.settled.is_none()
-            && admin
-            && !a.is_owner(name),
-    }
-}
-
-fn why_not(a: &Approval, who: Proven<'_>, now: Timestamp) -> Option<&'static str> {
-    let reviewer = who.reviewer;
-    let name = reviewer.name.as_str();
-    if a.state != State::Pending || a.expires_at <= now {
-        return None;
-    }
-    if reviewer.role == Role::Auditor {
-        Some("You read only: auditors don't decide.")
-    } else if a.is_owner(name) {
-        Some("This is your own agent's call: you may reject it, somebody else approves it.")
-    } else if !a.is_eligible(name) {
-        Some("You are not among the reviewers of this call.")
-    } else if a.decision_of(name).is_some() {
-        Some("You have approved it; the others have not yet. You may still reject it.")
-    } else if who.assurance < a.terms.assurance {
-        Some(match a.terms.assurance {
-            Assurance::Passkey => {
-                "Approving this call needs a passkey of yours: add one under Settings, on a device \
-                 that you have with you. You may reject it."
-            }
-            _ => {
-                "You are signed in by a mailed link. Approving this call needs more: sign in with \
-                 your token, or through the sign-in provider where there is one. You may reject it."
-            }
-        })
-    } else {
-        None
-    }
 }
 
 /// What approving does now, in one sentence.

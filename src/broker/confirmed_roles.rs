@@ -8,21 +8,15 @@
 
 use std::borrow::Cow;
 
-use crate::config::eligible::eligible;
 use crate::config::{Config, Reviewer, Role};
-use crate::domain::approval::Approval;
+use crate::domain::approval::{Approval, Refusal};
 use crate::domain::call::Method;
 use crate::domain::json;
 use crate::domain::policy::{Action, CallFacts, Verdict};
 use crate::store::StoreError;
 use crate::store::oidc::ProviderClaims;
 
-use super::away::still_standing;
 use super::{Broker, DecideError};
-
-/// Why an approval does not count.
-const UNCONFIRMED: &str = "you may approve this only as one of a group that the sign-in provider \
-     must have confirmed lately, and it has not: sign in through it again; to reject needs no more";
 
 /// The configuration with its reviewers' groups and roles as far as `words` confirm what must be
 /// confirmed; the words count.
@@ -74,7 +68,8 @@ impl Broker {
             && self.counts(self.config(), approval, name) == Some(true)
             && self.counts(&confirmed, approval, name) == Some(false)
         {
-            return Err(DecideError::Forbidden(UNCONFIRMED));
+            let approval = Box::new(approval.clone());
+            return Err(DecideError::Refused { refusal: Refusal::Unconfirmed, approval });
         }
         Ok(())
     }
@@ -98,10 +93,9 @@ impl Broker {
         else {
             return None;
         };
-        let asked = eligible(config, rule, agent);
-        let stand_ins = still_standing(config, &approval.terms.stand_ins, &asked);
-        let stands_in = stand_ins.iter().any(|s| s.delegate == name);
-        Some(stands_in || asked.iter().any(|r| r == name))
+        let asked = config.reviewers_of(rule, agent);
+        let stand_ins = asked.still_standing(&config.people(), &approval.terms.stand_ins);
+        Some(asked.counts(name, &stand_ins))
     }
 }
 

@@ -11,8 +11,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use url::Url;
 
+use super::error::{Code, Problem};
 use crate::config::Server;
-use crate::web::error::{Code, Problem};
 
 /// Paths that load balancers ask by address.
 const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
