@@ -4,6 +4,10 @@
 //! [`store`], told to people by [`notify`], decided in [`web`], and sent to its server by
 //! [`upstream`]. What it all means, without any of that, is [`domain`].
 
+// The fixtures are shared with the tests outside, which name the library so.
+#[cfg(test)]
+extern crate self as placet;
+
 pub mod app;
 pub mod auth;
 pub mod broker;
@@ -13,6 +17,9 @@ pub mod config;
 mod connection;
 pub mod demo;
 pub mod domain;
+#[cfg(test)]
+#[path = "../tests/it/support/fixtures.rs"]
+mod fixtures;
 pub mod id;
 pub mod mcp;
 pub mod notify;

@@ -13,6 +13,9 @@ use world::Fallible;
 
 mod calls;
 mod decisions;
+#[path = "../../tests/it/support/fixtures.rs"]
+#[allow(clippy::unwrap_used, reason = "what the tests begin with ends by panicking")]
+mod fixtures;
 mod held;
 mod large;
 mod parsing;

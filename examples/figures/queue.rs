@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use placet::auth::session::SESSION_COOKIE;
 use placet::broker::Broker;
-use placet::domain::approval::{Approval, Assurance, State, Terms, Unattended};
+use placet::domain::approval::Approval;
 use placet::domain::audit::{AuditEvent, Kind};
-use placet::domain::call::ToolCall;
 use placet::id::token_hash;
 use placet::store::{NewHold, Session, Submit, Submitted};
 use reqwest::RequestBuilder;
 
+use crate::fixtures::pending;
 use crate::report::{Report, Times};
-use crate::world::{Fallible, Place, REVIEWER_TOKEN, UPSTREAM, World, agent_name, client};
+use crate::world::{Fallible, Place, REVIEWER_TOKEN, World, agent_name, client};
 
 const PART: &str = "a short and a long queue (database in memory)";
 /// Pending approvals: few, and many.
@@ -117,7 +117,7 @@ async fn insert(broker: &Broker, n: u32) -> Fallible<()> {
     const LIMIT: u32 = 1_000_000;
     let now = broker.now();
     let agent = agent_name(usize::try_from(n % AGENTS)?);
-    let approval = approval(broker, &agent, n)?;
+    let approval = approval(broker, &agent, n);
     let submit = Submit {
         events: vec![AuditEvent::of(Kind::ApprovalRequested, &agent, now, &approval)],
         deliveries: Vec::new(),
@@ -137,49 +137,13 @@ async fn insert(broker: &Broker, n: u32) -> Fallible<()> {
     }
 }
 
-fn approval(broker: &Broker, agent: &str, n: u32) -> Fallible<Approval> {
+fn approval(broker: &Broker, agent: &str, n: u32) -> Approval {
     let now = broker.now();
     let params = format!(
         r#"{{"name":"delete_image_set","arguments":{{"datastore_id":"hospital-main","image_set_id":"{n}","why":"Superseded by a newer scan of the same patient; kept in the cold archive."}}}}"#
     );
-    Ok(Approval {
-        id: broker.ids().approval(now),
-        version: 0,
-        state: State::Pending,
-        call: ToolCall::read(UPSTREAM, &params)?,
-        agent: agent.to_owned(),
-        client: Some("figures/1".to_owned()),
-        rule: "/tools/delete_image_set".to_owned(),
-        reason: Some("It cannot be undone.".to_owned()),
-        risk: None,
-        severity: None,
-        terms: Terms {
-            reviewers: vec!["ana".to_owned()],
-            quorum: 1,
-            panel: None,
-            stand_ins: Vec::new(),
-            claim_window_s: 600,
-            cooldown_s: 600,
-            notify: Vec::new(),
-            unattended: Unattended::Wait,
-            assurance: Assurance::Link,
-            sensitive: false,
-            redact: Vec::new(),
-            owner: None,
-            tool_fingerprint: None,
-        },
-        decisions: Vec::new(),
-        created_at: now,
-        expires_at: now.plus(Duration::from_secs(3_600)),
-        decided_at: None,
-        claim_deadline: None,
-        finished_at: None,
-        end_reason: None,
-        outcome: None,
-        settled: None,
-        owed: false,
-        executor: None,
-        waiting: false,
-        ran_before: None,
-    })
+    let mut approval = pending(broker.ids().approval(now), &params, &["ana"], now);
+    agent.clone_into(&mut approval.agent);
+    approval.expires_at = now.plus(Duration::from_secs(3_600));
+    approval
 }

@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 
 use placet::app::App;
 use placet::broker::{Broker, Stop};
-use placet::config::{Config, Environment};
+use placet::config::Environment;
 use placet::demo::archive::Archive;
 use placet::notify::memory::Mailbox;
 use reqwest::{Client, RequestBuilder, Response};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+
+use crate::fixtures::config_of;
 
 /// What a measurement returns.
 pub type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -88,7 +90,8 @@ impl World {
             let (name, token) = (agent_name(n), agent_token(n));
             text.push_str(&format!("[[agents]]\nname = \"{name}\"\ntoken = \"{token}\"\n"));
         }
-        let config = read(&text, &folder.join("placet.toml"))?;
+        let file = folder.join("placet.toml");
+        let config = config_of(&text, Some(&file), &Environment::new());
         let app = App::build(config).await?;
         let (broker, stop) = (app.broker.clone(), app.stop());
         let base = format!("http://{}", app.address());
@@ -227,10 +230,4 @@ fn folder(place: Place) -> Fallible<PathBuf> {
     let path = parent.join(format!("placet-figures-{}", uuid::Uuid::now_v7().simple()));
     std::fs::DirBuilder::new().mode(0o700).create(&path)?;
     Ok(path)
-}
-
-fn read(text: &str, file: &Path) -> Fallible<Config> {
-    let (config, _) = Config::read(text, Some(file), &Environment::default())
-        .map_err(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
-    Ok(config)
 }

@@ -120,33 +120,26 @@ fn plain_origin(origin: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+    use crate::config::tests::config;
 
     fn hosts(listen: &str, public_url: &str) -> Hosts {
-        let server = Server {
-            listen: listen.parse().unwrap(),
-            public_url: public_url.parse().unwrap(),
-            allowed_hosts: vec!["Placet.internal:8443".to_owned()],
-            allowed_origins: vec!["https://inspector.example.org".to_owned()],
-            trusted_proxies: Vec::new(),
-            max_body: 1,
-            max_result: 1,
-            resume_window: Duration::ZERO,
-            resume_buffer: 0,
-            shutdown_grace: Duration::ZERO,
-            max_subscriptions: 100,
-            max_streams_per_agent: 64,
-            max_early_cancellations: 32,
-            sse_initialize_within: Duration::from_secs(60),
-            max_sse_requests: 256,
-            max_input_rounds: 8,
-            question_wait: Duration::from_secs(3),
-            max_questions: 16,
-            max_export: 10_000,
-        };
-        Hosts::new(&server, listen.parse().unwrap())
+        let text = format!(
+            r#"
+            [server]
+            listen = "{listen}"
+            public_url = "{public_url}"
+            allowed_hosts = ["Placet.internal:8443"]
+            allowed_origins = ["https://inspector.example.org"]
+            [[agents]]
+            name = "bot"
+            token = "agent-token-agent-token"
+            [[reviewers]]
+            name = "ana"
+            token = "ana-token-ana-token-ana"
+            "#
+        );
+        Hosts::new(&config(&text).server, listen.parse().unwrap())
     }
 
     #[test]

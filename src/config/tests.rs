@@ -11,10 +11,9 @@ use crate::domain::approval::Unattended;
 use crate::domain::policy::{Action, ApprovalTerms, Rule};
 use crate::upstream::ClientFeature;
 
-/// A configuration that must be fine.
+/// The configuration that this text gives.
 pub fn config(text: &str) -> Config {
-    Config::read(text, None, &Environment::new())
-        .map_or_else(|problems| panic!("{}", lines(&problems)), |(config, _)| config)
+    crate::fixtures::config_of(text, None, &Environment::new())
 }
 
 /// A gated rule without terms of its own.

@@ -72,8 +72,9 @@ fn split(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::call::ToolCall;
-    use crate::notify::fixtures::approval;
+    use crate::domain::approval::ApprovalId;
+    use crate::domain::time::Timestamp;
+    use crate::fixtures::pending;
 
     #[test]
     fn names_are_found_whole_and_by_their_parts() {
@@ -87,8 +88,8 @@ mod tests {
     #[test]
     fn many_words_of_a_reason_do_not_crowd_out_the_names() {
         let reason: Vec<String> = (0..500).map(|n| format!("a{n}")).collect();
-        let mut a = approval();
-        a.call = ToolCall::read("images", r#"{"name":"wipe_zones"}"#).unwrap();
+        let id = ApprovalId::parse(&format!("apr_{:032x}", 1)).unwrap();
+        let mut a = pending(id, r#"{"name":"wipe_zones"}"#, &["ana"], Timestamp::from_micros(0));
         a.reason = Some(reason.join(" "));
 
         let words = words_of(&a);

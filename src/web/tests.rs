@@ -17,10 +17,10 @@ use crate::auth::hosts::{Hosts, host_guard};
 use crate::auth::session;
 use crate::broker::{Parts, Stop};
 use crate::clock::{Clock, ManualClock};
-use crate::domain::approval::{Approval, ApprovalId, Assurance, Outcome, State, Terms, Unattended};
+use crate::domain::approval::{Approval, ApprovalId, Assurance, Outcome, State};
 use crate::domain::audit::{AuditEvent, Kind};
-use crate::domain::call::ToolCall;
 use crate::domain::time::Timestamp;
+use crate::fixtures;
 use crate::id::{IdSource, OsIds, token_hash};
 use crate::store::sql::SqlStore;
 use crate::store::{NewHold, ReviewLink, Store, Submit, Submitted};
@@ -224,46 +224,12 @@ impl Site {
 
     async fn pending_with(&self, params: &str, change: impl FnOnce(&mut Approval)) -> Approval {
         let now = self.clock.now();
-        let mut approval = Approval {
-            id: self.ids.approval(now),
-            version: 1,
-            state: State::Pending,
-            call: ToolCall::read("images", params).unwrap(),
-            agent: "bot".to_owned(),
-            client: Some("bot/1".to_owned()),
-            rule: "/tools/delete_image_set".to_owned(),
-            reason: Some("Deleting an image set cannot be undone.".to_owned()),
-            risk: None,
-            severity: None,
-            terms: Terms {
-                reviewers: vec!["ana".to_owned(), "bo".to_owned()],
-                quorum: 1,
-                panel: None,
-                stand_ins: Vec::new(),
-                claim_window_s: 600,
-                cooldown_s: 600,
-                notify: Vec::new(),
-                unattended: Unattended::Wait,
-                assurance: Assurance::Link,
-                sensitive: false,
-                redact: Vec::new(),
-                owner: Some("olga".to_owned()),
-                tool_fingerprint: None,
-            },
-            decisions: Vec::new(),
-            created_at: now,
-            expires_at: now.plus(Duration::from_mins(15)),
-            decided_at: None,
-            claim_deadline: None,
-            finished_at: None,
-            end_reason: None,
-            outcome: None,
-            settled: None,
-            owed: false,
-            executor: None,
-            waiting: false,
-            ran_before: None,
-        };
+        let id = self.ids.approval(now);
+        let mut approval = fixtures::pending(id, params, &["ana", "bo"], now);
+        approval.agent = "bot".to_owned();
+        approval.client = Some("bot/1".to_owned());
+        approval.reason = Some("Deleting an image set cannot be undone.".to_owned());
+        approval.terms.owner = Some("olga".to_owned());
         change(&mut approval);
         let submit = Submit {
             events: vec![AuditEvent::of(Kind::ApprovalRequested, "bot", now, &approval)],
@@ -283,7 +249,8 @@ impl Site {
             limit: None,
         };
         match self.store().submit(submit, now).await.unwrap() {
-            Submitted::Created { approval, .. } => approval,
+            // Its version is that of the row.
+            Submitted::Created { approval, .. } => self.now_is(&approval.id).await,
             other => panic!("{other:?}"),
         }
     }

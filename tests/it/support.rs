@@ -6,11 +6,14 @@ pub mod db;
 pub mod fake_http;
 pub mod fake_sse;
 pub mod fake_upstream;
+pub mod fixtures;
 pub mod placet;
 pub mod upstreams;
 pub mod world;
 
 use std::time::Duration;
+
+use toml::{Table, Value};
 
 /// Longest wait for anything that must happen; only ever reached by a failing test.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -29,4 +32,34 @@ pub async fn soon<F: std::future::Future>(what: &str, future: F) -> F::Output {
     tokio::time::timeout(PATIENCE, future)
         .await
         .unwrap_or_else(|_| panic!("never happened: {what}"))
+}
+
+/// The text of `base` with what `lines` say instead. An entry of a list of tables is the one of
+/// the same `name`, or a further one.
+pub fn over(base: &str, lines: &str) -> String {
+    let mut all: Table = base.parse().unwrap();
+    lay(&mut all, lines.parse().unwrap());
+    all.to_string()
+}
+
+fn lay(under: &mut Table, lines: Table) {
+    for (key, value) in lines {
+        match (under.get_mut(&key), value) {
+            (Some(Value::Table(under)), Value::Table(lines)) => lay(under, lines),
+            (Some(Value::Array(entries)), Value::Array(lines))
+                if entries.iter().all(Value::is_table) =>
+            {
+                for line in lines {
+                    let same = |entry: &&mut Value| entry.get("name") == line.get("name");
+                    match (entries.iter_mut().find(same), line) {
+                        (Some(Value::Table(entry)), Value::Table(line)) => lay(entry, line),
+                        (_, line) => entries.push(line),
+                    }
+                }
+            }
+            (_, value) => {
+                under.insert(key, value);
+            }
+        }
+    }
 }

@@ -29,7 +29,7 @@ async fn approves(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_that_does_not_say_takes_the_configured_one() {
-    let world = World::with(|c| c.approvals.assurance = Assurance::Session).await;
+    let world = World::with("[approvals]\nassurance = \"session\"").await;
     world.policy(PLAIN);
     let silent = world.call("{}").await.approval;
     world.policy(LINK);

@@ -170,7 +170,7 @@ async fn a_decision_that_can_not_be_stored_is_no_decision() {
 async fn allowed_calls_go_on_without_the_store_unless_the_audit_is_strict() {
     let list = r#"{"name":"list_image_sets"}"#;
     let group = World::new().await;
-    let strict = World::with(|c| c.audit.calls = placet::config::AuditCalls::Strict).await;
+    let strict = World::with("[audit]\ncalls = \"strict\"").await;
     for world in [&group, &strict] {
         world.db.raw(&refusing("audit", "insert")).await;
     }

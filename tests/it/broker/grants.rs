@@ -233,7 +233,7 @@ async fn an_identical_call_that_waits_is_joined_and_a_rejection_is_not_passed_by
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_has_only_so_many_open_grants() {
-    let world = World::with(|c| c.approvals.max_grants_per_agent = 1).await;
+    let world = World::with("[approvals]\nmax_grants_per_agent = 1").await;
     world.policy(GRANTING);
     let id = approved(&world).await;
     let first = grants(&world, "ben", &id, wanted(3, 10, &[])).await.unwrap();

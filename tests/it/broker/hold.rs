@@ -163,7 +163,7 @@ async fn two_identical_calls_at_once_make_one_approval_one_execution_two_answers
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outcome_too_large_to_keep_is_answered_in_full_and_not_kept() {
     let large = format!(r#"{{"content":[],"x":"{}"}}"#, "y".repeat(2_000));
-    let world = World::with(|c| c.approvals.max_outcome = 1_000).await;
+    let world = World::with("[approvals]\nmax_outcome = 1000").await;
     for round in 0..10 {
         world.upstream.next([Does::Answers(large.clone())]);
         let holding = world.call(&format!(r#"{{"n":{round}}}"#)).await;
@@ -278,7 +278,7 @@ async fn beats_name_the_approval_and_the_time_left() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn caps_answer_too_many_and_leave_a_record() {
-    let world = World::with(|c| c.approvals.max_pending_per_agent = 1).await;
+    let world = World::with("[approvals]\nmax_pending_per_agent = 1").await;
     let first = world.call(r#"{"a":1}"#).await;
     let before = world.db.store.unsealed_audit().await.unwrap();
 
@@ -293,7 +293,8 @@ async fn caps_answer_too_many_and_leave_a_record() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn beyond_the_held_requests_a_call_is_stored_and_handed_over_at_once() {
-    let world = World::with(|c| c.approvals.max_held_per_agent = 0).await;
+    let world = World::with("[approvals]\nmax_held_per_agent = 1").await;
+    let _held = world.call(r#"{"a":1}"#).await;
 
     let holding = world.call("{}").await;
     let id = holding.approval.id.clone();
@@ -304,7 +305,7 @@ async fn beyond_the_held_requests_a_call_is_stored_and_handed_over_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn arguments_above_their_limit_are_refused_by_name() {
-    let world = World::with(|c| c.approvals.max_arguments = 10).await;
+    let world = World::with("[approvals]\nmax_arguments = 10").await;
 
     let refused = world.submit(r#"{"a":"0123456789"}"#).await;
 

@@ -103,7 +103,7 @@ async fn a_client_that_leaves_when_it_is_decided_or_the_broker_stops_teaches_not
 #[tokio::test(flavor = "multi_thread")]
 async fn the_agents_own_key_turns_learning_off_for_that_kind() {
     let own = Duration::from_secs(300);
-    let world = World::with(|c| c.agents[0].hold = Some(own)).await;
+    let world = World::with("[[agents]]\nname = \"ci\"\nhold = \"5m\"").await;
     for _ in 0..3 {
         gives_up(&world, "{}", false, 60).await;
         gives_up(&world, r#"{"n":2}"#, true, 60).await;

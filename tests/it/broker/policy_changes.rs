@@ -182,16 +182,19 @@ const JOINED: &str = r#"{"version":"1","tools":{"delete_image_set":{"action":"re
 
 /// Dora is of both groups.
 async fn with_groups() -> World {
-    World::with(|config| {
-        for (name, groups) in [
-            ("ben", &["oncall"][..]),
-            ("eve", &["oncall"][..]),
-            ("dora", &["security", "oncall"][..]),
-        ] {
-            let reviewer = config.reviewers.iter_mut().find(|r| r.name == name).unwrap();
-            reviewer.groups = groups.iter().map(ToString::to_string).collect();
-        }
-    })
+    World::with(
+        r#"
+        [[reviewers]]
+        name = "ben"
+        groups = ["oncall"]
+        [[reviewers]]
+        name = "eve"
+        groups = ["oncall"]
+        [[reviewers]]
+        name = "dora"
+        groups = ["security", "oncall"]
+        "#,
+    )
     .await
 }
 

@@ -298,7 +298,7 @@ async fn a_call_stopped_before_it_was_sent_is_withdrawn_and_never_tried_again() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn beyond_its_tasks_a_call_is_held_as_without() {
-    let world = World::with(|c| c.approvals.max_tasks_per_agent = 1).await;
+    let world = World::with("[approvals]\nmax_tasks_per_agent = 1").await;
     made(&world, r#"{"n":1}"#, Form::Extension).await;
 
     let Submission::Held(held) = world.submit(r#"{"n":2}"#).await else { panic!("not held") };

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use placet::broker::submit::Submission;
 use placet::broker::wait::Waiting;
-use placet::config::Config;
 use placet::domain::approval::{Choice, State};
 use placet::store::{Filter, Store as _};
 
@@ -14,9 +13,7 @@ const ALLOWING: &str = r#"{"version":"1","tools":{"delete_image_set":{"action":"
 const DENYING: &str = r#"{"version":"1","tools":{"delete_image_set":{"action":"deny"}}}"#;
 const HIDING: &str = r#"{"version":"1","hide":["delete_image_set"]}"#;
 
-fn with_tool(config: &mut Config) {
-    config.agents[0].wait_tool = true;
-}
+const WITH_TOOL: &str = "[[agents]]\nname = \"ci\"\nwait_tool = true";
 
 fn waiting(world: &World, agent: &str, approval: &str) -> Waiting {
     Waiting {
@@ -61,7 +58,7 @@ async fn approvals(world: &World) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_is_attached_and_gets_the_result_of_the_one_execution() {
-    let world = World::with(with_tool).await;
+    let world = World::with(WITH_TOOL).await;
     let id = left(&world, r#"{"id":1.00}"#).await;
 
     let waits: Holding = held(wait(&world, &id).await.unwrap());
@@ -79,7 +76,7 @@ async fn who_waits_is_attached_and_gets_the_result_of_the_one_execution() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_approved_call_runs_when_its_agent_waits_and_never_again() {
-    let world = World::with(with_tool).await;
+    let world = World::with(WITH_TOOL).await;
     let id = left(&world, "{}").await;
     let stored = placet::domain::approval::ApprovalId::parse(&id).unwrap();
     world.approve(&stored).await;
@@ -98,7 +95,7 @@ async fn an_approved_call_runs_when_its_agent_waits_and_never_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owed_end_is_told_and_marked_and_the_identical_call_asks_anew() {
-    let world = World::with(with_tool).await;
+    let world = World::with(WITH_TOOL).await;
     let id = left(&world, "{}").await;
     let stored = placet::domain::approval::ApprovalId::parse(&id).unwrap();
     world.pass(901);
@@ -113,7 +110,7 @@ async fn an_owed_end_is_told_and_marked_and_the_identical_call_asks_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rejection_is_told_with_its_reason() {
-    let world = World::with(with_tool).await;
+    let world = World::with(WITH_TOOL).await;
     let id = left(&world, "{}").await;
     let stored = placet::domain::approval::ApprovalId::parse(&id).unwrap();
     world.says("ben", Choice::Reject, &stored).await.unwrap();
@@ -124,11 +121,8 @@ async fn a_rejection_is_told_with_its_reason() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_id_that_is_unknown_anothers_or_of_another_upstream_is_none() {
-    let world = World::with(|c| {
-        c.agents[0].wait_tool = true;
-        c.agents[1].wait_tool = true;
-    })
-    .await;
+    let both = WITH_TOOL.to_owned() + "\n[[agents]]\nname = \"careful\"\nwait_tool = true";
+    let world = World::with(&both).await;
     let id = left(&world, "{}").await;
 
     let elsewhere = Waiting { upstream: "other".to_owned(), ..waiting(&world, "ci", &id) };
@@ -147,7 +141,7 @@ async fn what_the_policy_overtook_is_cancelled_and_runs_neither_way() {
         (DENYING, "no longer permitted"),
         (HIDING, "no longer permitted"),
     ] {
-        let world = World::with(with_tool).await;
+        let world = World::with(WITH_TOOL).await;
         let id = left(&world, "{}").await;
         let stored = placet::domain::approval::ApprovalId::parse(&id).unwrap();
         world.approve(&stored).await;
@@ -164,7 +158,7 @@ async fn what_the_policy_overtook_is_cancelled_and_runs_neither_way() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_a_tool_that_is_now_denied_is_dropped() {
-    let world = World::with(with_tool).await;
+    let world = World::with(WITH_TOOL).await;
     let id = left(&world, "{}").await;
     let stored = placet::domain::approval::ApprovalId::parse(&id).unwrap();
     world.says("ben", Choice::Reject, &stored).await.unwrap();
@@ -176,7 +170,7 @@ async fn the_end_of_a_tool_that_is_now_denied_is_dropped() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unsettled_call_is_unknown_until_it_is_settled() {
-    let world = World::with(with_tool).await;
+    let world = World::with(WITH_TOOL).await;
     let id = left(&world, "{}").await;
     let stored = placet::domain::approval::ApprovalId::parse(&id).unwrap();
     world.approve(&stored).await;
@@ -190,7 +184,7 @@ async fn an_unsettled_call_is_unknown_until_it_is_settled() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_agents_that_are_offered_the_tool_are_told_of_it() {
-    let world = World::with(with_tool).await;
+    let world = World::with(WITH_TOOL).await;
     let text = async |agent: &str| {
         let mut asking = world.asking(r#"{"name":"delete_image_set","arguments":{}}"#);
         asking.agent = world.config.agent(agent).unwrap().clone();

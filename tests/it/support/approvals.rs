@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use placet::domain::approval::{
-    Approval, ApprovalId, Assurance, Choice, Decision, Outcome, State, Terms, Unattended, Via,
-};
+use placet::domain::approval::{Approval, ApprovalId, Assurance, Choice, Decision, Outcome, Via};
 use placet::domain::audit::{AuditEvent, Kind};
-use placet::domain::call::ToolCall;
 use placet::domain::time::Timestamp;
 use placet::store::{NewDelivery, NewHold, Submit};
+
+use super::fixtures;
 
 /// 2026-11-22T20:00:00Z
 pub const T0: Timestamp = Timestamp::from_micros(1_795_377_600_000_000);
@@ -26,46 +25,9 @@ pub fn id(n: u32) -> ApprovalId {
 /// A pending approval of agent `ci` that expires after 900 s; equal `args` make identical calls.
 pub fn approval(n: u32, args: &str) -> Approval {
     let params = format!(r#"{{"name":"delete_image_set","arguments":{args}}}"#);
-    Approval {
-        id: id(n),
-        version: 0,
-        state: State::Pending,
-        call: ToolCall::read("images", &params).unwrap(),
-        agent: "ci".to_owned(),
-        client: Some("ci/1.0".to_owned()),
-        rule: "/tools/delete_image_set".to_owned(),
-        reason: Some("It cannot be undone.".to_owned()),
-        risk: None,
-        severity: None,
-        terms: Terms {
-            reviewers: vec!["ben".to_owned(), "dora".to_owned(), "eve".to_owned()],
-            quorum: 1,
-            panel: None,
-            stand_ins: Vec::new(),
-            claim_window_s: 600,
-            cooldown_s: 600,
-            notify: Vec::new(),
-            unattended: Unattended::Wait,
-            assurance: Assurance::Link,
-            sensitive: false,
-            redact: Vec::new(),
-            owner: Some("ana".to_owned()),
-            tool_fingerprint: None,
-        },
-        decisions: Vec::new(),
-        created_at: T0,
-        expires_at: at(900),
-        decided_at: None,
-        claim_deadline: None,
-        finished_at: None,
-        end_reason: None,
-        outcome: None,
-        settled: None,
-        owed: false,
-        executor: None,
-        waiting: false,
-        ran_before: None,
-    }
+    let mut approval = fixtures::pending(id(n), &params, &["ben", "dora", "eve"], T0);
+    approval.terms.owner = Some("ana".to_owned());
+    approval
 }
 
 /// Its submission, held as `hld_{n}` by `node-a`, with wide limits.

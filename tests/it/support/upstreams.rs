@@ -1,123 +1,40 @@
-//! Upstreams built as the program builds them, from a configuration made in code.
+//! Upstreams built as the program builds them, from what a user would write of them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use placet::clock::{Clock, SystemClock};
-use placet::config::{
-    Approvals, Audit, AuditCalls, Config, Database, Era, HttpKind, Instances, Masking, NewPerAgent,
-    People, Secret, Server, Telemetry, Transport, Upstream as Settings,
-};
+use placet::config::{Config, Environment};
 use placet::upstream::{
     Caller, Notification, Notifications, Reply, Request, Said, Upstream, UpstreamError, build,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// A configuration with these upstreams and nothing else.
-pub fn config(upstreams: Vec<Settings>) -> Config {
-    let minute = Duration::from_mins(1);
-    Config {
-        file: None,
-        server: Server {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            public_url: "http://127.0.0.1:8420".parse().unwrap(),
-            allowed_hosts: Vec::new(),
-            allowed_origins: Vec::new(),
-            trusted_proxies: Vec::new(),
-            max_body: 4 << 20,
-            max_result: 1 << 20,
-            resume_window: Duration::from_secs(60),
-            resume_buffer: 1 << 20,
-            shutdown_grace: minute,
-            max_subscriptions: 100,
-            max_streams_per_agent: 64,
-            max_early_cancellations: 32,
-            sse_initialize_within: Duration::from_secs(60),
-            max_sse_requests: 256,
-            max_input_rounds: 8,
-            question_wait: Duration::from_secs(3),
-            max_questions: 16,
-            max_export: 10_000,
-        },
-        database: Database { url: Secret::new("sqlite::memory:") },
-        approvals: Approvals {
-            timeout: minute,
-            hold: minute,
-            hold_with_progress: minute,
-            heartbeat: minute,
-            claim_window: minute,
-            cooldown: minute,
-            result_retention: minute,
-            max_outcome: 1 << 20,
-            max_arguments: 1 << 18,
-            max_pending_per_agent: 100,
-            max_pending: 1000,
-            max_new_per_agent: NewPerAgent { max: 60, window: minute },
-            max_held_per_agent: 200,
-            page_rounds: 6,
-            task_poll_interval: Duration::from_secs(5),
-            max_tasks_per_agent: 1000,
-            assurance: placet::domain::approval::Assurance::Link,
-            max_grants_per_agent: 20,
-            reminder: None,
-            history_retention: minute,
-        },
-        audit: Audit { calls: AuditCalls::Group },
-        telemetry: Telemetry { public_metrics: false },
-        masking: Masking { keys: Vec::new() },
-        oidc: None,
-        people: People {
-            session_idle: Duration::from_hours(12),
-            link_life: Duration::from_mins(15),
-            sign_in_window: Duration::from_mins(15),
-            sign_in_mails: 3,
-            sign_in_requests: 20,
-            sign_in_tokens: 20,
-            max_tokens: 20,
-            max_token_life: Duration::from_hours(24 * 365),
-            max_absences: 10,
-            max_passkeys: 10,
-            passkey_wait: Duration::from_secs(120),
-        },
-        upstreams,
-        agents: Vec::new(),
-        reviewers: Vec::new(),
-        notifiers: Vec::new(),
-        implicit_owner: false,
-    }
+use super::fixtures::config_of;
+
+/// An HTTP upstream; further lines of its table may follow.
+pub fn http(url: &str) -> String {
+    format!("url = \"{url}\"\nheaders.x-own = \"mine\"\n")
 }
 
-/// Settings of an upstream named `u` with a timeout of ten seconds.
-pub fn settings(transport: Transport) -> Settings {
-    Settings {
-        name: "u".to_owned(),
-        transport,
-        target: Vec::new(),
-        era: Era::Auto,
-        instances: Instances::Agent,
-        policy: None,
-        policy_file: None,
-        timeout: Duration::from_secs(10),
-        client_features: placet::upstream::ClientFeature::DEFAULT.to_vec(),
-        trust_annotations: false,
-    }
+/// A child process that runs the fake server in this mode; further lines may follow.
+pub fn child(mode: &str) -> String {
+    child_with(&[mode])
 }
 
-/// Settings of an HTTP upstream.
-pub fn http(url: &str) -> Settings {
-    let headers = vec![("x-own".to_owned(), Secret::new("mine"))];
-    settings(Transport::Http { url: url.parse().unwrap(), headers, kind: HttpKind::Auto })
-}
-
-/// Settings of a child process that runs the fake server in this mode.
-pub fn child(mode: &str) -> Settings {
+/// The same with more arguments.
+pub fn child_with(arguments: &[&str]) -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/fake_stdio.py");
-    settings(Transport::Stdio {
-        command: ["python3", "-u", script, mode].map(str::to_owned).to_vec(),
-        env: vec![("OWN".to_owned(), Secret::new("mine"))],
-        cwd: None,
-    })
+    let command = [&["python3", "-u", script], arguments].concat();
+    format!("command = {command:?}\nenv.OWN = \"mine\"\n")
+}
+
+/// The configuration with that upstream, named `u`, and nothing else.
+pub fn config(upstream: &str) -> Config {
+    let text = format!("[server]\nmax_result = \"1MiB\"\n[[upstreams]]\nname = \"u\"\n{upstream}");
+    let environment = [("THING".to_owned(), "from-the-environment".to_owned())];
+    config_of(&text, None, &Environment::from(environment))
 }
 
 /// One built upstream.
@@ -126,18 +43,18 @@ pub struct Built {
     pub tracker: TaskTracker,
 }
 
-/// Builds one upstream.
-pub fn built(settings: Settings) -> Built {
-    built_at(settings, Arc::new(SystemClock))
+/// Builds one upstream from these lines.
+pub fn built(lines: impl AsRef<str>) -> Built {
+    built_at(lines, Arc::new(SystemClock))
 }
 
 /// Builds one upstream that tells the time by this clock.
-pub fn built_at<C: Clock + 'static>(settings: Settings, clock: Arc<C>) -> Built {
+pub fn built_at<C: Clock + 'static>(lines: impl AsRef<str>, clock: Arc<C>) -> Built {
     let clock: Arc<dyn Clock> = clock;
     // Another test may have installed it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let tracker = TaskTracker::new();
-    let mut all = build(&config(vec![settings]), &clock, &tracker);
+    let mut all = build(&config(lines.as_ref()), &clock, &tracker);
     Built { upstream: all.remove("u").unwrap(), tracker }
 }
 

@@ -11,11 +11,7 @@ use placet::broker::hold::{Beat, Ended, Held, Terms};
 use placet::broker::submit::{Asking, Submission};
 use placet::broker::{Broker, DecideError, Parts, Stop};
 use placet::clock::{Clock as _, ManualClock};
-use placet::config::{
-    Agent, Approvals, Audit, AuditCalls, Config, Database as DatabaseConfig, Era, HttpKind,
-    Instances, Masking, NewPerAgent, People, Reviewer, Role, Secret, Server, Telemetry, Transport,
-    Upstream,
-};
+use placet::config::{Config, Environment};
 use placet::domain::approval::{Approval, ApprovalId, Assurance, Choice, State, Via};
 use placet::domain::call::ToolCall;
 use placet::domain::policy::Policy;
@@ -30,12 +26,55 @@ use tokio_util::task::TaskTracker;
 use super::approvals::{T0, at};
 use super::db::{self, Database, Dir};
 use super::fake_upstream::FakeUpstream;
-use super::{PATIENCE, soon};
+use super::fixtures::config_of;
+use super::{PATIENCE, over, soon};
 
 /// `delete_image_set` asks ben, dora or eve; `list_image_sets` runs.
 pub const GATED: &str = r#"{"version":"1","tools":{"list_image_sets":{"action":"allow"},
     "delete_image_set":{"action":"require_approval","reason":"It cannot be undone.",
     "approval":{"reviewers":["ben","dora","eve"]}}}}"#;
+
+/// Agents `ci` and `careful`, which withdraws when it leaves, both of ana; reviewers ana, ben, eve,
+/// dora (an admin) and cleo (an auditor).
+const CONFIG: &str = r#"
+[[upstreams]]
+name = "images"
+url = "http://127.0.0.1:8420"
+policy = "policy.json"
+
+[[agents]]
+name = "ci"
+token = "token-of-the-agent-ci"
+owner = "ana"
+
+[[agents]]
+name = "careful"
+token = "token-of-the-agent-careful"
+owner = "ana"
+on_disconnect = "withdraw"
+
+[[reviewers]]
+name = "ana"
+token = "token-of-the-reviewer-ana"
+
+[[reviewers]]
+name = "ben"
+token = "token-of-the-reviewer-ben"
+
+[[reviewers]]
+name = "dora"
+role = "admin"
+token = "token-of-the-reviewer-dora"
+
+[[reviewers]]
+name = "eve"
+token = "token-of-the-reviewer-eve"
+
+[[reviewers]]
+name = "cleo"
+role = "auditor"
+token = "token-of-the-reviewer-cleo"
+"#;
 
 /// Everything a broker test needs.
 pub struct World {
@@ -93,14 +132,15 @@ pub fn word(answer: &Answer) -> String {
 impl World {
     /// With the policy [`GATED`].
     pub async fn new() -> Self {
-        Self::with(|_| {}).await
+        Self::with("").await
     }
 
-    /// With another configuration.
-    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+    /// With these lines over the configuration [`CONFIG`].
+    pub async fn with(lines: &str) -> Self {
         let (dir, db) = db::for_broker().await;
-        let mut config = config();
-        change(&mut config);
+        std::fs::write(dir.0.join("policy.json"), GATED).unwrap();
+        let file = dir.0.join("placet.toml");
+        let config = config_of(&over(CONFIG, lines), Some(&file), &Environment::new());
         let config = Arc::new(config);
         let clock = Arc::new(ManualClock::new(T0));
         let upstream = FakeUpstream::new();
@@ -246,114 +286,4 @@ fn broker(
         seal_key: [8; 32],
         stop,
     })
-}
-
-fn config() -> Config {
-    let minutes = |n: u64| Duration::from_secs(60 * n);
-    let agent = |name: &str, withdraw| Agent {
-        name: name.to_owned(),
-        token_sha256: None,
-        upstreams: None,
-        owner: Some("ana".to_owned()),
-        hold: None,
-        hold_with_progress: None,
-        withdraw_on_disconnect: withdraw,
-        wait_tool: false,
-        url_elicitation: true,
-        client_features: None,
-    };
-    let reviewer = |name: &str, role| Reviewer {
-        name: name.to_owned(),
-        email: None,
-        groups: Vec::new(),
-        role,
-        token_sha256: None,
-    };
-    let url = url::Url::parse("http://127.0.0.1:8420").unwrap();
-    Config {
-        file: None,
-        server: Server {
-            listen: "127.0.0.1:8420".parse().unwrap(),
-            public_url: url.clone(),
-            allowed_hosts: Vec::new(),
-            allowed_origins: Vec::new(),
-            trusted_proxies: Vec::new(),
-            max_body: 1 << 22,
-            max_result: 1 << 24,
-            resume_window: Duration::from_secs(60),
-            resume_buffer: 1 << 20,
-            shutdown_grace: Duration::from_secs(10),
-            max_subscriptions: 100,
-            max_streams_per_agent: 64,
-            max_early_cancellations: 32,
-            sse_initialize_within: Duration::from_secs(60),
-            max_sse_requests: 256,
-            max_input_rounds: 8,
-            question_wait: Duration::from_secs(3),
-            max_questions: 16,
-            max_export: 10_000,
-        },
-        database: DatabaseConfig { url: Secret::new("sqlite:unused.db") },
-        approvals: Approvals {
-            timeout: minutes(15),
-            hold: Duration::from_secs(50),
-            hold_with_progress: Duration::from_secs(50),
-            heartbeat: Duration::from_secs(10),
-            claim_window: minutes(10),
-            cooldown: minutes(10),
-            result_retention: minutes(24 * 60),
-            max_outcome: 1 << 20,
-            max_arguments: 1 << 18,
-            max_pending_per_agent: 100,
-            max_pending: 10_000,
-            max_new_per_agent: NewPerAgent { max: 60, window: minutes(10) },
-            max_held_per_agent: 200,
-            page_rounds: 6,
-            task_poll_interval: Duration::from_secs(5),
-            max_tasks_per_agent: 1000,
-            assurance: placet::domain::approval::Assurance::Link,
-            max_grants_per_agent: 20,
-            reminder: None,
-            history_retention: minutes(60 * 24 * 365),
-        },
-        audit: Audit { calls: AuditCalls::Group },
-        telemetry: Telemetry { public_metrics: false },
-        masking: Masking { keys: vec!["password".to_owned()] },
-        oidc: None,
-        people: People {
-            session_idle: Duration::from_hours(12),
-            link_life: Duration::from_mins(15),
-            sign_in_window: Duration::from_mins(15),
-            sign_in_mails: 3,
-            sign_in_requests: 20,
-            sign_in_tokens: 20,
-            max_tokens: 20,
-            max_token_life: Duration::from_hours(24 * 365),
-            max_absences: 10,
-            max_passkeys: 10,
-            passkey_wait: Duration::from_secs(120),
-        },
-        upstreams: vec![Upstream {
-            name: "images".to_owned(),
-            transport: Transport::Http { url, headers: Vec::new(), kind: HttpKind::Auto },
-            target: Vec::new(),
-            era: Era::Auto,
-            instances: Instances::Agent,
-            policy: Some(Arc::new(Policy::read(GATED).unwrap().0)),
-            policy_file: None,
-            timeout: minutes(10),
-            client_features: placet::upstream::ClientFeature::DEFAULT.to_vec(),
-            trust_annotations: false,
-        }],
-        agents: vec![agent("ci", false), agent("careful", true)],
-        reviewers: vec![
-            reviewer("ana", Role::Reviewer),
-            reviewer("ben", Role::Reviewer),
-            reviewer("dora", Role::Admin),
-            reviewer("eve", Role::Reviewer),
-            reviewer("cleo", Role::Auditor),
-        ],
-        notifiers: Vec::new(),
-        implicit_owner: false,
-    }
 }

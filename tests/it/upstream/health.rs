@@ -6,14 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use placet::clock::{Clock as _, ManualClock};
-use placet::config::{Instances, Secret, Transport, Upstream as Settings};
 use placet::domain::contact::{ListKind, Standing, Trouble};
 use placet::domain::time::Timestamp;
 use placet::upstream::{Reply, Report, Request};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::fake_http::{self, Answer, Fake};
-use crate::support::upstreams::{Built, ana, built_at, call, child, eventually, http};
+use crate::support::upstreams::{Built, ana, built_at, call, child, child_with, eventually, http};
 
 const BEGAN: Timestamp = Timestamp::from_micros(1_795_377_600_000_000);
 
@@ -124,8 +123,7 @@ async fn a_call_that_is_cancelled_says_nothing_about_the_server() {
 async fn a_process_that_ends_unasked_is_written_down_and_started_again_when_needed() {
     let clock = clock();
     // One process for all: that of the caller is the one that Placet lists by.
-    let shared = Settings { instances: Instances::Shared, ..child("plain") };
-    let placet = built_at(shared, clock.clone());
+    let placet = built_at(child("plain") + "instances = \"shared\"", clock.clone());
     let report = listed(&placet).await;
     assert_eq!((standing(&report), report.connections), (Standing::Reachable, 1));
     clock.advance(Duration::from_secs(5));
@@ -175,14 +173,8 @@ async fn leaving_is_no_fault_of_the_servers() {
 
 #[tokio::test]
 async fn the_upstreams_own_secrets_are_never_written_down() {
-    let mut settings = child("tells-secret");
-    if let Transport::Stdio { command, env, .. } = &mut settings.transport {
-        env.push(("KEY".to_owned(), Secret::new("hunter2-hunter2")));
-        command.push("from-the-environment".to_owned());
-        settings.target = command.clone();
-        *settings.target.last_mut().unwrap() = "${THING}".to_owned();
-    }
-    let placet = built_at(settings, clock());
+    let lines = child_with(&["tells-secret", "${THING}"]) + "env.KEY = \"hunter2-hunter2\"";
+    let placet = built_at(lines, clock());
 
     let report = trouble(&placet, Trouble::NotSent).await;
 

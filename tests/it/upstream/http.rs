@@ -7,7 +7,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use placet::config::{Era, Instances};
 use placet::upstream::{Caller, ClientFeature, Features, Reply, UpstreamError, WireEra};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -169,9 +168,7 @@ async fn a_lost_session_is_opened_anew_once() {
         _ => legacy(seen).unwrap(),
     })
     .await;
-    let mut settings = http(&fake.url);
-    settings.instances = Instances::Shared;
-    let placet = built(settings);
+    let placet = built(http(&fake.url) + "instances = \"shared\"");
 
     let got = placet.call(true).await;
 
@@ -248,9 +245,7 @@ async fn messages_about_a_call_keep_it_alive_and_silence_loses_it() {
         _ => Answer::Open(Vec::new()),
     })
     .await;
-    let mut settings = http(&fake.url);
-    settings.timeout = Duration::from_secs(1);
-    let placet = built(settings);
+    let placet = built(http(&fake.url) + "timeout = \"1s\"");
     let (to, mut notes) = mpsc::channel(8);
     let mut request = call("{}", true);
     request.progress = true;
@@ -370,18 +365,16 @@ pub const ODD: &str = r#"{"z":1.00,"a":1e2,"big":12345678901234567890123,"n":-0,
 
 #[tokio::test]
 async fn arguments_and_results_pass_byte_for_byte() {
-    for era in [Era::Legacy, Era::Modern] {
+    for era in ["legacy", "modern"] {
         let back = format!(r#"{{"content":[],"unknown":{ODD}}}"#);
         let given = back.clone();
         let fake = Fake::start(move |seen| match (seen.method().as_str(), era) {
             ("tools/call", _) => result(&given),
-            (_, Era::Modern) => modern(seen).unwrap(),
+            (_, "modern") => modern(seen).unwrap(),
             _ => legacy(seen).unwrap(),
         })
         .await;
-        let mut settings = http(&fake.url);
-        settings.era = era;
-        let placet = built(settings);
+        let placet = built(http(&fake.url) + &format!("era = \"{era}\""));
 
         let got = placet.send(call(ODD, true), None).await.unwrap();
 
@@ -395,15 +388,11 @@ async fn arguments_and_results_pass_byte_for_byte() {
 #[tokio::test]
 async fn connections_are_shared_as_configured() {
     let caller = |agent: &str, session: &str| Caller::new(agent, Some(session));
-    for (instances, want) in
-        [(Instances::Shared, 1), (Instances::Agent, 2), (Instances::Session, 3)]
-    {
+    for (instances, want) in [("shared", 1), ("agent", 2), ("session", 3)] {
         let fake = Fake::legacy(|_| result("{}")).await;
-        let mut settings = http(&fake.url);
-        settings.instances = instances;
-        let placet = built(settings);
+        let placet = built(http(&fake.url) + &format!("instances = \"{instances}\""));
         eventually(async || placet.upstream.catalog()).await;
-        let own = usize::from(instances != Instances::Shared);
+        let own = usize::from(instances != "shared");
 
         for who in [caller("a", "1"), caller("a", "2"), caller("b", "3"), caller("b", "3")] {
             let sent =
@@ -411,10 +400,10 @@ async fn connections_are_shared_as_configured() {
             sent.await.unwrap();
         }
 
-        assert_eq!(fake.seen_of("initialize").len(), want + own, "{instances:?}");
+        assert_eq!(fake.seen_of("initialize").len(), want + own, "{instances}");
         placet.upstream.close_session(&caller("b", "3")).await;
         let ended = fake.seen().iter().filter(|s| s.verb == "DELETE").count();
-        assert_eq!(ended, usize::from(instances == Instances::Session));
+        assert_eq!(ended, usize::from(instances == "session"));
         placet.end().await;
         let ended = fake.seen().iter().filter(|s| s.verb == "DELETE").count();
         assert_eq!(ended, want + own, "every session is ended at the shutdown");

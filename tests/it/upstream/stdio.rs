@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use placet::config::{Secret, Transport};
 use placet::domain::json;
 use placet::upstream::{Caller, Reply, UpstreamError, WireEra};
 use rustix::process::{Pid, test_kill_process};
@@ -12,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::http::ODD;
 use crate::support::upstreams::{
-    Built, ana, built, call, child, eventually, is_lost, is_not_sent, said, settings,
+    Built, ana, built, call, child, config, eventually, is_lost, is_not_sent, said,
 };
 
 /// Calls tool `t` and has the fake do this.
@@ -41,11 +40,7 @@ fn pid_in(answer: &Result<Reply, UpstreamError>) -> i32 {
 
 #[tokio::test]
 async fn a_program_that_is_not_there_certainly_ran_nothing() {
-    let placet = built(settings(Transport::Stdio {
-        command: vec!["/nowhere/no-such-program".to_owned()],
-        env: Vec::new(),
-        cwd: None,
-    }));
+    let placet = built("command = [\"/nowhere/no-such-program\"]");
 
     let answer = placet.call(true).await;
 
@@ -164,9 +159,7 @@ async fn a_child_that_dies_during_a_call_loses_it_and_comes_back_after_a_pause()
 
 #[tokio::test]
 async fn a_silent_child_loses_the_call_after_the_timeout() {
-    let mut settings = child("legacy");
-    settings.timeout = Duration::from_millis(500);
-    let placet = built(settings);
+    let placet = built(child("legacy") + "timeout = \"500ms\"");
     placet.upstream.facts(&ana()).await.unwrap();
 
     let answer = act(&placet, "hang").await;
@@ -286,13 +279,10 @@ async fn a_child_that_ignores_every_request_to_leave_is_killed() {
 
 #[tokio::test]
 async fn secrets_of_the_configuration_reach_the_child_alone() {
-    let mut settings = child("legacy");
-    if let Transport::Stdio { env, .. } = &mut settings.transport {
-        env.push(("TOKEN".to_owned(), Secret::new("hunter2")));
-    }
+    let lines = child("legacy") + "env.TOKEN = \"hunter2\"";
 
-    assert!(!format!("{settings:?}").contains("hunter2"));
-    let placet = built(settings);
+    assert!(!format!("{:?}", config(&lines).upstreams).contains("hunter2"));
+    let placet = built(lines);
     assert!(text_of(&act(&placet, "env").await).contains("\"TOKEN\""));
     placet.end().await;
 }

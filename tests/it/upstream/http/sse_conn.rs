@@ -4,7 +4,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use placet::config::{Era, HttpKind, Instances, Secret, Transport, Upstream as Settings};
 use placet::upstream::{Caller, Reply, UpstreamError, WireEra};
 use reqwest::Method;
 use tokio::sync::mpsc;
@@ -14,17 +13,10 @@ use crate::support::fake_http::Fake;
 use crate::support::fake_sse::{
     Begins, Does, FakeSse, progress_token, result, says, status, usual,
 };
-use crate::support::upstreams::{
-    ana, built, call, eventually, http, is_lost, is_not_sent, said, settings,
-};
+use crate::support::upstreams::{ana, built, call, eventually, http, is_lost, is_not_sent, said};
 
 fn answer(raw: &str) -> Reply {
     Reply::Result(raw.to_owned())
-}
-
-fn pinned(url: &str, kind: HttpKind) -> Settings {
-    let headers = vec![("x-own".to_owned(), Secret::new("mine"))];
-    settings(Transport::Http { url: url.parse().unwrap(), headers, kind })
 }
 
 #[tokio::test]
@@ -59,9 +51,7 @@ async fn a_server_that_takes_no_post_is_found_by_its_stream() {
 async fn other_answers_to_initialize_are_no_evidence_of_a_stream() {
     for refusal in [401, 403, 422, 500, 503] {
         let fake = FakeSse::start(refusal, Begins::Well, |_| status(202)).await;
-        let mut settings = http(&fake.url);
-        settings.era = Era::Legacy;
-        let placet = built(settings);
+        let placet = built(http(&fake.url) + "era = \"legacy\"");
 
         let got = placet.call(true).await;
 
@@ -75,13 +65,13 @@ async fn other_answers_to_initialize_are_no_evidence_of_a_stream() {
 async fn a_pinned_transport_is_the_only_one_tried() {
     let fake = FakeSse::calls(|_| result("{}")).await;
 
-    let sse = built(pinned(&fake.url, HttpKind::Sse));
+    let sse = built(http(&fake.url) + "transport = \"sse\"");
     sse.call(true).await.unwrap();
     assert!(fake.seen_of("server/discover").is_empty());
     sse.end().await;
     let opened = fake.opened();
 
-    let streamable = built(pinned(&fake.url, HttpKind::Streamable));
+    let streamable = built(http(&fake.url) + "transport = \"streamable\"");
     let got = streamable.call(true).await;
     assert!(is_not_sent(&got), "{got:?}");
     assert_eq!(fake.opened(), opened);
@@ -122,9 +112,7 @@ async fn progress_reaches_the_call_and_keeps_it_alive() {
         Does { status: 202, says, ends: false }
     })
     .await;
-    let mut settings = http(&fake.url);
-    settings.timeout = Duration::from_secs(1);
-    let placet = built(settings);
+    let placet = built(http(&fake.url) + "timeout = \"1s\"");
     let (to, mut notes) = mpsc::channel(8);
     let mut request = call("{}", true);
     request.progress = true;
@@ -238,9 +226,7 @@ async fn a_stream_that_names_no_endpoint_of_its_own_origin_gets_nothing() {
     ] {
         let shown = format!("{begins:.90?}");
         let fake = FakeSse::start(405, begins, |_| status(202)).await;
-        let mut settings = http(&fake.url);
-        settings.timeout = Duration::from_millis(500);
-        let placet = built(settings);
+        let placet = built(http(&fake.url) + "timeout = \"500ms\"");
 
         let got = placet.call(true).await;
 
@@ -333,9 +319,7 @@ async fn an_approved_call_never_goes_out_over_a_stream_that_may_be_dead() {
         _ => usual(seen).unwrap_or_else(|| result("{}")),
     })
     .await;
-    let mut settings = http(&fake.url);
-    settings.timeout = Duration::from_millis(600);
-    let placet = built(settings);
+    let placet = built(http(&fake.url) + "timeout = \"600ms\"");
     placet.call(false).await.unwrap();
     eventually(async || placet.upstream.catalog()).await;
     let opened = fake.opened();
@@ -354,9 +338,7 @@ async fn a_client_session_that_ends_does_not_end_what_still_runs_in_it() {
     let done = r#"{"jsonrpc":"2.0","id":$ID,"result":{"ok":1}}"#;
     let says = vec![(Duration::from_millis(300), done.to_owned())];
     let fake = FakeSse::calls(move |_| Does { status: 202, says: says.clone(), ends: false }).await;
-    let mut settings = http(&fake.url);
-    settings.instances = Instances::Session;
-    let placet = built(settings);
+    let placet = built(http(&fake.url) + "instances = \"session\"");
     let caller = Caller { session: Some("s".to_owned()), ..ana() };
     let leave = async {
         eventually(async || (!fake.seen_of("tools/call").is_empty()).then_some(())).await;
