@@ -18,13 +18,21 @@ use toml::{Table, Value};
 /// Longest wait for anything that must happen; only ever reached by a failing test.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Waits until the condition holds: for what tells nobody that it happened.
-pub async fn until<F: AsyncFn() -> bool>(what: &str, condition: F) {
+/// Looks until there is something: for what tells nobody that it happened.
+pub async fn found<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
     let end = tokio::time::Instant::now() + PATIENCE;
-    while !condition().await {
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
         assert!(tokio::time::Instant::now() < end, "never happened: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// The same for a condition.
+pub async fn until<F: AsyncFn() -> bool>(what: &str, condition: F) {
+    found(what, async || condition().await.then_some(())).await;
 }
 
 /// The future's value, in time.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::fake_http::Seen;
 use crate::support::fake_sse::{Begins, Does, FakeSse, progress_token, result, status, usual};
-use crate::support::placet::{ANN, Placet, Settings, Stream, got, tool_list};
+use crate::support::placet::{ANN, Placet, Stream, got, tool_list};
 use crate::support::until;
 
 async fn old(call: impl Fn(&Seen) -> Does + Send + Sync + 'static) -> (Placet, FakeSse) {
@@ -15,12 +15,7 @@ async fn old(call: impl Fn(&Seen) -> Does + Send + Sync + 'static) -> (Placet, F
         _ => usual(seen).unwrap_or_else(|| call(seen)),
     })
     .await;
-    let placet = Placet::start_at(&fake.url, &Settings::default()).await;
-    for name in ["u", "other"] {
-        let server = placet.broker.upstream(name).unwrap().clone();
-        until("the tool list is known", async || server.catalog().is_some()).await;
-    }
-    (placet, fake)
+    (Placet::before(&fake.url).start().await, fake)
 }
 
 fn done(_: &Seen) -> Does {

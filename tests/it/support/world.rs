@@ -184,6 +184,26 @@ impl World {
         held(self.submit(args).await)
     }
 
+    /// A call that was approved and is being run at the upstream, which hangs.
+    pub async fn running(&self) -> (Holding, ApprovalId) {
+        self.upstream.hangs();
+        let holding = self.call("{}").await;
+        let id = holding.approval.id.clone();
+        self.approve(&id).await;
+        self.upstream.arrived(1).await;
+        (holding, id)
+    }
+
+    /// A call that was approved when nobody waited for it any more.
+    pub async fn approved_for_nobody(&self) -> ApprovalId {
+        let holding = self.call("{}").await;
+        let id = holding.approval.id.clone();
+        holding.gone.cancel();
+        holding.ended().await;
+        self.approve(&id).await;
+        id
+    }
+
     /// A call that must be answered at once: its word.
     pub async fn answered(&self, args: &str) -> String {
         match self.submit(args).await {

@@ -47,9 +47,7 @@ async fn a_tool_list_that_changed_in_silence_is_told_of_too() {
         _ => crate::support::fake_http::legacy(seen).unwrap_or_else(|| done(seen)),
     })
     .await;
-    let placet =
-        crate::support::placet::Placet::start(&fake, &crate::support::placet::Settings::default())
-            .await;
+    let placet = crate::support::placet::Placet::start(&fake).await;
     let wanted = json!({"notifications": {"toolsListChanged": true}}).to_string();
     let agent = placet.modern(crate::support::placet::ANN);
     let mut stream =
