@@ -257,7 +257,7 @@ async fn when_the_grace_is_over_what_runs_is_given_up_as_unknown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn beats_name_the_approval_and_the_time_left() {
+async fn heartbeats_name_the_approval_and_the_time_left() {
     let world = World::new().await;
     let mut holding = world.call("{}").await;
 
@@ -305,7 +305,7 @@ async fn arguments_above_their_limit_are_refused_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_right_to_decide_is_looked_at_before_the_words() {
+async fn the_right_to_decide_is_checked_before_the_reason() {
     let world = World::new().await;
     let id = world.call("{}").await.approval.id.clone();
     let say = async |who: &str, choice, reason: &str, digest: Option<&str>| {

@@ -7,7 +7,7 @@ use crate::support::placet::{ANN, BOB, Era, got};
 use super::{Placet, done, legacy, usual};
 
 #[tokio::test]
-async fn only_an_agents_token_opens_the_door_and_only_to_its_own_upstreams() {
+async fn only_an_agents_token_is_accepted_and_only_at_its_own_upstreams() {
     let (placet, fake) = usual().await;
 
     for era in [Era::Legacy { session: None }, Era::Modern] {

@@ -52,7 +52,7 @@ async fn calls_are_allowed_denied_rejected_and_approved_as_ever() {
 }
 
 #[tokio::test]
-async fn its_progress_continues_the_heartbeats() {
+async fn progress_of_the_server_continues_that_of_the_heartbeats() {
     let (placet, _fake) = old(|seen| {
         let tick = format!(
             r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{},"progress":50,"total":60}}}}"#,

@@ -64,7 +64,7 @@ async fn a_rate_limit_is_consumed_by_new_approvals_only() {
 }
 
 #[tokio::test]
-async fn what_is_used_of_the_limits_is_told() {
+async fn how_much_of_each_limit_is_used_can_be_read() {
     on_each(async |db: &Database| {
         made(db, 1, r#"{"a":1}"#).await;
         made(db, 2, r#"{"a":2}"#).await;
@@ -88,7 +88,7 @@ async fn what_is_used_of_the_limits_is_told() {
 }
 
 #[tokio::test]
-async fn limits_slide() {
+async fn a_limit_counts_what_came_within_its_window_before_now() {
     on_each(async |db: &Database| {
         let take = async |second: u64| {
             let since = at(second).minus(Duration::from_secs(10));

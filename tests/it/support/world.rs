@@ -27,7 +27,7 @@ use super::approvals::{T0, at};
 use super::db::{self, Database, Dir};
 use super::fake_upstream::FakeUpstream;
 use super::fixtures::config_of;
-use super::{PATIENCE, over, soon};
+use super::{LONGEST_WAIT, over, soon};
 
 /// `delete_image_set` asks ben, dora or eve; `list_image_sets` runs.
 pub const GATED: &str = r#"{"version":"1","tools":{"list_image_sets":{"action":"allow"},
@@ -263,7 +263,7 @@ pub fn delete(args: &str) -> String {
 
 /// Holds it with patience.
 pub fn held(submission: Submission) -> Holding {
-    held_for(submission, PATIENCE * 2)
+    held_for(submission, LONGEST_WAIT * 2)
 }
 
 /// Holds it for so long.

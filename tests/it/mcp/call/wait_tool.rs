@@ -74,7 +74,7 @@ async fn a_handed_over_call_is_waited_for_by_its_id_and_runs_once() {
 }
 
 #[tokio::test]
-async fn it_holds_with_signs_of_life_until_somebody_decides() {
+async fn it_holds_with_heartbeats_until_somebody_decides() {
     let fake = legacy(done).await;
     let placet = with_tool(&fake).start().await;
     for (n, agent) in placet.both(WES).await.into_iter().enumerate() {

@@ -202,7 +202,7 @@ async fn what_the_modern_era_has_done_away_with_is_not_found() {
 }
 
 #[tokio::test]
-async fn errors_about_our_own_hop_are_not_the_clients() {
+async fn errors_about_placets_own_request_do_not_blame_the_client() {
     let lacking = |capability: &'static str| {
         move |_: &Seen| {
             let error = json!({"code": -32021, "message": "no",

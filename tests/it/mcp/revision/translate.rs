@@ -48,7 +48,7 @@ async fn lists_and_calls_are_what_the_clients_era_demands() {
 }
 
 #[tokio::test]
-async fn approved_calls_cross_the_border_too() {
+async fn approved_calls_are_translated_between_eras_too() {
     for (_, fake) in servers().await {
         let placet = Placet::start(&fake).await;
         for (client_is_modern, agent) in [false, true].into_iter().zip(placet.both(ANN).await) {
