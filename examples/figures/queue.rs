@@ -143,7 +143,7 @@ fn approval(broker: &Broker, agent: &str, n: u32) -> Approval {
         r#"{{"name":"delete_image_set","arguments":{{"datastore_id":"hospital-main","image_set_id":"{n}","why":"Superseded by a newer scan of the same patient; kept in the cold archive."}}}}"#
     );
     let mut approval = pending(broker.ids().approval(now), &params, &["ana"], now);
-    approval.agent = agent.to_owned();
+    agent.clone_into(&mut approval.agent);
     approval.expires_at = now.plus(Duration::from_secs(3_600));
     approval
 }

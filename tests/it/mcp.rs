@@ -16,6 +16,7 @@ mod session;
 /// A call that waits for people: held, sent to its page, waited for by its id.
 mod call {
     mod hold;
+    mod input_required;
     mod url_elicitation;
     mod wait_tool;
 }
@@ -28,7 +29,7 @@ mod tasks {
 }
 
 use crate::support::fake_http::{self, Answer, Fake, Seen};
-use crate::support::placet::{Placet, Settings, tool_list};
+use crate::support::placet::{Placet, tool_list};
 
 /// A legacy server with all tools, which answers calls by this function.
 async fn legacy(call: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Fake {
@@ -65,6 +66,6 @@ fn done(_: &Seen) -> Answer {
 /// The program with the usual settings in front of a legacy server, and that server.
 async fn usual() -> (Placet, Fake) {
     let fake = legacy(done).await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    let placet = Placet::start(&fake).await;
     (placet, fake)
 }

@@ -5,6 +5,7 @@ mod approvals;
 mod audit;
 mod driver;
 mod grants;
+mod limits;
 mod oidc;
 mod outbox;
 mod passkeys;

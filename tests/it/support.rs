@@ -16,20 +16,28 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 /// Longest wait for anything that must happen; only ever reached by a failing test.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
-/// Waits until the condition holds: for what tells nobody that it happened.
-pub async fn until<F: AsyncFn() -> bool>(what: &str, condition: F) {
-    let end = tokio::time::Instant::now() + PATIENCE;
-    while !condition().await {
+/// Looks until there is something: for what tells nobody that it happened.
+pub async fn found<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+    let end = tokio::time::Instant::now() + LONGEST_WAIT;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
         assert!(tokio::time::Instant::now() < end, "never happened: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
+/// The same for a condition.
+pub async fn until<F: AsyncFn() -> bool>(what: &str, condition: F) {
+    found(what, async || condition().await.then_some(())).await;
+}
+
 /// The future's value, in time.
 pub async fn soon<F: std::future::Future>(what: &str, future: F) -> F::Output {
-    tokio::time::timeout(PATIENCE, future)
+    tokio::time::timeout(LONGEST_WAIT, future)
         .await
         .unwrap_or_else(|_| panic!("never happened: {what}"))
 }

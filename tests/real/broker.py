@@ -206,6 +206,13 @@ class Placet:
         except Failed as failure:
             raise Failed(f"{failure}; it is {last.get('state')}") from None
 
+    def waiting(self, id, seconds=15):
+        until(lambda: self.approval(id)["waiting"], seconds, "waiting turns true")
+
+    def held_requests(self):
+        text = self.http("GET", "/metrics", headers={"Authorization": f"Bearer {ADMIN}"}).text
+        return next(float(line.split()[1]) for line in text.splitlines() if line.startswith("placet_held_requests "))
+
     def not_waiting(self, id, seconds=15):
         until(lambda: not self.approval(id)["waiting"], seconds, "waiting turns false")
 

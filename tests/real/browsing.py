@@ -3,7 +3,15 @@
 import json
 import subprocess
 
-from checks import FIXTURES, expect, node
+from checks import FIXTURES, ROOT, expect, node, setting
+
+
+def screens():
+    """Where pictures of pages go; ends the suite where there is no browser to take them."""
+    setting("PLACET_REAL_CHROMIUM")
+    folder = ROOT / "target" / "screens"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def visit(script, **steps):

@@ -146,6 +146,11 @@ class Mcp:
     def call(self, name, arguments, meta=None, timeout=60):
         return self.begin_call(name, arguments, meta).result(timeout)
 
+    def held(self, name, arguments, seconds=15, **more):
+        """A call that waits for people, and the approval it waits for."""
+        call = self.begin_call(name, arguments, **more)
+        return call, self.placet.pending(arguments, seconds)["id"]
+
     def send(self, body, headers=None, path=None, method="POST"):
         """Raw bytes with this client's headers; a header set to None is left out."""
         merged = dict(self.headers)

@@ -51,7 +51,7 @@ async fn a_stand_in_decides_while_the_absence_lasts_and_the_call_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stand_in_and_the_one_who_is_away_are_one_voice() {
+async fn a_stand_in_and_who_they_stand_in_for_count_once_together() {
     let world = World::new().await;
     world.policy(TWO);
     away(&world, "ben", "dora").await;
@@ -69,7 +69,7 @@ async fn a_stand_in_and_the_one_who_is_away_are_one_voice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_was_asked_anyway_gets_no_second_voice() {
+async fn a_stand_in_who_was_asked_too_counts_once() {
     let world = World::new().await;
     world.policy(TWO);
     away(&world, "ben", "eve").await;
@@ -114,7 +114,7 @@ async fn a_stand_in_whom_the_rule_no_longer_replaces_does_not_count_at_the_claim
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wishes_that_cannot_be_read_keep_no_call_and_no_outcome_back() {
+async fn preferences_that_cannot_be_read_hold_back_no_call_and_no_outcome() {
     let world = World::new().await;
     world.db.raw("insert into preferences (reviewer, data) values ('ben', 'nonsense')").await;
 

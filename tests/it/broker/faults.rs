@@ -45,11 +45,7 @@ async fn what_may_have_run_is_unknown_until_it_is_settled_and_then_told_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_comes_after_it_was_given_up_is_recorded_and_owed() {
     let world = World::new().await;
-    world.upstream.hangs();
-    let holding = world.call("{}").await;
-    let id = holding.approval.id.clone();
-    world.approve(&id).await;
-    world.upstream.arrived(1).await;
+    let (holding, id) = world.running().await;
     holding.gone.cancel();
     holding.ended().await;
     let lost = world.stored(&id).await.lose("its lease ran out", world.broker.now()).unwrap();
@@ -138,11 +134,7 @@ async fn a_claim_that_can_not_be_stored_sends_nothing_until_it_can() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outcome_that_can_not_be_stored_is_stored_later() {
     let world = World::new().await;
-    world.upstream.hangs();
-    let holding = world.call("{}").await;
-    let id = holding.approval.id.clone();
-    world.approve(&id).await;
-    world.upstream.arrived(1).await;
+    let (holding, id) = world.running().await;
     world.db.raw(&refusing("approvals", "update")).await;
 
     world.upstream.goes_on();

@@ -180,11 +180,7 @@ async fn an_outcome_too_large_to_keep_is_answered_in_full_and_not_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_aborts_nothing_and_its_outcome_is_owed() {
     let world = World::new().await;
-    world.upstream.hangs();
-    let holding = world.call("{}").await;
-    let id = holding.approval.id.clone();
-    world.approve(&id).await;
-    world.upstream.arrived(1).await;
+    let (holding, id) = world.running().await;
 
     holding.gone.cancel();
     assert!(matches!(holding.ended().await, Ended::Gone));
@@ -251,11 +247,7 @@ async fn stopping_hands_over_and_withdraws_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_grace_is_over_what_runs_is_given_up_as_unknown() {
     let world = World::new().await;
-    world.upstream.hangs();
-    let holding = world.call("{}").await;
-    let id = holding.approval.id.clone();
-    world.approve(&id).await;
-    world.upstream.arrived(1).await;
+    let (holding, id) = world.running().await;
 
     world.stop.soft.cancel();
     world.stop.hard.cancel();
@@ -265,7 +257,7 @@ async fn when_the_grace_is_over_what_runs_is_given_up_as_unknown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn beats_name_the_approval_and_the_time_left() {
+async fn heartbeats_name_the_approval_and_the_time_left() {
     let world = World::new().await;
     let mut holding = world.call("{}").await;
 
@@ -313,7 +305,7 @@ async fn arguments_above_their_limit_are_refused_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_right_to_decide_is_looked_at_before_the_words() {
+async fn the_right_to_decide_is_checked_before_the_reason() {
     let world = World::new().await;
     let id = world.call("{}").await.approval.id.clone();
     let say = async |who: &str, choice, reason: &str, digest: Option<&str>| {

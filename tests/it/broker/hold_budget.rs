@@ -117,7 +117,7 @@ async fn the_agents_own_key_turns_learning_off_for_that_kind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_an_admin_has_it_forgotten() {
+async fn only_an_admin_may_delete_what_was_learned() {
     let world = World::new().await;
     for _ in 0..3 {
         gives_up(&world, "{}", false, 60).await;

@@ -90,11 +90,7 @@ async fn what_runs_is_joined_whatever_the_policy_says_now() {
 /// Approved while nobody waits, then `change`, then called again: the answer.
 async fn after(change: impl FnOnce(&World)) -> (World, String) {
     let world = World::new().await;
-    let holding = world.call("{}").await;
-    let id = holding.approval.id.clone();
-    holding.gone.cancel();
-    holding.ended().await;
-    world.approve(&id).await;
+    world.approved_for_nobody().await;
     change(&world);
     let word = world.call("{}").await.word().await;
     (world, word)

@@ -11,11 +11,7 @@ use crate::support::world::{World, delete, held, word};
 #[tokio::test(flavor = "multi_thread")]
 async fn approved_before_a_restart_it_runs_once_after_it() {
     let world = World::new().await;
-    let holding = world.call("{}").await;
-    let id = holding.approval.id.clone();
-    holding.gone.cancel();
-    holding.ended().await;
-    world.approve(&id).await;
+    let id = world.approved_for_nobody().await;
     world.db.store.end_node("node-a", world.broker.now()).await.unwrap();
 
     let after = world.another("node-b").await;

@@ -160,7 +160,7 @@ async fn what_nobody_decides_in_time_is_told_as_expired_at_the_very_look() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_but_its_agent_has_a_task_and_it_lives_until_nobody_is_owed_anything() {
+async fn a_task_is_its_agents_alone_and_lives_as_long_as_its_end_may_be_owed() {
     let world = World::new().await;
     let task = made(&world, "{}", Form::Extension).await;
     let id = task.task.id.as_str();

@@ -13,11 +13,7 @@ const RUNS_UNATTENDED: &str = r#"{ "version": "1", "default": "deny", "tools": {
 async fn an_approved_call_without_an_agent_runs_once_and_its_outcome_is_owed() {
     let world = World::new().await;
     world.policy(RUNS_UNATTENDED);
-    let holding = world.call("{}").await;
-    let id = holding.approval.id.clone();
-    holding.gone.cancel();
-    holding.ended().await;
-    world.approve(&id).await;
+    let id = world.approved_for_nobody().await;
     let mut unattended = Unattended::default();
 
     unattended.run_once(&world.broker).await.unwrap();
@@ -33,11 +29,7 @@ async fn one_that_can_not_be_sent_is_tried_again_after_a_pause_and_not_before() 
     let world = World::new().await;
     world.policy(RUNS_UNATTENDED);
     world.upstream.next([Does::IsAway]);
-    let holding = world.call("{}").await;
-    let id = holding.approval.id.clone();
-    holding.gone.cancel();
-    holding.ended().await;
-    world.approve(&id).await;
+    let id = world.approved_for_nobody().await;
     let mut unattended = Unattended::default();
     unattended.run_once(&world.broker).await.unwrap();
     world.upstream.arrived(1).await;
@@ -55,11 +47,7 @@ async fn one_that_can_not_be_sent_is_tried_again_after_a_pause_and_not_before() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_that_waits_is_not_run_by_anybody_but_its_agent() {
     let world = World::new().await;
-    let holding = world.call("{}").await;
-    let id = holding.approval.id.clone();
-    holding.gone.cancel();
-    holding.ended().await;
-    world.approve(&id).await;
+    let id = world.approved_for_nobody().await;
 
     Unattended::default().run_once(&world.broker).await.unwrap();
 

@@ -4,8 +4,6 @@ mod bridge;
 
 use std::process::Stdio;
 
-use placet::app::App;
-use placet::config::{Config, Environment};
 use placet::demo::archive::Archive;
 use placet::notify::memory::Mailbox;
 use serde_json::{Value, json};
@@ -13,10 +11,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::support::db::Dir;
+use crate::support::placet::{ANN, Placet};
 use crate::support::soon;
-
-const TOKEN: &str = "a-token-that-is-long-enough";
 
 struct Client {
     child: Child,
@@ -81,55 +77,26 @@ impl Client {
     }
 }
 
-/// A broker in front of the sample archive; its address, and its folder.
-async fn broker() -> (String, Dir) {
-    // Only fails when another test of this process was first.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let dir = Dir::new();
+/// A broker in front of the sample archive, under two names.
+async fn broker() -> Placet {
     let sample = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = sample.local_addr().unwrap();
+    let url = format!("http://{}/mcp", sample.local_addr().unwrap());
     let archive = Archive::new(Mailbox::default()).router();
     tokio::spawn(async move { axum::serve(sample, archive).await });
-    let text = format!(
-        r#"
-        [server]
-        listen = "127.0.0.1:0"
-        [approvals]
-        hold = "300ms"
-        heartbeat = "100ms"
-        [[upstreams]]
-        name = "images"
-        url = "http://{address}/mcp"
-        [upstreams.policy]
-        version = "1"
-        tools = {{ list_image_sets = {{ action = "allow" }}, delete_image_set = {{ action = "require_approval" }} }}
-        [[upstreams]]
-        name = "more"
-        url = "http://{address}/mcp"
-        [upstreams.policy]
-        version = "1"
-        tools = {{ list_image_sets = {{ action = "allow" }} }}
-        [[agents]]
-        name = "bot"
-        token = "{TOKEN}"
-        "#
-    );
-    let file = dir.0.join("placet.toml");
-    std::fs::write(&file, &text).unwrap();
-    let (config, _) = Config::read(&text, Some(&file), &Environment::default()).unwrap();
-    let app = App::build(config).await.unwrap();
-    for name in ["images", "more"] {
-        app.broker.upstream(name).unwrap().refresh().await.unwrap();
-    }
-    let server = format!("http://{}", app.address());
-    tokio::spawn(app.run());
-    (server, dir)
+    let policy = r#"{"version":"1","tools":{"list_image_sets":{"action":"allow"},
+        "delete_image_set":{"action":"require_approval"}}}"#;
+    let lines = "[approvals]\nhold = \"300ms\"\nhold_with_progress = \"300ms\"";
+    Placet::before_each(&[("images", &url), ("more", &url)])
+        .policy(policy)
+        .with(lines)
+        .start()
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_legacy_client_talks_through_its_child_and_leaves() {
-    let (server, _dir) = broker().await;
-    let mut client = Client::start(&server, TOKEN);
+    let placet = broker().await;
+    let mut client = Client::start(&placet.base, ANN);
 
     let hello = json!({"protocolVersion": "2025-06-18", "capabilities": {}});
     let begun = client.ask(1, "initialize", hello).await;
@@ -145,8 +112,8 @@ async fn a_legacy_client_talks_through_its_child_and_leaves() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_modern_client_needs_no_handshake() {
-    let (server, _dir) = broker().await;
-    let mut client = Client::start(&server, TOKEN);
+    let placet = broker().await;
+    let mut client = Client::start(&placet.base, ANN);
     let meta = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {}
@@ -161,8 +128,8 @@ async fn a_modern_client_needs_no_handshake() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_token_is_an_answer_and_not_a_silence() {
-    let (server, _dir) = broker().await;
-    let mut client = Client::start(&server, "another-token-that-is-long-enough");
+    let placet = broker().await;
+    let mut client = Client::start(&placet.base, "another-token-that-is-long-enough");
 
     let hello = json!({"protocolVersion": "2025-06-18", "capabilities": {}});
     let refused = client.ask(1, "initialize", hello).await;
@@ -174,12 +141,12 @@ async fn a_wrong_token_is_an_answer_and_not_a_silence() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_server_it_runs_a_broker_of_its_own_for_as_long_as_its_client() {
-    let (_server, dir) = broker().await;
-    let file = dir.0.join("placet.toml");
+    let placet = broker().await;
+    let file = placet.file();
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(text.contains("images"));
     let mut client =
-        Client::with(&["--upstream", "images", "--config", file.to_str().unwrap()], TOKEN);
+        Client::with(&["--upstream", "images", "--config", file.to_str().unwrap()], ANN);
 
     let hello = json!({"protocolVersion": "2025-06-18", "capabilities": {}});
     client.ask(1, "initialize", hello).await;
@@ -193,8 +160,8 @@ async fn without_a_server_it_runs_a_broker_of_its_own_for_as_long_as_its_client(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_an_upstream_all_of_them_are_one_server_in_both_eras() {
-    let (server, dir) = broker().await;
-    let file = dir.0.join("placet.toml");
+    let placet = broker().await;
+    let (server, file) = (&placet.base, placet.file());
     let modern = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {}
@@ -202,7 +169,7 @@ async fn without_an_upstream_all_of_them_are_one_server_in_both_eras() {
 
     for arguments in [["--server", server.as_str()], ["--config", file.to_str().unwrap()]] {
         for is_modern in [false, true] {
-            let mut client = Client::with(&arguments, TOKEN);
+            let mut client = Client::with(&arguments, ANN);
             if !is_modern {
                 let hello = json!({"protocolVersion": "2025-06-18", "capabilities": {}});
                 client.ask(1, "initialize", hello).await;

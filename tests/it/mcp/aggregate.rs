@@ -1,6 +1,8 @@
 //! The one address for everything: all the agent's upstreams as one server, each call the very
 //! call it is on its upstream's own address.
 
+mod owners;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,10 +10,11 @@ use placet::domain::policy::Policy;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::fake_http::{self, Answer, Fake, Seen, event};
-use crate::support::placet::{ANN, Agent, BOB, Era, Placet, Settings, Stream, got};
+use crate::support::fake_http::{self, Answer, Fake, Seen};
+use crate::support::placet::{ANN, Agent, BOB, Era, Placet, Stream, got};
 use crate::support::until;
 
+use self::owners::library;
 use super::{done, legacy, modern, usual};
 
 /// A legacy server with these capabilities, which answers by this function.
@@ -38,17 +41,8 @@ fn cursor(seen: &Seen) -> String {
 }
 
 /// The program in front of `u` and `m`, whose tool lists are known.
-async fn before(u: &Fake, m: &Fake, settings: &Settings) -> Placet {
-    let placet = Placet::in_front_of(&[("u", &u.url), ("m", &m.url)], settings).await;
-    known(&placet, &["u", "m"]).await;
-    placet
-}
-
-async fn known(placet: &Placet, upstreams: &[&str]) {
-    for name in upstreams {
-        let server = Arc::clone(placet.broker.upstream(name).unwrap());
-        until("the tool list is known", async || server.catalog().is_some()).await;
-    }
+async fn before(u: &Fake, m: &Fake) -> Placet {
+    Placet::before_each(&[("u", &u.url), ("m", &m.url)]).start().await
 }
 
 /// An agent with a legacy session on the one address.
@@ -74,7 +68,7 @@ async fn tools(agent: &Agent) -> Vec<String> {
 
 #[tokio::test]
 async fn lists_are_merged_in_order_and_what_is_hidden_is_left_out() {
-    let placet = before(&legacy(done).await, &modern(done).await, &Settings::default()).await;
+    let placet = before(&legacy(done).await, &modern(done).await).await;
     let own = ["open", "limited", "limited_all", "gated", "brief", "denied"];
     let expected: Vec<String> =
         ["u", "m"].iter().flat_map(|u| own.iter().map(move |t| format!("{u}__{t}"))).collect();
@@ -94,7 +88,7 @@ async fn lists_are_merged_in_order_and_what_is_hidden_is_left_out() {
 
 #[tokio::test]
 async fn a_merged_list_is_kept_as_long_as_the_first_of_its_parts() {
-    let placet = before(&modern(done).await, &modern(done).await, &Settings::default()).await;
+    let placet = before(&modern(done).await, &modern(done).await).await;
 
     let list = got(placet.modern(ANN).whole().request("1", "tools/list", "{}")).await.json();
 
@@ -118,7 +112,7 @@ async fn pages_of_the_upstreams_follow_each_other() {
         })
     };
     let u = server(r#"{"tools":{}}"#, paged).await;
-    let placet = before(&u, &server(r#"{"tools":{}}"#, paged).await, &Settings::default()).await;
+    let placet = before(&u, &server(r#"{"tools":{}}"#, paged).await).await;
     let agent = placet.modern(ANN).whole();
     let mut found = Vec::new();
     let mut params = "{}".to_owned();
@@ -155,8 +149,7 @@ async fn an_upstream_that_is_down_or_slow_takes_no_other_with_it() {
     let u = modern(done).await;
     let away = "http://127.0.0.1:1/mcp";
     let upstreams = [("away", away), ("slow", slow.url.as_str()), ("u", u.url.as_str())];
-    let placet = Placet::in_front_of(&upstreams, &Settings::default()).await;
-    known(&placet, &["slow", "u"]).await;
+    let placet = Placet::before_each(&upstreams).without_tools_of(&["away"]).start().await;
     hangs.store(true, Ordering::SeqCst);
 
     let agent = session(&placet, ANN).await;
@@ -175,7 +168,7 @@ async fn an_upstream_that_is_down_or_slow_takes_no_other_with_it() {
 #[tokio::test]
 async fn arguments_reach_the_upstream_byte_for_byte() {
     let (u, m) = (legacy(done).await, modern(done).await);
-    let placet = before(&u, &m, &Settings::default()).await;
+    let placet = before(&u, &m).await;
     let arguments =
         r#"{ "z":1.00, "a": "\u0041\ud83d\ude00" ,"n":12345678901234567890123,"name":"u__open"}"#;
 
@@ -194,7 +187,7 @@ async fn arguments_reach_the_upstream_byte_for_byte() {
 
 #[tokio::test]
 async fn unknown_hidden_and_foreign_tools_look_alike() {
-    let placet = before(&legacy(done).await, &modern(done).await, &Settings::default()).await;
+    let placet = before(&legacy(done).await, &modern(done).await).await;
 
     for agent in both(&placet, BOB).await {
         let ask = async |tool: &str| {
@@ -249,7 +242,7 @@ async fn a_call_and_the_identical_one_on_the_upstreams_own_address_are_one() {
 #[tokio::test]
 async fn a_task_is_its_agents_whichever_address_it_was_made_at() {
     let (u, m) = (legacy(done).await, modern(done).await);
-    let placet = before(&u, &m, &Settings::default()).await;
+    let placet = before(&u, &m).await;
     let whole = session(&placet, ANN).await;
     let make = async |agent: &Agent, tool: &str| {
         let params = format!(r#"{{"name":"{tool}","arguments":{{}},"task":{{"ttl":60000}}}}"#);
@@ -307,7 +300,7 @@ async fn sessions_of_the_one_address_and_of_an_upstreams_own_are_apart() {
 async fn the_server_is_placet_with_what_any_of_them_can_do() {
     let u = server(r#"{"resources":{"subscribe":true},"tasks":{"list":{}}}"#, |_| None).await;
     let m = modern(done).await;
-    let placet = before(&u, &m, &Settings::default()).await;
+    let placet = before(&u, &m).await;
     let (tools, resources) = (json!({"listChanged": true}), json!({"subscribe": true}));
 
     let client = placet.agent(ANN, Era::Legacy { session: None }).whole();
@@ -330,9 +323,10 @@ async fn the_server_is_placet_with_what_any_of_them_can_do() {
 #[tokio::test]
 async fn mirrored_headers_are_those_of_the_real_tool() {
     let m = Fake::modern(done).await;
-    let allow = r#"{"version":"1","default":"allow"}"#.to_owned();
-    let settings = Settings { policy: allow, ..Settings::default() };
-    let placet = before(&legacy(done).await, &m, &settings).await;
+    let allow = r#"{"version":"1","default":"allow"}"#;
+    let u = legacy(done).await;
+    let setup = Placet::before_each(&[("u", &u.url), ("m", &m.url)]);
+    let placet = setup.policy(allow).start().await;
     let agent = placet.modern(ANN).whole();
     let call = || agent.call("1", "m__t", r#"{"region":"eu"}"#);
 
@@ -349,158 +343,10 @@ async fn mirrored_headers_are_those_of_the_real_tool() {
     placet.end().await;
 }
 
-/// A server that lists `doc:1`, `doc:{name}` and something of its own.
-async fn library(name: &'static str) -> Fake {
-    let own = format!("{name}:7");
-    server(r#"{"resources":{"subscribe":true},"completions":{},"prompts":{}}"#, move |seen| {
-        Some(match seen.method().as_str() {
-            "resources/list" => fake_http::result(&format!(
-                r#"{{"resources":[{{"uri":"doc:1","name":"{name}"}},{{"uri":"{own}","name":"own"}},{{"uri":"https://{name}.example.org","name":"web"}}]}}"#
-            )),
-            "resources/templates/list" => fake_http::result(&format!(
-                r#"{{"resourceTemplates":[{{"uriTemplate":"doc:{{name}}","name":"{name}"}},{{"uriTemplate":"{name}s:{{+x}}","name":"all"}}]}}"#
-            )),
-            "prompts/list" => fake_http::result(r#"{"prompts":[{"name":"greet"}]}"#),
-            "resources/read" => {
-                let params: Value = serde_json::from_str(&seen.member("params")).unwrap();
-                let contents = json!([{"uri": params["uri"], "text": name}]);
-                fake_http::result(&json!({ "contents": contents }).to_string())
-            }
-            // Says at once that the resource was updated.
-            "resources/subscribe" => {
-                let updated = json!({
-                    "jsonrpc": "2.0",
-                    "method": "notifications/resources/updated",
-                    "params": serde_json::from_str::<Value>(&seen.member("params")).unwrap()
-                });
-                Answer::Stream(vec![
-                    event(&updated.to_string()),
-                    event(r#"{"jsonrpc":"2.0","id":$ID,"result":{}}"#),
-                ])
-            }
-            "prompts/get" | "completion/complete" => {
-                fake_http::result(&json!({"from": name, "messages": []}).to_string())
-            }
-            _ => return None,
-        })
-    })
-    .await
-}
-
-#[tokio::test]
-async fn the_first_upstream_that_lists_a_resource_owns_it() {
-    let (u, m) = (library("u").await, library("m").await);
-    let placet = before(&u, &m, &Settings::default()).await;
-
-    for agent in both(&placet, ANN).await {
-        let list = got(agent.request("1", "resources/list", "{}")).await.json();
-        assert_eq!(
-            names(&list, "resources", "uri"),
-            ["doc:1", "u:7", "https://u.example.org", "m+doc:1", "m:7", "https://m.example.org"]
-        );
-        let list = got(agent.request("1", "resources/templates/list", "{}")).await.json();
-        let templates = names(&list, "resourceTemplates", "uriTemplate");
-        assert_eq!(templates, ["doc:{name}", "us:{+x}", "m+doc:{name}", "ms:{+x}"]);
-
-        for (uri, owner) in [
-            ("doc:1", "u"),
-            ("m+doc:1", "m"),
-            ("u+doc:1", "u"),
-            ("m:7", "m"),
-            ("doc:2", "u"),
-            ("m+doc:2", "m"),
-            ("ms:a/b", "m"),
-            ("https://m.example.org/", "m"),
-            ("m+unlisted:1", "m"),
-        ] {
-            let read = agent.request("1", "resources/read", &json!({ "uri": uri }).to_string());
-            let read = got(read).await.json();
-            assert_eq!(read["result"]["contents"][0]["text"], owner, "{uri}: {read}");
-            assert_eq!(read["result"]["contents"][0]["uri"], uri, "{read}");
-        }
-    }
-    assert_eq!(m.seen_of("resources/read")[0].member("params"), r#"{"uri":"doc:1"}"#);
-    placet.end().await;
-}
-
-#[tokio::test]
-async fn a_resource_that_nobody_lists_is_not_found_and_one_that_is_new_is_asked_for() {
-    let more = Arc::new(AtomicBool::new(false));
-    let grown = Arc::clone(&more);
-    let u = server(r#"{"resources":{}}"#, move |seen| match seen.method().as_str() {
-        "resources/list" if grown.load(Ordering::SeqCst) => {
-            Some(fake_http::result(r#"{"resources":[{"uri":"new:1","name":"n"}]}"#))
-        }
-        "resources/list" => Some(fake_http::result(r#"{"resources":[]}"#)),
-        "resources/read" => Some(fake_http::result(r#"{"contents":[]}"#)),
-        _ => {
-            Some(fake_http::error(200, -32601)).filter(|_| seen.method().starts_with("resources/"))
-        }
-    })
-    .await;
-    let placet = before(&u, &library("m").await, &Settings::default()).await;
-    let [old, new] = both(&placet, ANN).await;
-    let read = |agent: &Agent| agent.request("1", "resources/read", r#"{"uri":"new:1"}"#);
-
-    assert_eq!(got(read(&old)).await.error(), -32002);
-    let missing = got(read(&new)).await;
-    assert_eq!((missing.status, missing.error()), (200, -32602));
-    let foreign = placet.modern(BOB).whole().request("1", "resources/read", r#"{"uri":"m+doc:1"}"#);
-    assert_eq!(got(foreign).await.error(), -32602);
-    assert!(u.seen_of("resources/read").is_empty());
-
-    more.store(true, Ordering::SeqCst);
-    assert_eq!(got(read(&new)).await.json()["result"]["contents"], json!([]));
-    placet.end().await;
-}
-
-#[tokio::test]
-async fn prompts_and_completions_go_where_they_belong() {
-    let (u, m) = (library("u").await, library("m").await);
-    let placet = before(&u, &m, &Settings::default()).await;
-
-    for agent in both(&placet, ANN).await {
-        let list = got(agent.request("1", "prompts/list", "{}")).await.json();
-        assert_eq!(names(&list, "prompts", "name"), ["u__greet", "m__greet"]);
-        let from = async |method: &str, params: &str| {
-            got(agent.request("1", method, params)).await.json()["result"]["from"].clone()
-        };
-
-        assert_eq!(from("prompts/get", r#"{"name":"m__greet"}"#).await, "m");
-        let of = |reference: &str| {
-            format!(r#"{{"ref":{reference},"argument":{{"name":"name","value":"m__greet"}}}}"#)
-        };
-        for (reference, owner) in [
-            (r#"{"type":"ref/prompt","name":"m__greet"}"#, "m"),
-            (r#"{"type":"ref/resource","uri":"doc:{name}"}"#, "u"),
-            (r#"{"type":"ref/resource","uri":"m+doc:{name}"}"#, "m"),
-            (r#"{"type":"ref/resource","uri":"ms:{+x}"}"#, "m"),
-        ] {
-            assert_eq!(from("completion/complete", &of(reference)).await, owner, "{reference}");
-        }
-        let sent = m.seen_of("completion/complete");
-        assert!(
-            sent[0].member("params").starts_with(
-                r#"{"ref":{"type":"ref/prompt","name":"greet"},"argument":{"name":"name","value":"m__greet"}"#
-            ),
-            "{}",
-            sent[0].body
-        );
-        for (method, params) in [
-            ("prompts/get", r#"{"name":"greet"}"#.to_owned()),
-            ("completion/complete", of(r#"{"type":"ref/prompt","name":"x__greet"}"#)),
-            ("completion/complete", of(r#"{"type":"ref/resource","uri":"no:1"}"#)),
-        ] {
-            assert_eq!(got(agent.request("1", method, &params)).await.error(), -32602, "{params}");
-        }
-    }
-    placet.end().await;
-}
-
 #[tokio::test]
 async fn what_changes_behind_any_upstream_is_told_in_the_names_of_the_one_address() {
     let (u, m) = (library("u").await, library("m").await);
-    let placet = before(&u, &m, &Settings::default()).await;
+    let placet = before(&u, &m).await;
     let old = session(&placet, ANN).await;
     got(old.request("1", "resources/list", "{}")).await;
     let mut stream = Stream::open(old.http(Method::GET)).await;
@@ -529,38 +375,9 @@ async fn what_changes_behind_any_upstream_is_told_in_the_names_of_the_one_addres
 }
 
 #[tokio::test]
-async fn what_a_policy_hides_is_unknown_here_too_and_owns_nothing() {
-    let (u, m) = (library("u").await, library("m").await);
-    let placet = before(&u, &m, &Settings::default()).await;
-    let hiding = r#"{"version":"1","resources":{"hide":["doc:*"]},"prompts":{"hide":["greet"]}}"#;
-    let (policy, _) = Policy::read(hiding).unwrap();
-    placet.broker.policies().replace("u", Arc::new(policy));
-
-    for agent in both(&placet, ANN).await {
-        let list = got(agent.request("1", "resources/list", "{}")).await.json();
-        let uris = ["u:7", "https://u.example.org", "doc:1", "m:7", "https://m.example.org"];
-        assert_eq!(names(&list, "resources", "uri"), uris);
-        let list = got(agent.request("1", "prompts/list", "{}")).await.json();
-        assert_eq!(names(&list, "prompts", "name"), ["m__greet"]);
-        let same = async |method: &str, key: &str, hidden: &str, unknown: &str| {
-            let ask = async |name: &str| {
-                let params = json!({ key: name }).to_string();
-                got(agent.request("1", method, &params)).await.body.replace(name, "NAME")
-            };
-            assert_eq!(ask(hidden).await, ask(unknown).await, "{hidden}");
-        };
-        same("prompts/get", "name", "u__greet", "x__greet").await;
-        same("resources/read", "uri", "u+doc:1", "x+doc:1").await;
-        let read = agent.request("1", "resources/read", r#"{"uri":"doc:1"}"#);
-        assert_eq!(got(read).await.json()["result"]["contents"][0]["text"], "m");
-    }
-    placet.end().await;
-}
-
-#[tokio::test]
 async fn a_clients_notifications_reach_all_upstreams() {
     let (u, m) = (legacy(done).await, legacy(done).await);
-    let placet = before(&u, &m, &Settings::default()).await;
+    let placet = before(&u, &m).await;
     let agent = session(&placet, ANN).await;
     got(agent.call("1", "u__open", "{}")).await;
     got(agent.call("1", "m__open", "{}")).await;

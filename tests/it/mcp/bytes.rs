@@ -21,7 +21,7 @@ use tokio::runtime::Runtime;
 use crate::support::db::Dir;
 use crate::support::fake_http::{self, Fake};
 use crate::support::fake_sse::{self, Begins, FakeSse};
-use crate::support::placet::{ANN, Agent, Heard, Placet, RITA, Settings, got, tool_list};
+use crate::support::placet::{ANN, Agent, Heard, Placet, RITA, got, tool_list};
 use crate::support::{soon, until};
 
 use super::session::http_sse::Old;
@@ -241,8 +241,8 @@ impl Rig {
                 Server::Child(dir)
             }
         };
-        let limits =
-            "hold = \"20s\"\nheartbeat = \"1s\"\nmax_new_per_agent = { max = 10000, window = 60 }";
+        let limits = "[approvals]\nheartbeat = \"1s\"\n\
+                      max_new_per_agent = { max = 10000, window = 60 }";
         let at = match &server {
             Server::Http(fake) => format!("url = \"{}\"", fake.url),
             Server::Old(fake) => format!("url = \"{}\"", fake.url),
@@ -252,9 +252,7 @@ impl Rig {
                 format!("command = [\"python3\", \"-u\", \"{script}\", \"{}\"]", dir.0.display())
             }
         };
-        let placet = Placet::start_before(&at, &Settings::approvals(limits)).await;
-        let upstream = Arc::clone(placet.broker.upstream("u").unwrap());
-        until("the tool list is known", async || upstream.catalog().is_some()).await;
+        let placet = Placet::before_lines(&at).with(limits).start().await;
         let client = match side {
             Side::Legacy => Client::Http(placet.legacy(ANN).await),
             Side::Modern => Client::Http(placet.modern(ANN)),

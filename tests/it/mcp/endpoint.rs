@@ -2,12 +2,12 @@
 
 use reqwest::Method;
 
-use crate::support::placet::{ANN, BOB, Era, Settings, got};
+use crate::support::placet::{ANN, BOB, Era, got};
 
 use super::{Placet, done, legacy, usual};
 
 #[tokio::test]
-async fn only_an_agents_token_opens_the_door_and_only_to_its_own_upstreams() {
+async fn only_an_agents_token_is_accepted_and_only_at_its_own_upstreams() {
     let (placet, fake) = usual().await;
 
     for era in [Era::Legacy { session: None }, Era::Modern] {
@@ -32,8 +32,8 @@ async fn only_an_agents_token_opens_the_door_and_only_to_its_own_upstreams() {
 #[tokio::test]
 async fn a_body_must_be_json_by_its_header_and_not_too_large() {
     let fake = legacy(done).await;
-    let settings = Settings { server: "max_body = \"64KiB\"".into(), ..Settings::default() };
-    let placet = Placet::start(&fake, &settings).await;
+    let lines = "[server]\nmax_body = \"64KiB\"";
+    let placet = Placet::before(&fake.url).with(lines).start().await;
     let agents = placet.both(ANN).await;
 
     for agent in agents {

@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::fake_http::{self, Answer, Fake, Seen, event};
-use crate::support::placet::{A_FEW_BEATS, ANN, BOB, Got, Placet, Settings, Stream, got};
+use crate::support::placet::{A_FEW_BEATS, ANN, BOB, Got, Placet, Stream, got};
 
 /// Placet's own code for what is no tool call.
 const DECISION: i64 = -31100;
@@ -86,8 +86,7 @@ async fn fakes() -> [Fake; 2] {
 }
 
 async fn start(fake: &Fake) -> Placet {
-    let settings = Settings { policy: POLICY.to_owned(), ..Settings::default() };
-    Placet::start(fake, &settings).await
+    Placet::before(&fake.url).policy(POLICY).start().await
 }
 
 /// Checks that it is Placet's own error about a call, and returns the decision.
@@ -194,7 +193,7 @@ async fn denied_and_limited_ones_are_errors_with_the_decision() {
 #[tokio::test]
 async fn without_the_blocks_everything_passes() {
     let [fake, _] = fakes().await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    let placet = Placet::start(&fake).await;
     let agent = placet.legacy(ANN).await;
 
     for (method, list) in LISTS {
@@ -308,11 +307,8 @@ async fn a_read_and_a_prompt_that_need_approval_are_held_and_run_once() {
 #[tokio::test]
 async fn what_is_rejected_or_handed_over_is_said_as_an_error() {
     let [fake, _] = fakes().await;
-    let settings = Settings {
-        policy: POLICY.to_owned(),
-        ..Settings::approvals("hold = \"300ms\"\nheartbeat = \"50ms\"")
-    };
-    let placet = Placet::start(&fake, &settings).await;
+    let lines = "[approvals]\nhold = \"300ms\"\nheartbeat = \"50ms\"";
+    let placet = Placet::before(&fake.url).policy(POLICY).with(lines).start().await;
     for (agent, uri) in placet.both(ANN).await.iter().zip(["vault://1", "vault://2"]) {
         let read = async || {
             got(agent.request("1", "resources/read", &json!({ "uri": uri }).to_string())).await

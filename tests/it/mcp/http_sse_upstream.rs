@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::fake_http::Seen;
 use crate::support::fake_sse::{Begins, Does, FakeSse, progress_token, result, status, usual};
-use crate::support::placet::{ANN, Placet, Settings, Stream, got, tool_list};
+use crate::support::placet::{ANN, Placet, Stream, got, tool_list};
 use crate::support::until;
 
 async fn old(call: impl Fn(&Seen) -> Does + Send + Sync + 'static) -> (Placet, FakeSse) {
@@ -15,12 +15,7 @@ async fn old(call: impl Fn(&Seen) -> Does + Send + Sync + 'static) -> (Placet, F
         _ => usual(seen).unwrap_or_else(|| call(seen)),
     })
     .await;
-    let placet = Placet::start_at(&fake.url, &Settings::default()).await;
-    for name in ["u", "other"] {
-        let server = placet.broker.upstream(name).unwrap().clone();
-        until("the tool list is known", async || server.catalog().is_some()).await;
-    }
-    (placet, fake)
+    (Placet::before(&fake.url).start().await, fake)
 }
 
 fn done(_: &Seen) -> Does {
@@ -57,7 +52,7 @@ async fn calls_are_allowed_denied_rejected_and_approved_as_ever() {
 }
 
 #[tokio::test]
-async fn its_progress_continues_the_heartbeats() {
+async fn progress_of_the_server_continues_that_of_the_heartbeats() {
     let (placet, _fake) = old(|seen| {
         let tick = format!(
             r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{},"progress":50,"total":60}}}}"#,

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use crate::support::fake_http::{self, Answer, Fake, Feed, Seen};
-use crate::support::placet::{ANN, Agent, Era, Placet, Settings, Stream, tool_list};
+use crate::support::placet::{ANN, Agent, Era, Placet, Stream, tool_list};
 use crate::support::{soon, until};
 
 /// What the server says it offers.
@@ -159,7 +159,7 @@ impl Server {
 
 /// The program in front of it, with heartbeats too rare to disturb.
 async fn placet(server: &Server) -> Placet {
-    Placet::start(&server.fake, &Settings::default()).await
+    Placet::start(&server.fake).await
 }
 
 /// Opens the stream on which a client hears of changes, once it is sure to hear them: of the

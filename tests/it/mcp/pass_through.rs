@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::fake_http::{self, Answer, Fake, event};
-use crate::support::placet::{ANN, Placet, Settings, Stream, TOOLS, got};
+use crate::support::placet::{ANN, Placet, Stream, TOOLS, got};
 use crate::support::until;
 
 use super::{legacy, modern};
@@ -20,7 +20,7 @@ async fn bytes_reach_the_upstream_and_come_back_within_one_era() {
     let new = modern(move |_| fake_http::result(typed)).await;
 
     for (fake, expected) in [(old, result), (new, typed)] {
-        let placet = Placet::start(&fake, &Settings::default()).await;
+        let placet = Placet::start(&fake).await;
         let agent = if expected == result { placet.legacy(ANN).await } else { placet.modern(ANN) };
         let params = format!(r#"{{"name":"open","arguments":{ODD},"later":{{"k":0.10}}}}"#);
         let answer = got(agent.request("1", "tools/call", &params)).await;
@@ -44,7 +44,7 @@ async fn hidden_tools_do_not_show_on_any_page_and_other_pages_keep_their_bytes()
         _ => fake_http::legacy(seen).unwrap_or(Answer::Status(500)),
     })
     .await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    let placet = Placet::start(&fake).await;
     let agent = placet.legacy(ANN).await;
 
     let page = got(agent.request("1", "tools/list", "{}")).await;
@@ -95,7 +95,7 @@ async fn what_the_upstream_says_meanwhile_becomes_a_stream_with_its_own_progress
         ])
     })
     .await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    let placet = Placet::start(&fake).await;
 
     for agent in placet.both(ANN).await {
         let stream = Stream::open(agent.call_with_progress("1", "open", "\"mine\"")).await;
@@ -122,7 +122,7 @@ async fn a_slow_answer_is_a_stream_for_who_reads_one_and_large_ones_arrive_whole
         Answer::Stream(vec![(Duration::from_secs(1), format!("data: {body}\n\n"))])
     })
     .await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    let placet = Placet::start(&fake).await;
     let agent = placet.legacy(ANN).await;
 
     let streamed = got(agent.call("1", "open", "{}")).await;
@@ -139,7 +139,7 @@ async fn a_slow_answer_is_a_stream_for_who_reads_one_and_large_ones_arrive_whole
 #[tokio::test]
 async fn line_breaks_between_tokens_do_not_break_the_stream() {
     let fake = legacy(|_| fake_http::result("{\n  \"content\": [\r\n  ],\n  \"n\": 1.00\n}")).await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    let placet = Placet::start(&fake).await;
     let agent = placet.legacy(ANN).await;
 
     let stream = Stream::open(agent.call("1", "gated", "{}")).await;
@@ -152,7 +152,7 @@ async fn line_breaks_between_tokens_do_not_break_the_stream() {
 #[tokio::test]
 async fn a_modern_client_that_leaves_cancels_its_request_and_a_legacy_one_says_so() {
     let fake = legacy(|_| Answer::Open(vec![])).await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    let placet = Placet::start(&fake).await;
     let [old, new] = placet.both(ANN).await;
     let cancelled = async || fake.seen_of("notifications/cancelled").len();
 

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::support::fake_http::{self, Answer};
-use crate::support::placet::{ANN, Got, Placet, Settings, got};
+use crate::support::placet::{ANN, Got, Placet, got};
 
 use super::{done, legacy, usual};
 
@@ -94,8 +94,8 @@ async fn rejections_are_repeated_while_they_cool_and_expiries_are_told_once() {
 #[tokio::test]
 async fn a_hand_over_says_how_to_come_back() {
     let fake = legacy(done).await;
-    let settings = Settings::approvals("hold = \"300ms\"\nheartbeat = \"50ms\"");
-    let placet = Placet::start(&fake, &settings).await;
+    let lines = "[approvals]\nhold = \"300ms\"\nheartbeat = \"50ms\"";
+    let placet = Placet::before(&fake.url).with(lines).start().await;
 
     for (agent, arguments) in placet.both(ANN).await.iter().zip([r#"{"n":1}"#, r#"{"n":2}"#]) {
         let pending =
@@ -115,10 +115,8 @@ async fn a_hand_over_says_how_to_come_back() {
 #[tokio::test]
 async fn caps_refuse_what_would_be_too_much() {
     let fake = legacy(done).await;
-    let settings = Settings::approvals(
-        "hold = \"100ms\"\nheartbeat = \"50ms\"\nmax_pending_per_agent = 1\nmax_arguments = \"1KiB\"",
-    );
-    let placet = Placet::start(&fake, &settings).await;
+    let lines = "[approvals]\nhold = \"100ms\"\nheartbeat = \"50ms\"\nmax_pending_per_agent = 1\nmax_arguments = \"1KiB\"";
+    let placet = Placet::before(&fake.url).with(lines).start().await;
     let agent = placet.legacy(ANN).await;
 
     let large = format!(r#"{{"x":"{}"}}"#, "a".repeat(1024));
@@ -136,9 +134,8 @@ async fn caps_refuse_what_would_be_too_much() {
 #[tokio::test]
 async fn beyond_the_held_requests_of_an_agent_a_call_is_stored_and_handed_over_at_once() {
     let fake = legacy(done).await;
-    let settings =
-        Settings::approvals("hold = \"20s\"\nheartbeat = \"50ms\"\nmax_held_per_agent = 1");
-    let placet = Placet::start(&fake, &settings).await;
+    let lines = "[approvals]\nhold = \"20s\"\nheartbeat = \"50ms\"\nmax_held_per_agent = 1";
+    let placet = Placet::before(&fake.url).with(lines).start().await;
     let agent = placet.legacy(ANN).await;
     let held = tokio::spawn(got(agent.call("1", "gated", r#"{"n":1}"#)));
     placet.approval("pending").await;
@@ -154,7 +151,8 @@ async fn beyond_the_held_requests_of_an_agent_a_call_is_stored_and_handed_over_a
 
 #[tokio::test]
 async fn a_server_that_was_never_reached_is_unavailable_whatever_the_name() {
-    let placet = Placet::start_at("http://127.0.0.1:9/mcp", &Settings::default()).await;
+    let setup = Placet::before("http://127.0.0.1:9/mcp");
+    let placet = setup.without_tools_of(&["u", "other"]).start().await;
 
     for agent in placet.both(ANN).await {
         for tool in ["open", "gated", "denied", "secret", "no_such"] {
@@ -172,7 +170,7 @@ async fn an_allowed_call_that_was_not_sent_is_unavailable_and_a_lost_one_an_erro
         if seen.body.contains("\"lose\"") { Answer::Stream(vec![]) } else { Answer::Status(429) }
     })
     .await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    let placet = Placet::start(&fake).await;
     let agent = placet.legacy(ANN).await;
 
     said(&got(agent.call("1", "open", "{}")).await, "upstream_unavailable", true);
@@ -195,9 +193,8 @@ async fn an_approved_error_passes_and_a_large_outcome_is_answered_but_not_kept()
         }
     })
     .await;
-    let settings =
-        Settings::approvals("hold = \"20s\"\nheartbeat = \"50ms\"\nmax_outcome = \"1KiB\"");
-    let placet = Placet::start(&fake, &settings).await;
+    let lines = "[approvals]\nhold = \"20s\"\nheartbeat = \"50ms\"\nmax_outcome = \"1KiB\"";
+    let placet = Placet::before(&fake.url).with(lines).start().await;
     let agent = placet.legacy(ANN).await;
 
     let failing = tokio::spawn(got(agent.call("1", "gated", r#"{"how":"fail"}"#)));

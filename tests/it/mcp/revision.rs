@@ -6,7 +6,7 @@ mod translate;
 use serde_json::json;
 
 use crate::support::fake_http::{self, Fake};
-use crate::support::placet::{ANN, Placet, Settings, Stream, got};
+use crate::support::placet::{ANN, Placet, Stream, got};
 
 use super::{done, legacy, modern, usual};
 
@@ -143,7 +143,7 @@ async fn arguments_are_mirrored_where_a_tool_asks_but_a_hidden_tool_asks_for_not
         _ => fake_http::legacy(seen).unwrap_or_else(|| done(seen)),
     })
     .await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    let placet = Placet::start(&fake).await;
     let agent = placet.modern(ANN);
     let arguments = r#"{"region":"eu"}"#;
 
@@ -185,7 +185,7 @@ async fn a_subscription_is_acknowledged_with_what_is_honoured() {
 async fn errors_of_the_upstream_get_the_status_of_the_era() {
     for (code, status) in [(-32601, 404), (-32602, 200)] {
         let fake = modern(move |_| fake_http::error(200, code)).await;
-        let placet = Placet::start(&fake, &Settings::default()).await;
+        let placet = Placet::start(&fake).await;
 
         let answer = got(placet.modern(ANN).call("1", "open", "{}")).await;
 
@@ -193,7 +193,7 @@ async fn errors_of_the_upstream_get_the_status_of_the_era() {
         placet.end().await;
     }
     let fake = legacy(|_| fake_http::error(200, -32601)).await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    let placet = Placet::start(&fake).await;
     let answer = got(placet.legacy(ANN).await.call("1", "open", "{}")).await;
     assert_eq!((answer.status, answer.error()), (200, -32601));
     placet.end().await;

@@ -3,7 +3,7 @@
 mod cancellation;
 pub(super) mod http_sse;
 mod resumability;
-mod server_requests;
+pub(super) mod server_requests;
 
 use std::sync::Arc;
 

@@ -1,17 +1,15 @@
 //! Made, joined, told, capped, ended, found.
 
-use std::time::Duration;
-
 use placet::domain::approval::{Approval, Choice, State};
 use placet::domain::call::{Method, ToolCall};
 use placet::domain::person::{Person, Role};
-use placet::store::{Cap, Filter, Store, StoreError, Submitted};
+use placet::store::{Filter, Store, StoreError, Submitted};
 
 use crate::support::approvals::{T0, approval, at, delivery, id, result, says, submission};
 use crate::support::db::{Database, on_each};
 
 /// Makes it, with `node-a` alive.
-async fn made(db: &Database, n: u32, args: &str) -> Approval {
+pub(super) async fn made(db: &Database, n: u32, args: &str) -> Approval {
     db.store.renew_node("node-a", T0, at(100_000)).await.unwrap();
     match db.store.submit(submission(approval(n, args)), T0).await.unwrap() {
         Submitted::Created { .. } => {}
@@ -150,120 +148,6 @@ async fn a_rejection_is_repeated_until_its_cooldown_is_over() {
         }
         let after = db.store.submit(submission(approval(5, "{}")), at(610)).await.unwrap();
         assert!(matches!(after, Submitted::Created { .. }));
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn caps_refuse_by_name_and_say_when_to_come_again() {
-    on_each(async |db: &Database| {
-        made(db, 1, r#"{"a":1}"#).await;
-        let refused = async |change: &dyn Fn(&mut placet::store::Submit)| {
-            let mut submit = submission(approval(2, r#"{"a":2}"#));
-            change(&mut submit);
-            match db.store.submit(submit, at(1)).await.unwrap() {
-                Submitted::Refused { cap, retry_after_ms } => (cap, retry_after_ms),
-                other => panic!("not refused: {other:?}"),
-            }
-        };
-
-        assert_eq!(refused(&|s| s.max_pending = 1).await.0, Cap::Pending);
-        assert_eq!(refused(&|s| s.max_pending_per_agent = 1).await.0, Cap::PendingPerAgent);
-        let (cap, wait) = refused(&|s| {
-            s.max_new = 1;
-            s.new_since = T0.minus(Duration::from_secs(10));
-        })
-        .await;
-        assert_eq!((cap, wait), (Cap::NewPerAgent, 10_001));
-        assert_eq!(
-            db.store.list(&Filter { limit: 9, ..Filter::default() }, T0).await.unwrap().len(),
-            1
-        );
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_rate_limit_is_consumed_by_new_approvals_only() {
-    on_each(async |db: &Database| {
-        let limited = |n: u32, args: &str, second: u64| {
-            let since = at(second).minus(Duration::from_secs(60));
-            let limit = Some(("rate|ci".to_owned(), 2, since));
-            placet::store::Submit { limit, ..submission(approval(n, args)) }
-        };
-        let mut last = None;
-
-        for (n, args, second) in
-            [(1, r#"{"a":1}"#, 0), (2, r#"{"a":1}"#, 1), (3, r#"{"a":2}"#, 2), (4, r#"{"a":3}"#, 3)]
-        {
-            last = Some(db.store.submit(limited(n, args, second), at(second)).await.unwrap());
-        }
-        let later = db.store.submit(limited(5, r#"{"a":3}"#, 61), at(61)).await.unwrap();
-
-        assert!(matches!(
-            last,
-            Some(Submitted::Refused { cap: Cap::RateLimit, retry_after_ms: 57_001 })
-        ));
-        assert!(matches!(later, Submitted::Created { .. }));
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn what_is_used_of_the_limits_is_told() {
-    on_each(async |db: &Database| {
-        made(db, 1, r#"{"a":1}"#).await;
-        made(db, 2, r#"{"a":2}"#).await;
-        let since = at(20).minus(Duration::from_secs(10));
-        db.store.take_limit("k", 5, since, at(20)).await.unwrap();
-        let agent = approval(1, "{}").agent;
-        let spent = async |new_since, limit: Option<&str>, since| {
-            let limit = limit.map(|key| (key.to_owned(), since));
-            let s = db.store.spent(&agent, new_since, limit).await.unwrap();
-            (s.open, s.new, s.limited)
-        };
-
-        let before = T0.minus(Duration::from_secs(1));
-        assert_eq!(spent(before, Some("k"), at(10)).await, (2, 2, Some(1)));
-        assert_eq!(spent(at(3_600), Some("k"), at(20)).await, (2, 0, Some(0)));
-        assert_eq!(spent(before, None, T0).await, (2, 2, None));
-        let other = db.store.spent("another", before, None).await.unwrap();
-        assert_eq!((other.open, other.new), (0, 0));
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn limits_slide() {
-    on_each(async |db: &Database| {
-        let take = async |second: u64| {
-            let since = at(second).minus(Duration::from_secs(10));
-            db.store.take_limit("k", 2, since, at(second)).await.unwrap()
-        };
-
-        assert_eq!([take(20).await, take(25).await, take(26).await], [None, None, Some(4_001)]);
-        assert_eq!([take(30).await, take(31).await], [None, Some(4_001)]);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn beyond_the_held_requests_a_call_is_stored_but_not_attached() {
-    on_each(async |db: &Database| {
-        made(db, 1, "{}").await;
-        let mut second = submission(approval(2, "{}"));
-        second.max_held = 1;
-        let mut third = submission(approval(3, r#"{"a":3}"#));
-        third.max_held = 1;
-
-        let joined = db.store.submit(second, T0).await.unwrap();
-        let made = db.store.submit(third, T0).await.unwrap();
-        let hold = submission(approval(4, "{}")).hold;
-
-        assert!(matches!(joined, Submitted::Attached { held: false, .. }));
-        assert!(matches!(made, Submitted::Created { held: false, .. }));
-        assert!(!db.store.attach(&id(1), &hold, 1, T0).await.unwrap());
-        assert_eq!(db.store.attached(&id(1), T0).await.unwrap(), 1);
     })
     .await;
 }

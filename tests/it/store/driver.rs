@@ -58,7 +58,7 @@ async fn several_processes_may_open_a_new_database_at_once() {
 }
 
 #[tokio::test]
-async fn a_url_that_is_no_file_is_refused_with_its_mend() {
+async fn a_url_that_is_no_file_is_refused_with_what_to_write_instead() {
     for url in ["sqlite::memory:", "sqlite:", "sqlite:x.db?mode=ro"] {
         let error = SqlStore::open(url).await.unwrap_err().to_string();
         assert!(error.contains("sqlite:placet.db"), "{error}");
@@ -69,7 +69,7 @@ async fn a_url_that_is_no_file_is_refused_with_its_mend() {
 
 /// Where a query plan scans a whole table, a long history makes every call slow.
 #[tokio::test]
-async fn hot_queries_use_an_index() {
+async fn frequent_queries_use_an_index() {
     let (_dir, db) = sqlite().await;
     let mut link = SqliteConnection::connect(&db.url).await.unwrap();
     let open = "(a.state in ('pending', 'approved', 'running') \

@@ -46,7 +46,7 @@ async fn an_attempt_is_used_once_by_whoever_is_first() {
 }
 
 #[tokio::test]
-async fn the_last_word_of_a_person_counts_until_it_runs_out() {
+async fn the_last_claims_about_a_person_count_until_they_run_out() {
     on_each(async |db: &Database| {
         let oidc = db.store.oidc();
         let event = || AuditEvent::new(Kind::GroupsConfirmed, "ben", at(1));

@@ -22,6 +22,14 @@ def error(request, code):
     send({"jsonrpc": "2.0", "id": request["id"], "error": {"code": code, "message": "no"}})
 
 
+def progress(request):
+    """Tells of the request, where its sender wants to hear of it."""
+    token = request["params"].get("_meta", {}).get("progressToken")
+    if token is not None:
+        send('{"jsonrpc":"2.0","method":"notifications/progress",'
+             '"params":{"progressToken":%d,"progress":0.50}}' % token)
+
+
 if mode == "exit-at-once":
     sys.stderr.write("first line\n\x1b[31mno module named 'x'\n\n")
     sys.exit(3)
@@ -133,6 +141,7 @@ for line in sys.stdin:
             sys.exit(4)
         elif tool.get("do") == "hang":
             waiting = message
+            progress(message)
         elif tool.get("do") == "duplicate":
             send('{"jsonrpc":"2.0","id":%d,"result":{"a":1,"a":2}}' % message["id"])
         elif tool.get("do") == "huge":
@@ -145,9 +154,7 @@ for line in sys.stdin:
         elif tool.get("do") == "grandchild":
             result(message, {"pid": left.pid})
         elif tool.get("do") == "progress":
-            token = message["params"]["_meta"]["progressToken"]
-            send('{"jsonrpc":"2.0","method":"notifications/progress",'
-                 '"params":{"progressToken":%d,"progress":0.50}}' % token)
+            progress(message)
             result(message, {})
         else:
             # The very bytes of the line, as a JSON string.

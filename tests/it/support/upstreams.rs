@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::fixtures::config_of;
+use super::found;
 
 /// An HTTP upstream; further lines of its table may follow.
 pub fn http(url: &str) -> String {
@@ -101,15 +102,9 @@ impl Built {
     }
 }
 
-/// Waits until `what` gives something, at most ten seconds.
-pub async fn eventually<T>(what: impl AsyncFn() -> Option<T>) -> T {
-    for _ in 0..1000 {
-        if let Some(value) = what().await {
-            return value;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("it did not happen within ten seconds");
+/// What `look` finds, once it does.
+pub async fn eventually<T>(look: impl AsyncFn() -> Option<T>) -> T {
+    found("what the test waits for", look).await
 }
 
 pub fn is_lost(answer: &Result<Reply, UpstreamError>) -> bool {

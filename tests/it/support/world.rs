@@ -27,7 +27,7 @@ use super::approvals::{T0, at};
 use super::db::{self, Database, Dir};
 use super::fake_upstream::FakeUpstream;
 use super::fixtures::config_of;
-use super::{PATIENCE, over, soon};
+use super::{LONGEST_WAIT, over, soon};
 
 /// `delete_image_set` asks ben, dora or eve; `list_image_sets` runs.
 pub const GATED: &str = r#"{"version":"1","tools":{"list_image_sets":{"action":"allow"},
@@ -184,6 +184,26 @@ impl World {
         held(self.submit(args).await)
     }
 
+    /// A call that was approved and is being run at the upstream, which hangs.
+    pub async fn running(&self) -> (Holding, ApprovalId) {
+        self.upstream.hangs();
+        let holding = self.call("{}").await;
+        let id = holding.approval.id.clone();
+        self.approve(&id).await;
+        self.upstream.arrived(1).await;
+        (holding, id)
+    }
+
+    /// A call that was approved when nobody waited for it any more.
+    pub async fn approved_for_nobody(&self) -> ApprovalId {
+        let holding = self.call("{}").await;
+        let id = holding.approval.id.clone();
+        holding.gone.cancel();
+        holding.ended().await;
+        self.approve(&id).await;
+        id
+    }
+
     /// A call that must be answered at once: its word.
     pub async fn answered(&self, args: &str) -> String {
         match self.submit(args).await {
@@ -243,7 +263,7 @@ pub fn delete(args: &str) -> String {
 
 /// Holds it with patience.
 pub fn held(submission: Submission) -> Holding {
-    held_for(submission, PATIENCE * 2)
+    held_for(submission, LONGEST_WAIT * 2)
 }
 
 /// Holds it for so long.

@@ -161,7 +161,7 @@ async fn a_call_at_which_the_process_dies_is_told_as_one_that_may_have_run() {
 }
 
 #[tokio::test]
-async fn leaving_is_no_fault_of_the_servers() {
+async fn a_shutdown_is_not_noted_as_a_failure_of_the_server() {
     let placet = built_at(child("plain"), clock());
     listed(&placet).await;
     let upstream = Arc::clone(&placet.upstream);

@@ -175,15 +175,17 @@ async fn cancelling_tells_the_child_and_an_approved_call_waits_for_its_answer() 
     let caller = ana();
     for once in [false, true] {
         let cancel = CancellationToken::new();
-        let request = call(r#"{"do":"hang"}"#, once);
-        let soon = async {
-            // Long enough that the request is on its way; if it were not, the test would say so.
-            tokio::time::sleep(Duration::from_millis(300)).await;
+        let (to, mut notes) = mpsc::channel(1);
+        let mut request = call(r#"{"do":"hang"}"#, once);
+        request.progress = true;
+        let leave = async {
+            // The child says so when it has the request.
+            notes.recv().await.unwrap();
             cancel.cancel();
         };
 
-        let sent = placet.upstream.request(&caller, request, None, cancel.clone());
-        let (answer, ()) = tokio::join!(sent, soon);
+        let sent = placet.upstream.request(&caller, request, Some(to), cancel.clone());
+        let (answer, ()) = tokio::join!(sent, leave);
 
         if once {
             assert!(text_of(&answer).contains("\"cancelled\": ["), "{answer:?}");

@@ -49,8 +49,7 @@ def run(report):
 
         def held(image_set):
             arguments = {"datastore_id": DATASTORE, "image_set_id": image_set}
-            call = mcp.begin_call("delete_image_set", arguments)
-            return call, broker.pending(arguments, seconds=30)["id"]
+            return mcp.held("delete_image_set", arguments, seconds=30)
 
         with report.case("a rejected deletion never reaches the service"):
             call, id = held("b" * 32)

@@ -3,14 +3,12 @@ pixels, and the queue after signing in."""
 
 import os
 
-from harness import ANA, ROOT, Placet, Stage, equal, expect, setting, text_of, visit
+from harness import ANA, Placet, Stage, equal, expect, screens, text_of, visit
 from suites.mail import POLICY, link_for, mail_notifier
 
 
 def run(report):
-    setting("PLACET_REAL_CHROMIUM")
-    shots = ROOT / "target" / "screens"
-    shots.mkdir(parents=True, exist_ok=True)
+    shots = screens()
     with Stage(report) as stage:
         upstream, sink = stage.slow_upstream(), stage.mail_sink()
         broker = Placet(
@@ -21,9 +19,7 @@ def run(report):
         mcp = broker.mcp("slow")
 
         def held(id, **more):
-            arguments = {"id": id, **more}
-            call = mcp.begin_call("work", arguments)
-            return call, broker.pending(arguments)["id"]
+            return mcp.held("work", {"id": id, **more})
 
         for name, script, width, button, wanted in (
             ("with scripts", True, 1280, "Approve", "completed"),

@@ -56,8 +56,8 @@ def cases(report, stage, name, database):
 
     def held(id, seconds=0, era="modern"):
         arguments = {"id": id, "seconds": seconds}
-        call = broker.mcp("slow", era=era).begin_call("work", arguments)
-        return call, arguments, broker.pending(arguments)["id"]
+        call, approval = broker.mcp("slow", era=era).held("work", arguments)
+        return call, arguments, approval
 
     for era in ("modern", "legacy"):
         with report.case(f"{name}, {era}: killed while pending, it can still be decided, and runs once"):
@@ -80,7 +80,7 @@ def cases(report, stage, name, database):
         broker.kill9()
         broker.start()
         again = broker.mcp("slow").begin_call("work", arguments)
-        time.sleep(1)
+        broker.waiting(id)
         equal([a["id"] for a in broker.approvals(state="pending")], [id], "pending approvals")
         broker.decide(id)
         equal(text_of(again.result()), "did work back", "the answer")

@@ -6,9 +6,7 @@ import json
 import subprocess
 import threading
 
-from harness import (
-    ADMIN, ANA, FIXTURES, ROOT, Placet, Stage, equal, expect, html_of, node, setting, text_of,
-)  # fmt: skip
+from harness import ADMIN, ANA, FIXTURES, ROOT, Placet, Stage, equal, expect, html_of, node, screens, text_of
 from suites.mail import link_for, mail_notifier
 
 POLICY = {"version": "1", "tools": {"work": {"action": "require_approval"}, "peek": {"action": "allow"}}}
@@ -45,9 +43,7 @@ class Browser:
 
 
 def run(report):
-    setting("PLACET_REAL_CHROMIUM")
-    shots = ROOT / "target" / "screens"
-    shots.mkdir(parents=True, exist_ok=True)
+    shots = screens()
     with Stage(report) as stage:
         upstream = stage.slow_upstream()
         broker = Placet(
@@ -60,8 +56,7 @@ def run(report):
         mcp = broker.mcp("slow")
 
         def held(id, **more):
-            arguments = {"id": id, **more}
-            return mcp.begin_call("work", arguments), broker.pending(arguments)["id"]
+            return mcp.held("work", {"id": id, **more})
 
         with report.case("a call that comes appears within a second, and the tab counts it"):
             browser = Browser(url=broker.url, token=ANA, do="live", text="comes-live")

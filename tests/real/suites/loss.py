@@ -60,10 +60,6 @@ class Losses:
     def __init__(self, report, broker, upstream):
         self.report, self.broker, self.upstream = report, broker, upstream
 
-    def held(self, mcp, arguments, **more):
-        call = mcp.begin_call("work", arguments, **more)
-        return call, self.broker.pending(arguments)["id"]
-
     def lose(self, way, mcp, call):
         if way == "closed":
             call.abandon()
@@ -93,7 +89,7 @@ class Losses:
         with self.report.case(f"{era}, {way} while pending: detached at once, decidable, runs for the next call"):
             mcp = self.broker.mcp("slow", era=era)
             arguments = {"id": f"pending-{way}-{era}"}
-            call, id = self.held(mcp, arguments)
+            call, id = mcp.held("work", arguments)
             self.lose(way, mcp, call)
             self.detached(id, time.monotonic())
             call.join(5)
@@ -106,7 +102,7 @@ class Losses:
         with self.report.case(f"{era}, {way} while running: not aborted, its outcome is owed once"):
             mcp = self.broker.mcp("slow", era=era)
             arguments = {"id": f"running-{way}-{era}", "seconds": 2}
-            call, id = self.held(mcp, arguments)
+            call, id = mcp.held("work", arguments)
             self.broker.decide(id)
             self.broker.state(id, "running")
             self.lose(way, mcp, call)
@@ -116,7 +112,7 @@ class Losses:
             told = mcp.call("work", arguments)
             equal(text_of(told), f"did work {arguments['id']}", "the answer")
             equal((decision_of(told)["approval"], decision_of(told)["replayed"]), (id, True), "the decision")
-            again, second = self.held(mcp, arguments)
+            again, second = mcp.held("work", arguments)
             expect(second != id, "told once, the call is asked anew")
             self.lose(way, mcp, again)
             self.broker.decide(second, "reject")
@@ -126,7 +122,7 @@ class Losses:
         with self.report.case("an agent that wants it: withdrawn when the last of two requests is left, and told once"):
             mcp = self.broker.mcp("slow", CAREFUL)
             arguments = {"id": "withdrawn"}
-            first, id = self.held(mcp, arguments)
+            first, id = mcp.held("work", arguments)
             second = self.broker.mcp("slow", CAREFUL, era="legacy").begin_call("work", arguments)
             until(lambda: second.status == 200, 5, "the second is held too")
             first.abandon()
@@ -223,7 +219,9 @@ class Losses:
             made = mcp.begin("tools/call", {"name": "work", "arguments": arguments, **own}).result()["result"]
             following = {"taskId": (made.get("task") or made)["taskId"], **({} if era == "legacy" else own)}
             waiting = mcp.begin("tasks/result", following) if era == "legacy" else None
-            time.sleep(0.5)
+            if waiting:
+                # Its stream begins as soon as it waits.
+                until(lambda: waiting.status == 200, 5, "tasks/result waits")
             equal(self.broker.stop(20), 0, "exit code")
             if waiting:
                 expect("ask again" in waiting.result(5)["error"]["message"], "who waited is told to ask again")
@@ -271,7 +269,7 @@ class Losses:
             return held if len(held) == 48 and all(a["waiting"] for a in held) else None
 
         held = until(all_held, 30, "all are held")
-        time.sleep(0.5)  # the two that join the first
+        until(lambda: self.broker.held_requests() >= 50, 10, "the two that join the first are held")
         return calls, {a["id"]: a["arguments"] for a in held}
 
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 
-from harness import HERE, Placet, Stage, code_of, equal, expect, fixture_server, free_port, node, python, text_of, until
+from harness import HERE, Placet, Stage, code_of, equal, expect, fixture_server, free_port, node, python, text_of
 
 CLIENTS = {
     "ts1": (node, "client_ts1.mjs"),
@@ -74,7 +74,7 @@ class Call:
         self.broker.not_waiting(self.id)
 
     def is_back(self):
-        until(lambda: self.broker.approval(self.id)["waiting"], 15, "the client waits again")
+        self.broker.waiting(self.id)
 
     def ends_well(self):
         out, err = self.process.communicate(timeout=40)

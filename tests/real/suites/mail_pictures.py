@@ -5,9 +5,7 @@ pictures are left in target/screens for somebody to look at."""
 import re
 import urllib.parse
 
-from harness import (
-    ADMIN, ANA, BEN, ROOT, Placet, Stage, equal, expect, html_of, plain_of, setting, until, visit,
-)  # fmt: skip
+from harness import ADMIN, ANA, BEN, Placet, Stage, equal, expect, html_of, plain_of, screens, until, visit
 from suites.mail import mail_notifier
 
 POLICY = {
@@ -25,9 +23,7 @@ LONG = {
 
 
 def run(report):
-    setting("PLACET_REAL_CHROMIUM")
-    shots = ROOT / "target" / "screens"
-    shots.mkdir(parents=True, exist_ok=True)
+    shots = screens()
     with Stage(report) as stage:
         upstream, sink = stage.slow_upstream(), stage.mail_sink()
         broker = Placet(

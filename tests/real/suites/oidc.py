@@ -5,7 +5,7 @@ it refuses, new keys, and what is left while it is down."""
 import json
 
 from harness import (
-    ADMIN, ANA, BEN, FIXTURES, ROOT, Placet, Stage, equal, expect, free_port, node, setting, text_of, until, visit,
+    ADMIN, ANA, BEN, FIXTURES, Placet, Stage, equal, expect, free_port, node, screens, text_of, until, visit,
 )  # fmt: skip
 
 POLICY = {
@@ -48,9 +48,7 @@ def drive(broker, **steps):
 
 
 def run(report):
-    setting("PLACET_REAL_CHROMIUM")
-    shots = ROOT / "target" / "screens"
-    shots.mkdir(parents=True, exist_ok=True)
+    shots = screens()
     with Stage(report) as stage:
         upstream, provider = stage.slow_upstream(), Provider(stage)
         broker = Placet(
@@ -84,10 +82,6 @@ def run(report):
             until(back, 40, "the provider is used")
         mcp = broker.mcp("slow")
 
-        def held(id):
-            call = mcp.begin_call("work", {"id": id})
-            return call, broker.pending({"id": id})["id"]
-
         def records(kind):
             sealed = broker.api("GET", "/audit?limit=1000", token=ADMIN, status=200).json()["records"]
             return [r for r in sealed if r["kind"] == kind]
@@ -95,7 +89,7 @@ def run(report):
         for script in (True, False):
             word = "with" if script else "without"
             with report.case(f"from the call's address over the provider to its approval ({word} scripts)"):
-                call, id = held(f"approved-{word}")
+                call, id = mcp.held("work", {"id": f"approved-{word}"})
                 seen = drive(
                     broker, start=f"/approvals/{id}", login="ana", script=script,
                     look=str(shots / "sign-in-provider.png") if script else None,
@@ -119,7 +113,7 @@ def run(report):
                 equal(seen.get("faults", []), [], "what axe and html-validate say of the sign-in page")
 
         with report.case("whom the provider does not have in the group may reject, but not approve"):
-            call, id = held("unconfirmed")
+            call, id = mcp.held("work", {"id": "unconfirmed"})
             seen = drive(
                 broker, start=f"/approvals/{id}", login="ben",
                 then=[
@@ -135,7 +129,7 @@ def run(report):
         with report.case("a group is asked for whatever way somebody comes, and after a restart"):
             equal(broker.stop(), 0, "the exit code")
             broker.start()
-            call, id = held("by-token")
+            call, id = mcp.held("work", {"id": "by-token"})
             refused = broker.decide(id, token=BEN, status=403)
             expect("must have confirmed lately" in refused["detail"], refused["detail"])
             broker.decide(id, token=ANA)

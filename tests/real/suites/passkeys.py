@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from harness import ANA, ROOT, Placet, Stage, equal, expect, setting, text_of
+from harness import ANA, Placet, Stage, equal, expect, screens, text_of
 from suites.desk import BEN, Browser
 
 POLICY = {
@@ -13,9 +13,7 @@ POLICY = {
 
 
 def run(report):
-    setting("PLACET_REAL_CHROMIUM")
-    shots = ROOT / "target" / "screens"
-    shots.mkdir(parents=True, exist_ok=True)
+    shots = screens()
     with Stage(report) as stage:
         upstream = stage.slow_upstream()
         broker = Placet(
@@ -24,11 +22,7 @@ def run(report):
         ).start()  # fmt: skip
         mcp = broker.mcp("slow")
 
-        def held(id):
-            arguments = {"id": id}
-            return mcp.begin_call("work", arguments), broker.pending(arguments)["id"]
-
-        calls = [held("first"), held("second")]
+        calls = [mcp.held("work", {"id": "first"}), mcp.held("work", {"id": "second"})]
         ids = [id for _, id in calls]
         browser = Browser(url=broker.url, token=ANA, do="passkey", ids=ids)
 

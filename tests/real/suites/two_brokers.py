@@ -22,8 +22,8 @@ def run(report):
 
         def held(on, id, seconds=0):
             arguments = {"id": id, "seconds": seconds}
-            call = on.mcp("slow").begin_call("work", arguments)
-            return call, arguments, on.pending(arguments)["id"]
+            call, approval = on.mcp("slow").held("work", arguments)
+            return call, arguments, approval
 
         for decision, code in (("approve", "approved"), ("reject", "approval_rejected")):
             with report.case(f"held on one, {decision} on the other, answered on the first"):

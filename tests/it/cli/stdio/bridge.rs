@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::support::fake_http::{self, Answer, Fake, Seen, event};
-use crate::support::placet::{ANN, Placet, Settings};
+use crate::support::placet::{ANN, Placet};
 use crate::support::until;
 
 use super::Client;
@@ -164,7 +164,7 @@ async fn a_subscription_whose_stream_breaks_is_cancelled() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancellation_right_behind_its_request_is_not_lost() {
     let fake = crate::mcp::legacy_done().await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    let placet = Placet::start(&fake).await;
 
     for modern in [true, false] {
         let mut client = Client::start_at(&placet.base, "u", ANN);
@@ -205,7 +205,7 @@ async fn a_modern_call_gets_the_headers_of_a_tool_the_client_never_listed() {
             .unwrap_or_else(|| fake_http::result(r#"{"content":[],"n":1.00}"#)),
     })
     .await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    let placet = Placet::start(&fake).await;
     let mut client = Client::start_at(&placet.base, "u", ANN);
 
     let params = json!({"name": "open", "arguments": {"region": "eu"}, "_meta": modern_meta()});
@@ -220,7 +220,7 @@ async fn a_modern_call_gets_the_headers_of_a_tool_the_client_never_listed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_stops_hands_over_through_the_bridge_and_ends_subscriptions() {
     let fake = crate::mcp::legacy_done().await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    let placet = Placet::start(&fake).await;
     let mut client = Client::start_at(&placet.base, "u", ANN);
 
     let params = json!({"notifications": {"toolsListChanged": true}, "_meta": modern_meta()});

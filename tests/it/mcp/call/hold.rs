@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::fake_http::{Answer, event};
-use crate::support::placet::{A_FEW_BEATS, ANN, Heard, Placet, Settings, Stream, got};
+use crate::support::placet::{A_FEW_BEATS, ANN, Heard, Placet, Stream, got};
 
 use crate::mcp::{done, legacy, usual};
 
@@ -55,7 +55,7 @@ async fn progress_rises_from_the_first_heartbeat_to_the_upstreams_last_word() {
         ])
     })
     .await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    let placet = Placet::start(&fake).await;
 
     for agent in placet.both(ANN).await {
         let mut stream = Stream::open(agent.call_with_progress("1", "gated", "\"p\"")).await;
@@ -123,8 +123,8 @@ async fn a_call_that_still_runs_is_handed_over_and_replayed_once() {
         )])
     })
     .await;
-    let settings = Settings::approvals("hold = \"500ms\"\nheartbeat = \"100ms\"");
-    let placet = Placet::start(&fake, &settings).await;
+    let lines = "[approvals]\nhold = \"500ms\"\nheartbeat = \"100ms\"";
+    let placet = Placet::before(&fake.url).with(lines).start().await;
     let agent = placet.legacy(ANN).await;
 
     let stream = Stream::open(agent.call("1", "gated", "{}")).await;
@@ -152,7 +152,7 @@ async fn a_call_that_still_runs_is_handed_over_and_replayed_once() {
 #[tokio::test]
 async fn stopping_hands_every_held_request_over() {
     let fake = legacy(done).await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    let placet = Placet::start(&fake).await;
     let [old, new] = placet.both(ANN).await;
     let streams = [
         Stream::open(old.call("1", "gated", r#"{"n":1}"#)).await,

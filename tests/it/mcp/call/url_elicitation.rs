@@ -7,12 +7,13 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
 use crate::support::fake_http::Fake;
-use crate::support::placet::{ANN, Agent, BOB, Era, Got, Heard, Placet, Settings, Stream, got};
+use crate::support::placet::{ANN, Agent, BOB, Era, Got, Heard, Placet, Stream, got};
 use crate::support::until;
 
 use crate::mcp::{done, legacy, modern, usual};
 
-const SHORT: &str = "hold = \"200ms\"\nhold_with_progress = \"200ms\"\nheartbeat = \"50ms\"";
+const SHORT: &str =
+    "[approvals]\nhold = \"200ms\"\nhold_with_progress = \"200ms\"\nheartbeat = \"50ms\"";
 const OPENS: &str = r#"{"elicitation":{"url":{}}}"#;
 const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 
@@ -45,7 +46,7 @@ fn is_waiting(approval: &Value) -> bool {
 #[tokio::test]
 async fn a_modern_call_is_sent_to_its_page_and_waits_on_with_its_state() {
     for fake in [legacy(done).await, modern(done).await] {
-        let placet = Placet::start(&fake, &Settings::default()).await;
+        let placet = Placet::start(&fake).await;
         let agent = placet.modern(ANN);
 
         let sent = got(first(&agent)).await;
@@ -103,8 +104,8 @@ async fn a_decision_between_the_rounds_answers_the_next_one() {
 #[tokio::test]
 async fn undecided_rounds_go_on_without_the_page_and_end_with_a_hand_over() {
     let fake = legacy(done).await;
-    let holds = format!("{SHORT}\npage_rounds = 3");
-    let placet = Placet::start(&fake, &Settings::approvals(&holds)).await;
+    let lines = format!("{SHORT}\npage_rounds = 3");
+    let placet = Placet::before(&fake.url).with(&lines).start().await;
     let agent = placet.modern(ANN);
 
     let mut answer = got(first(&agent)).await;
@@ -192,12 +193,11 @@ async fn who_opens_no_pages_or_may_not_is_held() {
     const ZOE: &str = "token-of-the-agent-zoe";
     const KAI: &str = "token-of-the-agent-kai";
     let fake = legacy(done).await;
-    let holds = Settings::default().approvals;
     let agents = format!(
         "[[agents]]\nname = \"zoe\"\ntoken = \"{ZOE}\"\nurl_elicitation = false\n\
          [[agents]]\nname = \"kai\"\ntoken = \"{KAI}\"\nclient_features = [\"roots\"]"
     );
-    let placet = Placet::start(&fake, &Settings::approvals(&format!("{holds}\n{agents}"))).await;
+    let placet = Placet::before(&fake.url).with(&agents).start().await;
 
     for (token, declares) in [
         (ANN, "{}"),
@@ -241,7 +241,7 @@ async fn answer(agent: &Agent, question: &Value, action: &str) {
 }
 
 async fn legacy_call(fake: &Fake) -> (Placet, Agent) {
-    let placet = Placet::start(fake, &Settings::default()).await;
+    let placet = Placet::start(fake).await;
     let agent = session(&placet, "2025-11-25", OPENS).await;
     (placet, agent)
 }
@@ -311,7 +311,7 @@ async fn a_legacy_client_that_fails_to_show_the_page_waits_on() {
 #[tokio::test]
 async fn legacy_clients_that_know_no_pages_are_not_asked() {
     let fake = legacy(done).await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    let placet = Placet::start(&fake).await;
 
     for (version, declares) in
         [("2025-06-18", OPENS), ("2025-11-25", "{}"), ("2025-11-25", r#"{"elicitation":{}}"#)]

@@ -3,18 +3,18 @@
 use serde_json::Value;
 
 use crate::support::fake_http::{self, Fake};
-use crate::support::placet::{ANN, Agent, Got, Placet, Settings, Stream, got, tool_list};
+use crate::support::placet::{ANN, Agent, Got, Placet, Setup, Stream, got, tool_list};
 
 use crate::mcp::{done, legacy, modern};
 
 /// Token of agent `wes`, who is offered the tool.
 const WES: &str = "token-of-the-agent-wes";
-const SHORT: &str = "hold = \"300ms\"\nhold_with_progress = \"300ms\"\nheartbeat = \"100ms\"";
-const LONG: &str = "hold = \"20s\"\nhold_with_progress = \"20s\"\nheartbeat = \"100ms\"";
+const SHORT: &str =
+    "[approvals]\nhold = \"300ms\"\nhold_with_progress = \"300ms\"\nheartbeat = \"100ms\"";
 
-fn settings(holds: &str) -> Settings {
+fn with_tool(fake: &Fake) -> Setup {
     let agent = format!("[[agents]]\nname = \"wes\"\ntoken = \"{WES}\"\nwait_tool = true");
-    Settings::approvals(&format!("{holds}\n{agent}"))
+    Placet::before(&fake.url).with(&agent)
 }
 
 async fn listed(agent: &Agent) -> Vec<String> {
@@ -34,7 +34,7 @@ fn id_of(answer: &Got) -> String {
 #[tokio::test]
 async fn it_is_listed_for_agents_that_have_it_and_unknown_to_others() {
     for fake in [legacy(done).await, modern(done).await] {
-        let placet = Placet::start(&fake, &settings(LONG)).await;
+        let placet = with_tool(&fake).start().await;
         for agent in placet.both(WES).await {
             assert_eq!(listed(&agent).await.last().unwrap(), "placet_wait");
         }
@@ -50,7 +50,7 @@ async fn it_is_listed_for_agents_that_have_it_and_unknown_to_others() {
 #[tokio::test]
 async fn a_handed_over_call_is_waited_for_by_its_id_and_runs_once() {
     for fake in [legacy(done).await, modern(done).await] {
-        let placet = Placet::start(&fake, &settings(SHORT)).await;
+        let placet = with_tool(&fake).with(SHORT).start().await;
         for agent in placet.both(WES).await {
             let before = fake.seen_of("tools/call").len();
             let pending = got(agent.call("1", "gated", r#"{"n":1.00}"#)).await;
@@ -74,9 +74,9 @@ async fn a_handed_over_call_is_waited_for_by_its_id_and_runs_once() {
 }
 
 #[tokio::test]
-async fn it_holds_with_signs_of_life_until_somebody_decides() {
+async fn it_holds_with_heartbeats_until_somebody_decides() {
     let fake = legacy(done).await;
-    let placet = Placet::start(&fake, &settings(LONG)).await;
+    let placet = with_tool(&fake).start().await;
     for (n, agent) in placet.both(WES).await.into_iter().enumerate() {
         // The identical call of the other era would be answered by the rejection's cooldown.
         let call = Stream::open(agent.call("1", "gated", &format!(r#"{{"n":{n}}}"#))).await;
@@ -97,7 +97,7 @@ async fn it_holds_with_signs_of_life_until_somebody_decides() {
 #[tokio::test]
 async fn ids_that_are_not_its_own_and_bad_arguments_are_invalid_and_alike() {
     let fake = legacy(done).await;
-    let placet = Placet::start(&fake, &settings(LONG)).await;
+    let placet = with_tool(&fake).start().await;
     let other = placet.legacy(ANN).await;
     let _held = Stream::open(other.call("1", "gated", "{}")).await;
     let anns = placet.approval("pending").await["id"].as_str().unwrap().to_owned();
@@ -130,13 +130,9 @@ async fn an_upstreams_own_tool_of_that_name_wins() {
         _ => fake_http::legacy(seen).unwrap_or_else(|| done(seen)),
     })
     .await;
-    let settings = Settings {
-        policy: r#"{"version":"1","tools":{"placet_wait":{"action":"allow"},
-            "gated":{"action":"require_approval"}}}"#
-            .to_owned(),
-        ..settings(SHORT)
-    };
-    let placet = Placet::start(&fake, &settings).await;
+    let policy = r#"{"version":"1","tools":{"placet_wait":{"action":"allow"},
+        "gated":{"action":"require_approval"}}}"#;
+    let placet = with_tool(&fake).with(SHORT).policy(policy).start().await;
     let agent = placet.legacy(WES).await;
 
     let names = listed(&agent).await;
@@ -153,7 +149,7 @@ async fn an_upstreams_own_tool_of_that_name_wins() {
 #[tokio::test]
 async fn at_the_one_address_it_waits_under_the_upstreams_name() {
     let fake = legacy(done).await;
-    let placet = Placet::start(&fake, &settings(SHORT)).await;
+    let placet = with_tool(&fake).with(SHORT).start().await;
     let mut agent = placet.modern(WES);
     agent.url = format!("{}/mcp", placet.base);
     assert!(listed(&agent).await.contains(&"u__placet_wait".to_owned()));

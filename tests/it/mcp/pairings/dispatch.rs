@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Server, clients, done, pairings, placet};
 use crate::support::fake_http::{self, Answer, Seen, event};
-use crate::support::placet::{ANN, Era, Stream, got};
+use crate::support::placet::{ANN, Era, Placet, Stream, got};
 use crate::support::until;
 
 /// Answers by the method, in the words of the era that the request is in.
@@ -202,7 +202,7 @@ async fn what_the_modern_era_has_done_away_with_is_not_found() {
 }
 
 #[tokio::test]
-async fn errors_about_our_own_hop_are_not_the_clients() {
+async fn errors_about_placets_own_request_do_not_blame_the_client() {
     let lacking = |capability: &'static str| {
         move |_: &Seen| {
             let error = json!({"code": -32021, "message": "no",
@@ -241,8 +241,7 @@ async fn tools_of_a_legacy_server_are_shown_as_a_modern_client_can_call_them() {
         _ => fake_http::legacy(seen).unwrap_or_else(|| done(seen)),
     })
     .await;
-    let settings = crate::support::placet::Settings::default();
-    let placet = crate::support::placet::Placet::start(&fake, &settings).await;
+    let placet = Placet::start(&fake).await;
     let [old, new] = clients(&placet).await;
 
     let to_old = got(old.request("1", "tools/list", "{}")).await.json()["result"].clone();

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Server, clients, done, pairings};
-use crate::support::placet::{ANN, Placet, Settings, got};
+use crate::support::placet::{ANN, Placet, got};
 
 #[tokio::test]
 async fn a_cancellation_that_overtakes_its_request_still_cancels_it() {
@@ -48,9 +48,8 @@ async fn nobody_is_asked_for_a_call_that_was_cancelled_before_it_came() {
 #[tokio::test]
 async fn a_session_keeps_no_more_early_cancellations_than_configured() {
     let server = Server::start(false, done).await;
-    let settings =
-        Settings { server: "max_early_cancellations = 1".to_owned(), ..Settings::default() };
-    let placet = Placet::start(&server.fake, &settings).await;
+    let lines = "[server]\nmax_early_cancellations = 1";
+    let placet = Placet::before(&server.fake.url).with(lines).start().await;
     let agent = placet.legacy(ANN).await;
 
     for id in [1, 2] {

@@ -47,9 +47,7 @@ async fn a_tool_list_that_changed_in_silence_is_told_of_too() {
         _ => crate::support::fake_http::legacy(seen).unwrap_or_else(|| done(seen)),
     })
     .await;
-    let placet =
-        crate::support::placet::Placet::start(&fake, &crate::support::placet::Settings::default())
-            .await;
+    let placet = crate::support::placet::Placet::start(&fake).await;
     let wanted = json!({"notifications": {"toolsListChanged": true}}).to_string();
     let agent = placet.modern(crate::support::placet::ANN);
     let mut stream =
@@ -65,7 +63,7 @@ async fn a_tool_list_that_changed_in_silence_is_told_of_too() {
 }
 
 #[tokio::test]
-async fn clients_of_either_era_are_shown_what_can_be_had() {
+async fn clients_of_either_era_are_shown_what_the_server_offers() {
     for (_server, placet) in pairings(done).await {
         let [old, new] = clients(&placet).await;
         let offered: serde_json::Value = serde_json::from_str(CAPABILITIES).unwrap();

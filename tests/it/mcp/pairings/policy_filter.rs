@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{OWN_STREAMS, Server, clients, done, heard};
-use crate::support::placet::{ANN, Agent, Era, Placet, Settings, Stream, got};
+use crate::support::placet::{ANN, Agent, Era, Placet, Stream, got};
 use crate::support::{soon, until};
 
 /// A server is told again to speak if its stream was not open yet.
@@ -40,8 +40,7 @@ async fn watch(agent: &Agent, uris: &[&str]) -> (Stream, Vec<String>) {
 async fn nobody_watches_what_the_policy_denies_or_hides() {
     for is_modern in [false, true] {
         let server = Server::start(is_modern, done).await;
-        let settings = Settings { policy: POLICY.to_owned(), ..Settings::default() };
-        let placet = Placet::start(&server.fake, &settings).await;
+        let placet = Placet::before(&server.fake.url).policy(POLICY).start().await;
         for agent in clients(&placet).await {
             let asked = ["a:hidden", "a:denied", "A:%68idden", "a:1"];
             let (mut stream, honoured) = watch(&agent, &asked).await;

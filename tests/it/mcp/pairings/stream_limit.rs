@@ -4,15 +4,12 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::{Server, clients, done, ear};
-use crate::support::placet::{ANN, BOB, Placet, Settings, Stream, got};
+use crate::support::placet::{ANN, BOB, Placet, Stream, got};
 use crate::support::until;
 
 async fn bounded(server: &Server) -> Placet {
-    let settings = Settings {
-        server: "max_subscriptions = 2\nmax_streams_per_agent = 2".to_owned(),
-        ..Settings::default()
-    };
-    Placet::start(&server.fake, &settings).await
+    let lines = "[server]\nmax_subscriptions = 2\nmax_streams_per_agent = 2";
+    Placet::before(&server.fake.url).with(lines).start().await
 }
 
 #[tokio::test]

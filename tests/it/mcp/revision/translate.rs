@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::fake_http::{self, Fake};
-use crate::support::placet::{ANN, Placet, Settings, TOOLS, got};
+use crate::support::placet::{ANN, Placet, TOOLS, got};
 
 use crate::mcp::{legacy, modern};
 
@@ -20,7 +20,7 @@ async fn servers() -> [(bool, Fake); 2] {
 #[tokio::test]
 async fn lists_and_calls_are_what_the_clients_era_demands() {
     for (server_is_modern, fake) in servers().await {
-        let placet = Placet::start(&fake, &Settings::default()).await;
+        let placet = Placet::start(&fake).await;
         for (client_is_modern, agent) in [false, true].into_iter().zip(placet.both(ANN).await) {
             let list = got(agent.request("1", "tools/list", "{}")).await.json()["result"].clone();
             let call = got(agent.call("2", "open", "{}")).await.json()["result"].clone();
@@ -48,9 +48,9 @@ async fn lists_and_calls_are_what_the_clients_era_demands() {
 }
 
 #[tokio::test]
-async fn approved_calls_cross_the_border_too() {
+async fn approved_calls_are_translated_between_eras_too() {
     for (_, fake) in servers().await {
-        let placet = Placet::start(&fake, &Settings::default()).await;
+        let placet = Placet::start(&fake).await;
         for (client_is_modern, agent) in [false, true].into_iter().zip(placet.both(ANN).await) {
             let call = tokio::spawn(got(agent.call("2", "gated", "{}")));
             placet.decide("approve").await;
@@ -70,13 +70,13 @@ async fn errors_keep_their_code_where_the_clients_era_has_it() {
         [(-32002, -32002, -32602), (-32021, -32603, -32603), (-31000, -31000, -31000)]
     {
         let fake = modern(move |_| fake_http::error(200, code)).await;
-        let placet = Placet::start(&fake, &Settings::default()).await;
+        let placet = Placet::start(&fake).await;
         let answer = got(placet.legacy(ANN).await.call("1", "open", "{}")).await;
         assert_eq!(answer.error(), to_legacy_from_modern);
         placet.end().await;
 
         let fake = legacy(move |_| fake_http::error(200, code)).await;
-        let placet = Placet::start(&fake, &Settings::default()).await;
+        let placet = Placet::start(&fake).await;
         let answer = got(placet.modern(ANN).call("1", "open", "{}")).await;
         assert_eq!(answer.error(), to_modern_from_legacy);
         placet.end().await;
@@ -87,7 +87,7 @@ async fn errors_keep_their_code_where_the_clients_era_has_it() {
 async fn a_legacy_client_never_gets_a_request_for_input() {
     let asks = r#"{"resultType":"input_required","inputRequests":{},"requestState":"s"}"#;
     let fake = modern(move |_| fake_http::result(asks)).await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    let placet = Placet::start(&fake).await;
     let [old, new] = placet.both(ANN).await;
 
     assert_eq!(got(old.call("1", "open", "{}")).await.error(), -32603);

@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::support::fake_http::{Answer, event};
-use crate::support::placet::{ANN, Placet, Settings, Stream, WYN, got};
+use crate::support::placet::{ANN, Placet, Stream, WYN, got};
 use crate::support::{soon, until};
 
 use crate::mcp::{legacy, usual};
@@ -118,8 +118,8 @@ async fn a_client_that_reads_slowly_delays_nobody_and_still_gets_its_answer() {
     })
     .await;
     // A connection that takes nothing for two heartbeats is given up.
-    let settings = Settings::approvals("hold = \"20s\"\nheartbeat = \"30s\"");
-    let placet = Placet::start(&fake, &settings).await;
+    let lines = "[approvals]\nhold = \"20s\"\nheartbeat = \"30s\"";
+    let placet = Placet::before(&fake.url).with(lines).start().await;
     let agent = placet.legacy(ANN).await;
     let request = agent.call("1", "gated", "{}").build().unwrap();
     let mut head =

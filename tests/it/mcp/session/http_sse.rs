@@ -10,7 +10,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
 use crate::support::fake_http::Answer;
-use crate::support::placet::{ANN, BOB, Era, Heard, Placet, Settings, Stream, got};
+use crate::support::placet::{ANN, BOB, Era, Heard, Placet, Stream, got};
 use crate::support::until;
 
 use crate::mcp::{done, legacy, usual};
@@ -188,8 +188,8 @@ async fn heartbeats_are_progress_where_a_token_is_given() {
 #[tokio::test]
 async fn a_hold_that_ends_is_handed_over_and_the_identical_call_gets_the_answer() {
     let fake = legacy(done).await;
-    let settings = Settings::approvals("hold = \"300ms\"\nheartbeat = \"100ms\"");
-    let placet = Placet::start(&fake, &settings).await;
+    let lines = "[approvals]\nhold = \"300ms\"\nheartbeat = \"100ms\"";
+    let placet = Placet::before(&fake.url).with(lines).start().await;
     let mut old = Old::start(&placet, ANN).await;
 
     old.call("1", "gated", "{}").await;
@@ -285,7 +285,7 @@ async fn an_approved_call_runs_on_when_its_stream_is_gone_and_its_outcome_is_owe
         Answer::Stream(vec![(Duration::from_millis(700), done.to_owned())])
     })
     .await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    let placet = Placet::start(&fake).await;
     let old = Old::start(&placet, ANN).await;
     old.call("1", "gated", "{}").await;
     placet.decide("approve").await;
@@ -355,8 +355,8 @@ async fn the_address_for_messages_is_no_authentication() {
 #[tokio::test]
 async fn what_is_no_strict_message_is_refused_at_once() {
     let fake = legacy(done).await;
-    let settings = Settings { server: "max_body = \"1KiB\"".to_owned(), ..Settings::default() };
-    let placet = Placet::start(&fake, &settings).await;
+    let lines = "[server]\nmax_body = \"1KiB\"";
+    let placet = Placet::before(&fake.url).with(lines).start().await;
     let old = Old::start(&placet, ANN).await;
 
     assert_eq!(got(old.post("{")).await.error(), -32700);
@@ -443,8 +443,8 @@ async fn sessions_of_both_transports_count_together_and_end_with_their_stream() 
 async fn streams_of_a_token_and_requests_of_a_stream_are_bounded() {
     const MAX: usize = 9;
     let fake = legacy(|_| Answer::Open(Vec::new())).await;
-    let server = format!("max_sse_requests = {MAX}");
-    let placet = Placet::start(&fake, &Settings { server, ..Settings::default() }).await;
+    let lines = format!("[server]\nmax_sse_requests = {MAX}");
+    let placet = Placet::before(&fake.url).with(&lines).start().await;
     let mut all = Vec::new();
     for _ in 0..MAX_SESSIONS_PER_AGENT {
         all.push(Old::open(&placet, ANN).await);
@@ -468,8 +468,8 @@ async fn streams_of_a_token_and_requests_of_a_stream_are_bounded() {
 #[tokio::test]
 async fn a_stream_whose_client_never_begins_is_ended() {
     let fake = legacy(done).await;
-    let server = "sse_initialize_within = \"300ms\"".to_owned();
-    let placet = Placet::start(&fake, &Settings { server, ..Settings::default() }).await;
+    let lines = "[server]\nsse_initialize_within = \"300ms\"";
+    let placet = Placet::before(&fake.url).with(lines).start().await;
     let mut silent = Old::open(&placet, ANN).await;
     let mut begun = Old::start(&placet, ANN).await;
 

@@ -1,12 +1,10 @@
 //! Legacy clients that lose a stream and come back for the rest of it.
 
-use std::time::Duration;
-
 use reqwest::{Method, RequestBuilder};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::fake_http::{Answer, event};
-use crate::support::placet::{ANN, Agent, BOB, Era, Placet, Settings, Stream, WYN, got};
+use crate::support::fake_http::{Answer, Feed, Seen};
+use crate::support::placet::{ANN, Agent, BOB, Era, Placet, Stream, WYN, got};
 use crate::support::until;
 
 use crate::mcp::{legacy, usual};
@@ -40,24 +38,21 @@ async fn waits(placet: &Placet) {
     until("somebody waits", async || placet.approval("pending").await["waiting"] == true).await;
 }
 
+/// Progress of the request that the server was sent so.
+fn progress(seen: &Seen, n: u32) -> String {
+    let params: Value = serde_json::from_str(&seen.member("params")).unwrap();
+    let token = &params["_meta"]["progressToken"];
+    json!({"jsonrpc": "2.0", "method": "notifications/progress",
+           "params": {"progressToken": token, "progress": n}})
+    .to_string()
+}
+
 #[tokio::test]
 async fn a_lost_stream_of_an_allowed_call_is_read_on_and_the_call_runs_once() {
-    let fake = legacy(|seen| {
-        let token = serde_json::from_str::<Value>(&seen.member("params")).unwrap()["_meta"]
-            ["progressToken"]
-            .clone();
-        let progress = |n: u32, wait: u64| {
-            let params = format!(r#"{{"progressToken":{token},"progress":{n}}}"#);
-            let (_, text) = event(&format!(
-                r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{params}}}"#
-            ));
-            (Duration::from_millis(wait), text)
-        };
-        let (_, end) = event(r#"{"jsonrpc":"2.0","id":$ID,"result":{"content":[],"n":1.00}}"#);
-        Answer::Stream(vec![progress(1, 0), progress(2, 400), (Duration::from_millis(400), end)])
-    })
-    .await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    let feed = Feed::default();
+    let own = feed.clone();
+    let fake = legacy(move |seen| own.after(&progress(seen, 1))).await;
+    let placet = Placet::start(&fake).await;
     let agent = placet.legacy(ANN).await;
     let params = r#"{"name":"open","arguments":{},"_meta":{"progressToken":"mine"}}"#;
 
@@ -65,6 +60,8 @@ async fn a_lost_stream_of_an_allowed_call_is_read_on_and_the_call_runs_once() {
     assert_eq!(stream.message().await.unwrap()["params"]["progress"], 1);
     let seen = stream.id.clone();
     drop(stream);
+    feed.say(&progress(&fake.seen_of("tools/call")[0], 2));
+    feed.say(r#"{"jsonrpc":"2.0","id":$ID,"result":{"content":[],"n":1.00}}"#);
     let rest = Stream::open(after(&agent, &seen)).await.rest().await;
 
     assert_eq!(rest.len(), 2, "{rest:?}");
@@ -215,10 +212,9 @@ async fn a_second_connection_takes_the_stream_over_from_the_first() {
 
 #[tokio::test]
 async fn older_revisions_and_a_window_of_nought_get_streams_without_ids() {
-    let settings = |server: &str| Settings { server: server.to_owned(), ..Settings::default() };
     let fake = legacy(crate::mcp::done).await;
-    let on = Placet::start(&fake, &settings("")).await;
-    let off = Placet::start(&fake, &settings("resume_window = \"0s\"")).await;
+    let on = Placet::start(&fake).await;
+    let off = Placet::before(&fake.url).with("[server]\nresume_window = \"0s\"").start().await;
     let opened = on.agent(ANN, Era::Legacy { session: None }).initialize("2025-06-18").await;
     let old = on.agent(ANN, Era::Legacy { session: Some(opened.header("mcp-session-id")) });
 
@@ -237,38 +233,33 @@ async fn older_revisions_and_a_window_of_nought_get_streams_without_ids() {
 
 #[tokio::test]
 async fn a_client_that_comes_back_too_late_finds_nothing() {
-    let settings = Settings { server: "resume_window = \"200ms\"".into(), ..Settings::default() };
+    let lines = "[server]\nresume_window = \"1ms\"";
     let fake = legacy(crate::mcp::done).await;
-    let placet = Placet::start(&fake, &settings).await;
+    let placet = Placet::before(&fake.url).with(lines).start().await;
     let agent = placet.legacy(ANN).await;
     let stream = primed(agent.call("5", "gated", "{}")).await;
     placet.approval("pending").await;
     let seen = lose(&placet, stream).await;
 
-    // Asking earlier would be coming back.
-    until("it is forgotten", async || {
-        tokio::time::sleep(Duration::from_millis(600)).await;
-        after(&agent, &seen).send().await.unwrap().status() == 400
-    })
-    .await;
+    // Whoever asks in time has come back, and may leave again.
+    until("it is forgotten", async || after(&agent, &seen).send().await.unwrap().status() == 400)
+        .await;
     placet.end().await;
 }
 
 #[tokio::test]
 async fn what_no_longer_fits_the_buffer_is_not_pretended_to_be_there() {
     let large = format!(r#"{{"content":[],"x":"{}"}}"#, "x".repeat(5000));
-    let end = format!(r#"{{"jsonrpc":"2.0","id":$ID,"result":{large}}}"#);
-    let fake = legacy(move |_| {
-        let (_, end) = event(&end);
-        Answer::Stream(vec![(Duration::from_millis(1200), end)])
-    })
-    .await;
-    let server = "resume_buffer = \"1KiB\"".to_owned();
-    let placet = Placet::start(&fake, &Settings { server, ..Settings::default() }).await;
+    let feed = Feed::default();
+    let own = feed.clone();
+    let fake = legacy(move |_| Answer::Fed(own.clone())).await;
+    let lines = "[server]\nresume_buffer = \"1KiB\"";
+    let placet = Placet::before(&fake.url).with(lines).start().await;
     let agent = placet.legacy(ANN).await;
 
     let mut stream = primed(agent.call("5", "open", "{}")).await;
     let seen = stream.id.clone();
+    feed.say(&format!(r#"{{"jsonrpc":"2.0","id":$ID,"result":{large}}}"#));
     assert_eq!(stream.message().await.unwrap()["id"], 5);
     drop(stream);
 

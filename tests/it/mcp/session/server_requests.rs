@@ -2,17 +2,16 @@
 
 use serde_json::{Value, json};
 
-use crate::support::fake_http::{self, Answer, Fake, Feed};
-use crate::support::placet::{ANN, Agent, BOB, Era, Got, Placet, Settings, Stream, got};
+use crate::support::fake_http::{self, Fake, Feed};
+use crate::support::placet::{ANN, Agent, Era, Placet, Stream, got};
 use crate::support::until;
 
-use crate::mcp::{legacy, modern};
+use crate::mcp::legacy;
 
 const QUESTION: &str = r#"{"jsonrpc":"2.0","id":"q1","method":"elicitation/create","params":{"message":"Sure?","requestedSchema":{"type":"object","properties":{}}}}"#;
 const DONE: &str =
     r#"{"jsonrpc":"2.0","id":$ID,"result":{"content":[{"type":"text","text":"done"}]}}"#;
-const ALL: &str = r#"{"elicitation":{},"roots":{},"sampling":{}}"#;
-const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+pub(in crate::mcp) const ALL: &str = r#"{"elicitation":{},"roots":{},"sampling":{}}"#;
 
 /// A legacy server that asks this during a call; it answers the call when the test says so.
 async fn asking(question: &'static str) -> (Fake, Feed) {
@@ -22,7 +21,7 @@ async fn asking(question: &'static str) -> (Fake, Feed) {
 }
 
 /// A legacy session at this address whose client declared that.
-async fn session(placet: &Placet, path: &str, declares: &str) -> Agent {
+pub(in crate::mcp) async fn session(placet: &Placet, path: &str, declares: &str) -> Agent {
     let at = |session| {
         let mut agent = placet.agent(ANN, Era::Legacy { session });
         agent.url = format!("{}{path}", placet.base);
@@ -35,7 +34,7 @@ async fn session(placet: &Placet, path: &str, declares: &str) -> Agent {
     at(Some(answer.header("mcp-session-id")))
 }
 
-async fn answers(agent: &Agent, question: &Value, result: &str) {
+pub(in crate::mcp) async fn answers(agent: &Agent, question: &Value, result: &str) {
     let body = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, question["id"]);
     assert_eq!(got(agent.post(&body)).await.status, 202);
 }
@@ -57,7 +56,7 @@ fn declared(fake: &Fake) -> Value {
 async fn a_question_reaches_the_client_on_its_calls_stream_and_the_answer_the_server() {
     for path in ["/mcp/u", "/mcp"] {
         let (fake, feed) = asking(QUESTION).await;
-        let placet = Placet::start(&fake, &Settings::default()).await;
+        let placet = Placet::start(&fake).await;
         let agent = session(&placet, path, ALL).await;
         let tool = if path == "/mcp" { "u__open" } else { "open" };
 
@@ -80,9 +79,42 @@ async fn a_question_reaches_the_client_on_its_calls_stream_and_the_answer_the_se
 }
 
 #[tokio::test]
+async fn elicitation_roots_and_sampling_reach_a_client_that_has_them_where_the_configuration_agrees()
+ {
+    const ROOTS: &str = r#"{"jsonrpc":"2.0","id":"q1","method":"roots/list"}"#;
+    const SAMPLING: &str = r#"{"jsonrpc":"2.0","id":"q1","method":"sampling/createMessage","params":{"messages":[],"maxTokens":1}}"#;
+    for (question, method, result) in [
+        (QUESTION, "elicitation/create", json!({"action": "cancel"})),
+        (ROOTS, "roots/list", json!({"roots": [{"uri": "file:///srv"}]})),
+        (
+            SAMPLING,
+            "sampling/createMessage",
+            json!({"role": "assistant", "model": "m", "content": {"type": "text", "text": "x"}}),
+        ),
+    ] {
+        let (fake, feed) = asking(question).await;
+        let lines = "client_features = [\"elicitation\", \"roots\", \"sampling\"]";
+        let placet =
+            Placet::before_lines(&format!("url = \"{}\"\n{lines}", fake.url)).start().await;
+        let agent = session(&placet, "/mcp/u", ALL).await;
+
+        let mut stream = Stream::open(agent.call("7", "open", "{}")).await;
+        let asked = stream.message().await.unwrap();
+        answers(&agent, &asked, &result.to_string()).await;
+
+        assert_eq!(asked["method"], method);
+        assert_eq!(answered(&fake).await["result"], result, "{method}");
+        assert_eq!(declared(&fake), json!({"elicitation": {}, "roots": {}, "sampling": {}}));
+        feed.say(DONE);
+        assert_eq!(stream.rest().await.len(), 1, "{method}");
+        placet.end().await;
+    }
+}
+
+#[tokio::test]
 async fn an_approved_call_may_ask_while_it_runs() {
     let (fake, feed) = asking(QUESTION).await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    let placet = Placet::start(&fake).await;
     let agent = session(&placet, "/mcp/u", ALL).await;
 
     let mut stream = Stream::open(agent.call("7", "gated", "{}")).await;
@@ -110,9 +142,7 @@ async fn what_the_client_or_the_policy_does_not_offer_is_declined() {
     ] {
         let (fake, feed) = asking(question).await;
         let lines = format!("url = \"{}\"\n{configured}", fake.url);
-        let placet = Placet::start_before(&lines, &Settings::default()).await;
-        let server = std::sync::Arc::clone(placet.broker.upstream("u").unwrap());
-        until("the tool list is known", async || server.catalog().is_some()).await;
+        let placet = Placet::before_lines(&lines).start().await;
         let agent = session(&placet, "/mcp/u", declares).await;
 
         let stream = Stream::open(agent.call("7", "open", "{}")).await;
@@ -128,7 +158,7 @@ async fn what_the_client_or_the_policy_does_not_offer_is_declined() {
 #[tokio::test]
 async fn a_question_is_answered_in_its_own_session_only() {
     let (fake, feed) = asking(QUESTION).await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    let placet = Placet::start(&fake).await;
     let (agent, other) =
         (session(&placet, "/mcp/u", ALL).await, session(&placet, "/mcp/u", ALL).await);
     let mut stream = Stream::open(agent.call("7", "open", "{}")).await;
@@ -157,9 +187,8 @@ async fn a_question_that_came_with_no_request_waits_for_a_listener_and_is_then_d
         .await;
         // The listener may come late; where none comes, nothing is worth a long wait.
         let wait = if listens { "30s" } else { "300ms" };
-        let settings =
-            Settings { server: format!("question_wait = \"{wait}\""), ..Settings::default() };
-        let placet = Placet::start(&fake, &settings).await;
+        let lines = format!("[server]\nquestion_wait = \"{wait}\"");
+        let placet = Placet::before(&fake.url).with(&lines).start().await;
         let agent = session(&placet, "/mcp/u", ALL).await;
         let heard = if listens {
             let mut own = Stream::open(agent.http(reqwest::Method::GET)).await;
@@ -191,105 +220,4 @@ async fn a_question_that_came_with_no_request_waits_for_a_listener_and_is_then_d
         drop(heard);
         placet.end().await;
     }
-}
-
-// A modern server.
-
-/// Answers the first round of a call with a question, and any other with `done`.
-fn first_asks(seen: &fake_http::Seen) -> Answer {
-    if seen.body.contains("inputResponses") {
-        return fake_http::result(
-            r#"{"resultType":"complete","content":[{"type":"text","text":"done"}]}"#,
-        );
-    }
-    fake_http::result(
-        r#"{"resultType":"input_required","requestState":"own-state","inputRequests":{"name":{"method":"elicitation/create","params":{"mode":"form","message":"Who?","requestedSchema":{"type":"object","properties":{}}}}}}"#,
-    )
-}
-
-fn round(agent: &Agent, arguments: &str, more: &str) -> reqwest::RequestBuilder {
-    let params = format!(r#"{{"name":"gated","arguments":{arguments}{more}}}"#);
-    let meta = [(CAPABILITIES, r#"{"elicitation":{}}"#.to_owned())];
-    agent.request_with("7", "tools/call", &params, &meta)
-}
-
-fn reply(answer: &Got) -> String {
-    let state = &answer.json()["result"]["requestState"];
-    format!(r#","inputResponses":{{"name":{{"action":"accept"}}}},"requestState":{state}"#)
-}
-
-#[tokio::test]
-async fn the_rounds_of_an_approved_call_neither_ask_again_nor_bypass() {
-    let fake = modern(first_asks).await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
-    let agent = placet.modern(ANN);
-    let first = tokio::spawn(got(round(&agent, "{}", "")));
-    placet.decide("approve").await;
-    let first = first.await.unwrap();
-    assert_eq!(first.json()["result"]["resultType"], "input_required", "{first:?}");
-    let state = first.json()["result"]["requestState"].as_str().unwrap().to_owned();
-    assert!(!state.contains("own-state"), "sealed");
-
-    let more = reply(&first);
-    for (what, request) in [
-        ("changed arguments", round(&agent, r#"{"n":1}"#, &more)),
-        ("another agent", round(&placet.modern(BOB), "{}", &more)),
-        ("the server's own state", round(&agent, "{}", &more.replace(&state, "own-state"))),
-        ("no state", round(&agent, "{}", r#","inputResponses":{"name":{}}"#)),
-    ] {
-        assert_eq!(got(request).await.error(), -32602, "{what}");
-    }
-    assert_eq!(fake.seen_of("tools/call").len(), 1);
-
-    let done = got(round(&agent, "{}", &more)).await;
-    assert_eq!(done.json()["result"]["content"][0]["text"], "done", "{done:?}");
-    let second = fake.seen_of("tools/call").pop().unwrap().member("params");
-    assert!(second.contains(r#""requestState":"own-state""#), "{second}");
-    assert_eq!(got(round(&agent, "{}", &more)).await.error(), -32602, "used before");
-    assert!(placet.approvals("pending").await.is_empty());
-    assert_eq!(fake.seen_of("tools/call").len(), 2);
-    placet.end().await;
-}
-
-#[tokio::test]
-async fn a_legacy_client_is_asked_what_a_modern_server_wants_to_know() {
-    let fake = modern(first_asks).await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
-    let agent = session(&placet, "/mcp/u", ALL).await;
-
-    for tool in ["open", "gated"] {
-        let mut stream = Stream::open(agent.call("7", tool, "{}")).await;
-        if tool == "gated" {
-            placet.decide("approve").await;
-        }
-        let question = stream.message().await.unwrap();
-        assert_eq!(question["method"], "elicitation/create", "{question}");
-        answers(&agent, &question, r#"{"action":"accept","content":{"n":1}}"#).await;
-
-        let last = stream.rest().await.pop().unwrap();
-        assert_eq!(last["result"]["content"][0]["text"], "done", "{tool}: {last}");
-        let again = fake.seen_of("tools/call").pop().unwrap().member("params");
-        assert!(again.contains(r#""requestState":"own-state""#), "{again}");
-        assert!(again.contains(r#""name":{"action":"accept","content":{"n":1}}"#), "{again}");
-    }
-    assert_eq!(fake.seen_of("tools/call").len(), 4);
-    assert!(placet.approvals("pending").await.is_empty());
-    placet.end().await;
-}
-
-#[tokio::test]
-async fn a_server_that_never_has_enough_is_stopped() {
-    let fake =
-        modern(|_| fake_http::result(r#"{"resultType":"input_required","requestState":"more"}"#))
-            .await;
-    let settings = Settings { server: "max_input_rounds = 2".to_owned(), ..Settings::default() };
-    let placet = Placet::start(&fake, &settings).await;
-    let agent = session(&placet, "/mcp/u", ALL).await;
-
-    let answer = got(agent.call("7", "open", "{}")).await;
-
-    assert_eq!(answer.error(), -32603);
-    assert!(answer.body.contains("too often"), "{answer:?}");
-    assert_eq!(fake.seen_of("tools/call").len(), 3, "the first and two rounds");
-    placet.end().await;
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::fake_http::{self, Answer, Fake, Seen, error, result};
-use crate::support::placet::{ANN, Agent, BOB, Got, Placet, Settings, got, tool_list};
+use crate::support::placet::{ANN, Agent, BOB, Got, Placet, got, tool_list};
 use crate::support::until;
 
 const RELATED: &str = "io.modelcontextprotocol/related-task";
@@ -73,7 +73,7 @@ fn named(id: &str) -> String {
 #[tokio::test]
 async fn a_modern_servers_task_is_reached_by_its_own_agent_under_an_id_of_ours() {
     let fake = Fake::start(modern).await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    let placet = Placet::start(&fake).await;
     let agent = placet.modern(ANN);
 
     let plain = got(agent.call("1", "open", "{}")).await;
@@ -106,7 +106,7 @@ async fn a_modern_servers_task_is_reached_by_its_own_agent_under_an_id_of_ours()
 #[tokio::test]
 async fn a_task_of_2025_11_25_keeps_its_id_to_itself_and_is_listed_under_ours() {
     let fake = Fake::start(|seen| core(seen, true)).await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    let placet = Placet::start(&fake).await;
     let agent = placet.legacy(ANN).await;
 
     let wish = r#"{"name":"open","arguments":{},"task":{"ttl":5}}"#;
@@ -129,7 +129,7 @@ async fn a_task_of_2025_11_25_keeps_its_id_to_itself_and_is_listed_under_ours() 
 #[tokio::test]
 async fn a_wish_for_a_task_reaches_no_server_without_tasks_and_no_older_client_gets_one() {
     let fake = Fake::start(|seen| core(seen, false)).await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    let placet = Placet::start(&fake).await;
     let agent = placet.legacy(ANN).await;
 
     let wish = r#"{"name":"open","arguments":{"n":1.00},"task":{"ttl":5}}"#;
@@ -146,8 +146,7 @@ async fn a_gated_tool_that_needs_nobody_now_is_a_task_all_the_same_to_who_asked_
     let fake = Fake::start(|seen| core(seen, false)).await;
     let policy = r#"{"version":"1","default":"deny","tools":{"gated":{"action":"require_approval",
         "approval":{"when":[{"path":"args.big","op":"eq","value":true}]}}}}"#;
-    let settings = Settings { policy: policy.to_owned(), ..Settings::default() };
-    let placet = Placet::start(&fake, &settings).await;
+    let placet = Placet::before(&fake.url).policy(policy).start().await;
     let agent = placet.legacy(ANN).await;
     let call = async |arguments: &str| {
         let wish = format!(r#"{{"name":"gated","arguments":{arguments},"task":{{}}}}"#);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::fake_http;
-use crate::support::placet::{ANN, Agent, Era, Got, Heard, Placet, Settings, Stream, got};
+use crate::support::placet::{ANN, Agent, Era, Got, Heard, Placet, Stream, got};
 use crate::support::until;
 
 use crate::mcp::{legacy, usual};
@@ -153,7 +153,7 @@ async fn the_list_has_pages_and_only_the_agents_own_tasks() {
 #[tokio::test]
 async fn only_sessions_of_that_version_are_told_of_tasks_and_only_of_gated_tools() {
     let fake = legacy(|_| fake_http::error(200, -32601)).await;
-    let placet = Placet::start(&fake, &Settings::default()).await;
+    let placet = Placet::start(&fake).await;
     let agent = placet.agent(ANN, Era::Legacy { session: None });
     for (version, knows) in [("2025-11-25", true), ("2025-06-18", false), ("2024-11-05", false)] {
         let opened = agent.initialize(version).await;

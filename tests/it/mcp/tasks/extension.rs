@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::placet::{ANN, Agent, BOB, Got, Placet, Settings, Stream, got};
+use crate::support::placet::{ANN, Agent, BOB, Got, Placet, Stream, got};
 use crate::support::until;
 
 use crate::mcp::{legacy, modern, usual};
@@ -165,7 +165,7 @@ async fn ending_a_task_is_acknowledged_however_often_and_withdraws_the_call() {
 #[tokio::test]
 async fn discovery_names_the_extension_and_no_slot_of_the_core() {
     for fake in [legacy(crate::mcp::done).await, modern(crate::mcp::done).await] {
-        let placet = Placet::start(&fake, &Settings::default()).await;
+        let placet = Placet::start(&fake).await;
 
         let facts = got(placet.modern(ANN).request("1", "server/discover", "{}")).await;
 
@@ -179,10 +179,8 @@ async fn discovery_names_the_extension_and_no_slot_of_the_core() {
 #[tokio::test]
 async fn beyond_the_agents_tasks_a_call_is_held() {
     let fake = legacy(crate::mcp::done).await;
-    let settings = Settings::approvals(
-        "hold = \"20s\"\nheartbeat = \"100ms\"\nmax_tasks_per_agent = 1\ntask_poll_interval = \"1s\"",
-    );
-    let placet = Placet::start(&fake, &settings).await;
+    let lines = "[approvals]\nhold = \"20s\"\nheartbeat = \"100ms\"\nmax_tasks_per_agent = 1\ntask_poll_interval = \"1s\"";
+    let placet = Placet::before(&fake.url).with(lines).start().await;
     let agent = placet.modern(ANN);
     task(&agent, r#"{"n":1}"#).await;
 

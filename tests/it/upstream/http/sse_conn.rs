@@ -312,18 +312,19 @@ async fn a_changed_list_is_fetched_anew_and_told() {
 
 #[tokio::test]
 async fn an_approved_call_never_goes_out_over_a_stream_that_may_be_dead() {
-    let pings = AtomicUsize::new(0);
+    let (pings, calls) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let fake = FakeSse::start(405, Begins::Well, move |seen| match seen.method().as_str() {
         // Taken, but nothing comes over the stream any more.
         "ping" if pings.fetch_add(1, Ordering::SeqCst) == 0 => status(202),
+        "tools/call" if calls.fetch_add(1, Ordering::SeqCst) == 0 => status(202),
         _ => usual(seen).unwrap_or_else(|| result("{}")),
     })
     .await;
     let placet = built(http(&fake.url) + "timeout = \"600ms\"");
-    placet.call(false).await.unwrap();
     eventually(async || placet.upstream.catalog()).await;
+    let silent = placet.call(false).await;
+    assert!(is_lost(&silent), "{silent:?}");
     let opened = fake.opened();
-    tokio::time::sleep(Duration::from_millis(400)).await;
 
     let got = placet.call(true).await;
 
