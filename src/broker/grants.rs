@@ -15,8 +15,9 @@ use crate::domain::grant::{Ended, Grant, GrantId, Shape, Standing, values};
 use crate::domain::policy::{Action, GrantLimits, Policy, Rule};
 use crate::store::StoreError;
 
-use super::execute::Permit;
-use super::submit::{Asking, Submission};
+use super::asking::Asking;
+use super::permit::Permit;
+use super::submit::Submission;
 use super::{Broker, DecideError, may_see};
 
 /// The severity that is never granted. What was not classified counts as it.

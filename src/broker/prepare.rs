@@ -10,8 +10,8 @@ use crate::domain::time::Timestamp;
 use crate::store::{NewDelivery, StoreError};
 
 use super::Broker;
+use super::asking::Asking;
 use super::away::{stand_ins, with_stand_ins};
-use super::submit::Asking;
 
 /// All that is stored of a new approval in one transaction.
 pub(super) struct Prepared {
