@@ -18,7 +18,7 @@ use crate::auth::csrf::Keys;
 use crate::auth::oidc::Oidc;
 use crate::auth::oidc::attempt::Sealer;
 use crate::auth::oidc::provider::Provider;
-use crate::broker::wait_by_id::WAIT_TOOL;
+use crate::broker::wait_tool::WAIT_TOOL;
 use crate::broker::{Broker, Parts, Stop};
 use crate::clock::{Clock, SystemClock};
 use crate::config::oidc::CALLBACK;

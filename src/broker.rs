@@ -23,6 +23,7 @@ use crate::upstream::Upstream;
 
 pub mod admit;
 pub mod answer;
+pub mod asking;
 pub mod call_log;
 mod changes;
 mod clients;
@@ -35,6 +36,7 @@ pub mod hold;
 pub mod hold_budget;
 pub mod limits;
 pub mod passkey;
+pub mod permit;
 pub mod plan;
 pub mod policies;
 mod prepare;
@@ -51,6 +53,7 @@ pub mod tasks;
 pub mod upstreams;
 pub mod url_elicitation;
 pub mod wait_by_id;
+pub mod wait_tool;
 
 use call_log::CallLog;
 use hints::Hints;

@@ -8,8 +8,9 @@ use crate::domain::policy::{Action, CallFacts, Verdict};
 
 use super::Broker;
 use super::answer::Statement;
+use super::asking::Asking;
+use super::limits::limit_key;
 use super::refusals::{denied, limited, unavailable};
-use super::submit::{Asking, limit_key};
 
 /// What becomes of such a request.
 #[derive(Debug)]

@@ -14,13 +14,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::domain::approval::{Approval, ApprovalId, Choice, Outcome, Refusal, State, Terms};
-use crate::domain::call::{Method, ToolCall, params_without_task};
+use crate::domain::call::{Method, params_without_task};
 use crate::domain::json;
 use crate::domain::policy::{Action, CallFacts, Verdict};
 use crate::domain::task::{Form, Remote};
 use crate::store::StoreError;
 use crate::upstream::{Caller, Notifications, Reply, Request, Said, UpstreamError};
 
+use super::permit::Permit;
 use super::remote::{Followed, with_tasks};
 use super::{Broker, seal};
 
@@ -28,58 +29,6 @@ use super::{Broker, seal};
 const PROGRESS_CAPACITY: usize = 64;
 /// Longest time between two tries to store an outcome, as a power of two times 100 ms.
 const MAX_STORE_BACKOFF: u32 = 6;
-
-/// Proof that this very call may go upstream: minted by an allowing rule, or by a claim.
-#[derive(Debug)]
-pub struct Permit {
-    call: ToolCall,
-    once: bool,
-    /// The approval of which it is a further round.
-    continues: Option<String>,
-}
-
-/// Mints permits for further rounds of an allowed call, in which the server gets the input it
-/// asked for: nothing else of the call differs.
-#[derive(Debug, Clone)]
-pub struct Renewal {
-    call: ToolCall,
-}
-
-impl Renewal {
-    /// For these `params`; none if they are another call.
-    pub fn permit(&self, params: &str) -> Option<Permit> {
-        let call = ToolCall::read_as(self.call.method, &self.call.upstream, params).ok()?;
-        (call.digest == self.call.digest).then(|| Permit::allowed(call))
-    }
-}
-
-impl Permit {
-    /// The policy allows it.
-    pub(super) fn allowed(call: ToolCall) -> Self {
-        Self { call, once: false, continues: None }
-    }
-
-    /// It continues a call that was approved.
-    pub(super) fn resumed(call: ToolCall, approval: String) -> Self {
-        Self { call, once: true, continues: Some(approval) }
-    }
-
-    /// It was claimed; its bytes are those that were approved.
-    fn claimed(approval: &Approval) -> Option<Self> {
-        let (call, continues) = (approval.call.clone(), None);
-        call.is_intact().then_some(Self { call, once: true, continues })
-    }
-
-    /// The call it is for.
-    pub fn call(&self) -> &ToolCall {
-        &self.call
-    }
-
-    /// What lets further rounds of an allowed call through.
-    pub fn renewal(&self) -> Option<Renewal> {
-        (!self.once).then(|| Renewal { call: self.call.clone() })
-    }
-}
 
 /// How a request wants to be told of progress.
 #[derive(Debug, Clone, Default)]

@@ -15,8 +15,9 @@ use crate::domain::policy::{Action, GrantLimits, Policy, Rule};
 use crate::domain::risk::may_be_decided_lightly;
 use crate::store::StoreError;
 
-use super::execute::Permit;
-use super::submit::{Asking, Submission};
+use super::asking::Asking;
+use super::permit::Permit;
+use super::submit::Submission;
 use super::{Broker, DecideError};
 
 /// Most grants that are listed.

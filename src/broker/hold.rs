@@ -18,12 +18,12 @@ use crate::upstream::{Caller, ClientCapabilities, Said};
 
 use super::Broker;
 use super::answer::{Answer, Delivery, Statement, ended, pending};
+use super::asking::Asking;
 use super::execute::{Done, Execution, Wishes};
 use super::hold_budget::own_hold;
 use super::refusals::unavailable_upstream;
 use super::result_delivery::OwedResult;
-use super::submit::Asking;
-use super::wait_by_id::WAIT_TOOL;
+use super::wait_tool::WAIT_TOOL;
 
 /// How often the store is read when no hint comes: another broker may have decided.
 const POLL: Duration = Duration::from_millis(500);

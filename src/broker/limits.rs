@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use crate::domain::approval::Approval;
+use crate::domain::call::{Method, ToolCall};
+use crate::domain::policy::{RateLimit, Rule};
 use crate::store::StoreError;
 
 use super::Broker;
-use super::submit::rate_key;
+use super::asking::Asking;
 
 /// What a limit counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,4 +72,16 @@ impl Broker {
         }
         Ok(limits)
     }
+}
+
+pub(super) fn limit_key(asking: &Asking, rule: &Rule, limit: RateLimit) -> String {
+    let session = if limit.per_agent { "" } else { asking.session.as_deref().unwrap_or("token") };
+    rate_key(&asking.agent.name, &asking.call, &rule.pointer, session)
+}
+
+/// Under what the calls of an agent by a rule are counted; of one session, or (empty) of all.
+pub(super) fn rate_key(agent: &str, call: &ToolCall, rule: &str, session: &str) -> String {
+    // A pattern over URIs fits more of them than anybody could count: all count together.
+    let tool = if call.method == Method::CallTool { call.tool.as_str() } else { "" };
+    format!("rate|{agent}|{}|{rule}|{tool}|{session}", call.upstream)
 }

@@ -9,7 +9,7 @@ use crate::domain::time::Timestamp;
 use crate::store::{NewDelivery, StoreError};
 
 use super::Broker;
-use super::submit::Asking;
+use super::asking::Asking;
 
 /// All that is stored of a new approval in one transaction.
 pub(super) struct Prepared {

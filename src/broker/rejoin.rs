@@ -7,8 +7,9 @@
 use crate::domain::approval::{ApprovalId, State};
 
 use super::Broker;
+use super::asking::Asking;
 use super::refusals::unavailable;
-use super::submit::{Asking, Submission};
+use super::submit::Submission;
 
 impl Broker {
     /// Attaches a request again. What it gets is a hold, or how the approval ended.

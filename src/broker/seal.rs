@@ -15,7 +15,7 @@ use crate::domain::json::{self, Node};
 use crate::domain::time::Timestamp;
 
 use super::Broker;
-use super::submit::Asking;
+use super::asking::Asking;
 
 /// Longest life of a seal. The store forgets that one was used a day later.
 const LONGEST: std::time::Duration = std::time::Duration::from_secs(30 * 86_400);

@@ -1,19 +1,19 @@
 //! An agent's call comes in: judged by the policy in force, then answered, forwarded or held.
 
-use crate::config::{Agent, AuditCalls};
-use crate::domain::approval::{Approval, ApprovalId, State};
+use crate::config::AuditCalls;
+use crate::domain::approval::{Approval, State};
 use crate::domain::audit::{AuditEvent, Kind};
-use crate::domain::call::{Method, ToolCall};
+use crate::domain::call::Method;
 use crate::domain::json;
 use crate::domain::policy::{Action, CallFacts, RateLimit, Rule, Verdict};
 use crate::domain::time::Timestamp;
 use crate::store::{Cap, NewHold, StoreError, Submit, Submitted};
 
-use crate::upstream::ClientCapabilities;
-
 use super::answer::{Answer, Delivery, ended};
-use super::execute::Permit;
+use super::asking::Asking;
 use super::hold::Held;
+use super::limits::limit_key;
+use super::permit::Permit;
 use super::prepare::Prepared;
 use super::refusals::{cap_name, denied, limited, too_many, unavailable, unavailable_upstream};
 use super::result_delivery::OwedResult;
@@ -24,23 +24,6 @@ use super::{Broker, call_log::CallRecord};
 pub(super) const NO_LONGER_PERMITTED: &str = "no longer permitted: the policy now denies this call";
 /// Reason of approvals that the policy made superfluous.
 pub(super) const NO_LONGER_NEEDED: &str = "no longer needs approval";
-
-/// A call with who asks.
-#[derive(Debug, Clone)]
-pub struct Asking {
-    /// The agent.
-    pub agent: Agent,
-    /// What its client calls itself.
-    pub client: Option<String>,
-    /// Its legacy session; none: the token is the session.
-    pub session: Option<String>,
-    /// What its client can be asked.
-    pub features: ClientCapabilities,
-    /// The call.
-    pub call: ToolCall,
-    /// The approval that its client was told it waits for, proven by a seal.
-    pub waits_for: Option<ApprovalId>,
-}
 
 /// What becomes of a call.
 #[derive(Debug)]
@@ -466,16 +449,4 @@ impl Broker {
             .with("digest", asking.call.digest.as_str())
             .with("rule", rule)
     }
-}
-
-pub(super) fn limit_key(asking: &Asking, rule: &Rule, limit: RateLimit) -> String {
-    let session = if limit.per_agent { "" } else { asking.session.as_deref().unwrap_or("token") };
-    rate_key(&asking.agent.name, &asking.call, &rule.pointer, session)
-}
-
-/// Under what the calls of an agent by a rule are counted; of one session, or (empty) of all.
-pub(super) fn rate_key(agent: &str, call: &ToolCall, rule: &str, session: &str) -> String {
-    // A pattern over URIs fits more of them than anybody could count: all count together.
-    let tool = if call.method == Method::CallTool { call.tool.as_str() } else { "" };
-    format!("rate|{agent}|{}|{rule}|{tool}|{session}", call.upstream)
 }

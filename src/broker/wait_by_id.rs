@@ -9,15 +9,12 @@ use crate::domain::approval::{Approval, ApprovalId, State};
 use crate::domain::call::Method;
 use crate::domain::json;
 use crate::domain::policy::{Action, CallFacts, Verdict};
+use crate::upstream::ClientCapabilities;
 
 use super::Broker;
 use super::answer::{Code, Statement};
-use crate::upstream::ClientCapabilities;
-
-use super::submit::{Asking, NO_LONGER_NEEDED, NO_LONGER_PERMITTED, Submission};
-
-/// Name of the tool that waits.
-pub const WAIT_TOOL: &str = "placet_wait";
+use super::asking::Asking;
+use super::submit::{NO_LONGER_NEEDED, NO_LONGER_PERMITTED, Submission};
 
 /// Who waits for what.
 #[derive(Debug, Clone)]
@@ -45,16 +42,6 @@ enum Stand {
 }
 
 impl Broker {
-    /// Whether the agent is offered the tool at this upstream: an upstream's own tool of that name
-    /// wins.
-    pub fn offers_wait(&self, agent: &Agent, upstream: &str) -> bool {
-        let own = || {
-            let catalog = self.upstream(upstream).and_then(|u| u.catalog());
-            catalog.is_some_and(|c| c.find(WAIT_TOOL).is_some())
-        };
-        agent.wait_tool && !own()
-    }
-
     /// Waits for an approval. None where the agent has no such approval of a tool call at this
     /// upstream, or its end is past being told.
     pub async fn wait(&self, waiting: Waiting) -> Option<Submission> {

@@ -6,8 +6,9 @@ use serde_json::json;
 
 use crate::config::{Agent, Config};
 use crate::domain::call::Method;
+use crate::domain::call::uri_arguments;
 use crate::domain::json;
-use crate::domain::policy::{Action, CallFacts, Rule, Verdict, uri_arguments};
+use crate::domain::policy::{Action, CallFacts, Rule, Verdict};
 use crate::domain::time::in_words;
 
 use super::{Failure, Global, PolicyCommand, load, say, text};

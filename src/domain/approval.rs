@@ -16,12 +16,15 @@ use super::risk::{RiskClass, Severity};
 use super::time::Timestamp;
 
 mod enums;
+mod facts;
+mod outcome;
 mod panel;
 mod refusal;
 mod rights;
 mod terms;
 
 pub use enums::{Assurance, Choice, State, Unattended, Via};
+pub use outcome::{Outcome, Settled};
 pub use panel::{Join, Panel, Part};
 pub use refusal::Refusal;
 pub use rights::Actor;
@@ -75,47 +78,6 @@ pub struct Decision {
     pub assurance: Assurance,
     /// When.
     pub at: Timestamp,
-}
-
-/// What the upstream answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// A tool result; the raw JSON.
-    Result(String),
-    /// A JSON-RPC error; the raw JSON of `error`.
-    Error(String),
-    /// It ran; the answer was larger than `approvals.max_outcome`.
-    NotKept {
-        /// Whether the answer said it failed.
-        is_error: bool,
-    },
-}
-
-impl Outcome {
-    /// Whether the answer says that the tool failed.
-    pub fn is_error(&self) -> bool {
-        match self {
-            Self::Result(raw) => super::json::parse(raw)
-                .ok()
-                .and_then(|n| n.get("isError").and_then(super::json::Node::as_bool))
-                .unwrap_or(false),
-            Self::Error(_) => true,
-            Self::NotKept { is_error } => *is_error,
-        }
-    }
-}
-
-/// How an indeterminate approval was settled.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settled {
-    /// Whether it ran.
-    pub done: bool,
-    /// The admin's name, or `upstream` when its answer arrived late.
-    pub by: String,
-    /// Why they think so.
-    pub reason: String,
-    /// When, RFC 3339.
-    pub at: String,
 }
 
 /// One call waiting for, or decided by, people.

@@ -2,7 +2,6 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::approval::{Approval, Decision};
 use super::call::{Method, hex};
 use super::json;
 use super::time::Timestamp;
@@ -125,17 +124,6 @@ impl AuditEvent {
         Self { at, kind, actor: actor.to_owned(), approval: None, data: Vec::new() }
     }
 
-    /// A fact about an approval.
-    pub fn of(kind: Kind, actor: &str, at: Timestamp, approval: &Approval) -> Self {
-        Self { approval: Some(approval.id.to_string()), ..Self::new(kind, actor, at) }
-            .by_method(approval.call.method.as_str())
-            .with("upstream", &approval.call.upstream)
-            .with("tool", &approval.call.tool)
-            .with("agent", &approval.agent)
-            .with("digest", approval.digest().as_str())
-            .with("rule", &approval.rule)
-    }
-
     /// Adds a fact.
     #[must_use]
     pub fn with(self, key: &'static str, value: &str) -> Self {
@@ -153,15 +141,6 @@ impl AuditEvent {
     pub fn with_raw(mut self, key: &'static str, raw: String) -> Self {
         self.data.push((key, raw));
         self
-    }
-
-    /// Adds what a reviewer said.
-    #[must_use]
-    pub fn with_decision(self, decision: &Decision) -> Self {
-        self.with("decision", decision.choice.as_str())
-            .with("reason", &decision.reason)
-            .with("via", decision.via.as_str())
-            .with("assurance", decision.assurance.as_str())
     }
 
     /// `data` as it is stored: canonical JSON.

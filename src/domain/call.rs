@@ -9,7 +9,6 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use super::json::{self, JsonError, Node};
-use super::policy::uri_arguments;
 
 /// Prefix of `_meta` keys that belong to the protocol, not to the call.
 pub const PROTOCOL_META_PREFIX: &str = "io.modelcontextprotocol/";
@@ -243,6 +242,11 @@ pub fn params_without_task(params: &str) -> Option<String> {
     let rest = node.members()?.iter().filter(|m| m.key != "task");
     let rest: Vec<_> = rest.map(|m| format!("{}:{}", m.raw_key, m.node.raw)).collect();
     Some(format!("{{{}}}", rest.join(",")))
+}
+
+/// The arguments that conditions see of a read.
+pub fn uri_arguments(uri: &str) -> String {
+    format!("{{\"uri\":{}}}", json::quote(uri))
 }
 
 fn digest(method: Method, upstream: &str, tool: &str, params: &Node<'_>) -> Digest {

@@ -37,15 +37,16 @@ pub(super) mod pattern;
 #[cfg(test)]
 mod properties;
 mod read;
+mod read_rule;
 #[cfg(test)]
 mod tests;
 mod uri;
 mod walk;
 
 pub use condition::{Condition, Finding};
-pub use governed::uri_arguments;
 pub use pattern::MAX_GLOB;
-pub use read::{MAX_NAME, MAX_REGEX_BYTES};
+pub use read::MAX_NAME;
+pub use read_rule::MAX_REGEX_BYTES;
 pub use uri::{MAX_URI, MAX_URI_KEY};
 
 /// A problem of a policy: where, and what would mend it.
@@ -110,7 +111,7 @@ pub struct CallFacts<'a> {
     pub upstream: &'a str,
     /// Name of the tool or prompt, URI of the resource.
     pub tool: &'a str,
-    /// The arguments; of a read, [`uri_arguments`].
+    /// The arguments; of a read, [`super::call::uri_arguments`].
     pub arguments: &'a Node<'a>,
 }
 

@@ -7,9 +7,11 @@ use axum::response::Response;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::admit::Admission;
-use crate::broker::execute::{Permit, Renewal, Wishes};
+use crate::broker::asking::Asking;
+use crate::broker::execute::Wishes;
+use crate::broker::permit::{Permit, Renewal};
 use crate::broker::refusals::unavailable_upstream;
-use crate::broker::submit::{Asking, Submission};
+use crate::broker::submit::Submission;
 use crate::domain::call::{CallError, Method, ToolCall};
 use crate::domain::json::{self, Node};
 use crate::upstream::{Notifications, Reply, UpstreamError};

@@ -10,8 +10,8 @@ use axum::response::Response;
 use tokio::sync::oneshot;
 
 use crate::broker::answer::{Answer, Code, DECISION_KEY, Statement, pending};
+use crate::broker::asking::Asking;
 use crate::broker::hold::Held;
-use crate::broker::submit::Asking;
 use crate::broker::url_elicitation::Waits;
 use crate::domain::approval::{Approval, State};
 use crate::domain::call::Method;

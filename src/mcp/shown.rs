@@ -4,8 +4,9 @@
 //! upstreams filters each before it puts them together.
 
 use crate::domain::call::Method;
+use crate::domain::call::uri_arguments;
 use crate::domain::json::{self, Node};
-use crate::domain::policy::{Action, CallFacts, Policy, Verdict, uri_arguments};
+use crate::domain::policy::{Action, CallFacts, Policy, Verdict};
 use crate::upstream::{Notification, WireEra};
 
 use super::message::{self, code};

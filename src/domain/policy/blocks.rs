@@ -1,7 +1,7 @@
 //! Reads the blocks `resources` and `prompts`, and warns of what in them can never decide.
 
 use super::governed::{Block, Key};
-use super::read::{RULE_KEYS, action, rule};
+use super::read_rule::{RULE_KEYS, action, rule};
 use super::walk::{Walk, at, nth};
 use super::{Action, Rule};
 use crate::domain::json::Node;

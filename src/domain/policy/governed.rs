@@ -13,6 +13,7 @@ use std::cmp::Reverse;
 use super::pattern::{Pattern, is_glob};
 use super::uri::{Reading, UriPattern, readings};
 use super::{Action, CallFacts, Rule, Verdict};
+use crate::domain::call::uri_arguments;
 use crate::domain::json;
 
 /// What is said of resources, or of prompts.
@@ -189,9 +190,4 @@ fn action_on(rule: &Rule, subject: &Subject<'_>, facts: &CallFacts<'_>) -> Actio
         })
     });
     if asks { Action::RequireApproval } else { action }
-}
-
-/// The arguments that conditions see of a read.
-pub fn uri_arguments(uri: &str) -> String {
-    format!("{{\"uri\":{}}}", json::quote(uri))
 }

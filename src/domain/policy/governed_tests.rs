@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
+use crate::domain::call::uri_arguments;
 use crate::domain::json;
 
 const EXAMPLE: &str = r#"{ "version": "1",

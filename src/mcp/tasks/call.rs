@@ -5,7 +5,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::execute::{Permit, Wishes};
+use crate::broker::execute::Wishes;
+use crate::broker::permit::Permit;
 use crate::broker::tasks::NewTask;
 use crate::domain::approval::Outcome;
 use crate::domain::json;

@@ -209,7 +209,7 @@ async fn a_withdrawing_agent_cancels_only_when_its_last_request_leaves() {
     let world = World::new().await;
     let call = async || {
         let agent = world.config.agent("careful").unwrap().clone();
-        let asking = placet::broker::submit::Asking { agent, ..world.asking(&delete("{}")) };
+        let asking = placet::broker::asking::Asking { agent, ..world.asking(&delete("{}")) };
         world.broker.submit(asking).await
     };
     let (a, b) = (held(call().await), held(call().await));
@@ -231,7 +231,7 @@ async fn a_withdrawing_agent_cancels_only_when_its_last_request_leaves() {
 async fn stopping_hands_over_and_withdraws_nothing() {
     let world = World::new().await;
     let agent = world.config.agent("careful").unwrap().clone();
-    let asking = placet::broker::submit::Asking { agent, ..world.asking(&delete("{}")) };
+    let asking = placet::broker::asking::Asking { agent, ..world.asking(&delete("{}")) };
     let handed = held(world.broker.submit(asking.clone()).await);
     let left = held(world.broker.submit(asking).await);
     let id = handed.approval.id.clone();
@@ -374,7 +374,7 @@ async fn an_upstreams_state_comes_back_sealed_and_passes_once() {
     let bare = r#"{"name":"delete_image_set","inputResponses":{}}"#;
     assert!(is_refused(&ask(bare).await));
     let agent = world.config.agent("careful").unwrap().clone();
-    let foreign = placet::broker::submit::Asking { agent, ..world.asking(&retry(sealed, "{}")) };
+    let foreign = placet::broker::asking::Asking { agent, ..world.asking(&retry(sealed, "{}")) };
     assert!(is_refused(&world.broker.submit(foreign).await));
 
     let passed = ask(&retry(sealed, "{}")).await;

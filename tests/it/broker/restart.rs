@@ -1,7 +1,8 @@
 //! Processes end, others go on: nothing lost, nothing run twice.
 
+use placet::broker::asking::Asking;
 use placet::broker::hold::Ended;
-use placet::broker::submit::{Asking, Submission};
+use placet::broker::submit::Submission;
 use placet::domain::approval::State;
 use placet::store::Store as _;
 

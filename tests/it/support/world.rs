@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use placet::broker::answer::Answer;
+use placet::broker::asking::Asking;
 use placet::broker::decide::Verdict;
 use placet::broker::execute::Wishes;
 use placet::broker::hold::{Beat, Ended, Held, Terms};
-use placet::broker::submit::{Asking, Submission};
+use placet::broker::submit::Submission;
 use placet::broker::{Broker, DecideError, Parts, Stop};
 use placet::clock::{Clock as _, ManualClock};
 use placet::config::{Config, Environment};
