@@ -1,7 +1,7 @@
 //! What Placet itself says to an agent about a call: one code, one text that a model can act on.
 
 use crate::domain::approval::{Approval, Outcome, State};
-use crate::domain::json;
+use crate::domain::json::{self, edit};
 use crate::domain::time::{Timestamp, in_words};
 use crate::upstream::Reply;
 
@@ -360,7 +360,7 @@ pub fn approved_json(approval: &Approval, delivery: Delivery) -> String {
         ("approval", json::quote(approval.id.as_str())),
         ("state", json::quote(approval.state.as_str())),
         ("rule", json::quote(&approval.rule)),
-        ("approved_by", format!("[{}]", by.join(","))),
+        ("approved_by", json::array(by)),
     ];
     if delivery.replayed {
         pairs.push(("replayed", "true".to_owned()));
@@ -376,30 +376,7 @@ pub fn approved_json(approval: &Approval, delivery: Delivery) -> String {
 
 /// Adds the decision to the `_meta` of a result, leaving every other byte as it is.
 pub fn mark(result: &str, decision: &str) -> String {
-    let Ok(node) = json::parse(result) else { return result.to_owned() };
-    let Some(members) = node.members() else { return result.to_owned() };
-    let mark = format!("{}:{decision}", json::quote(DECISION_KEY));
-    let mut parts: Vec<String> = Vec::with_capacity(members.len() + 1);
-    let mut marked = false;
-    for member in members {
-        match (member.key.as_ref(), member.node.members()) {
-            ("_meta", Some(own)) => {
-                marked = true;
-                let mut meta: Vec<String> = own
-                    .iter()
-                    .filter(|m| m.key != DECISION_KEY)
-                    .map(|m| format!("{}:{}", m.raw_key, m.node.raw))
-                    .collect();
-                meta.push(mark.clone());
-                parts.push(format!("{}:{{{}}}", member.raw_key, meta.join(",")));
-            }
-            _ => parts.push(format!("{}:{}", member.raw_key, member.node.raw)),
-        }
-    }
-    if !marked {
-        parts.push(format!("\"_meta\":{{{mark}}}"));
-    }
-    format!("{{{}}}", parts.join(","))
+    edit::with_meta(result, &[(DECISION_KEY, decision)])
 }
 
 #[cfg(test)]

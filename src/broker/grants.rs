@@ -11,6 +11,7 @@ use crate::domain::approval::{Approval, ApprovalId, Choice, State};
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::call::{Method, ToolCall};
 use crate::domain::grant::{Ended, Grant, GrantId, Shape, Standing, values};
+use crate::domain::json;
 use crate::domain::policy::{Action, GrantLimits, Policy, Rule};
 use crate::domain::risk::may_be_decided_lightly;
 use crate::store::StoreError;
@@ -335,6 +336,5 @@ fn event(
 }
 
 fn list(texts: &[String]) -> String {
-    let quoted: Vec<String> = texts.iter().map(|t| crate::domain::json::quote(t)).collect();
-    format!("[{}]", quoted.join(","))
+    json::array(texts.iter().map(|text| json::quote(text)))
 }

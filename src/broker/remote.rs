@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::approval::{Approval, Outcome};
 use crate::domain::call::{Method, ToolCall, params_without_task};
-use crate::domain::json::{self, Node};
+use crate::domain::json::{self, Node, edit};
 use crate::domain::task::{Form, Remote, Status};
 use crate::upstream::{Caller, Reply, Request, ServerFacts, Upstream, UpstreamError, WireEra};
 
@@ -29,13 +29,8 @@ const ENDED_THERE: &str = "{\"code\":-32603,\"message\":\"the server ended its t
 
 /// Capabilities that say besides that tasks are followed.
 pub fn with_tasks(capabilities: &str) -> String {
-    let extensions = format!("{{{}:{{}}}}", json::quote(EXTENSION));
-    let node = json::parse(capabilities).ok();
-    let members = node.as_ref().and_then(Node::members).unwrap_or_default();
-    let pairs = members.iter().map(|m| (m.key.as_ref(), m.node.raw));
-    json::object(
-        pairs.filter(|(key, _)| *key != "extensions").chain([("extensions", &*extensions)]),
-    )
+    let extensions = json::object([(EXTENSION, "{}")]);
+    edit::with(capabilities, &[("extensions", extensions)])
 }
 
 /// Whether a server of 2025-11-25 takes calls as tasks.

@@ -11,7 +11,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use crate::domain::call::{Digest, ToolCall, hex};
-use crate::domain::json::{self, Node};
+use crate::domain::json::{self, Node, edit};
 use crate::domain::time::Timestamp;
 
 use super::Broker;
@@ -82,15 +82,8 @@ pub fn seal(broker: &Broker, approval: &str, agent: &str, digest: &Digest, resul
         ("state", &state.map_or("null".to_owned(), json::quote)),
     ]);
     let sealed = closed(&broker.inner.seal_key, Purpose::Proof, &body);
-    let mut parts: Vec<String> = node
-        .members()
-        .unwrap_or_default()
-        .iter()
-        .filter(|m| m.key != "requestState")
-        .map(|m| format!("{}:{}", m.raw_key, m.node.raw))
-        .collect();
-    parts.push(format!("\"requestState\":{}", json::quote(&sealed)));
-    format!("{{{}}}", parts.join(","))
+    let rest = edit::without(result, &["requestState"]);
+    edit::with(&rest, &[("requestState", json::quote(&sealed))])
 }
 
 pub(super) async fn check(broker: &Broker, asking: &Asking, now: Timestamp) -> Check {
@@ -131,17 +124,11 @@ pub(super) async fn check(broker: &Broker, asking: &Asking, now: Timestamp) -> C
         }
     }
     let own = seal.get("state").and_then(Node::as_str).map(json::quote);
-    let pairs: Vec<String> = params
-        .members()
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|m| match (m.key.as_ref(), &own) {
-            ("requestState", Some(own)) => Some(format!("{}:{own}", m.raw_key)),
-            ("requestState", None) => None,
-            _ => Some(format!("{}:{}", m.raw_key, m.node.raw)),
-        })
-        .collect();
-    let call = ToolCall { params: format!("{{{}}}", pairs.join(",")), ..asking.call.clone() };
+    let params = match own {
+        Some(own) => params.with(&[("requestState", own)]),
+        None => params.keep_members(|key| key != "requestState"),
+    };
+    let call = ToolCall { params, ..asking.call.clone() };
     Check::Passes { call, approval: field("approval").to_owned() }
 }
 

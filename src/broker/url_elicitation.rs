@@ -67,13 +67,8 @@ impl Broker {
         }
         let approval = ApprovalId::parse(text("approval")?)?;
         let round = number("round")?.parse().ok()?;
-        let without: Vec<String> = params
-            .members()?
-            .iter()
-            .filter(|m| !matches!(m.key.as_ref(), "requestState" | "inputResponses"))
-            .map(|m| format!("{}:{}", m.raw_key, m.node.raw))
-            .collect();
-        let call = ToolCall { params: format!("{{{}}}", without.join(",")), ..call.clone() };
+        let without = params.keep_members(|key| !matches!(key, "requestState" | "inputResponses"));
+        let call = ToolCall { params: without, ..call.clone() };
         Some((Waits { approval, round }, call))
     }
 }

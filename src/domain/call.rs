@@ -8,7 +8,7 @@ use std::str::FromStr;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-use super::json::{self, JsonError, Node};
+use super::json::{self, JsonError, Node, edit};
 
 /// Prefix of `_meta` keys that belong to the protocol, not to the call.
 pub const PROTOCOL_META_PREFIX: &str = "io.modelcontextprotocol/";
@@ -69,6 +69,12 @@ impl Method {
             Self::GetPrompt => &["name", "arguments", "_meta", "requestState", "inputResponses"],
             Self::ReadResource => &["uri", "_meta", "requestState", "inputResponses"],
         }
+    }
+
+    /// An object of the extra members of `params`; none where there are none.
+    pub fn further_members(self, params: &Node<'_>) -> Option<String> {
+        let extra = params.keep_members(|key| !self.known_params().contains(&key));
+        (extra != "{}").then_some(extra)
     }
 }
 
@@ -202,46 +208,30 @@ impl ToolCall {
     }
 }
 
-/// Rebuilds `params` from its own (key, raw value) pairs; only `_meta` differs: protocol keys and
-/// the progress token are dropped, `meta` is added. An empty `_meta` is left out.
+/// `params` with every other byte as it was but for `_meta`: protocol keys and the progress token
+/// are dropped, `meta` (key and raw value each) is added. An empty `_meta` is left out.
 pub fn params_with_meta(params: &str, meta: &[(&str, String)]) -> String {
     let Ok(node) = json::parse(params) else { return params.to_owned() };
-    let Some(members) = node.members() else { return params.to_owned() };
-    let mut pairs: Vec<(&str, String)> = Vec::with_capacity(members.len() + 1);
-    let mut own_meta: Vec<(String, &str)> = Vec::new();
-    let mut place = None;
-    for member in members {
-        if member.key == "_meta" {
-            place = Some(pairs.len());
-            for m in member.node.members().unwrap_or_default() {
-                if m.key != "progressToken" && !m.key.starts_with(PROTOCOL_META_PREFIX) {
-                    own_meta.push((m.raw_key.to_owned(), m.node.raw));
-                }
-            }
-        } else {
-            pairs.push((member.raw_key, member.node.raw.to_owned()));
-        }
+    if !node.is_object() {
+        return params.to_owned();
     }
-    if !own_meta.is_empty() || !meta.is_empty() {
-        let members = own_meta
-            .iter()
-            .map(|(k, v)| format!("{k}:{v}"))
-            .chain(meta.iter().map(|(k, v)| format!("{}:{v}", json::quote(k))))
-            .collect::<Vec<_>>()
-            .join(",");
-        pairs.insert(place.unwrap_or(pairs.len()), ("\"_meta\"", format!("{{{members}}}")));
+    let own = node.get("_meta").map_or_else(|| "{}".to_owned(), |m| m.keep_members(is_own_meta));
+    match edit::with(&own, meta) {
+        empty if empty == "{}" => node.keep_members(|key| key != "_meta"),
+        meta => node.with(&[("_meta", meta)]),
     }
-    let body = pairs.iter().map(|(k, v)| format!("{k}:{v}")).collect::<Vec<_>>().join(",");
-    format!("{{{body}}}")
+}
+
+/// Whether a key of `_meta` is the sender's own, as opposed to the protocol's.
+pub fn is_own_meta(key: &str) -> bool {
+    key != "progressToken" && !key.starts_with(PROTOCOL_META_PREFIX)
 }
 
 /// `params` without the wish for a task, every other byte as it was; none where there is no wish.
 pub fn params_without_task(params: &str) -> Option<String> {
     let node = json::parse(params).ok()?;
     node.get("task")?;
-    let rest = node.members()?.iter().filter(|m| m.key != "task");
-    let rest: Vec<_> = rest.map(|m| format!("{}:{}", m.raw_key, m.node.raw)).collect();
-    Some(format!("{{{}}}", rest.join(",")))
+    Some(node.keep_members(|key| key != "task"))
 }
 
 /// The arguments that conditions see of a read.
@@ -255,18 +245,10 @@ fn digest(method: Method, upstream: &str, tool: &str, params: &Node<'_>) -> Dige
         Method::ReadResource => uri_arguments(tool),
         _ => params.get("arguments").map_or_else(|| "{}".to_owned(), Node::canonical),
     };
-    let extra: Vec<_> = params
-        .members()
-        .unwrap_or_default()
-        .iter()
-        .filter(|m| !method.known_params().contains(&m.key.as_ref()))
-        .map(|m| format!("{}:{}", m.raw_key, m.node.raw))
-        .collect();
     let mut whole = format!("{{\"arguments\":{arguments},");
-    if !extra.is_empty() {
-        let text = format!("{{{}}}", extra.join(","));
+    if let Some(extra) = method.further_members(params) {
         // The members were just parsed out of a valid object, so they form one.
-        let canonical = json::parse(&text).map_or(text.clone(), |n| n.canonical());
+        let canonical = json::parse(&extra).map_or(extra.clone(), |n| n.canonical());
         whole.push_str(&format!("\"extra\":{canonical},"));
     }
     // That of tools is left out, and nothing else has none: no other call has a tool's digest.

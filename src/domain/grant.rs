@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use super::approval::ApprovalId;
-use super::call::{Method, PROTOCOL_META_PREFIX, ToolCall, hex};
+use super::call::{Method, ToolCall, hex, is_own_meta};
 use super::json::{self, Node, Value};
 use super::time::Timestamp;
 
@@ -136,9 +136,8 @@ fn rest(call: &ToolCall) -> String {
     if let Ok(params) = json::parse(&call.params) {
         for member in params.members().unwrap_or_default() {
             if member.key == "_meta" {
-                let own = member.node.members().unwrap_or_default().iter().filter(|m| {
-                    m.key != "progressToken" && !m.key.starts_with(PROTOCOL_META_PREFIX)
-                });
+                let all = member.node.members().unwrap_or_default().iter();
+                let own = all.filter(|m| is_own_meta(&m.key));
                 parts.extend(
                     own.map(|m| format!("_meta {}:{}", json::quote(&m.key), m.node.canonical())),
                 );

@@ -10,7 +10,7 @@ use axum::response::Response;
 use futures_util::future::join_all;
 
 use crate::config::Agent;
-use crate::domain::json::{self, Node};
+use crate::domain::json::{self, Node, edit};
 use crate::upstream::{Caller, Notification, ServerFacts};
 
 use super::http::{Incoming, may_use};
@@ -76,7 +76,7 @@ pub(super) async fn resolve(
         _ => None,
     };
     if let Some(Found { place, written, upstream, own }) = found {
-        incoming.message.params = Some(names::replaced(params, place, &json::quote(&own)));
+        incoming.message.params = Some(edit::spliced(params.raw, place.raw, &json::quote(&own)));
         incoming.named =
             Some(Named { prefixed: names::uri(&upstream, &own) == written, text: written });
         incoming.upstream = upstream;

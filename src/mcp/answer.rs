@@ -7,14 +7,14 @@ use axum::http::StatusCode;
 use crate::broker::answer::{Answer, Statement};
 use crate::domain::call::Method;
 use crate::domain::client_feature::ClientFeature;
-use crate::domain::json;
+use crate::domain::json::{self, edit};
 use crate::domain::task::Remote;
 use crate::upstream::{Caller, Reply, Upstream, UpstreamError, WireEra};
 
 use super::http::Incoming;
 use super::input::{is_input_required, not_offered};
 use super::message::{self, code};
-use super::revision::{add_members, translate_error, translate_result};
+use super::revision::{translate_error, translate_result};
 use super::{Mcp, aggregate, lists, shown, wait};
 
 /// HTTP status and JSON-RPC message. The status is lost once a stream has begun.
@@ -36,7 +36,7 @@ pub(super) fn said(incoming: &Incoming, statement: &Statement) -> Reported {
     }
     let mut result = statement.to_result();
     if incoming.era == WireEra::Modern {
-        result = add_members(&result, &[("resultType", "\"complete\"")]);
+        result = edit::with_missing(&result, &[("resultType", "\"complete\"")]);
     }
     (StatusCode::OK, message::result(incoming.message.id_raw(), &result))
 }

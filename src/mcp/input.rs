@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::domain::client_feature::ClientFeature;
-use crate::domain::json::{self, Node};
+use crate::domain::json::{self, Node, edit};
 use crate::upstream::{Notifications, Reply, Said, ServerRequest, WireEra};
 
 use super::Mcp;
@@ -73,7 +73,7 @@ pub(super) async fn next(
         if notes.send(Said::Asked(asked)).await.is_err() {
             return Next::Refused("the client is gone".to_owned());
         }
-        waiting.push((request.raw_key, method, answer));
+        waiting.push((request.key.as_ref(), method, answer));
     }
     if waiting.is_empty() {
         tokio::time::sleep(STATE_ONLY).await;
@@ -81,32 +81,26 @@ pub(super) async fn next(
     let mut responses = Vec::with_capacity(waiting.len());
     for (key, method, answer) in waiting {
         match answer.await {
-            Ok(Reply::Result(raw)) => responses.push(format!("{key}:{raw}")),
+            Ok(Reply::Result(raw)) => responses.push((key, raw)),
             // Refusing to be asked is an answer that the modern era can carry only so.
             Ok(Reply::Error(_)) | Err(_) if method == "elicitation/create" => {
-                responses.push(format!("{key}:{{\"action\":\"cancel\"}}"));
+                responses.push((key, "{\"action\":\"cancel\"}".to_owned()));
             }
             Ok(Reply::Error(_)) | Err(_) => {
                 return Next::Refused(format!("the client did not answer {method}"));
             }
         }
     }
-    let responses = (!responses.is_empty()).then(|| format!("{{{}}}", responses.join(",")));
+    let responses = (!responses.is_empty()).then(|| edit::with("{}", &responses));
     Next::Again(continued(params, responses.as_deref(), node.get("requestState").map(|s| s.raw)))
 }
 
 /// `params` with the input and the state of this round in place of those of the last.
 fn continued(params: &str, responses: Option<&str>, state: Option<&str>) -> String {
-    let parsed = json::parse(params).ok();
-    let members = parsed.as_ref().and_then(Node::members).unwrap_or_default();
-    let mut parts: Vec<String> = members
-        .iter()
-        .filter(|m| !matches!(m.key.as_ref(), "inputResponses" | "requestState"))
-        .map(|m| format!("{}:{}", m.raw_key, m.node.raw))
-        .collect();
-    parts.extend(responses.map(|r| format!("\"inputResponses\":{r}")));
-    parts.extend(state.map(|s| format!("\"requestState\":{s}")));
-    format!("{{{}}}", parts.join(","))
+    let rest = edit::without(params, &["inputResponses", "requestState"]);
+    let own = [("inputResponses", responses), ("requestState", state)];
+    let own: Vec<_> = own.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+    edit::with(&rest, &own)
 }
 
 /// A page to open has an id in the legacy era, which the modern one dropped.
@@ -114,11 +108,11 @@ fn legacy_params(method: &str, params: &Node<'_>, n: usize) -> String {
     let is_page = method == "elicitation/create"
         && params.get("mode").and_then(Node::as_str) == Some("url")
         && params.get("elicitationId").is_none();
-    let Some(members) = params.members().filter(|_| is_page) else { return params.raw.to_owned() };
-    let mut parts: Vec<String> =
-        members.iter().map(|m| format!("{}:{}", m.raw_key, m.node.raw)).collect();
-    parts.push(format!("\"elicitationId\":\"input-{n}\""));
-    format!("{{{}}}", parts.join(","))
+    if is_page {
+        params.with(&[("elicitationId", format!("\"input-{n}\""))])
+    } else {
+        params.raw.to_owned()
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,8 @@
 //! Results that a client may keep, in the terms of the modern era: for how long and for whom, and
 //! without what only the legacy era knows.
 
-use crate::domain::json::{self, Node};
+use crate::domain::json::{self, Node, edit};
 use crate::upstream::{WireEra, is_mirrored_rightly};
-
-use super::revision::{add_members, drop_members};
 
 /// Results with hints for caches.
 pub(super) const CACHED: [&str; 6] = [
@@ -36,7 +34,8 @@ pub(super) fn kept(raw: &str, retried: bool) -> String {
     if wrong.is_empty() {
         return raw.to_owned();
     }
-    add_members(&drop_members(raw, &wrong), &[("ttlMs", "0"), ("cacheScope", "\"private\"")])
+    let rest = edit::without(raw, &wrong);
+    edit::with_missing(&rest, &[("ttlMs", "0"), ("cacheScope", "\"private\"")])
 }
 
 /// The tools of a legacy server as a modern client may see them: without `execution`, and without
@@ -48,56 +47,23 @@ pub(super) fn tools(raw: &str) -> String {
     if tools.iter().all(fine) {
         return raw.to_owned();
     }
-    let shown: Vec<String> = tools
-        .iter()
-        .map(|tool| {
-            let text = drop_members(tool.raw, &["execution"]);
-            if is_mirrored_rightly(tool.raw) { text } else { unmarked(&text) }
-        })
-        .collect();
-    let list = format!("[{}]", shown.join(","));
-    let parts: Vec<String> = node
-        .members()
-        .unwrap_or_default()
-        .iter()
-        .map(|m| {
-            let value = if m.key == "tools" { list.as_str() } else { m.node.raw };
-            format!("{}:{value}", m.raw_key)
-        })
-        .collect();
-    format!("{{{}}}", parts.join(","))
-}
-
-fn unmarked(tool: &str) -> String {
-    let Ok(node) = json::parse(tool) else { return tool.to_owned() };
-    let mut out = String::with_capacity(tool.len());
-    write_unmarked(&node, &mut out);
-    out
-}
-
-fn write_unmarked(node: &Node<'_>, out: &mut String) {
-    if let Some(members) = node.members() {
-        out.push('{');
-        for (n, member) in members.iter().filter(|m| m.key != "x-mcp-header").enumerate() {
-            if n > 0 {
-                out.push(',');
-            }
-            out.push_str(member.raw_key);
-            out.push(':');
-            write_unmarked(&member.node, out);
+    let shown = tools.iter().map(|tool| {
+        let text = edit::without(tool.raw, &["execution"]);
+        match json::parse(&text) {
+            Ok(tool) if !is_mirrored_rightly(tool.raw) => unmarked(&tool),
+            _ => text,
         }
-        out.push('}');
+    });
+    node.with(&[("tools", json::array(shown))])
+}
+
+fn unmarked(node: &Node<'_>) -> String {
+    if node.is_object() {
+        node.map_members(|m| (m.key != "x-mcp-header").then(|| unmarked(&m.node).into()))
     } else if let Some(elements) = node.elements() {
-        out.push('[');
-        for (n, element) in elements.iter().enumerate() {
-            if n > 0 {
-                out.push(',');
-            }
-            write_unmarked(element, out);
-        }
-        out.push(']');
+        json::array(elements.iter().map(unmarked))
     } else {
-        out.push_str(node.raw);
+        node.raw.to_owned()
     }
 }
 
@@ -105,14 +71,8 @@ fn write_unmarked(node: &Node<'_>, out: &mut String) {
 pub(super) fn stamped(raw: &str, server_info: &str) -> String {
     const KEY: &str = "io.modelcontextprotocol/serverInfo";
     let Ok(node) = json::parse(raw) else { return raw.to_owned() };
-    match node.get("_meta") {
-        None => add_members(raw, &[("_meta", &json::object([(KEY, server_info)]))]),
-        Some(meta) if meta.is_object() && meta.get(KEY).is_none() => {
-            let with = add_members(meta.raw, &[(KEY, server_info)]);
-            add_members(&drop_members(raw, &["_meta"]), &[("_meta", &with)])
-        }
-        Some(_) => raw.to_owned(),
-    }
+    let fits = node.get("_meta").is_none_or(|meta| meta.is_object() && meta.get(KEY).is_none());
+    if fits { edit::with_meta(raw, &[(KEY, server_info)]) } else { raw.to_owned() }
 }
 
 /// Everything that the border of eras demands of a result besides its type.
@@ -175,7 +135,7 @@ mod tests {
         assert_eq!(stamped(r#"{"a":1}"#, info), format!(r#"{{"a":1,"_meta":{{{stamp}}}}}"#));
         assert_eq!(
             stamped(r#"{"_meta":{"m":1e2},"a":1}"#, info),
-            format!(r#"{{"a":1,"_meta":{{"m":1e2,{stamp}}}}}"#)
+            format!(r#"{{"_meta":{{"m":1e2,{stamp}}},"a":1}}"#)
         );
         let own = r#"{"_meta":{"io.modelcontextprotocol/serverInfo":{}}}"#;
         assert_eq!(stamped(own, info), own);

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::domain::call::{Method, params_with_meta};
-use crate::domain::json::{self, Node};
+use crate::domain::json::{self, Node, edit};
 use tokio_util::sync::CancellationToken;
 
 use crate::upstream::{Caller, Notifications, Request, ServerFacts, WireEra};
@@ -151,15 +151,13 @@ pub(super) async fn facts_of(
 
 fn capabilities(facts: Option<&ServerFacts>) -> String {
     let raw = facts.map_or("{}", |f| f.capabilities.as_str());
-    let kept = revision::drop_members(raw, &WITHHELD);
+    let kept = edit::without(raw, &WITHHELD);
     // Policies change what is listed, whatever the server says of itself.
     match json::parse(&kept).ok().and_then(|n| n.get("tools").map(|t| t.raw.to_owned())) {
         Some(tools) => {
-            let tools = revision::add_members(
-                &revision::drop_members(&tools, &["listChanged"]),
-                &[("listChanged", "true")],
-            );
-            revision::add_members(&revision::drop_members(&kept, &["tools"]), &[("tools", &tools)])
+            let tools = edit::without(&tools, &["listChanged"]);
+            let tools = edit::with(&tools, &[("listChanged", "true")]);
+            edit::with(&edit::without(&kept, &["tools"]), &[("tools", tools)])
         }
         None if facts.is_none() => "{\"tools\":{\"listChanged\":true}}".to_owned(),
         None => kept,

@@ -6,7 +6,7 @@
 use axum::http::HeaderMap;
 
 use crate::broker::remote::EXTENSION;
-use crate::domain::json::{self, Node};
+use crate::domain::json::{self, Node, edit};
 use crate::upstream::{Level, WireEra, is_mirrored_rightly};
 
 use super::lists::CACHED;
@@ -232,7 +232,7 @@ pub fn translate_result(raw: &str, from: WireEra, to: WireEra, method: &str) -> 
             if CACHED.contains(&method) {
                 extra.extend([("ttlMs", "0"), ("cacheScope", "\"private\"")]);
             }
-            add_members(raw, &extra)
+            edit::with_missing(raw, &extra)
         }
         (WireEra::Modern, WireEra::Legacy) => {
             // Only a list has these; elsewhere such a member is the tool's own.
@@ -241,7 +241,7 @@ pub fn translate_result(raw: &str, from: WireEra, to: WireEra, method: &str) -> 
             } else {
                 &["resultType"]
             };
-            drop_members(raw, cached)
+            edit::without(raw, cached)
         }
         _ => raw.to_owned(),
     }
@@ -276,16 +276,7 @@ pub fn translate_error(
         }
         _ => return raw.to_owned(),
     };
-    let parts: Vec<String> = node
-        .members()
-        .unwrap_or_default()
-        .iter()
-        .map(|m| {
-            let value = if m.key == "code" { code } else { m.node.raw };
-            format!("{}:{value}", m.raw_key)
-        })
-        .collect();
-    format!("{{{}}}", parts.join(","))
+    node.with(&[("code", code)])
 }
 
 /// Whether a client could have everything that an upstream says is required of it.
@@ -301,35 +292,6 @@ fn could_have(error: &Node<'_>, declarable: impl Fn(&str) -> bool) -> bool {
             }
             feature => declarable(feature),
         })
-}
-
-/// Adds members that are not there yet.
-pub fn add_members(raw: &str, extra: &[(&str, &str)]) -> String {
-    let Ok(node) = json::parse(raw) else { return raw.to_owned() };
-    let Some(members) = node.members() else { return raw.to_owned() };
-    let mut parts: Vec<String> =
-        members.iter().map(|m| format!("{}:{}", m.raw_key, m.node.raw)).collect();
-    for (key, value) in extra {
-        if node.get(key).is_none() {
-            parts.push(format!("{}:{value}", json::quote(key)));
-        }
-    }
-    format!("{{{}}}", parts.join(","))
-}
-
-/// Takes members out.
-pub fn drop_members(raw: &str, keys: &[&str]) -> String {
-    let Ok(node) = json::parse(raw) else { return raw.to_owned() };
-    let Some(members) = node.members() else { return raw.to_owned() };
-    if !members.iter().any(|m| keys.contains(&m.key.as_ref())) {
-        return raw.to_owned();
-    }
-    let parts: Vec<String> = members
-        .iter()
-        .filter(|m| !keys.contains(&m.key.as_ref()))
-        .map(|m| format!("{}:{}", m.raw_key, m.node.raw))
-        .collect();
-    format!("{{{}}}", parts.join(","))
 }
 
 #[cfg(test)]

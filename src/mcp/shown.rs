@@ -5,7 +5,7 @@
 
 use crate::domain::call::Method;
 use crate::domain::call::uri_arguments;
-use crate::domain::json::{self, Node};
+use crate::domain::json::{self, Node, edit};
 use crate::domain::policy::{Action, CallFacts, Policy, Verdict};
 use crate::upstream::{Notification, WireEra};
 
@@ -57,8 +57,8 @@ pub(super) fn result(
     if !entries.iter().any(hidden) {
         return raw;
     }
-    let shown: Vec<&str> = entries.iter().filter(|e| !hidden(e)).map(|e| e.raw).collect();
-    with_member(&node, list, &format!("[{}]", shown.join(",")))
+    let shown = entries.iter().filter(|e| !hidden(e)).map(|e| e.raw);
+    node.with(&[(list, json::array(shown))])
 }
 
 /// The values of a completion without those that would lead to a hidden resource.
@@ -101,11 +101,11 @@ fn completion(policy: &Policy, params: Option<&str>, raw: String) -> String {
     if !values.iter().any(hidden) {
         return raw;
     }
-    let shown: Vec<&str> = values.iter().filter(|v| !hidden(v)).map(|v| v.raw).collect();
-    let shown = with_member(completion, "values", &format!("[{}]", shown.join(",")));
+    let shown = values.iter().filter(|v| !hidden(v)).map(|v| v.raw);
+    let shown = completion.with(&[("values", json::array(shown))]);
     // A number of all would count what is hidden.
-    let shown = super::revision::drop_members(&shown, &["total"]);
-    with_member(&node, "completion", &shown)
+    let shown = edit::without(&shown, &["total"]);
+    node.with(&[("completion", shown)])
 }
 
 /// Whether an agent's client may hear of it: nothing of a hidden resource, and nothing of a denied
@@ -208,20 +208,6 @@ pub(super) fn subject(method: &str, params: Option<&str>) -> Option<(Method, Str
         }
         _ => None,
     }
-}
-
-/// The object with another value under one key; every other byte between its members stays.
-fn with_member(node: &Node<'_>, key: &str, value: &str) -> String {
-    let parts: Vec<String> = node
-        .members()
-        .unwrap_or_default()
-        .iter()
-        .map(|m| {
-            let value = if m.key == key { value } else { m.node.raw };
-            format!("{}:{value}", m.raw_key)
-        })
-        .collect();
-    format!("{{{}}}", parts.join(","))
 }
 
 #[cfg(test)]

@@ -238,19 +238,13 @@ impl Progress {
         let sent = node.get("progress")?.as_number()?;
         self.rise(&shift(sent, self.beats))?;
         self.heard = Some(sent.to_owned());
-        let parts: Vec<String> = node
-            .members()?
-            .iter()
-            .map(|m| {
-                let value = match (m.key.as_ref(), m.node.as_number()) {
-                    ("progressToken", _) => token.clone(),
-                    ("progress" | "total", Some(digits)) => shift(digits, self.beats),
-                    _ => m.node.raw.to_owned(),
-                };
-                format!("{}:{value}", m.raw_key)
+        let params = node.map_members(|m| {
+            Some(match (m.key.as_ref(), m.node.as_number()) {
+                ("progressToken", _) => token.as_str().into(),
+                ("progress" | "total", Some(digits)) => shift(digits, self.beats).into(),
+                _ => m.node.raw.into(),
             })
-            .collect();
-        let params = format!("{{{}}}", parts.join(","));
+        });
         Some(message::notification("notifications/progress", Some(&params)))
     }
 

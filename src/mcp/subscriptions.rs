@@ -97,8 +97,7 @@ impl Honoured {
     }
 
     fn as_json(&self, tasks: Option<&str>) -> String {
-        let uris: Vec<String> = self.watches.iter().map(|w| json::quote(&w.written)).collect();
-        let uris = format!("[{}]", uris.join(","));
+        let uris = json::array(self.watches.iter().map(|w| json::quote(&w.written)));
         let resources = (!self.watches.is_empty()).then_some(("resourceSubscriptions", &*uris));
         let tasks = tasks.map(|ids| ("taskIds", ids));
         let lists = self.lists.iter().map(|(key, _)| (*key, "true"));

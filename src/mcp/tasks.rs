@@ -10,14 +10,14 @@ use axum::response::Response;
 use crate::broker::hold::Held;
 use crate::broker::remote::EXTENSION;
 use crate::broker::tasks::{Owner, TaskError};
-use crate::domain::json::{self, Node};
+use crate::domain::json::{self, Node, edit};
 use crate::domain::task::{Follows, Form, Task};
 use crate::upstream::WireEra;
 
 use super::Mcp;
 use super::http::Incoming;
 use super::message::{self, code};
-use super::revision::{META_CAPABILITIES, add_members};
+use super::revision::META_CAPABILITIES;
 use super::stream::json_response;
 
 mod call;
@@ -66,10 +66,10 @@ fn speaks_core(incoming: &Incoming) -> bool {
 /// Adds what the client of this version may know of tasks to the capabilities of a server.
 pub(super) fn advertise(capabilities: &str, version: &str) -> String {
     match version {
-        CORE_VERSION => add_members(capabilities, &[("tasks", CORE_CAPABILITY)]),
+        CORE_VERSION => edit::with_missing(capabilities, &[("tasks", CORE_CAPABILITY)]),
         super::revision::MODERN => {
-            let extensions = format!("{{{}:{{}}}}", json::quote(EXTENSION));
-            add_members(capabilities, &[("extensions", extensions.as_str())])
+            let extensions = json::object([(EXTENSION, "{}")]);
+            edit::with_missing(capabilities, &[("extensions", extensions)])
         }
         _ => capabilities.to_owned(),
     }

@@ -4,7 +4,7 @@
 use crate::broker::wait_by_id::Waiting;
 use crate::broker::wait_tool::WAIT_TOOL;
 use crate::domain::call::{Method, ToolCall};
-use crate::domain::json::{self, Node};
+use crate::domain::json::{self, Node, edit};
 
 use super::Mcp;
 use super::http::Incoming;
@@ -63,21 +63,11 @@ fn with_tool(raw: &str) -> Option<String> {
     if node.get("nextCursor").and_then(Node::as_str).is_some() {
         return None;
     }
-    node.get("tools")?.elements()?;
-    let parts: Vec<String> = node
-        .members()?
-        .iter()
-        .map(|m| match (m.key.as_ref(), m.node.elements()) {
-            ("tools", Some(tools)) => {
-                let all = tools.iter().map(|t| t.raw).chain([DEFINITION]);
-                format!("{}:[{}]", m.raw_key, all.collect::<Vec<_>>().join(","))
-            }
-            // The list is this agent's own now.
-            ("cacheScope", _) => format!("{}:\"private\"", m.raw_key),
-            _ => format!("{}:{}", m.raw_key, m.node.raw),
-        })
-        .collect();
-    Some(format!("{{{}}}", parts.join(",")))
+    let tools = node.get("tools")?.elements()?;
+    let all =
+        node.with(&[("tools", json::array(tools.iter().map(|tool| tool.raw).chain([DEFINITION])))]);
+    // The list is this agent's own now.
+    Some(edit::replaced(&all, "cacheScope", "\"private\""))
 }
 
 #[cfg(test)]

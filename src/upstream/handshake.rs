@@ -158,8 +158,7 @@ fn says(capabilities: &str, feature: &str, what: &str) -> bool {
 
 /// `params` of `subscriptions/listen` for these kinds of notification and these resources.
 pub(super) fn listen_params(kinds: &[&str], uris: &[String]) -> String {
-    let list: Vec<String> = uris.iter().map(|uri| json::quote(uri)).collect();
-    let list = format!("[{}]", list.join(","));
+    let list = json::array(uris.iter().map(|uri| json::quote(uri)));
     let resources = (!uris.is_empty()).then_some(("resourceSubscriptions", list.as_str()));
     let wanted = json::object(kinds.iter().map(|kind| (*kind, "true")).chain(resources));
     json::object([("notifications", wanted.as_str())])

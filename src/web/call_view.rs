@@ -3,7 +3,7 @@
 use crate::broker::Broker;
 use crate::broker::rights::Rights;
 use crate::domain::approval::{Approval, Outcome, State, Unattended};
-use crate::domain::call::{Method, PROTOCOL_META_PREFIX};
+use crate::domain::call::{Method, is_own_meta};
 use crate::domain::json::{self, Node};
 use crate::domain::risk;
 use crate::domain::time::{Timestamp, in_words};
@@ -212,24 +212,10 @@ fn rendered_parts(
     let of = |raw: &str| render(raw, broker.masker(), &a.terms.redact, show);
     let arguments = of(&a.call.arguments());
     let Ok(params) = json::parse(&a.call.params) else { return (arguments, None, None) };
-    let extra: Vec<_> = params
-        .members()
-        .unwrap_or_default()
-        .iter()
-        .filter(|m| !a.call.method.known_params().contains(&m.key.as_ref()))
-        .map(|m| format!("{}:{}", m.raw_key, m.node.raw))
-        .collect();
-    let meta: Vec<_> = params
-        .get("_meta")
-        .and_then(Node::members)
-        .unwrap_or_default()
-        .iter()
-        .filter(|m| m.key != "progressToken" && !m.key.starts_with(PROTOCOL_META_PREFIX))
-        .map(|m| format!("{}:{}", m.raw_key, m.node.raw))
-        .collect();
-    let object =
-        |pairs: Vec<String>| (!pairs.is_empty()).then(|| of(&format!("{{{}}}", pairs.join(","))));
-    (arguments, object(extra), object(meta))
+    let meta = params.get("_meta").map(|meta| meta.keep_members(is_own_meta));
+    let meta = meta.filter(|meta| meta != "{}");
+    let extra = a.call.method.further_members(&params);
+    (arguments, extra.map(|extra| of(&extra)), meta.map(|meta| of(&meta)))
 }
 
 /// What approving does now, in one sentence.

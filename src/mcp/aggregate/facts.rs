@@ -1,5 +1,7 @@
 //! Several servers' own words as one server's.
 
+use std::borrow::Cow;
+
 use crate::domain::json::{self, Node};
 use crate::upstream::{ServerFacts, WireEra};
 
@@ -33,19 +35,17 @@ fn both(first: &Node<'_>, second: &Node<'_>) -> String {
     if first.as_bool() == Some(false) && second.as_bool() == Some(true) {
         return second.raw.to_owned();
     }
-    let (Some(members), Some(more)) = (first.members(), second.members()) else {
+    let (true, Some(more)) = (first.is_object(), second.members()) else {
         return first.raw.to_owned();
     };
-    let mut parts: Vec<String> = members
+    let all: Vec<(&str, Cow<'_, str>)> = more
         .iter()
-        .map(|m| match second.get(&m.key) {
-            Some(other) => format!("{}:{}", m.raw_key, both(&m.node, other)),
-            None => format!("{}:{}", m.raw_key, m.node.raw),
+        .map(|m| match first.get(&m.key) {
+            Some(own) => (m.key.as_ref(), both(own, &m.node).into()),
+            None => (m.key.as_ref(), m.node.raw.into()),
         })
         .collect();
-    let new = more.iter().filter(|m| first.get(&m.key).is_none());
-    parts.extend(new.map(|m| format!("{}:{}", m.raw_key, m.node.raw)));
-    format!("{{{}}}", parts.join(","))
+    first.with(&all)
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::json::{self, Node};
+use crate::domain::json::{self, Node, edit};
 use crate::mcp::answer::{self, Reported};
 use crate::mcp::http::Incoming;
-use crate::mcp::{Mcp, message, methods, revision};
+use crate::mcp::{Mcp, message, methods};
 use crate::upstream::{Reply, WireEra};
 
 use super::{names, owners, upstreams_of};
@@ -187,18 +187,18 @@ pub(super) async fn page(
 /// The tools an upstream had when it was reached last.
 async fn known_tools(mcp: &Mcp, one: &Incoming) -> Option<Page> {
     let catalog = mcp.broker.upstream(&one.upstream)?.catalog()?;
-    let tools: Vec<&str> = catalog.tools.iter().map(|t| t.raw.as_str()).collect();
-    let list = Reply::Result(format!("{{\"tools\":[{}]}}", tools.join(",")));
+    let tools = json::array(catalog.tools.iter().map(|t| &t.raw));
+    let list = Reply::Result(json::object([("tools", tools.as_str())]));
     let Reply::Result(raw) = answer::in_terms_of(mcp, one, list).await else { return None };
     Some(Page { ttl_ms: Some(0), ..read_page(&TOOLS, &raw)? })
 }
 
 fn list_params(sent: Option<&str>, cursor: Option<&str>) -> Option<String> {
-    let rest = sent.map(|p| revision::drop_members(p, &["cursor"]));
+    let rest = sent.map(|p| edit::without(p, &["cursor"]));
     match (rest, cursor) {
         (rest, None) => rest,
         (rest, Some(cursor)) => {
-            Some(revision::add_members(rest.as_deref().unwrap_or("{}"), &[("cursor", cursor)]))
+            Some(edit::with(rest.as_deref().unwrap_or("{}"), &[("cursor", cursor)]))
         }
     }
 }
@@ -301,7 +301,7 @@ impl Merged<'_> {
     }
 
     fn answer(self) -> Reported {
-        let mut members = vec![(self.kind.key, format!("[{}]", self.entries.join(",")))];
+        let mut members = vec![(self.kind.key, json::array(&self.entries))];
         if let Some(next) = self.next {
             members.push(("nextCursor", json::quote(&next)));
         }

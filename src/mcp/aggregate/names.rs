@@ -1,7 +1,7 @@
 //! Names on the one address, there and back: `{upstream}__{tool}` and, where a URI alone would
 //! mean somebody else's resource, `{upstream}+{uri}`.
 
-use crate::domain::json::{self, Node};
+use crate::domain::json::{self, Node, edit};
 
 /// Stands between an upstream and one of its names. No upstream's name has an underscore, so that
 /// the first one splits.
@@ -29,29 +29,21 @@ pub(super) fn split_uri<'w>(upstreams: &[String], written: &'w str) -> Option<(&
     written.split_once(URI).filter(|(first, _)| upstreams.iter().any(|u| u == first))
 }
 
-/// The text of `whole` with that of `part` replaced: a node read out of it.
-pub(super) fn replaced(whole: &Node<'_>, part: &Node<'_>, by: &str) -> String {
-    let start = part.raw.as_ptr().addr() - whole.raw.as_ptr().addr();
-    format!("{}{by}{}", &whole.raw[..start], &whole.raw[start + part.raw.len()..])
-}
-
 /// The object with its member `key`, a text, replaced; none if there is no such text.
 pub(super) fn renamed(object: &Node<'_>, key: &str, to: impl Fn(&str) -> String) -> Option<String> {
     let member = object.get(key)?;
-    Some(replaced(object, member, &json::quote(&to(member.as_str()?))))
+    Some(edit::spliced(object.raw, member.raw, &json::quote(&to(member.as_str()?))))
 }
 
 /// A result of `resources/read` with the upstream's name before every URI.
 pub(super) fn prefixed_contents(upstream: &str, result: &str) -> String {
     let Ok(node) = json::parse(result) else { return result.to_owned() };
     let Some(list) = node.get("contents") else { return result.to_owned() };
-    let contents: Vec<String> = list
-        .elements()
-        .unwrap_or_default()
-        .iter()
-        .map(|c| renamed(c, "uri", |own| uri(upstream, own)).unwrap_or_else(|| c.raw.to_owned()))
-        .collect();
-    replaced(&node, list, &format!("[{}]", contents.join(",")))
+    let contents =
+        list.elements().unwrap_or_default().iter().map(|c| {
+            renamed(c, "uri", |own| uri(upstream, own)).unwrap_or_else(|| c.raw.to_owned())
+        });
+    edit::spliced(node.raw, list.raw, &json::array(contents))
 }
 
 #[cfg(test)]
@@ -63,9 +55,9 @@ mod tests {
         let node =
             json::parse(r#" { "a" : 1.00, "n\u0061me":  "u__t" , "b":{"name":"u__t"} } "#).unwrap();
 
-        let own = replaced(&node, node.get("name").unwrap(), "\"t\"");
+        let own = renamed(&node, "name", |name| split(name).unwrap().1.to_owned());
 
-        assert_eq!(own, r#"{ "a" : 1.00, "n\u0061me":  "t" , "b":{"name":"u__t"} }"#);
+        assert_eq!(own.unwrap(), r#"{ "a" : 1.00, "n\u0061me":  "t" , "b":{"name":"u__t"} }"#);
     }
 
     #[test]

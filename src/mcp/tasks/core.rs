@@ -58,7 +58,7 @@ pub(super) async fn list(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_
     };
     let tasks = views.iter().map(|view| super::remote::listed(mcp, incoming, view));
     let tasks: Vec<String> = futures_util::future::join_all(tasks).await;
-    let mut members = vec![("tasks", format!("[{}]", tasks.join(",")))];
+    let mut members = vec![("tasks", json::array(tasks))];
     if let Some(next) = next {
         members.push(("nextCursor", json::quote(&cursor(&next))));
     }

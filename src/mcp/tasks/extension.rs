@@ -5,7 +5,7 @@ use axum::response::Response;
 
 use crate::broker::result_delivery::OwedResult;
 use crate::broker::tasks::{TaskError, View};
-use crate::domain::json::{self, Node};
+use crate::domain::json::{self, Node, edit};
 use crate::domain::task::Status;
 
 use crate::mcp::Mcp;
@@ -38,7 +38,7 @@ async fn get(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
         Err(error) => return failed(incoming, &error),
     };
     let (task, tale) = detailed(mcp, incoming, &view).await;
-    let result = crate::mcp::revision::add_members(&task, &[("resultType", "\"complete\"")]);
+    let result = edit::with_missing(&task, &[("resultType", "\"complete\"")]);
     if let Some(tale) = tale {
         tale.handed_over();
     }

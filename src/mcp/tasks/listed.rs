@@ -1,12 +1,13 @@
 //! What `tools/list` says of tasks to a session of 2025-11-25: a tool whose calls people decide
 //! may be called as a task.
 
-use crate::domain::json::{self, Node};
+use std::borrow::Cow;
+
+use crate::domain::json::{self, Node, edit};
 use crate::domain::policy::Action;
 
 use crate::mcp::Mcp;
 use crate::mcp::http::Incoming;
-use crate::mcp::revision::{add_members, drop_members};
 
 use super::speaks_core;
 
@@ -35,26 +36,16 @@ fn marked(raw: &str, gated: impl Fn(&str) -> bool) -> Option<String> {
     if !tools.iter().any(is_silent) {
         return None;
     }
-    let tools: Vec<String> = tools
-        .iter()
-        .map(|tool| {
-            if !is_silent(tool) {
-                return tool.raw.to_owned();
-            }
-            let own = tool.get("execution").filter(|e| e.is_object()).map_or("{}", |e| e.raw);
-            let execution = add_members(own, &[("taskSupport", "\"optional\"")]);
-            add_members(&drop_members(tool.raw, &["execution"]), &[("execution", &execution)])
-        })
-        .collect();
-    let parts: Vec<String> = node
-        .members()?
-        .iter()
-        .map(|m| match m.key.as_ref() {
-            "tools" => format!("{}:[{}]", m.raw_key, tools.join(",")),
-            _ => format!("{}:{}", m.raw_key, m.node.raw),
-        })
-        .collect();
-    Some(format!("{{{}}}", parts.join(",")))
+    let tools = tools.iter().map(|tool| {
+        if !is_silent(tool) {
+            return Cow::Borrowed(tool.raw);
+        }
+        let own = tool.get("execution").filter(|e| e.is_object()).map_or("{}", |e| e.raw);
+        let execution = edit::with(own, &[("taskSupport", "\"optional\"")]);
+        let rest = edit::without(tool.raw, &["execution"]);
+        edit::with(&rest, &[("execution", execution)]).into()
+    });
+    Some(node.with(&[("tools", json::array(tools))]))
 }
 
 #[cfg(test)]

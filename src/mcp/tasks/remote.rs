@@ -7,7 +7,7 @@ use axum::response::Response;
 
 use crate::broker::remote::with_tasks;
 use crate::broker::tasks::{NewTask, View};
-use crate::domain::json::{self, Node};
+use crate::domain::json::{self, Node, edit};
 use crate::domain::task::{Follows, Form, Remote, Task};
 use crate::upstream::{Caller, Reply, Request, WireEra};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ use crate::mcp::http::Incoming;
 use crate::mcp::stream::{Progress, progress_token};
 use crate::mcp::{Mcp, answer, exchange};
 
-use super::wire::{self, RELATED, related, with_meta};
+use super::wire::{self, RELATED, related};
 use super::{form_of, owner};
 
 /// Longest that an upstream's task is remembered, whatever the upstream says.
@@ -58,16 +58,13 @@ pub(in crate::mcp) async fn adopt(
 
 /// A task with its id replaced, every other byte as it was.
 fn renamed(raw: &str, ours: &Task) -> String {
-    let named = replace(raw, "taskId", &json::quote(ours.id.as_str()));
-    let is_related = json::parse(&named)
-        .is_ok_and(|n| n.get("_meta").is_some_and(|meta| meta.get(RELATED).is_some()));
-    if is_related { with_meta(&named, RELATED, &related(ours.id.as_str())) } else { named }
+    renamed_meta(&edit::replaced(raw, "taskId", &json::quote(ours.id.as_str())), ours)
 }
 
 fn renamed_inside(raw: &str, ours: &Task) -> String {
     let node = json::parse(raw).ok();
     match node.as_ref().and_then(|n| n.get("task")) {
-        Some(task) => renamed_meta(&replace(raw, "task", &renamed(task.raw, ours)), ours),
+        Some(task) => renamed_meta(&edit::replaced(raw, "task", &renamed(task.raw, ours)), ours),
         None => raw.to_owned(),
     }
 }
@@ -76,18 +73,11 @@ fn renamed_inside(raw: &str, ours: &Task) -> String {
 fn renamed_meta(raw: &str, ours: &Task) -> String {
     let is_related = json::parse(raw)
         .is_ok_and(|n| n.get("_meta").is_some_and(|meta| meta.get(RELATED).is_some()));
-    if is_related { with_meta(raw, RELATED, &related(ours.id.as_str())) } else { raw.to_owned() }
-}
-
-/// One member with another value; nothing where there is no such member.
-fn replace(raw: &str, key: &str, value: &str) -> String {
-    let Ok(node) = json::parse(raw) else { return raw.to_owned() };
-    let Some(members) = node.members() else { return raw.to_owned() };
-    let parts: Vec<String> = members
-        .iter()
-        .map(|m| format!("{}:{}", m.raw_key, if m.key == key { value } else { m.node.raw }))
-        .collect();
-    format!("{{{}}}", parts.join(","))
+    if is_related {
+        edit::with_meta(raw, &[(RELATED, related(ours.id.as_str()))])
+    } else {
+        raw.to_owned()
+    }
 }
 
 fn caller(incoming: &Incoming, task: &Task) -> Caller {
@@ -111,7 +101,7 @@ pub(super) async fn forward(
     let method = incoming.message.method.clone();
     let token = progress_token(params);
     let raw = incoming.message.params.as_deref().unwrap_or("{}");
-    let sent = replace(raw, "taskId", &json::quote(theirs));
+    let sent = edit::replaced(raw, "taskId", &json::quote(theirs));
     let sent = crate::domain::call::params_with_meta(&sent, &[]);
     let request = request(incoming, &method, sent, token.is_some());
     let progress = Progress::new(token, incoming.era, false);
@@ -157,7 +147,7 @@ mod tests {
         let raw = r#"{ "taskId":"t", "status":"working", "n":1.00 }"#;
 
         assert_eq!(
-            replace(raw, "taskId", "\"o\""),
+            edit::replaced(raw, "taskId", "\"o\""),
             r#"{"taskId":"o","status":"working","n":1.00}"#
         );
     }

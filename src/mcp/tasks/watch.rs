@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::broker::tasks::{Owner, TaskError};
 use crate::config::Agent;
 use crate::domain::approval::ApprovalId;
-use crate::domain::json::{self, Node};
+use crate::domain::json::{self, Node, edit};
 use crate::domain::task::{Follows, Form, Status};
 use crate::store::ClientSession;
 
@@ -66,8 +66,7 @@ pub(in crate::mcp) async fn watched(
 impl Watch {
     /// What is honoured, for the acknowledgement: raw JSON.
     pub(in crate::mcp) fn honoured(&self) -> Option<String> {
-        let ids: Vec<String> = self.ids.iter().map(|id| json::quote(id)).collect();
-        self.wanted.then(|| format!("[{}]", ids.join(",")))
+        self.wanted.then(|| json::array(self.ids.iter().map(|id| json::quote(id))))
     }
 
     /// Tells of changes until the stream is over, or every task is.
@@ -107,7 +106,7 @@ impl Watch {
                 }
                 let (task, tale) = extension::detailed(&mcp, &incoming, &view).await;
                 let key = "io.modelcontextprotocol/subscriptionId";
-                let task = wire::with_meta(&task, key, &subscription);
+                let task = edit::with_meta(&task, &[(key, &subscription)]);
                 let note = message::notification("notifications/tasks", Some(&task));
                 if !events.message(&note).await {
                     return;

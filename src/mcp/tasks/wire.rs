@@ -2,7 +2,7 @@
 
 use crate::broker::answer::DECISION_KEY;
 use crate::broker::tasks::View;
-use crate::domain::json::{self, Node};
+use crate::domain::json;
 use crate::domain::task::Status;
 
 use crate::mcp::Mcp;
@@ -93,37 +93,4 @@ fn meta(own: &Members) -> Option<(&'static str, String)> {
 /// The value under [`RELATED`].
 pub(super) fn related(id: &str) -> String {
     format!("{{\"taskId\":{}}}", json::quote(id))
-}
-
-/// Adds a member to `_meta` of an object, leaving every other byte as it is.
-pub(super) fn with_meta(raw: &str, key: &str, value: &str) -> String {
-    let Ok(node) = json::parse(raw) else { return raw.to_owned() };
-    let Some(members) = node.members() else { return raw.to_owned() };
-    let own = node.get("_meta").and_then(Node::members).unwrap_or_default();
-    let mut meta: Vec<String> = own
-        .iter()
-        .filter(|m| m.key != key)
-        .map(|m| format!("{}:{}", m.raw_key, m.node.raw))
-        .collect();
-    meta.push(format!("{}:{value}", json::quote(key)));
-    let mut parts: Vec<String> = members
-        .iter()
-        .filter(|m| m.key != "_meta")
-        .map(|m| format!("{}:{}", m.raw_key, m.node.raw))
-        .collect();
-    parts.push(format!("\"_meta\":{{{}}}", meta.join(",")));
-    format!("{{{}}}", parts.join(","))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn meta_is_added_beside_what_is_there() {
-        assert_eq!(
-            with_meta(r#"{ "_meta":{"a":1.0}, "n":1e2 }"#, "b", "{}"),
-            r#"{"n":1e2,"_meta":{"a":1.0,"b":{}}}"#
-        );
-    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::broker::plan::LIST_PREFIX;
 use crate::domain::approval::Approval;
-use crate::domain::json::{self, Node};
+use crate::domain::json;
 use crate::domain::risk;
 use crate::domain::time::{Timestamp, in_words};
 use crate::domain::visible_text::{mixed_script, mixed_script_in, pretty, visible};
@@ -117,19 +117,9 @@ struct Parts {
 
 fn masked_parts(letter: Letter<'_>, a: &Approval) -> Parts {
     let masked = |raw: &str| letter.masker.mask(raw, &a.terms.redact);
-    let extra: Vec<String> = json::parse(&a.call.params)
-        .ok()
-        .as_ref()
-        .and_then(Node::members)
-        .unwrap_or_default()
-        .iter()
-        .filter(|m| !a.call.method.known_params().contains(&m.key.as_ref()))
-        .map(|m| format!("{}:{}", m.raw_key, m.node.raw))
-        .collect();
-    Parts {
-        arguments: masked(&a.call.arguments()),
-        extra: (!extra.is_empty()).then(|| masked(&format!("{{{}}}", extra.join(",")))),
-    }
+    let params = json::parse(&a.call.params).ok();
+    let extra = params.and_then(|params| a.call.method.further_members(&params));
+    Parts { arguments: masked(&a.call.arguments()), extra: extra.map(|extra| masked(&extra)) }
 }
 
 fn print(parts: &Parts) -> String {

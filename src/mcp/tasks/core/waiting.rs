@@ -12,7 +12,7 @@ use crate::broker::execute::Wishes;
 use crate::broker::hold::{Beat, Ended, Terms};
 use crate::broker::result_delivery::OwedResult;
 use crate::broker::tasks::Owner;
-use crate::domain::json::{self, Node};
+use crate::domain::json::{self, Node, edit};
 use crate::upstream::Said;
 
 use crate::mcp::Mcp;
@@ -22,7 +22,7 @@ use crate::mcp::message;
 use crate::mcp::stream::{Events, Progress, json_response, nothing, progress_token};
 
 use super::super::{failed, internal, owner};
-use super::wire::{RELATED, related, with_meta};
+use super::wire::{RELATED, related};
 
 /// Signs of life that wait for a slow client; more are dropped.
 const BEATS: usize = 64;
@@ -226,7 +226,7 @@ impl Wait {
             json::parse(&body).ok().and_then(|n| n.get("result").map(|r| r.raw.to_owned()));
         let body = match result {
             Some(result) => {
-                let result = with_meta(&result, RELATED, &related(&self.id));
+                let result = edit::with_meta(&result, &[(RELATED, related(&self.id))]);
                 message::result(self.incoming.message.id_raw(), &result)
             }
             None => body,
@@ -255,7 +255,7 @@ impl Wait {
 fn about(note: &str, id: &str) -> Option<String> {
     let node = json::parse(note).ok()?;
     let params = node.get("params").map_or("{}", |p| p.raw);
-    let params = with_meta(params, RELATED, &related(id));
+    let params = edit::with_meta(params, &[(RELATED, related(id))]);
     Some(message::notification(node.get("method")?.as_str()?, Some(&params)))
 }
 
