@@ -3,8 +3,7 @@
 //! what needs approval is shown by the read alone.
 
 use crate::domain::audit::Kind;
-use crate::domain::json;
-use crate::domain::policy::{Action, CallFacts, Verdict};
+use crate::domain::policy::{Action, Verdict};
 
 use super::Broker;
 use super::answer::Statement;
@@ -29,21 +28,13 @@ impl Broker {
     pub async fn admit(&self, asking: &Asking, by: &str, counted: bool) -> Admission {
         let call = &asking.call;
         let Some(policy) = self.policies().of(&call.upstream) else { return Admission::Passes };
-        let sent = call.arguments();
-        // It was read out of valid JSON; what can't be judged does not pass.
-        let Ok(arguments) = json::parse(&sent) else { return Admission::Unknown };
-        let facts = CallFacts {
-            agent: &asking.agent.name,
-            upstream: &call.upstream,
-            tool: &call.tool,
-            arguments: &arguments,
-        };
         let title = format!("{by} {}", call.tool);
         let now = self.now();
-        let (action, rule) = match policy.evaluate_as(call.method, &facts) {
-            None => return Admission::Passes,
-            Some(Verdict::Hidden) => return Admission::Unknown,
-            Some(Verdict::Ruled { action, rule }) => (action, rule),
+        let (action, rule) = match policy.judge(&asking.agent.name, call) {
+            Ok(Verdict::Ungoverned) => return Admission::Passes,
+            Ok(Verdict::Ruled { action, rule }) => (action, rule),
+            // What can't be judged does not pass.
+            Ok(Verdict::Hidden) | Err(_) => return Admission::Unknown,
         };
         let said = |statement: Statement| Admission::Said(Box::new(statement));
         if action == Action::Deny {

@@ -10,9 +10,7 @@ use std::borrow::Cow;
 
 use crate::config::{Config, Reviewer, Role};
 use crate::domain::approval::{Approval, Refusal};
-use crate::domain::call::Method;
-use crate::domain::json;
-use crate::domain::policy::{Action, CallFacts, Verdict};
+use crate::domain::policy::{Action, Verdict};
 use crate::store::StoreError;
 use crate::store::oidc::ProviderClaims;
 
@@ -79,17 +77,8 @@ impl Broker {
     fn counts(&self, config: &Config, approval: &Approval, name: &str) -> Option<bool> {
         let agent = config.agent(&approval.agent)?;
         let policy = self.policies().of(&approval.call.upstream)?;
-        let stored = approval.call.arguments();
-        let arguments = json::parse(&stored).ok()?;
-        let facts = CallFacts {
-            agent: &approval.agent,
-            upstream: &approval.call.upstream,
-            tool: &approval.call.tool,
-            arguments: &arguments,
-        };
-        let method: Method = approval.call.method;
-        let Some(Verdict::Ruled { action: Action::RequireApproval, rule }) =
-            policy.evaluate_as(method, &facts)
+        let Ok(Verdict::Ruled { action: Action::RequireApproval, rule }) =
+            policy.judge(&approval.agent, &approval.call)
         else {
             return None;
         };

@@ -15,8 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::domain::approval::{Approval, ApprovalId, Choice, Outcome, Refusal, State, Terms};
 use crate::domain::call::{Method, params_without_task};
-use crate::domain::json;
-use crate::domain::policy::{Action, CallFacts, Verdict};
+use crate::domain::policy::{Action, Verdict};
 use crate::domain::task::{Form, Remote};
 use crate::store::StoreError;
 use crate::upstream::{Caller, Notifications, Reply, Request, Said, UpstreamError};
@@ -387,25 +386,16 @@ impl Broker {
         let Some(policy) = self.policies().of(upstream) else {
             return no("the upstream has no policy");
         };
-        let stored = approval.call.arguments();
-        let Ok(arguments) = json::parse(&stored) else {
-            return no("the stored arguments can't be read");
-        };
-        let facts = CallFacts {
-            agent: &approval.agent,
-            upstream,
-            tool: &approval.call.tool,
-            arguments: &arguments,
-        };
-        match policy.evaluate_as(approval.call.method, &facts) {
-            Some(Verdict::Hidden) => {
+        match policy.judge(&approval.agent, &approval.call) {
+            Err(_) => no("the stored arguments can't be read"),
+            Ok(Verdict::Hidden) => {
                 no(&format!("the {} is hidden now", approval.call.method.noun()))
             }
-            Some(Verdict::Ruled { action: Action::Deny, rule }) => {
+            Ok(Verdict::Ruled { action: Action::Deny, rule }) => {
                 no(&format!("{} denies it now", rule.pointer))
             }
-            None | Some(Verdict::Ruled { action: Action::Allow, .. }) => None,
-            Some(Verdict::Ruled { action: Action::RequireApproval, rule }) => {
+            Ok(Verdict::Ungoverned | Verdict::Ruled { action: Action::Allow, .. }) => None,
+            Ok(Verdict::Ruled { action: Action::RequireApproval, rule }) => {
                 let asked = config.reviewers_of(rule, agent);
                 // What was asked then and what is asked now: the stronger counts.
                 let sure = approval.terms.assurance.max(asked.assurance);

@@ -4,8 +4,7 @@ use crate::config::AuditCalls;
 use crate::domain::approval::{Approval, State};
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::call::Method;
-use crate::domain::json;
-use crate::domain::policy::{Action, CallFacts, RateLimit, Rule, Verdict};
+use crate::domain::policy::{Action, RateLimit, Rule, Verdict};
 use crate::domain::time::Timestamp;
 use crate::store::{Cap, NewHold, StoreError, Submit, Submitted};
 
@@ -54,17 +53,10 @@ impl Broker {
         let now = self.now();
         let call = &asking.call;
         let policy = self.policies().of(&call.upstream);
-        let sent = call.arguments();
-        let Ok(arguments) = json::parse(&sent) else {
+        let judged = policy.as_ref().map(|policy| policy.judge(&asking.agent.name, call));
+        let Ok(verdict) = judged.transpose() else {
             return Submission::Invalid("not JSON".to_owned());
         };
-        let facts = CallFacts {
-            agent: &asking.agent.name,
-            upstream: &call.upstream,
-            tool: &call.tool,
-            arguments: &arguments,
-        };
-        let verdict = policy.as_ref().and_then(|p| p.evaluate_as(call.method, &facts));
         if call.method != Method::CallTool {
             return self.submit_other(&asking, verdict, now).await;
         }
@@ -109,7 +101,9 @@ impl Broker {
     ) -> Submission {
         match verdict {
             // Nothing is said of it any more: it passes.
-            None => Submission::Forward(Permit::allowed(asking.call.clone())),
+            None | Some(Verdict::Ungoverned) => {
+                Submission::Forward(Permit::allowed(asking.call.clone()))
+            }
             Some(Verdict::Hidden) => match self.join_running(asking).await {
                 Ok(Some(joined)) => joined,
                 _ => Submission::UnknownTool,

@@ -7,8 +7,7 @@
 use crate::config::Agent;
 use crate::domain::approval::{Approval, ApprovalId, State};
 use crate::domain::call::Method;
-use crate::domain::json;
-use crate::domain::policy::{Action, CallFacts, Verdict};
+use crate::domain::policy::{Action, Verdict};
 use crate::upstream::ClientCapabilities;
 
 use super::Broker;
@@ -117,20 +116,13 @@ impl Broker {
             return Stand::Refuses;
         }
         let Some(policy) = self.policies().of(&call.upstream) else { return Stand::Refuses };
-        let sent = call.arguments();
-        let Ok(arguments) = json::parse(&sent) else { return Stand::Refuses };
-        let facts = CallFacts {
-            agent: &asking.agent.name,
-            upstream: &call.upstream,
-            tool: &call.tool,
-            arguments: &arguments,
-        };
-        match policy.evaluate_as(call.method, &facts) {
-            Some(Verdict::Ruled { action: Action::RequireApproval, .. }) => Stand::Asks,
-            Some(Verdict::Ruled { action: Action::Allow, .. }) => Stand::Allows,
-            Some(Verdict::Ruled { action: Action::Deny, .. } | Verdict::Hidden) | None => {
-                Stand::Refuses
-            }
+        match policy.judge(&asking.agent.name, call) {
+            Ok(Verdict::Ruled { action: Action::RequireApproval, .. }) => Stand::Asks,
+            Ok(Verdict::Ruled { action: Action::Allow, .. }) => Stand::Allows,
+            Ok(
+                Verdict::Ruled { action: Action::Deny, .. } | Verdict::Hidden | Verdict::Ungoverned,
+            )
+            | Err(_) => Stand::Refuses,
         }
     }
 }

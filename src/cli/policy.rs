@@ -5,10 +5,9 @@ use clap::Args;
 use serde_json::json;
 
 use crate::config::{Agent, Config};
-use crate::domain::call::Method;
-use crate::domain::call::uri_arguments;
+use crate::domain::call::{Method, ToolCall, uri_arguments};
 use crate::domain::json;
-use crate::domain::policy::{Action, CallFacts, Rule, Verdict};
+use crate::domain::policy::{Action, Rule, Verdict};
 use crate::domain::time::in_words;
 
 use super::{Failure, Global, PolicyCommand, load, say, text};
@@ -58,6 +57,8 @@ struct Explained {
     verdict: &'static str,
     rule: Option<Rule>,
     why: String,
+    /// What was looked at, in order, for a tool.
+    steps: Vec<String>,
     eligible: Vec<String>,
     timeout: std::time::Duration,
     notify: Vec<String>,
@@ -95,6 +96,7 @@ fn explain(config: &Config, args: &ExplainArgs) -> Result<Explained, Failure> {
         verdict: "deny",
         rule: None,
         why: String::new(),
+        steps: Vec::new(),
         eligible: Vec::new(),
         timeout: config.approvals.timeout,
         notify: Vec::new(),
@@ -113,29 +115,30 @@ fn explain(config: &Config, args: &ExplainArgs) -> Result<Explained, Failure> {
         (_, _, Some(uri)) => (Method::ReadResource, uri.as_str()),
         (tool, None, None) => (Method::CallTool, tool.as_deref().unwrap_or_default()),
     };
-    let read = uri_arguments(name);
-    let arguments = match json::parse(&read) {
-        Ok(read) if method == Method::ReadResource => read,
-        _ => arguments,
+    let params = match method {
+        Method::ReadResource => uri_arguments(name),
+        Method::CallTool | Method::GetPrompt => {
+            json::object([("name", json::quote(name).as_str()), ("arguments", arguments.raw)])
+        }
     };
-    let facts = CallFacts {
-        agent: &agent.name,
-        upstream: &upstream.name,
-        tool: name,
-        arguments: &arguments,
-    };
-    match policy.evaluate_as(method, &facts) {
-        None => {
+    let call = ToolCall::read_as(method, &upstream.name, &params)
+        .map_err(|error| Failure::misused(format!("--args: {error}")))?;
+    let verdict = policy
+        .judge(&agent.name, &call)
+        .map_err(|error| Failure::misused(format!("--args: not JSON: {error}")))?;
+    explained.steps = policy.explain(&agent.name, &call);
+    match verdict {
+        Verdict::Ungoverned => {
             explained.verdict = "allow";
             explained.why = format!("the policy has no block for {}s: they pass", method.noun());
         }
-        Some(Verdict::Hidden) => {
+        Verdict::Hidden => {
             explained.verdict = "hidden";
             explained.why =
                 format!("the {} is hidden: it is answered like an unknown one", method.noun());
         }
-        Some(Verdict::Ruled { action, rule }) => {
-            explained.verdict = word(action);
+        Verdict::Ruled { action, rule } => {
+            explained.verdict = action.as_str();
             explained.why = why(action, rule);
             if action == Action::RequireApproval {
                 explained.eligible = config.reviewers_of(rule, agent).eligible;
@@ -149,14 +152,6 @@ fn explain(config: &Config, args: &ExplainArgs) -> Result<Explained, Failure> {
         }
     }
     Ok(explained)
-}
-
-fn word(action: Action) -> &'static str {
-    match action {
-        Action::Allow => "allow",
-        Action::Deny => "deny",
-        Action::RequireApproval => "require_approval",
-    }
 }
 
 fn why(action: Action, rule: &Rule) -> String {
@@ -202,6 +197,7 @@ impl Explained {
             "rule": self.rule.as_ref().map(|r| &r.pointer),
             "reason": self.rule.as_ref().and_then(|r| r.reason.as_ref()),
             "why": self.why,
+            "steps": self.steps,
             "agent": self.agent,
             "approval": approval,
         })
@@ -233,6 +229,10 @@ impl Explained {
                 in_words(self.timeout)
             ));
             lines.push(format!("notify:   {}", self.notify.join(", ")));
+        }
+        if !self.steps.is_empty() {
+            lines.push("steps:".to_owned());
+            lines.extend(self.steps.iter().map(|step| format!("  {step}")));
         }
         lines.iter().map(|line| text::one_line(line)).collect::<Vec<_>>().join("\n")
     }
@@ -269,6 +269,30 @@ mod tests {
         assert!(ask("images", "[]", None).unwrap_err().message.contains("expected an object"));
         assert!(ask("images", "{}", Some("x")).unwrap_err().message.contains("known: local"));
         assert_eq!(ask("images", "{}", None).unwrap().verdict, "deny");
+    }
+
+    #[test]
+    fn what_was_looked_at_is_told_step_by_step() {
+        let config = config(
+            "[[upstreams]]\nname = \"images\"\nurl = \"http://a/\"\n\
+             policy = { version = \"1\", tools = { t = { action = \"deny\", risk = \"write\" } } }\n",
+        );
+        let args = ExplainArgs {
+            upstream: "images".into(),
+            tool: Some("t".into()),
+            prompt: None,
+            resource: None,
+            args: "{}".into(),
+            agent: None,
+        };
+
+        let text = explain(&config, &args).unwrap().as_text();
+
+        for step in
+            ["  hide: nothing fits", "  tools: /tools/t", "  risk: write", "  verdict: deny"]
+        {
+            assert!(text.contains(step), "{step:?} is not in {text}");
+        }
     }
 
     #[test]

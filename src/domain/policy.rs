@@ -18,8 +18,8 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::approval::{Assurance, Join, Unattended};
-use super::call::Method;
-use super::json::Node;
+use super::call::{Method, ToolCall};
+use super::json::{self, JsonError, Node};
 use super::risk::{RiskClass, Severity};
 use governed::{Block, Subject};
 use pattern::Pattern;
@@ -118,7 +118,9 @@ pub struct CallFacts<'a> {
 /// What the policy says of one call.
 #[derive(Debug, Clone, Copy)]
 pub enum Verdict<'p> {
-    /// As if the tool did not exist.
+    /// It says nothing of prompts, or of resources, and this is one: it passes.
+    Ungoverned,
+    /// As if the tool, the prompt or the resource did not exist.
     Hidden,
     /// One rule decides. `action` may be milder than the rule's own: a gated rule whose `when`
     /// does not match allows.
@@ -240,12 +242,29 @@ impl Policy {
         read::policy(text)
     }
 
-    /// What it says of a call.
-    pub fn evaluate(&self, facts: &CallFacts<'_>) -> Verdict<'_> {
-        match self.rule_for(facts.agent, facts.tool) {
-            None => Verdict::Hidden,
-            Some(rule) => Verdict::Ruled { action: rule.action_on(facts), rule },
+    /// What it says of an agent's call, be it of a tool, a prompt or a resource. A URI of more than
+    /// [`MAX_URI`] bytes is hidden.
+    ///
+    /// # Errors
+    /// The call's bytes are not JSON. No call that was read is such.
+    pub fn judge(&self, agent: &str, call: &ToolCall) -> Result<Verdict<'_>, JsonError> {
+        let arguments = call.arguments();
+        let arguments = json::parse(&arguments)?;
+        let (upstream, tool) = (call.upstream.as_str(), call.tool.as_str());
+        let facts = CallFacts { agent, upstream, tool, arguments: &arguments };
+        Ok(self.evaluate(call.method, &facts))
+    }
+
+    fn evaluate(&self, method: Method, facts: &CallFacts<'_>) -> Verdict<'_> {
+        if method == Method::CallTool {
+            return match self.rule_for(facts.agent, facts.tool) {
+                None => Verdict::Hidden,
+                Some(rule) => Verdict::Ruled { action: rule.action_on(facts), rule },
+            };
         }
+        let Some(block) = self.block(method) else { return Verdict::Ungoverned };
+        let subject = subject(method, facts.tool);
+        subject.map_or(Verdict::Hidden, |subject| block.evaluate(&subject, facts))
     }
 
     /// Whether it says anything of a method; what it says nothing of passes.
@@ -255,17 +274,6 @@ impl Policy {
             Method::GetPrompt => self.prompts.is_some(),
             Method::ReadResource => self.resources.is_some(),
         }
-    }
-
-    /// What it says of a call by this method; none where it says nothing of the method. A URI of
-    /// more than [`MAX_URI`] bytes is hidden.
-    pub fn evaluate_as(&self, method: Method, facts: &CallFacts<'_>) -> Option<Verdict<'_>> {
-        if method == Method::CallTool {
-            return Some(self.evaluate(facts));
-        }
-        let block = self.block(method)?;
-        let subject = subject(method, facts.tool);
-        Some(subject.map_or(Verdict::Hidden, |subject| block.evaluate(&subject, facts)))
     }
 
     /// Whether a tool, a prompt or a resource is hidden.
@@ -324,10 +332,18 @@ impl Policy {
         blocks.flat_map(|b| b.rules.iter().map(|(_, rule)| rule).chain([&b.default]))
     }
 
-    /// Lines that say, in order, what was looked at, which rule decides and why. They quote the
-    /// policy and never an argument.
-    pub fn explain(&self, facts: &CallFacts<'_>) -> Vec<String> {
-        explain::lines(self, facts)
+    /// Lines that say, in order, what was looked at for a call of a tool, which rule decides and
+    /// why. They quote the policy and never an argument. There are none for prompts and resources,
+    /// nor for what can't be judged.
+    pub fn explain(&self, agent: &str, call: &ToolCall) -> Vec<String> {
+        let arguments = call.arguments();
+        let Ok(arguments) = json::parse(&arguments) else { return Vec::new() };
+        let (upstream, tool) = (call.upstream.as_str(), call.tool.as_str());
+        let facts = CallFacts { agent, upstream, tool, arguments: &arguments };
+        match call.method {
+            Method::CallTool => explain::lines(self, &facts),
+            Method::GetPrompt | Method::ReadResource => Vec::new(),
+        }
     }
 
     /// What its author says it is for.

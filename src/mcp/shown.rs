@@ -3,10 +3,9 @@
 //! Each function takes one upstream's policy and its own words, so that an address with several
 //! upstreams filters each before it puts them together.
 
-use crate::domain::call::Method;
-use crate::domain::call::uri_arguments;
+use crate::domain::call::{Method, ToolCall, uri_arguments};
 use crate::domain::json::{self, Node, edit};
-use crate::domain::policy::{Action, CallFacts, Policy, Verdict};
+use crate::domain::policy::{Action, Policy, Verdict};
 use crate::upstream::{Notification, WireEra};
 
 use super::message::{self, code};
@@ -122,13 +121,13 @@ pub(super) fn may_hear(
     let Some(policy) = policy.filter(|p| p.governs(Method::ReadResource)) else { return true };
     let params = note.params.as_deref().and_then(|p| json::parse(p).ok());
     let Some(uri) = params.as_ref().and_then(|p| p.get("uri")?.as_str()) else { return false };
-    let read = uri_arguments(uri);
-    let Ok(arguments) = json::parse(&read) else { return false };
-    let facts = CallFacts { agent, upstream, tool: uri, arguments: &arguments };
-    match policy.evaluate_as(Method::ReadResource, &facts) {
-        None => true,
-        Some(Verdict::Hidden) => false,
-        Some(Verdict::Ruled { action, .. }) => action != Action::Deny,
+    let Ok(read) = ToolCall::read_as(Method::ReadResource, upstream, &uri_arguments(uri)) else {
+        return false;
+    };
+    match policy.judge(agent, &read) {
+        Ok(Verdict::Ungoverned) => true,
+        Ok(Verdict::Ruled { action, .. }) => action != Action::Deny,
+        Ok(Verdict::Hidden) | Err(_) => false,
     }
 }
 

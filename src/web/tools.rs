@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use crate::broker::Broker;
 use crate::config::Agent;
-use crate::domain::json::{self, Node, Value};
-use crate::domain::policy::{CallFacts, Policy, Verdict};
+use crate::domain::json::{self, Node};
+use crate::domain::policy::Policy;
 use crate::domain::risk::{self, RiskClass, Severity};
 use crate::domain::visible_text::{mixed_script, visible};
 use crate::upstream::Tool;
@@ -170,7 +170,6 @@ fn judge(upstream: &str, tool: &Tool, policy: Option<&Policy>, agents: &[&Agent]
     if policy.hides(tool) {
         return vec![row("hide", "/hide", Vec::new())];
     }
-    let nothing = Node { raw: "{}", value: Value::Object(Vec::new()) };
     let mut rows: Vec<ToolRow> = Vec::new();
     // Without any agent the tool is still listed, judged for one that no rule names.
     let names: Vec<Option<&str>> = if agents.is_empty() {
@@ -179,14 +178,12 @@ fn judge(upstream: &str, tool: &Tool, policy: Option<&Policy>, agents: &[&Agent]
         agents.iter().map(|a| Some(a.name.as_str())).collect()
     };
     for name in names {
-        let facts =
-            CallFacts { agent: name.unwrap_or_default(), upstream, tool, arguments: &nothing };
-        let (action, pointer, risk, severity) = match policy.evaluate(&facts) {
-            Verdict::Hidden => ("hide", "/hide", None, None),
-            Verdict::Ruled { rule, .. } => {
+        // Of the tool, whatever its arguments.
+        let rule = policy.rule_for(name.unwrap_or_default(), tool);
+        let (action, pointer, risk, severity) = rule
+            .map_or(("hide", "/hide", None, None), |rule| {
                 (rule.action.as_str(), rule.pointer.as_str(), rule.risk, rule.severity)
-            }
-        };
+            });
         let at = rows.iter().position(|r| r.rule == pointer).unwrap_or_else(|| {
             rows.push(ToolRow { risk, severity, ..row(action, pointer, Vec::new()) });
             rows.len() - 1

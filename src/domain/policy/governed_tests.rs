@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::domain::call::uri_arguments;
+
 use crate::domain::json;
 
 const EXAMPLE: &str = r#"{ "version": "1",
@@ -24,16 +24,16 @@ fn policy(text: &str) -> Policy {
 }
 
 fn verdict(policy: &Policy, method: Method, name: &str, arguments: &str) -> String {
-    let text = match method {
-        Method::ReadResource => uri_arguments(name),
-        _ => arguments.to_owned(),
+    let name = json::quote(name);
+    let params = match method {
+        Method::ReadResource => format!("{{\"uri\":{name}}}"),
+        _ => format!("{{\"name\":{name},\"arguments\":{arguments}}}"),
     };
-    let arguments = json::parse(&text).unwrap();
-    let facts = CallFacts { agent: "bot", upstream: "u", tool: name, arguments: &arguments };
-    match policy.evaluate_as(method, &facts) {
-        None => "passes".to_owned(),
-        Some(Verdict::Hidden) => "hidden".to_owned(),
-        Some(Verdict::Ruled { action, rule }) => format!("{} {}", action.as_str(), rule.pointer),
+    let call = ToolCall::read_as(method, "u", &params).unwrap();
+    match policy.judge("bot", &call).unwrap() {
+        Verdict::Ungoverned => "passes".to_owned(),
+        Verdict::Hidden => "hidden".to_owned(),
+        Verdict::Ruled { action, rule } => format!("{} {}", action.as_str(), rule.pointer),
     }
 }
 

@@ -34,7 +34,8 @@ fn policy(text: &str) -> Policy {
 fn verdict_of(policy: &Policy, agent: &str, tool: &str, arguments: &str) -> String {
     let arguments = json::parse(arguments).unwrap();
     let facts = CallFacts { agent, upstream: "images", tool, arguments: &arguments };
-    match policy.evaluate(&facts) {
+    match policy.evaluate(Method::CallTool, &facts) {
+        Verdict::Ungoverned => "ungoverned".to_owned(),
         Verdict::Hidden => "hidden".to_owned(),
         Verdict::Ruled { action, rule } => format!("{} {}", action.as_str(), rule.pointer),
     }
@@ -492,11 +493,13 @@ fn a_match_behind_one_by_risk_is_warned_of_since_that_fits_every_tool() {
 #[test]
 fn an_explanation_follows_the_order_and_quotes_no_argument() {
     let policy = policy(EXAMPLE);
-    let arguments = json::parse(r#"{"datastore_id":"prod-secret"}"#).unwrap();
-    let facts = |tool| CallFacts { agent: "bot", upstream: "images", tool, arguments: &arguments };
+    let explained = |tool: &str| {
+        let params = format!(r#"{{"name":"{tool}","arguments":{{"datastore_id":"prod-secret"}}}}"#);
+        policy.explain("bot", &ToolCall::read("images", &params).unwrap())
+    };
 
     assert_eq!(
-        policy.explain(&facts("delete_image_set")),
+        explained("delete_image_set"),
         [
             "hide: nothing fits \"delete_image_set\"",
             "tools: /tools/delete_image_set is the tool's own entry and decides",
@@ -507,7 +510,7 @@ fn an_explanation_follows_the_order_and_quotes_no_argument() {
         ]
     );
     assert_eq!(
-        policy.explain(&facts("get_image_set")),
+        explained("get_image_set"),
         [
             "hide: nothing fits \"get_image_set\"",
             "tools: no entry for \"get_image_set\"",
@@ -517,7 +520,7 @@ fn an_explanation_follows_the_order_and_quotes_no_argument() {
             "verdict: require_approval by /match/1",
         ]
     );
-    assert_eq!(policy.explain(&facts("wipe_archive")).len(), 2);
+    assert_eq!(explained("wipe_archive").len(), 2);
 }
 
 #[test]

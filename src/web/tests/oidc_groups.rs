@@ -161,7 +161,7 @@ async fn an_admin_manages_only_while_the_provider_confirms_the_role() {
 #[tokio::test]
 async fn a_grant_stands_only_while_its_giver_is_confirmed() {
     const GRANTING: &str = r#"{"version":"1","tools":{"delete_image_set":{"action":"require_approval",
-        "approval":{"reviewers":["group:oncall"],"grant":{"max_uses":3,"max_duration":"30m"}}}}}"#;
+        "severity":"low","approval":{"reviewers":["group:oncall"],"grant":{"max_uses":3,"max_duration":"30m"}}}}}"#;
     let (site, issuer) = site().await;
     let policy = crate::domain::policy::Policy::read(GRANTING).unwrap().0;
     site.web.broker.policies().replace("images", Arc::new(policy));
