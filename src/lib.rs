@@ -16,6 +16,7 @@ pub mod domain;
 pub mod id;
 pub mod mcp;
 pub mod notify;
+pub mod protocol;
 pub mod store;
 pub mod tasks;
 pub mod telemetry;

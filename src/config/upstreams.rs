@@ -10,6 +10,7 @@ use super::policies::{self, LoadedPolicy};
 use super::reader::{Section, Show};
 use super::sections::required_name;
 use super::{Era, HttpKind, Instances, Secret, Transport, Upstream, value};
+use crate::protocol::header_name;
 use crate::upstream::ClientFeature;
 
 /// How long an upstream may be silent about a call, unless set.
@@ -23,7 +24,7 @@ const REFUSED_HEADERS: [&str; 12] = [
     "cookie",
     "host",
     "keep-alive",
-    "mcp-session-id",
+    header_name::SESSION_ID,
     "proxy-connection",
     "te",
     "trailer",

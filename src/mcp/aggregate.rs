@@ -11,10 +11,10 @@ use futures_util::future::join_all;
 
 use crate::config::Agent;
 use crate::domain::json::{self, Node, edit};
+use crate::protocol::{code, jsonrpc, method};
 use crate::upstream::{Caller, Notification, Reply, ServerFacts};
 
 use super::http::{Incoming, may_use};
-use super::message::{self, code};
 use super::stream::{Progress, json_response};
 use super::{ALL_FACTS_WITHIN, Mcp, answer, exchange, methods, shown, tasks};
 
@@ -63,14 +63,17 @@ pub(super) async fn resolve(
     let reference = params.get("ref");
     let kind = reference.and_then(|r| r.get("type")).and_then(Node::as_str);
     let found = match (incoming.message.method.as_str(), kind) {
-        ("tools/call" | "prompts/get", _) => by_name(mcp, &incoming, params.get("name")),
-        ("resources/read" | "resources/subscribe" | "resources/unsubscribe", _) => {
-            by_uri(mcp, &incoming, params.get("uri")).await
+        (method::TOOLS_CALL | method::PROMPTS_GET, _) => {
+            by_name(mcp, &incoming, params.get("name"))
         }
-        ("completion/complete", Some("ref/prompt")) => {
+        (
+            method::RESOURCES_READ | method::RESOURCES_SUBSCRIBE | method::RESOURCES_UNSUBSCRIBE,
+            _,
+        ) => by_uri(mcp, &incoming, params.get("uri")).await,
+        (method::COMPLETION_COMPLETE, Some("ref/prompt")) => {
             by_name(mcp, &incoming, reference.and_then(|r| r.get("name")))
         }
-        ("completion/complete", Some("ref/resource")) => {
+        (method::COMPLETION_COMPLETE, Some("ref/resource")) => {
             by_uri(mcp, &incoming, reference.and_then(|r| r.get("uri"))).await
         }
         _ => None,
@@ -133,7 +136,7 @@ pub(super) async fn whole(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_
             async move |_notes, cancel| lists::merged(&again, &asked, kind, start, &cancel).await;
         return exchange::run(mcp, &incoming, progress, list).await;
     }
-    if method == "logging/setLevel" {
+    if method == method::LOGGING_SET_LEVEL {
         return to_all(mcp, &incoming, "logging").await;
     }
     match shown::subject(method, incoming.message.params.as_deref()) {
@@ -150,7 +153,7 @@ pub(super) async fn whole(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_
 
 fn invalid(incoming: &Incoming, text: &str) -> Response {
     let id = incoming.message.id_raw();
-    json_response(StatusCode::OK, message::error(id, code::INVALID_PARAMS, text, None))
+    json_response(StatusCode::OK, jsonrpc::error(id, code::INVALID_PARAMS, text, None))
 }
 
 /// Sends a request without an answer of its own to all upstreams that have the capability.
@@ -170,8 +173,8 @@ async fn to_all(mcp: &Mcp, incoming: &Incoming, capability: &str) -> Response {
         Reply::Error(raw) => Err(raw),
     });
     match refused {
-        Ok(()) => json_response(StatusCode::OK, message::result(id, "{}")),
-        Err(raw) => json_response(StatusCode::OK, message::error_raw(id, &raw)),
+        Ok(()) => json_response(StatusCode::OK, jsonrpc::result(id, "{}")),
+        Err(raw) => json_response(StatusCode::OK, jsonrpc::error_raw(id, &raw)),
     }
 }
 
@@ -190,7 +193,7 @@ pub(super) async fn facts(mcp: &Mcp, agent: &Agent, caller: &Caller) -> ServerFa
 
 /// What an upstream says without being asked, in the names that are used here.
 pub(super) fn told(mcp: &Mcp, agent: &Agent, upstream: &str, note: Notification) -> Notification {
-    if note.method != "notifications/resources/updated" {
+    if note.method != method::NOTIFICATIONS_RESOURCES_UPDATED {
         return note;
     }
     let params = note.params.as_deref().and_then(|p| json::parse(p).ok());
@@ -202,7 +205,7 @@ pub(super) fn told(mcp: &Mcp, agent: &Agent, upstream: &str, note: Notification)
 /// An answer's own URIs in the form the client uses, where it put the upstream's name before its.
 pub(super) fn as_addressed(incoming: &Incoming, result: String) -> String {
     match &incoming.named {
-        Some(Named { prefixed: true, .. }) if incoming.message.method == "resources/read" => {
+        Some(Named { prefixed: true, .. }) if incoming.message.method == method::RESOURCES_READ => {
             names::prefixed_contents(&incoming.upstream, &result)
         }
         _ => result,

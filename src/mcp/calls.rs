@@ -12,12 +12,12 @@ use crate::broker::refusals::unavailable_upstream;
 use crate::broker::submit::{Asking, Submission};
 use crate::domain::call::{CallError, Method, ToolCall};
 use crate::domain::json::{self, Node};
+use crate::protocol::{code, jsonrpc, method};
 use crate::upstream::{Notifications, Reply, UpstreamError};
 
 use super::answer::Reported;
 use super::http::Incoming;
 use super::input::{self, Next};
-use super::message::{self, code};
 use super::page::{self, Way};
 use super::stream::{Progress, json_response, progress_token};
 use super::{Mcp, answer, exchange, hold, shown, standing, tasks, wait};
@@ -25,14 +25,14 @@ use super::{Mcp, answer, exchange, hold, shown, standing, tasks, wait};
 pub(super) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
     let id = incoming.message.id_raw();
     let invalid = |text: &str| {
-        json_response(StatusCode::OK, message::error(id, code::INVALID_PARAMS, text, None))
+        json_response(StatusCode::OK, jsonrpc::error(id, code::INVALID_PARAMS, text, None))
     };
     let text = incoming.message.params.as_deref().unwrap_or("null");
     let method = Method::parse(&incoming.message.method).unwrap_or(Method::CallTool);
     let call = match ToolCall::read_as(method, &incoming.upstream, text) {
         Ok(call) => call,
         Err(CallError::Json(error)) => {
-            let error = message::error(id, code::INVALID_REQUEST, &error.to_string(), None);
+            let error = jsonrpc::error(id, code::INVALID_REQUEST, &error.to_string(), None);
             return json_response(StatusCode::BAD_REQUEST, error);
         }
         Err(error) => return invalid(&error.to_string()),
@@ -160,11 +160,11 @@ pub(super) async fn refusal(mcp: &Mcp, incoming: &Incoming) -> Option<Response> 
     let Ok(call) = ToolCall::read_as(kind, &incoming.upstream, &params) else {
         return answered(answer::unknown(incoming, kind, &name));
     };
-    match mcp.broker.admit(&asking(incoming, call), by, by == "resources/subscribe").await {
+    match mcp.broker.admit(&asking(incoming, call), by, by == method::RESOURCES_SUBSCRIBE).await {
         Admission::Passes => None,
         Admission::Unknown => answered(answer::unknown(incoming, kind, &name)),
         // What was subscribed to may be given up whatever the policy says now.
-        Admission::Said(_) if by == "resources/unsubscribe" => None,
+        Admission::Said(_) if by == method::RESOURCES_UNSUBSCRIBE => None,
         Admission::Said(statement) => answered(answer::said(incoming, &statement)),
     }
 }
@@ -238,7 +238,7 @@ impl Rounds {
     async fn submit(&self, params: &str) -> Result<Permit, Reported> {
         let invalid = |why: &str| {
             let id = self.incoming.message.id_raw();
-            (StatusCode::OK, message::error(id, code::INVALID_PARAMS, why, None))
+            (StatusCode::OK, jsonrpc::error(id, code::INVALID_PARAMS, why, None))
         };
         let method = Method::parse(&self.incoming.message.method).unwrap_or(Method::CallTool);
         let call = ToolCall::read_as(method, &self.incoming.upstream, params)

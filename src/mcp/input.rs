@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::domain::json::{self, Node, edit};
+use crate::protocol::method;
 use crate::upstream::{Asked, ClientFeature, Notifications, Reply, Said, WireEra};
 
 use super::Mcp;
@@ -82,7 +83,7 @@ pub(super) async fn next(
         match answer.await {
             Ok(Reply::Result(raw)) => responses.push((key, raw)),
             // Refusing to be asked is an answer that the modern era can carry only so.
-            Ok(Reply::Error(_)) | Err(_) if method == "elicitation/create" => {
+            Ok(Reply::Error(_)) | Err(_) if method == method::ELICITATION_CREATE => {
                 responses.push((key, "{\"action\":\"cancel\"}".to_owned()));
             }
             Ok(Reply::Error(_)) | Err(_) => {
@@ -104,7 +105,7 @@ fn continued(params: &str, responses: Option<&str>, state: Option<&str>) -> Stri
 
 /// A page to open has an id in the legacy era, which the modern one dropped.
 fn legacy_params(method: &str, params: &Node<'_>, n: usize) -> String {
-    let is_page = method == "elicitation/create"
+    let is_page = method == method::ELICITATION_CREATE
         && params.get("mode").and_then(Node::as_str) == Some("url")
         && params.get("elicitationId").is_none();
     if is_page {

@@ -4,6 +4,7 @@
 use crate::broker::wait::{WAIT_TOOL, Waiting};
 use crate::domain::call::{Method, ToolCall};
 use crate::domain::json::{self, Node, edit};
+use crate::protocol::method;
 
 use super::Mcp;
 use super::http::Incoming;
@@ -52,7 +53,7 @@ pub(super) fn asked(
 
 /// Adds the tool to the last page of an upstream's list, where the agent is offered it.
 pub(super) fn listed(mcp: &Mcp, incoming: &Incoming, raw: String) -> String {
-    let wanted = incoming.message.method == "tools/list"
+    let wanted = incoming.message.method == method::TOOLS_LIST
         && mcp.broker.offers_wait(&incoming.agent, &incoming.upstream);
     if wanted { with_tool(&raw).unwrap_or(raw) } else { raw }
 }

@@ -5,6 +5,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Notification, Reply};
 use crate::domain::json::{self, Node};
+use crate::protocol::method;
 
 /// What a server may ask of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,9 +38,9 @@ impl ClientFeature {
     /// The feature that a server's method needs; none for methods no client offers.
     pub fn of_method(method: &str) -> Option<Self> {
         match method {
-            "elicitation/create" => Some(Self::Elicitation),
-            "roots/list" => Some(Self::Roots),
-            "sampling/createMessage" => Some(Self::Sampling),
+            method::ELICITATION_CREATE => Some(Self::Elicitation),
+            method::ROOTS_LIST => Some(Self::Roots),
+            method::SAMPLING_CREATE_MESSAGE => Some(Self::Sampling),
             _ => None,
         }
     }
