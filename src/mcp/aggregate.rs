@@ -22,7 +22,6 @@ mod facts;
 mod lists;
 mod names;
 mod owners;
-mod pattern;
 
 pub(super) use owners::Owners;
 

@@ -9,7 +9,7 @@ use crate::domain::policy::{Action, CallFacts, Policy, Verdict, uri_arguments};
 use crate::protocol::{code, jsonrpc, method};
 use crate::upstream::{Notification, WireEra};
 
-use super::template::Template;
+use super::uri_template::Template;
 
 /// The lists that are filtered: method, member that holds the list, member that names an entry.
 const LISTS: [(&str, &str, &str, Method); 4] = [
