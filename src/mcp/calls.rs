@@ -17,10 +17,9 @@ use crate::upstream::{Notifications, Reply, UpstreamError};
 
 use super::answer::Reported;
 use super::http::Incoming;
-use super::input::{self, Next};
 use super::page::{self, Way};
 use super::stream::{Progress, json_response, progress_token};
-use super::{Mcp, answer, exchange, hold, shown, standing, tasks, wait};
+use super::{Mcp, answer, exchange, hold, input, shown, standing, tasks, wait};
 
 pub(super) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
     let id = incoming.message.id_raw();
@@ -207,31 +206,19 @@ impl Rounds {
     /// From this reply on, to `params` as they were sent.
     pub(super) async fn go_on(
         &self,
-        mut params: String,
-        mut reply: Reply,
+        params: String,
+        reply: Reply,
         renewal: Option<Renewal>,
     ) -> Reported {
-        for _ in 0..self.mcp.broker.config().server.max_input_rounds {
-            match input::next(&self.mcp, &self.incoming, &params, &reply, &self.notes).await {
-                Next::Answer => {
-                    return answer::of_upstream(&self.mcp, &self.incoming, Ok(reply)).await;
-                }
-                Next::Refused(why) => return answer::failed(&self.incoming, &why),
-                Next::Again(next) => params = next,
-            }
-            let permit = match renewal.as_ref().and_then(|r| r.permit(&params)) {
+        let renewal = renewal.as_ref();
+        let again = move |params: String| async move {
+            let permit = match renewal.and_then(|r| r.permit(&params)) {
                 Some(permit) => permit,
-                None => match self.submit(&params).await {
-                    Ok(permit) => permit,
-                    Err(reported) => return reported,
-                },
+                None => self.submit(&params).await?,
             };
-            reply = match self.send(permit).await {
-                Ok(reply) => reply,
-                Err(reported) => return reported,
-            };
-        }
-        answer::failed(&self.incoming, "the server asked for input too often")
+            self.send(permit).await
+        };
+        input::rounds(&self.mcp, &self.incoming, params, reply, &self.notes, again).await
     }
 
     /// An approved call carries its proof in `requestState`, which is judged like any other's.

@@ -14,9 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::upstream::{Caller, Notifications, Request, ServerFacts, WireEra};
 
 use super::http::Incoming;
-use super::input::{self, Next};
 use super::stream::{Progress, json_response, progress_token};
-use super::{FACTS_WITHIN, Mcp, aggregate, answer, exchange, standing};
+use super::{FACTS_WITHIN, Mcp, aggregate, answer, exchange, input, standing};
 
 /// Capabilities that are withheld: tasks need their own support, extensions are per hop.
 const WITHHELD: [&str; 2] = ["tasks", "extensions"];
@@ -208,25 +207,24 @@ async fn pass(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Respo
     let progress = Progress::new(token, incoming.era, level.is_some()).logging(filter);
     let (again, asked) = (mcp.clone(), incoming.clone());
     let send = async move |notes: Notifications, cancel: CancellationToken| {
-        let mut request = request;
-        for _ in 0..again.broker.config().server.max_input_rounds {
-            let sent = server
-                .request(&asked.caller(), request.clone(), Some(notes.clone()), cancel.clone())
-                .await;
-            let next = match &sent {
-                Ok(reply) => {
-                    let params = request.params.as_deref().unwrap_or("{}");
-                    input::next(&again, &asked, params, reply, &notes).await
-                }
-                Err(_) => Next::Answer,
-            };
-            match next {
-                Next::Answer => return answer::of_upstream(&again, &asked, sent).await,
-                Next::Again(params) => request.params = Some(params),
-                Next::Refused(why) => return answer::failed(&asked, &why),
+        let caller = asked.caller();
+        let (server, caller, notes, cancel) = (&server, &caller, &notes, &cancel);
+        let (again, asked, request) = (&again, &asked, &request);
+        let ask = move |params: Option<String>| async move {
+            let request = Request { params, ..request.clone() };
+            match server.request(caller, request, Some(notes.clone()), cancel.clone()).await {
+                Ok(reply) => Ok(reply),
+                Err(error) => Err(answer::of_upstream(again, asked, Err(error)).await),
             }
+        };
+        match ask(request.params.clone()).await {
+            Ok(reply) => {
+                let params = request.params.clone().unwrap_or_else(|| "{}".to_owned());
+                let next = |params| ask(Some(params));
+                input::rounds(again, asked, params, reply, notes, next).await
+            }
+            Err(reported) => reported,
         }
-        answer::failed(&asked, "the server asked for input too often")
     };
     exchange::run(mcp, &incoming, progress, send).await
 }
