@@ -22,6 +22,7 @@ mod fixtures;
 pub mod id;
 pub mod mcp;
 pub mod notify;
+pub mod protocol;
 pub mod reconcilers;
 pub mod store;
 mod tcp;

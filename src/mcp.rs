@@ -39,7 +39,7 @@ mod standing;
 mod stream;
 mod subscriptions;
 mod tasks;
-mod template;
+mod uri_template;
 mod wait;
 
 /// Most legacy sessions of one agent token; `initialize` is answered 429 beyond it.

@@ -3,14 +3,8 @@
 use crate::domain::approval::{Approval, Outcome, State};
 use crate::domain::json::{self, edit};
 use crate::domain::time::{Timestamp, in_words};
+use crate::protocol::{code, jsonrpc, meta};
 use crate::upstream::Reply;
-
-/// Key of `_meta` under which every decision stands.
-pub const DECISION_KEY: &str = "io.placet/decision";
-
-/// Code of the JSON-RPC errors in which Placet speaks about what is no tool call; private, outside
-/// of all that JSON-RPC and MCP reserve.
-pub const DECISION_ERROR: i64 = -31100;
 
 /// How soon a handed-over call should be made again, milliseconds.
 const CALL_AGAIN_MS: u64 = 1_000;
@@ -146,7 +140,7 @@ impl Statement {
         self
     }
 
-    /// What stands under [`DECISION_KEY`].
+    /// What stands under [`meta::DECISION`].
     pub fn decision_json(&self) -> String {
         let text = |t: Option<&str>| t.map_or_else(|| "null".to_owned(), json::quote);
         json::object([
@@ -164,12 +158,8 @@ impl Statement {
 
     /// The JSON-RPC error object that carries it, where there is no result to say it in.
     pub fn to_error(&self) -> String {
-        format!(
-            "{{\"code\":{DECISION_ERROR},\"message\":{},\"data\":{{{}:{}}}}}",
-            json::quote(&self.text),
-            json::quote(DECISION_KEY),
-            self.decision_json()
-        )
+        let data = json::object([(meta::DECISION, self.decision_json().as_str())]);
+        jsonrpc::error_object(code::DECISION, &self.text, Some(&data))
     }
 
     /// The tool result that carries it.
@@ -177,7 +167,7 @@ impl Statement {
         format!(
             "{{\"content\":[{{\"type\":\"text\",\"text\":{}}}],\"isError\":true,\"_meta\":{{{}:{}}}}}",
             json::quote(&self.text),
-            json::quote(DECISION_KEY),
+            json::quote(meta::DECISION),
             self.decision_json()
         )
     }
@@ -376,7 +366,7 @@ pub fn approved_json(approval: &Approval, delivery: Delivery) -> String {
 
 /// Adds the decision to the `_meta` of a result, leaving every other byte as it is.
 pub fn mark(result: &str, decision: &str) -> String {
-    edit::with_meta(result, &[(DECISION_KEY, decision)])
+    edit::with_meta(result, &[(meta::DECISION, decision)])
 }
 
 #[cfg(test)]

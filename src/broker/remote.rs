@@ -11,13 +11,12 @@ use crate::domain::approval::{Approval, Outcome};
 use crate::domain::call::{Method, ToolCall, params_without_task};
 use crate::domain::json::{self, Node, edit};
 use crate::domain::task::{Form, Remote, Status};
+use crate::protocol::{TASKS_EXTENSION, code, jsonrpc, method, version};
 use crate::upstream::{Caller, Reply, Request, ServerFacts, Upstream, UpstreamError, WireEra};
 
 use super::Broker;
 use super::changes::POLL;
 
-/// The extension's name.
-pub const EXTENSION: &str = "io.modelcontextprotocol/tasks";
 /// The shortest pause between two looks, whatever the server says.
 const SHORTEST: Duration = Duration::from_millis(100);
 /// The longest one.
@@ -25,11 +24,11 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// The pause where the server names none.
 const USUAL: Duration = Duration::from_secs(1);
 /// What a task amounts to that the server ended by itself.
-const ENDED_THERE: &str = "{\"code\":-32603,\"message\":\"the server ended its task\"}";
+const ENDED_THERE: &str = "the server ended its task";
 
 /// Capabilities that say besides that tasks are followed.
 pub fn with_tasks(capabilities: &str) -> String {
-    let extensions = json::object([(EXTENSION, "{}")]);
+    let extensions = json::object([(TASKS_EXTENSION, "{}")]);
     edit::with(capabilities, &[("extensions", extensions)])
 }
 
@@ -37,7 +36,7 @@ pub fn with_tasks(capabilities: &str) -> String {
 pub fn takes_core_tasks(facts: &ServerFacts) -> bool {
     let Ok(node) = json::parse(&facts.capabilities) else { return false };
     let call = node.get("tasks").and_then(|t| t.get("requests")?.get("tools")?.get("call"));
-    facts.era == WireEra::Legacy && facts.version == "2025-11-25" && call.is_some()
+    facts.era == WireEra::Legacy && facts.version == version::V2025_11_25 && call.is_some()
 }
 
 impl Broker {
@@ -138,14 +137,14 @@ impl Followed {
                         stopping = true;
                         // From here on no sign of life counts, only the end.
                         give_up = Instant::now() + self.patience;
-                        if let Err(error) = self.request("tasks/cancel", &named).await {
+                        if let Err(error) = self.request(method::TASKS_CANCEL, &named).await {
                             tracing::warn!(approval.id = %id, %error, "the server was not told to stop");
                         }
                     }
                     () = changes.within(POLL.min(next.saturating_duration_since(Instant::now()))) => {}
                 }
             }
-            match self.request("tasks/get", &named).await {
+            match self.request(method::TASKS_GET, &named).await {
                 Ok(Reply::Result(raw)) => {
                     task = Remote::got(&raw).ok_or_else(|| lost("its task can't be read"))?;
                     if !stopping {
@@ -173,10 +172,13 @@ impl Followed {
 
     async fn end(&self, task: Remote, named: &str) -> Result<Reply, UpstreamError> {
         match (task.status, task.end) {
-            (Status::Cancelled, _) => Ok(Reply::Error(ENDED_THERE.to_owned())),
+            (Status::Cancelled, _) => {
+                let error = jsonrpc::error_object(code::INTERNAL_ERROR, ENDED_THERE, None);
+                Ok(Reply::Error(error))
+            }
             (_, Some(Outcome::Result(raw))) => Ok(Reply::Result(raw)),
             (_, Some(Outcome::Error(raw))) => Ok(Reply::Error(raw)),
-            _ if self.core => match self.request("tasks/result", named).await {
+            _ if self.core => match self.request(method::TASKS_RESULT, named).await {
                 Ok(reply) => Ok(reply),
                 Err(error) => {
                     Err(lost(&format!("its task ended, and its result is lost: {error}")))
@@ -215,7 +217,7 @@ impl Followed {
                 ("taskId", json::quote(&task.id).as_str()),
                 ("inputResponses", answers),
             ]);
-            if let Err(error) = self.request("tasks/update", &params).await {
+            if let Err(error) = self.request(method::TASKS_UPDATE, &params).await {
                 tracing::warn!(approval.id = %id, %error, "an answer did not reach the server");
             }
         }

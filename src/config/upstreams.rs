@@ -11,6 +11,7 @@ use super::reader::{Section, Show};
 use super::sections::required_name;
 use super::{Era, HttpKind, Instances, Secret, Transport, Upstream, value};
 use crate::domain::client_feature::ClientFeature;
+use crate::protocol::header_name;
 
 /// How long an upstream may be silent about a call, unless set.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
@@ -23,7 +24,7 @@ const REFUSED_HEADERS: [&str; 12] = [
     "cookie",
     "host",
     "keep-alive",
-    "mcp-session-id",
+    header_name::SESSION_ID,
     "proxy-connection",
     "te",
     "trailer",

@@ -7,10 +7,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::broker::answer::DECISION_KEY;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Era, HttpKind, Instances, Transport, Upstream as Settings};
 use crate::domain::json::{self, Node};
+use crate::protocol::{meta, method};
 use crate::upstream::{self, Caller, Reply, Request, Upstream, UpstreamError, build};
 
 /// What a call was answered with.
@@ -62,7 +62,7 @@ impl Agent {
         loop {
             let params =
                 json::object([("name", json::quote(tool).as_str()), ("arguments", arguments)]);
-            let mut request = Request::new("tools/call", Some(params));
+            let mut request = Request::new(method::TOOLS_CALL, Some(params));
             request.progress = true;
             let cancel = CancellationToken::new();
             let reply =
@@ -92,6 +92,6 @@ fn read(reply: &Reply) -> Said {
         .to_owned();
     let code = node
         .get("_meta")
-        .and_then(|m| m.get(DECISION_KEY)?.get("code")?.as_str().map(str::to_owned));
+        .and_then(|m| m.get(meta::DECISION)?.get("code")?.as_str().map(str::to_owned));
     Said { text, code }
 }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::domain::visible_text::visible;
 use crate::notify::Message;
 use crate::notify::memory::Mailbox;
+use crate::protocol::{code, jsonrpc, method, version};
 
 /// The archive's content and its log of what was really done.
 #[derive(Clone)]
@@ -71,32 +72,34 @@ async fn mcp(State(archive): State<Archive>, body: String) -> Response {
     let Some(id) = message.get("id") else { return StatusCode::ACCEPTED.into_response() };
     let params = message.get("params").cloned().unwrap_or_default();
     let method = message.get("method").and_then(Value::as_str).unwrap_or_default();
-    let answer = match method {
-        "initialize" => json!({ "result": {
-            "protocolVersion": "2025-11-25",
+    let result = match method {
+        method::INITIALIZE => json!({
+            "protocolVersion": version::V2025_11_25,
             "capabilities": { "tools": {} },
             "serverInfo": { "name": "sample-image-archive", "version": env!("CARGO_PKG_VERSION") },
-        }}),
-        "ping" => json!({ "result": {} }),
-        "tools/list" => json!({ "result": { "tools": tools() } }),
-        "tools/call" => {
+        }),
+        method::PING => json!({}),
+        method::TOOLS_LIST => json!({ "tools": tools() }),
+        method::TOOLS_CALL => {
             let name = params.get("name").and_then(Value::as_str).unwrap_or_default();
             let arguments = params.get("arguments").cloned().unwrap_or_default();
             let (text, failed) = match archive.call(name, &arguments) {
                 Ok(done) => (done.to_string(), false),
                 Err(why) => (why, true),
             };
-            json!({ "result": {
-                "content": [{ "type": "text", "text": text }], "isError": failed
-            }})
+            json!({ "content": [{ "type": "text", "text": text }], "isError": failed })
         }
-        _ => json!({ "error": { "code": -32601, "message": "Method not found" } }),
+        _ => {
+            let error =
+                jsonrpc::error(&id.to_string(), code::METHOD_NOT_FOUND, "Method not found", None);
+            return json_response(error);
+        }
     };
-    let mut whole = json!({ "jsonrpc": "2.0", "id": id });
-    if let (Some(whole), Value::Object(answer)) = (whole.as_object_mut(), answer) {
-        whole.extend(answer);
-    }
-    ([(header::CONTENT_TYPE, "application/json")], whole.to_string()).into_response()
+    json_response(jsonrpc::result(&id.to_string(), &result.to_string()))
+}
+
+fn json_response(body: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 fn tools() -> Value {

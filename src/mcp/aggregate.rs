@@ -11,10 +11,10 @@ use futures_util::future::join_all;
 
 use crate::config::Agent;
 use crate::domain::json::{self, Node, edit};
+use crate::protocol::{code, jsonrpc, method};
 use crate::upstream::{Caller, Notification, ServerFacts};
 
 use super::http::{Incoming, may_use};
-use super::message::{self, code};
 use super::stream::{Progress, json_response};
 use super::{ALL_FACTS_WITHIN, Mcp, answer, exchange, methods, shown, tasks};
 
@@ -22,7 +22,6 @@ mod facts;
 mod lists;
 mod names;
 mod owners;
-mod pattern;
 
 pub(super) use owners::Owners;
 
@@ -63,14 +62,17 @@ pub(super) async fn resolve(
     let reference = params.get("ref");
     let kind = reference.and_then(|r| r.get("type")).and_then(Node::as_str);
     let found = match (incoming.message.method.as_str(), kind) {
-        ("tools/call" | "prompts/get", _) => by_name(mcp, &incoming, params.get("name")),
-        ("resources/read" | "resources/subscribe" | "resources/unsubscribe", _) => {
-            by_uri(mcp, &incoming, params.get("uri")).await
+        (method::TOOLS_CALL | method::PROMPTS_GET, _) => {
+            by_name(mcp, &incoming, params.get("name"))
         }
-        ("completion/complete", Some("ref/prompt")) => {
+        (
+            method::RESOURCES_READ | method::RESOURCES_SUBSCRIBE | method::RESOURCES_UNSUBSCRIBE,
+            _,
+        ) => by_uri(mcp, &incoming, params.get("uri")).await,
+        (method::COMPLETION_COMPLETE, Some("ref/prompt")) => {
             by_name(mcp, &incoming, reference.and_then(|r| r.get("name")))
         }
-        ("completion/complete", Some("ref/resource")) => {
+        (method::COMPLETION_COMPLETE, Some("ref/resource")) => {
             by_uri(mcp, &incoming, reference.and_then(|r| r.get("uri"))).await
         }
         _ => None,
@@ -147,7 +149,7 @@ pub(super) async fn whole(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_
 
 fn invalid(incoming: &Incoming, text: &str) -> Response {
     let id = incoming.message.id_raw();
-    json_response(StatusCode::OK, message::error(id, code::INVALID_PARAMS, text, None))
+    json_response(StatusCode::OK, jsonrpc::error(id, code::INVALID_PARAMS, text, None))
 }
 
 /// What is known of all upstreams that can be reached, as one server's.
@@ -165,7 +167,7 @@ pub(super) async fn facts(mcp: &Mcp, agent: &Agent, caller: &Caller) -> ServerFa
 
 /// What an upstream says without being asked, in the names that are used here.
 pub(super) fn told(mcp: &Mcp, agent: &Agent, upstream: &str, note: Notification) -> Notification {
-    if note.method != "notifications/resources/updated" {
+    if note.method != method::NOTIFICATIONS_RESOURCES_UPDATED {
         return note;
     }
     let params = note.params.as_deref().and_then(|p| json::parse(p).ok());
@@ -177,7 +179,7 @@ pub(super) fn told(mcp: &Mcp, agent: &Agent, upstream: &str, note: Notification)
 /// An answer's own URIs in the form the client uses, where it put the upstream's name before its.
 pub(super) fn as_addressed(incoming: &Incoming, result: String) -> String {
     match &incoming.named {
-        Some(Named { prefixed: true, .. }) if incoming.message.method == "resources/read" => {
+        Some(Named { prefixed: true, .. }) if incoming.message.method == method::RESOURCES_READ => {
             names::prefixed_contents(&incoming.upstream, &result)
         }
         _ => result,

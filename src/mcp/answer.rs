@@ -9,11 +9,11 @@ use crate::domain::call::Method;
 use crate::domain::client_feature::ClientFeature;
 use crate::domain::json::{self, edit};
 use crate::domain::task::Remote;
+use crate::protocol::{code, jsonrpc, method};
 use crate::upstream::{Caller, Reply, Upstream, UpstreamError, WireEra};
 
 use super::http::Incoming;
 use super::input::{is_input_required, not_offered};
-use super::message::{self, code};
 use super::revision::{translate_error, translate_result};
 use super::{Mcp, aggregate, lists, shown, wait};
 
@@ -32,13 +32,13 @@ pub(super) async fn of_call(mcp: &Mcp, incoming: &Incoming, answer: Answer) -> R
 pub(super) fn said(incoming: &Incoming, statement: &Statement) -> Reported {
     if shown::answers_with_errors(&incoming.message.method) {
         let error = statement.to_error();
-        return (StatusCode::OK, message::error_raw(incoming.message.id_raw(), &error));
+        return (StatusCode::OK, jsonrpc::error_raw(incoming.message.id_raw(), &error));
     }
     let mut result = statement.to_result();
     if incoming.era == WireEra::Modern {
         result = edit::with_missing(&result, &[("resultType", "\"complete\"")]);
     }
-    (StatusCode::OK, message::result(incoming.message.id_raw(), &result))
+    (StatusCode::OK, jsonrpc::result(incoming.message.id_raw(), &result))
 }
 
 /// What the upstream answered, or that it did not.
@@ -55,8 +55,8 @@ pub(super) async fn of_upstream(
         }
     };
     match reply {
-        Reply::Result(raw) => (StatusCode::OK, message::result(id, &raw)),
-        Reply::Error(raw) => (error_status(incoming.era, &raw), message::error_raw(id, &raw)),
+        Reply::Result(raw) => (StatusCode::OK, jsonrpc::result(id, &raw)),
+        Reply::Error(raw) => (error_status(incoming.era, &raw), jsonrpc::error_raw(id, &raw)),
     }
 }
 
@@ -73,7 +73,7 @@ pub(super) async fn in_terms_of(mcp: &Mcp, incoming: &Incoming, reply: Reply) ->
     let policy = policy.as_deref();
     match reply {
         Reply::Result(raw) => {
-            let raw = match Remote::created(&raw).filter(|_| method == "tools/call") {
+            let raw = match Remote::created(&raw).filter(|_| method == method::TOOLS_CALL) {
                 Some(task) => match super::tasks::adopt(mcp, incoming, &raw, task).await {
                     Ok(raw) => raw,
                     Err(why) => return Reply::Error(internal(&why)),
@@ -82,7 +82,7 @@ pub(super) async fn in_terms_of(mcp: &Mcp, incoming: &Incoming, reply: Reply) ->
             };
             let raw = shown::result(policy, method, params, raw);
             let raw = match method {
-                "tools/list" => {
+                method::TOOLS_LIST => {
                     wait::listed(mcp, incoming, super::tasks::offer(mcp, incoming, raw))
                 }
                 _ => raw,
@@ -114,7 +114,7 @@ pub(super) async fn in_terms_of(mcp: &Mcp, incoming: &Incoming, reply: Reply) ->
 pub(super) fn unknown(incoming: &Incoming, kind: Method, name: &str) -> Reported {
     let name = incoming.named.as_ref().map_or(name, |n| n.text.as_str());
     let error = shown::unknown(incoming.era, &incoming.message.method, kind, name);
-    (StatusCode::OK, message::error_raw(incoming.message.id_raw(), &error))
+    (StatusCode::OK, jsonrpc::error_raw(incoming.message.id_raw(), &error))
 }
 
 /// Whether it continues an earlier request, by what the client was asked.
@@ -144,18 +144,18 @@ fn passes(mcp: &Mcp, incoming: &Incoming, capability: &str) -> bool {
 }
 
 fn internal(text: &str) -> String {
-    message::error_object(code::INTERNAL, text, None)
+    jsonrpc::error_object(code::INTERNAL_ERROR, text, None)
 }
 
 /// The upstream gave no answer that this client can have.
 pub(super) fn failed(incoming: &Incoming, text: &str) -> Reported {
-    (StatusCode::OK, message::error_raw(incoming.message.id_raw(), &internal(text)))
+    (StatusCode::OK, jsonrpc::error_raw(incoming.message.id_raw(), &internal(text)))
 }
 
 /// The task that was to answer is gone without a word.
 pub(super) fn lost(incoming: &Incoming) -> Reported {
     let id = incoming.message.id_raw();
-    (StatusCode::OK, message::error(id, code::INTERNAL, "the request was lost", None))
+    (StatusCode::OK, jsonrpc::error(id, code::INTERNAL_ERROR, "the request was lost", None))
 }
 
 /// The era a server speaks. Nothing is known of a server that was not reached since the start,
@@ -181,10 +181,11 @@ fn error_status(era: WireEra, raw: &str) -> StatusCode {
     if era == WireEra::Legacy {
         return StatusCode::OK;
     }
-    let code = json::parse(raw).ok().and_then(|n| Some(n.get("code")?.as_number()?.to_owned()));
-    match code.as_deref() {
-        Some("-32601") => StatusCode::NOT_FOUND,
-        Some("-32020" | "-32021" | "-32022") => StatusCode::BAD_REQUEST,
+    match jsonrpc::error_code(raw) {
+        Some(code::METHOD_NOT_FOUND) => StatusCode::NOT_FOUND,
+        Some(code::HEADER_MISMATCH | code::MISSING_CAPABILITY | code::UNSUPPORTED_VERSION) => {
+            StatusCode::BAD_REQUEST
+        }
         _ => StatusCode::OK,
     }
 }

@@ -14,27 +14,26 @@ use crate::broker::refusals::unavailable_upstream;
 use crate::broker::submit::Submission;
 use crate::domain::call::{CallError, Method, ToolCall};
 use crate::domain::json::{self, Node};
+use crate::protocol::{code, jsonrpc, method};
 use crate::upstream::{Notifications, Reply, UpstreamError};
 
 use super::answer::Reported;
 use super::http::Incoming;
-use super::input::{self, Next};
-use super::message::{self, code};
 use super::page::{self, Way};
 use super::stream::{Progress, json_response, progress_token};
-use super::{Mcp, answer, exchange, hold, shown, standing, tasks, wait};
+use super::{Mcp, answer, exchange, hold, input, shown, standing, tasks, wait};
 
 pub(super) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
     let id = incoming.message.id_raw();
     let invalid = |text: &str| {
-        json_response(StatusCode::OK, message::error(id, code::INVALID_PARAMS, text, None))
+        json_response(StatusCode::OK, jsonrpc::error(id, code::INVALID_PARAMS, text, None))
     };
     let text = incoming.message.params.as_deref().unwrap_or("null");
     let method = Method::parse(&incoming.message.method).unwrap_or(Method::CallTool);
     let call = match ToolCall::read_as(method, &incoming.upstream, text) {
         Ok(call) => call,
         Err(CallError::Json(error)) => {
-            let error = message::error(id, code::INVALID_REQUEST, &error.to_string(), None);
+            let error = jsonrpc::error(id, code::INVALID_REQUEST, &error.to_string(), None);
             return json_response(StatusCode::BAD_REQUEST, error);
         }
         Err(error) => return invalid(&error.to_string()),
@@ -162,11 +161,11 @@ pub(super) async fn refusal(mcp: &Mcp, incoming: &Incoming) -> Option<Response> 
     let Ok(call) = ToolCall::read_as(kind, &incoming.upstream, &params) else {
         return answered(answer::unknown(incoming, kind, &name));
     };
-    match mcp.broker.admit(&asking(incoming, call), by, by == "resources/subscribe").await {
+    match mcp.broker.admit(&asking(incoming, call), by, by == method::RESOURCES_SUBSCRIBE).await {
         Admission::Passes => None,
         Admission::Unknown => answered(answer::unknown(incoming, kind, &name)),
         // What was subscribed to may be given up whatever the policy says now.
-        Admission::Said(_) if by == "resources/unsubscribe" => None,
+        Admission::Said(_) if by == method::RESOURCES_UNSUBSCRIBE => None,
         Admission::Said(statement) => answered(answer::said(incoming, &statement)),
     }
 }
@@ -209,38 +208,26 @@ impl Rounds {
     /// From this reply on, to `params` as they were sent.
     pub(super) async fn go_on(
         &self,
-        mut params: String,
-        mut reply: Reply,
+        params: String,
+        reply: Reply,
         renewal: Option<Renewal>,
     ) -> Reported {
-        for _ in 0..self.mcp.broker.config().server.max_input_rounds {
-            match input::next(&self.mcp, &self.incoming, &params, &reply, &self.notes).await {
-                Next::Answer => {
-                    return answer::of_upstream(&self.mcp, &self.incoming, Ok(reply)).await;
-                }
-                Next::Refused(why) => return answer::failed(&self.incoming, &why),
-                Next::Again(next) => params = next,
-            }
-            let permit = match renewal.as_ref().and_then(|r| r.permit(&params)) {
+        let renewal = renewal.as_ref();
+        let again = move |params: String| async move {
+            let permit = match renewal.and_then(|r| r.permit(&params)) {
                 Some(permit) => permit,
-                None => match self.submit(&params).await {
-                    Ok(permit) => permit,
-                    Err(reported) => return reported,
-                },
+                None => self.submit(&params).await?,
             };
-            reply = match self.send(permit).await {
-                Ok(reply) => reply,
-                Err(reported) => return reported,
-            };
-        }
-        answer::failed(&self.incoming, "the server asked for input too often")
+            self.send(permit).await
+        };
+        input::rounds(&self.mcp, &self.incoming, params, reply, &self.notes, again).await
     }
 
     /// An approved call carries its proof in `requestState`, which is judged like any other's.
     async fn submit(&self, params: &str) -> Result<Permit, Reported> {
         let invalid = |why: &str| {
             let id = self.incoming.message.id_raw();
-            (StatusCode::OK, message::error(id, code::INVALID_PARAMS, why, None))
+            (StatusCode::OK, jsonrpc::error(id, code::INVALID_PARAMS, why, None))
         };
         let method = Method::parse(&self.incoming.message.method).unwrap_or(Method::CallTool);
         let call = ToolCall::read_as(method, &self.incoming.upstream, params)

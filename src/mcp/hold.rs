@@ -11,7 +11,7 @@ use crate::broker::execute::Wishes;
 use crate::broker::hold::{Beat, Ended, Held, Terms};
 use crate::broker::result_delivery::OwedResult;
 use crate::broker::submit::Submission;
-use crate::upstream::{Reply, Said, WireEra};
+use crate::upstream::{Reply, Said};
 
 use super::Mcp;
 use super::answer::{self, Reported};
@@ -108,7 +108,7 @@ impl Streamed {
                 Submission::Forward(_) | Submission::Invalid(_) | Submission::UnknownTool => return,
             };
             if let Some(Answer::Replied(reply)) = &answer
-                && self.wants_input(reply)
+                && input::wanted(&self.incoming, reply).is_some()
             {
                 // What was approved has run; what follows are further rounds of it.
                 let reply = reply.clone();
@@ -216,11 +216,6 @@ impl Streamed {
         if let Way::Asked { approval, .. } = &self.way {
             self.line.events.try_message(&page::complete(approval));
         }
-    }
-
-    fn wants_input(&self, reply: &Reply) -> bool {
-        let Reply::Result(raw) = reply else { return false };
-        self.incoming.era == WireEra::Legacy && input::is_input_required(raw)
     }
 
     /// A modern server wants input for the call of a legacy client.

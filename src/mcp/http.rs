@@ -16,12 +16,13 @@ use http_body_util::BodyExt as _;
 use crate::auth;
 use crate::config::Agent;
 use crate::domain::json::{self, Node};
+use crate::protocol::{code, jsonrpc, meta, method};
 use crate::store::ClientSession;
 use crate::upstream::{Caller, ClientCapabilities, WireEra};
 
 use super::aggregate::Named;
 use super::flight::Flight;
-use super::message::{self, Message, MessageKind, Refused, code};
+use super::message::{Message, MessageKind, Refused};
 use super::revision::{self, header};
 use super::stream::{json_response, nothing};
 use super::{Mcp, aggregate, sessions};
@@ -197,7 +198,7 @@ pub(super) fn method_not_allowed() -> Response {
 
 fn refused(status: StatusCode, refused: &Refused) -> Response {
     let id = refused.id.as_deref().unwrap_or("null");
-    json_response(status, message::error(id, refused.code, &refused.message, None))
+    json_response(status, jsonrpc::error(id, refused.code, &refused.message, None))
 }
 
 async fn post(
@@ -242,7 +243,7 @@ pub(super) async fn answer(
     let era = revision::era_of(headers, params);
     let features = match era {
         WireEra::Modern => {
-            let declared = params.and_then(|p| p.get("_meta")?.get(revision::META_CAPABILITIES));
+            let declared = params.and_then(|p| p.get("_meta")?.get(meta::CLIENT_CAPABILITIES));
             let declared = declared.map_or("{}", |c| c.raw);
             mcp.broker.features(&agent, declared, false)
         }
@@ -263,7 +264,7 @@ pub(super) async fn answer(
     match era {
         WireEra::Modern => modern(mcp, incoming, headers, params).await,
         WireEra::Legacy => {
-            if incoming.message.method == "initialize" {
+            if incoming.message.method == method::INITIALIZE {
                 return sessions::initialize(mcp, &incoming, params).await;
             }
             match sessions::find(mcp, &incoming.agent, upstream, headers).await {
@@ -320,8 +321,7 @@ fn client_name(params: Option<&Node<'_>>) -> Option<String> {
     /// Most characters of a client's own name that are kept.
     const MAX_CLIENT_NAME: usize = 200;
     let params = params?;
-    let info =
-        params.get("clientInfo").or_else(|| params.get("_meta")?.get(revision::META_CLIENT))?;
+    let info = params.get("clientInfo").or_else(|| params.get("_meta")?.get(meta::CLIENT_INFO))?;
     let name = info.get("name")?.as_str()?;
     let text = match info.get("version").and_then(Node::as_str) {
         Some(version) => format!("{name}/{version}"),
@@ -344,7 +344,7 @@ async fn modern(
             return refused(
                 StatusCode::NOT_FOUND,
                 &Refused {
-                    code: code::NO_METHOD,
+                    code: code::METHOD_NOT_FOUND,
                     message: format!("there is no {:?} here", incoming.message.method),
                     id: None,
                 },
@@ -366,7 +366,7 @@ async fn modern(
     if let Err(wrong) = revision::check_modern(headers, &incoming.message, params) {
         return json_response(
             StatusCode::BAD_REQUEST,
-            message::error(id, wrong.code, &wrong.message, wrong.data.as_deref()),
+            jsonrpc::error(id, wrong.code, &wrong.message, wrong.data.as_deref()),
         );
     }
     let (incoming, own) = resolved(mcp, incoming, params).await;
@@ -375,7 +375,7 @@ async fn modern(
     if let Err(wrong) = check_mirrors(mcp, &incoming, headers, params) {
         return json_response(
             StatusCode::BAD_REQUEST,
-            message::error(incoming.message.id_raw(), wrong.code, &wrong.message, None),
+            jsonrpc::error(incoming.message.id_raw(), wrong.code, &wrong.message, None),
         );
     }
     super::methods::modern(mcp, incoming, params).await
@@ -404,7 +404,7 @@ fn check_mirrors(
     params: Option<&Node<'_>>,
 ) -> Result<(), revision::Wrong> {
     let tool = params.and_then(|p| p.get("name")).and_then(Node::as_str);
-    let (Some(tool), "tools/call") = (tool, incoming.message.method.as_str()) else {
+    let (Some(tool), method::TOOLS_CALL) = (tool, incoming.message.method.as_str()) else {
         return Ok(());
     };
     let policy = mcp.broker.policies().of(&incoming.upstream);
@@ -452,7 +452,7 @@ async fn legacy(mcp: &Mcp, mut incoming: Incoming, params: Option<&Node<'_>>) ->
 
 /// A notification cancels a request of its own session, or passes.
 fn notified(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) {
-    if incoming.message.method == "notifications/cancelled" {
+    if incoming.message.method == method::NOTIFICATIONS_CANCELLED {
         if let (Some(session), Some(id)) =
             (&incoming.session, params.and_then(|p| p.get("requestId")))
         {

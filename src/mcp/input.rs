@@ -5,22 +5,55 @@ use std::time::Duration;
 
 use crate::domain::client_feature::ClientFeature;
 use crate::domain::json::{self, Node, edit};
+use crate::protocol::method;
 use crate::upstream::{Notifications, Reply, Said, ServerRequest, WireEra};
 
 use super::Mcp;
+use super::answer::{self, Reported};
 use super::http::Incoming;
 
 /// Pause before a round in which the server asks nothing and only wants its state back.
 const STATE_ONLY: Duration = Duration::from_millis(250);
 
-/// What comes after a reply.
-pub(super) enum Next {
-    /// It is the answer.
-    Answer,
-    /// The request goes up again with these `params`.
-    Again(String),
-    /// The client can't be asked, and this is why.
-    Refused(String),
+/// Answers a request that may take several rounds, from its first reply on: where the server wants
+/// input, a legacy client is asked for it over `notes`, the channel of its request, and `send`
+/// sends the request again with these `params`. A modern client makes the next round itself.
+///
+/// <https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/mrtr>
+pub(super) async fn rounds<F: Future<Output = Result<Reply, Reported>>>(
+    mcp: &Mcp,
+    incoming: &Incoming,
+    mut params: String,
+    mut reply: Reply,
+    notes: &Notifications,
+    send: impl Fn(String) -> F,
+) -> Reported {
+    for _ in 0..mcp.broker.config().server.max_input_rounds {
+        let Some(wanted) = wanted(incoming, &reply) else { break };
+        params = match ask(mcp, incoming, &params, wanted, notes).await {
+            Ok(params) => params,
+            Err(why) => return answer::failed(incoming, &why),
+        };
+        reply = match send(params.clone()).await {
+            Ok(reply) => reply,
+            Err(reported) => return reported,
+        };
+    }
+    if wanted(incoming, &reply).is_some() {
+        return answer::failed(incoming, "the server asked for input too often");
+    }
+    answer::of_upstream(mcp, incoming, Ok(reply)).await
+}
+
+/// The `input_required` result about which a legacy client has to be asked; none where the reply
+/// is the answer.
+pub(super) fn wanted<'r>(incoming: &Incoming, reply: &'r Reply) -> Option<&'r str> {
+    match reply {
+        Reply::Result(raw) if incoming.era == WireEra::Legacy && is_input_required(raw) => {
+            Some(raw)
+        }
+        _ => None,
+    }
 }
 
 /// Whether it is an `input_required` result.
@@ -47,23 +80,19 @@ pub(super) fn not_offered(mcp: &Mcp, incoming: &Incoming, raw: &str) -> Option<S
     })
 }
 
-/// Asks a legacy client what an `input_required` result wants, over `notes`, the channel of its
-/// request; `params` are those that were sent.
-pub(super) async fn next(
+/// Asks a legacy client what an `input_required` result wants; the `params` of the next round, made
+/// of those that were sent, or why the client can't be asked.
+async fn ask(
     mcp: &Mcp,
     incoming: &Incoming,
     params: &str,
-    reply: &Reply,
+    raw: &str,
     notes: &Notifications,
-) -> Next {
-    let Reply::Result(raw) = reply else { return Next::Answer };
-    if incoming.era != WireEra::Legacy || !is_input_required(raw) {
-        return Next::Answer;
-    }
+) -> Result<String, String> {
     if let Some(why) = not_offered(mcp, incoming, raw) {
-        return Next::Refused(why);
+        return Err(why);
     }
-    let Ok(node) = json::parse(raw) else { return Next::Answer };
+    let node = json::parse(raw).map_err(|error| error.to_string())?;
     let mut waiting = Vec::new();
     let requests = node.get("inputRequests").and_then(Node::members).unwrap_or_default();
     for (n, request) in requests.iter().enumerate() {
@@ -71,7 +100,7 @@ pub(super) async fn next(
         let asked = request.node.get("params").map(|p| legacy_params(method, p, n));
         let (asked, answer) = ServerRequest::new(method, asked.as_deref());
         if notes.send(Said::Asked(asked)).await.is_err() {
-            return Next::Refused("the client is gone".to_owned());
+            return Err("the client is gone".to_owned());
         }
         waiting.push((request.key.as_ref(), method, answer));
     }
@@ -83,16 +112,16 @@ pub(super) async fn next(
         match answer.await {
             Ok(Reply::Result(raw)) => responses.push((key, raw)),
             // Refusing to be asked is an answer that the modern era can carry only so.
-            Ok(Reply::Error(_)) | Err(_) if method == "elicitation/create" => {
+            Ok(Reply::Error(_)) | Err(_) if method == method::ELICITATION_CREATE => {
                 responses.push((key, "{\"action\":\"cancel\"}".to_owned()));
             }
             Ok(Reply::Error(_)) | Err(_) => {
-                return Next::Refused(format!("the client did not answer {method}"));
+                return Err(format!("the client did not answer {method}"));
             }
         }
     }
     let responses = (!responses.is_empty()).then(|| edit::with("{}", &responses));
-    Next::Again(continued(params, responses.as_deref(), node.get("requestState").map(|s| s.raw)))
+    Ok(continued(params, responses.as_deref(), node.get("requestState").map(|s| s.raw)))
 }
 
 /// `params` with the input and the state of this round in place of those of the last.
@@ -105,7 +134,7 @@ fn continued(params: &str, responses: Option<&str>, state: Option<&str>) -> Stri
 
 /// A page to open has an id in the legacy era, which the modern one dropped.
 fn legacy_params(method: &str, params: &Node<'_>, n: usize) -> String {
-    let is_page = method == "elicitation/create"
+    let is_page = method == method::ELICITATION_CREATE
         && params.get("mode").and_then(Node::as_str) == Some("url")
         && params.get("elicitationId").is_none();
     if is_page {

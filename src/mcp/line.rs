@@ -6,11 +6,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::domain::json;
+use crate::protocol::jsonrpc;
 use crate::upstream::{Said, ServerRequest, WireEra};
 
 use super::Mcp;
 use super::http::Incoming;
-use super::message;
 use super::stream::{Events, Progress};
 
 /// The stream of one request.
@@ -112,7 +112,7 @@ pub(super) fn put(
 ) {
     let id = json::quote(&mcp.broker.ids().prefixed("ask_", mcp.broker.now()));
     let mut waiting = mcp.open.ask(session, &id);
-    if !events.try_message(&message::request(&id, &asked.method, asked.params.as_deref())) {
+    if !events.try_message(&jsonrpc::request(&id, &asked.method, asked.params.as_deref())) {
         return;
     }
     mcp.broker.tracker().spawn(async move {

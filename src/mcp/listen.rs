@@ -5,10 +5,10 @@ use axum::response::Response;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Agent;
+use crate::protocol::{header_name, jsonrpc, method};
 
 use super::http::{accepts_streams, method_not_allowed, problem};
 use super::line;
-use super::message;
 use super::news::{Heard, News};
 use super::revision::header;
 use super::sessions;
@@ -18,14 +18,14 @@ use super::{Mcp, aggregate};
 
 /// The legacy GET stream: server messages that belong to no request.
 pub(super) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &HeaderMap) -> Response {
-    if header(headers, "mcp-session-id").is_none() || !accepts_streams(headers) {
+    if header(headers, header_name::SESSION_ID).is_none() || !accepts_streams(headers) {
         return method_not_allowed();
     }
     let session = match sessions::find(mcp, &agent, upstream, headers).await {
         Ok(session) => session,
         Err(response) => return response,
     };
-    if let Some(last) = header(headers, "last-event-id") {
+    if let Some(last) = header(headers, header_name::LAST_EVENT_ID) {
         return match mcp.streams.resume(&session.id, last) {
             Some(body) => event_stream(body),
             None => problem(
@@ -84,10 +84,10 @@ pub(super) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
                 },
             };
             // Its own ids mean nothing here: we tell of its tasks under ours.
-            if note.method.starts_with("notifications/tasks") {
+            if note.method.starts_with(method::NOTIFICATIONS_TASKS) {
                 continue;
             }
-            events.try_message(&message::notification(&note.method, note.params.as_deref()));
+            events.try_message(&jsonrpc::notification(&note.method, note.params.as_deref()));
         }
         // The stream ends once nobody can send on it any more.
         told.abort();

@@ -2,16 +2,17 @@
 //! without what only the legacy era knows.
 
 use crate::domain::json::{self, Node, edit};
+use crate::protocol::{X_MCP_HEADER, meta, method};
 use crate::upstream::{WireEra, is_mirrored_rightly};
 
 /// Results with hints for caches.
 pub(super) const CACHED: [&str; 6] = [
-    "tools/list",
-    "prompts/list",
-    "resources/list",
-    "resources/templates/list",
-    "resources/read",
-    "server/discover",
+    method::TOOLS_LIST,
+    method::PROMPTS_LIST,
+    method::RESOURCES_LIST,
+    method::RESOURCES_TEMPLATES_LIST,
+    method::RESOURCES_READ,
+    method::SERVER_DISCOVER,
 ];
 
 /// Makes a modern result say how it may be kept: it is of this agent alone, since policies filter
@@ -59,7 +60,7 @@ pub(super) fn tools(raw: &str) -> String {
 
 fn unmarked(node: &Node<'_>) -> String {
     if node.is_object() {
-        node.map_members(|m| (m.key != "x-mcp-header").then(|| unmarked(&m.node).into()))
+        node.map_members(|m| (m.key != X_MCP_HEADER).then(|| unmarked(&m.node).into()))
     } else if let Some(elements) = node.elements() {
         json::array(elements.iter().map(unmarked))
     } else {
@@ -69,10 +70,11 @@ fn unmarked(node: &Node<'_>) -> String {
 
 /// A result says who it comes from, where the server's era had no place for it.
 pub(super) fn stamped(raw: &str, server_info: &str) -> String {
-    const KEY: &str = "io.modelcontextprotocol/serverInfo";
     let Ok(node) = json::parse(raw) else { return raw.to_owned() };
-    let fits = node.get("_meta").is_none_or(|meta| meta.is_object() && meta.get(KEY).is_none());
-    if fits { edit::with_meta(raw, &[(KEY, server_info)]) } else { raw.to_owned() }
+    let fits = node
+        .get("_meta")
+        .is_none_or(|meta| meta.is_object() && meta.get(meta::SERVER_INFO).is_none());
+    if fits { edit::with_meta(raw, &[(meta::SERVER_INFO, server_info)]) } else { raw.to_owned() }
 }
 
 /// Everything that the border of eras demands of a result besides its type.
@@ -86,7 +88,8 @@ pub(super) fn in_terms_of(
     if to == WireEra::Legacy {
         return raw;
     }
-    let raw = if from == WireEra::Legacy && method == "tools/list" { tools(&raw) } else { raw };
+    let raw =
+        if from == WireEra::Legacy && method == method::TOOLS_LIST { tools(&raw) } else { raw };
     if CACHED.contains(&method) { kept(&raw, retried) } else { raw }
 }
 

@@ -3,27 +3,8 @@
 use serde::Deserialize;
 
 use crate::domain::json::{self, JsonError, Node};
+use crate::protocol::code;
 use crate::upstream::Reply;
-
-/// JSON-RPC error codes used here.
-pub mod code {
-    /// Not JSON.
-    pub const PARSE: i64 = -32700;
-    /// Not a message, or one that parsers could read differently.
-    pub const INVALID_REQUEST: i64 = -32600;
-    /// No such method.
-    pub const NO_METHOD: i64 = -32601;
-    /// Unacceptable parameters; also an unknown tool.
-    pub const INVALID_PARAMS: i64 = -32602;
-    /// The upstream failed.
-    pub const INTERNAL: i64 = -32603;
-    /// A header and the body disagree (2026-07-28).
-    pub const HEADER_MISMATCH: i64 = -32020;
-    /// The client did not declare what this needs (2026-07-28).
-    pub const MISSING_CAPABILITY: i64 = -32021;
-    /// The protocol version is not spoken here (2026-07-28).
-    pub const UNSUPPORTED_VERSION: i64 = -32022;
-}
 
 const TOP_KEYS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
 const PARAM_KEYS: [&str; 14] = [
@@ -89,9 +70,9 @@ impl Message {
     pub fn read(body: &[u8]) -> Result<Self, Refused> {
         let refuse = |code, message: String| Refused { code, message, id: readable_id(body) };
         let text = std::str::from_utf8(body)
-            .map_err(|_| refuse(code::PARSE, "the body is not UTF-8".to_owned()))?;
+            .map_err(|_| refuse(code::PARSE_ERROR, "the body is not UTF-8".to_owned()))?;
         let node = json::parse(text).map_err(|error| match error {
-            JsonError::Syntax { .. } => refuse(code::PARSE, error.to_string()),
+            JsonError::Syntax { .. } => refuse(code::PARSE_ERROR, error.to_string()),
             other => refuse(code::INVALID_REQUEST, other.to_string()),
         })?;
         let invalid = |message: &str| refuse(code::INVALID_REQUEST, message.to_owned());
@@ -188,39 +169,6 @@ fn readable_id(body: &[u8]) -> Option<String> {
     (node.as_str().is_some() || node.as_number().is_some_and(is_integer)).then(|| id.to_owned())
 }
 
-/// A response with a result.
-pub fn result(id: &str, result: &str) -> String {
-    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}")
-}
-
-/// A response with an error that came from upstream.
-pub fn error_raw(id: &str, error: &str) -> String {
-    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{error}}}")
-}
-
-/// A response with an error of our own.
-pub fn error(id: &str, code: i64, message: &str, data: Option<&str>) -> String {
-    error_raw(id, &error_object(code, message, data))
-}
-
-/// The error object itself.
-pub fn error_object(code: i64, message: &str, data: Option<&str>) -> String {
-    let data = data.map_or_else(String::new, |d| format!(",\"data\":{d}"));
-    format!("{{\"code\":{code},\"message\":{}{data}}}", json::quote(message))
-}
-
-/// A request of ours; `id` is raw JSON.
-pub fn request(id: &str, method: &str, params: Option<&str>) -> String {
-    let params = params.map_or_else(String::new, |p| format!(",\"params\":{p}"));
-    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":{}{params}}}", json::quote(method))
-}
-
-/// A notification.
-pub fn notification(method: &str, params: Option<&str>) -> String {
-    let params = params.map_or_else(String::new, |p| format!(",\"params\":{p}"));
-    format!("{{\"jsonrpc\":\"2.0\",\"method\":{}{params}}}", json::quote(method))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,8 +190,8 @@ mod tests {
 
     #[test]
     fn what_is_not_json_or_not_utf_8_is_a_parse_error() {
-        assert_eq!(refused("{").code, code::PARSE);
-        assert_eq!(Message::read(b"\"\xff\"").unwrap_err().code, code::PARSE);
+        assert_eq!(refused("{").code, code::PARSE_ERROR);
+        assert_eq!(Message::read(b"\"\xff\"").unwrap_err().code, code::PARSE_ERROR);
     }
 
     #[test]

@@ -8,36 +8,34 @@ use axum::response::Response;
 
 use crate::domain::call::{Method, params_with_meta};
 use crate::domain::json::{self, Node, edit};
+use crate::protocol::{code, jsonrpc, meta, method, version};
 use tokio_util::sync::CancellationToken;
 
 use crate::upstream::{Caller, Notifications, Request, ServerFacts, WireEra};
 
 use super::http::Incoming;
-use super::input::{self, Next};
-use super::message::{self, code};
-use super::revision::{self, MODERN};
 use super::stream::{Progress, json_response, progress_token};
-use super::{FACTS_WITHIN, Mcp, aggregate, answer, exchange, standing};
+use super::{FACTS_WITHIN, Mcp, aggregate, answer, exchange, input, standing};
 
 /// Capabilities that are withheld: tasks need their own support, extensions are per hop.
 const WITHHELD: [&str; 2] = ["tasks", "extensions"];
 
 /// What passes in the modern era; its other methods are answered here or do not exist.
 const MODERN_METHODS: [&str; 7] = [
-    "tools/list",
-    "resources/list",
-    "resources/templates/list",
-    "resources/read",
-    "prompts/list",
-    "prompts/get",
-    "completion/complete",
+    method::TOOLS_LIST,
+    method::RESOURCES_LIST,
+    method::RESOURCES_TEMPLATES_LIST,
+    method::RESOURCES_READ,
+    method::PROMPTS_LIST,
+    method::PROMPTS_GET,
+    method::COMPLETION_COMPLETE,
 ];
 
 pub(super) async fn modern(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
     match incoming.message.method.as_str() {
         _ if is_call(mcp, &incoming) => super::calls::call(mcp, incoming, params).await,
-        "server/discover" => discover(mcp, &incoming).await,
-        "subscriptions/listen" => match super::tasks::watched(mcp, &incoming, params).await {
+        method::SERVER_DISCOVER => discover(mcp, &incoming).await,
+        method::SUBSCRIPTIONS_LISTEN => match super::tasks::watched(mcp, &incoming, params).await {
             Ok(watch) => super::subscriptions::listen(mcp, &incoming, params, watch),
             Err(refused) => refused,
         },
@@ -52,17 +50,19 @@ pub(super) async fn modern(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'
 pub(super) async fn legacy(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
     match incoming.message.method.as_str() {
         _ if is_call(mcp, &incoming) => super::calls::call(mcp, incoming, params).await,
-        "ping" => plain(&incoming, "{}"),
-        "server/discover" => no_method(&incoming),
+        method::PING => plain(&incoming, "{}"),
+        method::SERVER_DISCOVER => no_method(&incoming),
         method if method.starts_with("tasks/") => {
             match super::tasks::legacy(mcp, &incoming, params).await {
                 Some(answer) => answer,
                 None => no_method(&incoming),
             }
         }
-        "logging/setLevel" => standing::set_level(mcp, &incoming, params).await,
+        method::LOGGING_SET_LEVEL => standing::set_level(mcp, &incoming, params).await,
         // At the address of all upstreams the URI has named one, or nobody has it.
-        "resources/subscribe" | "resources/unsubscribe" if !incoming.upstream.is_empty() => {
+        method::RESOURCES_SUBSCRIBE | method::RESOURCES_UNSUBSCRIBE
+            if !incoming.upstream.is_empty() =>
+        {
             match super::calls::refusal(mcp, &incoming).await {
                 Some(refused) => refused,
                 None => standing::subscription(mcp, &incoming, params).await,
@@ -88,11 +88,11 @@ pub(super) fn no_method(incoming: &Incoming) -> Response {
     };
     let id = incoming.message.id_raw();
     let text = format!("there is no method {:?} here", incoming.message.method);
-    json_response(status, message::error(id, code::NO_METHOD, &text, None))
+    json_response(status, jsonrpc::error(id, code::METHOD_NOT_FOUND, &text, None))
 }
 
 fn plain(incoming: &Incoming, result: &str) -> Response {
-    json_response(StatusCode::OK, message::result(incoming.message.id_raw(), result))
+    json_response(StatusCode::OK, jsonrpc::result(incoming.message.id_raw(), result))
 }
 
 /// The result of `initialize`. A server that can't be reached now does not keep the client out:
@@ -174,14 +174,11 @@ async fn discover(mcp: &Mcp, incoming: &Incoming) -> Response {
     let facts = facts(mcp, incoming, &incoming.caller()).await;
     let mut pairs = vec![
         ("resultType", "\"complete\"".to_owned()),
-        ("supportedVersions", format!("[\"{MODERN}\"]")),
-        ("capabilities", super::tasks::advertise(&capabilities(facts.as_ref()), MODERN)),
+        ("supportedVersions", json::array([json::quote(version::MODERN)])),
+        ("capabilities", super::tasks::advertise(&capabilities(facts.as_ref()), version::MODERN)),
         ("ttlMs", "0".to_owned()),
         ("cacheScope", "\"private\"".to_owned()),
-        (
-            "_meta",
-            format!("{{\"io.modelcontextprotocol/serverInfo\":{}}}", server_info(facts.as_ref())),
-        ),
+        ("_meta", json::object([(meta::SERVER_INFO, server_info(facts.as_ref()).as_str())])),
     ];
     if let Some(text) = facts.and_then(|f| f.instructions) {
         pairs.push(("instructions", json::quote(&text)));
@@ -210,25 +207,24 @@ async fn pass(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Respo
     let progress = Progress::new(token, incoming.era, level.is_some()).logging(filter);
     let (again, asked) = (mcp.clone(), incoming.clone());
     let send = async move |notes: Notifications, cancel: CancellationToken| {
-        let mut request = request;
-        for _ in 0..again.broker.config().server.max_input_rounds {
-            let sent = server
-                .request(&asked.caller(), request.clone(), Some(notes.clone()), cancel.clone())
-                .await;
-            let next = match &sent {
-                Ok(reply) => {
-                    let params = request.params.as_deref().unwrap_or("{}");
-                    input::next(&again, &asked, params, reply, &notes).await
-                }
-                Err(_) => Next::Answer,
-            };
-            match next {
-                Next::Answer => return answer::of_upstream(&again, &asked, sent).await,
-                Next::Again(params) => request.params = Some(params),
-                Next::Refused(why) => return answer::failed(&asked, &why),
+        let caller = asked.caller();
+        let (server, caller, notes, cancel) = (&server, &caller, &notes, &cancel);
+        let (again, asked, request) = (&again, &asked, &request);
+        let ask = move |params: Option<String>| async move {
+            let request = Request { params, ..request.clone() };
+            match server.request(caller, request, Some(notes.clone()), cancel.clone()).await {
+                Ok(reply) => Ok(reply),
+                Err(error) => Err(answer::of_upstream(again, asked, Err(error)).await),
             }
+        };
+        match ask(request.params.clone()).await {
+            Ok(reply) => {
+                let params = request.params.clone().unwrap_or_else(|| "{}".to_owned());
+                let next = |params| ask(Some(params));
+                input::rounds(again, asked, params, reply, notes, next).await
+            }
+            Err(reported) => reported,
         }
-        answer::failed(&asked, "the server asked for input too often")
     };
     exchange::run(mcp, &incoming, progress, send).await
 }
@@ -241,5 +237,5 @@ pub(super) fn request_of(incoming: &Incoming) -> Request {
 
 /// The wanted log level of a modern request, raw JSON.
 pub(super) fn log_level(params: Option<&Node<'_>>) -> Option<String> {
-    Some(params?.get("_meta")?.get(revision::META_LOG_LEVEL)?.raw.to_owned())
+    Some(params?.get("_meta")?.get(meta::LOG_LEVEL)?.raw.to_owned())
 }

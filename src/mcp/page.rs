@@ -9,26 +9,23 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use tokio::sync::oneshot;
 
-use crate::broker::answer::{Answer, Code, DECISION_KEY, Statement, pending};
+use crate::broker::answer::{Answer, Code, Statement, pending};
 use crate::broker::asking::Asking;
 use crate::broker::hold::Held;
 use crate::broker::url_elicitation::Waits;
 use crate::domain::approval::{Approval, State};
 use crate::domain::call::Method;
 use crate::domain::json::{self, Node};
+use crate::protocol::{jsonrpc, meta, method, version};
 use crate::upstream::{Reply, ServerRequest, WireEra};
 
 use super::Mcp;
 use super::answer::{self, Reported};
 use super::http::Incoming;
-use super::message;
 use super::stream::json_response;
 
 /// Name of the request to open the page among `inputRequests`.
 const KEY: &str = "approval";
-/// The legacy version whose clients can be sent to a page.
-const LEGACY_VERSION: &str = "2025-11-25";
-
 /// How the user of a held call is sent to its page.
 #[derive(Debug, Clone)]
 pub(super) enum Way {
@@ -82,7 +79,7 @@ pub(super) async fn way(mcp: &Mcp, incoming: &Incoming, held: &Held, again: Opti
     if let Some(Again { waits, declined }) = again {
         return Way::Rounds { approval: approval(), round: waits.round, declined };
     }
-    let offers = incoming.features.offer("elicitation/create", Some("{\"mode\":\"url\"}"));
+    let offers = incoming.features.offer(method::ELICITATION_CREATE, Some("{\"mode\":\"url\"}"));
     let waits = held.approval().state == State::Pending;
     if !incoming.agent.url_elicitation || !offers || !waits {
         return Way::None;
@@ -97,7 +94,7 @@ pub(super) async fn way(mcp: &Mcp, incoming: &Incoming, held: &Held, again: Opti
         }
         WireEra::Legacy => {
             let version = incoming.session.as_ref().map(|s| s.version.as_str());
-            if !incoming.streams || version != Some(LEGACY_VERSION) {
+            if !incoming.streams || version != Some(version::V2025_11_25) {
                 return Way::None;
             }
             let first = mcp.broker.opens_page(held.approval()).await;
@@ -151,7 +148,7 @@ fn next_round(
     said: &Statement,
 ) -> Reported {
     let state = json::quote(&mcp.broker.wait_state(approval, round));
-    let meta = json::object([(DECISION_KEY, said.decision_json().as_str())]);
+    let meta = json::object([(meta::DECISION, said.decision_json().as_str())]);
     let mut members = vec![("resultType", "\"input_required\"".to_owned())];
     if round == 1 {
         let params = json::object([
@@ -164,7 +161,7 @@ fn next_round(
     }
     members.extend([("requestState", state), ("_meta", meta)]);
     let result = json::object(members.iter().map(|(k, v)| (*k, v.as_str())));
-    (StatusCode::OK, message::result(incoming.message.id_raw(), &result))
+    (StatusCode::OK, jsonrpc::result(incoming.message.id_raw(), &result))
 }
 
 fn page_of(mcp: &Mcp, approval: &Approval) -> String {
@@ -195,7 +192,7 @@ pub(super) fn question(
         ("url", &json::quote(&page_of(mcp, approval))),
         ("message", &json::quote(&message(approval))),
     ]);
-    ServerRequest::new("elicitation/create", Some(&params))
+    ServerRequest::new(method::ELICITATION_CREATE, Some(&params))
 }
 
 /// Whether a legacy client's answer says that its user does not want the page. A client that
@@ -208,5 +205,5 @@ pub(super) fn declines(reply: &Reply) -> bool {
 /// Tells a legacy client that there is nothing more to do on the page.
 pub(super) fn complete(approval: &Approval) -> String {
     let params = json::object([("elicitationId", json::quote(approval.id.as_str()).as_str())]);
-    message::notification("notifications/elicitation/complete", Some(&params))
+    jsonrpc::notification(method::NOTIFICATIONS_ELICITATION_COMPLETE, Some(&params))
 }

@@ -15,9 +15,8 @@ use futures_util::stream;
 use tokio::sync::Notify;
 
 use crate::broker::Broker;
+use crate::protocol::version;
 use crate::store::ClientSession;
-
-use super::revision::LEGACY;
 
 /// Most streams of one session that are kept; the oldest that ended make room.
 pub(super) const MAX_STREAMS: usize = 64;
@@ -52,7 +51,7 @@ impl Streams {
     /// how, the configuration turned it off, or the session has too many already.
     pub(super) fn begin(self: &Arc<Self>, session: &ClientSession) -> Option<(Writer, Body)> {
         let server = &self.broker.config().server;
-        if session.version != LEGACY[LEGACY.len() - 1] || server.resume_window.is_zero() {
+        if session.version != version::V2025_11_25 || server.resume_window.is_zero() {
             return None;
         }
         let mut sessions = self.sessions();

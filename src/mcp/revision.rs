@@ -5,42 +5,34 @@
 
 use axum::http::HeaderMap;
 
-use crate::broker::remote::EXTENSION;
 use crate::domain::json::{self, Node, edit};
+use crate::protocol::{
+    TASKS_EXTENSION, X_MCP_HEADER, code, header_name, jsonrpc, meta, method, version,
+};
 use crate::upstream::{Level, WireEra, is_mirrored_rightly};
 
 use super::lists::CACHED;
-use super::message::{Message, code};
-
-/// The revision of per-request metadata.
-pub const MODERN: &str = "2026-07-28";
-/// Legacy revisions that are served, oldest first.
-pub const LEGACY: [&str; 3] = ["2024-11-05", "2025-06-18", "2025-11-25"];
-/// `_meta` key of the protocol version.
-pub const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
-/// `_meta` key of the client's capabilities.
-pub const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
-/// `_meta` key of the client's name.
-pub const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
-/// `_meta` key of the wanted log level.
-pub const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+use super::message::Message;
 
 /// Which era a request belongs to.
 pub fn era_of(headers: &HeaderMap, params: Option<&Node<'_>>) -> WireEra {
     let meta = params.and_then(|p| p.get("_meta"));
-    let claims =
-        meta.is_some_and(|m| m.get(META_VERSION).is_some() || m.get(META_CAPABILITIES).is_some());
-    let header = header(headers, "mcp-protocol-version").unwrap_or_default();
+    let claims = meta.is_some_and(|m| {
+        m.get(meta::PROTOCOL_VERSION).is_some() || m.get(meta::CLIENT_CAPABILITIES).is_some()
+    });
+    let header = header(headers, header_name::PROTOCOL_VERSION).unwrap_or_default();
     // Dates compare as text.
-    if claims || header >= MODERN { WireEra::Modern } else { WireEra::Legacy }
+    if claims || header >= version::MODERN { WireEra::Modern } else { WireEra::Legacy }
 }
 
 /// The version that answers an `initialize`: the asked one if it is served, 2025-06-18 for
 /// 2025-03-26 (whose batches are refused here), else the newest legacy one.
 pub fn negotiate(asked: &str) -> &'static str {
     match asked {
-        "2025-03-26" => "2025-06-18",
-        asked => LEGACY.into_iter().find(|v| *v == asked).unwrap_or("2025-11-25"),
+        version::V2025_03_26 => version::V2025_06_18,
+        asked => {
+            version::SERVED_LEGACY.into_iter().find(|v| *v == asked).unwrap_or(version::V2025_11_25)
+        }
     }
 }
 
@@ -68,14 +60,17 @@ pub fn check_modern(
 ) -> Result<(), Wrong> {
     let wrong = |code, message: String| Err(Wrong { code, message, data: None });
     let meta = params.and_then(|p| p.get("_meta"));
-    let version = meta.and_then(|m| m.get(META_VERSION));
+    let version = meta.and_then(|m| m.get(meta::PROTOCOL_VERSION));
     let Some(version) = version else {
-        return wrong(code::INVALID_PARAMS, format!("params._meta must have {META_VERSION}"));
+        return wrong(
+            code::INVALID_PARAMS,
+            format!("params._meta must have {}", meta::PROTOCOL_VERSION),
+        );
     };
     let Some(version) = version.as_str() else {
-        return wrong(code::INVALID_PARAMS, format!("{META_VERSION} must be a string"));
+        return wrong(code::INVALID_PARAMS, format!("{} must be a string", meta::PROTOCOL_VERSION));
     };
-    match header(headers, "mcp-protocol-version") {
+    match header(headers, header_name::PROTOCOL_VERSION) {
         Some(sent) if sent == version => {}
         Some(_) => {
             return wrong(
@@ -90,34 +85,35 @@ pub fn check_modern(
             );
         }
     }
-    if version != MODERN {
+    if version != version::MODERN {
         return Err(Wrong {
             code: code::UNSUPPORTED_VERSION,
             message: "unsupported protocol version".to_owned(),
-            data: Some(format!(
-                "{{\"supported\":[\"{MODERN}\"],\"requested\":{}}}",
-                json::quote(version)
-            )),
+            data: Some(json::object([
+                ("supported", json::array([json::quote(version::MODERN)]).as_str()),
+                ("requested", &json::quote(version)),
+            ])),
         });
     }
-    if !meta.is_some_and(|m| m.get(META_CAPABILITIES).is_some_and(Node::is_object)) {
+    if !meta.is_some_and(|m| m.get(meta::CLIENT_CAPABILITIES).is_some_and(Node::is_object)) {
         return wrong(
             code::INVALID_PARAMS,
-            format!("params._meta must have {META_CAPABILITIES}, an object"),
+            format!("params._meta must have {}, an object", meta::CLIENT_CAPABILITIES),
         );
     }
-    let level = meta.and_then(|m| m.get(META_LOG_LEVEL));
+    let level = meta.and_then(|m| m.get(meta::LOG_LEVEL));
     if level.is_some_and(|l| l.as_str().and_then(Level::of).is_none()) {
-        return wrong(code::INVALID_PARAMS, format!("{META_LOG_LEVEL} must be a log level"));
+        return wrong(code::INVALID_PARAMS, format!("{} must be a log level", meta::LOG_LEVEL));
     }
     let named = |key: &str| params.and_then(|p| p.get(key)).and_then(Node::as_str);
     let name = match message.method.as_str() {
-        "tools/call" | "prompts/get" => Some(named("name")),
-        "resources/read" => Some(named("uri")),
-        "tasks/get" | "tasks/update" | "tasks/cancel" => Some(named("taskId")),
+        method::TOOLS_CALL | method::PROMPTS_GET => Some(named("name")),
+        method::RESOURCES_READ => Some(named("uri")),
+        method::TASKS_GET | method::TASKS_UPDATE | method::TASKS_CANCEL => Some(named("taskId")),
         _ => None,
     };
-    let wanted = [("mcp-method", Some(Some(message.method.as_str()))), ("mcp-name", name)];
+    let wanted =
+        [(header_name::METHOD, Some(Some(message.method.as_str()))), (header_name::NAME, name)];
     for (header_name, in_body) in wanted {
         let Some(in_body) = in_body else { continue };
         let sent = header(headers, header_name).map(decode_header);
@@ -161,12 +157,15 @@ fn check_params(
     let properties = schema.get("properties").and_then(Node::members).unwrap_or_default();
     for property in properties {
         let value = value.and_then(|v| v.get(&property.key));
-        if let Some(name) = property.node.get("x-mcp-header").and_then(Node::as_str) {
+        if let Some(name) = property.node.get(X_MCP_HEADER).and_then(Node::as_str) {
             let in_body = match value.map(|v| &v.value) {
                 None | Some(json::Value::Null) => None,
                 Some(_) => value.map(|v| v.as_str().unwrap_or(v.raw)),
             };
-            let sent = header(headers, &format!("mcp-param-{}", name.to_ascii_lowercase()));
+            let sent = header(
+                headers,
+                &format!("{}{}", header_name::PARAM_PREFIX, name.to_ascii_lowercase()),
+            );
             let same = match (sent, in_body) {
                 (None, None) => true,
                 (Some(sent), Some(in_body)) => {
@@ -218,9 +217,9 @@ pub fn is_gone(notification: &str) -> bool {
     !notification.starts_with("notifications/")
         || matches!(
             notification,
-            "notifications/initialized"
-                | "notifications/roots/list_changed"
-                | "notifications/elicitation/complete"
+            method::NOTIFICATIONS_INITIALIZED
+                | method::NOTIFICATIONS_ROOTS_LIST_CHANGED
+                | method::NOTIFICATIONS_ELICITATION_COMPLETE
         )
 }
 
@@ -257,26 +256,27 @@ pub fn translate_error(
     declarable: impl Fn(&str) -> bool,
 ) -> String {
     let Ok(node) = json::parse(raw) else { return raw.to_owned() };
-    let code = match (node.get("code").and_then(Node::as_number), to) {
+    let code = match (jsonrpc::code_of(&node), to) {
         // It is the client itself that lacks something it could have.
-        (Some("-32021"), WireEra::Modern) if could_have(&node, declarable) => {
+        (Some(code::MISSING_CAPABILITY), WireEra::Modern) if could_have(&node, declarable) => {
             return raw.to_owned();
         }
         // What else the upstream says of our own hop is ours to answer for; the last is of
         // 2025-11-25 alone.
-        (Some("-32020" | "-32021" | "-32022"), _) | (Some("-32042"), WireEra::Modern) => "-32603",
+        (Some(code::HEADER_MISMATCH | code::MISSING_CAPABILITY | code::UNSUPPORTED_VERSION), _)
+        | (Some(code::URL_ELICITATION_REQUIRED), WireEra::Modern) => code::INTERNAL_ERROR,
         // Resource not found has another code in each era.
-        (Some("-32002"), WireEra::Modern) => "-32602",
-        (Some("-32602"), WireEra::Legacy)
+        (Some(code::RESOURCE_NOT_FOUND), WireEra::Modern) => code::INVALID_PARAMS,
+        (Some(code::INVALID_PARAMS), WireEra::Legacy)
             if from == WireEra::Modern
-                && matches!(method, "resources/read" | "resources/subscribe")
+                && matches!(method, method::RESOURCES_READ | method::RESOURCES_SUBSCRIBE)
                 && node.get("data").and_then(|d| d.get("uri")).is_some() =>
         {
-            "-32002"
+            code::RESOURCE_NOT_FOUND
         }
         _ => return raw.to_owned(),
     };
-    node.with(&[("code", code)])
+    node.with(&[("code", code.to_string())])
 }
 
 /// Whether a client could have everything that an upstream says is required of it.
@@ -288,7 +288,7 @@ fn could_have(error: &Node<'_>, declarable: impl Fn(&str) -> bool) -> bool {
             // Of extensions this one alone is passed on.
             "extensions" => {
                 let names = m.node.members().unwrap_or_default();
-                !names.is_empty() && names.iter().all(|n| n.key == EXTENSION)
+                !names.is_empty() && names.iter().all(|n| n.key == TASKS_EXTENSION)
             }
             feature => declarable(feature),
         })

@@ -5,11 +5,12 @@ use axum::response::{IntoResponse as _, Response};
 
 use crate::config::Agent;
 use crate::domain::json::Node;
+use crate::protocol::{code, header_name, jsonrpc, version};
 use crate::store::ClientSession;
 use crate::upstream::{Caller, ClientCapabilities};
 
 use super::http::{Incoming, method_not_allowed, problem};
-use super::message::{self, MessageKind, code};
+use super::message::MessageKind;
 use super::revision::{self, header};
 use super::stream::json_response;
 use super::{MAX_SESSIONS_PER_AGENT, Mcp, aggregate};
@@ -21,7 +22,7 @@ pub(super) async fn find(
     upstream: &str,
     headers: &HeaderMap,
 ) -> Result<ClientSession, Response> {
-    let Some(id) = header(headers, "mcp-session-id") else {
+    let Some(id) = header(headers, header_name::SESSION_ID) else {
         return Err(problem(
             StatusCode::BAD_REQUEST,
             "header Mcp-Session-Id is missing: begin with initialize",
@@ -30,9 +31,9 @@ pub(super) async fn find(
     match mcp.broker.store().find_client_session(id, mcp.broker.now()).await {
         Ok(Some(session)) if session.agent == agent.name && session.upstream == upstream => {
             mcp.standing.seen(id, mcp.broker.now());
-            if let Some(version) = header(headers, "mcp-protocol-version")
-                && !revision::LEGACY.contains(&version)
-                && version != "2025-03-26"
+            if let Some(version) = header(headers, header_name::PROTOCOL_VERSION)
+                && !version::SERVED_LEGACY.contains(&version)
+                && version != version::V2025_03_26
             {
                 return Err(problem(
                     StatusCode::BAD_REQUEST,
@@ -78,7 +79,7 @@ pub(super) async fn initialize(
     let asked = params.and_then(|p| p.get("protocolVersion")).and_then(Node::as_str);
     let Some(asked) = asked else {
         let text = "params.protocolVersion must be a string";
-        return json_response(StatusCode::OK, message::error(id, code::INVALID_PARAMS, text, None));
+        return json_response(StatusCode::OK, jsonrpc::error(id, code::INVALID_PARAMS, text, None));
     };
     let version = revision::negotiate(asked);
     let broker = &mcp.broker;
@@ -110,9 +111,9 @@ pub(super) async fn initialize(
     }
     let caller = caller(mcp, &incoming.agent, &session);
     let result = super::methods::initialize_result(mcp, incoming, &caller, version).await;
-    let mut response = json_response(StatusCode::OK, message::result(id, &result));
+    let mut response = json_response(StatusCode::OK, jsonrpc::result(id, &result));
     if let Ok(value) = HeaderValue::from_str(&session.id) {
-        response.headers_mut().insert("mcp-session-id", value);
+        response.headers_mut().insert(header_name::SESSION_ID, value);
     }
     response
 }
@@ -124,7 +125,7 @@ pub(super) async fn delete(
     upstream: &str,
     headers: &HeaderMap,
 ) -> Response {
-    if header(headers, "mcp-session-id").is_none() {
+    if header(headers, header_name::SESSION_ID).is_none() {
         return method_not_allowed();
     }
     let session = match find(mcp, agent, upstream, headers).await {

@@ -6,21 +6,18 @@
 use crate::domain::call::{Method, ToolCall, uri_arguments};
 use crate::domain::json::{self, Node, edit};
 use crate::domain::policy::{Action, Policy, Verdict};
+use crate::protocol::{code, jsonrpc, method};
 use crate::upstream::{Notification, WireEra};
 
-use super::message::{self, code};
-use super::template::Template;
+use super::uri_template::Template;
 
 /// The lists that are filtered: method, member that holds the list, member that names an entry.
 const LISTS: [(&str, &str, &str, Method); 4] = [
-    ("tools/list", "tools", "name", Method::CallTool),
-    ("prompts/list", "prompts", "name", Method::GetPrompt),
-    ("resources/list", "resources", "uri", Method::ReadResource),
-    ("resources/templates/list", "resourceTemplates", "uriTemplate", Method::ReadResource),
+    (method::TOOLS_LIST, "tools", "name", Method::CallTool),
+    (method::PROMPTS_LIST, "prompts", "name", Method::GetPrompt),
+    (method::RESOURCES_LIST, "resources", "uri", Method::ReadResource),
+    (method::RESOURCES_TEMPLATES_LIST, "resourceTemplates", "uriTemplate", Method::ReadResource),
 ];
-
-/// Code of a resource that is not there, in the legacy era.
-const NO_RESOURCE: i64 = -32002;
 
 /// A result as the client may see it. A list that can't be read is shown empty: better nothing
 /// than what the policy hides.
@@ -30,7 +27,7 @@ pub(super) fn result(
     params: Option<&str>,
     raw: String,
 ) -> String {
-    if method == "completion/complete" {
+    if method == method::COMPLETION_COMPLETE {
         return match policy {
             Some(policy) if policy.hides_any(Method::ReadResource) => {
                 completion(policy, params, raw)
@@ -115,7 +112,7 @@ pub(super) fn may_hear(
     upstream: &str,
     note: &Notification,
 ) -> bool {
-    if note.method != "notifications/resources/updated" {
+    if note.method != method::NOTIFICATIONS_RESOURCES_UPDATED {
         return true;
     }
     let Some(policy) = policy.filter(|p| p.governs(Method::ReadResource)) else { return true };
@@ -135,11 +132,11 @@ pub(super) fn may_hear(
 pub(super) fn answers_with_errors(method: &str) -> bool {
     matches!(
         method,
-        "prompts/get"
-            | "resources/read"
-            | "resources/subscribe"
-            | "resources/unsubscribe"
-            | "completion/complete"
+        method::PROMPTS_GET
+            | method::RESOURCES_READ
+            | method::RESOURCES_SUBSCRIBE
+            | method::RESOURCES_UNSUBSCRIBE
+            | method::COMPLETION_COMPLETE
     )
 }
 
@@ -149,12 +146,12 @@ pub(super) fn unknown(era: WireEra, method: &str, kind: Method, name: &str) -> S
     match kind {
         Method::CallTool | Method::GetPrompt => {
             let text = format!("Unknown {}: {name}", kind.noun());
-            message::error_object(code::INVALID_PARAMS, &text, None)
+            jsonrpc::error_object(code::INVALID_PARAMS, &text, None)
         }
         Method::ReadResource => {
-            let legacy = era == WireEra::Legacy && method != "completion/complete";
-            let code = if legacy { NO_RESOURCE } else { code::INVALID_PARAMS };
-            message::error_object(code, "Resource not found", Some(&data))
+            let legacy = era == WireEra::Legacy && method != method::COMPLETION_COMPLETE;
+            let code = if legacy { code::RESOURCE_NOT_FOUND } else { code::INVALID_PARAMS };
+            jsonrpc::error_object(code, "Resource not found", Some(&data))
         }
     }
 }
@@ -175,11 +172,13 @@ pub(super) fn error(
         return raw;
     }
     let Ok(node) = json::parse(&raw) else { return raw };
-    let code = node.get("code").and_then(Node::as_number).unwrap_or_default();
+    let code = jsonrpc::code_of(&node);
     let words = node.get("message").and_then(Node::as_str).unwrap_or_default().to_lowercase();
     let says = ["not found", "unknown", "no such", "does not exist", "invalid prompt name"];
     let missing = match kind {
-        Method::ReadResource => code == "-32002" || code == "-32602",
+        Method::ReadResource => {
+            matches!(code, Some(code::RESOURCE_NOT_FOUND | code::INVALID_PARAMS))
+        }
         _ => false,
     };
     if missing || says.iter().any(|part| words.contains(part)) {
@@ -193,11 +192,11 @@ pub(super) fn subject(method: &str, params: Option<&str>) -> Option<(Method, Str
     let node = json::parse(params?).ok()?;
     let text = |node: &Node<'_>, key| node.get(key).and_then(Node::as_str).map(str::to_owned);
     match method {
-        "prompts/get" => Some((Method::GetPrompt, text(&node, "name")?)),
-        "resources/read" | "resources/subscribe" | "resources/unsubscribe" => {
+        method::PROMPTS_GET => Some((Method::GetPrompt, text(&node, "name")?)),
+        method::RESOURCES_READ | method::RESOURCES_SUBSCRIBE | method::RESOURCES_UNSUBSCRIBE => {
             Some((Method::ReadResource, text(&node, "uri")?))
         }
-        "completion/complete" => {
+        method::COMPLETION_COMPLETE => {
             let about = node.get("ref")?;
             match about.get("type").and_then(Node::as_str)? {
                 "ref/prompt" => Some((Method::GetPrompt, text(about, "name")?)),

@@ -22,10 +22,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Agent;
 use crate::domain::json::{self, Node};
+use crate::protocol::{code, header_name, jsonrpc, method};
 use crate::upstream::{EventParser, WireEra};
 
 use super::http::{add_cors, answer, authenticate, endpoint, may_use, problem, read, unauthorized};
-use super::message::{self, Message, MessageKind, code};
+use super::message::{Message, MessageKind};
 use super::revision::era_of;
 use super::stream::Events;
 use super::{MAX_SESSIONS_PER_AGENT, Mcp, listen, sessions};
@@ -208,7 +209,7 @@ impl OldSession {
     fn headers(&self) -> Option<HeaderMap> {
         let id = HeaderValue::from_str(self.session.get()?).ok()?;
         let mut headers = HeaderMap::new();
-        headers.insert("mcp-session-id", id);
+        headers.insert(header_name::SESSION_ID, id);
         headers.insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
         Some(headers)
     }
@@ -269,7 +270,7 @@ fn as_message(text: String, id: Option<&str>) -> Option<String> {
         return Some(text);
     }
     let why = node.as_ref().and_then(|n| n.get("detail")).and_then(Node::as_str);
-    Some(message::error(id?, code::INTERNAL, why?, None))
+    Some(jsonrpc::error(id?, code::INTERNAL_ERROR, why?, None))
 }
 
 async fn post(mcp: &Mcp, session: Arc<OldSession>, request: Request) -> Response {
@@ -305,7 +306,7 @@ fn asked(mcp: &Mcp, session: &Arc<OldSession>, message: Message, era: WireEra) -
     }
     let id = message.id_raw().to_owned();
     let refuse = |code, text: &str| {
-        let (session, text) = (Arc::clone(session), message::error(&id, code, text, None));
+        let (session, text) = (Arc::clone(session), jsonrpc::error(&id, code, text, None));
         session.clone().start(mcp, async move {
             session.events.message(&text).await;
         });
@@ -313,15 +314,15 @@ fn asked(mcp: &Mcp, session: &Arc<OldSession>, message: Message, era: WireEra) -
     };
     if era == WireEra::Modern {
         // A client that probes for the modern era goes on with initialize after this.
-        if message.method == "server/discover" {
-            return refuse(code::NO_METHOD, "there is no method \"server/discover\" here");
+        if message.method == method::SERVER_DISCOVER {
+            return refuse(code::METHOD_NOT_FOUND, "there is no method \"server/discover\" here");
         }
         return refuse(
             code::INVALID_REQUEST,
             "the modern era has no HTTP+SSE; begin with initialize",
         );
     }
-    if message.method == "initialize" {
+    if message.method == method::INITIALIZE {
         if session.initializing.swap(true, Ordering::SeqCst) {
             return refuse(code::INVALID_REQUEST, "this stream's session is initialized already");
         }
@@ -357,7 +358,7 @@ async fn initialize(mcp: Mcp, session: Arc<OldSession>, message: Message) {
     let id = message.id_raw().to_owned();
     let (agent, upstream) = (session.agent.clone(), session.upstream.clone());
     let response = answer(&mcp, agent.clone(), &upstream, &HeaderMap::new(), message).await;
-    let opened = response.headers().get("mcp-session-id").and_then(|v| v.to_str().ok());
+    let opened = response.headers().get(header_name::SESSION_ID).and_then(|v| v.to_str().ok());
     match opened {
         Some(opened) => {
             // Set once: the flag lets one initialize in at a time.

@@ -11,10 +11,10 @@ use futures_util::future::join_all;
 use crate::domain::call::params_with_meta;
 use crate::domain::json::{self, Node};
 use crate::domain::time::Timestamp;
+use crate::protocol::{code, jsonrpc, meta, method};
 use crate::upstream::{Level, Notification, Reply, UpstreamError, Watch, Watching, WireEra};
 
 use super::http::Incoming;
-use super::message::{self, code};
 use super::stream::{json_response, nothing};
 use super::{MAX_SESSIONS_PER_AGENT, Mcp, aggregate, answer};
 
@@ -117,13 +117,13 @@ impl Standing {
     /// what its level admits, and everything else.
     pub(super) fn admits(&self, session: &str, upstream: &str, note: &Notification) -> bool {
         match note.method.as_str() {
-            "notifications/resources/updated" => {
+            method::NOTIFICATIONS_RESOURCES_UPDATED => {
                 let Some(uri) = updated(note) else { return false };
                 self.lock().get(session).is_some_and(|wants| {
                     wants.watches.keys().any(|(u, at)| u == upstream && covers(at, &uri))
                 })
             }
-            "notifications/message" => {
+            method::NOTIFICATIONS_MESSAGE => {
                 self.level(session).is_none_or(|level| level.admits(note.params.as_deref()))
             }
             _ => true,
@@ -174,11 +174,11 @@ pub(super) fn covers(watched: &str, changed: &str) -> bool {
 
 fn refused(incoming: &Incoming, code: i64, text: &str) -> Response {
     let id = incoming.message.id_raw();
-    json_response(StatusCode::OK, message::error(id, code, text, None))
+    json_response(StatusCode::OK, jsonrpc::error(id, code, text, None))
 }
 
 fn done(incoming: &Incoming) -> Response {
-    json_response(StatusCode::OK, message::result(incoming.message.id_raw(), "{}"))
+    json_response(StatusCode::OK, jsonrpc::result(incoming.message.id_raw(), "{}"))
 }
 
 /// `logging/setLevel`. A modern server is told the level with each request of the session; a
@@ -207,7 +207,9 @@ pub(super) async fn set_level(
         let last = told.len().checked_sub(1);
         match done.or(last) {
             Some(one) => told.swap_remove(one),
-            None => Ok(Reply::Error(message::error_object(code::NO_METHOD, "no log here", None))),
+            None => {
+                Ok(Reply::Error(jsonrpc::error_object(code::METHOD_NOT_FOUND, "no log here", None)))
+            }
         }
     };
     let reply = tokio::select! {
@@ -227,7 +229,7 @@ async fn level_at(
     params: Option<String>,
 ) -> Result<Reply, UpstreamError> {
     let (Some(session), Some(server)) = (&incoming.session, mcp.broker.upstream(upstream)) else {
-        let error = message::error_object(code::NO_METHOD, "there is no log here", None);
+        let error = jsonrpc::error_object(code::METHOD_NOT_FOUND, "there is no log here", None);
         return Ok(Reply::Error(error));
     };
     // What it wanted before no longer counts.
@@ -251,7 +253,7 @@ pub(super) async fn subscription(
     params: Option<&Node<'_>>,
 ) -> Response {
     match incoming.message.method.as_str() {
-        "resources/subscribe" => subscribe(mcp, incoming, params).await,
+        method::RESOURCES_SUBSCRIBE => subscribe(mcp, incoming, params).await,
         _ => unsubscribe(mcp, incoming, params),
     }
 }
@@ -265,7 +267,7 @@ async fn subscribe(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) ->
     let (Some(session), Some(server)) =
         (&incoming.session, mcp.broker.upstream(&incoming.upstream).cloned())
     else {
-        return refused(incoming, code::NO_METHOD, "there are no resources here");
+        return refused(incoming, code::METHOD_NOT_FOUND, "there are no resources here");
     };
     let max = mcp.broker.config().server.max_subscriptions;
     let key = (incoming.upstream.clone(), uri.to_owned());
@@ -288,7 +290,7 @@ async fn subscribe(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) ->
         }
         Watching::Later(_, why) => {
             let text = format!("upstream {} failed: {why}", incoming.upstream);
-            refused(incoming, code::INTERNAL, &text)
+            refused(incoming, code::INTERNAL_ERROR, &text)
         }
         Watching::Refused(Some(error)) => {
             let reply = Ok(Reply::Error(error));
@@ -325,7 +327,7 @@ pub(super) async fn level_of(
 ) -> (Option<String>, Option<Level>) {
     if incoming.era == WireEra::Modern {
         let level = super::methods::log_level(params);
-        let filter = params.and_then(|p| p.get("_meta")?.get(super::revision::META_LOG_LEVEL));
+        let filter = params.and_then(|p| p.get("_meta")?.get(meta::LOG_LEVEL));
         return (level, filter.and_then(Node::as_str).and_then(Level::of));
     }
     let level = incoming.session.as_ref().and_then(|s| mcp.standing.level(&s.id));

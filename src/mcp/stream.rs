@@ -12,11 +12,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::json::{self, Node};
+use crate::protocol::{jsonrpc, meta, method};
 use crate::upstream::{Level, Notification, WireEra};
 
+use super::Mcp;
 use super::http::Incoming;
 use super::resume::Writer;
-use super::{Mcp, message};
 
 /// Events that wait for a slow client before the sender waits too.
 const CAPACITY: usize = 32;
@@ -209,24 +210,24 @@ impl Progress {
             "{{\"progressToken\":{token},\"progress\":{progress},\"message\":{}}}",
             json::quote(text)
         );
-        Some(message::notification("notifications/progress", Some(&params)))
+        Some(jsonrpc::notification(method::NOTIFICATIONS_PROGRESS, Some(&params)))
     }
 
     /// Something the upstream said about the call, in the client's terms; none if it isn't for
     /// this client.
     pub fn upstream(&mut self, note: &Notification) -> Option<String> {
         match note.method.as_str() {
-            "notifications/progress" => self.progress(note.params.as_deref()?),
+            method::NOTIFICATIONS_PROGRESS => self.progress(note.params.as_deref()?),
             // Without a log level a modern client wants no log messages.
-            "notifications/message" if self.era == WireEra::Modern && !self.log => None,
+            method::NOTIFICATIONS_MESSAGE if self.era == WireEra::Modern && !self.log => None,
             // The server was told the lowest level that anybody wants over its connection.
-            "notifications/message"
+            method::NOTIFICATIONS_MESSAGE
                 if self.level.is_some_and(|l| !l.admits(note.params.as_deref())) =>
             {
                 None
             }
-            "notifications/message" => {
-                Some(message::notification(&note.method, note.params.as_deref()))
+            method::NOTIFICATIONS_MESSAGE => {
+                Some(jsonrpc::notification(&note.method, note.params.as_deref()))
             }
             _ => None,
         }
@@ -240,12 +241,12 @@ impl Progress {
         self.heard = Some(sent.to_owned());
         let params = node.map_members(|m| {
             Some(match (m.key.as_ref(), m.node.as_number()) {
-                ("progressToken", _) => token.as_str().into(),
+                (meta::PROGRESS_TOKEN, _) => token.as_str().into(),
                 ("progress" | "total", Some(digits)) => shift(digits, self.beats).into(),
                 _ => m.node.raw.into(),
             })
         });
-        Some(message::notification("notifications/progress", Some(&params)))
+        Some(jsonrpc::notification(method::NOTIFICATIONS_PROGRESS, Some(&params)))
     }
 
     /// Takes note of a number that is about to be told; none if it is not more than the last.
@@ -273,7 +274,7 @@ fn shift(digits: &str, offset: u32) -> String {
 
 /// The progress token of a request, raw JSON.
 pub fn progress_token(params: Option<&Node<'_>>) -> Option<String> {
-    let token = params?.get("_meta")?.get("progressToken")?;
+    let token = params?.get("_meta")?.get(meta::PROGRESS_TOKEN)?;
     (token.as_str().is_some() || token.as_number().is_some()).then(|| token.raw.to_owned())
 }
 

@@ -7,24 +7,21 @@ use futures_util::future::join_all;
 
 use crate::domain::call::params_with_meta;
 use crate::domain::json::{self, Node};
+use crate::protocol::{code, jsonrpc, meta, method};
 use crate::upstream::{Notification, Watch, Watching};
 
 use super::http::Incoming;
-use super::message::{self, code};
 use super::news::{Heard, News};
 use super::standing::{Listener, covers, updated};
 use super::stream::{Events, json_response};
 use super::tasks::Watch as TaskWatch;
 use super::{FACTS_WITHIN, Mcp, aggregate};
 
-/// `_meta` key that names the subscription.
-const META_SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
-
 /// The lists a client may subscribe to: the key, the feature, and the notification.
 const LISTS: [(&str, &str, &str); 3] = [
-    ("toolsListChanged", "tools", "notifications/tools/list_changed"),
-    ("promptsListChanged", "prompts", "notifications/prompts/list_changed"),
-    ("resourcesListChanged", "resources", "notifications/resources/list_changed"),
+    ("toolsListChanged", "tools", method::NOTIFICATIONS_TOOLS_LIST_CHANGED),
+    ("promptsListChanged", "prompts", method::NOTIFICATIONS_PROMPTS_LIST_CHANGED),
+    ("resourcesListChanged", "resources", method::NOTIFICATIONS_RESOURCES_LIST_CHANGED),
 ];
 
 /// What the client asks for.
@@ -105,7 +102,7 @@ impl Honoured {
     }
 
     fn admits(&self, upstream: &str, note: &Notification) -> bool {
-        if note.method == "notifications/resources/updated" {
+        if note.method == method::NOTIFICATIONS_RESOURCES_UPDATED {
             let Some(uri) = updated(note) else { return false };
             return self.watches.iter().any(|w| w.upstream == upstream && covers(&w.own, &uri));
         }
@@ -144,7 +141,7 @@ impl Watched {
     /// of the legacy era is.
     async fn of(mcp: &Mcp, incoming: &Incoming, written: String) -> Option<Self> {
         let mut asked = incoming.clone();
-        "resources/subscribe".clone_into(&mut asked.message.method);
+        method::RESOURCES_SUBSCRIBE.clone_into(&mut asked.message.method);
         let params = json::object([("uri", json::quote(&written).as_str())]);
         asked.message.params = Some(params.clone());
         let mut own = written.clone();
@@ -177,7 +174,7 @@ pub(super) fn listen(
     let wanted = match Wanted::read(params) {
         Ok(wanted) => wanted,
         Err(why) => {
-            let error = message::error(id, code::INVALID_PARAMS, &why, None);
+            let error = jsonrpc::error(id, code::INVALID_PARAMS, &why, None);
             return json_response(StatusCode::OK, error);
         }
     };
@@ -185,7 +182,7 @@ pub(super) fn listen(
     let Some(open) = mcp.listeners.open(&incoming.agent.name, max) else {
         let why =
             format!("this token has {max} open streams (server.max_streams_per_agent): close one");
-        let error = message::error(id, code::INTERNAL, &why, None);
+        let error = jsonrpc::error(id, code::INTERNAL_ERROR, &why, None);
         return json_response(StatusCode::TOO_MANY_REQUESTS, error);
     };
     // Whatever is said from now on is heard.
@@ -213,10 +210,10 @@ async fn run(
     _open: Listener,
 ) {
     let id = incoming.message.id_raw();
-    let tag = format!("{{{}:{id}}}", json::quote(META_SUBSCRIPTION));
+    let tag = json::object([(meta::SUBSCRIPTION_ID, id)]);
     let mut beat = tokio::time::interval(mcp.broker.config().approvals.heartbeat);
     let soft = mcp.broker.stop().soft.clone();
-    let end = message::result(id, &format!("{{\"resultType\":\"complete\",\"_meta\":{tag}}}"));
+    let end = jsonrpc::result(id, &format!("{{\"resultType\":\"complete\",\"_meta\":{tag}}}"));
     let honoured = {
         let honoured = Honoured::of(&mcp, &incoming, asked.wanted);
         tokio::pin!(honoured);
@@ -236,7 +233,8 @@ async fn run(
         "{{\"notifications\":{},\"_meta\":{tag}}}",
         honoured.as_json(asked.tasks.honoured().as_deref())
     );
-    let ack = message::notification("notifications/subscriptions/acknowledged", Some(&params));
+    let ack =
+        jsonrpc::notification(method::NOTIFICATIONS_SUBSCRIPTIONS_ACKNOWLEDGED, Some(&params));
     if !events.message(&ack).await {
         return;
     }
@@ -263,8 +261,8 @@ async fn run(
             },
         };
         let params = note.params.as_deref().unwrap_or("{}");
-        let params = params_with_meta(params, &[(META_SUBSCRIPTION, id.to_owned())]);
-        events.try_message(&message::notification(&note.method, Some(&params)));
+        let params = params_with_meta(params, &[(meta::SUBSCRIPTION_ID, id.to_owned())]);
+        events.try_message(&jsonrpc::notification(&note.method, Some(&params)));
     }
     // The end is the last thing on the stream.
     told.abort();

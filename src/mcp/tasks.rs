@@ -8,16 +8,14 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::broker::hold::Held;
-use crate::broker::remote::EXTENSION;
 use crate::broker::tasks::{Owner, TaskError};
 use crate::domain::json::{self, Node, edit};
 use crate::domain::task::{Follows, Form, Task};
+use crate::protocol::{TASKS_EXTENSION, code, jsonrpc, meta, method, version};
 use crate::upstream::WireEra;
 
 use super::Mcp;
 use super::http::Incoming;
-use super::message::{self, code};
-use super::revision::META_CAPABILITIES;
 use super::stream::json_response;
 
 mod call;
@@ -33,15 +31,13 @@ pub(super) use listed::offer;
 pub(super) use remote::adopt;
 pub(super) use watch::{Watch, tell_session, watched};
 
-/// The only legacy version with tasks in its core.
-const CORE_VERSION: &str = "2025-11-25";
 /// What a server of that version says of its tasks.
 const CORE_CAPABILITY: &str = "{\"list\":{},\"cancel\":{},\"requests\":{\"tools\":{\"call\":{}}}}";
 
 /// The form in which the client of this call may be given a task; none: it is held.
 pub(super) fn form_of(incoming: &Incoming, params: Option<&Node<'_>>) -> Option<Form> {
     // Neither protocol knows tasks of anything else.
-    if incoming.message.method != "tools/call" {
+    if incoming.message.method != method::TOOLS_CALL {
         return None;
     }
     match incoming.era {
@@ -54,21 +50,22 @@ pub(super) fn form_of(incoming: &Incoming, params: Option<&Node<'_>>) -> Option<
 }
 
 fn declares_extension(params: Option<&Node<'_>>) -> bool {
-    let declared = params
-        .and_then(|p| p.get("_meta")?.get(META_CAPABILITIES)?.get("extensions")?.get(EXTENSION));
+    let declared = params.and_then(|p| {
+        p.get("_meta")?.get(meta::CLIENT_CAPABILITIES)?.get("extensions")?.get(TASKS_EXTENSION)
+    });
     declared.is_some_and(Node::is_object)
 }
 
 fn speaks_core(incoming: &Incoming) -> bool {
-    incoming.session.as_ref().is_some_and(|s| s.version == CORE_VERSION)
+    incoming.session.as_ref().is_some_and(|s| s.version == version::V2025_11_25)
 }
 
 /// Adds what the client of this version may know of tasks to the capabilities of a server.
 pub(super) fn advertise(capabilities: &str, version: &str) -> String {
     match version {
-        CORE_VERSION => edit::with_missing(capabilities, &[("tasks", CORE_CAPABILITY)]),
-        super::revision::MODERN => {
-            let extensions = json::object([(EXTENSION, "{}")]);
+        version::V2025_11_25 => edit::with_missing(capabilities, &[("tasks", CORE_CAPABILITY)]),
+        version::MODERN => {
+            let extensions = json::object([(TASKS_EXTENSION, "{}")]);
             edit::with_missing(capabilities, &[("extensions", extensions)])
         }
         _ => capabilities.to_owned(),
@@ -87,7 +84,7 @@ pub(super) async fn create(
         Form::Extension => wire::created_extension(mcp, &view),
         Form::Core => wire::created_core(mcp, &view),
     };
-    Ok(json_response(StatusCode::OK, message::result(incoming.message.id_raw(), &result)))
+    Ok(json_response(StatusCode::OK, jsonrpc::result(incoming.message.id_raw(), &result)))
 }
 
 /// `tasks/…` of the modern era; none: there is no such method.
@@ -97,7 +94,7 @@ pub(super) async fn modern(
     params: Option<&Node<'_>>,
 ) -> Option<Response> {
     let method = incoming.message.method.as_str();
-    if !matches!(method, "tasks/get" | "tasks/update" | "tasks/cancel") {
+    if !matches!(method, method::TASKS_GET | method::TASKS_UPDATE | method::TASKS_CANCEL) {
         return None;
     }
     Some(if declares_extension(params) {
@@ -122,18 +119,20 @@ pub(super) async fn legacy(
     }
     if let Some((task, id)) = theirs(mcp, incoming, params).await {
         return match incoming.message.method.as_str() {
-            "tasks/get" | "tasks/cancel" | "tasks/result" => {
+            method::TASKS_GET | method::TASKS_CANCEL | method::TASKS_RESULT => {
                 Some(remote::forward(mcp, incoming, params, task, &id).await)
             }
             _ => None,
         };
     }
     match (incoming.message.method.as_str(), task_id(params)) {
-        ("tasks/list", _) => Some(core::list(mcp, incoming, params).await),
-        ("tasks/get", Some(id)) => Some(core::get(mcp, incoming, id).await),
-        ("tasks/cancel", Some(id)) => Some(core::cancel(mcp, incoming, id).await),
-        ("tasks/result", Some(id)) => Some(core::result(mcp, incoming, params, id).await),
-        ("tasks/get" | "tasks/cancel" | "tasks/result", None) => Some(no_id(incoming)),
+        (method::TASKS_LIST, _) => Some(core::list(mcp, incoming, params).await),
+        (method::TASKS_GET, Some(id)) => Some(core::get(mcp, incoming, id).await),
+        (method::TASKS_CANCEL, Some(id)) => Some(core::cancel(mcp, incoming, id).await),
+        (method::TASKS_RESULT, Some(id)) => Some(core::result(mcp, incoming, params, id).await),
+        (method::TASKS_GET | method::TASKS_CANCEL | method::TASKS_RESULT, None) => {
+            Some(no_id(incoming))
+        }
         _ => None,
     }
 }
@@ -144,7 +143,7 @@ async fn theirs(
     incoming: &Incoming,
     params: Option<&Node<'_>>,
 ) -> Option<(Task, String)> {
-    if incoming.message.method == "tasks/list" {
+    if incoming.message.method == method::TASKS_LIST {
         return None;
     }
     let view = mcp.broker.peek_at_task(&owner(incoming), task_id(params)?).await.ok()?;
@@ -163,19 +162,18 @@ fn no_id(incoming: &Incoming) -> Response {
 }
 
 fn invalid(incoming: &Incoming, text: &str) -> Response {
-    let error = message::error(incoming.message.id_raw(), code::INVALID_PARAMS, text, None);
+    let error = jsonrpc::error(incoming.message.id_raw(), code::INVALID_PARAMS, text, None);
     json_response(StatusCode::OK, error)
 }
 
 /// The client did not declare the extension with this very request.
 pub(super) fn undeclared(incoming: &Incoming) -> Response {
-    let data = format!(
-        "{{\"requiredCapabilities\":{{\"extensions\":{{{}:{{}}}}}}}}",
-        json::quote(EXTENSION)
-    );
-    let text = format!("this needs the client capability extensions[{EXTENSION:?}]");
+    let extensions = json::object([(TASKS_EXTENSION, "{}")]);
+    let required = json::object([("extensions", extensions.as_str())]);
+    let data = json::object([("requiredCapabilities", required.as_str())]);
+    let text = format!("this needs the client capability extensions[{TASKS_EXTENSION:?}]");
     let id = incoming.message.id_raw();
-    let error = message::error(id, code::MISSING_CAPABILITY, &text, Some(&data));
+    let error = jsonrpc::error(id, code::MISSING_CAPABILITY, &text, Some(&data));
     json_response(StatusCode::BAD_REQUEST, error)
 }
 
@@ -214,6 +212,6 @@ fn failed(incoming: &Incoming, error: &TaskError) -> Response {
 }
 
 fn internal(incoming: &Incoming, text: &str) -> Response {
-    let error = message::error(incoming.message.id_raw(), code::INTERNAL, text, None);
+    let error = jsonrpc::error(incoming.message.id_raw(), code::INTERNAL_ERROR, text, None);
     json_response(StatusCode::OK, error)
 }

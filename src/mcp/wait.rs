@@ -5,6 +5,7 @@ use crate::broker::wait_by_id::Waiting;
 use crate::broker::wait_tool::WAIT_TOOL;
 use crate::domain::call::{Method, ToolCall};
 use crate::domain::json::{self, Node, edit};
+use crate::protocol::method;
 
 use super::Mcp;
 use super::http::Incoming;
@@ -53,7 +54,7 @@ pub(super) fn asked(
 
 /// Adds the tool to the last page of an upstream's list, where the agent is offered it.
 pub(super) fn listed(mcp: &Mcp, incoming: &Incoming, raw: String) -> String {
-    let wanted = incoming.message.method == "tools/list"
+    let wanted = incoming.message.method == method::TOOLS_LIST
         && mcp.broker.offers_wait(&incoming.agent, &incoming.upstream);
     if wanted { with_tool(&raw).unwrap_or(raw) } else { raw }
 }

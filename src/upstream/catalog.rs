@@ -13,6 +13,7 @@ use super::{Catalog, Reply, Request, Tool, UpstreamError, WireEra, message, mirr
 use crate::domain::call::hex;
 use crate::domain::json::{self, Node};
 use crate::domain::upstream_health::Trouble;
+use crate::protocol::method;
 
 /// Most tools of one upstream; with more, its list counts as unreadable.
 pub(super) const MAX_TOOLS: usize = 10_000;
@@ -26,7 +27,7 @@ pub(super) async fn fetch(link: &dyn Link, common: &Common) -> Result<Catalog, U
     let mut cursor: Option<String> = None;
     for _ in 0..MAX_PAGES {
         let params = cursor.as_deref().map(|c| json::object([("cursor", c)]));
-        let request = Request::new("tools/list", params);
+        let request = Request::new(method::TOOLS_LIST, params);
         let page = match link.request(request, None, CancellationToken::new()).await? {
             Reply::Result(page) => page,
             Reply::Error(error) => {

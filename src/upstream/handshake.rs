@@ -4,12 +4,7 @@
 use super::message;
 use super::{ClientCapabilities, ServerFacts, WireEra};
 use crate::domain::json::{self, Node};
-
-/// The modern revision.
-pub(super) const MODERN_VERSION: &str = "2026-07-28";
-/// Legacy revisions that are understood, newest first; the first is asked for.
-pub(super) const LEGACY_VERSIONS: [&str; 4] =
-    ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
+use crate::protocol::{code, jsonrpc, meta, version};
 
 /// What a server says to `server/discover`.
 #[derive(Debug)]
@@ -25,9 +20,9 @@ pub(super) enum Discovered {
 /// The `_meta` keys of every modern request; `capabilities` is raw JSON.
 pub(super) fn modern_meta(capabilities: &str) -> [(&'static str, String); 3] {
     [
-        ("io.modelcontextprotocol/protocolVersion", json::quote(MODERN_VERSION)),
-        ("io.modelcontextprotocol/clientCapabilities", capabilities.to_owned()),
-        ("io.modelcontextprotocol/clientInfo", client_info()),
+        (meta::PROTOCOL_VERSION, json::quote(version::MODERN)),
+        (meta::CLIENT_CAPABILITIES, capabilities.to_owned()),
+        (meta::CLIENT_INFO, client_info()),
     ]
 }
 
@@ -43,7 +38,7 @@ pub(super) fn discover_params(features: &ClientCapabilities) -> String {
 
 /// `params` of `initialize`: what is declared is what the client behind it can be asked.
 pub(super) fn initialize_params(features: &ClientCapabilities) -> String {
-    let version = json::quote(LEGACY_VERSIONS[0]);
+    let version = json::quote(version::SPOKEN_LEGACY[0]);
     let info = client_info();
     json::object([
         ("protocolVersion", version.as_str()),
@@ -59,11 +54,11 @@ pub(super) fn read_initialize(result: &str) -> Result<ServerFacts, String> {
         .get("protocolVersion")
         .and_then(Node::as_str)
         .ok_or("initialize was answered without a protocolVersion")?;
-    if !LEGACY_VERSIONS.contains(&version) {
+    if !version::SPOKEN_LEGACY.contains(&version) {
         return Err(format!(
             "the server speaks protocol version {:?}, spoken here are {}",
             message::printable(version),
-            LEGACY_VERSIONS.join(", ")
+            version::SPOKEN_LEGACY.join(", ")
         ));
     }
     Ok(facts(WireEra::Legacy, version, &node, node.get("serverInfo")))
@@ -75,34 +70,35 @@ pub(super) fn read_discover(result: &str) -> Discovered {
     let Some(versions) = node.get("supportedVersions").and_then(Node::elements) else {
         return Discovered::NotModern;
     };
-    if versions.iter().any(|v| v.as_str() == Some(MODERN_VERSION)) {
+    if versions.iter().any(|v| v.as_str() == Some(version::MODERN)) {
         let info = node
             .get("_meta")
-            .and_then(|m| m.get("io.modelcontextprotocol/serverInfo"))
+            .and_then(|m| m.get(meta::SERVER_INFO))
             .or_else(|| node.get("serverInfo"));
-        return Discovered::Modern(facts(WireEra::Modern, MODERN_VERSION, &node, info));
+        return Discovered::Modern(facts(WireEra::Modern, version::MODERN, &node, info));
     }
-    let legacy = |v: &Node<'_>| v.as_str().is_some_and(|v| LEGACY_VERSIONS.contains(&v));
+    let legacy = |v: &Node<'_>| v.as_str().is_some_and(|v| version::SPOKEN_LEGACY.contains(&v));
     if versions.iter().any(legacy) { Discovered::NotModern } else { foreign(versions) }
 }
 
 /// Reads an error answer to `server/discover`; `unknown_method_is_modern` where the transport
 /// (HTTP 404) tells a modern server without that method from a legacy one.
 pub(super) fn read_discover_error(error: &str, unknown_method_is_modern: bool) -> Discovered {
-    match message::error_code(error) {
-        Some(message::UNSUPPORTED_VERSION) => {
+    match jsonrpc::error_code(error) {
+        Some(code::UNSUPPORTED_VERSION) => {
             let Ok(node) = json::parse(error) else { return Discovered::NotModern };
             let supported =
                 node.get("data").and_then(|d| d.get("supported")).and_then(Node::elements);
             let Some(versions) = supported else { return undiscovered() };
-            if versions.iter().any(|v| v.as_str() == Some(MODERN_VERSION)) {
+            if versions.iter().any(|v| v.as_str() == Some(version::MODERN)) {
                 return undiscovered();
             }
-            let legacy = |v: &Node<'_>| v.as_str().is_some_and(|v| LEGACY_VERSIONS.contains(&v));
+            let legacy =
+                |v: &Node<'_>| v.as_str().is_some_and(|v| version::SPOKEN_LEGACY.contains(&v));
             if versions.iter().any(legacy) { Discovered::NotModern } else { foreign(versions) }
         }
-        Some(message::HEADER_MISMATCH | message::MISSING_CAPABILITY) => undiscovered(),
-        Some(message::METHOD_NOT_FOUND) if unknown_method_is_modern => undiscovered(),
+        Some(code::HEADER_MISMATCH | code::MISSING_CAPABILITY) => undiscovered(),
+        Some(code::METHOD_NOT_FOUND) if unknown_method_is_modern => undiscovered(),
         _ => Discovered::NotModern,
     }
 }
@@ -111,7 +107,7 @@ pub(super) fn read_discover_error(error: &str, unknown_method_is_modern: bool) -
 fn undiscovered() -> Discovered {
     Discovered::Modern(ServerFacts {
         era: WireEra::Modern,
-        version: MODERN_VERSION.to_owned(),
+        version: version::MODERN.to_owned(),
         capabilities: "{\"tools\":{}}".to_owned(),
         server_info: "{}".to_owned(),
         instructions: None,
@@ -121,9 +117,10 @@ fn undiscovered() -> Discovered {
 fn foreign(versions: &[Node<'_>]) -> Discovered {
     let list: Vec<_> = versions.iter().map(|v| message::printable(v.raw)).collect();
     Discovered::Foreign(format!(
-        "the server supports only protocol versions {}, spoken here are {MODERN_VERSION} and {}",
+        "the server supports only protocol versions {}, spoken here are {} and {}",
         message::printable(&list.join(", ")),
-        LEGACY_VERSIONS.join(", ")
+        version::MODERN,
+        version::SPOKEN_LEGACY.join(", ")
     ))
 }
 
@@ -183,7 +180,7 @@ mod tests {
 
     #[test]
     fn initialize_takes_every_legacy_version_and_no_other() {
-        for version in LEGACY_VERSIONS {
+        for version in version::SPOKEN_LEGACY {
             let facts = read_initialize(&format!(
                 r#"{{"protocolVersion":"{version}","capabilities":{{"tools":{{ }}}},"serverInfo":{{"name":"s"}}}}"#
             ))

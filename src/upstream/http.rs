@@ -25,6 +25,7 @@ use super::{
     mirrored_headers,
 };
 use crate::config::{HttpKind, Secret};
+use crate::protocol::{code, header_name, jsonrpc, method};
 
 mod answer;
 mod get_stream;
@@ -46,8 +47,8 @@ const MAX_IDLE: usize = 32;
 /// How long the end of a session may take at shutdown.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
-const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const SESSION_ID: HeaderName = HeaderName::from_static(header_name::SESSION_ID);
+const PROTOCOL_VERSION: HeaderName = HeaderName::from_static(header_name::PROTOCOL_VERSION);
 
 /// The endpoint, and the two ways to it.
 pub(super) struct Target {
@@ -254,7 +255,7 @@ impl HttpLink {
                 .map(|tool| tool.raw.as_str());
             headers.extend(mirrored_headers::for_request(&request.method, params.as_deref(), tool));
         }
-        let body = message::request(route.id, &request.method, params.as_deref());
+        let body = jsonrpc::request(route.id, &request.method, params.as_deref());
         let client = if request.once { &self.target.single } else { &self.target.pooled };
         let work =
             answer::exchange(&self.target, client, &self.hub, session, headers, body, route.id);
@@ -289,11 +290,9 @@ impl HttpLink {
             return Err(Failure::SessionGone);
         }
         match answered {
-            Answered::Reply(_, Reply::Error(error)) => match message::error_code(&error) {
-                Some(message::HEADER_MISMATCH) => {
-                    Err(Failure::Headers(message::error_text(&error)))
-                }
-                Some(message::UNSUPPORTED_VERSION) => {
+            Answered::Reply(_, Reply::Error(error)) => match jsonrpc::error_code(&error) {
+                Some(code::HEADER_MISMATCH) => Err(Failure::Headers(message::error_text(&error))),
+                Some(code::UNSUPPORTED_VERSION) => {
                     self.forget(session).await;
                     self.hub.common.forget_era();
                     Err(not_sent(format!("refused: {}", message::error_text(&error))))
@@ -323,7 +322,7 @@ impl HttpLink {
 }
 
 fn called_tool(request: &Request) -> Option<String> {
-    if request.method != "tools/call" {
+    if request.method != method::TOOLS_CALL {
         return None;
     }
     let node = crate::domain::json::parse(request.params.as_deref()?).ok()?;
@@ -363,7 +362,7 @@ impl Link for HttpLink {
                     info!(upstream = %self.hub.common.name, "the session is gone, a new one is opened");
                 }
                 Err(Failure::Headers(why)) => {
-                    if request.once || relisted || request.method != "tools/call" {
+                    if request.once || relisted || request.method != method::TOOLS_CALL {
                         self.hub.common.relist.notify_one();
                         return Err(UpstreamError::NotSent(format!("refused: {why}")));
                     }
@@ -381,7 +380,7 @@ impl Link for HttpLink {
         let session = self.session.lock().await.clone();
         // The modern era has no client notifications over HTTP.
         if let Some(session) = session.filter(|s| s.facts.era == WireEra::Legacy) {
-            self.post_aside(&session, message::notification(method, params));
+            self.post_aside(&session, jsonrpc::notification(method, params));
         }
     }
 

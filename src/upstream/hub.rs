@@ -20,6 +20,7 @@ use super::{
     Catalog, ClientCapabilities, Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra,
 };
 use crate::domain::call;
+use crate::protocol::meta;
 
 mod notices;
 
@@ -144,11 +145,11 @@ pub(super) fn outgoing_params(
         let capabilities = request.capabilities.as_deref().unwrap_or(features.as_json());
         meta.extend(super::handshake::modern_meta(capabilities));
         if let Some(level) = &request.log_level {
-            meta.push(("io.modelcontextprotocol/logLevel", level.clone()));
+            meta.push((meta::LOG_LEVEL, level.clone()));
         }
     }
     if request.progress {
-        meta.push(("progressToken", id.to_string()));
+        meta.push((meta::PROGRESS_TOKEN, id.to_string()));
     }
     match &request.params {
         params if meta.is_empty() => params.clone(),

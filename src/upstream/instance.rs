@@ -16,8 +16,9 @@ use super::listeners::Audience;
 use super::log_level::{Level, Wish};
 use super::registry::{Link, RETRY_FIRST, RETRY_LONGEST};
 use super::resource_subscriptions::{Watch, Watching};
-use super::{Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra, message};
+use super::{Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra};
 use crate::domain::json;
+use crate::protocol::{code, jsonrpc, method};
 
 /// How long a server may take to say whether it tells of a resource, or logs at a level.
 const TOLD_WITHIN: Duration = Duration::from_secs(10);
@@ -112,7 +113,7 @@ impl Instance {
         }
         let own = || json::object([("level", json::quote(level.as_str()).as_str())]);
         let params = params.unwrap_or_else(own);
-        let reply = self.ask("logging/setLevel", params).await?;
+        let reply = self.ask(method::LOGGING_SET_LEVEL, params).await?;
         if matches!(reply, Reply::Result(_)) {
             *logs_at = Some((connection, level));
         }
@@ -128,7 +129,8 @@ impl Instance {
         let facts = self.link.connect().await?;
         let asks_itself = facts.era == WireEra::Legacy && params.is_some();
         if !asks_itself && !offers_logging(&facts.capabilities) {
-            let error = message::error(message::METHOD_NOT_FOUND, "this server logs nothing");
+            let error =
+                jsonrpc::error_object(code::METHOD_NOT_FOUND, "this server logs nothing", None);
             return Ok((Watch::new(()), Reply::Error(error)));
         }
         let wish: Wish = self.audience.levels.want(level);
@@ -175,7 +177,8 @@ impl Instance {
             };
         }
         let _turn = added.turn.lock().await;
-        match self.ask("resources/subscribe", params.unwrap_or_else(|| uri_params(uri))).await {
+        match self.ask(method::RESOURCES_SUBSCRIBE, params.unwrap_or_else(|| uri_params(uri))).await
+        {
             Ok(Reply::Result(_)) => Watching::Agreed(Watch::new(watcher)),
             Ok(Reply::Error(error)) => {
                 watcher.asked = false;
@@ -203,7 +206,7 @@ impl Instance {
             if me.audience.watched.holds(&uri) || me.closed.is_cancelled() {
                 return;
             }
-            if let Err(why) = me.ask("resources/unsubscribe", uri_params(&uri)).await {
+            if let Err(why) = me.ask(method::RESOURCES_UNSUBSCRIBE, uri_params(&uri)).await {
                 debug!(upstream = %me.common.name, "not unsubscribed: {why}");
             }
             me.audience.watched.forget(&uri);
@@ -284,7 +287,7 @@ impl Instance {
                 if !self.audience.watched.holds(&uri) {
                     continue;
                 }
-                if let Err(why) = self.ask("resources/subscribe", uri_params(&uri)).await {
+                if let Err(why) = self.ask(method::RESOURCES_SUBSCRIBE, uri_params(&uri)).await {
                     debug!(upstream = %self.common.name, "not subscribed again: {why}");
                 }
             }

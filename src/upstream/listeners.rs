@@ -11,6 +11,7 @@ use super::resource_subscriptions::Watched;
 use super::server_request_routing::Questions;
 use super::{ClientCapabilities, Notification};
 use crate::domain::json;
+use crate::protocol::method;
 
 /// Notifications of one instance kept for a slow listener; older ones are dropped.
 pub(super) const MAX_EVENTS: usize = 256;
@@ -63,7 +64,7 @@ impl Audience {
         }
         for uri in self.watched.snapshot().1 {
             let params = json::object([("uri", json::quote(&uri).as_str())]);
-            self.tell("notifications/resources/updated", Some(params));
+            self.tell(method::NOTIFICATIONS_RESOURCES_UPDATED, Some(params));
         }
     }
 }

@@ -5,18 +5,10 @@ use serde::Deserialize;
 
 use super::{Notification, Reply};
 use crate::domain::json::{self, JsonError, Node};
+use crate::protocol::{code, jsonrpc, method};
 
 /// Longest foreign text in an error or a log line, characters.
 pub(super) const MAX_QUOTE: usize = 300;
-
-/// HTTP headers and body disagree: refused before it was read.
-pub(super) const HEADER_MISMATCH: i64 = -32020;
-/// A client capability is missing.
-pub(super) const MISSING_CAPABILITY: i64 = -32021;
-/// Another protocol version is wanted: refused before it was read.
-pub(super) const UNSUPPORTED_VERSION: i64 = -32022;
-/// The method is unknown.
-pub(super) const METHOD_NOT_FOUND: i64 = -32601;
 
 /// One message from the upstream.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,66 +30,34 @@ pub(super) struct Unreadable {
     pub why: String,
 }
 
-/// A request; `params` raw.
-pub(super) fn request(id: u64, method: &str, params: Option<&str>) -> String {
-    let method = json::quote(method);
-    match params {
-        Some(params) => {
-            format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":{method},\"params\":{params}}}")
-        }
-        None => format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":{method}}}"),
-    }
-}
-
-/// A notification; `params` raw.
-pub(super) fn notification(method: &str, params: Option<&str>) -> String {
-    let method = json::quote(method);
-    match params {
-        Some(params) => format!("{{\"jsonrpc\":\"2.0\",\"method\":{method},\"params\":{params}}}"),
-        None => format!("{{\"jsonrpc\":\"2.0\",\"method\":{method}}}"),
-    }
-}
-
 /// `notifications/cancelled` for one of our requests.
 pub(super) fn cancelled(id: u64) -> String {
     let params = format!("{{\"requestId\":{id},\"reason\":\"cancelled by the client\"}}");
-    notification("notifications/cancelled", Some(&params))
+    jsonrpc::notification(method::NOTIFICATIONS_CANCELLED, Some(&params))
 }
 
 /// The answer to a request of the server: a pong, or that nothing else is offered here.
 pub(super) fn answer_to(raw_id: &str, method: &str) -> String {
-    if method == "ping" {
-        return format!("{{\"jsonrpc\":\"2.0\",\"id\":{raw_id},\"result\":{{}}}}");
+    if method == method::PING {
+        return jsonrpc::result(raw_id, "{}");
     }
-    let text = json::quote(&format!("Method not offered by this client: {}", printable(method)));
-    format!(
-        "{{\"jsonrpc\":\"2.0\",\"id\":{raw_id},\"error\":{{\"code\":{METHOD_NOT_FOUND},\"message\":{text}}}}}"
-    )
+    let text = format!("Method not offered by this client: {}", printable(method));
+    jsonrpc::error(raw_id, code::METHOD_NOT_FOUND, &text, None)
 }
 
 /// The client's answer to a request of the server, under the server's own id.
 pub(super) fn answer_with(raw_id: &str, reply: &Reply) -> String {
     match reply {
-        Reply::Result(raw) => format!("{{\"jsonrpc\":\"2.0\",\"id\":{raw_id},\"result\":{raw}}}"),
-        Reply::Error(raw) => format!("{{\"jsonrpc\":\"2.0\",\"id\":{raw_id},\"error\":{raw}}}"),
+        Reply::Result(raw) => jsonrpc::result(raw_id, raw),
+        Reply::Error(raw) => jsonrpc::error_raw(raw_id, raw),
     }
-}
-
-/// An error of our own.
-pub(super) fn error(code: i64, text: &str) -> String {
-    format!("{{\"code\":{code},\"message\":{}}}", json::quote(text))
-}
-
-/// The code of a raw JSON-RPC error.
-pub(super) fn error_code(error: &str) -> Option<i64> {
-    json::parse(error).ok()?.get("code")?.as_number()?.parse().ok()
 }
 
 /// The message of a raw JSON-RPC error, fit for a log or an error.
 pub(super) fn error_text(error: &str) -> String {
     let parsed = json::parse(error).ok();
     let text = parsed.as_ref().and_then(|n| n.get("message")).and_then(Node::as_str);
-    match (error_code(error), text) {
+    match (jsonrpc::error_code(error), text) {
         (Some(code), Some(text)) => format!("{code} {}", printable(text)),
         (Some(code), None) => code.to_string(),
         (None, _) => printable(error),

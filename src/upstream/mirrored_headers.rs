@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::domain::json::{self, Node, Value};
+use crate::protocol::{X_MCP_HEADER, header_name, method};
 
 /// One argument that is mirrored: the header's name and the path of keys to its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,10 +40,10 @@ fn walk(
     }
     for member in schema.members().unwrap_or_default() {
         match (member.key.as_ref(), path.as_deref_mut()) {
-            ("x-mcp-header", Some(path)) if is_property => {
+            (X_MCP_HEADER, Some(path)) if is_property => {
                 found.push(mirror(schema, &member.node, path, found)?);
             }
-            ("x-mcp-header", _) => {
+            (X_MCP_HEADER, _) => {
                 return Err("x-mcp-header stands where no plain property is".to_owned());
             }
             ("properties", Some(path)) => {
@@ -79,7 +80,7 @@ fn mirror(
     if name.is_empty() || !name.bytes().all(token) {
         return Err("x-mcp-header is not a header name".to_owned());
     }
-    let header = HeaderName::from_bytes(format!("mcp-param-{name}").as_bytes())
+    let header = HeaderName::from_bytes(format!("{}{name}", header_name::PARAM_PREFIX).as_bytes())
         .map_err(|_| "x-mcp-header is not a header name")?;
     if found.iter().any(|m| m.header == header) {
         return Err("two parameters have the same x-mcp-header".to_owned());
@@ -96,16 +97,16 @@ fn mirror(
 /// The headers for one modern request; `tool` is the raw definition of the tool it calls.
 pub(super) fn for_request(method: &str, params: Option<&str>, tool: Option<&str>) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.insert("mcp-method", encode(method));
+    headers.insert(header_name::METHOD, encode(method));
     let Some(Ok(params)) = params.map(json::parse) else { return headers };
     let named_by = match method {
-        "tools/call" | "prompts/get" => "name",
-        "resources/read" => "uri",
-        "tasks/get" | "tasks/update" | "tasks/cancel" => "taskId",
+        method::TOOLS_CALL | method::PROMPTS_GET => "name",
+        method::RESOURCES_READ => "uri",
+        method::TASKS_GET | method::TASKS_UPDATE | method::TASKS_CANCEL => "taskId",
         _ => return headers,
     };
     if let Some(name) = params.get(named_by).and_then(Node::as_str) {
-        headers.insert("mcp-name", encode(name));
+        headers.insert(header_name::NAME, encode(name));
     }
     let Some(Ok(mirrors)) = tool.map(mirrors) else { return headers };
     for mirror in mirrors {

@@ -27,6 +27,7 @@ use super::{
 use crate::clock::Clock;
 use crate::config::{self, Config, Era, Instances, Transport};
 use crate::domain::client_feature::ClientFeature;
+use crate::protocol::method;
 
 /// The agent name under which Placet itself asks for the tool list.
 const OWN_AGENT: &str = "placet";
@@ -264,7 +265,7 @@ impl Upstream for Server {
 
     async fn notify(&self, caller: &Caller, method: &str, params: Option<String>) {
         // These two are the connection's own: its ids are not the client's.
-        if matches!(method, "notifications/initialized" | "notifications/cancelled") {
+        if matches!(method, method::NOTIFICATIONS_INITIALIZED | method::NOTIFICATIONS_CANCELLED) {
             return;
         }
         let key = self.key(caller);
@@ -316,7 +317,7 @@ impl Upstream for Server {
         for instance in self.instances().values() {
             // A server need not say so itself; its clients are promised that they hear of it.
             if !instance.audience.told.swap(false, Ordering::Relaxed) && changed {
-                instance.audience.tell("notifications/tools/list_changed", None);
+                instance.audience.tell(method::NOTIFICATIONS_TOOLS_LIST_CHANGED, None);
             }
         }
         Ok(catalog)

@@ -12,6 +12,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::protocol::{code, jsonrpc, method};
+
 use super::child::Spec;
 use super::handshake::{
     Discovered, discover_params, initialize_params, read_discover, read_discover_error,
@@ -165,7 +167,8 @@ impl StdioLink {
                 Some(_) => self.common.handshake_timeout,
             };
             let found =
-                match conn.ask("server/discover", &discover_params(features), patience).await {
+                match conn.ask(method::SERVER_DISCOVER, &discover_params(features), patience).await
+                {
                     Ok(Reply::Result(result)) => read_discover(&result),
                     Ok(Reply::Error(error)) => read_discover_error(&error, false),
                     Err(_) if conn.is_broken() => return Err(Failed::Died),
@@ -185,10 +188,10 @@ impl StdioLink {
             }
         }
         let limit = self.common.handshake_timeout;
-        match conn.ask("initialize", &initialize_params(features), limit).await {
+        match conn.ask(method::INITIALIZE, &initialize_params(features), limit).await {
             Ok(Reply::Result(result)) => {
                 let facts = read_initialize(&result).map_err(Failed::Said)?;
-                conn.send(message::notification("notifications/initialized", None));
+                conn.send(jsonrpc::notification(method::NOTIFICATIONS_INITIALIZED, None));
                 Ok(facts)
             }
             Ok(Reply::Error(error)) => {
@@ -240,7 +243,7 @@ impl Link for StdioLink {
             conn.hub.mark_logs(id);
         }
         let params = outgoing_params(facts.era, id, &request, &self.audience.features);
-        let line = message::request(id, &request.method, params.as_deref());
+        let line = jsonrpc::request(id, &request.method, params.as_deref());
         let heard = Arc::clone(&route.heard);
         let work = async {
             conn.write(id, line).await?;
@@ -260,9 +263,9 @@ impl Link for StdioLink {
             conn.send(message::cancelled(id));
         }
         match answer? {
-            Reply::Error(error) => match message::error_code(&error) {
-                Some(message::HEADER_MISMATCH) => Err(refused(&error)),
-                Some(message::UNSUPPORTED_VERSION) => {
+            Reply::Error(error) => match jsonrpc::error_code(&error) {
+                Some(code::HEADER_MISMATCH) => Err(refused(&error)),
+                Some(code::UNSUPPORTED_VERSION) => {
                     self.common.forget_era();
                     Err(refused(&error))
                 }
@@ -274,7 +277,7 @@ impl Link for StdioLink {
 
     async fn notify(&self, method: &str, params: Option<&str>) {
         if let Some(conn) = self.live() {
-            conn.send(message::notification(method, params));
+            conn.send(jsonrpc::notification(method, params));
         }
     }
 

@@ -58,3 +58,32 @@ fn both_databases_have_the_same_migrations() {
     assert!(!names("sqlite").is_empty());
     assert_eq!(names("sqlite"), names("postgres"));
 }
+
+#[test]
+fn what_the_protocol_fixes_stands_in_its_own_module() {
+    let fixed = [
+        "2024-11-05",
+        "2025-03-26",
+        "2025-06-18",
+        "2025-11-25",
+        "2026-07-28",
+        "io.modelcontextprotocol/",
+        "io.placet/",
+    ];
+    // The domain knows what the protocol's own keys begin with, and none of them.
+    let prefix = "pub const PROTOCOL_META_PREFIX: &str = \"io.modelcontextprotocol/\";";
+    for path in files("src").into_iter().filter(|p| p.extension().is_some_and(|e| e == "rs")) {
+        let name = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().to_string_lossy();
+        // Tests pin what goes over the wire.
+        if name.starts_with("src/protocol") || name.contains("tests") || name.contains("fixtures") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+        for line in code.lines().map(str::trim).filter(|l| !l.starts_with("//") && *l != prefix) {
+            for word in fixed {
+                assert!(!line.contains(word), "{name} has {word}: use crate::protocol\n{line}");
+            }
+        }
+    }
+}

@@ -13,8 +13,8 @@ use url::Url;
 
 use crate::cli::Failure;
 use crate::domain::json::{self, Node};
-use crate::mcp::message::{self, Message, MessageKind, code};
-use crate::mcp::revision::{META_CAPABILITIES, META_VERSION};
+use crate::mcp::message::{Message, MessageKind};
+use crate::protocol::{code, header_name, jsonrpc, meta, method};
 
 use super::TOKEN_VARIABLE;
 use super::lines::{self, MAX_LINE, Read};
@@ -116,7 +116,7 @@ impl Bridge {
                 Ok(Read::Line(line)) => self.take(line).await,
                 Ok(Read::TooLong) => {
                     let why = format!("a line is longer than {MAX_LINE} bytes");
-                    self.say(message::error("null", code::INVALID_REQUEST, &why, None)).await;
+                    self.say(jsonrpc::error("null", code::INVALID_REQUEST, &why, None)).await;
                 }
                 Ok(Read::End) => break,
                 Err(error) => {
@@ -132,8 +132,10 @@ impl Bridge {
         self.tracker.close();
         let _ = tokio::time::timeout(LAST_ANSWERS, self.tracker.wait()).await;
         if let Some(session) = self.session.lock().await.take() {
-            let ending =
-                self.client.delete(self.endpoint.clone()).header("mcp-session-id", session.id);
+            let ending = self
+                .client
+                .delete(self.endpoint.clone())
+                .header(header_name::SESSION_ID, session.id);
             let _ = tokio::time::timeout(LAST_ANSWERS, ending.send()).await;
         }
         drop(self);
@@ -148,12 +150,12 @@ impl Bridge {
             Ok(message) => message,
             Err(why) => {
                 let id = why.id.as_deref().unwrap_or("null");
-                self.say(message::error(id, why.code, &why.message, None)).await;
+                self.say(jsonrpc::error(id, why.code, &why.message, None)).await;
                 return;
             }
         };
         match (message.kind, message.method.as_str()) {
-            (MessageKind::Request, "initialize") if !is_modern(&message) => {
+            (MessageKind::Request, method::INITIALIZE) if !is_modern(&message) => {
                 // What follows belongs to its session.
                 self.begin(message, line).await;
             }
@@ -166,7 +168,9 @@ impl Bridge {
                     bridge.leave(&message, &request);
                 });
             }
-            (MessageKind::Notification, "notifications/cancelled") => self.cancel(&message, line),
+            (MessageKind::Notification, method::NOTIFICATIONS_CANCELLED) => {
+                self.cancel(&message, line);
+            }
             // Notifications and answers keep their order.
             _ => self.aside(&message, line).await,
         }
@@ -180,7 +184,7 @@ impl Bridge {
         let request = Arc::new(UnderWay {
             modern: is_modern(message),
             cancelled: CancellationToken::new(),
-            listens: message.method == "subscriptions/listen",
+            listens: message.method == method::SUBSCRIPTIONS_LISTEN,
         });
         self.under_way().insert(message.id_raw().to_owned(), Arc::clone(&request));
         request
@@ -221,7 +225,7 @@ impl Bridge {
     /// An answer to a request that got none from the broker.
     pub async fn fail(&self, message: &Message, why: &str) {
         if message.kind == MessageKind::Request {
-            self.say(message::error(message.id_raw(), code::INTERNAL, why, None)).await;
+            self.say(jsonrpc::error(message.id_raw(), code::INTERNAL_ERROR, why, None)).await;
         } else {
             let what = if message.method.is_empty() { "an answer" } else { &message.method };
             tracing::warn!("{what}: {why}");
@@ -240,6 +244,6 @@ pub(super) fn is_modern(message: &Message) -> bool {
     let params = message.params.as_deref().and_then(|p| json::parse(p).ok());
     let meta = params.as_ref().and_then(|p| p.get("_meta"));
     meta.is_some_and(|m: &Node<'_>| {
-        m.get(META_VERSION).is_some() || m.get(META_CAPABILITIES).is_some()
+        m.get(meta::PROTOCOL_VERSION).is_some() || m.get(meta::CLIENT_CAPABILITIES).is_some()
     })
 }

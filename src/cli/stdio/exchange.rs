@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use crate::domain::call::params_with_meta;
 use crate::domain::json::{self, Node};
-use crate::mcp::message::{self, Message, code};
-use crate::mcp::revision::{META_VERSION, MODERN};
+use crate::mcp::message::Message;
+use crate::protocol::{code, header_name, jsonrpc, meta, method, version};
 use crate::upstream::{EventParser, request_headers};
 
 use super::bridge::{ASIDE, Bridge, UnderWay};
@@ -105,9 +105,9 @@ impl Bridge {
     fn modern_post(&self, message: &Message, line: &[u8]) -> RequestBuilder {
         let params = message.params.as_deref().and_then(|p| json::parse(p).ok());
         let params = params.as_ref();
-        let version = params.and_then(|p| p.get("_meta")?.get(META_VERSION)?.as_str());
+        let version = params.and_then(|p| p.get("_meta")?.get(meta::PROTOCOL_VERSION)?.as_str());
         let tool = params
-            .filter(|_| message.method == "tools/call")
+            .filter(|_| message.method == method::TOOLS_CALL)
             .and_then(|p| p.get("name")?.as_str())
             .and_then(|name| {
                 self.tools.lock().expect("no holder of this lock panics").get(name).cloned()
@@ -115,7 +115,7 @@ impl Bridge {
         let headers = request_headers(&message.method, message.params.as_deref(), tool.as_deref());
         self.client
             .post(self.endpoint.clone())
-            .header("mcp-protocol-version", version.unwrap_or(MODERN))
+            .header(header_name::PROTOCOL_VERSION, version.unwrap_or(version::MODERN))
             .headers(headers)
             .body(line.to_vec())
     }
@@ -157,8 +157,8 @@ impl Bridge {
             return Next::Done;
         };
         if may_relist
-            && message.method == "tools/call"
-            && error_code(&node) == Some(code::HEADER_MISMATCH)
+            && message.method == method::TOOLS_CALL
+            && node.get("error").and_then(jsonrpc::code_of) == Some(code::HEADER_MISMATCH)
         {
             return Next::WithNewHeaders(body);
         }
@@ -170,12 +170,12 @@ impl Bridge {
     /// The stream ended without the answer. A subscription is over, and every other request is
     /// answered here.
     async fn broke_off(&self, message: &Message) {
-        if message.method == "subscriptions/listen" {
+        if message.method == method::SUBSCRIPTIONS_LISTEN {
             let params = format!(
                 "{{\"requestId\":{},\"reason\":\"the broker is gone: subscribe again\"}}",
                 message.id_raw()
             );
-            self.say(message::notification("notifications/cancelled", Some(&params))).await;
+            self.say(jsonrpc::notification(method::NOTIFICATIONS_CANCELLED, Some(&params))).await;
         } else {
             self.fail(message, "the broker's answer broke off; call again").await;
         }
@@ -204,7 +204,7 @@ impl Bridge {
     /// Remembers what later requests need.
     async fn learn(&self, message: &Message, line: &[u8], answer: &Node<'_>) {
         let Some(result) = answer.get("result") else { return };
-        if message.method == "tools/list" {
+        if message.method == method::TOOLS_LIST {
             self.learn_tools(result);
         } else {
             self.remember(message, line).await;
@@ -228,16 +228,14 @@ impl Bridge {
         let meta: Vec<(&str, String)> = meta
             .unwrap_or_default()
             .iter()
-            .filter(|m| m.key != "progressToken")
+            .filter(|m| m.key != meta::PROGRESS_TOKEN)
             .map(|m| (m.key.as_ref(), m.node.raw.to_owned()))
             .collect();
         let mut cursor: Option<String> = None;
         for _ in 0..MAX_PAGES {
             let page = json::object(cursor.iter().map(|c| ("cursor", c.as_str())));
             let params = params_with_meta(&page, &meta);
-            let body = format!(
-                "{{\"jsonrpc\":\"2.0\",\"id\":\"placet-tools\",\"method\":\"tools/list\",\"params\":{params}}}"
-            );
+            let body = jsonrpc::request("\"placet-tools\"", method::TOOLS_LIST, Some(&params));
             let Ok(ask) = Message::read(body.as_bytes()) else { return false };
             let request = self.modern_post(&ask, body.as_bytes()).timeout(ASIDE);
             let Ok(response) = request.send().await else { return false };
@@ -260,10 +258,6 @@ impl Bridge {
         }
         true
     }
-}
-
-fn error_code(node: &Node<'_>) -> Option<i64> {
-    node.get("error")?.get("code")?.as_number()?.parse().ok()
 }
 
 fn header(response: &Response, name: &'static str) -> String {

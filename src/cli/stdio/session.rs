@@ -10,7 +10,8 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
 
 use crate::domain::json::{self, Node};
-use crate::mcp::message::{self, Message};
+use crate::mcp::message::Message;
+use crate::protocol::{header_name, jsonrpc, method};
 
 use super::bridge::{ASIDE, Bridge};
 use super::exchange::{detail, text_of};
@@ -67,7 +68,7 @@ impl Bridge {
             request().send().await.map_err(|e| Refused::Failed(text_of(e)))?
         };
         let status = response.status();
-        let id = response.headers().get("mcp-session-id").cloned();
+        let id = response.headers().get(header_name::SESSION_ID).cloned();
         let body = response.text().await.map_err(|e| Refused::Failed(text_of(e)))?;
         let node = json::parse(&body).ok().filter(|n| n.get("jsonrpc").is_some());
         let Some(node) = node else { return Err(Refused::Failed(detail(status, &body))) };
@@ -108,7 +109,7 @@ impl Bridge {
         tracing::warn!("the broker had forgotten the session: another was opened in its place");
         session.level = old.level;
         session.subscribed = old.subscribed;
-        let ready = message::notification("notifications/initialized", None).into_bytes();
+        let ready = jsonrpc::notification(method::NOTIFICATIONS_INITIALIZED, None).into_bytes();
         let again = session.level.iter().chain(session.subscribed.values()).cloned();
         for line in std::iter::once(ready).chain(again) {
             let said = self.within(Some(&session)).body(line).timeout(ASIDE).send().await;
@@ -121,7 +122,7 @@ impl Bridge {
         // What was listed or read before may be other now.
         for feature in ["tools", "prompts", "resources"] {
             let method = format!("notifications/{feature}/list_changed");
-            self.say(message::notification(&method, None)).await;
+            self.say(jsonrpc::notification(&method, None)).await;
         }
         Ok(())
     }
@@ -131,8 +132,8 @@ impl Bridge {
         let request = self.client.post(self.endpoint.clone());
         match session {
             Some(session) => request
-                .header("mcp-session-id", session.id.clone())
-                .header("mcp-protocol-version", &session.version),
+                .header(header_name::SESSION_ID, session.id.clone())
+                .header(header_name::PROTOCOL_VERSION, &session.version),
             None => request,
         }
     }
@@ -143,11 +144,11 @@ impl Bridge {
         let params = message.params.as_deref().and_then(|p| json::parse(p).ok());
         let uri = params.as_ref().and_then(|p| p.get("uri")).and_then(Node::as_str);
         match (message.method.as_str(), uri) {
-            ("logging/setLevel", _) => session.level = Some(line.to_vec()),
-            ("resources/subscribe", Some(uri)) => {
+            (method::LOGGING_SET_LEVEL, _) => session.level = Some(line.to_vec()),
+            (method::RESOURCES_SUBSCRIBE, Some(uri)) => {
                 session.subscribed.insert(uri.to_owned(), line.to_vec());
             }
-            ("resources/unsubscribe", Some(uri)) => {
+            (method::RESOURCES_UNSUBSCRIBE, Some(uri)) => {
                 session.subscribed.remove(uri);
             }
             _ => {}
@@ -163,8 +164,8 @@ impl Bridge {
                 .client
                 .get(self.endpoint.clone())
                 .header("accept", "text/event-stream")
-                .header("mcp-session-id", session.id.clone())
-                .header("mcp-protocol-version", &session.version);
+                .header(header_name::SESSION_ID, session.id.clone())
+                .header(header_name::PROTOCOL_VERSION, &session.version);
             match request.send().await {
                 Ok(response) if response.status().is_success() => {
                     wait = AGAIN_FIRST;

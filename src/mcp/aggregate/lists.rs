@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::json::{self, Node, edit};
 use crate::mcp::answer::{self, Reported};
 use crate::mcp::http::Incoming;
-use crate::mcp::{Mcp, message, methods};
+use crate::mcp::{Mcp, methods};
+use crate::protocol::{code, jsonrpc, method};
 use crate::upstream::{Reply, WireEra};
 
 use super::{names, owners, upstreams_of};
@@ -32,17 +33,26 @@ pub(super) struct Kind {
     capability: Option<&'static str>,
 }
 
-pub(super) const RESOURCES: Kind =
-    Kind { method: "resources/list", key: "resources", name: "uri", capability: Some("resources") };
+pub(super) const RESOURCES: Kind = Kind {
+    method: method::RESOURCES_LIST,
+    key: "resources",
+    name: "uri",
+    capability: Some("resources"),
+};
 pub(super) const TEMPLATES: Kind = Kind {
-    method: "resources/templates/list",
+    method: method::RESOURCES_TEMPLATES_LIST,
     key: "resourceTemplates",
     name: "uriTemplate",
     capability: Some("resources"),
 };
-const TOOLS: Kind = Kind { method: "tools/list", key: "tools", name: "name", capability: None };
-const PROMPTS: Kind =
-    Kind { method: "prompts/list", key: "prompts", name: "name", capability: Some("prompts") };
+const TOOLS: Kind =
+    Kind { method: method::TOOLS_LIST, key: "tools", name: "name", capability: None };
+const PROMPTS: Kind = Kind {
+    method: method::PROMPTS_LIST,
+    key: "prompts",
+    name: "name",
+    capability: Some("prompts"),
+};
 
 impl Kind {
     /// The list this method asks for.
@@ -172,9 +182,9 @@ pub(super) async fn page(
             read_page(kind, &raw).map_or(Turned::Missing, Turned::Page)
         }
         Asked::Incapable => Turned::Page(Page::default()),
-        Asked::Replied(Reply::Error(raw)) => match error_code(&raw).as_deref() {
-            Some("-32601") => Turned::Page(Page::default()),
-            Some("-32602") if cursor.is_some() => Turned::Refused(raw),
+        Asked::Replied(Reply::Error(raw)) => match jsonrpc::error_code(&raw) {
+            Some(code::METHOD_NOT_FOUND) => Turned::Page(Page::default()),
+            Some(code::INVALID_PARAMS) if cursor.is_some() => Turned::Refused(raw),
             _ => Turned::Missing,
         },
         Asked::Missing if *kind == TOOLS && cursor.is_none() => {
@@ -211,10 +221,6 @@ fn read_page(kind: &Kind, raw: &str) -> Option<Page> {
     Some(Page { entries, next: next.map(|c| c.raw.to_owned()), ttl_ms: Some(ttl.unwrap_or(0)) })
 }
 
-fn error_code(raw: &str) -> Option<String> {
-    Some(json::parse(raw).ok()?.get("code")?.as_number()?.to_owned())
-}
-
 /// A page of the merged list.
 pub(super) async fn merged(
     mcp: &Mcp,
@@ -238,7 +244,7 @@ pub(super) async fn merged(
         // While one upstream has more pages the others need not be asked.
         let ((), turned) = tokio::join!(known, turn(first, Some(own)));
         if let Turned::Refused(raw) = turned {
-            return (StatusCode::OK, message::error_raw(incoming.message.id_raw(), &raw));
+            return (StatusCode::OK, jsonrpc::error_raw(incoming.message.id_raw(), &raw));
         }
         if list.takes(first, turned) {
             return list.answer();
@@ -312,7 +318,7 @@ impl Merged<'_> {
             members.push(("cacheScope", "\"private\"".to_owned()));
         }
         let result = json::object(members.iter().map(|(k, v)| (*k, v.as_str())));
-        (StatusCode::OK, message::result(self.incoming.message.id_raw(), &result))
+        (StatusCode::OK, jsonrpc::result(self.incoming.message.id_raw(), &result))
     }
 }
 

@@ -15,9 +15,9 @@ use crate::domain::json::{self, Node};
 use crate::domain::time::Timestamp;
 use crate::mcp::Mcp;
 use crate::mcp::http::Incoming;
+use crate::mcp::uri_template::{MAX_URI, Pattern};
 
 use super::lists::{self, Kind, LIST_WITHIN, RESOURCES, TEMPLATES, Turned};
-use super::pattern::{MAX_URI, Pattern};
 use super::{names, upstreams_of};
 
 /// How long what was listed is believed.

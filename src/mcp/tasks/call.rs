@@ -12,10 +12,10 @@ use crate::domain::approval::Outcome;
 use crate::domain::json;
 use crate::domain::policy::Action;
 use crate::domain::task::{Follows, Form, Task};
+use crate::protocol::jsonrpc;
 
 use crate::mcp::answer::Reported;
 use crate::mcp::http::Incoming;
-use crate::mcp::message;
 use crate::mcp::stream::json_response;
 use crate::mcp::{Mcp, calls};
 
@@ -50,7 +50,7 @@ async fn store(
 fn made(mcp: &Mcp, incoming: &Incoming, task: Task) -> Response {
     let view = mcp.broker.new_view(task);
     let result = wire::object(&vec![("task", wire::object(&wire::core(mcp, &view)))]);
-    json_response(StatusCode::OK, message::result(incoming.message.id_raw(), &result))
+    json_response(StatusCode::OK, jsonrpc::result(incoming.message.id_raw(), &result))
 }
 
 fn outcome((_, body): &Reported) -> Option<Outcome> {

@@ -8,10 +8,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::broker::tasks::View;
 use crate::domain::json::{self, Node};
 use crate::domain::time::Timestamp;
+use crate::protocol::jsonrpc;
 
 use crate::mcp::Mcp;
 use crate::mcp::http::Incoming;
-use crate::mcp::message;
 use crate::mcp::stream::json_response;
 
 use super::{failed, invalid, owner, wire};
@@ -26,7 +26,7 @@ const PAGE: u32 = 50;
 fn task(mcp: &Mcp, incoming: &Incoming, view: &View) -> Response {
     let mut members = wire::core(mcp, view);
     members.extend(wire::waiting(mcp, view));
-    let body = message::result(incoming.message.id_raw(), &wire::object(&members));
+    let body = jsonrpc::result(incoming.message.id_raw(), &wire::object(&members));
     json_response(StatusCode::OK, body)
 }
 
@@ -62,7 +62,7 @@ pub(super) async fn list(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_
     if let Some(next) = next {
         members.push(("nextCursor", json::quote(&cursor(&next))));
     }
-    let body = message::result(incoming.message.id_raw(), &wire::object(&members));
+    let body = jsonrpc::result(incoming.message.id_raw(), &wire::object(&members));
     json_response(StatusCode::OK, body)
 }
 

@@ -7,11 +7,11 @@ use crate::broker::result_delivery::OwedResult;
 use crate::broker::tasks::{TaskError, View};
 use crate::domain::json::{self, Node, edit};
 use crate::domain::task::Status;
+use crate::protocol::{code, jsonrpc, method};
 
 use crate::mcp::Mcp;
 use crate::mcp::answer;
 use crate::mcp::http::Incoming;
-use crate::mcp::message;
 use crate::mcp::stream::json_response;
 
 use super::{failed, invalid, owner, wire};
@@ -26,8 +26,8 @@ pub(super) async fn handle(
     id: &str,
 ) -> Response {
     match incoming.message.method.as_str() {
-        "tasks/get" => get(mcp, incoming, id).await,
-        "tasks/update" => update(mcp, incoming, params, id).await,
+        method::TASKS_GET => get(mcp, incoming, id).await,
+        method::TASKS_UPDATE => update(mcp, incoming, params, id).await,
         _ => cancel(mcp, incoming, id).await,
     }
 }
@@ -42,7 +42,7 @@ async fn get(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
     if let Some(tale) = tale {
         tale.handed_over();
     }
-    json_response(StatusCode::OK, message::result(incoming.message.id_raw(), &result))
+    json_response(StatusCode::OK, jsonrpc::result(incoming.message.id_raw(), &result))
 }
 
 /// A task with what its status demands, and the end it tells.
@@ -69,7 +69,12 @@ pub(super) async fn detailed(
             (Some(result), _) => (Status::Completed, Some(("result", result))),
             (None, error) => (
                 Status::Failed,
-                Some(("error", error.unwrap_or_else(|| "{\"code\":-32603}".to_owned()))),
+                Some((
+                    "error",
+                    error.unwrap_or_else(|| {
+                        json::object([("code", code::INTERNAL_ERROR.to_string().as_str())])
+                    }),
+                )),
             ),
         };
         told = tale;
@@ -101,5 +106,5 @@ async fn cancel(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
 }
 
 fn acknowledged(incoming: &Incoming) -> Response {
-    json_response(StatusCode::OK, message::result(incoming.message.id_raw(), DONE))
+    json_response(StatusCode::OK, jsonrpc::result(incoming.message.id_raw(), DONE))
 }

@@ -9,6 +9,7 @@ use crate::broker::remote::with_tasks;
 use crate::broker::tasks::{NewTask, View};
 use crate::domain::json::{self, Node, edit};
 use crate::domain::task::{Follows, Form, Remote, Task};
+use crate::protocol::{meta, method};
 use crate::upstream::{Caller, Reply, Request, WireEra};
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +17,7 @@ use crate::mcp::http::Incoming;
 use crate::mcp::stream::{Progress, progress_token};
 use crate::mcp::{Mcp, answer, exchange};
 
-use super::wire::{self, RELATED, related};
+use super::wire::{self, related};
 use super::{form_of, owner};
 
 /// Longest that an upstream's task is remembered, whatever the upstream says.
@@ -72,9 +73,9 @@ fn renamed_inside(raw: &str, ours: &Task) -> String {
 /// What is said about a task, where the id stands in `_meta` alone.
 fn renamed_meta(raw: &str, ours: &Task) -> String {
     let is_related = json::parse(raw)
-        .is_ok_and(|n| n.get("_meta").is_some_and(|meta| meta.get(RELATED).is_some()));
+        .is_ok_and(|n| n.get("_meta").is_some_and(|meta| meta.get(meta::RELATED_TASK).is_some()));
     if is_related {
-        edit::with_meta(raw, &[(RELATED, related(ours.id.as_str()))])
+        edit::with_meta(raw, &[(meta::RELATED_TASK, related(ours.id.as_str()))])
     } else {
         raw.to_owned()
     }
@@ -113,7 +114,7 @@ pub(super) async fn forward(
         };
         let reply = server.request(&caller, request, Some(notes), cancel).await;
         let reply = reply.map(|reply| match reply {
-            Reply::Result(raw) if method == "tasks/result" => {
+            Reply::Result(raw) if method == method::TASKS_RESULT => {
                 Reply::Result(renamed_meta(&raw, &task))
             }
             Reply::Result(raw) => Reply::Result(renamed(&raw, &task)),
@@ -130,7 +131,7 @@ pub(super) async fn listed(mcp: &Mcp, incoming: &Incoming, view: &View) -> Strin
     let Follows::Remote(theirs) = &view.task.follows else { return known() };
     let Some(server) = mcp.broker.upstream(&view.task.upstream) else { return known() };
     let params = related(theirs);
-    let request = request(incoming, "tasks/get", params, false);
+    let request = request(incoming, method::TASKS_GET, params, false);
     let caller = caller(incoming, &view.task);
     match server.request(&caller, request, None, CancellationToken::new()).await {
         Ok(Reply::Result(raw)) if Remote::got(&raw).is_some() => renamed(&raw, &view.task),

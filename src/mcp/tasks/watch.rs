@@ -14,14 +14,14 @@ use crate::config::Agent;
 use crate::domain::approval::ApprovalId;
 use crate::domain::json::{self, Node, edit};
 use crate::domain::task::{Follows, Form, Status};
+use crate::protocol::{jsonrpc, meta, method, version};
 use crate::store::ClientSession;
 
 use crate::mcp::Mcp;
 use crate::mcp::http::Incoming;
-use crate::mcp::message;
 use crate::mcp::stream::Events;
 
-use super::{CORE_VERSION, declares_extension, extension, failed, owner, undeclared, wire};
+use super::{declares_extension, extension, failed, owner, undeclared, wire};
 
 /// Most tasks that one subscription hears of; more are not acknowledged.
 pub const MAX_WATCHED: usize = 100;
@@ -105,9 +105,8 @@ impl Watch {
                     continue;
                 }
                 let (task, tale) = extension::detailed(&mcp, &incoming, &view).await;
-                let key = "io.modelcontextprotocol/subscriptionId";
-                let task = edit::with_meta(&task, &[(key, &subscription)]);
-                let note = message::notification("notifications/tasks", Some(&task));
+                let task = edit::with_meta(&task, &[(meta::SUBSCRIPTION_ID, &subscription)]);
+                let note = jsonrpc::notification(method::NOTIFICATIONS_TASKS, Some(&task));
                 if !events.message(&note).await {
                     return;
                 }
@@ -145,7 +144,7 @@ pub(in crate::mcp) async fn tell_session(
     session: ClientSession,
     events: Events,
 ) {
-    if session.version != CORE_VERSION {
+    if session.version != version::V2025_11_25 {
         return;
     }
     let owner = Owner { agent, upstream: session.upstream, form: Form::Core };
@@ -162,7 +161,8 @@ pub(in crate::mcp) async fn tell_session(
                 let before = told.get(&id).copied().or(is_new.then_some(Status::Working));
                 if before.is_some_and(|before| before != view.status) {
                     let task = wire::object(&wire::core(&mcp, &view));
-                    let note = message::notification("notifications/tasks/status", Some(&task));
+                    let note =
+                        jsonrpc::notification(method::NOTIFICATIONS_TASKS_STATUS, Some(&task));
                     events.try_message(&note);
                 }
                 now.insert(id, view.status);

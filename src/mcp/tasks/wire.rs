@@ -1,16 +1,11 @@
 //! A task as JSON, in the words of each protocol.
 
-use crate::broker::answer::DECISION_KEY;
 use crate::broker::tasks::View;
 use crate::domain::json;
 use crate::domain::task::Status;
+use crate::protocol::meta;
 
 use crate::mcp::Mcp;
-
-/// Key of `_meta` that names the task a message belongs to (core).
-pub(super) const RELATED: &str = "io.modelcontextprotocol/related-task";
-/// Key of `_meta` with what a model may be told at once (core).
-const IMMEDIATE: &str = "io.modelcontextprotocol/model-immediate-response";
 
 /// Members of an object: key and raw value.
 pub(super) type Members = Vec<(&'static str, String)>;
@@ -53,7 +48,7 @@ pub(super) fn core(mcp: &Mcp, view: &View) -> Members {
 /// Placet's own word about a task that waits, as a member of `_meta`.
 fn decision(mcp: &Mcp, view: &View) -> Option<(&'static str, String)> {
     let statement = mcp.broker.pending_task(view)?;
-    Some((DECISION_KEY, statement.decision_json()))
+    Some((meta::DECISION, statement.decision_json()))
 }
 
 /// The answer of a call that became a task, in the extension.
@@ -72,8 +67,8 @@ pub(super) fn created_core(mcp: &Mcp, view: &View) -> String {
          the task for the result.",
         view.task.tool, view.task.id
     );
-    let mut own = vec![(IMMEDIATE, json::quote(&text))];
-    own.push((RELATED, related(view.task.id.as_str())));
+    let mut own = vec![(meta::MODEL_IMMEDIATE_RESPONSE, json::quote(&text))];
+    own.push((meta::RELATED_TASK, related(view.task.id.as_str())));
     own.extend(decision(mcp, view));
     let mut members = vec![("task", object(&core(mcp, view)))];
     members.extend(meta(&own));
@@ -90,7 +85,7 @@ fn meta(own: &Members) -> Option<(&'static str, String)> {
     (!own.is_empty()).then(|| ("_meta", object(own)))
 }
 
-/// The value under [`RELATED`].
+/// The value under [`meta::RELATED_TASK`].
 pub(super) fn related(id: &str) -> String {
     format!("{{\"taskId\":{}}}", json::quote(id))
 }

@@ -8,6 +8,8 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Response, StatusCode};
 use tracing::debug;
 
+use crate::protocol::header_name;
+
 use super::super::hub::{Hub, Received};
 use super::super::message::{self, Incoming};
 use super::super::sse::{Event, Parser};
@@ -21,7 +23,7 @@ const RESUME_AFTER_MOST: Duration = Duration::from_secs(30);
 /// How long a message on the side may take.
 pub(super) const ASIDE_TIMEOUT: Duration = Duration::from_secs(10);
 
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static(header_name::LAST_EVENT_ID);
 
 /// What a POST came to.
 #[derive(Debug)]

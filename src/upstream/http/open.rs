@@ -9,8 +9,8 @@ use reqwest::header::{HeaderMap, HeaderValue};
 use tokio_util::sync::CancellationToken;
 
 use super::super::handshake::{
-    Discovered, MODERN_VERSION, discover_params, initialize_params, read_discover,
-    read_discover_error, read_initialize,
+    Discovered, discover_params, initialize_params, read_discover, read_discover_error,
+    read_initialize,
 };
 use super::super::hub::next_id;
 use super::super::{Reply, ServerFacts, WireEra, message, mirrored_headers};
@@ -18,6 +18,7 @@ use super::answer::{self, Answered};
 use super::sse_conn::{self, SseConn};
 use super::{HttpLink, PROTOCOL_VERSION, SESSION_ID, Session};
 use crate::config::HttpKind;
+use crate::protocol::{jsonrpc, method, version};
 
 impl HttpLink {
     /// Opens a session; the error says why there is none.
@@ -46,13 +47,13 @@ impl HttpLink {
 
     async fn discover(&self) -> Result<Discovered, String> {
         let id = next_id();
-        let body = message::request(
+        let body = jsonrpc::request(
             id,
-            "server/discover",
+            method::SERVER_DISCOVER,
             Some(&discover_params(&self.hub.audience.features)),
         );
-        let mut headers = mirrored_headers::for_request("server/discover", None, None);
-        headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(MODERN_VERSION));
+        let mut headers = mirrored_headers::for_request(method::SERVER_DISCOVER, None, None);
+        headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(version::MODERN));
         let response = answer::post(&self.target, &self.target.pooled, headers, body)
             .await
             .map_err(|error| format!("server/discover: {error}"))?;
@@ -105,9 +106,9 @@ impl HttpLink {
 
     async fn initialize(&self) -> Result<Session, Uninitialized> {
         let id = next_id();
-        let body = message::request(
+        let body = jsonrpc::request(
             id,
-            "initialize",
+            method::INITIALIZE,
             Some(&initialize_params(&self.hub.audience.features)),
         );
         let response = answer::post(&self.target, &self.target.pooled, HeaderMap::new(), body)
@@ -129,7 +130,7 @@ impl HttpLink {
             Answered::Unreadable(_, why) => return Err(refused(format!("initialize: {why}"))),
         };
         let session = session(read_initialize(&result)?, session_id);
-        let body = message::notification("notifications/initialized", None);
+        let body = jsonrpc::notification(method::NOTIFICATIONS_INITIALIZED, None);
         let accepted = answer::post(&self.target, &self.target.pooled, session.headers(), body)
             .await
             .map_err(|error| format!("notifications/initialized: {error}"))?;

@@ -18,6 +18,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};
 use url::Url;
 
+use crate::protocol::{code, jsonrpc, method};
+
 use super::super::handshake::{initialize_params, read_initialize};
 use super::super::hub::{Hub, OnCancel, Received, attend, next_id, outgoing_params};
 use super::super::message::{self, Unreadable};
@@ -106,7 +108,7 @@ impl SseConn {
     async fn shake_hands(&self) -> Result<ServerFacts, String> {
         let limit = self.hub.common.handshake_timeout;
         let facts = match self
-            .ask("initialize", Some(&initialize_params(&self.hub.audience.features)), limit)
+            .ask(method::INITIALIZE, Some(&initialize_params(&self.hub.audience.features)), limit)
             .await
         {
             Ok(Reply::Result(result)) => read_initialize(&result)?,
@@ -119,7 +121,7 @@ impl SseConn {
             // Said once per connection.
             let _ = self.line.version.set(version);
         }
-        let done = message::notification("notifications/initialized", None);
+        let done = jsonrpc::notification(method::NOTIFICATIONS_INITIALIZED, None);
         let accepted = self.line.post(&self.line.target.pooled, done).await;
         match accepted.map_err(|error| format!("notifications/initialized: {error}"))? {
             status if status.is_success() => Ok(facts),
@@ -147,7 +149,7 @@ impl SseConn {
         let silent = self.line.heard_at.lock().expect("no holder of this lock panics").elapsed();
         let timeout = self.hub.common.timeout;
         silent < IDLE_CONNECTION.min(timeout / 2)
-            || self.ask("ping", None, PONG_WITHIN.min(timeout)).await.is_ok()
+            || self.ask(method::PING, None, PONG_WITHIN.min(timeout)).await.is_ok()
     }
 
     /// One request of our own.
@@ -159,7 +161,7 @@ impl SseConn {
     ) -> Result<Reply, UpstreamError> {
         let mut route = self.hub.open(next_id(), None);
         let heard = Arc::clone(&route.heard);
-        let body = message::request(route.id, method, params);
+        let body = jsonrpc::request(route.id, method, params);
         let work = self.exchange(&self.line.target.pooled, route.id, body, &mut route.answer);
         attend(work, &heard, patience, None, &CancellationToken::new(), || OnCancel::Wait).await
     }
@@ -179,7 +181,7 @@ impl SseConn {
             self.hub.mark_logs(id);
         }
         let params = outgoing_params(WireEra::Legacy, id, &request, &self.hub.audience.features);
-        let body = message::request(id, &request.method, params.as_deref());
+        let body = jsonrpc::request(id, &request.method, params.as_deref());
         let heard = Arc::clone(&route.heard);
         let work = self.exchange(client, id, body, &mut route.answer);
         let on_cancel = || {
@@ -195,8 +197,8 @@ impl SseConn {
             self.send(message::cancelled(id));
         }
         match answer? {
-            Reply::Error(error) => match message::error_code(&error) {
-                Some(message::HEADER_MISMATCH | message::UNSUPPORTED_VERSION) => {
+            Reply::Error(error) => match jsonrpc::error_code(&error) {
+                Some(code::HEADER_MISMATCH | code::UNSUPPORTED_VERSION) => {
                     let why = format!("refused: {}", message::error_text(&error));
                     Err(UpstreamError::NotSent(why))
                 }

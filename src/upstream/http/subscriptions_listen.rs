@@ -12,13 +12,13 @@ use tracing::debug;
 
 use super::super::handshake::{changing, listen_params, modern_meta, offers_watching};
 use super::super::hub::{Hub, next_id};
-use super::super::message;
 use super::super::mirrored_headers;
 use super::super::sse::Parser;
 use super::answer::{self, is_event_stream};
 use super::get_stream::{LASTING, REOPEN_FIRST, REOPEN_LONGEST, read};
 use super::{Session, Target};
 use crate::domain::call::params_with_meta;
+use crate::protocol::{jsonrpc, method};
 
 /// How long changes of what is watched are gathered.
 pub(in crate::upstream) const GATHER: Duration = Duration::from_millis(20);
@@ -140,9 +140,9 @@ async fn listen(
     id: u64,
 ) -> Result<Response, String> {
     let params = params_with_meta(params, &modern_meta(hub.audience.features.as_json()));
-    let method = "subscriptions/listen";
+    let method = method::SUBSCRIPTIONS_LISTEN;
     let mut headers = session.headers();
     headers.extend(mirrored_headers::for_request(method, Some(&params), None));
-    let body = message::request(id, method, Some(&params));
+    let body = jsonrpc::request(id, method, Some(&params));
     answer::post(target, &target.pooled, headers, body).await.map_err(|e| e.to_string())
 }

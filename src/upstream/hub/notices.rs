@@ -11,6 +11,7 @@ use super::super::{Notification, Said, WireEra};
 use super::Hub;
 use crate::domain::call;
 use crate::domain::json::{self, Node};
+use crate::protocol::{meta, method};
 
 /// A `subscriptions/listen` of ours; dropping it forgets it.
 pub(in crate::upstream) struct Listening {
@@ -37,25 +38,27 @@ impl Hub {
 
     pub(super) fn notified(&self, notification: Notification, own: Option<u64>) {
         let owner = match notification.method.as_str() {
-            "notifications/progress" => {
+            method::NOTIFICATIONS_PROGRESS => {
                 match progress_token(&notification).filter(|t| self.routes().contains_key(t)) {
                     Some(token) => Some(token),
                     None => return,
                 }
             }
-            "notifications/subscriptions/acknowledged" => return self.acknowledged(&notification),
+            method::NOTIFICATIONS_SUBSCRIPTIONS_ACKNOWLEDGED => {
+                return self.acknowledged(&notification);
+            }
             // A server cancels nothing but a subscription.
-            "notifications/cancelled" => return self.listening_ended(&notification),
-            "notifications/tools/list_changed" => {
+            method::NOTIFICATIONS_CANCELLED => return self.listening_ended(&notification),
+            method::NOTIFICATIONS_TOOLS_LIST_CHANGED => {
                 self.audience.told.store(true, Ordering::Relaxed);
                 self.common.relist.notify_one();
                 None
             }
             method if method.ends_with("/list_changed") => None,
-            "notifications/resources/updated" => None,
+            method::NOTIFICATIONS_RESOURCES_UPDATED => None,
             // On a channel that all share it can be meant for a request only if one alone asked.
             // In the legacy era it belongs to the connection, and whoever listens hears it too.
-            "notifications/message" if own.is_none() => match self.only_logging() {
+            method::NOTIFICATIONS_MESSAGE if own.is_none() => match self.only_logging() {
                 Some(id) if self.common.era() == Some(WireEra::Modern) => Some(id),
                 Some(id) => {
                     self.forward(id, notification.clone());
@@ -86,7 +89,7 @@ impl Hub {
         let Some(node) = node else { return };
         let id = node
             .get("_meta")
-            .and_then(|m| m.get("io.modelcontextprotocol/subscriptionId"))
+            .and_then(|m| m.get(meta::SUBSCRIPTION_ID))
             .and_then(Node::as_number)
             .and_then(|id| id.parse().ok());
         let change = match id {
@@ -127,5 +130,5 @@ impl Hub {
 
 fn progress_token(notification: &Notification) -> Option<u64> {
     let node = json::parse(notification.params.as_deref()?).ok()?;
-    node.get("progressToken").and_then(Node::as_number)?.parse().ok()
+    node.get(meta::PROGRESS_TOKEN).and_then(Node::as_number)?.parse().ok()
 }

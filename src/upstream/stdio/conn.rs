@@ -20,6 +20,7 @@ use super::super::listeners::Audience;
 use super::super::message::{self, Unreadable};
 use super::super::{Reply, UpstreamError};
 use crate::domain::upstream_health::Trouble;
+use crate::protocol::jsonrpc;
 
 /// Lines that wait to be written; beyond, requests wait and side messages are dropped.
 const MAX_QUEUE: usize = 64;
@@ -162,7 +163,7 @@ impl Conn {
     ) -> Result<Reply, UpstreamError> {
         let mut route = self.hub.open(next_id(), None);
         let heard = Arc::clone(&route.heard);
-        let line = message::request(route.id, method, Some(params));
+        let line = jsonrpc::request(route.id, method, Some(params));
         let work = async {
             self.write(route.id, line).await?;
             (&mut route.answer).await.unwrap_or_else(|_| Err(self.lost()))

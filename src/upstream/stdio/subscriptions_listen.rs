@@ -12,6 +12,7 @@ use super::super::hub::{Hub, next_id};
 use super::super::message;
 use super::conn::Conn;
 use crate::domain::call::params_with_meta;
+use crate::protocol::{jsonrpc, method};
 
 /// Wait before a subscription that the child ended is asked for again; doubles each time.
 const AGAIN_FIRST: Duration = Duration::from_secs(1);
@@ -62,7 +63,7 @@ async fn keep(
             let listening = hub.listens_with(route.id, change);
             let meta = modern_meta(hub.audience.features.as_json());
             let params = params_with_meta(&listen_params(&kinds, &uris), &meta);
-            let line = message::request(route.id, "subscriptions/listen", Some(&params));
+            let line = jsonrpc::request(route.id, method::SUBSCRIPTIONS_LISTEN, Some(&params));
             let Some(live) = conn.upgrade() else { return };
             if live.write(route.id, line).await.is_err() {
                 return;

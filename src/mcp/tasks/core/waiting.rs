@@ -13,16 +13,16 @@ use crate::broker::hold::{Beat, Ended, Terms};
 use crate::broker::result_delivery::OwedResult;
 use crate::broker::tasks::Owner;
 use crate::domain::json::{self, Node, edit};
+use crate::protocol::{code, jsonrpc, meta};
 use crate::upstream::Said;
 
 use crate::mcp::Mcp;
 use crate::mcp::answer::{self, Reported, lost};
 use crate::mcp::http::Incoming;
-use crate::mcp::message;
 use crate::mcp::stream::{Events, Progress, json_response, nothing, progress_token};
 
 use super::super::{failed, internal, owner};
-use super::wire::{RELATED, related};
+use super::wire::related;
 
 /// Signs of life that wait for a slow client; more are dropped.
 const BEATS: usize = 64;
@@ -95,9 +95,9 @@ pub(in crate::mcp::tasks) async fn result(
     mcp.broker.tracker().clone().spawn(async move {
         events.comment();
         let cancelled = incoming.flight.cancelled().clone();
-        let failure = message::error(
+        let failure = jsonrpc::error(
             incoming.message.id_raw(),
-            message::code::INTERNAL,
+            code::INTERNAL_ERROR,
             "the wait for this task ended; ask again",
             None,
         );
@@ -226,8 +226,8 @@ impl Wait {
             json::parse(&body).ok().and_then(|n| n.get("result").map(|r| r.raw.to_owned()));
         let body = match result {
             Some(result) => {
-                let result = edit::with_meta(&result, &[(RELATED, related(&self.id))]);
-                message::result(self.incoming.message.id_raw(), &result)
+                let result = edit::with_meta(&result, &[(meta::RELATED_TASK, related(&self.id))]);
+                jsonrpc::result(self.incoming.message.id_raw(), &result)
             }
             None => body,
         };
@@ -255,8 +255,8 @@ impl Wait {
 fn about(note: &str, id: &str) -> Option<String> {
     let node = json::parse(note).ok()?;
     let params = node.get("params").map_or("{}", |p| p.raw);
-    let params = edit::with_meta(params, &[(RELATED, related(id))]);
-    Some(message::notification(node.get("method")?.as_str()?, Some(&params)))
+    let params = edit::with_meta(params, &[(meta::RELATED_TASK, related(id))]);
+    Some(jsonrpc::notification(node.get("method")?.as_str()?, Some(&params)))
 }
 
 async fn closed(events: Option<&Events>) {

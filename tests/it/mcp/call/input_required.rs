@@ -91,6 +91,23 @@ async fn a_legacy_client_is_asked_what_a_modern_server_wants_to_know() {
 }
 
 #[tokio::test]
+async fn an_answer_to_the_last_round_is_delivered() {
+    let fake = modern(first_asks).await;
+    let lines = "[server]
+max_input_rounds = 1";
+    let placet = Placet::before(&fake.url).with(lines).start().await;
+    let agent = session(&placet, "/mcp/u", ALL).await;
+    let mut stream = Stream::open(agent.call("7", "open", "{}")).await;
+
+    let question = stream.message().await.unwrap();
+    answers(&agent, &question, r#"{"action":"accept","content":{"n":1}}"#).await;
+
+    let last = stream.rest().await.pop().unwrap();
+    assert_eq!(last["result"]["content"][0]["text"], "done", "{last}");
+    placet.end().await;
+}
+
+#[tokio::test]
 async fn a_server_that_never_has_enough_is_stopped() {
     let fake =
         modern(|_| fake_http::result(r#"{"resultType":"input_required","requestState":"more"}"#))

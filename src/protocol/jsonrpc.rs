@@ -1,0 +1,91 @@
+//! JSON-RPC messages as text, put together from raw JSON, so that neither `params` nor a result is
+//! ever written anew.
+//!
+//! <https://www.jsonrpc.org/specification>,
+//! <https://modelcontextprotocol.io/specification/2025-11-25/basic#messages>
+
+use std::fmt::Display;
+
+use crate::domain::json::{self, Node};
+
+/// A request; id and `params` are raw JSON.
+pub fn request(id: impl Display, method: &str, params: Option<&str>) -> String {
+    let (method, params) = (json::quote(method), params_member(params));
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":{method}{params}}}")
+}
+
+/// A notification; `params` raw.
+pub fn notification(method: &str, params: Option<&str>) -> String {
+    let (method, params) = (json::quote(method), params_member(params));
+    format!("{{\"jsonrpc\":\"2.0\",\"method\":{method}{params}}}")
+}
+
+fn params_member(params: Option<&str>) -> String {
+    params.map_or_else(String::new, |params| format!(",\"params\":{params}"))
+}
+
+/// A response with a result; both raw.
+pub fn result(id: &str, result: &str) -> String {
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}")
+}
+
+/// A response with an error object; both raw.
+pub fn error_raw(id: &str, error: &str) -> String {
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{error}}}")
+}
+
+/// A response with an error of our own; id and `data` raw.
+pub fn error(id: &str, code: i64, message: &str, data: Option<&str>) -> String {
+    error_raw(id, &error_object(code, message, data))
+}
+
+/// The error object itself; `data` raw.
+pub fn error_object(code: i64, message: &str, data: Option<&str>) -> String {
+    let data = data.map_or_else(String::new, |data| format!(",\"data\":{data}"));
+    format!("{{\"code\":{code},\"message\":{}{data}}}", json::quote(message))
+}
+
+/// The code of an error object as text.
+pub fn error_code(error: &str) -> Option<i64> {
+    code_of(&json::parse(error).ok()?)
+}
+
+/// The code of an error object.
+pub fn code_of(error: &Node<'_>) -> Option<i64> {
+    error.get("code")?.as_number()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_carry_their_parts_as_they_are() {
+        for (built, want) in [
+            (request(7, "ping", None), r#"{"jsonrpc":"2.0","id":7,"method":"ping"}"#),
+            (
+                request("\"a\"", "m", Some("{ \"n\":1.0 }")),
+                r#"{"jsonrpc":"2.0","id":"a","method":"m","params":{ "n":1.0 }}"#,
+            ),
+            (notification("n", None), r#"{"jsonrpc":"2.0","method":"n"}"#),
+            (notification("n", Some("{}")), r#"{"jsonrpc":"2.0","method":"n","params":{}}"#),
+            (result("1", "{ }"), r#"{"jsonrpc":"2.0","id":1,"result":{ }}"#),
+            (
+                error("null", -32600, "a \"b\"", Some("[1.0]")),
+                r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"a \"b\"","data":[1.0]}}"#,
+            ),
+        ] {
+            assert_eq!(built, want);
+        }
+    }
+
+    #[test]
+    fn a_code_is_an_integer() {
+        let code = |raw: &str| code_of(&json::parse(raw).unwrap());
+
+        assert_eq!(code(r#"{"code":-32601}"#), Some(-32601));
+        for raw in ["{}", r#"{"code":"-32601"}"#, r#"{"code":-32601.0}"#, "[]"] {
+            assert_eq!(code(raw), None, "{raw}");
+        }
+    }
+}
