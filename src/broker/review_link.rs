@@ -33,7 +33,7 @@ impl Broker {
     /// # Errors
     /// The store failed.
     pub async fn follow_link(&self, hash: &str) -> Result<Option<Followed>, StoreError> {
-        let Some(link) = self.store().find_review_link(hash).await? else { return Ok(None) };
+        let Some(link) = self.store().review_links().find(hash).await? else { return Ok(None) };
         let Some(approval) = self.get(&link.approval).await? else { return Ok(None) };
         let Some(reviewer) = self.config().reviewer(&link.reviewer).cloned() else {
             return Ok(None);

@@ -15,7 +15,7 @@ async fn caps_refuse_by_name_and_say_when_to_come_again() {
         let refused = async |change: &dyn Fn(&mut placet::store::Submit)| {
             let mut submit = submission(approval(2, r#"{"a":2}"#));
             change(&mut submit);
-            match db.store.submit(submit, at(1)).await.unwrap() {
+            match db.store.approvals().submit(submit, at(1)).await.unwrap() {
                 Submitted::Refused { cap, retry_after_ms } => (cap, retry_after_ms),
                 other => panic!("not refused: {other:?}"),
             }
@@ -30,7 +30,12 @@ async fn caps_refuse_by_name_and_say_when_to_come_again() {
         .await;
         assert_eq!((cap, wait), (Cap::NewPerAgent, 10_001));
         assert_eq!(
-            db.store.list(&Filter { limit: 9, ..Filter::default() }, T0).await.unwrap().len(),
+            db.store
+                .approvals()
+                .list(&Filter { limit: 9, ..Filter::default() }, T0)
+                .await
+                .unwrap()
+                .len(),
             1
         );
     })
@@ -50,9 +55,12 @@ async fn a_rate_limit_is_consumed_by_new_approvals_only() {
         for (n, args, second) in
             [(1, r#"{"a":1}"#, 0), (2, r#"{"a":1}"#, 1), (3, r#"{"a":2}"#, 2), (4, r#"{"a":3}"#, 3)]
         {
-            last = Some(db.store.submit(limited(n, args, second), at(second)).await.unwrap());
+            last = Some(
+                db.store.approvals().submit(limited(n, args, second), at(second)).await.unwrap(),
+            );
         }
-        let later = db.store.submit(limited(5, r#"{"a":3}"#, 61), at(61)).await.unwrap();
+        let later =
+            db.store.approvals().submit(limited(5, r#"{"a":3}"#, 61), at(61)).await.unwrap();
 
         assert!(matches!(
             last,
@@ -69,11 +77,11 @@ async fn how_much_of_each_limit_is_used_can_be_read() {
         made(db, 1, r#"{"a":1}"#).await;
         made(db, 2, r#"{"a":2}"#).await;
         let since = at(20).minus(Duration::from_secs(10));
-        db.store.take_limit("k", 5, since, at(20)).await.unwrap();
+        db.store.limits().take("k", 5, since, at(20)).await.unwrap();
         let agent = approval(1, "{}").agent;
         let spent = async |new_since, limit: Option<&str>, since| {
             let limit = limit.map(|key| (key.to_owned(), since));
-            let s = db.store.spent(&agent, new_since, limit).await.unwrap();
+            let s = db.store.limits().spent(&agent, new_since, limit).await.unwrap();
             (s.open, s.new, s.limited)
         };
 
@@ -81,7 +89,7 @@ async fn how_much_of_each_limit_is_used_can_be_read() {
         assert_eq!(spent(before, Some("k"), at(10)).await, (2, 2, Some(1)));
         assert_eq!(spent(at(3_600), Some("k"), at(20)).await, (2, 0, Some(0)));
         assert_eq!(spent(before, None, T0).await, (2, 2, None));
-        let other = db.store.spent("another", before, None).await.unwrap();
+        let other = db.store.limits().spent("another", before, None).await.unwrap();
         assert_eq!((other.open, other.new), (0, 0));
     })
     .await;
@@ -92,7 +100,7 @@ async fn a_limit_counts_what_came_within_its_window_before_now() {
     on_each(async |db: &Database| {
         let take = async |second: u64| {
             let since = at(second).minus(Duration::from_secs(10));
-            db.store.take_limit("k", 2, since, at(second)).await.unwrap()
+            db.store.limits().take("k", 2, since, at(second)).await.unwrap()
         };
 
         assert_eq!([take(20).await, take(25).await, take(26).await], [None, None, Some(4_001)]);
@@ -110,14 +118,14 @@ async fn beyond_the_held_requests_a_call_is_stored_but_not_attached() {
         let mut third = submission(approval(3, r#"{"a":3}"#));
         third.max_held = 1;
 
-        let joined = db.store.submit(second, T0).await.unwrap();
-        let made = db.store.submit(third, T0).await.unwrap();
+        let joined = db.store.approvals().submit(second, T0).await.unwrap();
+        let made = db.store.approvals().submit(third, T0).await.unwrap();
         let hold = submission(approval(4, "{}")).hold;
 
         assert!(matches!(joined, Submitted::Attached { held: false, .. }));
         assert!(matches!(made, Submitted::Created { held: false, .. }));
-        assert!(!db.store.attach(&id(1), &hold, 1, T0).await.unwrap());
-        assert_eq!(db.store.attached(&id(1), T0).await.unwrap(), 1);
+        assert!(!db.store.holds().attach(&id(1), &hold, 1, T0).await.unwrap());
+        assert_eq!(db.store.holds().attached(&id(1), T0).await.unwrap(), 1);
     })
     .await;
 }
