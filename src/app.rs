@@ -140,7 +140,7 @@ impl App {
         };
         let hosts = Arc::new(Hosts::new(&config.server, bound));
         let router = web::router(web)
-            .merge(mcp::http::router(Mcp::new(broker.clone())))
+            .merge(mcp::router(Mcp::new(broker.clone())))
             .layer(middleware::from_fn_with_state(hosts, host_guard));
         let app = Self {
             broker,

@@ -6,41 +6,37 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::routing::any;
+
 use crate::broker::Broker;
 
-use aggregate::Owners;
-use clients::Open;
-use flight::InFlight;
-use resume::Streams;
-use standing::{Listeners, Standing};
+use aggregate::owners::Owners;
+use endpoint::endpoint;
+use session::cancellation::InFlight;
+use session::http_sse;
+use session::resumability::Streams;
+use session::server_requests::Open;
+use session::subscriptions::Standing;
+use stream::stream_limit::Listeners;
 
-mod aggregate;
-mod answer;
-mod calls;
-mod clients;
-mod exchange;
-mod flight;
-mod hold;
-pub mod http;
-mod input;
-mod line;
-mod listen;
-mod lists;
-pub(crate) mod message;
-mod methods;
-mod news;
-mod page;
-mod resume;
+pub(crate) mod aggregate;
+pub(crate) mod call;
+pub(crate) mod discover;
+pub(crate) mod dispatch;
+pub(crate) mod endpoint;
+pub(crate) mod envelope;
+pub(crate) mod notifications;
+pub(crate) mod request;
+pub(crate) mod respond;
+pub(crate) mod response;
 pub(crate) mod revision;
-mod sessions;
-mod shown;
-pub mod sse;
-mod standing;
-mod stream;
-mod subscriptions;
-mod tasks;
-mod uri_template;
-mod wait;
+pub(crate) mod server_facts;
+pub(crate) mod session;
+pub(crate) mod stream;
+pub(crate) mod subscriptions_listen;
+pub(crate) mod tasks;
+pub(crate) mod uri_template;
 
 /// Most legacy sessions of one agent token; `initialize` is answered 429 beyond it.
 pub const MAX_SESSIONS_PER_AGENT: u32 = 32;
@@ -58,7 +54,7 @@ pub struct Mcp {
     in_flight: Arc<InFlight>,
     owners: Arc<Owners>,
     streams: Arc<Streams>,
-    old_streams: Arc<sse::Streams>,
+    old_streams: Arc<http_sse::Streams>,
     open: Arc<Open>,
     standing: Arc<Standing>,
     listeners: Arc<Listeners>,
@@ -79,4 +75,16 @@ impl Mcp {
             listeners: Arc::default(),
         }
     }
+}
+
+/// The routes of the MCP face: Streamable HTTP, and the HTTP+SSE of 2024-11-05 beside it.
+pub fn router(mcp: Mcp) -> Router {
+    Router::new()
+        .route("/mcp", any(endpoint))
+        .route("/mcp/{upstream}", any(endpoint))
+        .route("/mcp/sse", any(http_sse::stream_of_all))
+        .route("/mcp/messages", any(http_sse::messages_to_all))
+        .route("/mcp/{upstream}/sse", any(http_sse::stream))
+        .route("/mcp/{upstream}/messages", any(http_sse::messages))
+        .with_state(mcp)
 }

@@ -11,49 +11,32 @@ use futures_util::future::join_all;
 
 use crate::config::Agent;
 use crate::domain::json::{self, Node, edit};
+use crate::mcp::stream::progress::Progress;
 use crate::protocol::{code, jsonrpc, method};
 use crate::upstream::{Caller, Notification, ServerFacts};
 
-use super::http::{Incoming, may_use};
-use super::stream::{Progress, json_response};
-use super::{ALL_FACTS_WITHIN, Mcp, answer, exchange, methods, shown, tasks};
+use super::request::{Incoming, Named, may_use, upstreams_of};
+use super::respond::{self, json_response};
+use super::response::{self, policy_filter};
+use super::stream::relay;
+use super::tasks::form;
+use super::{ALL_FACTS_WITHIN, Mcp, server_facts};
 
-mod facts;
-mod lists;
-mod names;
-mod owners;
-
-pub(super) use owners::Owners;
-
-/// How the client named what was resolved to an upstream.
-#[derive(Debug, Clone)]
-pub(super) struct Named {
-    /// The name or URI as it was sent.
-    pub(super) text: String,
-    /// Whether it is a URI with the upstream's name before it.
-    prefixed: bool,
-}
-
-/// The upstreams an agent may use, in the order of the configuration.
-pub(super) fn upstreams_of(mcp: &Mcp, agent: &Agent) -> Vec<String> {
-    let all = mcp.broker.config().upstreams.iter().map(|u| u.name.clone());
-    all.filter(|name| may_use(mcp, agent, name)).collect()
-}
-
-/// The upstreams behind an address: the one it names, or all the agent's where it names none.
-pub(super) fn behind(mcp: &Mcp, agent: &Agent, upstream: &str) -> Vec<String> {
-    if upstream.is_empty() { upstreams_of(mcp, agent) } else { vec![upstream.to_owned()] }
-}
+pub(crate) mod facts;
+pub(crate) mod merge;
+pub(crate) mod names;
+pub(crate) mod owners;
+pub(crate) mod page;
 
 /// Finds the upstream that a request means. What means none, or all, stays as it is.
-pub(super) async fn resolve(
+pub(crate) async fn resolve(
     mcp: &Mcp,
     mut incoming: Incoming,
     params: Option<&Node<'_>>,
 ) -> Incoming {
     if incoming.message.method.starts_with("tasks/") {
         // A task is its agent's; its answers are those of its upstream.
-        if let Some(upstream) = tasks::upstream_of(mcp, &incoming, params).await {
+        if let Some(upstream) = form::upstream_of(mcp, &incoming, params).await {
             incoming.upstream = upstream;
         }
         return incoming;
@@ -122,28 +105,28 @@ async fn by_uri<'n, 's>(
 }
 
 /// Answers what is asked of all upstreams at once, and what none of them has.
-pub(super) async fn whole(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
+pub(crate) async fn whole(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
     let method = incoming.message.method.as_str();
-    if let Some(kind) = lists::Kind::of(method) {
-        let start = match lists::Start::read(mcp, &incoming, params) {
+    if let Some(kind) = page::Kind::of(method) {
+        let start = match merge::Start::read(mcp, &incoming, params) {
             Ok(start) => start,
             Err(why) => return invalid(&incoming, &why),
         };
         let progress = Progress::new(None, incoming.era, false);
         let (again, asked) = (mcp.clone(), incoming.clone());
         let list =
-            async move |_notes, cancel| lists::merged(&again, &asked, kind, start, &cancel).await;
-        return exchange::run(mcp, &incoming, progress, list).await;
+            async move |_notes, cancel| merge::merged(&again, &asked, kind, start, &cancel).await;
+        return relay::run(mcp, &incoming, progress, list).await;
     }
-    match shown::subject(method, incoming.message.params.as_deref()) {
+    match policy_filter::subject(method, incoming.message.params.as_deref()) {
         Some((kind, name)) => {
-            let (status, body) = answer::unknown(&incoming, kind, &name);
+            let (status, body) = response::unknown(&incoming, kind, &name);
             json_response(status, body)
         }
-        None if shown::answers_with_errors(method) => {
+        None if policy_filter::answers_with_errors(method) => {
             invalid(&incoming, "params must name what is asked for")
         }
-        None => methods::no_method(&incoming),
+        None => respond::no_method(&incoming),
     }
 }
 
@@ -153,9 +136,9 @@ fn invalid(incoming: &Incoming, text: &str) -> Response {
 }
 
 /// What is known of all upstreams that can be reached, as one server's.
-pub(super) async fn facts(mcp: &Mcp, agent: &Agent, caller: &Caller) -> ServerFacts {
+pub(crate) async fn facts(mcp: &Mcp, agent: &Agent, caller: &Caller) -> ServerFacts {
     let all = upstreams_of(mcp, agent);
-    let asked = all.iter().map(|name| methods::facts_of(mcp, name, caller, ALL_FACTS_WITHIN));
+    let asked = all.iter().map(|name| server_facts::facts_of(mcp, name, caller, ALL_FACTS_WITHIN));
     let known: Vec<(&str, ServerFacts)> = join_all(asked)
         .await
         .into_iter()
@@ -166,22 +149,12 @@ pub(super) async fn facts(mcp: &Mcp, agent: &Agent, caller: &Caller) -> ServerFa
 }
 
 /// What an upstream says without being asked, in the names that are used here.
-pub(super) fn told(mcp: &Mcp, agent: &Agent, upstream: &str, note: Notification) -> Notification {
+pub(crate) fn told(mcp: &Mcp, agent: &Agent, upstream: &str, note: Notification) -> Notification {
     if note.method != method::NOTIFICATIONS_RESOURCES_UPDATED {
         return note;
     }
     let params = note.params.as_deref().and_then(|p| json::parse(p).ok());
-    let shown = |own: &str| owners::told(mcp, agent, upstream, &lists::RESOURCES, own);
+    let shown = |own: &str| owners::told(mcp, agent, upstream, &page::RESOURCES, own);
     let renamed = params.and_then(|p| names::renamed(&p, "uri", shown));
     Notification { params: renamed.or(note.params), ..note }
-}
-
-/// An answer's own URIs in the form the client uses, where it put the upstream's name before its.
-pub(super) fn as_addressed(incoming: &Incoming, result: String) -> String {
-    match &incoming.named {
-        Some(Named { prefixed: true, .. }) if incoming.message.method == method::RESOURCES_READ => {
-            names::prefixed_contents(&incoming.upstream, &result)
-        }
-        _ => result,
-    }
 }

@@ -8,72 +8,34 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::broker::hold::Held;
-use crate::broker::tasks::{Owner, TaskError};
-use crate::domain::json::{self, Node, edit};
+use crate::domain::json::Node;
 use crate::domain::task::{Follows, Form, Task};
-use crate::protocol::{TASKS_EXTENSION, code, jsonrpc, meta, method, version};
-use crate::upstream::WireEra;
+use crate::protocol::{jsonrpc, method};
 
 use super::Mcp;
-use super::http::Incoming;
-use super::stream::json_response;
+use super::request::Incoming;
+use super::respond::json_response;
+use errors::{no_id, undeclared};
+use form::{declares_extension, owner, speaks_core, task_id};
 
-mod call;
-mod core;
-mod extension;
-mod listed;
-mod remote;
-mod watch;
-mod wire;
+pub(crate) use adopt::adopt;
+pub(crate) use call::{behind_a_task, or_task};
+pub(crate) use tool_marks::offer;
+pub(crate) use watch::{Watch, tell_session, watched};
 
-pub(super) use call::{behind_a_task, or_task};
-pub(super) use listed::offer;
-pub(super) use remote::adopt;
-pub(super) use watch::{Watch, tell_session, watched};
-
-/// What a server of that version says of its tasks.
-const CORE_CAPABILITY: &str = "{\"list\":{},\"cancel\":{},\"requests\":{\"tools\":{\"call\":{}}}}";
-
-/// The form in which the client of this call may be given a task; none: it is held.
-pub(super) fn form_of(incoming: &Incoming, params: Option<&Node<'_>>) -> Option<Form> {
-    // Neither protocol knows tasks of anything else.
-    if incoming.message.method != method::TOOLS_CALL {
-        return None;
-    }
-    match incoming.era {
-        WireEra::Modern => declares_extension(params).then_some(Form::Extension),
-        WireEra::Legacy => {
-            let asked = params.and_then(|p| p.get("task")).is_some_and(Node::is_object);
-            (asked && speaks_core(incoming)).then_some(Form::Core)
-        }
-    }
-}
-
-fn declares_extension(params: Option<&Node<'_>>) -> bool {
-    let declared = params.and_then(|p| {
-        p.get("_meta")?.get(meta::CLIENT_CAPABILITIES)?.get("extensions")?.get(TASKS_EXTENSION)
-    });
-    declared.is_some_and(Node::is_object)
-}
-
-fn speaks_core(incoming: &Incoming) -> bool {
-    incoming.session.as_ref().is_some_and(|s| s.version == version::V2025_11_25)
-}
-
-/// Adds what the client of this version may know of tasks to the capabilities of a server.
-pub(super) fn advertise(capabilities: &str, version: &str) -> String {
-    match version {
-        version::V2025_11_25 => edit::with_missing(capabilities, &[("tasks", CORE_CAPABILITY)]),
-        version::MODERN => {
-            let extensions = json::object([(TASKS_EXTENSION, "{}")]);
-            edit::with_missing(capabilities, &[("extensions", extensions)])
-        }
-        _ => capabilities.to_owned(),
-    }
-}
+pub(crate) mod adopt;
+pub(crate) mod call;
+pub(crate) mod core;
+pub(crate) mod errors;
+pub(crate) mod extension;
+pub(crate) mod form;
+pub(crate) mod remote;
+pub(crate) mod tool_marks;
+pub(crate) mod watch;
+pub(crate) mod wire;
 
 /// Answers a call that waits with a task. Given back, it is to be held.
-pub(super) async fn create(
+pub(crate) async fn create(
     mcp: &Mcp,
     incoming: &Incoming,
     held: Held,
@@ -88,7 +50,7 @@ pub(super) async fn create(
 }
 
 /// `tasks/…` of the modern era; none: there is no such method.
-pub(super) async fn modern(
+pub(crate) async fn modern(
     mcp: &Mcp,
     incoming: &Incoming,
     params: Option<&Node<'_>>,
@@ -109,7 +71,7 @@ pub(super) async fn modern(
 }
 
 /// `tasks/…` of the legacy era; none: there is no such method.
-pub(super) async fn legacy(
+pub(crate) async fn legacy(
     mcp: &Mcp,
     incoming: &Incoming,
     params: Option<&Node<'_>>,
@@ -151,67 +113,4 @@ async fn theirs(
         Follows::Remote(id) => Some((view.task, id)),
         _ => None,
     }
-}
-
-fn task_id<'n>(params: Option<&'n Node<'_>>) -> Option<&'n str> {
-    params?.get("taskId")?.as_str()
-}
-
-fn no_id(incoming: &Incoming) -> Response {
-    invalid(incoming, "params.taskId must be a string")
-}
-
-fn invalid(incoming: &Incoming, text: &str) -> Response {
-    let error = jsonrpc::error(incoming.message.id_raw(), code::INVALID_PARAMS, text, None);
-    json_response(StatusCode::OK, error)
-}
-
-/// The client did not declare the extension with this very request.
-pub(super) fn undeclared(incoming: &Incoming) -> Response {
-    let extensions = json::object([(TASKS_EXTENSION, "{}")]);
-    let required = json::object([("extensions", extensions.as_str())]);
-    let data = json::object([("requiredCapabilities", required.as_str())]);
-    let text = format!("this needs the client capability extensions[{TASKS_EXTENSION:?}]");
-    let id = incoming.message.id_raw();
-    let error = jsonrpc::error(id, code::MISSING_CAPABILITY, &text, Some(&data));
-    json_response(StatusCode::BAD_REQUEST, error)
-}
-
-fn owner(incoming: &Incoming) -> Owner {
-    let form = match incoming.era {
-        WireEra::Modern => Form::Extension,
-        WireEra::Legacy => Form::Core,
-    };
-    Owner { agent: incoming.agent.clone(), upstream: incoming.upstream.clone(), form }
-}
-
-/// The upstream of the task that a request names, if it is the client's own.
-pub(super) async fn upstream_of(
-    mcp: &Mcp,
-    incoming: &Incoming,
-    params: Option<&Node<'_>>,
-) -> Option<String> {
-    let view = mcp.broker.peek_at_task(&owner(incoming), task_id(params)?).await.ok()?;
-    Some(view.task.upstream)
-}
-
-/// Why a verb failed. Unknown, expired and foreign tasks are answered alike.
-fn failed(incoming: &Incoming, error: &TaskError) -> Response {
-    match error {
-        TaskError::Unknown => invalid(incoming, "Task not found"),
-        TaskError::Terminal(status) => invalid(
-            incoming,
-            &format!("Cannot cancel task: already in terminal status '{}'", status.as_str()),
-        ),
-        TaskError::TooMany => internal(incoming, &error.to_string()),
-        TaskError::Store(error) => {
-            tracing::error!(%error, "a task could not be looked up");
-            internal(incoming, "the store is unavailable, try again")
-        }
-    }
-}
-
-fn internal(incoming: &Incoming, text: &str) -> Response {
-    let error = jsonrpc::error(incoming.message.id_raw(), code::INTERNAL_ERROR, text, None);
-    json_response(StatusCode::OK, error)
 }

@@ -10,11 +10,11 @@ const HOLE: char = '\u{1}';
 /// Longest template that is read as a pattern, bytes; a longer one matches nothing.
 const MAX_TEMPLATE: usize = 2048;
 /// Longest URI that is compared otherwise than byte by byte; a longer one fits nothing.
-pub(super) const MAX_URI: usize = 8192;
+pub(crate) const MAX_URI: usize = 8192;
 
 /// A template: text and expressions.
 #[derive(Debug)]
-pub(super) struct Template(Vec<Part>);
+pub(crate) struct Template(Vec<Part>);
 
 #[derive(Debug)]
 enum Part {
@@ -60,7 +60,7 @@ static OPERATORS: [Operator; 7] = [
 
 impl Template {
     /// None where braces don't match, are nested or have nothing between them.
-    pub(super) fn read(text: &str) -> Option<Self> {
+    pub(crate) fn read(text: &str) -> Option<Self> {
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some(brace) = rest.find(['{', '}']) {
@@ -75,7 +75,7 @@ impl Template {
     }
 
     /// The URI with these values, as they are: the policy looks through percent-encoding.
-    pub(super) fn expand(&self, values: &[(&str, &str)]) -> String {
+    pub(crate) fn expand(&self, values: &[(&str, &str)]) -> String {
         let mut out = String::new();
         for part in &self.0 {
             match part {
@@ -123,31 +123,31 @@ fn expression(inner: &str) -> Option<Part> {
 
 /// A template that URIs are compared with.
 #[derive(Debug, Clone)]
-pub(super) struct Pattern {
+pub(crate) struct Pattern {
     text: String,
     regex: Option<Regex>,
 }
 
 impl Pattern {
     /// Reads one; what is no template matches nothing.
-    pub(super) fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         let template = (text.len() <= MAX_TEMPLATE).then(|| Template::read(text)).flatten();
         let regex = template.and_then(|template| Regex::new(&template.shape()).ok());
         Self { text: text.to_owned(), regex }
     }
 
     /// As it was listed.
-    pub(super) fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
     /// Whether the URI may be of this template.
-    pub(super) fn fits(&self, uri: &str) -> bool {
+    pub(crate) fn fits(&self, uri: &str) -> bool {
         uri.len() <= MAX_URI && self.regex.as_ref().is_some_and(|regex| regex.is_match(uri))
     }
 
     /// Whether both are made of the same URIs, whatever their variables are called.
-    pub(super) fn is_like(&self, other: &Self) -> bool {
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
         match (&self.regex, &other.regex) {
             (Some(a), Some(b)) => a.as_str() == b.as_str(),
             _ => self.text == other.text,

@@ -13,7 +13,7 @@ use url::Url;
 
 use crate::cli::Failure;
 use crate::domain::json::{self, Node};
-use crate::mcp::message::{Message, MessageKind};
+use crate::mcp::envelope::{Message, MessageKind};
 use crate::protocol::{code, header_name, jsonrpc, meta, method};
 
 use super::TOKEN_VARIABLE;

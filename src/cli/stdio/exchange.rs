@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::domain::call::params_with_meta;
 use crate::domain::json::{self, Node};
-use crate::mcp::message::Message;
+use crate::mcp::envelope::Message;
 use crate::protocol::{code, header_name, jsonrpc, meta, method, version};
 use crate::upstream::{EventParser, request_headers};
 

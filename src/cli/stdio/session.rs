@@ -10,7 +10,7 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
 
 use crate::domain::json::{self, Node};
-use crate::mcp::message::Message;
+use crate::mcp::envelope::Message;
 use crate::protocol::{header_name, jsonrpc, method};
 
 use super::bridge::{ASIDE, Bridge};

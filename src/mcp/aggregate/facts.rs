@@ -7,7 +7,7 @@ use crate::upstream::{ServerFacts, WireEra};
 
 /// Capabilities that are there with any upstream, each as far as one of them has it; the
 /// instructions of all under their names. The server is Placet itself.
-pub(super) fn union(known: &[(&str, ServerFacts)]) -> ServerFacts {
+pub(crate) fn union(known: &[(&str, ServerFacts)]) -> ServerFacts {
     // There is always a list of tools, and policies change it.
     let all = "{\"tools\":{\"listChanged\":true}}".to_owned();
     let capabilities = known.iter().fold(all, |all, (_, facts)| {

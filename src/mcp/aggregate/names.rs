@@ -2,6 +2,8 @@
 //! mean somebody else's resource, `{upstream}+{uri}`.
 
 use crate::domain::json::{self, Node, edit};
+use crate::mcp::request::{Incoming, Named};
+use crate::protocol::method;
 
 /// Stands between an upstream and one of its names. No upstream's name has an underscore, so that
 /// the first one splits.
@@ -10,33 +12,33 @@ const NAME: &str = "__";
 const URI: char = '+';
 
 /// A name of an upstream.
-pub(super) fn name(upstream: &str, own: &str) -> String {
+pub(crate) fn name(upstream: &str, own: &str) -> String {
     format!("{upstream}{NAME}{own}")
 }
 
 /// The upstream and its own name.
-pub(super) fn split(written: &str) -> Option<(&str, &str)> {
+pub(crate) fn split(written: &str) -> Option<(&str, &str)> {
     written.split_once(NAME)
 }
 
 /// A URI with its upstream's name.
-pub(super) fn uri(upstream: &str, own: &str) -> String {
+pub(crate) fn uri(upstream: &str, own: &str) -> String {
     format!("{upstream}{URI}{own}")
 }
 
 /// What may be an upstream and its own URI, if the upstream is one of these.
-pub(super) fn split_uri<'w>(upstreams: &[String], written: &'w str) -> Option<(&'w str, &'w str)> {
+pub(crate) fn split_uri<'w>(upstreams: &[String], written: &'w str) -> Option<(&'w str, &'w str)> {
     written.split_once(URI).filter(|(first, _)| upstreams.iter().any(|u| u == first))
 }
 
 /// The object with its member `key`, a text, replaced; none if there is no such text.
-pub(super) fn renamed(object: &Node<'_>, key: &str, to: impl Fn(&str) -> String) -> Option<String> {
+pub(crate) fn renamed(object: &Node<'_>, key: &str, to: impl Fn(&str) -> String) -> Option<String> {
     let member = object.get(key)?;
     Some(edit::spliced(object.raw, member.raw, &json::quote(&to(member.as_str()?))))
 }
 
 /// A result of `resources/read` with the upstream's name before every URI.
-pub(super) fn prefixed_contents(upstream: &str, result: &str) -> String {
+pub(crate) fn prefixed_contents(upstream: &str, result: &str) -> String {
     let Ok(node) = json::parse(result) else { return result.to_owned() };
     let Some(list) = node.get("contents") else { return result.to_owned() };
     let contents =
@@ -44,6 +46,16 @@ pub(super) fn prefixed_contents(upstream: &str, result: &str) -> String {
             renamed(c, "uri", |own| uri(upstream, own)).unwrap_or_else(|| c.raw.to_owned())
         });
     edit::spliced(node.raw, list.raw, &json::array(contents))
+}
+
+/// An answer's own URIs in the form the client uses, where it put the upstream's name before its.
+pub(crate) fn as_addressed(incoming: &Incoming, result: String) -> String {
+    match &incoming.named {
+        Some(Named { prefixed: true, .. }) if incoming.message.method == method::RESOURCES_READ => {
+            prefixed_contents(&incoming.upstream, &result)
+        }
+        _ => result,
+    }
 }
 
 #[cfg(test)]

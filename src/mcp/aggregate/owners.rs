@@ -14,11 +14,11 @@ use crate::config::Agent;
 use crate::domain::json::{self, Node};
 use crate::domain::time::Timestamp;
 use crate::mcp::Mcp;
-use crate::mcp::http::Incoming;
+use crate::mcp::request::{Incoming, upstreams_of};
 use crate::mcp::uri_template::{MAX_URI, Pattern};
 
-use super::lists::{self, Kind, LIST_WITHIN, RESOURCES, TEMPLATES, Turned};
-use super::{names, upstreams_of};
+use super::names;
+use super::page::{self, Kind, LIST_WITHIN, RESOURCES, TEMPLATES, Turned};
 
 /// How long what was listed is believed.
 const KEPT: Duration = Duration::from_secs(30);
@@ -31,7 +31,7 @@ const MAX_PAGES: usize = 100;
 
 /// What each agent's upstreams list; as many entries as there are agents.
 #[derive(Debug, Default)]
-pub(in crate::mcp) struct Owners(Mutex<HashMap<String, Arc<Known>>>);
+pub(crate) struct Owners(Mutex<HashMap<String, Arc<Known>>>);
 
 /// What is known of one agent's upstreams.
 #[derive(Debug, Default)]
@@ -68,7 +68,7 @@ impl Owners {
 }
 
 /// The upstream that a URI (or template) means, and its own form of it.
-pub(super) async fn find(
+pub(crate) async fn find(
     mcp: &Mcp,
     incoming: &Incoming,
     written: &str,
@@ -89,7 +89,7 @@ pub(super) async fn find(
 }
 
 /// Asks anew if what is known is old.
-pub(super) async fn refresh(mcp: &Mcp, incoming: &Incoming) {
+pub(crate) async fn refresh(mcp: &Mcp, incoming: &Incoming) {
     let now = mcp.broker.now();
     let known = mcp.owners.of(&incoming.agent);
     let at = known.lists().at;
@@ -147,7 +147,7 @@ async fn all_pages(
     let mut all = Vec::new();
     let mut cursor: Option<String> = None;
     for _ in 0..MAX_PAGES {
-        let turned = lists::page(mcp, &own, upstream, kind, cursor.as_deref(), &cancel).await;
+        let turned = page::page(mcp, &own, upstream, kind, cursor.as_deref(), &cancel).await;
         let Turned::Page(page) = turned else { return None };
         let name = |entry: &String| {
             let node = json::parse(entry).ok()?;
@@ -163,13 +163,13 @@ async fn all_pages(
 }
 
 /// How an entry of a list is shown; what it names is known from now on.
-pub(super) fn shown(mcp: &Mcp, agent: &Agent, upstream: &str, kind: &Kind, own: &str) -> String {
+pub(crate) fn shown(mcp: &Mcp, agent: &Agent, upstream: &str, kind: &Kind, own: &str) -> String {
     mcp.owners.of(agent).lists().learn(upstream, kind, own);
     told(mcp, agent, upstream, kind, own)
 }
 
 /// How a URI (or template) that an upstream speaks of is told.
-pub(super) fn told(mcp: &Mcp, agent: &Agent, upstream: &str, kind: &Kind, own: &str) -> String {
+pub(crate) fn told(mcp: &Mcp, agent: &Agent, upstream: &str, kind: &Kind, own: &str) -> String {
     let upstreams = upstreams_of(mcp, agent);
     let known = mcp.owners.of(agent);
     let earlier = upstreams.iter().take_while(|u| *u != upstream);
@@ -183,7 +183,7 @@ pub(super) fn told(mcp: &Mcp, agent: &Agent, upstream: &str, kind: &Kind, own: &
 }
 
 /// A URI in its normal form; none where it has none.
-fn normal(uri: &str) -> Option<String> {
+pub(crate) fn normal(uri: &str) -> Option<String> {
     let read = (uri.len() <= MAX_URI).then(|| Url::parse(uri).ok());
     read.flatten().map(String::from)
 }
@@ -202,11 +202,11 @@ impl Lists {
             let listed = self.by_upstream.get(*u);
             listed.is_some_and(|l| l.templates.iter().any(|t| t.fits(written)))
         };
-        let normal = normal(written);
+        let wanted = normal(written);
         let means = |u: &&String| {
             let listed = self.by_upstream.get(*u);
-            normal.is_some()
-                && listed.is_some_and(|l| l.uris.iter().any(|uri| self::normal(uri) == normal))
+            wanted.is_some()
+                && listed.is_some_and(|l| l.uris.iter().any(|uri| normal(uri) == wanted))
         };
         let find = || upstreams.iter().find(lists).or_else(|| upstreams.iter().find(means));
         find().or_else(|| upstreams.iter().find(fits)).cloned()

@@ -12,14 +12,15 @@ use crate::domain::approval::Outcome;
 use crate::domain::json;
 use crate::domain::policy::Action;
 use crate::domain::task::{Follows, Form, Task};
+use crate::mcp::Mcp;
+use crate::mcp::call::rounds;
+use crate::mcp::request::Incoming;
+use crate::mcp::respond::json_response;
+use crate::mcp::response::Reported;
 use crate::protocol::jsonrpc;
 
-use crate::mcp::answer::Reported;
-use crate::mcp::http::Incoming;
-use crate::mcp::stream::json_response;
-use crate::mcp::{Mcp, calls};
-
-use super::{owner, wire};
+use super::form::owner;
+use super::wire;
 
 /// Whether a call made as a task was made so because we offered it.
 fn is_offered(mcp: &Mcp, incoming: &Incoming, tool: &str) -> bool {
@@ -60,7 +61,7 @@ fn outcome((_, body): &Reported) -> Option<Outcome> {
 }
 
 /// An answer that is there already: to who can read nothing else, as a task that is over.
-pub(in crate::mcp) async fn or_task(
+pub(crate) async fn or_task(
     mcp: &Mcp,
     incoming: &Incoming,
     form: Option<Form>,
@@ -80,7 +81,7 @@ pub(in crate::mcp) async fn or_task(
 
 /// An allowed call that runs behind a task. Given back, it runs as without: nobody asked for a
 /// task, or the upstream makes one itself, or the agent has too many.
-pub(in crate::mcp) async fn behind_a_task(
+pub(crate) async fn behind_a_task(
     mcp: &Mcp,
     incoming: &Incoming,
     form: Option<Form>,
@@ -104,7 +105,7 @@ pub(in crate::mcp) async fn behind_a_task(
         let owner = owner(&asked);
         let cancel = CancellationToken::new();
         // Nobody listens to what the server says meanwhile.
-        let work = calls::send(&again, &asked, permit, &wishes, None, cancel.clone());
+        let work = rounds::send(&again, &asked, permit, &wishes, None, cancel.clone());
         tokio::pin!(work);
         let reported = tokio::select! {
             biased;

@@ -8,17 +8,18 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::broker::tasks::View;
 use crate::domain::json::{self, Node};
 use crate::domain::time::Timestamp;
+use crate::mcp::Mcp;
+use crate::mcp::request::Incoming;
+use crate::mcp::respond::json_response;
 use crate::protocol::jsonrpc;
 
-use crate::mcp::Mcp;
-use crate::mcp::http::Incoming;
-use crate::mcp::stream::json_response;
+use super::errors::{failed, invalid};
+use super::form::owner;
+use super::{remote, wire};
 
-use super::{failed, invalid, owner, wire};
+pub(crate) use waiting::result;
 
-mod waiting;
-
-pub(super) use waiting::result;
+pub(crate) mod waiting;
 
 /// Tasks on one page of the list.
 const PAGE: u32 = 50;
@@ -30,21 +31,21 @@ fn task(mcp: &Mcp, incoming: &Incoming, view: &View) -> Response {
     json_response(StatusCode::OK, body)
 }
 
-pub(super) async fn get(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
+pub(crate) async fn get(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
     match mcp.broker.look_at_task(&owner(incoming), id).await {
         Ok(view) => task(mcp, incoming, &view),
         Err(error) => failed(incoming, &error),
     }
 }
 
-pub(super) async fn cancel(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
+pub(crate) async fn cancel(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
     match mcp.broker.end_task(&owner(incoming), id).await {
         Ok(view) => task(mcp, incoming, &view),
         Err(error) => failed(incoming, &error),
     }
 }
 
-pub(super) async fn list(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) -> Response {
+pub(crate) async fn list(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) -> Response {
     let before = match params.and_then(|p| p.get("cursor")) {
         None => None,
         Some(cursor) => match cursor.as_str().and_then(place) {
@@ -56,7 +57,7 @@ pub(super) async fn list(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_
         Ok(page) => page,
         Err(error) => return failed(incoming, &error),
     };
-    let tasks = views.iter().map(|view| super::remote::listed(mcp, incoming, view));
+    let tasks = views.iter().map(|view| remote::listed(mcp, incoming, view));
     let tasks: Vec<String> = futures_util::future::join_all(tasks).await;
     let mut members = vec![("tasks", json::array(tasks))];
     if let Some(next) = next {

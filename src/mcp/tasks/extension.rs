@@ -7,19 +7,19 @@ use crate::broker::result_delivery::OwedResult;
 use crate::broker::tasks::{TaskError, View};
 use crate::domain::json::{self, Node, edit};
 use crate::domain::task::Status;
+use crate::mcp::request::Incoming;
+use crate::mcp::respond::json_response;
+use crate::mcp::{Mcp, response};
 use crate::protocol::{code, jsonrpc, method};
 
-use crate::mcp::Mcp;
-use crate::mcp::answer;
-use crate::mcp::http::Incoming;
-use crate::mcp::stream::json_response;
-
-use super::{failed, invalid, owner, wire};
+use super::errors::{failed, invalid};
+use super::form::owner;
+use super::wire;
 
 /// What a method without a result of its own answers.
 const DONE: &str = "{\"resultType\":\"complete\"}";
 
-pub(super) async fn handle(
+pub(crate) async fn handle(
     mcp: &Mcp,
     incoming: &Incoming,
     params: Option<&Node<'_>>,
@@ -46,7 +46,7 @@ async fn get(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
 }
 
 /// A task with what its status demands, and the end it tells.
-pub(super) async fn detailed(
+pub(crate) async fn detailed(
     mcp: &Mcp,
     incoming: &Incoming,
     view: &View,
@@ -61,7 +61,7 @@ pub(super) async fn detailed(
         // Asked at the one address, it is answered in the terms of its own upstream.
         let upstream = view.task.upstream.clone();
         let incoming = &Incoming { upstream, ..incoming.clone() };
-        let (_, body) = answer::of_call(mcp, incoming, answer).await;
+        let (_, body) = response::of_call(mcp, incoming, answer).await;
         let node = json::parse(&body).ok();
         let member = |key: &str| Some(node.as_ref()?.get(key)?.raw.to_owned());
         // What this client can't be given as a result is an error to it, and the other way round.

@@ -14,14 +14,15 @@ use crate::config::Agent;
 use crate::domain::approval::ApprovalId;
 use crate::domain::json::{self, Node, edit};
 use crate::domain::task::{Follows, Form, Status};
+use crate::mcp::Mcp;
+use crate::mcp::request::Incoming;
+use crate::mcp::stream::Events;
 use crate::protocol::{jsonrpc, meta, method, version};
 use crate::store::ClientSession;
 
-use crate::mcp::Mcp;
-use crate::mcp::http::Incoming;
-use crate::mcp::stream::Events;
-
-use super::{declares_extension, extension, failed, owner, undeclared, wire};
+use super::errors::{failed, undeclared};
+use super::form::{declares_extension, owner};
+use super::{extension, wire};
 
 /// Most tasks that one subscription hears of; more are not acknowledged.
 pub const MAX_WATCHED: usize = 100;
@@ -33,14 +34,14 @@ const NET: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The tasks of a subscription.
-pub(in crate::mcp) struct Watch {
+pub(crate) struct Watch {
     owner: Owner,
     ids: Vec<String>,
     wanted: bool,
 }
 
 /// The tasks a `subscriptions/listen` asks for, as far as they are the agent's own.
-pub(in crate::mcp) async fn watched(
+pub(crate) async fn watched(
     mcp: &Mcp,
     incoming: &Incoming,
     params: Option<&Node<'_>>,
@@ -65,12 +66,12 @@ pub(in crate::mcp) async fn watched(
 
 impl Watch {
     /// What is honoured, for the acknowledgement: raw JSON.
-    pub(in crate::mcp) fn honoured(&self) -> Option<String> {
+    pub(crate) fn honoured(&self) -> Option<String> {
         self.wanted.then(|| json::array(self.ids.iter().map(|id| json::quote(id))))
     }
 
     /// Tells of changes until the stream is over, or every task is.
-    pub(in crate::mcp) async fn run(mut self, mcp: Mcp, incoming: Incoming, events: Events) {
+    pub(crate) async fn run(mut self, mcp: Mcp, incoming: Incoming, events: Events) {
         let subscription = incoming.message.id_raw().to_owned();
         let mut hints = mcp.broker.hints().listen();
         let mut told: HashMap<String, (Status, Option<String>)> = HashMap::new();
@@ -138,12 +139,7 @@ async fn wait(mcp: &Mcp, events: &Events, hints: &mut broadcast::Receiver<Approv
 }
 
 /// Tells a session of 2025-11-25 how its agent's tasks go on.
-pub(in crate::mcp) async fn tell_session(
-    mcp: Mcp,
-    agent: Agent,
-    session: ClientSession,
-    events: Events,
-) {
+pub(crate) async fn tell_session(mcp: Mcp, agent: Agent, session: ClientSession, events: Events) {
     if session.version != version::V2025_11_25 {
         return;
     }

@@ -3,15 +3,14 @@
 use crate::broker::tasks::View;
 use crate::domain::json;
 use crate::domain::task::Status;
+use crate::mcp::Mcp;
 use crate::protocol::meta;
 
-use crate::mcp::Mcp;
-
 /// Members of an object: key and raw value.
-pub(super) type Members = Vec<(&'static str, String)>;
+pub(crate) type Members = Vec<(&'static str, String)>;
 
 /// The object itself.
-pub(super) fn object(members: &Members) -> String {
+pub(crate) fn object(members: &Members) -> String {
     json::object(members.iter().map(|(key, value)| (*key, value.as_str())))
 }
 
@@ -30,7 +29,7 @@ fn poll_interval(mcp: &Mcp) -> String {
 }
 
 /// As the extension writes it.
-pub(super) fn extension(mcp: &Mcp, view: &View) -> Members {
+pub(crate) fn extension(mcp: &Mcp, view: &View) -> Members {
     let mut members = shared(view);
     members.push(("ttlMs", view.task.ttl_ms().to_string()));
     members.push(("pollIntervalMs", poll_interval(mcp)));
@@ -38,7 +37,7 @@ pub(super) fn extension(mcp: &Mcp, view: &View) -> Members {
 }
 
 /// As the core of 2025-11-25 writes it.
-pub(super) fn core(mcp: &Mcp, view: &View) -> Members {
+pub(crate) fn core(mcp: &Mcp, view: &View) -> Members {
     let mut members = shared(view);
     members.push(("ttl", view.task.ttl_ms().to_string()));
     members.push(("pollInterval", poll_interval(mcp)));
@@ -52,7 +51,7 @@ fn decision(mcp: &Mcp, view: &View) -> Option<(&'static str, String)> {
 }
 
 /// The answer of a call that became a task, in the extension.
-pub(super) fn created_extension(mcp: &Mcp, view: &View) -> String {
+pub(crate) fn created_extension(mcp: &Mcp, view: &View) -> String {
     let mut members = vec![("resultType", "\"task\"".to_owned())];
     members.extend(extension(mcp, view));
     members.extend(meta(&decision(mcp, view).into_iter().collect()));
@@ -60,7 +59,7 @@ pub(super) fn created_extension(mcp: &Mcp, view: &View) -> String {
 }
 
 /// The answer of a call that became a task, in the core.
-pub(super) fn created_core(mcp: &Mcp, view: &View) -> String {
+pub(crate) fn created_core(mcp: &Mcp, view: &View) -> String {
     let text = format!(
         "Not executed yet: {} needs a person's approval, and the call goes on by itself as task \
          {}. Do not call it again and do not try another way; go on with other work, and look at \
@@ -76,7 +75,7 @@ pub(super) fn created_core(mcp: &Mcp, view: &View) -> String {
 }
 
 /// What a task that waits says besides.
-pub(super) fn waiting(mcp: &Mcp, view: &View) -> Option<(&'static str, String)> {
+pub(crate) fn waiting(mcp: &Mcp, view: &View) -> Option<(&'static str, String)> {
     let waits = matches!(view.status, Status::Working | Status::InputRequired);
     meta(&decision(mcp, view).filter(|_| waits).into_iter().collect())
 }
@@ -86,6 +85,6 @@ fn meta(own: &Members) -> Option<(&'static str, String)> {
 }
 
 /// The value under [`meta::RELATED_TASK`].
-pub(super) fn related(id: &str) -> String {
+pub(crate) fn related(id: &str) -> String {
     format!("{{\"taskId\":{}}}", json::quote(id))
 }

@@ -278,7 +278,7 @@ fn respond(hub: &Arc<Hub>, out: &mpsc::WeakSender<Line>, received: Received) {
         Received::Ask(question) => {
             let (again, out) = (Arc::clone(hub), out.clone());
             hub.common.tracker.spawn(async move {
-                say(&again, &out, server_request_routing::answered(&again, question).await)
+                say(&again, &out, server_request_routing::answered(&again, question).await);
             });
         }
         Received::Nothing | Received::Answer(_) => {}

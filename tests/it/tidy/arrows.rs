@@ -10,7 +10,7 @@ use std::path::Path;
 use super::{files, root};
 
 /// A module's place, `["mcp", "call", "hold"]`.
-type Place = Vec<String>;
+pub type Place = Vec<String>;
 
 /// All modules of the library and what each one's text refers to.
 pub struct House {
@@ -20,8 +20,8 @@ pub struct House {
     imports: BTreeMap<Place, BTreeMap<String, Place>>,
 }
 
-/// One entry of a folder uses another; the files that show it.
-pub type Arrows = BTreeMap<(String, String), BTreeSet<String>>;
+/// Which file uses which others.
+pub type Arrows = BTreeMap<Place, BTreeSet<Place>>;
 
 impl House {
     /// Reads `src`.
@@ -56,30 +56,17 @@ impl House {
         house
     }
 
-    /// The arrows between the entries of each folder; the folder `""` is `src` itself. An entry is
-    /// a file together with the folder of its name. The file that gives a folder its name is no
-    /// entry of it: it declares the others and holds what they share.
-    pub fn folders(&self) -> BTreeMap<String, Arrows> {
-        let mut folders: BTreeMap<String, Arrows> = BTreeMap::new();
+    /// Which file uses definitions of which others.
+    pub fn arrows(&self) -> Arrows {
+        let mut arrows = Arrows::new();
         for (from, text) in &self.texts {
-            let mut targets: BTreeSet<Place> = BTreeSet::new();
-            targets.extend(self.imports[from].values().map(|path| self.home(path)));
-            for path in inline_paths(text) {
-                targets.extend(self.absolute(from, &path).map(|path| self.home(&path)));
-            }
-            for to in targets {
-                let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
-                if let (Some(one), Some(other)) = (from.get(shared), to.get(shared)) {
-                    let files = folders
-                        .entry(from[..shared].join("/"))
-                        .or_default()
-                        .entry((one.clone(), other.clone()))
-                        .or_default();
-                    files.insert(format!("{} uses {}", from.join("/"), to.join("/")));
-                }
-            }
+            let paths = inline_paths(text);
+            let inline = paths.iter().filter_map(|path| self.absolute(from, path));
+            let used = self.imports[from].values().cloned().chain(inline);
+            let homes = used.map(|path| self.home(&path));
+            arrows.insert(from.clone(), homes.filter(|to| to != from && !to.is_empty()).collect());
         }
-        folders
+        arrows
     }
 
     /// The whole path of one that starts with `crate`, `super`, `self` or a child's name; none for
@@ -124,28 +111,56 @@ impl House {
     }
 }
 
-/// A circle among the entries of a folder, if there is one: each uses the next, the last the first.
-pub fn ring(arrows: &Arrows) -> Option<Vec<String>> {
-    let next = |one: &str| -> Vec<&String> {
-        arrows.keys().filter(|(from, _)| from == one).map(|(_, to)| to).collect()
-    };
-    let starts: BTreeSet<&String> = arrows.keys().map(|(from, _)| from).collect();
-    for start in starts {
-        // The shortest way back to where it started.
-        let mut ways = vec![vec![start.clone()]];
-        let mut seen = BTreeSet::new();
-        while let Some(way) = (!ways.is_empty()).then(|| ways.remove(0)) {
-            for to in next(way.last().unwrap()) {
-                if to == start {
-                    return Some(way);
-                }
-                if seen.insert(to.clone()) {
-                    ways.push([way.clone(), vec![to.clone()]].concat());
-                }
-            }
+/// Files that use each other in a ring, each ring sorted.
+///
+/// The file that gives a folder its name and the files of that folder are one thing: it may use
+/// them, and they may use it. What else they do in a ring counts.
+pub fn rings(arrows: &Arrows) -> Vec<Vec<String>> {
+    let reached: BTreeMap<&Place, BTreeSet<&Place>> =
+        arrows.keys().map(|from| (from, reach(arrows, from))).collect();
+    let mut found = Vec::new();
+    let mut done = BTreeSet::new();
+    for start in arrows.keys() {
+        let ring: BTreeSet<&Place> =
+            reached[start].iter().filter(|to| reached[**to].contains(start)).copied().collect();
+        if ring.len() < 2 || !done.insert(ring.clone()) {
+            continue;
+        }
+        let shared = common(&ring);
+        if !ring.contains(&shared) {
+            found.push(ring.iter().map(|place| place.join("/")).collect());
+            continue;
+        }
+        let inside = ring.iter().map(|from| {
+            let to = arrows[*from].iter().filter(|to| **from != shared && ring.contains(to));
+            ((*from).clone(), to.cloned().collect())
+        });
+        found.extend(rings(&inside.collect()));
+    }
+    found
+}
+
+/// Everything a file uses, and what that uses in turn.
+fn reach<'a>(arrows: &'a Arrows, from: &Place) -> BTreeSet<&'a Place> {
+    let mut reached = BTreeSet::new();
+    let mut open: Vec<&Place> = arrows.get(from).into_iter().flatten().collect();
+    while let Some(place) = open.pop() {
+        if reached.insert(place) {
+            open.extend(arrows.get(place).into_iter().flatten());
         }
     }
-    None
+    reached
+}
+
+/// The longest place that all of them begin with.
+fn common(places: &BTreeSet<&Place>) -> Place {
+    let mut places = places.iter();
+    let mut shared = places.next().map(|place| (*place).clone()).unwrap_or_default();
+    for place in places {
+        let same = shared.iter().zip(place.iter()).take_while(|(a, b)| a == b).count();
+        shared.truncate(same);
+    }
+    shared
 }
 
 fn place_of(path: &Path) -> Place {

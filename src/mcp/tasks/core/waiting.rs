@@ -13,16 +13,17 @@ use crate::broker::hold::{Beat, Ended, Terms};
 use crate::broker::result_delivery::OwedResult;
 use crate::broker::tasks::Owner;
 use crate::domain::json::{self, Node, edit};
+use crate::mcp::Mcp;
+use crate::mcp::request::Incoming;
+use crate::mcp::respond::{json_response, nothing};
+use crate::mcp::response::{self, Reported, lost};
+use crate::mcp::stream::Events;
+use crate::mcp::stream::progress::{Progress, progress_token};
+use crate::mcp::tasks::core::wire::related;
+use crate::mcp::tasks::errors::{failed, internal};
+use crate::mcp::tasks::form::owner;
 use crate::protocol::{code, jsonrpc, meta};
 use crate::upstream::Said;
-
-use crate::mcp::Mcp;
-use crate::mcp::answer::{self, Reported, lost};
-use crate::mcp::http::Incoming;
-use crate::mcp::stream::{Events, Progress, json_response, nothing, progress_token};
-
-use super::super::{failed, internal, owner};
-use super::wire::related;
 
 /// Signs of life that wait for a slow client; more are dropped.
 const BEATS: usize = 64;
@@ -45,7 +46,7 @@ enum Told {
     Nobody,
 }
 
-pub(in crate::mcp::tasks) async fn result(
+pub(crate) async fn result(
     mcp: &Mcp,
     incoming: &Incoming,
     params: Option<&Node<'_>>,
@@ -221,7 +222,7 @@ impl Wait {
     }
 
     async fn end(&self, answer: Answer, tale: Option<OwedResult>) -> Told {
-        let (status, body) = answer::of_call(&self.mcp, &self.incoming, answer).await;
+        let (status, body) = response::of_call(&self.mcp, &self.incoming, answer).await;
         let result =
             json::parse(&body).ok().and_then(|n| n.get("result").map(|r| r.raw.to_owned()));
         let body = match result {

@@ -6,13 +6,14 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::mcp::request::Incoming;
+use crate::mcp::respond::{json_response, nothing};
+use crate::mcp::response::{Reported, lost};
+use crate::mcp::{Mcp, PLAIN_ANSWER_WITHIN};
 use crate::upstream::{Notifications, Said, ServerRequest, WireEra};
 
-use super::answer::{Reported, lost};
-use super::http::Incoming;
-use super::line::Line;
-use super::stream::{Progress, json_response, nothing};
-use super::{Mcp, PLAIN_ANSWER_WITHIN};
+use super::progress::Progress;
+use super::request_stream::Line;
 
 /// What the upstream says meanwhile and a slow client has not read; more is dropped.
 const NOTES: usize = 64;
@@ -21,7 +22,7 @@ const NOTES: usize = 64;
 ///
 /// It runs on the task tracker: a legacy client that goes away has not cancelled anything. A
 /// modern one has, and a legacy one does so by a notification.
-pub(super) async fn run<F>(
+pub(crate) async fn run<F>(
     mcp: &Mcp,
     incoming: &Incoming,
     mut progress: Progress,

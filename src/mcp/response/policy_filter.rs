@@ -6,10 +6,9 @@
 use crate::domain::call::{Method, ToolCall, uri_arguments};
 use crate::domain::json::{self, Node, edit};
 use crate::domain::policy::{Action, Policy, Verdict};
+use crate::mcp::uri_template::Template;
 use crate::protocol::{code, jsonrpc, method};
 use crate::upstream::{Notification, WireEra};
-
-use super::uri_template::Template;
 
 /// The lists that are filtered: method, member that holds the list, member that names an entry.
 const LISTS: [(&str, &str, &str, Method); 4] = [
@@ -21,7 +20,7 @@ const LISTS: [(&str, &str, &str, Method); 4] = [
 
 /// A result as the client may see it. A list that can't be read is shown empty: better nothing
 /// than what the policy hides.
-pub(super) fn result(
+pub(crate) fn result(
     policy: Option<&Policy>,
     method: &str,
     params: Option<&str>,
@@ -106,7 +105,7 @@ fn completion(policy: &Policy, params: Option<&str>, raw: String) -> String {
 
 /// Whether an agent's client may hear of it: nothing of a hidden resource, and nothing of a denied
 /// one, however it came to be subscribed to.
-pub(super) fn may_hear(
+pub(crate) fn may_hear(
     policy: Option<&Policy>,
     agent: &str,
     upstream: &str,
@@ -129,7 +128,7 @@ pub(super) fn may_hear(
 }
 
 /// Whether Placet's own word about a request is a JSON-RPC error: its result has no place for one.
-pub(super) fn answers_with_errors(method: &str) -> bool {
+pub(crate) fn answers_with_errors(method: &str) -> bool {
     matches!(
         method,
         method::PROMPTS_GET
@@ -141,7 +140,7 @@ pub(super) fn answers_with_errors(method: &str) -> bool {
 }
 
 /// The error object of what does not exist, for a request about it; of a tool, too.
-pub(super) fn unknown(era: WireEra, method: &str, kind: Method, name: &str) -> String {
+pub(crate) fn unknown(era: WireEra, method: &str, kind: Method, name: &str) -> String {
     let data = format!("{{\"uri\":{}}}", json::quote(name));
     match kind {
         Method::CallTool | Method::GetPrompt => {
@@ -159,7 +158,7 @@ pub(super) fn unknown(era: WireEra, method: &str, kind: Method, name: &str) -> S
 /// An upstream's error in the words of [`unknown`] where it says that there is no such thing and
 /// the policy hides others: else the words would tell a hidden name from an unknown one. `named` is
 /// what the client calls it, where that is another name than the upstream's.
-pub(super) fn error(
+pub(crate) fn error(
     policy: Option<&Policy>,
     era: WireEra,
     method: &str,
@@ -188,7 +187,7 @@ pub(super) fn error(
 }
 
 /// What a request is about, where it is about a prompt or a resource; a template counts as one.
-pub(super) fn subject(method: &str, params: Option<&str>) -> Option<(Method, String)> {
+pub(crate) fn subject(method: &str, params: Option<&str>) -> Option<(Method, String)> {
     let node = json::parse(params?).ok()?;
     let text = |node: &Node<'_>, key| node.get(key).and_then(Node::as_str).map(str::to_owned);
     match method {

@@ -16,19 +16,18 @@ use crate::broker::url_elicitation::Waits;
 use crate::domain::approval::{Approval, State};
 use crate::domain::call::Method;
 use crate::domain::json::{self, Node};
+use crate::mcp::Mcp;
+use crate::mcp::request::Incoming;
+use crate::mcp::respond::json_response;
+use crate::mcp::response::{self, Reported};
 use crate::protocol::{jsonrpc, meta, method, version};
 use crate::upstream::{Reply, ServerRequest, WireEra};
-
-use super::Mcp;
-use super::answer::{self, Reported};
-use super::http::Incoming;
-use super::stream::json_response;
 
 /// Name of the request to open the page among `inputRequests`.
 const KEY: &str = "approval";
 /// How the user of a held call is sent to its page.
 #[derive(Debug, Clone)]
-pub(super) enum Way {
+pub(crate) enum Way {
     /// Not at all.
     None,
     /// The modern client waits in rounds; this one is held.
@@ -50,13 +49,13 @@ pub(super) enum Way {
 }
 
 /// A modern call that waits on: with what for, and whether its user declined the page.
-pub(super) struct Again {
+pub(crate) struct Again {
     waits: Waits,
     declined: bool,
 }
 
 /// What a call says it waits for, taken out of it.
-pub(super) fn taken(mcp: &Mcp, incoming: &Incoming, asking: &mut Asking) -> Option<Again> {
+pub(crate) fn taken(mcp: &Mcp, incoming: &Incoming, asking: &mut Asking) -> Option<Again> {
     if incoming.era != WireEra::Modern {
         return None;
     }
@@ -74,7 +73,7 @@ fn is_declined(result: &Node<'_>) -> bool {
 }
 
 /// How the user of this held call is sent to its page.
-pub(super) async fn way(mcp: &Mcp, incoming: &Incoming, held: &Held, again: Option<Again>) -> Way {
+pub(crate) async fn way(mcp: &Mcp, incoming: &Incoming, held: &Held, again: Option<Again>) -> Way {
     let approval = || Box::new(held.approval().clone());
     if let Some(Again { waits, declined }) = again {
         return Way::Rounds { approval: approval(), round: waits.round, declined };
@@ -105,17 +104,17 @@ pub(super) async fn way(mcp: &Mcp, incoming: &Incoming, held: &Held, again: Opti
 
 impl Way {
     /// Whether the client is to be told of the page before anything is held.
-    pub(super) fn is_first_round(&self) -> bool {
+    pub(crate) fn is_first_round(&self) -> bool {
         matches!(self, Self::Rounds { round: 0, .. })
     }
 
     /// Whether it does not want to wait.
-    pub(super) fn is_declined(&self) -> bool {
+    pub(crate) fn is_declined(&self) -> bool {
         matches!(self, Self::Rounds { declined: true, .. })
     }
 
     /// The answer of a hold in this way: as it is, or the next round of one that goes on.
-    pub(super) async fn answer(&self, mcp: &Mcp, incoming: &Incoming, answer: Answer) -> Reported {
+    pub(crate) async fn answer(&self, mcp: &Mcp, incoming: &Incoming, answer: Answer) -> Reported {
         if let (Self::Rounds { approval, round, declined: false }, Answer::Said(said)) =
             (self, &answer)
             && said.code == Code::ApprovalPending
@@ -125,12 +124,12 @@ impl Way {
         {
             return next_round(mcp, incoming, approval, round + 1, said);
         }
-        answer::of_call(mcp, incoming, answer).await
+        response::of_call(mcp, incoming, answer).await
     }
 }
 
 /// Lets the request go, for the page to be opened. The user's next round is held.
-pub(super) async fn open(mcp: &Mcp, incoming: &Incoming, held: Held) -> Response {
+pub(crate) async fn open(mcp: &Mcp, incoming: &Incoming, held: Held) -> Response {
     let approval = held.approval().clone();
     held.let_go().await;
     let statement = pending(&approval, page_of(mcp, &approval), mcp.broker.now());
@@ -182,7 +181,7 @@ fn message(approval: &Approval) -> String {
 }
 
 /// The question that sends a legacy client to the page, and where its answer comes.
-pub(super) fn question(
+pub(crate) fn question(
     mcp: &Mcp,
     approval: &Approval,
 ) -> (ServerRequest, oneshot::Receiver<Reply>) {
@@ -197,13 +196,13 @@ pub(super) fn question(
 
 /// Whether a legacy client's answer says that its user does not want the page. A client that
 /// fails to show one says nothing of the user.
-pub(super) fn declines(reply: &Reply) -> bool {
+pub(crate) fn declines(reply: &Reply) -> bool {
     let Reply::Result(raw) = reply else { return false };
     json::parse(raw).is_ok_and(|result| is_declined(&result))
 }
 
 /// Tells a legacy client that there is nothing more to do on the page.
-pub(super) fn complete(approval: &Approval) -> String {
+pub(crate) fn complete(approval: &Approval) -> String {
     let params = json::object([("elicitationId", json::quote(approval.id.as_str()).as_str())]);
     jsonrpc::notification(method::NOTIFICATIONS_ELICITATION_COMPLETE, Some(&params))
 }

@@ -11,16 +11,15 @@ use futures_util::future::join_all;
 use crate::domain::call::params_with_meta;
 use crate::domain::json::{self, Node};
 use crate::domain::time::Timestamp;
+use crate::mcp::request::{self, Incoming};
+use crate::mcp::respond::{json_response, nothing};
+use crate::mcp::{MAX_SESSIONS_PER_AGENT, Mcp, response};
 use crate::protocol::{code, jsonrpc, meta, method};
 use crate::upstream::{Level, Notification, Reply, UpstreamError, Watch, Watching, WireEra};
 
-use super::http::Incoming;
-use super::stream::{json_response, nothing};
-use super::{MAX_SESSIONS_PER_AGENT, Mcp, aggregate, answer};
-
 /// Every session that asked for something.
 #[derive(Debug, Default)]
-pub(super) struct Standing(Mutex<HashMap<String, Wants>>);
+pub(crate) struct Standing(Mutex<HashMap<String, Wants>>);
 
 #[derive(Debug)]
 struct Wants {
@@ -76,20 +75,20 @@ impl Standing {
     }
 
     /// The session was used, or its stream is open.
-    pub(super) fn seen(&self, session: &str, now: Timestamp) {
+    pub(crate) fn seen(&self, session: &str, now: Timestamp) {
         if let Some(wants) = self.lock().get_mut(session) {
             wants.seen = now;
         }
     }
 
     /// The session ended.
-    pub(super) fn end(&self, session: &str) {
+    pub(crate) fn end(&self, session: &str) {
         let ended = self.lock().remove(session);
         drop(ended);
     }
 
     /// The log level of the session.
-    pub(super) fn level(&self, session: &str) -> Option<Level> {
+    pub(crate) fn level(&self, session: &str) -> Option<Level> {
         self.lock().get(session)?.level
     }
 
@@ -115,7 +114,7 @@ impl Standing {
 
     /// Whether the session is told of this: of resources what it subscribed to, of log messages
     /// what its level admits, and everything else.
-    pub(super) fn admits(&self, session: &str, upstream: &str, note: &Notification) -> bool {
+    pub(crate) fn admits(&self, session: &str, upstream: &str, note: &Notification) -> bool {
         match note.method.as_str() {
             method::NOTIFICATIONS_RESOURCES_UPDATED => {
                 let Some(uri) = updated(note) else { return false };
@@ -162,12 +161,12 @@ impl Drop for Begun {
 }
 
 /// The resource that changed.
-pub(super) fn updated(note: &Notification) -> Option<String> {
+pub(crate) fn updated(note: &Notification) -> Option<String> {
     Some(json::parse(note.params.as_deref()?).ok()?.get("uri")?.as_str()?.to_owned())
 }
 
 /// Whether who watches one resource wants to hear of another: the same, or one below it.
-pub(super) fn covers(watched: &str, changed: &str) -> bool {
+pub(crate) fn covers(watched: &str, changed: &str) -> bool {
     let Some(rest) = changed.strip_prefix(watched) else { return false };
     rest.is_empty() || watched.ends_with('/') || rest.starts_with(['/', '?', '#'])
 }
@@ -183,7 +182,7 @@ fn done(incoming: &Incoming) -> Response {
 
 /// `logging/setLevel`. A modern server is told the level with each request of the session; a
 /// legacy one is told the lowest that anybody wants over the same connection.
-pub(super) async fn set_level(
+pub(crate) async fn set_level(
     mcp: &Mcp,
     incoming: &Incoming,
     params: Option<&Node<'_>>,
@@ -200,7 +199,7 @@ pub(super) async fn set_level(
             return level_at(mcp, incoming, &incoming.upstream, level, own).await;
         }
         // Of all upstreams those that log are told.
-        let all = aggregate::behind(mcp, &incoming.agent, "");
+        let all = request::behind(mcp, &incoming.agent, "");
         let told = all.iter().map(|upstream| level_at(mcp, incoming, upstream, level, None));
         let mut told = join_all(told).await;
         let done = told.iter().position(|t| matches!(t, Ok(Reply::Result(_))));
@@ -216,7 +215,7 @@ pub(super) async fn set_level(
         () = incoming.flight.cancelled().cancelled() => return nothing(),
         reply = told => reply,
     };
-    let (status, body) = answer::of_upstream(mcp, incoming, reply).await;
+    let (status, body) = response::of_upstream(mcp, incoming, reply).await;
     json_response(status, body)
 }
 
@@ -247,7 +246,7 @@ async fn level_at(
 }
 
 /// `resources/subscribe` and `resources/unsubscribe`, where the policy has nothing against it.
-pub(super) async fn subscription(
+pub(crate) async fn subscription(
     mcp: &Mcp,
     incoming: &Incoming,
     params: Option<&Node<'_>>,
@@ -294,7 +293,7 @@ async fn subscribe(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) ->
         }
         Watching::Refused(Some(error)) => {
             let reply = Ok(Reply::Error(error));
-            let (status, body) = answer::of_upstream(mcp, incoming, reply).await;
+            let (status, body) = response::of_upstream(mcp, incoming, reply).await;
             json_response(status, body)
         }
         Watching::Refused(None) => {
@@ -320,13 +319,13 @@ fn unsubscribe(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) -> Res
 
 /// The log level that goes upstream with a request, raw JSON, and the level that its messages
 /// need to reach the client.
-pub(super) async fn level_of(
+pub(crate) async fn level_of(
     mcp: &Mcp,
     incoming: &Incoming,
     params: Option<&Node<'_>>,
 ) -> (Option<String>, Option<Level>) {
     if incoming.era == WireEra::Modern {
-        let level = super::methods::log_level(params);
+        let level = request::log_level(params);
         let filter = params.and_then(|p| p.get("_meta")?.get(meta::LOG_LEVEL));
         return (level, filter.and_then(Node::as_str).and_then(Level::of));
     }
@@ -342,46 +341,6 @@ pub(super) async fn level_of(
         None => false,
     };
     (is_modern.then(|| json::quote(level.as_str())), Some(level))
-}
-
-/// How many streams each agent has open.
-#[derive(Debug, Default)]
-pub(super) struct Listeners(Mutex<HashMap<String, u32>>);
-
-/// An open stream; dropping it makes room.
-#[derive(Debug)]
-pub(super) struct Listener {
-    all: Arc<Listeners>,
-    agent: String,
-}
-
-impl Listeners {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, u32>> {
-        self.0.lock().expect("no holder of this lock panics")
-    }
-
-    /// One more of this agent, unless it has `max`.
-    pub(super) fn open(self: &Arc<Self>, agent: &str, max: u32) -> Option<Listener> {
-        let mut all = self.lock();
-        let count = all.entry(agent.to_owned()).or_default();
-        if *count >= max {
-            return None;
-        }
-        *count += 1;
-        Some(Listener { all: Arc::clone(self), agent: agent.to_owned() })
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        let mut all = self.all.lock();
-        if let Some(count) = all.get_mut(&self.agent) {
-            *count -= 1;
-            if *count == 0 {
-                all.remove(&self.agent);
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -412,17 +371,5 @@ mod tests {
         standing.with("ann", "one-more", at(2000), |w| w.level = Some(Level::Info));
 
         assert_eq!((standing.level("s0"), standing.level("s1")), (Some(Level::Info), None));
-    }
-
-    #[test]
-    fn streams_are_counted_per_agent_and_make_room_when_they_end() {
-        let streams = Arc::<Listeners>::default();
-        let first = streams.open("ann", 1);
-
-        assert!(first.is_some() && streams.open("ann", 1).is_none());
-        assert!(streams.open("bob", 1).is_some());
-        drop(first);
-        assert!(streams.open("ann", 1).is_some());
-        assert!(streams.lock().is_empty());
     }
 }

@@ -6,20 +6,21 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::domain::json;
+use crate::mcp::Mcp;
+use crate::mcp::request::Incoming;
 use crate::protocol::jsonrpc;
 use crate::upstream::{Said, ServerRequest, WireEra};
 
-use super::Mcp;
-use super::http::Incoming;
-use super::stream::{Events, Progress};
+use super::Events;
+use super::progress::Progress;
 
 /// The stream of one request.
-pub(super) struct Line {
+pub(crate) struct Line {
     mcp: Mcp,
     incoming: Incoming,
     progress: Progress,
     /// Where events go.
-    pub(super) events: Events,
+    pub(crate) events: Events,
     /// Ends the questions that are open when the stream ends.
     over: CancellationToken,
     _over_on_drop: DropGuard,
@@ -27,7 +28,7 @@ pub(super) struct Line {
 
 impl Line {
     /// A stream and its response; the head goes out at once.
-    pub(super) fn open(mcp: &Mcp, incoming: &Incoming, progress: Progress) -> (Self, Response) {
+    pub(crate) fn open(mcp: &Mcp, incoming: &Incoming, progress: Progress) -> (Self, Response) {
         let (events, response) = Events::answering(mcp, incoming);
         let over = CancellationToken::new();
         let line = Self {
@@ -42,7 +43,7 @@ impl Line {
     }
 
     /// Tells the client what the upstream says, or puts its question.
-    pub(super) fn said(&mut self, said: Said) {
+    pub(crate) fn said(&mut self, said: Said) {
         match said {
             Said::Notification(note) => {
                 if let Some(text) = self.progress.upstream(&note) {
@@ -54,7 +55,7 @@ impl Line {
     }
 
     /// A sign of life; progress where the client wants it.
-    pub(super) fn alive(&mut self, text: &str) {
+    pub(crate) fn alive(&mut self, text: &str) {
         match self.progress.beat(text) {
             Some(note) => {
                 self.events.try_message(&note);
@@ -64,7 +65,7 @@ impl Line {
     }
 
     /// Puts a question to the client; declined where it can't be asked.
-    pub(super) fn ask(&self, asked: ServerRequest) {
+    pub(crate) fn ask(&self, asked: ServerRequest) {
         let live = self.incoming.era == WireEra::Legacy
             && self.incoming.features.offer(&asked.method, asked.params.as_deref());
         let Some(session) = self.incoming.session.as_ref().filter(|_| live) else { return };
@@ -72,12 +73,12 @@ impl Line {
     }
 
     /// Cancelled when the stream ends.
-    pub(super) fn over(&self) -> CancellationToken {
+    pub(crate) fn over(&self) -> CancellationToken {
         self.over.clone()
     }
 
     /// Goes on until `work` is done; none if the client goes away or cancels first.
-    pub(super) async fn drive<T>(
+    pub(crate) async fn drive<T>(
         &mut self,
         work: impl Future<Output = T>,
         heard: &mut mpsc::Receiver<Said>,
@@ -103,7 +104,7 @@ impl Line {
 
 /// Sends a question as a request of ours and waits for the answer that the client posts; until
 /// then, or until `over`, the asker waits.
-pub(super) fn put(
+pub(crate) fn put(
     mcp: &Mcp,
     session: &str,
     events: &Events,

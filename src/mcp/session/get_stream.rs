@@ -5,23 +5,20 @@ use axum::response::Response;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Agent;
+use crate::mcp::notifications::{Heard, News};
+use crate::mcp::request::{self, accepts_streams};
+use crate::mcp::respond::{event_stream, method_not_allowed, problem};
+use crate::mcp::revision::header;
+use crate::mcp::stream::{Events, request_stream};
+use crate::mcp::{Mcp, aggregate, session, tasks};
 use crate::protocol::{header_name, jsonrpc, method};
 
-use super::http::{accepts_streams, method_not_allowed, problem};
-use super::line;
-use super::news::{Heard, News};
-use super::revision::header;
-use super::sessions;
-use super::stream::{Events, event_stream};
-use super::tasks;
-use super::{Mcp, aggregate};
-
 /// The legacy GET stream: server messages that belong to no request.
-pub(super) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &HeaderMap) -> Response {
+pub(crate) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &HeaderMap) -> Response {
     if header(headers, header_name::SESSION_ID).is_none() || !accepts_streams(headers) {
         return method_not_allowed();
     }
-    let session = match sessions::find(mcp, &agent, upstream, headers).await {
+    let session = match session::find(mcp, &agent, upstream, headers).await {
         Ok(session) => session,
         Err(response) => return response,
     };
@@ -39,8 +36,8 @@ pub(super) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
         let why = format!("this token has {max} open streams (server.max_streams_per_agent)");
         return problem(StatusCode::TOO_MANY_REQUESTS, &why);
     };
-    let caller = sessions::caller(mcp, &agent, &session);
-    let mut news = News::and_questions(mcp, &aggregate::behind(mcp, &agent, upstream), &caller);
+    let caller = session::caller(mcp, &agent, &session);
+    let mut news = News::and_questions(mcp, &request::behind(mcp, &agent, upstream), &caller);
     let (events, response) = Events::open();
     let (mcp, is_whole) = (mcp.clone(), upstream.is_empty());
     let told = tasks::tell_session(mcp.clone(), agent.clone(), session.clone(), events.clone());
@@ -76,7 +73,7 @@ pub(super) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
                     Some((_, Heard::Told(note))) => note,
                     Some((_, Heard::Asked(asked))) => {
                         if caller.features.take(&asked.method, asked.params.as_deref()) {
-                            line::put(&mcp, &session.id, &events, asked, over.clone());
+                            request_stream::put(&mcp, &session.id, &events, asked, over.clone());
                         }
                         continue;
                     }

@@ -9,14 +9,21 @@ use crate::protocol::{code, header_name, jsonrpc, version};
 use crate::store::ClientSession;
 use crate::upstream::{Caller, ClientCapabilities};
 
-use super::http::{Incoming, method_not_allowed, problem};
-use super::message::MessageKind;
+use super::envelope::MessageKind;
+use super::request::{self, Incoming};
+use super::respond::{json_response, method_not_allowed, problem};
 use super::revision::{self, header};
-use super::stream::json_response;
-use super::{MAX_SESSIONS_PER_AGENT, Mcp, aggregate};
+use super::{MAX_SESSIONS_PER_AGENT, Mcp, discover};
+
+pub(crate) mod cancellation;
+pub(crate) mod get_stream;
+pub(crate) mod http_sse;
+pub(crate) mod resumability;
+pub(crate) mod server_requests;
+pub(crate) mod subscriptions;
 
 /// The session of a legacy request. Another agent's session does not exist for this one.
-pub(super) async fn find(
+pub(crate) async fn find(
     mcp: &Mcp,
     agent: &Agent,
     upstream: &str,
@@ -53,12 +60,12 @@ pub(super) async fn find(
 }
 
 /// What servers may ask of the client of a session: it declared it at `initialize`.
-pub(super) fn features(mcp: &Mcp, agent: &Agent, session: &ClientSession) -> ClientCapabilities {
+pub(crate) fn features(mcp: &Mcp, agent: &Agent, session: &ClientSession) -> ClientCapabilities {
     mcp.broker.features(agent, &session.capabilities, true)
 }
 
 /// Who a session is to its upstreams.
-pub(super) fn caller(mcp: &Mcp, agent: &Agent, session: &ClientSession) -> Caller {
+pub(crate) fn caller(mcp: &Mcp, agent: &Agent, session: &ClientSession) -> Caller {
     Caller {
         agent: agent.name.clone(),
         session: Some(session.id.clone()),
@@ -67,7 +74,7 @@ pub(super) fn caller(mcp: &Mcp, agent: &Agent, session: &ClientSession) -> Calle
 }
 
 /// Opens a session; the answer says what the server offers.
-pub(super) async fn initialize(
+pub(crate) async fn initialize(
     mcp: &Mcp,
     incoming: &Incoming,
     params: Option<&Node<'_>>,
@@ -110,7 +117,7 @@ pub(super) async fn initialize(
         }
     }
     let caller = caller(mcp, &incoming.agent, &session);
-    let result = super::methods::initialize_result(mcp, incoming, &caller, version).await;
+    let result = discover::initialize_result(mcp, incoming, &caller, version).await;
     let mut response = json_response(StatusCode::OK, jsonrpc::result(id, &result));
     if let Ok(value) = HeaderValue::from_str(&session.id) {
         response.headers_mut().insert(header_name::SESSION_ID, value);
@@ -119,7 +126,7 @@ pub(super) async fn initialize(
 }
 
 /// Ends a session at the client's wish.
-pub(super) async fn delete(
+pub(crate) async fn delete(
     mcp: &Mcp,
     agent: &Agent,
     upstream: &str,
@@ -140,7 +147,7 @@ pub(super) async fn delete(
     mcp.standing.end(&session.id);
     let caller = caller(mcp, agent, &session);
     for server in
-        aggregate::behind(mcp, agent, upstream).iter().filter_map(|u| mcp.broker.upstream(u))
+        request::behind(mcp, agent, upstream).iter().filter_map(|u| mcp.broker.upstream(u))
     {
         server.close_session(&caller).await;
     }

@@ -11,22 +11,23 @@ use crate::broker::execute::Wishes;
 use crate::broker::hold::{Beat, Ended, Held, Terms};
 use crate::broker::result_delivery::OwedResult;
 use crate::broker::submit::Submission;
+use crate::mcp::Mcp;
+use crate::mcp::request::Incoming;
+use crate::mcp::respond::{json_response, nothing};
+use crate::mcp::response::{self, Reported};
+use crate::mcp::stream::progress::Progress;
+use crate::mcp::stream::request_stream::Line;
 use crate::upstream::{Reply, Said};
 
-use super::Mcp;
-use super::answer::{self, Reported};
-use super::calls::Rounds;
-use super::http::Incoming;
-use super::input;
-use super::line::Line;
-use super::page::{self, Way};
-use super::stream::{Progress, json_response, nothing};
+use super::input_required;
+use super::rounds::Rounds;
+use super::url_elicitation::{self, Way};
 
 /// Signs of life that wait for a slow client; more are dropped.
 const BEATS: usize = 64;
 
 /// Holds the request. Where there is a stream its head goes out at once.
-pub(super) async fn run(
+pub(crate) async fn run(
     mcp: &Mcp,
     incoming: Incoming,
     held: Held,
@@ -108,7 +109,7 @@ impl Streamed {
                 Submission::Forward(_) | Submission::Invalid(_) | Submission::UnknownTool => return,
             };
             if let Some(Answer::Replied(reply)) = &answer
-                && input::wanted(&self.incoming, reply).is_some()
+                && input_required::wanted(&self.incoming, reply).is_some()
             {
                 // What was approved has run; what follows are further rounds of it.
                 let reply = reply.clone();
@@ -198,12 +199,12 @@ impl Streamed {
     /// Sends the user of a legacy client to the approval's page, once.
     fn ask_for_page(&self) {
         let Way::Asked { approval, first: true } = &self.way else { return };
-        let (asked, answer) = page::question(&self.mcp, approval);
+        let (asked, answer) = url_elicitation::question(&self.mcp, approval);
         self.line.ask(asked);
         let (enough, over) = (self.enough.clone(), self.line.over());
         self.mcp.broker.tracker().spawn(async move {
             tokio::select! {
-                Ok(reply) = answer => if page::declines(&reply) {
+                Ok(reply) = answer => if url_elicitation::declines(&reply) {
                     enough.cancel();
                 },
                 () = over.cancelled() => {}
@@ -214,7 +215,7 @@ impl Streamed {
     /// There is nothing more to do on the page.
     fn page_is_done(&self) {
         if let Way::Asked { approval, .. } = &self.way {
-            self.line.events.try_message(&page::complete(approval));
+            self.line.events.try_message(&url_elicitation::complete(approval));
         }
     }
 
@@ -233,7 +234,7 @@ impl Streamed {
         let work =
             self.mcp.broker.tracker().spawn(async move { rounds.go_on(params, reply, None).await });
         if let Some(done) = self.line.drive(work, &mut heard).await {
-            let (_, body) = done.unwrap_or_else(|_| answer::lost(&self.incoming));
+            let (_, body) = done.unwrap_or_else(|_| response::lost(&self.incoming));
             self.line.events.last(&body, self.incoming.flight.cancelled()).await;
         }
     }

@@ -15,18 +15,19 @@ use futures_util::stream;
 use tokio::sync::Notify;
 
 use crate::broker::Broker;
+use crate::mcp::stream::COMMENT;
 use crate::protocol::version;
 use crate::store::ClientSession;
 
 /// Most streams of one session that are kept; the oldest that ended make room.
-pub(super) const MAX_STREAMS: usize = 64;
+pub(crate) const MAX_STREAMS: usize = 64;
 /// How long a client is asked to wait before it comes back, milliseconds.
 const RETRY_MS: u32 = 1000;
 /// Events that wait for a slow client; more signs of life and notifications are dropped.
 const CAPACITY: u64 = 32;
 
 /// Every stream that may be read on.
-pub(super) struct Streams {
+pub(crate) struct Streams {
     broker: Broker,
     sessions: Mutex<HashMap<String, Session>>,
 }
@@ -39,7 +40,7 @@ struct Session {
 }
 
 impl Streams {
-    pub(super) fn new(broker: Broker) -> Self {
+    pub(crate) fn new(broker: Broker) -> Self {
         Self { broker, sessions: Mutex::default() }
     }
 
@@ -49,7 +50,7 @@ impl Streams {
 
     /// Begins a stream; none where it could not be read on: the client's revision does not know
     /// how, the configuration turned it off, or the session has too many already.
-    pub(super) fn begin(self: &Arc<Self>, session: &ClientSession) -> Option<(Writer, Body)> {
+    pub(crate) fn begin(self: &Arc<Self>, session: &ClientSession) -> Option<(Writer, Body)> {
         let server = &self.broker.config().server;
         if session.version != version::V2025_11_25 || server.resume_window.is_zero() {
             return None;
@@ -80,7 +81,7 @@ impl Streams {
 
     /// Reads on behind the event of this id, over a new connection; none where there is nothing
     /// of that name or what was missed is not kept any more.
-    pub(super) fn resume(&self, session: &str, event: &str) -> Option<Body> {
+    pub(crate) fn resume(&self, session: &str, event: &str) -> Option<Body> {
         let (id, number) = event.rsplit_once('.')?;
         let number = number.parse::<u64>().ok()?.checked_add(1)?;
         let sessions = self.sessions();
@@ -93,7 +94,7 @@ impl Streams {
     }
 
     /// The session is over: nobody reads on.
-    pub(super) fn forget(&self, session: &str) {
+    pub(crate) fn forget(&self, session: &str) {
         let forgotten = self.sessions().remove(session);
         for kept in forgotten.into_iter().flat_map(|s| s.streams) {
             kept.state().over = true;
@@ -113,7 +114,7 @@ impl Streams {
 }
 
 /// One stream: the events that may be asked for again, and who reads them now.
-pub(super) struct Kept {
+pub(crate) struct Kept {
     id: String,
     /// Bytes that are kept for a session.
     room: usize,
@@ -249,7 +250,7 @@ impl Reader {
                     return None;
                 }
                 if std::mem::take(&mut state.comment) {
-                    return Some(super::stream::COMMENT);
+                    return Some(COMMENT);
                 }
             }
             changed.await;
@@ -270,7 +271,7 @@ impl Drop for Reader {
 }
 
 /// The sending end of a stream that may be read on; the stream ends with it.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     streams: Arc<Streams>,
     session: String,
     kept: Arc<Kept>,
@@ -284,13 +285,13 @@ impl std::fmt::Debug for Writer {
 
 impl Writer {
     /// Says something; it is kept for a client that comes back. False if nobody reads now.
-    pub(super) fn say(&self, lines: &str) -> bool {
+    pub(crate) fn say(&self, lines: &str) -> bool {
         self.kept.push(lines);
         self.kept.state().reader.is_some()
     }
 
     /// Says something only to a client that reads now; false if nobody does.
-    pub(super) fn hand(&self, lines: &str) -> bool {
+    pub(crate) fn hand(&self, lines: &str) -> bool {
         let mut state = self.kept.state();
         let reads = state.reader.is_some() && !state.over;
         if reads {
@@ -302,7 +303,7 @@ impl Writer {
     }
 
     /// Says something unless the client is slow; false then.
-    pub(super) fn try_say(&self, lines: &str) -> bool {
+    pub(crate) fn try_say(&self, lines: &str) -> bool {
         let mut state = self.kept.state();
         let room = state.reader.is_none() || state.next() - state.cursor < CAPACITY;
         if room {
@@ -314,18 +315,18 @@ impl Writer {
     }
 
     /// A sign of life, for whoever reads now.
-    pub(super) fn comment(&self) {
+    pub(crate) fn comment(&self) {
         self.kept.state().comment = true;
         self.kept.changed.notify_waiters();
     }
 
     /// Resolves when nobody reads.
-    pub(super) async fn closed(&self) {
+    pub(crate) async fn closed(&self) {
         self.kept.until(|s| s.reader.is_none() || s.over).await;
     }
 
     /// Waits for a client that comes back; false if it does not within the time.
-    pub(super) async fn resumed(&self) -> bool {
+    pub(crate) async fn resumed(&self) -> bool {
         let back = self.kept.until(|s| s.reader.is_some() || s.over);
         let came = tokio::time::timeout(self.kept.window, back).await.is_ok();
         came && !self.kept.state().over

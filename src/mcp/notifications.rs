@@ -13,10 +13,11 @@ use crate::domain::call::Method;
 use crate::domain::policy::Policy;
 use crate::upstream::{Caller, Notification, ServerRequest};
 
-use super::{Mcp, shown};
+use super::Mcp;
+use super::response::policy_filter;
 
 /// Who listens for one client.
-pub(super) struct News {
+pub(crate) struct News {
     upstreams: StreamMap<String, BroadcastStream<Notification>>,
     questions: StreamMap<String, ReceiverStream<ServerRequest>>,
     policies: broadcast::Receiver<String>,
@@ -29,7 +30,7 @@ pub(super) struct News {
 }
 
 /// What was heard.
-pub(super) enum Heard {
+pub(crate) enum Heard {
     /// A notification that belongs to no request.
     Told(Notification),
     /// A question that belongs to no request.
@@ -38,7 +39,7 @@ pub(super) enum Heard {
 
 impl News {
     /// Listens to these upstreams for a caller.
-    pub(super) fn of(mcp: &Mcp, upstreams: &[String], caller: &Caller) -> Self {
+    pub(crate) fn of(mcp: &Mcp, upstreams: &[String], caller: &Caller) -> Self {
         let heard = upstreams.iter().filter_map(|name| {
             let server = mcp.broker.upstream(name)?;
             Some((name.clone(), BroadcastStream::new(server.subscribe(caller))))
@@ -58,7 +59,7 @@ impl News {
     }
 
     /// The same, for a client that can be asked.
-    pub(super) fn and_questions(mcp: &Mcp, upstreams: &[String], caller: &Caller) -> Self {
+    pub(crate) fn and_questions(mcp: &Mcp, upstreams: &[String], caller: &Caller) -> Self {
         let asked = upstreams.iter().filter_map(|name| {
             let server = mcp.broker.upstream(name)?;
             Some((name.clone(), ReceiverStream::new(server.questions(caller))))
@@ -68,7 +69,7 @@ impl News {
 
     /// The next thing, and the upstream it is about; none once nothing can come any more. What a
     /// slow client has missed is gone.
-    pub(super) async fn next(&mut self) -> Option<(String, Heard)> {
+    pub(crate) async fn next(&mut self) -> Option<(String, Heard)> {
         loop {
             if let Some((upstream, note)) = self.told_next.pop_front() {
                 return Some((upstream, Heard::Told(note)));
@@ -87,7 +88,7 @@ impl News {
                 said = self.upstreams.next() => match said {
                     Some((upstream, Ok(note))) => {
                         let policy = self.broker.policies().of(&upstream);
-                        if shown::may_hear(policy.as_deref(), &self.agent, &upstream, &note) {
+                        if policy_filter::may_hear(policy.as_deref(), &self.agent, &upstream, &note) {
                             return Some((upstream, Heard::Told(note)));
                         }
                     }

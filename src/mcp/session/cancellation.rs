@@ -20,7 +20,7 @@ const MAX_EARLY_ID: usize = 256;
 
 /// Every legacy request that has not been answered.
 #[derive(Debug, Default)]
-pub(super) struct InFlight(Mutex<Known>);
+pub(crate) struct InFlight(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
@@ -61,7 +61,7 @@ impl Known {
 
 impl InFlight {
     /// Registers a request until the flight is dropped. It may be cancelled already.
-    pub(super) fn enter(self: &Arc<Self>, session: &str, id: &str, now: Timestamp) -> Flight {
+    pub(crate) fn enter(self: &Arc<Self>, session: &str, id: &str, now: Timestamp) -> Flight {
         let key = (session.to_owned(), id.to_owned());
         let cancelled = Arc::new(CancellationToken::new());
         let mut known = self.lock();
@@ -75,7 +75,7 @@ impl InFlight {
 
     /// Cancels a request of this very session, also one that comes right after this. At most
     /// `max` of a session are kept for that.
-    pub(super) fn cancel(&self, session: &str, id: &str, now: Timestamp, max: u32) {
+    pub(crate) fn cancel(&self, session: &str, id: &str, now: Timestamp, max: u32) {
         let mut known = self.lock();
         match known.under_way.get(&(session.to_owned(), id.to_owned())) {
             Some(token) => token.cancel(),
@@ -90,14 +90,14 @@ impl InFlight {
 
 /// One request under way.
 #[derive(Debug, Default)]
-pub(super) struct Flight {
+pub(crate) struct Flight {
     entry: Option<(Arc<InFlight>, Key)>,
     cancelled: Arc<CancellationToken>,
 }
 
 impl Flight {
     /// Fires when the client cancels the request by a notification.
-    pub(super) fn cancelled(&self) -> &CancellationToken {
+    pub(crate) fn cancelled(&self) -> &CancellationToken {
         &self.cancelled
     }
 }

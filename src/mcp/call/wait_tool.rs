@@ -5,13 +5,12 @@ use crate::broker::wait_by_id::Waiting;
 use crate::broker::wait_tool::WAIT_TOOL;
 use crate::domain::call::{Method, ToolCall};
 use crate::domain::json::{self, Node, edit};
+use crate::mcp::Mcp;
+use crate::mcp::request::Incoming;
 use crate::protocol::method;
 
-use super::Mcp;
-use super::http::Incoming;
-
 /// What is said of an id that is unknown, another agent's, or past being told.
-pub(super) const NO_APPROVAL: &str =
+pub(crate) const NO_APPROVAL: &str =
     "you have no such approval here; take its id from an approval_pending answer";
 
 /// How the tool is listed.
@@ -26,7 +25,7 @@ const DEFINITION: &str = concat!(
 );
 
 /// Who waits for what, if this call is one of the wait tool; an error if it can't be read.
-pub(super) fn asked(
+pub(crate) fn asked(
     mcp: &Mcp,
     incoming: &Incoming,
     call: &ToolCall,
@@ -53,7 +52,7 @@ pub(super) fn asked(
 }
 
 /// Adds the tool to the last page of an upstream's list, where the agent is offered it.
-pub(super) fn listed(mcp: &Mcp, incoming: &Incoming, raw: String) -> String {
+pub(crate) fn listed(mcp: &Mcp, incoming: &Incoming, raw: String) -> String {
     let wanted = incoming.message.method == method::TOOLS_LIST
         && mcp.broker.offers_wait(&incoming.agent, &incoming.upstream);
     if wanted { with_tool(&raw).unwrap_or(raw) } else { raw }

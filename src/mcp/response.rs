@@ -9,19 +9,24 @@ use crate::domain::call::Method;
 use crate::domain::client_feature::ClientFeature;
 use crate::domain::json::{self, edit};
 use crate::domain::task::Remote;
+use crate::mcp::call::input_required::{is_input_required, not_offered};
+use crate::mcp::revision::translate::{translate_error, translate_result};
 use crate::protocol::{code, jsonrpc, method};
 use crate::upstream::{Caller, Reply, Upstream, UpstreamError, WireEra};
 
-use super::http::Incoming;
-use super::input::{is_input_required, not_offered};
-use super::revision::{translate_error, translate_result};
-use super::{Mcp, aggregate, lists, shown, wait};
+use super::aggregate::names;
+use super::call::wait_tool;
+use super::request::Incoming;
+use super::revision::cache_hints;
+use super::{Mcp, tasks};
+
+pub(crate) mod policy_filter;
 
 /// HTTP status and JSON-RPC message. The status is lost once a stream has begun.
-pub(super) type Reported = (StatusCode, String);
+pub(crate) type Reported = (StatusCode, String);
 
 /// The answer of a call: Placet's own word or the upstream's.
-pub(super) async fn of_call(mcp: &Mcp, incoming: &Incoming, answer: Answer) -> Reported {
+pub(crate) async fn of_call(mcp: &Mcp, incoming: &Incoming, answer: Answer) -> Reported {
     match answer {
         Answer::Said(statement) => said(incoming, &statement),
         Answer::Replied(reply) => of_upstream(mcp, incoming, Ok(reply)).await,
@@ -29,8 +34,8 @@ pub(super) async fn of_call(mcp: &Mcp, incoming: &Incoming, answer: Answer) -> R
 }
 
 /// Placet's own word about a call: the result of a tool, the error of anything else.
-pub(super) fn said(incoming: &Incoming, statement: &Statement) -> Reported {
-    if shown::answers_with_errors(&incoming.message.method) {
+pub(crate) fn said(incoming: &Incoming, statement: &Statement) -> Reported {
+    if policy_filter::answers_with_errors(&incoming.message.method) {
         let error = statement.to_error();
         return (StatusCode::OK, jsonrpc::error_raw(incoming.message.id_raw(), &error));
     }
@@ -42,7 +47,7 @@ pub(super) fn said(incoming: &Incoming, statement: &Statement) -> Reported {
 }
 
 /// What the upstream answered, or that it did not.
-pub(super) async fn of_upstream(
+pub(crate) async fn of_upstream(
     mcp: &Mcp,
     incoming: &Incoming,
     reply: Result<Reply, UpstreamError>,
@@ -62,7 +67,7 @@ pub(super) async fn of_upstream(
 
 /// What an upstream answered in the client's terms: its era, and nothing of what the policy
 /// hides.
-pub(super) async fn in_terms_of(mcp: &Mcp, incoming: &Incoming, reply: Reply) -> Reply {
+pub(crate) async fn in_terms_of(mcp: &Mcp, incoming: &Incoming, reply: Reply) -> Reply {
     let from = match mcp.broker.upstream(&incoming.upstream) {
         Some(server) => server_era(server, &incoming.caller(), &reply).await,
         None => incoming.era,
@@ -74,16 +79,16 @@ pub(super) async fn in_terms_of(mcp: &Mcp, incoming: &Incoming, reply: Reply) ->
     match reply {
         Reply::Result(raw) => {
             let raw = match Remote::created(&raw).filter(|_| method == method::TOOLS_CALL) {
-                Some(task) => match super::tasks::adopt(mcp, incoming, &raw, task).await {
+                Some(task) => match tasks::adopt(mcp, incoming, &raw, task).await {
                     Ok(raw) => raw,
                     Err(why) => return Reply::Error(internal(&why)),
                 },
                 None => raw,
             };
-            let raw = shown::result(policy, method, params, raw);
+            let raw = policy_filter::result(policy, method, params, raw);
             let raw = match method {
                 method::TOOLS_LIST => {
-                    wait::listed(mcp, incoming, super::tasks::offer(mcp, incoming, raw))
+                    wait_tool::listed(mcp, incoming, tasks::offer(mcp, incoming, raw))
                 }
                 _ => raw,
             };
@@ -97,23 +102,23 @@ pub(super) async fn in_terms_of(mcp: &Mcp, incoming: &Incoming, reply: Reply) ->
                 }
             }
             let raw = translate_result(&raw, from, incoming.era, method);
-            let raw = lists::in_terms_of(raw, from, incoming.era, method, is_retry(incoming));
+            let raw = cache_hints::in_terms_of(raw, from, incoming.era, method, is_retry(incoming));
             let raw = stamped(mcp, incoming, from, raw).await;
-            Reply::Result(aggregate::as_addressed(incoming, raw))
+            Reply::Result(names::as_addressed(incoming, raw))
         }
         Reply::Error(raw) => {
             let could = |capability: &str| passes(mcp, incoming, capability);
             let raw = translate_error(&raw, from, incoming.era, method, could);
             let named = incoming.named.as_ref().map(|n| n.text.as_str());
-            Reply::Error(shown::error(policy, incoming.era, method, params, named, raw))
+            Reply::Error(policy_filter::error(policy, incoming.era, method, params, named, raw))
         }
     }
 }
 
 /// There is no such tool, prompt or resource, or it is hidden.
-pub(super) fn unknown(incoming: &Incoming, kind: Method, name: &str) -> Reported {
+pub(crate) fn unknown(incoming: &Incoming, kind: Method, name: &str) -> Reported {
     let name = incoming.named.as_ref().map_or(name, |n| n.text.as_str());
-    let error = shown::unknown(incoming.era, &incoming.message.method, kind, name);
+    let error = policy_filter::unknown(incoming.era, &incoming.message.method, kind, name);
     (StatusCode::OK, jsonrpc::error_raw(incoming.message.id_raw(), &error))
 }
 
@@ -130,7 +135,9 @@ async fn stamped(mcp: &Mcp, incoming: &Incoming, from: WireEra, raw: String) -> 
     }
     let Some(server) = mcp.broker.upstream(&incoming.upstream) else { return raw };
     match server.facts(&incoming.caller()).await {
-        Ok(facts) if facts.server_info.starts_with('{') => lists::stamped(&raw, &facts.server_info),
+        Ok(facts) if facts.server_info.starts_with('{') => {
+            cache_hints::stamped(&raw, &facts.server_info)
+        }
         _ => raw,
     }
 }
@@ -148,12 +155,12 @@ fn internal(text: &str) -> String {
 }
 
 /// The upstream gave no answer that this client can have.
-pub(super) fn failed(incoming: &Incoming, text: &str) -> Reported {
+pub(crate) fn failed(incoming: &Incoming, text: &str) -> Reported {
     (StatusCode::OK, jsonrpc::error_raw(incoming.message.id_raw(), &internal(text)))
 }
 
 /// The task that was to answer is gone without a word.
-pub(super) fn lost(incoming: &Incoming) -> Reported {
+pub(crate) fn lost(incoming: &Incoming) -> Reported {
     let id = incoming.message.id_raw();
     (StatusCode::OK, jsonrpc::error(id, code::INTERNAL_ERROR, "the request was lost", None))
 }

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use crate::domain::client_feature::ClientFeature;
 use crate::domain::json::{self, Node, edit};
+use crate::mcp::Mcp;
+use crate::mcp::request::Incoming;
+use crate::mcp::response::{self, Reported};
 use crate::protocol::method;
 use crate::upstream::{Notifications, Reply, Said, ServerRequest, WireEra};
-
-use super::Mcp;
-use super::answer::{self, Reported};
-use super::http::Incoming;
 
 /// Pause before a round in which the server asks nothing and only wants its state back.
 const STATE_ONLY: Duration = Duration::from_millis(250);
@@ -20,7 +19,7 @@ const STATE_ONLY: Duration = Duration::from_millis(250);
 /// sends the request again with these `params`. A modern client makes the next round itself.
 ///
 /// <https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/mrtr>
-pub(super) async fn rounds<F: Future<Output = Result<Reply, Reported>>>(
+pub(crate) async fn rounds<F: Future<Output = Result<Reply, Reported>>>(
     mcp: &Mcp,
     incoming: &Incoming,
     mut params: String,
@@ -32,7 +31,7 @@ pub(super) async fn rounds<F: Future<Output = Result<Reply, Reported>>>(
         let Some(wanted) = wanted(incoming, &reply) else { break };
         params = match ask(mcp, incoming, &params, wanted, notes).await {
             Ok(params) => params,
-            Err(why) => return answer::failed(incoming, &why),
+            Err(why) => return response::failed(incoming, &why),
         };
         reply = match send(params.clone()).await {
             Ok(reply) => reply,
@@ -40,14 +39,14 @@ pub(super) async fn rounds<F: Future<Output = Result<Reply, Reported>>>(
         };
     }
     if wanted(incoming, &reply).is_some() {
-        return answer::failed(incoming, "the server asked for input too often");
+        return response::failed(incoming, "the server asked for input too often");
     }
-    answer::of_upstream(mcp, incoming, Ok(reply)).await
+    response::of_upstream(mcp, incoming, Ok(reply)).await
 }
 
 /// The `input_required` result about which a legacy client has to be asked; none where the reply
 /// is the answer.
-pub(super) fn wanted<'r>(incoming: &Incoming, reply: &'r Reply) -> Option<&'r str> {
+pub(crate) fn wanted<'r>(incoming: &Incoming, reply: &'r Reply) -> Option<&'r str> {
     match reply {
         Reply::Result(raw) if incoming.era == WireEra::Legacy && is_input_required(raw) => {
             Some(raw)
@@ -57,14 +56,14 @@ pub(super) fn wanted<'r>(incoming: &Incoming, reply: &'r Reply) -> Option<&'r st
 }
 
 /// Whether it is an `input_required` result.
-pub(super) fn is_input_required(raw: &str) -> bool {
+pub(crate) fn is_input_required(raw: &str) -> bool {
     json::parse(raw)
         .is_ok_and(|n| n.get("resultType").and_then(Node::as_str) == Some("input_required"))
 }
 
 /// What an `input_required` result asks that this client did not declare, or that the
 /// configuration does not let pass; none where all is well.
-pub(super) fn not_offered(mcp: &Mcp, incoming: &Incoming, raw: &str) -> Option<String> {
+pub(crate) fn not_offered(mcp: &Mcp, incoming: &Incoming, raw: &str) -> Option<String> {
     let upstream = mcp.broker.config().upstream(&incoming.upstream);
     let allowed = upstream.map(|u| u.client_features.as_slice()).unwrap_or_default();
     let features = incoming.features.within(allowed);

@@ -5,14 +5,13 @@ use std::borrow::Cow;
 
 use crate::domain::json::{self, Node, edit};
 use crate::domain::policy::Action;
-
 use crate::mcp::Mcp;
-use crate::mcp::http::Incoming;
+use crate::mcp::request::Incoming;
 
-use super::speaks_core;
+use super::form::speaks_core;
 
 /// Marks the gated tools of a page, where the tool itself says nothing else.
-pub(in crate::mcp) fn offer(mcp: &Mcp, incoming: &Incoming, raw: String) -> String {
+pub(crate) fn offer(mcp: &Mcp, incoming: &Incoming, raw: String) -> String {
     if !speaks_core(incoming) {
         return raw;
     }

@@ -13,7 +13,7 @@ type Key = (String, String);
 
 /// Questions that no client has answered.
 #[derive(Debug, Default)]
-pub(super) struct Open(Mutex<HashMap<Key, oneshot::Sender<Reply>>>);
+pub(crate) struct Open(Mutex<HashMap<Key, oneshot::Sender<Reply>>>);
 
 impl Open {
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, oneshot::Sender<Reply>>> {
@@ -21,7 +21,7 @@ impl Open {
     }
 
     /// Waits for the answer to `id` (raw JSON) in a session, until the question is dropped.
-    pub(super) fn ask(self: &Arc<Self>, session: &str, id: &str) -> Waiting {
+    pub(crate) fn ask(self: &Arc<Self>, session: &str, id: &str) -> Waiting {
         let key = (session.to_owned(), id.to_owned());
         let (sender, answer) = oneshot::channel();
         self.lock().insert(key.clone(), sender);
@@ -29,7 +29,7 @@ impl Open {
     }
 
     /// Takes an answer that a client posted in this very session; nobody may wait for it.
-    pub(super) fn answer(&self, session: &str, id: &str, reply: Reply) {
+    pub(crate) fn answer(&self, session: &str, id: &str, reply: Reply) {
         if let Some(waits) = self.lock().remove(&(session.to_owned(), id.to_owned())) {
             let _ = waits.send(reply);
         }
@@ -38,11 +38,11 @@ impl Open {
 
 /// A question that waits for its answer; dropping it forgets it.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(crate) struct Waiting {
     open: Arc<Open>,
     key: Key,
     /// The answer.
-    pub(super) answer: oneshot::Receiver<Reply>,
+    pub(crate) answer: oneshot::Receiver<Reply>,
 }
 
 impl Drop for Waiting {

@@ -10,30 +10,32 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::any;
 use http_body_util::BodyExt as _;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Agent;
 use crate::domain::json::{self, Node};
+use crate::mcp::dispatch::answer;
+use crate::mcp::endpoint::{add_cors, authenticate, endpoint, read};
+use crate::mcp::envelope::{Message, MessageKind};
+use crate::mcp::request::may_use;
+use crate::mcp::respond::{problem, unauthorized};
+use crate::mcp::revision::era_of;
+use crate::mcp::stream::Events;
+use crate::mcp::{MAX_SESSIONS_PER_AGENT, Mcp, session};
 use crate::protocol::{code, header_name, jsonrpc, method};
 use crate::upstream::{EventParser, WireEra};
 
-use super::http::{add_cors, answer, authenticate, endpoint, may_use, problem, read, unauthorized};
-use super::message::{Message, MessageKind};
-use super::revision::era_of;
-use super::stream::Events;
-use super::{MAX_SESSIONS_PER_AGENT, Mcp, listen, sessions};
+use super::get_stream;
 
 /// The open streams, by what their addresses for messages name them with.
 #[derive(Default)]
-pub(super) struct Streams(Mutex<HashMap<String, Arc<OldSession>>>);
+pub(crate) struct Streams(Mutex<HashMap<String, Arc<OldSession>>>);
 
 /// One client's stream.
 struct OldSession {
@@ -65,16 +67,7 @@ impl Streams {
     }
 }
 
-/// The routes of the old transport.
-pub(super) fn router() -> Router<Mcp> {
-    Router::new()
-        .route("/mcp/sse", any(stream_of_all))
-        .route("/mcp/messages", any(messages_to_all))
-        .route("/mcp/{upstream}/sse", any(stream))
-        .route("/mcp/{upstream}/messages", any(messages))
-}
-
-async fn stream(
+pub(crate) async fn stream(
     State(mcp): State<Mcp>,
     upstream: Result<Path<String>, PathRejection>,
     request: Request,
@@ -83,7 +76,7 @@ async fn stream(
     at(&mcp, upstream.ok().map(|Path(name)| name), request, Method::GET).await
 }
 
-async fn messages(
+pub(crate) async fn messages(
     State(mcp): State<Mcp>,
     upstream: Result<Path<String>, PathRejection>,
     request: Request,
@@ -91,11 +84,11 @@ async fn messages(
     at(&mcp, upstream.ok().map(|Path(name)| name), request, Method::POST).await
 }
 
-async fn stream_of_all(State(mcp): State<Mcp>, request: Request) -> Response {
+pub(crate) async fn stream_of_all(State(mcp): State<Mcp>, request: Request) -> Response {
     Box::pin(at_all(mcp, "sse", request, Method::GET)).await
 }
 
-async fn messages_to_all(State(mcp): State<Mcp>, request: Request) -> Response {
+pub(crate) async fn messages_to_all(State(mcp): State<Mcp>, request: Request) -> Response {
     Box::pin(at_all(mcp, "messages", request, Method::POST)).await
 }
 
@@ -217,7 +210,7 @@ impl OldSession {
     /// Ends the session that `initialize` opened.
     async fn delete(&self, mcp: &Mcp) {
         if let Some(headers) = self.headers() {
-            sessions::delete(mcp, &self.agent, &self.upstream, &headers).await;
+            session::delete(mcp, &self.agent, &self.upstream, &headers).await;
         }
     }
 
@@ -372,7 +365,7 @@ async fn initialize(mcp: Mcp, session: Arc<OldSession>, message: Message) {
     }
     session.copy(&mcp, response, Some(&id)).await;
     if let Some(headers) = session.headers() {
-        let news = listen::get(&mcp, agent, &upstream, &headers).await;
+        let news = get_stream::get(&mcp, agent, &upstream, &headers).await;
         let (again, told) = (mcp.clone(), Arc::clone(&session));
         session.start(&mcp, async move { told.copy(&again, news, None).await });
     }

@@ -7,13 +7,16 @@ use futures_util::future::join_all;
 
 use crate::domain::call::params_with_meta;
 use crate::domain::json::{self, Node};
+use crate::mcp::session::subscriptions::{covers, updated};
+use crate::mcp::stream::stream_limit::Listener;
 use crate::protocol::{code, jsonrpc, meta, method};
 use crate::upstream::{Notification, Watch, Watching};
 
-use super::http::Incoming;
-use super::news::{Heard, News};
-use super::standing::{Listener, covers, updated};
-use super::stream::{Events, json_response};
+use super::call::admission;
+use super::notifications::{Heard, News};
+use super::request::{self, Incoming};
+use super::respond::json_response;
+use super::stream::Events;
 use super::tasks::Watch as TaskWatch;
 use super::{FACTS_WITHIN, Mcp, aggregate};
 
@@ -74,7 +77,7 @@ impl Honoured {
     /// The subset of what is asked for that can be told. A server that can't be asked now is
     /// asked as soon as it can be.
     async fn of(mcp: &Mcp, incoming: &Incoming, wanted: Wanted) -> Self {
-        let behind = aggregate::behind(mcp, &incoming.agent, &incoming.upstream);
+        let behind = request::behind(mcp, &incoming.agent, &incoming.upstream);
         let capabilities = join_all(behind.iter().map(|name| capabilities(mcp, incoming, name)));
         let capabilities = capabilities.await;
         let lists = LISTS
@@ -152,7 +155,7 @@ impl Watched {
             own = params.get("uri").and_then(Node::as_str)?.to_owned();
         }
         let server = mcp.broker.upstream(&asked.upstream)?;
-        if super::calls::refusal(mcp, &asked).await.is_some() {
+        if admission::refusal(mcp, &asked).await.is_some() {
             return None;
         }
         match server.watch(&incoming.caller(), &own, None).await {
@@ -164,7 +167,7 @@ impl Watched {
     }
 }
 
-pub(super) fn listen(
+pub(crate) fn listen(
     mcp: &Mcp,
     incoming: &Incoming,
     params: Option<&Node<'_>>,
@@ -186,7 +189,7 @@ pub(super) fn listen(
         return json_response(StatusCode::TOO_MANY_REQUESTS, error);
     };
     // Whatever is said from now on is heard.
-    let behind = aggregate::behind(mcp, &incoming.agent, &incoming.upstream);
+    let behind = request::behind(mcp, &incoming.agent, &incoming.upstream);
     let news = News::of(mcp, &behind, &incoming.caller());
     let (events, response) = Events::open();
     let (again, incoming) = (mcp.clone(), incoming.clone());

@@ -6,7 +6,7 @@ use crate::protocol::{X_MCP_HEADER, meta, method};
 use crate::upstream::{WireEra, is_mirrored_rightly};
 
 /// Results with hints for caches.
-pub(super) const CACHED: [&str; 6] = [
+pub(crate) const CACHED: [&str; 6] = [
     method::TOOLS_LIST,
     method::PROMPTS_LIST,
     method::RESOURCES_LIST,
@@ -17,7 +17,7 @@ pub(super) const CACHED: [&str; 6] = [
 
 /// Makes a modern result say how it may be kept: it is of this agent alone, since policies filter
 /// it. The answer to a retry depends on more than its request shows, so it is not kept at all.
-pub(super) fn kept(raw: &str, retried: bool) -> String {
+pub(crate) fn kept(raw: &str, retried: bool) -> String {
     let Ok(node) = json::parse(raw) else { return raw.to_owned() };
     if node.get("resultType").and_then(Node::as_str).is_some_and(|t| t != "complete") {
         return raw.to_owned();
@@ -41,7 +41,7 @@ pub(super) fn kept(raw: &str, retried: bool) -> String {
 
 /// The tools of a legacy server as a modern client may see them: without `execution`, and without
 /// marks for headers that break the rules, for which the client would have to drop the tool.
-pub(super) fn tools(raw: &str) -> String {
+pub(crate) fn tools(raw: &str) -> String {
     let Ok(node) = json::parse(raw) else { return raw.to_owned() };
     let Some(tools) = node.get("tools").and_then(Node::elements) else { return raw.to_owned() };
     let fine = |tool: &Node<'_>| tool.get("execution").is_none() && is_mirrored_rightly(tool.raw);
@@ -69,7 +69,7 @@ fn unmarked(node: &Node<'_>) -> String {
 }
 
 /// A result says who it comes from, where the server's era had no place for it.
-pub(super) fn stamped(raw: &str, server_info: &str) -> String {
+pub(crate) fn stamped(raw: &str, server_info: &str) -> String {
     let Ok(node) = json::parse(raw) else { return raw.to_owned() };
     let fits = node
         .get("_meta")
@@ -78,7 +78,7 @@ pub(super) fn stamped(raw: &str, server_info: &str) -> String {
 }
 
 /// Everything that the border of eras demands of a result besides its type.
-pub(super) fn in_terms_of(
+pub(crate) fn in_terms_of(
     raw: String,
     from: WireEra,
     to: WireEra,

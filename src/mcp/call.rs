@@ -1,0 +1,139 @@
+//! A call, be it of a tool or a prompt or the read of a resource: submitted to the broker, then
+//! answered, forwarded, or held.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use crate::broker::execute::Wishes;
+use crate::broker::permit::Permit;
+use crate::broker::submit::Submission;
+use crate::domain::call::{CallError, Method, ToolCall};
+use crate::domain::json::Node;
+use crate::mcp::stream::progress::{Progress, progress_token};
+use crate::protocol::{code, jsonrpc};
+use crate::upstream::Notifications;
+
+use super::request::Incoming;
+use super::respond::json_response;
+use super::session::subscriptions;
+use super::stream::relay;
+use super::tasks::{self, form};
+use super::{Mcp, response};
+use rounds::{Rounds, asking};
+use url_elicitation::Way;
+
+pub(crate) mod admission;
+pub(crate) mod hold;
+pub(crate) mod input_required;
+pub(crate) mod rounds;
+pub(crate) mod url_elicitation;
+pub(crate) mod wait_tool;
+
+pub(crate) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
+    let id = incoming.message.id_raw();
+    let invalid = |text: &str| {
+        json_response(StatusCode::OK, jsonrpc::error(id, code::INVALID_PARAMS, text, None))
+    };
+    let text = incoming.message.params.as_deref().unwrap_or("null");
+    let method = Method::parse(&incoming.message.method).unwrap_or(Method::CallTool);
+    let call = match ToolCall::read_as(method, &incoming.upstream, text) {
+        Ok(call) => call,
+        Err(CallError::Json(error)) => {
+            let error = jsonrpc::error(id, code::INVALID_REQUEST, &error.to_string(), None);
+            return json_response(StatusCode::BAD_REQUEST, error);
+        }
+        Err(error) => return invalid(&error.to_string()),
+    };
+    let tool = call.tool.clone();
+    if incoming.upstream.is_empty() {
+        let (status, body) = response::unknown(&incoming, method, &tool);
+        return json_response(status, body);
+    }
+    let waits = match wait_tool::asked(mcp, &incoming, &call).transpose() {
+        Ok(waits) => waits,
+        Err(why) => return invalid(&why),
+    };
+    let mut asking = asking(&incoming, call);
+    let again = url_elicitation::taken(mcp, &incoming, &mut asking);
+    let by_id = waits.is_some();
+    let token = progress_token(params);
+    let form = form::form_of(&incoming, params);
+    let (log_level, filter) = subscriptions::level_of(mcp, &incoming, params).await;
+    let wishes = Wishes { progress: token.is_some(), log_level, tasks: form };
+    let progress = Progress::new(token, incoming.era, wishes.log_level.is_some()).logging(filter);
+    // Not in the request's own future: a client that leaves while the call is stored would leave
+    // it attached for good.
+    let broker = mcp.broker.clone();
+    let submitted = mcp.broker.tracker().spawn(async move {
+        match waits {
+            Some(waiting) => broker
+                .wait(waiting)
+                .await
+                .unwrap_or_else(|| Submission::Invalid(wait_tool::NO_APPROVAL.to_owned())),
+            None => broker.submit(asking).await,
+        }
+    });
+    let Ok(submission) = submitted.await else {
+        let (status, body) = response::lost(&incoming);
+        return json_response(status, body);
+    };
+    match submission {
+        Submission::UnknownTool => {
+            let (status, body) = response::unknown(&incoming, method, &tool);
+            json_response(status, body)
+        }
+        Submission::Invalid(why) => invalid(&why),
+        Submission::Answered(answer) => {
+            let reported = response::of_call(mcp, &incoming, answer).await;
+            tasks::or_task(mcp, &incoming, form, &tool, reported).await
+        }
+        Submission::Ended { answer, owed } => {
+            let reported = response::of_call(mcp, &incoming, answer).await;
+            let response = tasks::or_task(mcp, &incoming, form, &tool, reported).await;
+            if let Some(owed) = owed {
+                owed.handed_over();
+            }
+            response
+        }
+        Submission::Forward(permit) => {
+            match tasks::behind_a_task(mcp, &incoming, form, permit, &wishes).await {
+                Ok(response) => response,
+                Err(permit) => forward(mcp, &incoming, permit, wishes, progress).await,
+            }
+        }
+        Submission::Held(held) => {
+            let mut held = held;
+            if let Some(form) = form {
+                match tasks::create(mcp, &incoming, *held, form).await {
+                    Ok(response) => return response,
+                    Err(back) => held = back,
+                }
+            }
+            let way = if by_id {
+                Way::None
+            } else {
+                url_elicitation::way(mcp, &incoming, &held, again).await
+            };
+            if way.is_first_round() {
+                return url_elicitation::open(mcp, &incoming, *held).await;
+            }
+            hold::run(mcp, incoming, *held, wishes, progress, way).await
+        }
+    }
+}
+
+/// An allowed call goes upstream now.
+async fn forward(
+    mcp: &Mcp,
+    incoming: &Incoming,
+    permit: Permit,
+    wishes: Wishes,
+    progress: Progress,
+) -> Response {
+    let (again, asked) = (mcp.clone(), incoming.clone());
+    let send = async move |notes: Notifications, cancel| {
+        let rounds = Rounds { mcp: again, incoming: asked, wishes, notes, cancel };
+        rounds.run(permit).await
+    };
+    relay::run(mcp, incoming, progress, send).await
+}

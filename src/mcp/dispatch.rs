@@ -1,0 +1,325 @@
+//! The methods besides `tools/call`: a few are answered here, lists are filtered, the rest
+//! passes.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Agent;
+use crate::domain::call::Method;
+use crate::domain::json::{self, Node};
+use crate::mcp::request::request_of;
+use crate::mcp::stream::progress::{Progress, progress_token};
+use crate::protocol::{code, jsonrpc, meta, method};
+use crate::upstream::{ClientCapabilities, Notifications, Request, WireEra};
+
+use super::call::{self, admission, input_required};
+use super::discover::discover;
+use super::envelope::{Message, MessageKind, Refused};
+use super::request::{self, Incoming, accepts_streams, client_name};
+use super::respond::{json_response, no_method, nothing, plain, refused};
+use super::revision::{self, headers};
+use super::session::{self, subscriptions};
+use super::stream::relay;
+use super::{Mcp, aggregate, response, subscriptions_listen, tasks};
+
+/// What passes in the modern era; its other methods are answered here or do not exist.
+const MODERN_METHODS: [&str; 7] = [
+    method::TOOLS_LIST,
+    method::RESOURCES_LIST,
+    method::RESOURCES_TEMPLATES_LIST,
+    method::RESOURCES_READ,
+    method::PROMPTS_LIST,
+    method::PROMPTS_GET,
+    method::COMPLETION_COMPLETE,
+];
+
+pub(crate) async fn modern(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
+    match incoming.message.method.as_str() {
+        _ if is_call(mcp, &incoming) => call::call(mcp, incoming, params).await,
+        method::SERVER_DISCOVER => discover(mcp, &incoming).await,
+        method::SUBSCRIPTIONS_LISTEN => match tasks::watched(mcp, &incoming, params).await {
+            Ok(watch) => subscriptions_listen::listen(mcp, &incoming, params, watch),
+            Err(refused) => refused,
+        },
+        method if MODERN_METHODS.contains(&method) => pass(mcp, incoming, params).await,
+        _ => match tasks::modern(mcp, &incoming, params).await {
+            Some(answer) => answer,
+            None => no_method(&incoming),
+        },
+    }
+}
+
+pub(crate) async fn legacy(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
+    match incoming.message.method.as_str() {
+        _ if is_call(mcp, &incoming) => call::call(mcp, incoming, params).await,
+        method::PING => plain(&incoming, "{}"),
+        method::SERVER_DISCOVER => no_method(&incoming),
+        method if method.starts_with("tasks/") => {
+            match tasks::legacy(mcp, &incoming, params).await {
+                Some(answer) => answer,
+                None => no_method(&incoming),
+            }
+        }
+        method::LOGGING_SET_LEVEL => subscriptions::set_level(mcp, &incoming, params).await,
+        // At the address of all upstreams the URI has named one, or nobody has it.
+        method::RESOURCES_SUBSCRIBE | method::RESOURCES_UNSUBSCRIBE
+            if !incoming.upstream.is_empty() =>
+        {
+            match admission::refusal(mcp, &incoming).await {
+                Some(refused) => refused,
+                None => subscriptions::subscription(mcp, &incoming, params).await,
+            }
+        }
+        // Everything else passes: a server may know more methods than we do.
+        _ => pass(mcp, incoming, params).await,
+    }
+}
+
+/// Whether it goes through the broker: every call of a tool, and whatever else the policy says
+/// something of.
+fn is_call(mcp: &Mcp, incoming: &Incoming) -> bool {
+    let Some(method) = Method::parse(&incoming.message.method) else { return false };
+    let policy = mcp.broker.policies().of(&incoming.upstream);
+    method == Method::CallTool || policy.is_some_and(|p| p.governs(method))
+}
+
+/// Sends a request on and its answer back; a stream once it takes long or says something.
+async fn pass(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
+    if incoming.upstream.is_empty() {
+        return aggregate::whole(mcp, incoming, params).await;
+    }
+    if Method::parse(&incoming.message.method).is_none()
+        && let Some(refused) = admission::refusal(mcp, &incoming).await
+    {
+        return refused;
+    }
+    let Some(server) = mcp.broker.upstream(&incoming.upstream).cloned() else {
+        return no_method(&incoming);
+    };
+    let token = progress_token(params);
+    let (level, filter) = subscriptions::level_of(mcp, &incoming, params).await;
+    let request =
+        Request { progress: token.is_some(), log_level: level.clone(), ..request_of(&incoming) };
+    let progress = Progress::new(token, incoming.era, level.is_some()).logging(filter);
+    let (again, asked) = (mcp.clone(), incoming.clone());
+    let send = async move |notes: Notifications, cancel: CancellationToken| {
+        let caller = asked.caller();
+        let (server, caller, notes, cancel) = (&server, &caller, &notes, &cancel);
+        let (again, asked, request) = (&again, &asked, &request);
+        let ask = move |params: Option<String>| async move {
+            let request = Request { params, ..request.clone() };
+            match server.request(caller, request, Some(notes.clone()), cancel.clone()).await {
+                Ok(reply) => Ok(reply),
+                Err(error) => Err(response::of_upstream(again, asked, Err(error)).await),
+            }
+        };
+        match ask(request.params.clone()).await {
+            Ok(reply) => {
+                let params = request.params.clone().unwrap_or_else(|| "{}".to_owned());
+                let next = |params| ask(Some(params));
+                input_required::rounds(again, asked, params, reply, notes, next).await
+            }
+            Err(reported) => reported,
+        }
+    };
+    relay::run(mcp, &incoming, progress, send).await
+}
+
+/// Answers a message of either era.
+pub(crate) async fn answer(
+    mcp: &Mcp,
+    agent: Agent,
+    upstream: &str,
+    headers: &HeaderMap,
+    message: Message,
+) -> Response {
+    let params = message.params.clone();
+    let params = params.as_deref().and_then(|p| json::parse(p).ok());
+    let params = params.as_ref();
+    let era = revision::era_of(headers, params);
+    let features = match era {
+        WireEra::Modern => {
+            let declared = params.and_then(|p| p.get("_meta")?.get(meta::CLIENT_CAPABILITIES));
+            let declared = declared.map_or("{}", |c| c.raw);
+            mcp.broker.features(&agent, declared, false)
+        }
+        WireEra::Legacy => ClientCapabilities::default(),
+    };
+    let mut incoming = Incoming {
+        features,
+        agent,
+        upstream: upstream.to_owned(),
+        named: None,
+        era,
+        client: client_name(params),
+        session: None,
+        streams: accepts_streams(headers),
+        flight: Arc::default(),
+        message,
+    };
+    match era {
+        WireEra::Modern => modern_message(mcp, incoming, headers, params).await,
+        WireEra::Legacy => {
+            if incoming.message.method == method::INITIALIZE {
+                return session::initialize(mcp, &incoming, params).await;
+            }
+            match session::find(mcp, &incoming.agent, upstream, headers).await {
+                Ok(session) => {
+                    incoming.client.clone_from(&session.client);
+                    incoming.features = session::features(mcp, &incoming.agent, &session);
+                    incoming.session = Some(session);
+                }
+                Err(response) => return response,
+            }
+            legacy_message(mcp, incoming, params).await
+        }
+    }
+}
+
+async fn modern_message(
+    mcp: &Mcp,
+    incoming: Incoming,
+    headers: &HeaderMap,
+    params: Option<&Node<'_>>,
+) -> Response {
+    let id = incoming.message.id_raw();
+    match incoming.message.kind {
+        // The core defines none over HTTP; cancelling is closing the stream. What the era has done
+        // away with is not accepted either.
+        MessageKind::Notification if revision::is_gone(&incoming.message.method) => {
+            return refused(
+                StatusCode::NOT_FOUND,
+                &Refused {
+                    code: code::METHOD_NOT_FOUND,
+                    message: format!("there is no {:?} here", incoming.message.method),
+                    id: None,
+                },
+            );
+        }
+        MessageKind::Notification => return StatusCode::ACCEPTED.into_response(),
+        MessageKind::Response => {
+            return refused(
+                StatusCode::BAD_REQUEST,
+                &Refused {
+                    code: code::INVALID_REQUEST,
+                    message: "clients send requests, not responses".to_owned(),
+                    id: None,
+                },
+            );
+        }
+        MessageKind::Request => {}
+    }
+    if let Err(wrong) = headers::check_modern(headers, &incoming.message, params) {
+        return json_response(
+            StatusCode::BAD_REQUEST,
+            jsonrpc::error(id, wrong.code, &wrong.message, wrong.data.as_deref()),
+        );
+    }
+    let (incoming, own) = resolved(mcp, incoming, params).await;
+    let own = own.as_deref().and_then(|p| json::parse(p).ok());
+    let params = own.as_ref().or(params);
+    if let Err(wrong) = check_mirrors(mcp, &incoming, headers, params) {
+        return json_response(
+            StatusCode::BAD_REQUEST,
+            jsonrpc::error(incoming.message.id_raw(), wrong.code, &wrong.message, None),
+        );
+    }
+    modern(mcp, incoming, params).await
+}
+
+/// The request as its upstream's own address would have got it, and its new params.
+async fn resolved(
+    mcp: &Mcp,
+    incoming: Incoming,
+    params: Option<&Node<'_>>,
+) -> (Incoming, Option<String>) {
+    if !incoming.upstream.is_empty() {
+        return (incoming, None);
+    }
+    let incoming = aggregate::resolve(mcp, incoming, params).await;
+    let own = incoming.named.as_ref().and(incoming.message.params.clone());
+    (incoming, own)
+}
+
+/// Compares the headers that a tool wants with its arguments. A hidden tool wants none, as an
+/// unknown one.
+fn check_mirrors(
+    mcp: &Mcp,
+    incoming: &Incoming,
+    headers: &HeaderMap,
+    params: Option<&Node<'_>>,
+) -> Result<(), headers::Wrong> {
+    let tool = params.and_then(|p| p.get("name")).and_then(Node::as_str);
+    let (Some(tool), method::TOOLS_CALL) = (tool, incoming.message.method.as_str()) else {
+        return Ok(());
+    };
+    let policy = mcp.broker.policies().of(&incoming.upstream);
+    if policy.is_some_and(|p| p.hides(tool)) {
+        return Ok(());
+    }
+    let catalog = mcp.broker.upstream(&incoming.upstream).and_then(|u| u.catalog());
+    let definition = catalog.as_ref().and_then(|c| c.find(tool));
+    match definition.map(|d| json::parse(&d.raw)) {
+        Some(Ok(definition)) => {
+            let arguments = params.and_then(|p| p.get("arguments"));
+            headers::check_param_headers(headers, &definition, arguments)
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn legacy_message(mcp: &Mcp, mut incoming: Incoming, params: Option<&Node<'_>>) -> Response {
+    match incoming.message.kind {
+        MessageKind::Response => {
+            if let (Some(session), Some(reply)) = (&incoming.session, incoming.message.reply.take())
+            {
+                mcp.open.answer(&session.id, incoming.message.id_raw(), reply);
+            }
+            StatusCode::ACCEPTED.into_response()
+        }
+        MessageKind::Notification => {
+            notified(mcp, &incoming, params);
+            StatusCode::ACCEPTED.into_response()
+        }
+        MessageKind::Request => {
+            if let Some(session) = &incoming.session {
+                let (id, now) = (incoming.message.id_raw(), mcp.broker.now());
+                incoming.flight = Arc::new(mcp.in_flight.enter(&session.id, id, now));
+                if incoming.flight.cancelled().is_cancelled() {
+                    return nothing();
+                }
+            }
+            let (incoming, own) = resolved(mcp, incoming, params).await;
+            let own = own.as_deref().and_then(|p| json::parse(p).ok());
+            legacy(mcp, incoming, own.as_ref().or(params)).await
+        }
+    }
+}
+
+/// A notification cancels a request of its own session, or passes.
+fn notified(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) {
+    if incoming.message.method == method::NOTIFICATIONS_CANCELLED {
+        if let (Some(session), Some(id)) =
+            (&incoming.session, params.and_then(|p| p.get("requestId")))
+        {
+            let max = mcp.broker.config().server.max_early_cancellations;
+            mcp.in_flight.cancel(&session.id, id.raw, mcp.broker.now(), max);
+        }
+        return;
+    }
+    // A call without an id is a call all the same to a careless server, and nobody judged it.
+    if !incoming.message.method.starts_with("notifications/") {
+        return;
+    }
+    for upstream in request::behind(mcp, &incoming.agent, &incoming.upstream) {
+        let Some(server) = mcp.broker.upstream(&upstream).cloned() else { continue };
+        let incoming = incoming.clone();
+        mcp.broker.tracker().spawn(async move {
+            let caller = incoming.caller();
+            server.notify(&caller, &incoming.message.method, incoming.message.params).await;
+        });
+    }
+}

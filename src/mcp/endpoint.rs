@@ -1,0 +1,162 @@
+//! The endpoint: who asks, in which era, for what; everything refused here is refused before
+//! the policy is asked.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use http_body_util::BodyExt as _;
+
+use crate::auth;
+use crate::config::Agent;
+
+use super::Mcp;
+use super::dispatch::answer;
+use super::envelope::Message;
+use super::request::may_use;
+use super::respond::{method_not_allowed, problem, refused, unauthorized};
+use super::revision::header;
+use super::session::{self, get_stream};
+
+/// What is still read, and thrown away, of a body that is too large: a client that is cut off
+/// while it sends never reads why.
+const DRAINED: usize = 16 << 20;
+/// How long that may take.
+const DRAIN_WITHIN: Duration = Duration::from_secs(5);
+
+pub(crate) async fn endpoint(
+    State(mcp): State<Mcp>,
+    upstream: Result<Option<Path<String>>, PathRejection>,
+    request: Request,
+) -> Response {
+    let headers = request.headers();
+    let origin = headers.get(header::ORIGIN).cloned();
+    let wished = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    // What is no text names no upstream; without a name all the agent's are meant.
+    let upstream = match upstream {
+        Ok(Some(Path(name))) => Some(name),
+        Ok(None) => Some(String::new()),
+        Err(_) => None,
+    };
+    let mut response = if request.method() == Method::OPTIONS {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        handle(&mcp, upstream.as_deref(), request).await
+    };
+    if let Some(origin) = origin {
+        add_cors(&mcp, origin, wished, &mut response);
+    }
+    response
+}
+
+/// Browser clients of configured origins may read the answers. Foreign origins never get here.
+pub(crate) fn add_cors(
+    mcp: &Mcp,
+    origin: HeaderValue,
+    wished: Option<HeaderValue>,
+    response: &mut Response,
+) {
+    let allowed = &mcp.broker.config().server.allowed_origins;
+    if !allowed.iter().any(|o| o.as_bytes() == origin.as_bytes()) {
+        return;
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("GET, POST, DELETE, OPTIONS"),
+    );
+    // Whatever it asks for: the names of Mcp-Param-* are the tools' own.
+    let usual = HeaderValue::from_static(
+        "Authorization, Content-Type, Accept, Last-Event-ID, Mcp-Session-Id, \
+         MCP-Protocol-Version, Mcp-Method, Mcp-Name",
+    );
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, wished.unwrap_or(usual));
+    headers.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate"),
+    );
+}
+
+async fn handle(mcp: &Mcp, upstream: Option<&str>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let Some(agent) = authenticate(mcp, &parts.headers) else { return unauthorized() };
+    let known = |name: &&str| name.is_empty() || may_use(mcp, &agent, name);
+    let Some(upstream) = upstream.filter(known) else {
+        return problem(StatusCode::NOT_FOUND, "there is no such upstream");
+    };
+    match parts.method {
+        Method::POST => post(mcp, agent, upstream, &parts.headers, body).await,
+        Method::GET => get_stream::get(mcp, agent, upstream, &parts.headers).await,
+        Method::DELETE => session::delete(mcp, &agent, upstream, &parts.headers).await,
+        _ => method_not_allowed(),
+    }
+}
+
+/// The agent of the bearer token; the anonymous one where none is configured.
+pub(crate) fn authenticate(mcp: &Mcp, headers: &HeaderMap) -> Option<Agent> {
+    let config = mcp.broker.config();
+    let known = auth::bearer(headers).and_then(|token| auth::agent_by_token(config, token));
+    known.or_else(|| config.agents.iter().find(|a| a.token_sha256.is_none())).cloned()
+}
+
+async fn post(
+    mcp: &Mcp,
+    agent: Agent,
+    upstream: &str,
+    headers: &HeaderMap,
+    body: Body,
+) -> Response {
+    match read(mcp, headers, body).await {
+        Ok(message) => answer(mcp, agent, upstream, headers, message).await,
+        Err(response) => response,
+    }
+}
+
+/// Reads a message, whatever era it is of.
+pub(crate) async fn read(mcp: &Mcp, headers: &HeaderMap, body: Body) -> Result<Message, Response> {
+    let content_type = header(headers, "content-type").unwrap_or_default();
+    let media = content_type.split(';').next().unwrap_or_default().trim();
+    if !media.eq_ignore_ascii_case("application/json") {
+        return Err(problem(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Content-Type must be application/json",
+        ));
+    }
+    let max = mcp.broker.config().server.max_body;
+    let body = read_body(body, max).await?;
+    Message::read(&body).map_err(|why| refused(StatusCode::BAD_REQUEST, &why))
+}
+
+async fn read_body(mut body: Body, max: usize) -> Result<Vec<u8>, Response> {
+    let mut read = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            return Err(problem(StatusCode::BAD_REQUEST, "the body could not be read"));
+        };
+        let Some(data) = frame.data_ref() else { continue };
+        if read.len() + data.len() > max {
+            // Whether or not the rest came, the answer is the same.
+            let _ = tokio::time::timeout(DRAIN_WITHIN, drain(body)).await;
+            return Err(problem(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                &format!("the body is larger than {max} bytes (server.max_body)"),
+            ));
+        }
+        read.extend_from_slice(data);
+    }
+    Ok(read)
+}
+
+async fn drain(mut body: Body) {
+    let mut left = DRAINED;
+    while let Some(Ok(frame)) = body.frame().await {
+        let size = frame.data_ref().map_or(0, bytes::Bytes::len);
+        let Some(rest) = left.checked_sub(size) else { return };
+        left = rest;
+    }
+}

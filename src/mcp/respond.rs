@@ -1,0 +1,87 @@
+//! The HTTP answers that are no stream: JSON, nothing, problems, refusals.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+
+use crate::domain::json;
+use crate::protocol::{code, jsonrpc};
+use crate::upstream::WireEra;
+
+use super::envelope::Refused;
+use super::request::Incoming;
+
+pub(crate) fn no_method(incoming: &Incoming) -> Response {
+    let status = match incoming.era {
+        WireEra::Modern => StatusCode::NOT_FOUND,
+        WireEra::Legacy => StatusCode::OK,
+    };
+    let id = incoming.message.id_raw();
+    let text = format!("there is no method {:?} here", incoming.message.method);
+    json_response(status, jsonrpc::error(id, code::METHOD_NOT_FOUND, &text, None))
+}
+
+pub(crate) fn plain(incoming: &Incoming, result: &str) -> Response {
+    json_response(StatusCode::OK, jsonrpc::result(incoming.message.id_raw(), result))
+}
+
+pub(crate) fn unauthorized() -> Response {
+    let mut response = problem(
+        StatusCode::UNAUTHORIZED,
+        "a valid agent token is needed (Authorization: Bearer …)",
+    );
+    response
+        .headers_mut()
+        .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"placet\""));
+    response
+}
+
+/// An error outside JSON-RPC.
+pub(crate) fn problem(status: StatusCode, detail: &str) -> Response {
+    let title = status.canonical_reason().unwrap_or("Error");
+    json_response(
+        status,
+        json::object([
+            ("status", status.as_u16().to_string().as_str()),
+            ("title", &json::quote(title)),
+            ("detail", &json::quote(detail)),
+        ]),
+    )
+}
+
+pub(crate) fn method_not_allowed() -> Response {
+    let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "this endpoint takes POST");
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST, DELETE"));
+    response
+}
+
+pub(crate) fn refused(status: StatusCode, refused: &Refused) -> Response {
+    let id = refused.id.as_deref().unwrap_or("null");
+    json_response(status, jsonrpc::error(id, refused.code, &refused.message, None))
+}
+
+/// The response whose body is this stream.
+pub fn event_stream(body: Body) -> Response {
+    Response::builder()
+        .status(StatusCode::OK)
+        .header(header::CONTENT_TYPE, "text/event-stream")
+        .header(header::CACHE_CONTROL, "no-cache")
+        .header("x-accel-buffering", "no")
+        .body(body)
+        .expect("constant headers are valid")
+}
+
+/// The answer to what was cancelled: HTTP wants one, the client none.
+pub fn nothing() -> Response {
+    StatusCode::ACCEPTED.into_response()
+}
+
+/// One JSON document.
+pub fn json_response(status: StatusCode, body: String) -> Response {
+    Response::builder()
+        .status(status)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::CACHE_CONTROL, "no-store")
+        .body(Body::from(body))
+        .expect("constant headers are valid")
+}

@@ -1,0 +1,34 @@
+//! What a server says of itself, as far as its agent may know it.
+
+use std::time::Duration;
+
+use crate::upstream::{Caller, ServerFacts};
+
+use super::Mcp;
+
+/// What is known of one server, which may have to be started first.
+pub(crate) async fn facts_of(
+    mcp: &Mcp,
+    upstream: &str,
+    caller: &Caller,
+    within: Duration,
+) -> Option<ServerFacts> {
+    let server = mcp.broker.upstream(upstream)?;
+    match tokio::time::timeout(within, server.facts(caller)).await {
+        Ok(Ok(facts)) => {
+            // Who begins now may call at once; calls are refused as long as no list is there.
+            if server.catalog().is_none() {
+                let _ = tokio::time::timeout(within, server.refresh()).await;
+            }
+            Some(facts)
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(upstream, %error, "upstream {upstream} can't be reached: {error}");
+            None
+        }
+        Err(_) => {
+            tracing::warn!(upstream, "upstream {upstream} has not answered in time");
+            None
+        }
+    }
+}
