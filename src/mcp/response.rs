@@ -9,17 +9,20 @@ use crate::domain::call::Method;
 use crate::domain::client_feature::ClientFeature;
 use crate::domain::json::{self, edit};
 use crate::domain::task::Remote;
-use crate::mcp::call::input_required::{is_input_required, not_offered};
 use crate::mcp::revision::translate::{translate_error, translate_result};
 use crate::protocol::{code, jsonrpc, method};
 use crate::upstream::{Caller, Reply, Upstream, UpstreamError, WireEra};
 
+use super::Mcp;
 use super::aggregate::names;
 use super::call::wait_tool;
 use super::request::Incoming;
 use super::revision::cache_hints;
-use super::{Mcp, tasks};
+use super::tasks::adopt::adopt;
+use super::tasks::tool_marks::offer;
+use input_requests::{is_input_required, not_offered};
 
+pub(crate) mod input_requests;
 pub(crate) mod policy_filter;
 
 /// HTTP status and JSON-RPC message. The status is lost once a stream has begun.
@@ -79,7 +82,7 @@ pub(crate) async fn in_terms_of(mcp: &Mcp, incoming: &Incoming, reply: Reply) ->
     match reply {
         Reply::Result(raw) => {
             let raw = match Remote::created(&raw).filter(|_| method == method::TOOLS_CALL) {
-                Some(task) => match tasks::adopt(mcp, incoming, &raw, task).await {
+                Some(task) => match adopt(mcp, incoming, &raw, task).await {
                     Ok(raw) => raw,
                     Err(why) => return Reply::Error(internal(&why)),
                 },
@@ -87,9 +90,7 @@ pub(crate) async fn in_terms_of(mcp: &Mcp, incoming: &Incoming, reply: Reply) ->
             };
             let raw = policy_filter::result(policy, method, params, raw);
             let raw = match method {
-                method::TOOLS_LIST => {
-                    wait_tool::listed(mcp, incoming, tasks::offer(mcp, incoming, raw))
-                }
+                method::TOOLS_LIST => wait_tool::listed(mcp, incoming, offer(mcp, incoming, raw)),
                 _ => raw,
             };
             if is_input_required(&raw) {

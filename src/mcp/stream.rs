@@ -15,7 +15,9 @@ use crate::mcp::session::resumability::Writer;
 use super::Mcp;
 use super::request::Incoming;
 use super::respond::event_stream;
+use event::{COMMENT, event};
 
+pub(crate) mod event;
 pub(crate) mod progress;
 pub(crate) mod relay;
 pub(crate) mod request_stream;
@@ -23,9 +25,6 @@ pub(crate) mod stream_limit;
 
 /// Events that wait for a slow client before the sender waits too.
 const CAPACITY: usize = 32;
-
-/// A sign of life without content.
-pub const COMMENT: Bytes = Bytes::from_static(b": waiting\n\n");
 
 /// The sending end of an event stream.
 #[derive(Debug, Clone)]
@@ -136,10 +135,4 @@ impl Events {
             }
         }
     }
-}
-
-/// One event. Raw values may hold line breaks between tokens, which would end it.
-pub(crate) fn event(json: &str) -> String {
-    let data = json.replace(['\n', '\r'], " ");
-    format!("event: message\ndata: {data}\n\n")
 }

@@ -18,9 +18,7 @@ use super::respond::json_response;
 use errors::{no_id, undeclared};
 use form::{declares_extension, owner, speaks_core, task_id};
 
-pub(crate) use adopt::adopt;
 pub(crate) use call::{behind_a_task, or_task};
-pub(crate) use tool_marks::offer;
 pub(crate) use watch::{Watch, tell_session, watched};
 
 pub(crate) mod adopt;

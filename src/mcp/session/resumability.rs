@@ -15,7 +15,7 @@ use futures_util::stream;
 use tokio::sync::Notify;
 
 use crate::broker::Broker;
-use crate::mcp::stream::COMMENT;
+use crate::mcp::stream::event::COMMENT;
 use crate::protocol::version;
 use crate::store::ClientSession;
 

@@ -1,0 +1,14 @@
+//! Server-sent events as text.
+//!
+//! <https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation>
+
+use axum::body::Bytes;
+
+/// A sign of life without content.
+pub const COMMENT: Bytes = Bytes::from_static(b": waiting\n\n");
+
+/// One event. Raw values may hold line breaks between tokens, which would end it.
+pub(crate) fn event(json: &str) -> String {
+    let data = json.replace(['\n', '\r'], " ");
+    format!("event: message\ndata: {data}\n\n")
+}
