@@ -16,15 +16,18 @@ use crate::domain::upstream_health::UpstreamHealth;
 
 mod catalog;
 mod child;
+mod common;
 mod handshake;
 mod health;
 mod http;
 mod hub;
 mod instance;
+mod link;
 mod listeners;
 mod log_level;
 mod message;
 mod mirrored_headers;
+mod recorded;
 mod registry;
 mod resource_subscriptions;
 mod server_request;

@@ -7,8 +7,8 @@ use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::hub::Common;
-use super::registry::Link;
+use super::common::Common;
+use super::link::Link;
 use super::{Catalog, Reply, Request, Tool, UpstreamError, WireEra, message, mirrored_headers};
 use crate::domain::call::hex;
 use crate::domain::json::{self, Node};

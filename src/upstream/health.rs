@@ -5,12 +5,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use async_trait::async_trait;
-use tokio_util::sync::CancellationToken;
-
-use super::hub::Common;
-use super::registry::Link;
-use super::{Notifications, Reply, Request, ServerFacts, UpstreamError};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Transport};
 use crate::domain::json::{self, Node};
@@ -101,7 +95,7 @@ impl HealthLog {
     }
 
     /// A page of another list passed.
-    fn listed(&self, kind: ListKind, member: &str, params: Option<&str>, page: &str) {
+    pub fn listed(&self, kind: ListKind, member: &str, params: Option<&str>, page: &str) {
         let asked = params.and_then(|p| json::parse(p).ok());
         let cursor = asked.as_ref().and_then(|p| p.get("cursor")).map(|c| c.raw);
         let Ok(page) = json::parse(page) else { return };
@@ -138,78 +132,4 @@ fn secrets_of(settings: &config::Upstream) -> Vec<String> {
     secrets.retain(|secret| secret.chars().count() >= SHORTEST_SECRET);
     secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     secrets
-}
-
-/// A connection whose every outcome is written down.
-pub(super) struct Recorded {
-    link: Arc<dyn Link>,
-    common: Arc<Common>,
-}
-
-impl Recorded {
-    pub fn new(link: Arc<dyn Link>, common: &Arc<Common>) -> Arc<Self> {
-        Arc::new(Self { link, common: Arc::clone(common) })
-    }
-
-    fn failed(&self, error: &UpstreamError) {
-        // That we are leaving is no fault of the server's.
-        if self.common.stop.is_cancelled() {
-            return;
-        }
-        match error {
-            UpstreamError::NotSent(why) => self.common.health.failed(Trouble::NotSent, why),
-            UpstreamError::Lost(why) => self.common.health.failed(Trouble::Lost, why),
-            UpstreamError::Cancelled => {}
-        }
-    }
-}
-
-#[async_trait]
-impl Link for Recorded {
-    async fn request(
-        &self,
-        request: Request,
-        notifications: Option<Notifications>,
-        cancel: CancellationToken,
-    ) -> Result<Reply, UpstreamError> {
-        let list = ListKind::of_method(&request.method).map(|list| (list, request.params.clone()));
-        let answer = self.link.request(request, notifications, cancel.clone()).await;
-        match &answer {
-            Ok(reply) => {
-                self.common.health.answered();
-                if let (Reply::Result(page), Some(((kind, member), params))) = (reply, list) {
-                    self.common.health.listed(kind, member, params.as_deref(), page);
-                }
-            }
-            // What was cancelled says nothing about the server.
-            Err(_) if cancel.is_cancelled() => {}
-            Err(error) => self.failed(error),
-        }
-        answer
-    }
-
-    async fn notify(&self, method: &str, params: Option<&str>) {
-        self.link.notify(method, params).await;
-    }
-
-    async fn connect(&self) -> Result<ServerFacts, UpstreamError> {
-        // What is connected already is not asked; a handshake is written down where it is made.
-        self.link.connect().await.inspect_err(|error| self.failed(error))
-    }
-
-    fn is_live(&self) -> bool {
-        self.link.is_live()
-    }
-
-    fn is_http(&self) -> bool {
-        self.link.is_http()
-    }
-
-    async fn lost(&self) {
-        self.link.lost().await;
-    }
-
-    async fn close(&self) {
-        self.link.close().await;
-    }
 }

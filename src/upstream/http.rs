@@ -7,153 +7,66 @@
 //! complaint about mirrored headers. No redirects, no proxy of the environment.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, StatusCode};
+use reqwest::StatusCode;
 use tokio::sync::Mutex;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
-use url::Url;
 
 use super::hub::{Hub, OnCancel, attend, next_id, outgoing_params};
-use super::registry::Link;
+use super::link::Link;
 use super::{
     Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra, catalog, message,
     mirrored_headers,
 };
-use crate::config::{HttpKind, Secret};
 
 mod answer;
 mod get_stream;
 mod open;
+mod send;
+mod session;
 mod sse_conn;
 mod subscriptions_listen;
+mod target;
 
 pub(super) use subscriptions_listen::{GATHER, OVERLAP};
+pub(super) use target::Target;
 
 use answer::Answered;
-use sse_conn::SseConn;
+use session::Session;
 
-/// How long DNS, TCP and TLS may take together.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an idle connection is kept: shorter than servers keep theirs.
-pub(super) const IDLE_CONNECTION: Duration = Duration::from_secs(4);
-/// Idle connections kept per upstream.
-const MAX_IDLE: usize = 32;
 /// How long the end of a session may take at shutdown.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-
-const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
-const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-
-/// The endpoint, and the two ways to it.
-pub(super) struct Target {
-    url: Url,
-    headers: HeaderMap,
-    kind: HttpKind,
-    /// The server was found to speak HTTP+SSE.
-    found_sse: AtomicBool,
-    pooled: Client,
-    /// Opens a connection for every request: a kept one may be half dead, and then nobody knows
-    /// whether an approved call arrived.
-    single: Client,
-}
-
-impl Target {
-    pub fn new(url: &Url, headers: &[(String, Secret)], kind: HttpKind, timeout: Duration) -> Self {
-        let connect_timeout = CONNECT_TIMEOUT.min(timeout / 2);
-        let headers = headers
-            .iter()
-            .filter_map(|(name, value)| {
-                let name = HeaderName::from_bytes(name.as_bytes()).ok();
-                let value = HeaderValue::from_str(value.expose()).ok();
-                if let (Some(name), Some(mut value)) = (name, value) {
-                    value.set_sensitive(true);
-                    Some((name, value))
-                } else {
-                    // The configuration's reader has checked them; a name is no secret.
-                    tracing::error!("an upstream header that can't be sent was left out");
-                    None
-                }
-            })
-            .collect();
-        Self {
-            url: url.clone(),
-            headers,
-            kind,
-            found_sse: AtomicBool::new(false),
-            pooled: client(MAX_IDLE, connect_timeout),
-            single: client(0, connect_timeout),
-        }
-    }
-
-    /// Whether the server speaks HTTP+SSE, as far as is known.
-    pub fn is_sse(&self) -> bool {
-        self.kind == HttpKind::Sse || self.found_sse.load(Ordering::Relaxed)
-    }
-}
-
-/// A client that keeps at most `kept` idle connections.
-fn client(kept: usize, connect_timeout: Duration) -> Client {
-    let settings = || {
-        Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .connect_timeout(connect_timeout)
-            .pool_idle_timeout(IDLE_CONNECTION)
-            .pool_max_idle_per_host(kept)
-            .user_agent(concat!("placet/", env!("CARGO_PKG_VERSION")))
-    };
-    settings().build().unwrap_or_else(|error| {
-        // A machine without any certificates can still talk plain HTTP; TLS then fails to verify,
-        // before anything is sent.
-        tracing::warn!("no certificates to trust, https upstreams can't be reached: {error}");
-        without_certificates(settings())
-    })
-}
-
-fn without_certificates(settings: reqwest::ClientBuilder) -> Client {
-    settings.tls_certs_only([]).build().expect("a client that trusts nobody can be built")
-}
-
-/// What a connected server is addressed with.
-pub(super) struct Session {
-    facts: ServerFacts,
-    id: Option<HeaderValue>,
-    /// The stream and endpoint, where the server speaks HTTP+SSE.
-    sse: Option<Arc<SseConn>>,
-    /// Ends the session's background stream when the session is forgotten.
-    stop: CancellationToken,
-    _stop_on_drop: DropGuard,
-}
-
-impl Session {
-    /// Whether it is of no more use, its one stream being gone.
-    fn is_over(&self) -> bool {
-        self.stop.is_cancelled() || self.sse.as_ref().is_some_and(|conn| conn.is_over())
-    }
-
-    fn headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        if let Ok(version) = HeaderValue::from_str(&self.facts.version) {
-            headers.insert(PROTOCOL_VERSION, version);
-        }
-        if let Some(id) = &self.id {
-            headers.insert(SESSION_ID, id.clone());
-        }
-        headers
-    }
-}
 
 /// One caller's connection.
 pub(super) struct HttpLink {
     target: Arc<Target>,
     hub: Arc<Hub>,
     session: Mutex<Option<Arc<Session>>>,
+}
+
+/// Starts the stream on which a server speaks without being asked: GET in a legacy session,
+/// `subscriptions/listen` in the modern era.
+fn listen(target: &Arc<Target>, hub: &Arc<Hub>, session: &Arc<Session>) {
+    let (stop, closing) = (session.stop.clone(), hub.common.stop.clone());
+    let (target, again, weak) = (Arc::clone(target), Arc::clone(hub), Arc::downgrade(session));
+    let era = session.facts.era;
+    hub.common.tracker.spawn(async move {
+        let stream = async {
+            match era {
+                WireEra::Legacy => get_stream::keep(target, again, weak).await,
+                WireEra::Modern => subscriptions_listen::keep(target, again, weak).await,
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = closing.cancelled() => {}
+            () = stream => {}
+        }
+    });
 }
 
 /// Why one attempt gave no answer.
@@ -200,7 +113,7 @@ impl HttpLink {
         self.hub.common.learn(&session.facts);
         self.target.found_sse.store(session.sse.is_some(), Ordering::Relaxed);
         if session.sse.is_none() {
-            get_stream::start(&self.target, &self.hub, &session);
+            listen(&self.target, &self.hub, &session);
         }
         *place = Some(Arc::clone(&session));
         self.hub.audience.opened.send_modify(|n| *n += 1);
@@ -429,41 +342,9 @@ impl Link for HttpLink {
                 debug!(upstream = %self.hub.common.name, "session ended: {}", answer.status());
             }
             Err(error) => {
-                let why = answer::describe(error);
+                let why = send::describe(error);
                 debug!(upstream = %self.hub.common.name, "session not ended: {why}");
             }
         }
-    }
-}
-
-/// The headers of every POST.
-fn post_headers(target: &Target, more: HeaderMap) -> HeaderMap {
-    let mut headers = target.headers.clone();
-    // `extend` would append; ours replace what the configuration may say.
-    let own = [
-        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        (ACCEPT, HeaderValue::from_static("application/json, text/event-stream")),
-    ];
-    for (name, value) in own {
-        headers.insert(name, value);
-    }
-    for (name, value) in more {
-        if let Some(name) = name {
-            headers.insert(name, value);
-        }
-    }
-    headers
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_client_can_be_built_where_no_certificates_are_installed() {
-        // Another test may have installed it already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-
-        without_certificates(Client::builder());
     }
 }

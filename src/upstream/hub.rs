@@ -1,5 +1,5 @@
-//! What the connections of one upstream share, and where a message from it goes: to the request
-//! that waits for it, or to everybody who listens.
+//! Where a message of an upstream goes: to the request that waits for it, or to everybody who
+//! listens.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,126 +9,22 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use super::health::HealthLog;
+use super::common::Common;
 use super::listeners::Audience;
 use super::message::{self, Incoming};
-use super::server_request_routing::{self, Question};
 use super::{
-    Catalog, ClientCapabilities, Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra,
+    ClientCapabilities, Notifications, Reply, Request, ServerRequest, UpstreamError, WireEra,
 };
 use crate::domain::call;
 
 mod notices;
 
-/// How long a stdio server may be silent to `server/discover` before it is taken for a legacy one.
-pub(super) const PROBE_SILENCE: Duration = Duration::from_secs(10);
-/// How long a server may take to answer `initialize` (a package runner may download it first).
-pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_mins(1);
-
 /// Ids of requests, unique over all connections, so that they serve as progress tokens too.
 pub(super) fn next_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-/// One upstream: its settings, and what is known of it.
-pub(super) struct Common {
-    pub name: String,
-    /// Since its last message about a call.
-    pub timeout: Duration,
-    /// Largest message, bytes.
-    pub max_message: usize,
-    /// The era the configuration says; none: find out.
-    pub pin: Option<WireEra>,
-    /// Whether one connection serves several agents.
-    pub shared: bool,
-    /// How far the server may ask clients.
-    pub questions: server_request_routing::Limits,
-    pub probe_silence: Duration,
-    pub handshake_timeout: Duration,
-    pub stop: CancellationToken,
-    pub tracker: TaskTracker,
-    /// Asks for a new tool list.
-    pub relist: Notify,
-    /// How the contact with it goes.
-    pub health: HealthLog,
-    known: Mutex<Known>,
-}
-
-#[derive(Default)]
-struct Known {
-    era: Option<WireEra>,
-    facts: Option<ServerFacts>,
-    catalog: Option<Arc<Catalog>>,
-}
-
-impl Common {
-    /// Nothing is known yet.
-    pub fn new(
-        name: &str,
-        timeout: Duration,
-        max_message: usize,
-        pin: Option<WireEra>,
-        tracker: &TaskTracker,
-    ) -> Self {
-        Self {
-            name: name.to_owned(),
-            timeout,
-            max_message,
-            pin,
-            shared: false,
-            questions: server_request_routing::Limits::default(),
-            probe_silence: PROBE_SILENCE,
-            handshake_timeout: HANDSHAKE_TIMEOUT,
-            stop: CancellationToken::new(),
-            tracker: tracker.clone(),
-            relist: Notify::new(),
-            health: HealthLog::default(),
-            known: Mutex::default(),
-        }
-    }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().expect("no holder of this lock panics")
-    }
-
-    /// The era, if the configuration says it or a connection found out.
-    pub fn era(&self) -> Option<WireEra> {
-        self.pin.or(self.known().era)
-    }
-
-    /// Remembers what a handshake found out.
-    pub fn learn(&self, facts: &ServerFacts) {
-        let mut known = self.known();
-        known.era = Some(facts.era);
-        known.facts = Some(facts.clone());
-        drop(known);
-        self.health.answered();
-    }
-
-    /// The era did not fit: the next connection finds out anew.
-    pub fn forget_era(&self) {
-        self.known().era = None;
-    }
-
-    /// What the last handshake found out.
-    pub fn facts(&self) -> Option<ServerFacts> {
-        self.known().facts.clone()
-    }
-
-    /// The last tool list.
-    pub fn catalog(&self) -> Option<Arc<Catalog>> {
-        self.known().catalog.clone()
-    }
-
-    /// Replaces the tool list.
-    pub fn set_catalog(&self, catalog: Arc<Catalog>) {
-        self.health.listed_tools(catalog.tools.len());
-        self.known().catalog = Some(catalog);
-    }
 }
 
 /// `params` of a request as they go out: the given bytes, and in `_meta` our progress token and
@@ -184,6 +80,16 @@ pub(super) enum Received {
     Respond(String),
     /// The server asked the client something; the answer comes later.
     Ask(Question),
+}
+
+/// A request of the server that has not been answered.
+pub(super) struct Question {
+    /// The server's id of it, raw JSON.
+    pub id: String,
+    pub asked: ServerRequest,
+    pub answered: oneshot::Receiver<Reply>,
+    /// The request of ours on whose stream it came.
+    pub own: Option<u64>,
 }
 
 /// A waiting request; dropping it forgets the request.
@@ -285,7 +191,8 @@ impl Hub {
             Incoming::Request { id, method, params }
                 if self.audience.features.take(&method, params.as_deref()) =>
             {
-                Received::Ask(Question::new(self, id, &method, params.as_deref(), own))
+                let (asked, answered) = ServerRequest::new(&method, params.as_deref());
+                Received::Ask(Question { id, asked, answered, own })
             }
             Incoming::Request { id, method, .. } => {
                 debug!(
@@ -382,6 +289,8 @@ pub(super) async fn attend<T, E: From<UpstreamError>>(
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::task::TaskTracker;
+
     use super::super::Said;
     use super::*;
 

@@ -10,11 +10,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use super::common::Common;
 use super::handshake::{offers_logging, offers_watching};
-use super::hub::Common;
+use super::link::{Link, RETRY_FIRST, RETRY_LONGEST};
 use super::listeners::Audience;
 use super::log_level::{Level, Wish};
-use super::registry::{Link, RETRY_FIRST, RETRY_LONGEST};
 use super::resource_subscriptions::{Watch, Watching};
 use super::{Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra, message};
 use crate::domain::json;

@@ -1,15 +1,15 @@
 //! Who hears what one instance of a server says, and what it must be told because of them.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 
+use super::common::QuestionLimits;
 use super::handshake::changing;
 use super::log_level::Levels;
 use super::resource_subscriptions::Watched;
-use super::server_request_routing::Questions;
-use super::{ClientCapabilities, Notification};
+use super::{ClientCapabilities, Notification, ServerRequest};
 use crate::domain::json;
 
 /// Notifications of one instance kept for a slow listener; older ones are dropped.
@@ -65,5 +65,49 @@ impl Audience {
             let params = json::object([("uri", json::quote(&uri).as_str())]);
             self.tell("notifications/resources/updated", Some(params));
         }
+    }
+}
+
+/// The clients' own streams of one instance.
+#[derive(Default)]
+pub(super) struct Questions {
+    listeners: Mutex<Vec<mpsc::Sender<ServerRequest>>>,
+    pub came: Notify,
+}
+
+impl Questions {
+    fn listeners(&self) -> MutexGuard<'_, Vec<mpsc::Sender<ServerRequest>>> {
+        self.listeners.lock().expect("no holder of this lock panics")
+    }
+
+    /// A client listens on its own stream.
+    pub fn listen(&self, limits: QuestionLimits) -> mpsc::Receiver<ServerRequest> {
+        let (sender, receiver) = mpsc::channel(limits.waiting.max(1));
+        let mut listeners = self.listeners();
+        listeners.retain(|l| !l.is_closed());
+        listeners.push(sender);
+        drop(listeners);
+        self.came.notify_waiters();
+        receiver
+    }
+
+    /// A request began, or a client listens.
+    pub fn somebody_came(&self) {
+        self.came.notify_waiters();
+    }
+
+    /// Gives it to the client that began to listen last; back if nobody takes it.
+    pub fn hand(&self, mut asked: ServerRequest) -> Option<ServerRequest> {
+        for listener in self.listeners().iter().rev() {
+            match listener.try_send(asked) {
+                Ok(()) => return None,
+                Err(
+                    mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back),
+                ) => {
+                    asked = back;
+                }
+            }
+        }
+        Some(asked)
     }
 }

@@ -13,11 +13,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::health::{HealthLog, Recorded};
+use super::common::{Common, QuestionLimits};
+use super::health::HealthLog;
 use super::http::{HttpLink, Target};
-use super::hub::{Common, Hub};
+use super::hub::Hub;
 use super::instance::Instance;
+use super::link::{Link, RETRY_FIRST, RETRY_LONGEST};
 use super::listeners::Audience;
+use super::recorded::Recorded;
 use super::stdio::StdioLink;
 use super::{
     Caller, Catalog, ClientCapabilities, Level, Notification, Notifications, Reply, Report,
@@ -32,41 +35,6 @@ use crate::domain::client_feature::ClientFeature;
 const OWN_AGENT: &str = "placet";
 /// How often the tool list of an HTTP upstream is fetched anew.
 const RELIST_EVERY: Duration = Duration::from_mins(1);
-/// Wait after the first failure to fetch the tool list; doubles at each further one.
-pub(super) const RETRY_FIRST: Duration = Duration::from_millis(250);
-/// Longest wait between two attempts.
-pub(super) const RETRY_LONGEST: Duration = Duration::from_secs(30);
-
-/// One connection of one upstream, opened when first needed and again when it broke.
-#[async_trait]
-pub(super) trait Link: Send + Sync {
-    /// See [`Upstream::request`].
-    async fn request(
-        &self,
-        request: Request,
-        notifications: Option<Notifications>,
-        cancel: CancellationToken,
-    ) -> Result<Reply, UpstreamError>;
-
-    /// See [`Upstream::notify`].
-    async fn notify(&self, method: &str, params: Option<&str>);
-
-    /// Connects if need be.
-    async fn connect(&self) -> Result<ServerFacts, UpstreamError>;
-
-    /// Whether it is connected now.
-    fn is_live(&self) -> bool;
-
-    /// Whether it speaks HTTP.
-    fn is_http(&self) -> bool;
-
-    /// Resolves when it is not connected, or no more.
-    async fn lost(&self);
-
-    /// Ends it for good.
-    async fn close(&self);
-}
-
 /// Builds every configured upstream and starts to fetch their tool lists.
 ///
 /// Must be called inside a tokio runtime, with a rustls crypto provider installed. Background
@@ -123,10 +91,8 @@ impl Server {
             Era::Modern => Some(WireEra::Modern),
         };
         let mut common = Common::new(&settings.name, settings.timeout, max_message, pin, tracker);
-        common.questions = super::server_request_routing::Limits {
-            wait: server.question_wait,
-            waiting: server.max_questions as usize,
-        };
+        common.questions =
+            QuestionLimits { wait: server.question_wait, waiting: server.max_questions as usize };
         common.health = HealthLog::new(settings, Arc::clone(clock));
         common.shared = settings.instances == Instances::Shared;
         let reach = match &settings.transport {

@@ -13,13 +13,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::child::Spec;
+use super::common::Common;
 use super::handshake::{
     Discovered, discover_params, initialize_params, read_discover, read_discover_error,
     read_initialize,
 };
-use super::hub::{Common, OnCancel, attend, next_id, outgoing_params};
+use super::hub::{OnCancel, attend, next_id, outgoing_params};
+use super::link::Link;
 use super::listeners::Audience;
-use super::registry::Link;
 use super::{Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra, message};
 
 mod conn;

@@ -10,17 +10,17 @@ use tracing::debug;
 
 use super::super::hub::{Hub, Received};
 use super::super::message::{self, Incoming};
+use super::super::server_request_routing;
 use super::super::sse::{Event, Parser};
 use super::super::{Reply, UpstreamError, WireEra};
-use super::{Session, Target, post_headers};
+use super::send::{ASIDE_TIMEOUT, describe, is_event_stream, is_refusal, post};
+use super::session::Session;
+use super::target::{Target, post_headers};
 
 /// Wait before a broken legacy stream is resumed, where the server names none.
 const RESUME_AFTER: Duration = Duration::from_secs(1);
 /// Longest such wait, whatever the server names.
 const RESUME_AFTER_MOST: Duration = Duration::from_secs(30);
-/// How long a message on the side may take.
-pub(super) const ASIDE_TIMEOUT: Duration = Duration::from_secs(10);
-
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// What a POST came to.
@@ -41,42 +41,6 @@ impl Answered {
             Self::Unreadable(status, _) => *status,
         }
     }
-}
-
-/// Statuses with which a server refuses before it runs anything.
-pub(super) fn is_refusal(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 401 | 403 | 405 | 413 | 415 | 429)
-}
-
-/// An error of the HTTP client in words, without the address (it may hold a secret).
-pub(super) fn describe(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    message::printable(&text)
-}
-
-/// Sends `body` and gives back the head of the response and the session id in it.
-pub(super) async fn post(
-    target: &Target,
-    client: &Client,
-    headers: HeaderMap,
-    body: String,
-) -> Result<Response, UpstreamError> {
-    send(client.post(target.url.clone()).headers(post_headers(target, headers)).body(body)).await
-}
-
-/// Sends a request; only what failed before its first byte was not sent.
-pub(super) async fn send(request: reqwest::RequestBuilder) -> Result<Response, UpstreamError> {
-    request.send().await.map_err(|error| {
-        let unsent = error.is_connect() || error.is_builder();
-        let why = describe(error);
-        if unsent { UpstreamError::NotSent(why) } else { UpstreamError::Lost(why) }
-    })
 }
 
 /// Sends a request and reads its answer.
@@ -140,7 +104,7 @@ pub(super) fn respond(
             let (target, again, session) =
                 (Arc::clone(target), Arc::clone(hub), Arc::clone(session));
             hub.common.tracker.spawn(async move {
-                let body = question.answered().await;
+                let body = server_request_routing::answered(&again, question).await;
                 post_aside(&target, &again, &session, body);
             });
         }
@@ -304,12 +268,4 @@ pub(super) async fn get(
         headers.insert(LAST_EVENT_ID, id);
     }
     target.pooled.get(target.url.clone()).headers(headers).send().await
-}
-
-pub(super) fn is_event_stream(response: &Response) -> bool {
-    let kind = response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
-    kind.is_some_and(|kind| {
-        let essence = kind.split(';').next().unwrap_or_default().trim();
-        essence.eq_ignore_ascii_case("text/event-stream")
-    })
 }

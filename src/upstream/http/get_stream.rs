@@ -1,5 +1,5 @@
-//! The stream on which a server speaks without being asked: GET in a legacy session,
-//! `subscriptions/listen` in the modern era. It ends with its session and comes back when broken.
+//! The stream on which a legacy server speaks without being asked. It ends with its session and
+//! comes back when broken.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -9,12 +9,13 @@ use reqwest::header::HeaderValue;
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::super::WireEra;
 use super::super::hub::Hub;
 use super::super::message;
 use super::super::sse::{Event, Parser};
-use super::answer::{self, is_event_stream};
-use super::{Session, Target, subscriptions_listen};
+use super::answer;
+use super::send::{describe, is_event_stream};
+use super::session::Session;
+use super::target::Target;
 
 /// Wait before the stream is opened again; doubles while that fails.
 pub(super) const REOPEN_FIRST: Duration = Duration::from_secs(1);
@@ -23,27 +24,8 @@ pub(super) const REOPEN_LONGEST: Duration = Duration::from_secs(30);
 /// A stream that lasted this long was a good one.
 pub(super) const LASTING: Duration = Duration::from_secs(10);
 
-/// Starts the background stream of a session.
-pub(super) fn start(target: &Arc<Target>, hub: &Arc<Hub>, session: &Arc<Session>) {
-    let (stop, closing) = (session.stop.clone(), hub.common.stop.clone());
-    let (target, again, weak) = (Arc::clone(target), Arc::clone(hub), Arc::downgrade(session));
-    let era = session.facts.era;
-    hub.common.tracker.spawn(async move {
-        let stream = async {
-            match era {
-                WireEra::Legacy => keep(target, again, weak).await,
-                WireEra::Modern => subscriptions_listen::keep(target, again, weak).await,
-            }
-        };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = closing.cancelled() => {}
-            () = stream => {}
-        }
-    });
-}
-
-async fn keep(target: Arc<Target>, hub: Arc<Hub>, session: Weak<Session>) {
+/// Keeps the stream open for as long as the session lasts.
+pub(super) async fn keep(target: Arc<Target>, hub: Arc<Hub>, session: Weak<Session>) {
     let mut parser = Parser::new(hub.common.max_message);
     let mut wait = REOPEN_FIRST;
     let mut opened_before = false;
@@ -85,7 +67,7 @@ async fn keep(target: Arc<Target>, hub: Arc<Hub>, session: Weak<Session>) {
                 return;
             }
             Err(why) => {
-                let why = answer::describe(why);
+                let why = describe(why);
                 debug!(upstream = %hub.common.name, "no background stream: {why}");
                 wait = (wait * 2).min(REOPEN_LONGEST);
             }

@@ -6,17 +6,19 @@ use std::sync::atomic::Ordering;
 
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderValue};
-use tokio_util::sync::CancellationToken;
 
 use super::super::handshake::{
     Discovered, MODERN_VERSION, discover_params, initialize_params, read_discover,
     read_discover_error, read_initialize,
 };
 use super::super::hub::next_id;
-use super::super::{Reply, ServerFacts, WireEra, message, mirrored_headers};
+use super::super::{Reply, WireEra, message, mirrored_headers};
+use super::HttpLink;
 use super::answer::{self, Answered};
-use super::sse_conn::{self, SseConn};
-use super::{HttpLink, PROTOCOL_VERSION, SESSION_ID, Session};
+use super::send::post;
+use super::session::Session;
+use super::sse_conn::SseConn;
+use super::target::{PROTOCOL_VERSION, SESSION_ID};
 use crate::config::HttpKind;
 
 impl HttpLink {
@@ -30,7 +32,7 @@ impl HttpLink {
             match self.hub.common.era() {
                 Some(WireEra::Legacy) => self.initialize_or_sse().await,
                 era => match self.discover().await? {
-                    Discovered::Modern(facts) => Ok(session(facts, None)),
+                    Discovered::Modern(facts) => Ok(Session::new(facts, None)),
                     Discovered::Foreign(why) => Err(why),
                     Discovered::NotModern if era.is_some() => {
                         Err("the server does not speak the modern era".to_owned())
@@ -53,7 +55,7 @@ impl HttpLink {
         );
         let mut headers = mirrored_headers::for_request("server/discover", None, None);
         headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(MODERN_VERSION));
-        let response = answer::post(&self.target, &self.target.pooled, headers, body)
+        let response = post(&self.target, &self.target.pooled, headers, body)
             .await
             .map_err(|error| format!("server/discover: {error}"))?;
         let answered = answer::read_plain(&self.target, &self.hub, id, response).await;
@@ -86,7 +88,7 @@ impl HttpLink {
     async fn open_sse(&self) -> Result<Session, String> {
         let opened = SseConn::open(&self.target, &self.hub).await;
         let (conn, facts) = opened.map_err(|why| format!("HTTP+SSE: {why}"))?;
-        Ok(sse_conn::session(conn, facts))
+        Ok(Session::over(conn, facts))
     }
 
     /// A server of 2024-11-05 takes no POST here: then it may have a stream to GET.
@@ -110,7 +112,7 @@ impl HttpLink {
             "initialize",
             Some(&initialize_params(&self.hub.audience.features)),
         );
-        let response = answer::post(&self.target, &self.target.pooled, HeaderMap::new(), body)
+        let response = post(&self.target, &self.target.pooled, HeaderMap::new(), body)
             .await
             .map_err(|error| format!("initialize: {error}"))?;
         let session_id = response.headers().get(SESSION_ID).cloned();
@@ -128,9 +130,9 @@ impl HttpLink {
             }
             Answered::Unreadable(_, why) => return Err(refused(format!("initialize: {why}"))),
         };
-        let session = session(read_initialize(&result)?, session_id);
+        let session = Session::new(read_initialize(&result)?, session_id);
         let body = message::notification("notifications/initialized", None);
-        let accepted = answer::post(&self.target, &self.target.pooled, session.headers(), body)
+        let accepted = post(&self.target, &self.target.pooled, session.headers(), body)
             .await
             .map_err(|error| format!("notifications/initialized: {error}"))?;
         if accepted.status().is_success() {
@@ -153,9 +155,4 @@ impl From<String> for Uninitialized {
     fn from(why: String) -> Self {
         Self { why, status: None }
     }
-}
-
-fn session(facts: ServerFacts, id: Option<HeaderValue>) -> Session {
-    let stop = CancellationToken::new();
-    Session { facts, id, sse: None, _stop_on_drop: stop.clone().drop_guard(), stop }
 }

@@ -21,10 +21,11 @@ use url::Url;
 use super::super::handshake::{initialize_params, read_initialize};
 use super::super::hub::{Hub, OnCancel, Received, attend, next_id, outgoing_params};
 use super::super::message::{self, Unreadable};
+use super::super::server_request_routing;
 use super::super::sse::{Event, Parser};
 use super::super::{Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra};
-use super::answer::{self, ASIDE_TIMEOUT, describe, is_event_stream, is_refusal};
-use super::{IDLE_CONNECTION, PROTOCOL_VERSION, Session, Target, post_headers};
+use super::send::{ASIDE_TIMEOUT, describe, is_event_stream, is_refusal, send};
+use super::target::{IDLE_CONNECTION, PROTOCOL_VERSION, Target, post_headers};
 
 /// How long the first event, which names the endpoint, may take.
 pub(super) const ENDPOINT_WITHIN: Duration = Duration::from_secs(10);
@@ -262,7 +263,7 @@ impl Line {
         }
         let headers = post_headers(&self.target, more);
         let request = client.post(self.endpoint.clone()).headers(headers).body(body);
-        answer::send(request).await.map(|response| response.status())
+        send(request).await.map(|response| response.status())
     }
 }
 
@@ -383,7 +384,11 @@ fn receive(data: &[u8], hub: &Arc<Hub>, line: &Arc<Line>) {
                     Received::Ask(question) => {
                         let (line, again) = (Arc::clone(line), Arc::clone(hub));
                         hub.common.tracker.spawn(async move {
-                            post_aside(&line, &again, question.answered().await);
+                            post_aside(
+                                &line,
+                                &again,
+                                server_request_routing::answered(&again, question).await,
+                            );
                         });
                     }
                     Received::Nothing | Received::Answer(_) => {}
@@ -395,12 +400,6 @@ fn receive(data: &[u8], hub: &Arc<Hub>, line: &Arc<Line>) {
         }
         Err(what) => hub.unreadable(&what),
     }
-}
-
-/// A session on an HTTP+SSE connection.
-pub(super) fn session(conn: Arc<SseConn>, facts: ServerFacts) -> Session {
-    let stop = conn.stop.clone();
-    Session { facts, id: None, _stop_on_drop: stop.clone().drop_guard(), stop, sse: Some(conn) }
 }
 
 #[cfg(test)]

@@ -15,9 +15,10 @@ use super::super::hub::{Hub, next_id};
 use super::super::message;
 use super::super::mirrored_headers;
 use super::super::sse::Parser;
-use super::answer::{self, is_event_stream};
 use super::get_stream::{LASTING, REOPEN_FIRST, REOPEN_LONGEST, read};
-use super::{Session, Target};
+use super::send::{is_event_stream, post};
+use super::session::Session;
+use super::target::Target;
 use crate::domain::call::params_with_meta;
 
 /// How long changes of what is watched are gathered.
@@ -144,5 +145,5 @@ async fn listen(
     let mut headers = session.headers();
     headers.extend(mirrored_headers::for_request(method, Some(&params), None));
     let body = message::request(id, method, Some(&params));
-    answer::post(target, &target.pooled, headers, body).await.map_err(|e| e.to_string())
+    post(target, &target.pooled, headers, body).await.map_err(|e| e.to_string())
 }

@@ -15,9 +15,11 @@ use tracing::{debug, warn};
 use super::super::child::{
     Spec, Tail, group_of, obituary, read_line, read_stderr, sweep, wind_down,
 };
-use super::super::hub::{Common, Hub, OnCancel, Received, attend, next_id};
+use super::super::common::Common;
+use super::super::hub::{Hub, OnCancel, Received, attend, next_id};
 use super::super::listeners::Audience;
 use super::super::message::{self, Unreadable};
+use super::super::server_request_routing;
 use super::super::{Reply, UpstreamError};
 use crate::domain::upstream_health::Trouble;
 
@@ -274,7 +276,9 @@ fn respond(hub: &Arc<Hub>, out: &mpsc::WeakSender<Line>, received: Received) {
         Received::Respond(text) => say(hub, out, text),
         Received::Ask(question) => {
             let (again, out) = (Arc::clone(hub), out.clone());
-            hub.common.tracker.spawn(async move { say(&again, &out, question.answered().await) });
+            hub.common.tracker.spawn(async move {
+                say(&again, &out, server_request_routing::answered(&again, question).await);
+            });
         }
         Received::Nothing | Received::Answer(_) => {}
     }

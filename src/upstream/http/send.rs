@@ -1,0 +1,58 @@
+//! Sends one request, and says what is to be said of a failure.
+
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::{Client, Response, StatusCode};
+
+use super::super::UpstreamError;
+use super::super::message;
+use super::target::{Target, post_headers};
+
+/// How long a message on the side may take.
+pub(super) const ASIDE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Statuses with which a server refuses before it runs anything.
+pub(super) fn is_refusal(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 401 | 403 | 405 | 413 | 415 | 429)
+}
+
+/// An error of the HTTP client in words, without the address (it may hold a secret).
+pub(super) fn describe(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    message::printable(&text)
+}
+
+/// Sends `body` and gives back the head of the response and the session id in it.
+pub(super) async fn post(
+    target: &Target,
+    client: &Client,
+    headers: HeaderMap,
+    body: String,
+) -> Result<Response, UpstreamError> {
+    send(client.post(target.url.clone()).headers(post_headers(target, headers)).body(body)).await
+}
+
+/// Sends a request; only what failed before its first byte was not sent.
+pub(super) async fn send(request: reqwest::RequestBuilder) -> Result<Response, UpstreamError> {
+    request.send().await.map_err(|error| {
+        let unsent = error.is_connect() || error.is_builder();
+        let why = describe(error);
+        if unsent { UpstreamError::NotSent(why) } else { UpstreamError::Lost(why) }
+    })
+}
+
+/// Whether the body is a stream of events.
+pub(super) fn is_event_stream(response: &Response) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    kind.is_some_and(|kind| {
+        let essence = kind.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case("text/event-stream")
+    })
+}

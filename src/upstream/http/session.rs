@@ -1,0 +1,51 @@
+//! What is known of a connected server for as long as its session lasts.
+
+use std::sync::Arc;
+
+use reqwest::header::{HeaderMap, HeaderValue};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::super::ServerFacts;
+use super::sse_conn::SseConn;
+use super::target::{PROTOCOL_VERSION, SESSION_ID};
+
+/// What a connected server is addressed with.
+pub(super) struct Session {
+    pub(super) facts: ServerFacts,
+    pub(super) id: Option<HeaderValue>,
+    /// The stream and endpoint, where the server speaks HTTP+SSE.
+    pub(super) sse: Option<Arc<SseConn>>,
+    /// Ends the session's background stream when the session is forgotten.
+    pub(super) stop: CancellationToken,
+    _stop_on_drop: DropGuard,
+}
+
+impl Session {
+    /// A session of Streamable HTTP; a modern one has no id.
+    pub(super) fn new(facts: ServerFacts, id: Option<HeaderValue>) -> Self {
+        let stop = CancellationToken::new();
+        Self { facts, id, sse: None, _stop_on_drop: stop.clone().drop_guard(), stop }
+    }
+
+    /// A session on an HTTP+SSE connection.
+    pub(super) fn over(conn: Arc<SseConn>, facts: ServerFacts) -> Self {
+        let stop = conn.stop.clone();
+        Self { facts, id: None, _stop_on_drop: stop.clone().drop_guard(), stop, sse: Some(conn) }
+    }
+
+    /// Whether it is of no more use, its one stream being gone.
+    pub(super) fn is_over(&self) -> bool {
+        self.stop.is_cancelled() || self.sse.as_ref().is_some_and(|conn| conn.is_over())
+    }
+
+    pub(super) fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Ok(version) = HeaderValue::from_str(&self.facts.version) {
+            headers.insert(PROTOCOL_VERSION, version);
+        }
+        if let Some(id) = &self.id {
+            headers.insert(SESSION_ID, id.clone());
+        }
+        headers
+    }
+}

@@ -1,0 +1,123 @@
+//! The address of a server, and the HTTP clients that reach it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use reqwest::Client;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use url::Url;
+
+use crate::config::{HttpKind, Secret};
+
+/// How long DNS, TCP and TLS may take together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an idle connection is kept: shorter than servers keep theirs.
+pub(super) const IDLE_CONNECTION: Duration = Duration::from_secs(4);
+/// Idle connections kept per upstream.
+const MAX_IDLE: usize = 32;
+
+pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+
+/// The endpoint, and the two ways to it.
+pub(in crate::upstream) struct Target {
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+    pub(super) kind: HttpKind,
+    /// The server was found to speak HTTP+SSE.
+    pub(super) found_sse: AtomicBool,
+    pub(super) pooled: Client,
+    /// Opens a connection for every request: a kept one may be half dead, and then nobody knows
+    /// whether an approved call arrived.
+    pub(super) single: Client,
+}
+
+impl Target {
+    pub fn new(url: &Url, headers: &[(String, Secret)], kind: HttpKind, timeout: Duration) -> Self {
+        let connect_timeout = CONNECT_TIMEOUT.min(timeout / 2);
+        let headers = headers
+            .iter()
+            .filter_map(|(name, value)| {
+                let name = HeaderName::from_bytes(name.as_bytes()).ok();
+                let value = HeaderValue::from_str(value.expose()).ok();
+                if let (Some(name), Some(mut value)) = (name, value) {
+                    value.set_sensitive(true);
+                    Some((name, value))
+                } else {
+                    // The configuration's reader has checked them; a name is no secret.
+                    tracing::error!("an upstream header that can't be sent was left out");
+                    None
+                }
+            })
+            .collect();
+        Self {
+            url: url.clone(),
+            headers,
+            kind,
+            found_sse: AtomicBool::new(false),
+            pooled: client(MAX_IDLE, connect_timeout),
+            single: client(0, connect_timeout),
+        }
+    }
+
+    /// Whether the server speaks HTTP+SSE, as far as is known.
+    pub fn is_sse(&self) -> bool {
+        self.kind == HttpKind::Sse || self.found_sse.load(Ordering::Relaxed)
+    }
+}
+
+/// A client that keeps at most `kept` idle connections.
+fn client(kept: usize, connect_timeout: Duration) -> Client {
+    let settings = || {
+        Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .connect_timeout(connect_timeout)
+            .pool_idle_timeout(IDLE_CONNECTION)
+            .pool_max_idle_per_host(kept)
+            .user_agent(concat!("placet/", env!("CARGO_PKG_VERSION")))
+    };
+    settings().build().unwrap_or_else(|error| {
+        // A machine without any certificates can still talk plain HTTP; TLS then fails to verify,
+        // before anything is sent.
+        tracing::warn!("no certificates to trust, https upstreams can't be reached: {error}");
+        without_certificates(settings())
+    })
+}
+
+fn without_certificates(settings: reqwest::ClientBuilder) -> Client {
+    settings.tls_certs_only([]).build().expect("a client that trusts nobody can be built")
+}
+
+/// The headers of every POST.
+pub(super) fn post_headers(target: &Target, more: HeaderMap) -> HeaderMap {
+    let mut headers = target.headers.clone();
+    // `extend` would append; ours replace what the configuration may say.
+    let own = [
+        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (ACCEPT, HeaderValue::from_static("application/json, text/event-stream")),
+    ];
+    for (name, value) in own {
+        headers.insert(name, value);
+    }
+    for (name, value) in more {
+        if let Some(name) = name {
+            headers.insert(name, value);
+        }
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_can_be_built_where_no_certificates_are_installed() {
+        // Another test may have installed it already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+
+        without_certificates(Client::builder());
+    }
+}
