@@ -243,7 +243,7 @@ impl App {
         if let Err(error) = reconcilers::seal(&self.broker).await {
             tracing::warn!(%error, "the last audit records are sealed at the next start");
         }
-        if let Err(error) = self.store.end_node(self.broker.node(), self.broker.now()).await {
+        if let Err(error) = self.store.nodes().end(self.broker.node(), self.broker.now()).await {
             tracing::warn!(%error, "this process's lease runs out by itself");
         }
         self.store.close().await;
@@ -272,7 +272,7 @@ pub async fn sign_in_link(
     let token = OsIds.token();
     let expires = SystemClock.now().plus(config.people.link_life);
     let sign_in = SignIn { reviewer: reviewer.to_owned(), via: "terminal".to_owned() };
-    store.insert_sign_in(&token_hash(&token), &sign_in, expires).await?;
+    store.sessions().insert_sign_in(&token_hash(&token), &sign_in, expires).await?;
     Ok(config.link(&format!("/sign-in/{token}")))
 }
 

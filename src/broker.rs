@@ -245,7 +245,7 @@ impl Broker {
 
     /// One approval.
     pub async fn get(&self, id: &ApprovalId) -> Result<Option<Approval>, StoreError> {
-        self.inner.store.find(id, self.now()).await
+        self.inner.store.approvals().find(id, self.now()).await
     }
 
     /// One approval, if this reviewer may see it.
@@ -266,12 +266,12 @@ impl Broker {
         if reviewer.role == Role::Reviewer {
             filter.visible_to = Some(reviewer.name.clone());
         }
-        self.inner.store.list(&filter, self.now()).await
+        self.inner.store.approvals().list(&filter, self.now()).await
     }
 
     /// Appends audit records that belong to no other change.
     pub async fn record(&self, events: Vec<AuditEvent>) -> Result<(), StoreError> {
-        self.inner.store.append_audit(events).await
+        self.inner.store.audit().append(events).await
     }
 }
 

@@ -97,13 +97,13 @@ fn report(what: &str, result: Result<(), StoreError>) {
 /// Renews this process's lease.
 pub async fn renew(broker: &Broker) -> Result<(), StoreError> {
     let now = broker.now();
-    broker.store().renew_node(broker.node(), now, now.plus(LEASE)).await
+    broker.store().nodes().renew(broker.node(), now, now.plus(LEASE)).await
 }
 
 /// Ends what nobody decided, or nobody claimed, in time.
 pub async fn expire(broker: &Broker) -> Result<(), StoreError> {
     let now = broker.now();
-    for id in broker.store().due_expiries(now, BATCH).await? {
+    for id in broker.store().due().expiries(now, BATCH).await? {
         let Some(approval) = broker.get(&id).await? else { continue };
         let Ok(transition) = approval.expire(now) else { continue };
         match broker.apply(transition).await {
@@ -118,7 +118,7 @@ pub async fn expire(broker: &Broker) -> Result<(), StoreError> {
 /// Turns running calls of dead processes into indeterminate ones. They are never sent again.
 pub async fn reap(broker: &Broker) -> Result<(), StoreError> {
     let now = broker.now();
-    for id in broker.store().orphaned(now, BATCH).await? {
+    for id in broker.store().due().orphaned(now, BATCH).await? {
         let Some(approval) = broker.get(&id).await? else { continue };
         let why = "the broker that ran it died before an answer came";
         let Ok(transition) = approval.lose(why, now) else { continue };
@@ -135,7 +135,7 @@ pub async fn reap(broker: &Broker) -> Result<(), StoreError> {
 
 /// Gives audit records their place in the chain.
 pub async fn seal(broker: &Broker) -> Result<(), StoreError> {
-    while broker.store().seal_audit(SEAL_BATCH).await? == SEAL_BATCH {}
+    while broker.store().audit().seal(SEAL_BATCH).await? == SEAL_BATCH {}
     Ok(())
 }
 
@@ -167,7 +167,7 @@ async fn write_calls(broker: &Broker, stop: &CancellationToken) {
             if group.is_empty() {
                 break;
             }
-            if let Err(error) = broker.store().append_audit(group.clone()).await {
+            if let Err(error) = broker.store().audit().append(group.clone()).await {
                 tracing::error!(%error, "records of allowed calls wait for the store");
                 broker.call_log().put_back(group);
                 if stop.is_cancelled() {
@@ -198,7 +198,7 @@ impl Unattended {
         let now = broker.now();
         let mut due: HashMap<ApprovalId, Option<String>> =
             broker.store().tasks().attended(now, BATCH).await?.into_iter().collect();
-        for id in broker.store().unattended(now, BATCH).await? {
+        for id in broker.store().due().unattended(now, BATCH).await? {
             due.entry(id).or_default();
         }
         self.waits.retain(|id, _| due.contains_key(id));

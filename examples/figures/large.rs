@@ -67,7 +67,7 @@ async fn times(place: Place, size: Size) -> Fallible<Vec<(String, Times)>> {
         created_at: now,
         seen_at: now,
     };
-    world.broker.store().insert_session(&session).await?;
+    world.broker.store().sessions().insert(&session).await?;
     let client = client()?;
     let page = |path: &str| {
         client

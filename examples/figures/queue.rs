@@ -109,7 +109,7 @@ async fn sign_in(broker: &Broker) -> Fallible<()> {
         created_at: now,
         seen_at: now,
     };
-    Ok(broker.store().insert_session(&session).await?)
+    Ok(broker.store().sessions().insert(&session).await?)
 }
 
 /// One more approval, as the broker would store it, of a request that is not held.
@@ -131,7 +131,7 @@ async fn insert(broker: &Broker, n: u32) -> Fallible<()> {
         limit: None,
         approval,
     };
-    match broker.store().submit(submit, now).await? {
+    match broker.store().approvals().submit(submit, now).await? {
         Submitted::Created { .. } => Ok(()),
         other => Err(format!("not stored as a new one: {other:?}").into()),
     }

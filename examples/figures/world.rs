@@ -116,7 +116,7 @@ impl World {
     /// Waits until no request is held any more.
     pub async fn nothing_held(&self) -> Fallible<()> {
         self.until("held requests are detached", async || {
-            Ok(self.broker.store().stats(self.broker.now()).await?.held == 0)
+            Ok(self.broker.store().approvals().stats(self.broker.now()).await?.held == 0)
         })
         .await
     }
@@ -124,7 +124,7 @@ impl World {
     /// Waits until every audit record has its place in the chain.
     pub async fn all_sealed(&self) -> Fallible<()> {
         self.until("the audit is sealed", async || {
-            Ok(self.broker.store().unsealed_audit().await? == 0)
+            Ok(self.broker.store().audit().unsealed().await? == 0)
         })
         .await
     }

@@ -34,7 +34,8 @@ pub async fn find(broker: &Broker, headers: &HeaderMap) -> Result<Option<SignedI
     let now = broker.now();
     let session = broker
         .store()
-        .find_session(&hash, now.minus(broker.config().people.session_idle), now)
+        .sessions()
+        .find(&hash, now.minus(broker.config().people.session_idle), now)
         .await?;
     let Some(session) = session.filter(|session| counts(broker.config(), session, now)) else {
         return Ok(None);

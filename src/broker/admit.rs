@@ -53,7 +53,7 @@ impl Broker {
         }
         if let (Some(limit), true) = (rule.rate_limit, counted) {
             let key = limit_key(asking, rule, limit);
-            match self.store().take_limit(&key, limit.max, now.minus(limit.window), now).await {
+            match self.store().limits().take(&key, limit.max, now.minus(limit.window), now).await {
                 Ok(None) => {}
                 Ok(Some(wait_ms)) => {
                     self.metrics().call(&call.upstream, "rate_limited");

@@ -151,7 +151,7 @@ impl Broker {
             && !matches!(transition.after.state, State::Running | State::Completed);
         let wishes = if tells { self.wishes().await } else { Wishes::default() };
         let deliveries = self.plan_change(&transition, &wishes, now);
-        let after = self.inner.store.apply(transition, deliveries, now).await?;
+        let after = self.inner.store.approvals().apply(transition, deliveries, now).await?;
         self.inner.hints.changed(&id);
         Ok(after)
     }

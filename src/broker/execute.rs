@@ -256,7 +256,7 @@ impl Broker {
             never = stopping => match never {},
         };
         // Before its end is stored: those who learn of it there detach.
-        let attached = self.store().attached(&id, self.now()).await.unwrap_or(0);
+        let attached = self.store().holds().attached(&id, self.now()).await.unwrap_or(0);
         end.shared.store(attached > 1, Ordering::Relaxed);
         let done = self.conclude(claimed.clone(), sent).await;
         if matches!(done, Done::NotSent(_))

@@ -443,7 +443,7 @@ impl HoldGuard {
     /// Detaches now; returns how many requests are still attached.
     async fn end(&mut self) -> Option<i64> {
         let id = self.id.take()?;
-        match self.broker.store().detach(&id, self.broker.now()).await {
+        match self.broker.store().holds().detach(&id, self.broker.now()).await {
             Ok(left) => Some(left),
             Err(error) => {
                 tracing::warn!(%error, "a held request could not be detached");
@@ -458,7 +458,7 @@ impl Drop for HoldGuard {
         if let Some(id) = self.id.take() {
             let broker = self.broker.clone();
             self.broker.tracker().spawn(async move {
-                if let Err(error) = broker.store().detach(&id, broker.now()).await {
+                if let Err(error) = broker.store().holds().detach(&id, broker.now()).await {
                     tracing::warn!(%error, "a held request could not be detached");
                 }
             });

@@ -78,7 +78,7 @@ impl Broker {
         if let Some(own) = own_hold(agent, with_progress) {
             return own;
         }
-        let known = match self.store().hold_budget(&agent.name, with_progress).await {
+        let known = match self.store().agents().hold_budget(&agent.name, with_progress).await {
             Ok(known) => known,
             Err(error) => {
                 tracing::warn!(%error, "what was learned of an agent's holds can't be read");
@@ -98,7 +98,7 @@ impl Broker {
         let event = AuditEvent::new(Kind::HoldBudgetLearned, "placet", self.now())
             .with("agent", agent)
             .with_raw("with_progress", with_progress.to_string());
-        match self.store().hold_dropped(agent, with_progress, after, event).await {
+        match self.store().agents().hold_dropped(agent, with_progress, after, event).await {
             Ok(Some(learned)) => tracing::info!(
                 agent,
                 with_progress,
@@ -114,7 +114,7 @@ impl Broker {
 
     /// A held request was answered.
     pub(super) async fn hold_answered(&self, agent: &str, with_progress: bool) {
-        if let Err(error) = self.store().hold_answered(agent, with_progress).await {
+        if let Err(error) = self.store().agents().hold_answered(agent, with_progress).await {
             tracing::warn!(%error, "an answered hold could not be noted");
         }
     }
@@ -131,7 +131,7 @@ impl Broker {
                     self.described_hold(agent, false).await?,
                     self.described_hold(agent, true).await?,
                 ],
-                activity: self.store().activity(&agent.name).await?,
+                activity: self.store().agents().activity(&agent.name).await?,
             });
         }
         Ok(rows)
@@ -146,7 +146,7 @@ impl Broker {
             let (learned, drops) = (None, Vec::new());
             return Ok(HoldRow { with_progress, budget, source: Source::Agent, learned, drops });
         }
-        let known = self.store().hold_budget(&agent.name, with_progress).await?;
+        let known = self.store().agents().hold_budget(&agent.name, with_progress).await?;
         let configured = self.configured_hold(with_progress);
         let budget = known.shorten(configured, self.now());
         let source = if budget < configured { Source::Learned } else { Source::Approvals };
@@ -173,6 +173,6 @@ impl Broker {
         }
         let event = AuditEvent::new(Kind::HoldBudgetForgotten, &reviewer.name, self.now())
             .with("agent", agent);
-        Ok(self.store().forget_hold_budget(agent, event).await?)
+        Ok(self.store().agents().forget_hold_budget(agent, event).await?)
     }
 }

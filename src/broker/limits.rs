@@ -50,7 +50,7 @@ impl Broker {
             .filter(|l| l.per_agent)
             .map(|l| (rate_key(&a.agent, &a.call, &a.rule, ""), now.minus(l.window)));
         let new = config.max_new_per_agent;
-        let spent = self.store().spent(&a.agent, now.minus(new.window), key).await?;
+        let spent = self.store().limits().spent(&a.agent, now.minus(new.window), key).await?;
         let mut limits = vec![
             Limit {
                 counts: Counts::Open,

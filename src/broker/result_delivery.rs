@@ -51,7 +51,9 @@ impl OwedResult {
 
     /// Marks it as told.
     pub async fn told(self) {
-        if let Err(error) = self.broker.store().take_end(&self.id, self.broker.now()).await {
+        if let Err(error) =
+            self.broker.store().approvals().take_end(&self.id, self.broker.now()).await
+        {
             tracing::error!(
                 approval.id = %self.id, %error,
                 "the end of approval {} is told, and may be told again", self.id

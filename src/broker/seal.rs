@@ -122,7 +122,7 @@ pub(super) async fn check(broker: &Broker, asking: &Asking, now: Timestamp) -> C
     }
     // Once, on any broker: the store counts.
     let key = format!("seal|{}", field("nonce"));
-    match broker.store().take_limit(&key, 1, Timestamp::from_micros(0), now).await {
+    match broker.store().limits().take(&key, 1, Timestamp::from_micros(0), now).await {
         Ok(None) => {}
         Ok(Some(_)) => return refuse("it was used before"),
         Err(error) => {

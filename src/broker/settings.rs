@@ -38,7 +38,8 @@ impl Broker {
         let event = |kind, key| AuditEvent::new(kind, reviewer, self.now()).with(key, id);
         let ended = match own {
             Own::Session => {
-                store.end_session(reviewer, id, event(Kind::SessionEnded, "session")).await?
+                let event = event(Kind::SessionEnded, "session");
+                self.store().sessions().end(reviewer, id, event).await?
             }
             Own::Token => {
                 store.delete_token(reviewer, id, event(Kind::TokenRevoked, "token")).await?

@@ -140,7 +140,7 @@ impl Broker {
                 }
             }
             _ => {
-                self.store().take_end(&found.id, self.now()).await?;
+                self.store().approvals().take_end(&found.id, self.now()).await?;
                 Ok(None)
             }
         }
@@ -178,7 +178,10 @@ impl Broker {
     ) -> Result<Option<Approval>, StoreError> {
         let now = self.now();
         let since = now.minus(self.config().approvals.result_retention);
-        self.store().find_identical(&asking.agent.name, &asking.call.digest, since, now).await
+        self.store()
+            .approvals()
+            .find_identical(&asking.agent.name, &asking.call.digest, since, now)
+            .await
     }
 
     /// The answer an end gives to a later request.
@@ -292,7 +295,7 @@ impl Broker {
         now: Timestamp,
     ) -> Option<Submission> {
         let key = limit_key(asking, rule, limit);
-        match self.store().take_limit(&key, limit.max, now.minus(limit.window), now).await {
+        match self.store().limits().take(&key, limit.max, now.minus(limit.window), now).await {
             Ok(None) => None,
             Ok(Some(wait)) => Some(self.limited(asking, &rule.pointer, wait).await),
             Err(error) => {
@@ -377,9 +380,9 @@ impl Broker {
         let hold_id = request.hold.id.clone();
         // Two brokers may insert the identical call at once: the index lets one in, and the
         // other finds it when it looks again.
-        let mut submitted = self.store().submit(request.clone(), now).await;
+        let mut submitted = self.store().approvals().submit(request.clone(), now).await;
         if submitted.as_ref().is_err_and(StoreError::is_duplicate) {
-            submitted = self.store().submit(request, now).await;
+            submitted = self.store().approvals().submit(request, now).await;
         }
         match submitted {
             Ok(Submitted::Created { approval, held }) => {
@@ -426,7 +429,7 @@ impl Broker {
     ) -> Result<Submission, StoreError> {
         let hold = self.new_hold(&asking.agent.name);
         let max = self.config().approvals.max_held_per_agent;
-        let held = self.store().attach(&found.id, &hold, max, self.now()).await?;
+        let held = self.store().holds().attach(&found.id, &hold, max, self.now()).await?;
         self.hints().changed(&found.id);
         let held = Held::new(self.clone(), asking.clone(), found, hold.id, held);
         Ok(Submission::Held(Box::new(held)))

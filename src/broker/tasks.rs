@@ -215,7 +215,7 @@ impl Broker {
             Follows::Call { node, answer } => {
                 let lives = answer.is_some()
                     || node == self.node()
-                    || self.store().tasks().is_alive(node, self.now()).await?;
+                    || self.store().nodes().is_alive(node, self.now()).await?;
                 return Ok(self.view_of_call(task, lives));
             }
         };
@@ -325,7 +325,7 @@ impl Broker {
         let mut hold = self.new_hold(&owner.agent.name);
         // Who waits for the task is not somebody else who waits for the call.
         hold.id = format!("{}.{}", view.task.id, hold.id);
-        if !self.store().attach(&approval.id, &hold, max, self.now()).await? {
+        if !self.store().holds().attach(&approval.id, &hold, max, self.now()).await? {
             return Err(TaskError::TooMany);
         }
         self.hints().changed(&approval.id);

@@ -26,7 +26,7 @@ impl Broker {
     /// request comes first, on any broker. Who was sent once and comes again waits without it.
     pub async fn opens_page(&self, approval: &Approval) -> bool {
         let key = format!("page|{}", approval.id);
-        match self.store().take_limit(&key, 1, Timestamp::from_micros(0), self.now()).await {
+        match self.store().limits().take(&key, 1, Timestamp::from_micros(0), self.now()).await {
             Ok(wait) => wait.is_none(),
             Err(error) => {
                 tracing::warn!(%error, "whether a page was shown can't be told; it is not");

@@ -45,12 +45,12 @@ pub async fn audit(global: &Global, command: AuditCommand) -> Result<(), Failure
 }
 
 async fn verify(global: &Global, store: &SqlStore) -> Result<(), Failure> {
-    while store.seal_audit(PAGE).await.map_err(failed)? > 0 {}
+    while store.audit().seal(PAGE).await.map_err(failed)? > 0 {}
     let mut chain = Chain::new();
     let (mut after, mut records) = (0, 0_u64);
     let mut head = crate::domain::audit::GENESIS.to_owned();
     loop {
-        let page = store.list_audit(after, PAGE).await.map_err(failed)?;
+        let page = store.audit().list(after, PAGE).await.map_err(failed)?;
         let Some(last) = page.last() else { break };
         after = last.seq;
         for record in &page {
@@ -90,7 +90,7 @@ async fn export(store: &SqlStore, since: Option<&str>) -> Result<(), Failure> {
     };
     let mut after = 0;
     loop {
-        let page = store.list_audit(after, PAGE).await.map_err(failed)?;
+        let page = store.audit().list(after, PAGE).await.map_err(failed)?;
         let Some(last) = page.last() else { return Ok(()) };
         after = last.seq;
         for record in page.iter().filter(|r| r.at >= since) {

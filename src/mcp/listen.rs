@@ -59,7 +59,7 @@ pub(super) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
                 _ = beat.tick() => {
                     events.comment();
                     // Seen, as long as its stream is open; over, once the session is.
-                    if let Ok(None) = mcp.broker.store().find_client_session(&session.id, now()).await {
+                    if let Ok(None) = mcp.broker.store().client_sessions().find(&session.id, now()).await {
                         mcp.standing.end(&session.id);
                         break;
                     }

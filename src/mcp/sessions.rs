@@ -27,7 +27,7 @@ pub(super) async fn find(
             "header Mcp-Session-Id is missing: begin with initialize",
         ));
     };
-    match mcp.broker.store().find_client_session(id, mcp.broker.now()).await {
+    match mcp.broker.store().client_sessions().find(id, mcp.broker.now()).await {
         Ok(Some(session)) if session.agent == agent.name && session.upstream == upstream => {
             mcp.standing.seen(id, mcp.broker.now());
             if let Some(version) = header(headers, "mcp-protocol-version")
@@ -93,7 +93,7 @@ pub(super) async fn initialize(
             .map_or_else(|| "{}".to_owned(), |c| c.raw.to_owned()),
         created_at: broker.now(),
     };
-    match broker.store().insert_client_session(&session, MAX_SESSIONS_PER_AGENT).await {
+    match broker.store().client_sessions().insert(&session, MAX_SESSIONS_PER_AGENT).await {
         Ok(true) => {}
         Ok(false) => {
             return problem(
@@ -131,7 +131,7 @@ pub(super) async fn delete(
         Ok(session) => session,
         Err(response) => return response,
     };
-    if let Err(error) = mcp.broker.store().delete_client_session(&session.id).await {
+    if let Err(error) = mcp.broker.store().client_sessions().delete(&session.id).await {
         tracing::error!(%error, "a session could not be ended");
         return problem(StatusCode::SERVICE_UNAVAILABLE, "the store is unavailable, try again");
     }

@@ -104,7 +104,7 @@ impl Deliverer {
     /// Leases up to `limit` due deliveries.
     async fn claim(&self, now: Timestamp, limit: usize) -> Result<Vec<Delivery>, StoreError> {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        self.broker.store().claim_deliveries(now, now.plus(LEASE), limit).await
+        self.broker.store().outbox().claim(now, now.plus(LEASE), limit).await
     }
 
     /// Attempts one delivery and records what became of it. What can't be recorded stays leased
@@ -114,12 +114,12 @@ impl Deliverer {
         let result = match self.prepare(&delivery, now).await {
             Ok(Prepared::Send { message, counted: _counted }) => {
                 let attempt = self.attempt(&delivery, &message, now).await;
-                self.broker.store().record_attempt(&id, &attempt, now).await
+                self.broker.store().outbox().record_attempt(&id, &attempt, now).await
             }
             Ok(Prepared::Drop(detail)) => {
                 debug!(delivery = %id, "dropped: {detail}");
                 let attempt = Attempt::Dropped { detail };
-                self.broker.store().record_attempt(&id, &attempt, now).await
+                self.broker.store().outbox().record_attempt(&id, &attempt, now).await
             }
             Err(error) => Err(error),
         };

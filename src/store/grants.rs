@@ -6,7 +6,7 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::grant::{Ended, Grant, GrantId};
 use crate::domain::time::Timestamp;
 
-use super::Result;
+use super::error::Result;
 
 /// The verbs about grants. As everywhere, one verb is one transaction.
 #[async_trait]

@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use crate::domain::audit::AuditEvent;
 use crate::domain::time::Timestamp;
 
-use super::{Result, Session};
+use super::error::Result;
+use super::sessions::Session;
 
 /// What the provider said of a reviewer when they signed in last.
 #[derive(Debug, Clone, PartialEq, Eq)]

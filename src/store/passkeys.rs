@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use crate::domain::audit::AuditEvent;
 use crate::domain::time::Timestamp;
 
-use super::Result;
+use super::error::Result;
 
 /// A public key credential of a reviewer.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What people keep here about themselves: sessions, tokens, absences, wishes.
+//! What people keep here about themselves: tokens, absences, wishes.
 
 use async_trait::async_trait;
 
@@ -8,7 +8,7 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::preferences::Preferences;
 use crate::domain::time::Timestamp;
 
-use super::{Result, Session};
+use super::error::Result;
 
 /// A token somebody made for themselves; the token itself is kept as a hash only.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,12 +43,6 @@ pub enum NotEntered {
 /// The verbs about people. As everywhere, one verb is one transaction.
 #[async_trait]
 pub trait SettingsStore: Send + Sync {
-    /// A person's sessions in use since then, the newest first.
-    async fn sessions(&self, reviewer: &str, idle_since: Timestamp) -> Result<Vec<Session>>;
-
-    /// Ends one of this person's sessions, by the beginning of its hash; false if there is none.
-    async fn end_session(&self, reviewer: &str, handle: &str, event: AuditEvent) -> Result<bool>;
-
     /// Stores a token by its hash; false where the person has as many that are still good.
     async fn insert_token(
         &self,

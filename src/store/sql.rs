@@ -8,30 +8,45 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::domain::approval::{Approval, ApprovalId, Transition};
-use crate::domain::audit::{AuditEvent, Record};
-use crate::domain::call::{Digest, hex};
-use crate::domain::hold_budget::{HoldBudget, Learned};
+use crate::domain::call::hex;
 use crate::domain::time::Timestamp;
 
 #[cfg(test)]
 pub(crate) use super::driver::recorded;
 
-use super::driver::Db;
-use super::{
-    Activity, Attempt, AttemptRecord, ClientSession, Delivery, Filter, NewDelivery, NewHold,
-    QueueStats, Result, ReviewLink, Session, SignIn, Spent, Store, StoreError, Submit, Submitted,
-};
+use super::agents::AgentStore;
+use super::approvals::ApprovalStore;
+use super::audit::AuditStore;
+use super::client_sessions::ClientSessionStore;
+use super::driver::{Db, args};
+use super::due::DueStore;
+use super::grants::GrantStore;
+use super::holds::HoldStore;
+use super::limits::LimitStore;
+use super::nodes::NodeStore;
+use super::oidc::OidcStore;
+use super::outbox::OutboxStore;
+use super::passkeys::PasskeyStore;
+use super::review_links::ReviewLinkStore;
+use super::sessions::SessionStore;
+use super::settings::SettingsStore;
+use super::tasks::TaskStore;
+use super::{Result, Store, StoreError};
 
 mod agents;
 mod approvals;
 mod audit;
+mod client_sessions;
+mod due;
 mod grants;
+mod holds;
 mod limits;
+mod nodes;
 mod oidc;
 mod outbox;
 mod passkeys;
-mod people;
+mod review_links;
+mod sessions;
 mod settings;
 mod tasks;
 mod words;
@@ -71,285 +86,77 @@ impl SqlStore {
 
 #[async_trait]
 impl Store for SqlStore {
-    fn tasks(&self) -> &dyn super::tasks::TaskStore {
+    fn approvals(&self) -> &dyn ApprovalStore {
         self
     }
 
-    fn settings(&self) -> &dyn super::settings::SettingsStore {
+    fn due(&self) -> &dyn DueStore {
         self
     }
 
-    fn passkeys(&self) -> &dyn super::passkeys::PasskeyStore {
+    fn holds(&self) -> &dyn HoldStore {
         self
     }
 
-    fn grants(&self) -> &dyn super::grants::GrantStore {
+    fn tasks(&self) -> &dyn TaskStore {
         self
     }
 
-    fn oidc(&self) -> &dyn super::oidc::OidcStore {
+    fn grants(&self) -> &dyn GrantStore {
         self
     }
 
-    async fn submit(&self, submit: Submit, now: Timestamp) -> Result<Submitted> {
-        self.run(|db| approvals::submit(db, submit, now)).await
+    fn limits(&self) -> &dyn LimitStore {
+        self
     }
 
-    async fn apply(
-        &self,
-        transition: Transition,
-        deliveries: Vec<NewDelivery>,
-        now: Timestamp,
-    ) -> Result<Approval> {
-        self.run(|db| approvals::apply(db, transition, deliveries, now)).await
+    fn outbox(&self) -> &dyn OutboxStore {
+        self
     }
 
-    async fn find(&self, id: &ApprovalId, now: Timestamp) -> Result<Option<Approval>> {
-        approvals::find(self.db.clone(), id.clone(), now).await
+    fn review_links(&self) -> &dyn ReviewLinkStore {
+        self
     }
 
-    async fn find_identical(
-        &self,
-        agent: &str,
-        digest: &Digest,
-        owed_since: Timestamp,
-        now: Timestamp,
-    ) -> Result<Option<Approval>> {
-        let (db, agent, digest) = (self.db.clone(), agent.to_owned(), digest.clone());
-        approvals::find_identical(db, agent, digest, owed_since, now).await
+    fn sessions(&self) -> &dyn SessionStore {
+        self
     }
 
-    async fn list(&self, filter: &Filter, now: Timestamp) -> Result<Vec<Approval>> {
-        approvals::list(self.db.clone(), filter.clone(), now).await
+    fn oidc(&self) -> &dyn OidcStore {
+        self
     }
 
-    async fn take_end(&self, id: &ApprovalId, now: Timestamp) -> Result<bool> {
-        let id = id.clone();
-        self.run(|db| approvals::take_end(db, id, now)).await
+    fn passkeys(&self) -> &dyn PasskeyStore {
+        self
     }
 
-    async fn attach(
-        &self,
-        id: &ApprovalId,
-        hold: &NewHold,
-        max_held: u32,
-        now: Timestamp,
-    ) -> Result<bool> {
-        let (id, hold) = (id.clone(), hold.clone());
-        self.run(|db| approvals::attach(db, id, hold, max_held, now)).await
+    fn settings(&self) -> &dyn SettingsStore {
+        self
     }
 
-    async fn detach(&self, hold: &str, now: Timestamp) -> Result<i64> {
-        let hold = hold.to_owned();
-        self.run(|db| approvals::detach(db, hold, now)).await
+    fn agents(&self) -> &dyn AgentStore {
+        self
     }
 
-    async fn attached(&self, id: &ApprovalId, now: Timestamp) -> Result<i64> {
-        approvals::attached(self.db.clone(), id.clone(), now).await
+    fn client_sessions(&self) -> &dyn ClientSessionStore {
+        self
     }
 
-    async fn due_expiries(&self, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>> {
-        approvals::due_expiries(self.db.clone(), now, limit).await
+    fn nodes(&self) -> &dyn NodeStore {
+        self
     }
 
-    async fn orphaned(&self, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>> {
-        approvals::orphaned(self.db.clone(), now, limit).await
-    }
-
-    async fn unattended(&self, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>> {
-        approvals::unattended(self.db.clone(), now, limit).await
-    }
-
-    async fn renew_node(&self, node: &str, now: Timestamp, until: Timestamp) -> Result<()> {
-        let node = node.to_owned();
-        self.run(|db| people::renew_node(db, node, now, until)).await
-    }
-
-    async fn end_node(&self, node: &str, _now: Timestamp) -> Result<()> {
-        let node = node.to_owned();
-        self.run(|db| people::end_node(db, node)).await
+    fn audit(&self) -> &dyn AuditStore {
+        self
     }
 
     async fn purge(&self, now: Timestamp, history_before: Timestamp) -> Result<u64> {
-        self.run(|db| people::purge(db, now, history_before)).await
-    }
-
-    async fn take_limit(
-        &self,
-        key: &str,
-        max: u32,
-        since: Timestamp,
-        now: Timestamp,
-    ) -> Result<Option<u64>> {
-        let key = key.to_owned();
-        self.run(|db| limits::take_limit(db, key, max, since, now)).await
-    }
-
-    async fn spent(
-        &self,
-        agent: &str,
-        new_since: Timestamp,
-        limit: Option<(String, Timestamp)>,
-    ) -> Result<Spent> {
-        let agent = agent.to_owned();
-        self.run(|db| limits::spent(db, agent, new_since, limit)).await
-    }
-
-    async fn give_back_limit(&self, key: &str) -> Result<()> {
-        let key = key.to_owned();
-        self.run(|db| limits::give_back_limit(db, key)).await
-    }
-
-    async fn claim_deliveries(
-        &self,
-        now: Timestamp,
-        lease_until: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<Delivery>> {
-        self.run(|db| outbox::claim(db, now, lease_until, limit)).await
-    }
-
-    async fn record_attempt(
-        &self,
-        delivery: &str,
-        attempt: &Attempt,
-        now: Timestamp,
-    ) -> Result<()> {
-        let (delivery, attempt) = (delivery.to_owned(), attempt.clone());
-        self.run(|db| outbox::record_attempt(db, delivery, attempt, now)).await
-    }
-
-    async fn enqueue(&self, deliveries: Vec<NewDelivery>, now: Timestamp) -> Result<()> {
-        self.run(|db| outbox::enqueue(db, deliveries, now)).await
-    }
-
-    async fn attempts(&self, approval: &ApprovalId) -> Result<Vec<AttemptRecord>> {
-        outbox::attempts(self.db.clone(), approval.clone()).await
-    }
-
-    async fn delivered_since(&self, recipient: &str, topic: &str, since: Timestamp) -> Result<i64> {
-        let (recipient, topic) = (recipient.to_owned(), topic.to_owned());
-        outbox::delivered_since(self.db.clone(), recipient, topic, since).await
-    }
-
-    async fn attempt_counts(&self) -> Result<Vec<(String, String, i64)>> {
-        outbox::attempt_counts(self.db.clone()).await
-    }
-
-    async fn insert_review_link(&self, link: &ReviewLink) -> Result<()> {
-        let link = link.clone();
-        self.run(|db| people::insert_review_link(db, link)).await
-    }
-
-    async fn find_review_link(&self, hash: &str) -> Result<Option<ReviewLink>> {
-        people::find_review_link(self.db.clone(), hash.to_owned()).await
-    }
-
-    async fn insert_sign_in(
-        &self,
-        hash: &str,
-        sign_in: &SignIn,
-        expires_at: Timestamp,
-    ) -> Result<()> {
-        let (hash, sign_in) = (hash.to_owned(), sign_in.clone());
-        self.run(|db| people::insert_sign_in(db, hash, sign_in, expires_at)).await
-    }
-
-    async fn find_sign_in(&self, hash: &str, now: Timestamp) -> Result<Option<SignIn>> {
-        people::find_sign_in(self.db.clone(), hash.to_owned(), now).await
-    }
-
-    async fn consume_sign_in(&self, hash: &str, session: &Session, now: Timestamp) -> Result<bool> {
-        let (hash, session) = (hash.to_owned(), session.clone());
-        self.run(|db| people::consume_sign_in(db, hash, session, now)).await
-    }
-
-    async fn insert_session(&self, session: &Session) -> Result<()> {
-        let session = session.clone();
-        self.run(|db| people::insert_session(db, session)).await
-    }
-
-    async fn find_session(
-        &self,
-        hash: &str,
-        idle_since: Timestamp,
-        now: Timestamp,
-    ) -> Result<Option<Session>> {
-        let hash = hash.to_owned();
-        self.run(|db| people::find_session(db, hash, idle_since, now)).await
-    }
-
-    async fn delete_session(&self, hash: &str) -> Result<()> {
-        let hash = hash.to_owned();
-        self.run(|db| people::delete_session(db, hash)).await
-    }
-
-    async fn insert_client_session(&self, session: &ClientSession, max: u32) -> Result<bool> {
-        let session = session.clone();
-        self.run(|db| people::insert_client_session(db, session, max)).await
-    }
-
-    async fn find_client_session(&self, id: &str, now: Timestamp) -> Result<Option<ClientSession>> {
-        people::find_client_session(self.db.clone(), id.to_owned(), now).await
-    }
-
-    async fn delete_client_session(&self, id: &str) -> Result<()> {
-        let id = id.to_owned();
-        self.run(|db| people::delete_client_session(db, id)).await
-    }
-
-    async fn hold_budget(&self, agent: &str, with_progress: bool) -> Result<HoldBudget> {
-        agents::hold_budget(self.db.clone(), agent.to_owned(), with_progress).await
-    }
-
-    async fn hold_dropped(
-        &self,
-        agent: &str,
-        with_progress: bool,
-        after: Duration,
-        event: AuditEvent,
-    ) -> Result<Option<Learned>> {
-        let agent = agent.to_owned();
-        self.run(|db| agents::hold_dropped(db, agent, with_progress, after, event)).await
-    }
-
-    async fn hold_answered(&self, agent: &str, with_progress: bool) -> Result<()> {
-        // Holds end often and drops are rare: no write where there is nothing to break.
-        if self.hold_budget(agent, with_progress).await?.drops.is_empty() {
-            return Ok(());
-        }
-        let agent = agent.to_owned();
-        self.run(|db| agents::hold_answered(db, agent, with_progress)).await
-    }
-
-    async fn forget_hold_budget(&self, agent: &str, event: AuditEvent) -> Result<bool> {
-        let agent = agent.to_owned();
-        self.run(|db| agents::forget_hold_budget(db, agent, event)).await
-    }
-
-    async fn activity(&self, agent: &str) -> Result<Activity> {
-        agents::activity(self.db.clone(), agent.to_owned()).await
-    }
-
-    async fn append_audit(&self, events: Vec<AuditEvent>) -> Result<()> {
-        self.run(|db| audit::append(db, events)).await
-    }
-
-    async fn seal_audit(&self, limit: u32) -> Result<u32> {
-        self.run(|db| audit::seal(db, limit)).await
-    }
-
-    async fn list_audit(&self, after: i64, limit: u32) -> Result<Vec<Record>> {
-        audit::list(self.db.clone(), after, limit).await
-    }
-
-    async fn unsealed_audit(&self) -> Result<i64> {
-        audit::unsealed(self.db.clone()).await
+        self.run(|db| purge(db, now, history_before)).await
     }
 
     async fn secret(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]> {
         let (name_owned, fresh) = (name.to_owned(), hex(&fresh));
-        let value = self.run(|db| people::secret(db, name_owned, fresh)).await?;
+        let value = self.run(|db| secret(db, name_owned, fresh)).await?;
         unhex(&value).ok_or_else(|| StoreError::Corrupt {
             table: "secrets",
             column: "value",
@@ -358,13 +165,84 @@ impl Store for SqlStore {
         })
     }
 
-    async fn stats(&self, now: Timestamp) -> Result<QueueStats> {
-        approvals::stats(self.db.clone(), now).await
-    }
-
     async fn check(&self) -> Result<()> {
-        self.run(people::check).await
+        self.run(check).await
     }
+}
+
+async fn purge(db: Db, now: Timestamp, history_before: Timestamp) -> Result<u64> {
+    let day_ago = now.minus(Duration::from_secs(86_400));
+    let mut tx = db.begin().await?;
+    let mut gone = 0;
+    for (sql, before) in [
+        (
+            "delete from holds where node not in \
+             (select id from nodes where lease_expires_at > $1)",
+            now,
+        ),
+        ("delete from nodes where lease_expires_at <= $1", now),
+        ("delete from sign_ins where expires_at <= $1", now),
+        ("delete from oidc_attempts where expires_at <= $1", now),
+        ("delete from oidc_words where expires_at <= $1", now),
+        ("delete from tasks where expires_at <= $1", now),
+        ("delete from runs where changed_at <= $1", day_ago),
+        ("delete from sessions where seen_at <= $1", day_ago),
+        ("delete from tokens where expires_at <= $1", now),
+        ("delete from ceremonies where expires_at <= $1", now),
+        ("delete from absences where until_at <= $1", day_ago),
+        ("delete from rate_uses where at <= $1", now.minus(Duration::from_secs(31 * 86_400))),
+        (
+            "delete from client_sessions where seen_at <= $1",
+            now.minus(Duration::from_secs(7 * 86_400)),
+        ),
+        (
+            "delete from review_links where approval in \
+             (select id from approvals where finished_at <= $1)",
+            history_before,
+        ),
+        (
+            "delete from attempts where delivery in \
+             (select id from outbox where finished_at <= $1)",
+            history_before,
+        ),
+        ("delete from outbox where finished_at <= $1", history_before),
+        ("delete from grants where expires_at <= $1", history_before),
+        (
+            "delete from approval_words where approval in \
+             (select id from approvals where finished_at <= $1 \
+                and (state <> 'indeterminate' or settled is not null))",
+            history_before,
+        ),
+        (
+            "delete from approvals where finished_at <= $1 \
+                and (state <> 'indeterminate' or settled is not null)",
+            history_before,
+        ),
+    ] {
+        gone += tx.execute(sql, args![before]).await?;
+    }
+    tx.commit().await?;
+    Ok(gone)
+}
+
+async fn secret(db: Db, name: String, fresh: String) -> Result<String> {
+    let mut tx = db.begin().await?;
+    tx.execute(
+        "insert into secrets (name, value) values ($1, $2) on conflict (name) do nothing",
+        args![&name, fresh],
+    )
+    .await?;
+    let row = tx.row("select value from secrets where name = $1", args![&name]).await?;
+    let value = row.map(|row| row.text("value")).transpose()?.unwrap_or_default();
+    tx.commit().await?;
+    Ok(value)
+}
+
+/// A write that changes nothing, to learn whether writes work.
+async fn check(db: Db) -> Result<()> {
+    let mut tx = db.begin().await?;
+    tx.execute("delete from secrets where name = ''", args![]).await?;
+    tx.commit().await
 }
 
 fn unhex(text: &str) -> Option<[u8; 32]> {

@@ -4,7 +4,8 @@ use crate::domain::approval::Approval;
 use crate::domain::audit::AuditEvent;
 use crate::domain::time::Timestamp;
 
-use super::NewDelivery;
+use super::holds::NewHold;
+use super::outbox::NewDelivery;
 
 /// An approval to be made, and what joins or refuses it instead.
 #[derive(Debug, Clone)]
@@ -33,17 +34,6 @@ pub struct Submit {
     pub limit: Option<(String, u32, Timestamp)>,
 }
 
-/// A request that waits for an approval.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewHold {
-    /// Its id, unique.
-    pub id: String,
-    /// The node that keeps it open.
-    pub node: String,
-    /// The agent.
-    pub agent: String,
-}
-
 /// What became of a [`Submit`].
 #[derive(Debug, Clone)]
 pub enum Submitted {
@@ -61,7 +51,7 @@ pub enum Submitted {
         /// Whether the request was attached.
         held: bool,
     },
-    /// An end that is the answer; told by whoever hands it over, with [`super::Store::take_end`].
+    /// An end that is the answer; told by whoever hands it over, with [`super::approvals::ApprovalStore::take_end`].
     Ended(Approval),
     /// A cap refused it; again after so many milliseconds.
     Refused {
@@ -83,15 +73,4 @@ pub enum Cap {
     NewPerAgent,
     /// The rule's `rate_limit`.
     RateLimit,
-}
-
-/// How much of its limits an agent has used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Spent {
-    /// Pending and approved ones.
-    pub open: i64,
-    /// New ones in the window.
-    pub new: i64,
-    /// Uses of the rule's limit in its window.
-    pub limited: Option<i64>,
 }

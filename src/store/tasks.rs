@@ -6,7 +6,7 @@ use crate::domain::approval::{ApprovalId, Outcome};
 use crate::domain::task::{Form, Task, TaskId};
 use crate::domain::time::Timestamp;
 
-use super::Result;
+use super::error::Result;
 
 /// A cancellation, as it took effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,9 +68,6 @@ pub trait TaskStore: Send + Sync {
 
     /// Keeps the answer of a call that this process runs as a task.
     async fn answer(&self, id: &TaskId, answer: &Outcome, now: Timestamp) -> Result<()>;
-
-    /// Whether the process that runs a call is alive.
-    async fn is_alive(&self, node: &str, now: Timestamp) -> Result<bool>;
 
     /// Approved calls that a task waits for, each with that task's session.
     async fn attended(

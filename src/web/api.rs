@@ -280,7 +280,7 @@ async fn audit(
         return Err(Problem::new(Code::Forbidden, "the audit is for auditors and admins"));
     }
     let (after, limit) = query::audit(&query::pairs(pairs)?)?;
-    let records = web.broker.store().list_audit(after, limit).await?;
+    let records = web.broker.store().audit().list(after, limit).await?;
     let records: Vec<_> = records.iter().map(crate::domain::audit::Record::to_json).collect();
     Ok(json_response(format!("{{\"records\":[{}]}}", records.join(","))))
 }

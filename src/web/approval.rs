@@ -176,7 +176,7 @@ async fn render(
     approval: &Approval,
     show: Show,
 ) -> Result<Response, Problem> {
-    let attempts = web.broker.store().attempts(&approval.id).await?;
+    let attempts = web.broker.store().outbox().attempts(&approval.id).await?;
     let who_now = stepping_up(web, who, approval).await?;
     let mut frame = who.frame(&visible(&approval.call.title()), "queue");
     let moving = match approval.state {

@@ -69,7 +69,7 @@ async fn last_seq(store: &dyn Store) -> Result<i64, StoreError> {
 }
 
 async fn exists_after(store: &dyn Store, seq: i64) -> Result<bool, StoreError> {
-    Ok(!store.list_audit(seq, 1).await?.is_empty())
+    Ok(!store.audit().list(seq, 1).await?.is_empty())
 }
 
 fn line(record: Record, now: crate::domain::time::Timestamp) -> Line {
@@ -99,7 +99,7 @@ pub async fn show(State(web): State<Web>, who: Page, Query(at): Query<Before>) -
         let limit = u32::try_from(end - start).unwrap_or(0);
         let records = match limit {
             0 => Vec::new(),
-            limit => store.list_audit(start, limit).await?,
+            limit => store.audit().list(start, limit).await?,
         };
         let now = web.broker.now();
         Ok(page(
@@ -107,7 +107,7 @@ pub async fn show(State(web): State<Web>, who: Page, Query(at): Query<Before>) -
             &AuditPage {
                 frame: who.frame("Audit", "audit"),
                 lines: records.into_iter().rev().map(|r| line(r, now)).collect(),
-                unsealed: store.unsealed_audit().await?,
+                unsealed: store.audit().unsealed().await?,
                 older: (start > 0).then_some(start + 1),
             },
         ))

@@ -98,8 +98,8 @@ pub async fn metrics(
 
 async fn render(web: &Web) -> Result<String, Problem> {
     let now = web.broker.now();
-    let stats = web.broker.store().stats(now).await?;
-    let attempts = web.broker.store().attempt_counts().await?;
+    let stats = web.broker.store().approvals().stats(now).await?;
+    let attempts = web.broker.store().outbox().attempt_counts().await?;
     let pending = stats.by_state.iter().find(|(s, _)| s == "pending").map_or(0, |(_, n)| *n);
     let oldest = stats.oldest_pending.map_or(0.0, |at| at.until(now).as_secs_f64());
     let mut out = String::new();

@@ -47,7 +47,7 @@ struct Live {
 async fn follow(web: &Web, token: &str, headers: &HeaderMap) -> Result<Link, PageProblem> {
     let unknown = || Problem::new(Code::NotFound, "this link leads nowhere; was it cut off?");
     let hash = token_hash(token);
-    let link = web.broker.store().find_review_link(&hash).await?.ok_or_else(unknown)?;
+    let link = web.broker.store().review_links().find(&hash).await?.ok_or_else(unknown)?;
     let approval = web.broker.get(&link.approval).await?.ok_or_else(unknown)?;
     let reviewer = web.broker.config().reviewer(&link.reviewer).ok_or_else(unknown)?.clone();
     let sign_in = needs_sign_in(web, &link, &approval);

@@ -135,7 +135,8 @@ async fn render(web: &Web, who: &Page, fresh: Option<String>) -> Result<Response
     let (config, now) = (web.broker.config(), web.broker.now());
     let me = &who.reviewer;
     let store = web.broker.store().settings();
-    let sessions = store.sessions(&me.name, now.minus(config.people.session_idle)).await?;
+    let idle_since = now.minus(config.people.session_idle);
+    let sessions = web.broker.store().sessions().of(&me.name, idle_since).await?;
     let tokens = store.tokens(&me.name, now).await?;
     let absences = store.absences(now).await?;
     let passkeys = web.broker.passkeys(&me.name).await?;

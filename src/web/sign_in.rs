@@ -167,7 +167,7 @@ pub async fn submit(
         // behind one address don't use it up for each other.
         web.give_back_sign_in("token", &client).await?;
         let (session, cookie) = session::make(&web.broker, &reviewer.name, "token", &headers);
-        web.broker.store().insert_session(&session).await?;
+        web.broker.store().sessions().insert(&session).await?;
         return Ok(signed_in(&next, &cookie));
     }
     let Some(email) = fields.email.as_deref().map(str::trim).filter(|e| !e.is_empty()) else {
@@ -191,7 +191,11 @@ impl Web {
     ) -> Result<Option<u64>, StoreError> {
         let now = self.broker.now();
         let since = now.minus(self.broker.config().people.sign_in_window);
-        self.broker.store().take_limit(&format!("sign-in-{what}:{client}"), most, since, now).await
+        self.broker
+            .store()
+            .limits()
+            .take(&format!("sign-in-{what}:{client}"), most, since, now)
+            .await
     }
 
     /// Takes back what was counted last.
@@ -200,7 +204,7 @@ impl Web {
         what: &str,
         client: &IpAddr,
     ) -> Result<(), StoreError> {
-        self.broker.store().give_back_limit(&format!("sign-in-{what}:{client}")).await
+        self.broker.store().limits().give_back(&format!("sign-in-{what}:{client}")).await
     }
 }
 
@@ -233,7 +237,8 @@ async fn try_mail_link(web: &Web, email: &str, next: &str) -> Result<(), StoreEr
     let key = format!("sign-in-mail:{}", token_hash(&address));
     let store = web.broker.store();
     if store
-        .take_limit(&key, people.sign_in_mails, now.minus(people.sign_in_window), now)
+        .limits()
+        .take(&key, people.sign_in_mails, now.minus(people.sign_in_window), now)
         .await?
         .is_some()
     {
@@ -245,7 +250,10 @@ async fn try_mail_link(web: &Web, email: &str, next: &str) -> Result<(), StoreEr
     let Some(mailer) = &web.mailer else { return Ok(()) };
     let token = web.broker.ids().token();
     let sign_in = SignIn { reviewer: reviewer.name.clone(), via: VIA_LINK.to_owned() };
-    store.insert_sign_in(&token_hash(&token), &sign_in, now.plus(people.link_life)).await?;
+    store
+        .sessions()
+        .insert_sign_in(&token_hash(&token), &sign_in, now.plus(people.link_life))
+        .await?;
     let next = if next == "/" { String::new() } else { format!("?next={}", encode(next)) };
     let link = web.broker.config().link(&format!("/sign-in/{token}{next}"));
     mailer.send_sign_in(reviewer, link).await;
@@ -269,6 +277,7 @@ pub async fn confirm(
     let sign_in = web
         .broker
         .store()
+        .sessions()
         .find_sign_in(&token_hash(&token), web.broker.now())
         .await?
         .ok_or_else(used_up)?;
@@ -295,12 +304,12 @@ pub async fn redeem(
     let now = web.broker.now();
     let store = web.broker.store();
     let SignIn { reviewer: name, via } =
-        store.find_sign_in(&hash, now).await?.ok_or_else(used_up)?;
+        store.sessions().find_sign_in(&hash, now).await?.ok_or_else(used_up)?;
     if web.broker.config().reviewer(&name).is_none() {
         return Err(used_up().into());
     }
     let (session, cookie) = session::make(&web.broker, &name, &via, &headers);
-    if !store.consume_sign_in(&hash, &session, now).await? {
+    if !store.sessions().consume_sign_in(&hash, &session, now).await? {
         return Err(used_up().into());
     }
     Ok(signed_in(safe_next(fields.next.as_deref()), &cookie))
@@ -319,7 +328,7 @@ pub async fn sign_out(
     Posted(fields): Posted<Fields>,
 ) -> Result<Response, PageProblem> {
     who.check_form(&web, fields.form_token.as_deref())?;
-    web.broker.store().delete_session(who.hash()).await?;
+    web.broker.store().sessions().delete(who.hash()).await?;
     let mut response = Redirect::to("/sign-in").into_response();
     add_cookie(&mut response, &session::remove_cookie(&web.broker, SESSION_COOKIE));
     Ok(response)

@@ -282,7 +282,7 @@ impl Site {
             owed_since: now.minus(Duration::from_secs(1)),
             limit: None,
         };
-        match self.store().submit(submit, now).await.unwrap() {
+        match self.store().approvals().submit(submit, now).await.unwrap() {
             Submitted::Created { approval, .. } => approval,
             other => panic!("{other:?}"),
         }
@@ -300,7 +300,7 @@ impl Site {
             reviewer: reviewer.to_owned(),
             created_at: self.clock.now(),
         };
-        self.store().insert_review_link(&link).await.unwrap();
+        self.store().review_links().insert(&link).await.unwrap();
         format!("/review/{token}")
     }
 
@@ -312,7 +312,7 @@ impl Site {
     /// The cookie of a reviewer who signed in in a certain way.
     async fn cookie_via(&self, reviewer: &str, via: &str) -> String {
         let (session, cookie) = session::make(&self.web.broker, reviewer, via, &HeaderMap::new());
-        self.store().insert_session(&session).await.unwrap();
+        self.store().sessions().insert(&session).await.unwrap();
         cookie.split(';').next().unwrap().to_owned()
     }
 
@@ -376,8 +376,8 @@ impl Site {
 
     /// All audit records of one kind.
     async fn audited(&self, kind: Kind) -> usize {
-        self.store().seal_audit(1_000).await.unwrap();
-        let records = self.store().list_audit(0, 1_000).await.unwrap();
+        self.store().audit().seal(1_000).await.unwrap();
+        let records = self.store().audit().list(0, 1_000).await.unwrap();
         records.iter().filter(|r| r.kind == kind.as_str()).count()
     }
 

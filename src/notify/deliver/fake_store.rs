@@ -1,18 +1,18 @@
 //! A store of a few lines: approvals, deliveries and links, as far as delivering needs them.
 
 use std::sync::Mutex;
-use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::domain::approval::{Approval, ApprovalId, Transition};
-use crate::domain::audit::{AuditEvent, Record};
 use crate::domain::call::Digest;
-use crate::domain::hold_budget::{HoldBudget, Learned};
 use crate::domain::time::Timestamp;
+use crate::store::approvals::ApprovalStore;
+use crate::store::outbox::OutboxStore;
+use crate::store::review_links::ReviewLinkStore;
 use crate::store::{
-    Activity, Attempt, AttemptRecord, ClientSession, Delivery, Filter, NewDelivery, NewHold,
-    QueueStats, Result, ReviewLink, Session, SignIn, Spent, Store, Submit, Submitted,
+    Attempt, AttemptRecord, Delivery, Filter, NewDelivery, QueueStats, Result, ReviewLink, Store,
+    Submit, Submitted,
 };
 
 /// One delivery and what became of it.
@@ -53,28 +53,55 @@ fn unused<T>() -> T {
     unreachable!("delivering does not ask for this")
 }
 
+macro_rules! unused_parts {
+    ($($part:ident: $trait:path),* $(,)?) => { $(fn $part(&self) -> &dyn $trait { unused() })* };
+}
+
 #[async_trait]
 impl Store for FakeStore {
-    fn tasks(&self) -> &dyn crate::store::tasks::TaskStore {
+    fn approvals(&self) -> &dyn ApprovalStore {
+        self
+    }
+
+    fn outbox(&self) -> &dyn OutboxStore {
+        self
+    }
+
+    fn review_links(&self) -> &dyn ReviewLinkStore {
+        self
+    }
+
+    unused_parts! {
+        due: crate::store::due::DueStore,
+        holds: crate::store::holds::HoldStore,
+        tasks: crate::store::tasks::TaskStore,
+        grants: crate::store::grants::GrantStore,
+        limits: crate::store::limits::LimitStore,
+        sessions: crate::store::sessions::SessionStore,
+        oidc: crate::store::oidc::OidcStore,
+        passkeys: crate::store::passkeys::PasskeyStore,
+        settings: crate::store::settings::SettingsStore,
+        agents: crate::store::agents::AgentStore,
+        client_sessions: crate::store::client_sessions::ClientSessionStore,
+        nodes: crate::store::nodes::NodeStore,
+        audit: crate::store::audit::AuditStore,
+    }
+
+    async fn purge(&self, _now: Timestamp, _history_before: Timestamp) -> Result<u64> {
         unused()
     }
 
-    fn settings(&self) -> &dyn crate::store::settings::SettingsStore {
+    async fn secret(&self, _name: &str, _fresh: [u8; 32]) -> Result<[u8; 32]> {
         unused()
     }
 
-    fn oidc(&self) -> &dyn crate::store::oidc::OidcStore {
+    async fn check(&self) -> Result<()> {
         unused()
     }
+}
 
-    fn passkeys(&self) -> &dyn crate::store::passkeys::PasskeyStore {
-        unused()
-    }
-
-    fn grants(&self) -> &dyn crate::store::grants::GrantStore {
-        unused()
-    }
-
+#[async_trait]
+impl ApprovalStore for FakeStore {
     async fn find(&self, id: &ApprovalId, _now: Timestamp) -> Result<Option<Approval>> {
         Ok(self.approvals.lock().unwrap().iter().find(|a| a.id == *id).cloned())
     }
@@ -84,7 +111,41 @@ impl Store for FakeStore {
         Ok(all.iter().filter(|a| filter.states.contains(&a.state)).cloned().collect())
     }
 
-    async fn claim_deliveries(
+    async fn submit(&self, _submit: Submit, _now: Timestamp) -> Result<Submitted> {
+        unused()
+    }
+
+    async fn apply(
+        &self,
+        _transition: Transition,
+        _deliveries: Vec<NewDelivery>,
+        _now: Timestamp,
+    ) -> Result<Approval> {
+        unused()
+    }
+
+    async fn find_identical(
+        &self,
+        _agent: &str,
+        _digest: &Digest,
+        _owed_since: Timestamp,
+        _now: Timestamp,
+    ) -> Result<Option<Approval>> {
+        unused()
+    }
+
+    async fn take_end(&self, _id: &ApprovalId, _now: Timestamp) -> Result<bool> {
+        unused()
+    }
+
+    async fn stats(&self, _now: Timestamp) -> Result<QueueStats> {
+        unused()
+    }
+}
+
+#[async_trait]
+impl OutboxStore for FakeStore {
+    async fn claim(
         &self,
         now: Timestamp,
         lease_until: Timestamp,
@@ -136,90 +197,6 @@ impl Store for FakeStore {
         Ok(i64::try_from(rows.iter().filter(delivered).count()).unwrap())
     }
 
-    async fn insert_review_link(&self, link: &ReviewLink) -> Result<()> {
-        self.links.lock().unwrap().push(link.clone());
-        Ok(())
-    }
-
-    async fn submit(&self, _submit: Submit, _now: Timestamp) -> Result<Submitted> {
-        unused()
-    }
-
-    async fn apply(
-        &self,
-        _transition: Transition,
-        _deliveries: Vec<NewDelivery>,
-        _now: Timestamp,
-    ) -> Result<Approval> {
-        unused()
-    }
-
-    async fn find_identical(
-        &self,
-        _agent: &str,
-        _digest: &Digest,
-        _owed_since: Timestamp,
-        _now: Timestamp,
-    ) -> Result<Option<Approval>> {
-        unused()
-    }
-
-    async fn take_end(&self, _id: &ApprovalId, _now: Timestamp) -> Result<bool> {
-        unused()
-    }
-
-    async fn attach(
-        &self,
-        _id: &ApprovalId,
-        _hold: &NewHold,
-        _max_held: u32,
-        _now: Timestamp,
-    ) -> Result<bool> {
-        unused()
-    }
-
-    async fn detach(&self, _hold: &str, _now: Timestamp) -> Result<i64> {
-        unused()
-    }
-
-    async fn attached(&self, _id: &ApprovalId, _now: Timestamp) -> Result<i64> {
-        unused()
-    }
-
-    async fn due_expiries(&self, _now: Timestamp, _limit: u32) -> Result<Vec<ApprovalId>> {
-        unused()
-    }
-
-    async fn orphaned(&self, _now: Timestamp, _limit: u32) -> Result<Vec<ApprovalId>> {
-        unused()
-    }
-
-    async fn unattended(&self, _now: Timestamp, _limit: u32) -> Result<Vec<ApprovalId>> {
-        unused()
-    }
-
-    async fn renew_node(&self, _node: &str, _now: Timestamp, _until: Timestamp) -> Result<()> {
-        unused()
-    }
-
-    async fn end_node(&self, _node: &str, _now: Timestamp) -> Result<()> {
-        unused()
-    }
-
-    async fn purge(&self, _now: Timestamp, _history_before: Timestamp) -> Result<u64> {
-        unused()
-    }
-
-    async fn take_limit(
-        &self,
-        _key: &str,
-        _max: u32,
-        _since: Timestamp,
-        _now: Timestamp,
-    ) -> Result<Option<u64>> {
-        unused()
-    }
-
     async fn attempts(&self, _approval: &ApprovalId) -> Result<Vec<AttemptRecord>> {
         unused()
     }
@@ -227,130 +204,16 @@ impl Store for FakeStore {
     async fn attempt_counts(&self) -> Result<Vec<(String, String, i64)>> {
         unused()
     }
+}
 
-    async fn spent(
-        &self,
-        _agent: &str,
-        _new_since: Timestamp,
-        _limit: Option<(String, Timestamp)>,
-    ) -> Result<Spent> {
-        unused()
+#[async_trait]
+impl ReviewLinkStore for FakeStore {
+    async fn insert(&self, link: &ReviewLink) -> Result<()> {
+        self.links.lock().unwrap().push(link.clone());
+        Ok(())
     }
 
-    async fn give_back_limit(&self, _key: &str) -> Result<()> {
-        unused()
-    }
-
-    async fn find_review_link(&self, _hash: &str) -> Result<Option<ReviewLink>> {
-        unused()
-    }
-
-    async fn insert_sign_in(
-        &self,
-        _hash: &str,
-        _sign_in: &SignIn,
-        _expires_at: Timestamp,
-    ) -> Result<()> {
-        unused()
-    }
-
-    async fn find_sign_in(&self, _hash: &str, _now: Timestamp) -> Result<Option<SignIn>> {
-        unused()
-    }
-
-    async fn consume_sign_in(
-        &self,
-        _hash: &str,
-        _session: &Session,
-        _now: Timestamp,
-    ) -> Result<bool> {
-        unused()
-    }
-
-    async fn insert_session(&self, _session: &Session) -> Result<()> {
-        unused()
-    }
-
-    async fn find_session(
-        &self,
-        _hash: &str,
-        _idle_since: Timestamp,
-        _now: Timestamp,
-    ) -> Result<Option<Session>> {
-        unused()
-    }
-
-    async fn delete_session(&self, _hash: &str) -> Result<()> {
-        unused()
-    }
-
-    async fn insert_client_session(&self, _session: &ClientSession, _max: u32) -> Result<bool> {
-        unused()
-    }
-
-    async fn find_client_session(
-        &self,
-        _id: &str,
-        _now: Timestamp,
-    ) -> Result<Option<ClientSession>> {
-        unused()
-    }
-
-    async fn delete_client_session(&self, _id: &str) -> Result<()> {
-        unused()
-    }
-
-    async fn hold_budget(&self, _agent: &str, _with_progress: bool) -> Result<HoldBudget> {
-        unused()
-    }
-
-    async fn hold_dropped(
-        &self,
-        _agent: &str,
-        _with_progress: bool,
-        _after: Duration,
-        _event: AuditEvent,
-    ) -> Result<Option<Learned>> {
-        unused()
-    }
-
-    async fn hold_answered(&self, _agent: &str, _with_progress: bool) -> Result<()> {
-        unused()
-    }
-
-    async fn forget_hold_budget(&self, _agent: &str, _event: AuditEvent) -> Result<bool> {
-        unused()
-    }
-
-    async fn activity(&self, _agent: &str) -> Result<Activity> {
-        unused()
-    }
-
-    async fn append_audit(&self, _events: Vec<AuditEvent>) -> Result<()> {
-        unused()
-    }
-
-    async fn seal_audit(&self, _limit: u32) -> Result<u32> {
-        unused()
-    }
-
-    async fn list_audit(&self, _after: i64, _limit: u32) -> Result<Vec<Record>> {
-        unused()
-    }
-
-    async fn unsealed_audit(&self) -> Result<i64> {
-        unused()
-    }
-
-    async fn secret(&self, _name: &str, _fresh: [u8; 32]) -> Result<[u8; 32]> {
-        unused()
-    }
-
-    async fn stats(&self, _now: Timestamp) -> Result<QueueStats> {
-        unused()
-    }
-
-    async fn check(&self) -> Result<()> {
+    async fn find(&self, _hash: &str) -> Result<Option<ReviewLink>> {
         unused()
     }
 }

@@ -177,7 +177,7 @@ impl Deliverer {
             reviewer: reviewer.name.clone(),
             created_at: now,
         };
-        self.broker.store().insert_review_link(&link).await?;
+        self.broker.store().review_links().insert(&link).await?;
         Ok(self.broker.config().link(&format!("/review/{token}")))
     }
 
@@ -200,7 +200,7 @@ impl Deliverer {
         let counted = Counted { deliverer: self, recipient };
         let since = now.minus(REQUEST_WINDOW);
         let store = self.broker.store();
-        let delivered = store.delivered_since(&reviewer.name, "requested", since).await?;
+        let delivered = store.outbox().delivered_since(&reviewer.name, "requested", since).await?;
         if delivered + others < MAX_REQUEST_MAILS {
             return Ok(Some(counted));
         }
@@ -208,7 +208,7 @@ impl Deliverer {
         // came after it.
         let window = i64::try_from(REQUEST_WINDOW.as_micros()).unwrap_or(i64::MAX);
         let this = now.micros().div_euclid(window);
-        let told = store.delivered_since(&reviewer.name, "summary", since).await? > 0;
+        let told = store.outbox().delivered_since(&reviewer.name, "summary", since).await? > 0;
         let bucket = if told { this + 1 } else { this };
         let due_at = now.max(Timestamp::from_micros(bucket.saturating_mul(window)));
         let about = format!("window {bucket}");
@@ -222,7 +222,7 @@ impl Deliverer {
             due_at,
             give_up_at: due_at.plus(crate::broker::plan::TRIED_FOR),
         };
-        store.enqueue(vec![summary], now).await?;
+        store.outbox().enqueue(vec![summary], now).await?;
         Ok(None)
     }
 
@@ -241,12 +241,12 @@ impl Deliverer {
         };
         let filter =
             Filter { states: vec![State::Pending], limit: MAX_LOOKED_AT, ..Filter::default() };
-        let mut waiting = self.broker.store().list(&filter, now).await?;
+        let mut waiting = self.broker.store().approvals().list(&filter, now).await?;
         waiting.retain(|a| a.expires_at > now && may_still_decide(reviewer, a));
         let Some(newest) = waiting.iter().map(|a| a.created_at).max() else {
             return Ok(dropped("nothing waits any more"));
         };
-        if self.broker.store().delivered_since(recipient, "summary", newest).await? > 0 {
+        if self.broker.store().outbox().delivered_since(recipient, "summary", newest).await? > 0 {
             return Ok(dropped("an earlier summary named all that waits"));
         }
         let letter = self.letter(new, notifier, &to, recipient, now);

@@ -82,7 +82,7 @@ impl World {
         approval.terms.notify = vec![notify.to_owned()];
         let planned = self.broker.plan_request(&approval, &Wishes::default(), NOW);
         self.store.approvals.lock().unwrap().push(approval);
-        self.broker.store().enqueue(planned, NOW).await.unwrap();
+        self.broker.store().outbox().enqueue(planned, NOW).await.unwrap();
     }
 
     fn set(&self, change: impl Fn(&mut Approval)) {
@@ -311,7 +311,7 @@ async fn decided_mails_are_rendered_by_their_topic() {
         ..world.broker.plan_request(&rejected, &Wishes::default(), NOW).swap_remove(0)
     };
     world.store.approvals.lock().unwrap().push(rejected);
-    world.broker.store().enqueue(vec![planned], NOW).await.unwrap();
+    world.broker.store().outbox().enqueue(vec![planned], NOW).await.unwrap();
 
     world.drain(NOW).await;
 

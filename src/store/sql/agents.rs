@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
+
 use crate::domain::audit::AuditEvent;
 use crate::domain::hold_budget::{HoldBudget, Learned};
 use crate::domain::time::Timestamp;
+use crate::store::agents::{Activity, AgentStore};
 use crate::store::driver::{Db, Row, Tx, args};
-use crate::store::{Activity, Result, StoreError};
+use crate::store::{Result, StoreError};
 
-use super::audit;
+use super::{SqlStore, audit};
 
 /// Advisory lock of those who read before they write what was learned.
 const HOLD_BUDGET_LOCK: i64 = 0x706c_6163_6574_0004;
@@ -16,7 +19,44 @@ const HOLD_BUDGET_LOCK: i64 = 0x706c_6163_6574_0004;
 const SELECT: &str = "select drops, learned_ms, learned_at from hold_budgets \
      where agent = $1 and progress = $2";
 
-pub(super) async fn hold_budget(db: Db, agent: String, progress: bool) -> Result<HoldBudget> {
+#[async_trait]
+impl AgentStore for SqlStore {
+    async fn hold_budget(&self, agent: &str, with_progress: bool) -> Result<HoldBudget> {
+        hold_budget(self.db.clone(), agent.to_owned(), with_progress).await
+    }
+
+    async fn hold_dropped(
+        &self,
+        agent: &str,
+        with_progress: bool,
+        after: Duration,
+        event: AuditEvent,
+    ) -> Result<Option<Learned>> {
+        let agent = agent.to_owned();
+        self.run(|db| hold_dropped(db, agent, with_progress, after, event)).await
+    }
+
+    async fn hold_answered(&self, agent: &str, with_progress: bool) -> Result<()> {
+        // Holds end often and drops are rare: no write where there is nothing to break.
+        if self.hold_budget(agent, with_progress).await?.drops.is_empty() {
+            return Ok(());
+        }
+        let agent = agent.to_owned();
+        self.run(|db| hold_answered(db, agent, with_progress)).await
+    }
+
+    async fn forget_hold_budget(&self, agent: &str, event: AuditEvent) -> Result<bool> {
+        let agent = agent.to_owned();
+        let sql = "delete from hold_budgets where agent = $1";
+        self.run(|db| audit::recorded(db, sql, args![agent], event)).await
+    }
+
+    async fn activity(&self, agent: &str) -> Result<Activity> {
+        activity(self.db.clone(), agent.to_owned()).await
+    }
+}
+
+async fn hold_budget(db: Db, agent: String, progress: bool) -> Result<HoldBudget> {
     find(&mut db.read().await?, &agent, progress).await
 }
 
@@ -26,12 +66,7 @@ async fn find(tx: &mut Tx, agent: &str, progress: bool) -> Result<HoldBudget> {
 }
 
 fn read(row: &Row, agent: &str) -> Result<HoldBudget> {
-    let corrupt = |column: &'static str| StoreError::Corrupt {
-        table: "hold_budgets",
-        column,
-        id: agent.to_owned(),
-        what: "not milliseconds".to_owned(),
-    };
+    let corrupt = |column| StoreError::corrupt("hold_budgets", column, agent, "not milliseconds");
     let drops = row.text("drops")?;
     let drops = drops.split_whitespace().map(str::parse).collect::<std::result::Result<_, _>>();
     let learned = match (row.opt_int("learned_ms")?, row.opt_int("learned_at")?) {
@@ -44,7 +79,7 @@ fn read(row: &Row, agent: &str) -> Result<HoldBudget> {
     Ok(HoldBudget { drops: drops.map_err(|_| corrupt("drops"))?, learned })
 }
 
-pub(super) async fn hold_dropped(
+async fn hold_dropped(
     db: Db,
     agent: String,
     progress: bool,
@@ -76,7 +111,7 @@ pub(super) async fn hold_dropped(
     Ok(new)
 }
 
-pub(super) async fn hold_answered(db: Db, agent: String, progress: bool) -> Result<()> {
+async fn hold_answered(db: Db, agent: String, progress: bool) -> Result<()> {
     let mut tx = db.begin().await?;
     tx.execute(
         "update hold_budgets set drops = '' where agent = $1 and progress = $2 and drops <> ''",
@@ -86,17 +121,7 @@ pub(super) async fn hold_answered(db: Db, agent: String, progress: bool) -> Resu
     tx.commit().await
 }
 
-pub(super) async fn forget_hold_budget(db: Db, agent: String, event: AuditEvent) -> Result<bool> {
-    let mut tx = db.begin().await?;
-    let gone = tx.execute("delete from hold_budgets where agent = $1", args![&agent]).await?;
-    if gone > 0 {
-        audit::insert(&mut tx, &[event]).await?;
-    }
-    tx.commit().await?;
-    Ok(gone > 0)
-}
-
-pub(super) async fn activity(db: Db, agent: String) -> Result<Activity> {
+async fn activity(db: Db, agent: String) -> Result<Activity> {
     let mut tx = db.read().await?;
     let waiting = |state: &'static str| args![&agent, state];
     let by_state = "select count(*) as n from approvals where agent = $1 and state = $2";

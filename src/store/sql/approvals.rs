@@ -1,22 +1,22 @@
 //! Approvals: made, joined, changed, found.
 
+use async_trait::async_trait;
+
 use crate::domain::approval::{Approval, ApprovalId, Outcome, State, Terms, Transition};
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::call::Digest;
 use crate::domain::time::Timestamp;
-use crate::store::driver::{Arg, Db, Tx, args};
-use crate::store::{Cap, NewDelivery, NewHold, QueueStats, Result, StoreError, Submit, Submitted};
+use crate::store::approvals::{ApprovalStore, Filter, QueueStats};
+use crate::store::driver::{Db, Tx, args};
+use crate::store::{Cap, NewDelivery, Result, StoreError, Submit, Submitted};
 
-use super::limits::{OPEN_OF_AGENT, use_limit};
-use super::{audit, outbox, words};
-pub(super) use list::list;
-use row::{corrupt, read};
+use super::limits::{OPEN_OF_AGENT, SUBMIT_LOCK, use_limit};
+use super::{SqlStore, audit, holds, outbox, words};
+use list::list;
+use row::read;
 
 mod list;
 mod row;
-
-/// Advisory lock of those who count before they insert.
-pub(super) const SUBMIT_LOCK: i64 = 0x706c_6163_6574_0001;
 
 /// `$1` is now.
 const SELECT: &str = "\
@@ -43,15 +43,59 @@ fn select(rest: &str) -> sqlx::AssertSqlSafe<String> {
     sqlx::AssertSqlSafe(format!("{SELECT}{rest}"))
 }
 
-pub(super) async fn submit(db: Db, submit: Submit, now: Timestamp) -> Result<Submitted> {
+#[async_trait]
+impl ApprovalStore for SqlStore {
+    async fn submit(&self, new: Submit, now: Timestamp) -> Result<Submitted> {
+        self.run(|db| submit(db, new, now)).await
+    }
+
+    async fn apply(
+        &self,
+        transition: Transition,
+        deliveries: Vec<NewDelivery>,
+        now: Timestamp,
+    ) -> Result<Approval> {
+        self.run(|db| apply(db, transition, deliveries, now)).await
+    }
+
+    async fn find(&self, id: &ApprovalId, now: Timestamp) -> Result<Option<Approval>> {
+        find(self.db.clone(), id.clone(), now).await
+    }
+
+    async fn find_identical(
+        &self,
+        agent: &str,
+        digest: &Digest,
+        owed_since: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<Approval>> {
+        let (db, agent, digest) = (self.db.clone(), agent.to_owned(), digest.clone());
+        find_identical(db, agent, digest, owed_since, now).await
+    }
+
+    async fn list(&self, filter: &Filter, now: Timestamp) -> Result<Vec<Approval>> {
+        list(self.db.clone(), filter.clone(), now).await
+    }
+
+    async fn take_end(&self, id: &ApprovalId, now: Timestamp) -> Result<bool> {
+        let id = id.clone();
+        self.run(|db| take_end(db, id, now)).await
+    }
+
+    async fn stats(&self, now: Timestamp) -> Result<QueueStats> {
+        stats(self.db.clone(), now).await
+    }
+}
+
+async fn submit(db: Db, submit: Submit, now: Timestamp) -> Result<Submitted> {
     let mut tx = db.begin().await?;
     tx.lock(SUBMIT_LOCK).await?;
     let new = &submit.approval;
-    let held = held_by(&mut tx, &new.agent, now).await? < i64::from(submit.max_held);
+    let held = holds::held_by(&mut tx, &new.agent, now).await? < i64::from(submit.max_held);
 
     if let Some(open) = open_identical(&mut tx, &new.agent, new.digest(), now).await? {
         if held {
-            insert_hold(&mut tx, &open.id, &submit.hold, now).await?;
+            holds::insert(&mut tx, &open.id, &submit.hold, now).await?;
         }
         tx.commit().await?;
         return Ok(Submitted::Attached { approval: Approval { waiting: true, ..open }, held });
@@ -75,7 +119,7 @@ pub(super) async fn submit(db: Db, submit: Submit, now: Timestamp) -> Result<Sub
     audit::insert(&mut tx, &submit.events).await?;
     outbox::insert(&mut tx, &submit.deliveries, now).await?;
     if held {
-        insert_hold(&mut tx, &approval.id, &submit.hold, now).await?;
+        holds::insert(&mut tx, &approval.id, &submit.hold, now).await?;
         approval.waiting = true;
     }
     tx.commit().await?;
@@ -168,31 +212,6 @@ async fn ran_before(
     Ok(row.map(|row| row.opt_int("at")).transpose()?.flatten().map(Timestamp::from_micros))
 }
 
-async fn held_by(tx: &mut Tx, agent: &str, now: Timestamp) -> Result<i64> {
-    tx.count(
-        "select count(*) as n from holds h join nodes n on n.id = h.node \
-          where h.agent = $1 and n.lease_expires_at > $2",
-        args![agent, now],
-    )
-    .await
-}
-
-async fn insert_hold(tx: &mut Tx, id: &ApprovalId, hold: &NewHold, now: Timestamp) -> Result<()> {
-    tx.execute(
-        "insert into holds (id, approval, node, agent, created_at) values ($1, $2, $3, $4, $5)",
-        args![&hold.id, id.as_str(), &hold.node, &hold.agent, now],
-    )
-    .await?;
-    touch(tx, id, now).await
-}
-
-/// Lets listeners see that who waits has changed.
-async fn touch(tx: &mut Tx, id: &ApprovalId, now: Timestamp) -> Result<()> {
-    tx.execute("update approvals set changed_at = $2 where id = $1", args![id.as_str(), now])
-        .await?;
-    Ok(())
-}
-
 async fn insert(tx: &mut Tx, a: &Approval, now: Timestamp) -> Result<()> {
     let values = args![
         a.id.as_str(),
@@ -231,7 +250,7 @@ async fn insert(tx: &mut Tx, a: &Approval, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn apply(
+async fn apply(
     db: Db,
     transition: Transition,
     deliveries: Vec<NewDelivery>,
@@ -279,7 +298,7 @@ pub(super) async fn apply(
         drop(tx);
         let current = find(db, a.id.clone(), now).await?;
         return Err(current.map_or_else(
-            || corrupt("approvals", "id", a.id.as_str(), "it is gone"),
+            || StoreError::corrupt("approvals", "id", a.id.as_str(), "it is gone"),
             |current| StoreError::Conflict(Box::new(current)),
         ));
     }
@@ -293,18 +312,18 @@ pub(super) async fn apply(
     let after = row
         .map(|row| read(&row))
         .transpose()?
-        .ok_or_else(|| corrupt("approvals", "id", a.id.as_str(), "it is gone"))?;
+        .ok_or_else(|| StoreError::corrupt("approvals", "id", a.id.as_str(), "it is gone"))?;
     tx.commit().await?;
     Ok(after)
 }
 
-pub(super) async fn find(db: Db, id: ApprovalId, now: Timestamp) -> Result<Option<Approval>> {
+async fn find(db: Db, id: ApprovalId, now: Timestamp) -> Result<Option<Approval>> {
     let mut tx = db.read().await?;
     let row = tx.row(select("where a.id = $2"), args![now, id.as_str()]).await?;
     row.map(|row| read(&row)).transpose()
 }
 
-pub(super) async fn find_identical(
+async fn find_identical(
     db: Db,
     agent: String,
     digest: Digest,
@@ -318,7 +337,7 @@ pub(super) async fn find_identical(
     ended_identical(&mut tx, &agent, &digest, owed_since, now).await
 }
 
-pub(super) async fn take_end(db: Db, id: ApprovalId, now: Timestamp) -> Result<bool> {
+async fn take_end(db: Db, id: ApprovalId, now: Timestamp) -> Result<bool> {
     let mut tx = db.begin().await?;
     let row = tx.row(select("where a.id = $2 and a.owed = 1"), args![now, id.as_str()]).await?;
     let Some(approval) = row.map(|row| read(&row)).transpose()? else { return Ok(false) };
@@ -340,76 +359,7 @@ async fn tell(tx: &mut Tx, approval: &Approval, now: Timestamp) -> Result<bool> 
     Ok(true)
 }
 
-pub(super) async fn attach(
-    db: Db,
-    id: ApprovalId,
-    hold: NewHold,
-    max_held: u32,
-    now: Timestamp,
-) -> Result<bool> {
-    let mut tx = db.begin().await?;
-    tx.lock(SUBMIT_LOCK).await?;
-    let fits = held_by(&mut tx, &hold.agent, now).await? < i64::from(max_held);
-    if fits {
-        insert_hold(&mut tx, &id, &hold, now).await?;
-    }
-    tx.commit().await?;
-    Ok(fits)
-}
-
-pub(super) async fn detach(db: Db, hold: String, now: Timestamp) -> Result<i64> {
-    let mut tx = db.begin().await?;
-    let row = tx.row("select approval from holds where id = $1", args![&hold]).await?;
-    let Some(approval) = row.map(|row| row.text("approval")).transpose()? else { return Ok(0) };
-    tx.execute("delete from holds where id = $1", args![&hold]).await?;
-    tx.execute("update approvals set changed_at = $2 where id = $1", args![&approval, now]).await?;
-    let left = tx.count(LIVE_HOLDS, args![&approval, now]).await?;
-    tx.commit().await?;
-    Ok(left)
-}
-
-/// Holds of dead nodes don't count: nobody is there any more.
-const LIVE_HOLDS: &str = "\
-    select count(*) as n from holds h join nodes n on n.id = h.node \
-     where h.approval = $1 and n.lease_expires_at > $2";
-
-pub(super) async fn attached(db: Db, id: ApprovalId, now: Timestamp) -> Result<i64> {
-    db.read().await?.count(LIVE_HOLDS, args![id.as_str(), now]).await
-}
-
-pub(super) async fn due_expiries(db: Db, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>> {
-    let sql = "select id from approvals where state = 'pending' and expires_at <= $1 \
-               union all \
-               select id from approvals where state = 'approved' and claim_deadline <= $1 \
-               limit $2";
-    ids(db, sql, args![now, limit]).await
-}
-
-pub(super) async fn orphaned(db: Db, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>> {
-    let sql = "select a.id from approvals a where a.state = 'running' \
-                  and not exists (select 1 from nodes n \
-                                   where n.id = a.executor and n.lease_expires_at > $1) \
-               limit $2";
-    ids(db, sql, args![now, limit]).await
-}
-
-pub(super) async fn unattended(db: Db, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>> {
-    let sql = "select id from approvals where state = 'approved' and unattended = 1 \
-                  and claim_deadline > $1 limit $2";
-    ids(db, sql, args![now, limit]).await
-}
-
-async fn ids(db: Db, sql: &'static str, values: Vec<Arg>) -> Result<Vec<ApprovalId>> {
-    let rows = db.read().await?.rows(sql, values).await?;
-    rows.iter()
-        .map(|row| {
-            let id = row.text("id")?;
-            ApprovalId::parse(&id).ok_or_else(|| corrupt("approvals", "id", &id, "not an id"))
-        })
-        .collect()
-}
-
-pub(super) async fn stats(db: Db, now: Timestamp) -> Result<QueueStats> {
+async fn stats(db: Db, now: Timestamp) -> Result<QueueStats> {
     let mut tx = db.read().await?;
     let rows =
         tx.rows("select state, count(*) as n from approvals group by state", args![]).await?;

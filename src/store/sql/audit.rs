@@ -1,12 +1,36 @@
 //! The audit: records inserted with the change they tell of, sealed in order afterwards.
 
+use async_trait::async_trait;
+
 use crate::domain::audit::{AuditEvent, GENESIS, Record};
 use crate::domain::time::Timestamp;
-use crate::store::driver::{Db, Row, Tx, args};
+use crate::store::audit::AuditStore;
+use crate::store::driver::{Arg, Db, Row, Tx, args};
 use crate::store::{Result, StoreError};
+
+use super::SqlStore;
 
 /// Advisory lock of the one sealer.
 const SEAL_LOCK: i64 = 0x706c_6163_6574_0002;
+
+#[async_trait]
+impl AuditStore for SqlStore {
+    async fn append(&self, events: Vec<AuditEvent>) -> Result<()> {
+        self.run(|db| append(db, events)).await
+    }
+
+    async fn seal(&self, limit: u32) -> Result<u32> {
+        self.run(|db| seal(db, limit)).await
+    }
+
+    async fn list(&self, after: i64, limit: u32) -> Result<Vec<Record>> {
+        list(self.db.clone(), after, limit).await
+    }
+
+    async fn unsealed(&self) -> Result<i64> {
+        unsealed(self.db.clone()).await
+    }
+}
 
 pub(super) async fn insert(tx: &mut Tx, events: &[AuditEvent]) -> Result<()> {
     for event in events {
@@ -25,13 +49,29 @@ pub(super) async fn insert(tx: &mut Tx, events: &[AuditEvent]) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn append(db: Db, events: Vec<AuditEvent>) -> Result<()> {
+/// Executes one statement with its record; false, and no record, where it changed nothing.
+pub(super) async fn recorded(
+    db: Db,
+    sql: impl sqlx::SqlSafeStr,
+    values: Vec<Arg>,
+    event: AuditEvent,
+) -> Result<bool> {
+    let mut tx = db.begin().await?;
+    if tx.execute(sql, values).await? == 0 {
+        return Ok(false);
+    }
+    insert(&mut tx, &[event]).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+async fn append(db: Db, events: Vec<AuditEvent>) -> Result<()> {
     let mut tx = db.begin().await?;
     insert(&mut tx, &events).await?;
     tx.commit().await
 }
 
-pub(super) async fn seal(db: Db, limit: u32) -> Result<u32> {
+async fn seal(db: Db, limit: u32) -> Result<u32> {
     let unsealed = "select count(*) as n from audit where seq is null";
     if db.read().await?.count(unsealed, args![]).await? == 0 {
         return Ok(0);
@@ -76,7 +116,7 @@ pub(super) async fn seal(db: Db, limit: u32) -> Result<u32> {
     Ok(u32::try_from(rows.len()).unwrap_or(u32::MAX))
 }
 
-pub(super) async fn list(db: Db, after: i64, limit: u32) -> Result<Vec<Record>> {
+async fn list(db: Db, after: i64, limit: u32) -> Result<Vec<Record>> {
     let rows = db
         .read()
         .await?
@@ -102,6 +142,6 @@ fn read(row: &Row) -> Result<Record> {
     })
 }
 
-pub(super) async fn unsealed(db: Db) -> Result<i64> {
+async fn unsealed(db: Db) -> Result<i64> {
     db.read().await?.count("select count(*) as n from audit where seq is null", args![]).await
 }

@@ -115,35 +115,6 @@ async fn insert(db: Db, grant: Grant, max_open: u32, event: AuditEvent) -> Resul
     Ok(true)
 }
 
-async fn take(db: Db, id: GrantId, now: Timestamp, event: AuditEvent) -> Result<bool> {
-    let mut tx = db.begin().await?;
-    let sql =
-        sqlx::AssertSqlSafe(format!("update grants set used = used + 1 where {OPEN} and id = $2"));
-    if tx.execute(sql, args![now, id.as_str()]).await? == 0 {
-        return Ok(false);
-    }
-    audit::insert(&mut tx, &[event]).await?;
-    tx.commit().await?;
-    Ok(true)
-}
-
-async fn end(db: Db, id: GrantId, end: Ended, event: AuditEvent) -> Result<bool> {
-    let mut tx = db.begin().await?;
-    let ended = tx
-        .execute(
-            "update grants set ended_at = $2, ended_by = $3, end_reason = $4 \
-              where id = $1 and ended_at is null",
-            args![id.as_str(), end.at, &end.by, &end.reason],
-        )
-        .await?;
-    if ended == 0 {
-        return Ok(false);
-    }
-    audit::insert(&mut tx, &[event]).await?;
-    tx.commit().await?;
-    Ok(true)
-}
-
 #[async_trait]
 impl GrantStore for SqlStore {
     async fn insert(&self, grant: &Grant, max_open: u32, event: AuditEvent) -> Result<bool> {
@@ -178,12 +149,16 @@ impl GrantStore for SqlStore {
     }
 
     async fn take(&self, id: &GrantId, now: Timestamp, event: AuditEvent) -> Result<bool> {
-        let id = id.clone();
-        self.run(|db| take(db, id, now, event)).await
+        let id = id.as_str().to_owned();
+        let sql = format!("update grants set used = used + 1 where {OPEN} and id = $2");
+        let sql = sqlx::AssertSqlSafe(sql);
+        self.run(|db| audit::recorded(db, sql, args![now, id], event)).await
     }
 
     async fn end(&self, id: &GrantId, ended: &Ended, event: AuditEvent) -> Result<bool> {
-        let (id, ended) = (id.clone(), ended.clone());
-        self.run(|db| end(db, id, ended, event)).await
+        let sql = "update grants set ended_at = $2, ended_by = $3, end_reason = $4 \
+                    where id = $1 and ended_at is null";
+        let values = args![id.as_str(), ended.at, &ended.by, &ended.reason];
+        self.run(|db| audit::recorded(db, sql, values, event)).await
     }
 }

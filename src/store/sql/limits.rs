@@ -1,10 +1,16 @@
 //! Limits that slide: uses are counted in a window, and how much of an agent's is spent.
 
-use crate::domain::time::Timestamp;
-use crate::store::driver::{Db, Tx, args};
-use crate::store::{Result, Spent};
+use async_trait::async_trait;
 
-use super::approvals::SUBMIT_LOCK;
+use crate::domain::time::Timestamp;
+use crate::store::Result;
+use crate::store::driver::{Db, Tx, args};
+use crate::store::limits::{LimitStore, Spent};
+
+use super::SqlStore;
+
+/// Advisory lock of those who count before they insert.
+pub(super) const SUBMIT_LOCK: i64 = 0x706c_6163_6574_0001;
 
 /// How many of an agent's approvals are pending or approved.
 pub(super) const OPEN_OF_AGENT: &str = "select count(*) as n from approvals \
@@ -32,7 +38,36 @@ pub(super) async fn use_limit(
     Ok(None)
 }
 
-pub(super) async fn take_limit(
+#[async_trait]
+impl LimitStore for SqlStore {
+    async fn take(
+        &self,
+        key: &str,
+        max: u32,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<u64>> {
+        let key = key.to_owned();
+        self.run(|db| take(db, key, max, since, now)).await
+    }
+
+    async fn give_back(&self, key: &str) -> Result<()> {
+        let key = key.to_owned();
+        self.run(|db| give_back(db, key)).await
+    }
+
+    async fn spent(
+        &self,
+        agent: &str,
+        new_since: Timestamp,
+        limit: Option<(String, Timestamp)>,
+    ) -> Result<Spent> {
+        let agent = agent.to_owned();
+        self.run(|db| spent(db, agent, new_since, limit)).await
+    }
+}
+
+async fn take(
     db: Db,
     key: String,
     max: u32,
@@ -46,7 +81,7 @@ pub(super) async fn take_limit(
     Ok(wait)
 }
 
-pub(super) async fn spent(
+async fn spent(
     db: Db,
     agent: String,
     new_since: Timestamp,
@@ -73,7 +108,7 @@ pub(super) async fn spent(
     Ok(Spent { open, new, limited })
 }
 
-pub(super) async fn give_back_limit(db: Db, key: String) -> Result<()> {
+async fn give_back(db: Db, key: String) -> Result<()> {
     let mut tx = db.begin().await?;
     tx.execute(
         "delete from rate_uses \

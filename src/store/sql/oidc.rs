@@ -8,16 +8,13 @@ use crate::store::driver::{Db, Row, args};
 use crate::store::oidc::{OidcStore, ProviderClaims};
 use crate::store::{Result, Session, StoreError};
 
-use super::people::add_session;
+use super::sessions::add_session;
 use super::{SqlStore, audit};
 
 fn read_claims(row: &Row) -> Result<ProviderClaims> {
     let reviewer = row.text("reviewer")?;
-    let groups = serde_json::from_str(&row.text("groups")?).map_err(|_| StoreError::Corrupt {
-        table: "oidc_words",
-        column: "groups",
-        id: reviewer.clone(),
-        what: "not a list of texts".to_owned(),
+    let groups = serde_json::from_str(&row.text("groups")?).map_err(|_| {
+        StoreError::corrupt("oidc_words", "groups", &reviewer, "not a list of texts")
     })?;
     Ok(ProviderClaims {
         reviewer,

@@ -1,9 +1,53 @@
 //! The outbox: what must still be sent, and every attempt at it.
 
+use async_trait::async_trait;
+
 use crate::domain::approval::ApprovalId;
 use crate::domain::time::Timestamp;
+use crate::store::Result;
 use crate::store::driver::{Db, Row, Tx, args};
-use crate::store::{Attempt, AttemptRecord, Delivery, NewDelivery, Result};
+use crate::store::outbox::{Attempt, AttemptRecord, Delivery, NewDelivery, OutboxStore};
+
+use super::SqlStore;
+
+#[async_trait]
+impl OutboxStore for SqlStore {
+    async fn claim(
+        &self,
+        now: Timestamp,
+        lease_until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Delivery>> {
+        self.run(|db| claim(db, now, lease_until, limit)).await
+    }
+
+    async fn record_attempt(
+        &self,
+        delivery: &str,
+        attempt: &Attempt,
+        now: Timestamp,
+    ) -> Result<()> {
+        let (delivery, attempt) = (delivery.to_owned(), attempt.clone());
+        self.run(|db| record_attempt(db, delivery, attempt, now)).await
+    }
+
+    async fn enqueue(&self, deliveries: Vec<NewDelivery>, now: Timestamp) -> Result<()> {
+        self.run(|db| enqueue(db, deliveries, now)).await
+    }
+
+    async fn attempts(&self, approval: &ApprovalId) -> Result<Vec<AttemptRecord>> {
+        attempts(self.db.clone(), approval.clone()).await
+    }
+
+    async fn delivered_since(&self, recipient: &str, topic: &str, since: Timestamp) -> Result<i64> {
+        let (recipient, topic) = (recipient.to_owned(), topic.to_owned());
+        delivered_since(self.db.clone(), recipient, topic, since).await
+    }
+
+    async fn attempt_counts(&self) -> Result<Vec<(String, String, i64)>> {
+        attempt_counts(self.db.clone()).await
+    }
+}
 
 /// A delivery that is there already is the same message; it is not sent twice.
 pub(super) async fn insert(tx: &mut Tx, deliveries: &[NewDelivery], now: Timestamp) -> Result<()> {
@@ -30,14 +74,14 @@ pub(super) async fn insert(tx: &mut Tx, deliveries: &[NewDelivery], now: Timesta
     Ok(())
 }
 
-pub(super) async fn enqueue(db: Db, deliveries: Vec<NewDelivery>, now: Timestamp) -> Result<()> {
+async fn enqueue(db: Db, deliveries: Vec<NewDelivery>, now: Timestamp) -> Result<()> {
     let mut tx = db.begin().await?;
     insert(&mut tx, &deliveries, now).await?;
     tx.commit().await
 }
 
 /// The lease is `due_at` moved on: a deliverer that dies leaves the row due again.
-pub(super) async fn claim(
+async fn claim(
     db: Db,
     now: Timestamp,
     lease_until: Timestamp,
@@ -86,12 +130,7 @@ fn read(row: &Row) -> Result<Delivery> {
     })
 }
 
-pub(super) async fn record_attempt(
-    db: Db,
-    delivery: String,
-    attempt: Attempt,
-    now: Timestamp,
-) -> Result<()> {
+async fn record_attempt(db: Db, delivery: String, attempt: Attempt, now: Timestamp) -> Result<()> {
     let mut tx = db.begin().await?;
     let (result, detail, state, next) = match &attempt {
         Attempt::Delivered { detail } => ("delivered", detail, "delivered", None),
@@ -114,7 +153,7 @@ pub(super) async fn record_attempt(
     tx.commit().await
 }
 
-pub(super) async fn attempts(db: Db, approval: ApprovalId) -> Result<Vec<AttemptRecord>> {
+async fn attempts(db: Db, approval: ApprovalId) -> Result<Vec<AttemptRecord>> {
     let rows = db
         .read()
         .await?
@@ -140,7 +179,7 @@ pub(super) async fn attempts(db: Db, approval: ApprovalId) -> Result<Vec<Attempt
         .collect()
 }
 
-pub(super) async fn delivered_since(
+async fn delivered_since(
     db: Db,
     recipient: String,
     topic: String,
@@ -156,7 +195,7 @@ pub(super) async fn delivered_since(
         .await
 }
 
-pub(super) async fn attempt_counts(db: Db) -> Result<Vec<(String, String, i64)>> {
+async fn attempt_counts(db: Db) -> Result<Vec<(String, String, i64)>> {
     let rows = db
         .read()
         .await?

@@ -56,17 +56,6 @@ async fn add(db: Db, key: Passkey, max: u32, event: AuditEvent) -> Result<Added>
     Ok(Added::Done)
 }
 
-async fn remove(db: Db, reviewer: String, id: String, event: AuditEvent) -> Result<bool> {
-    let mut tx = db.begin().await?;
-    let sql = "delete from passkeys where reviewer = $1 and id = $2";
-    if tx.execute(sql, args![reviewer, id]).await? == 0 {
-        return Ok(false);
-    }
-    audit::insert(&mut tx, &[event]).await?;
-    tx.commit().await?;
-    Ok(true)
-}
-
 async fn begin(db: Db, c: Ceremony) -> Result<()> {
     let mut tx = db.begin().await?;
     tx.execute(
@@ -118,24 +107,6 @@ async fn take(
     ceremony
 }
 
-async fn used(db: Db, before: Passkey, state: String, event: AuditEvent) -> Result<bool> {
-    let mut tx = db.begin().await?;
-    // A counter that went up meanwhile was somebody else's use.
-    let changed = tx
-        .execute(
-            "update passkeys set state = $4, used_at = $5 \
-              where id = $1 and reviewer = $2 and state = $3",
-            args![before.id, before.reviewer, before.state, state, event.at],
-        )
-        .await?;
-    if changed == 0 {
-        return Ok(false);
-    }
-    audit::insert(&mut tx, &[event]).await?;
-    tx.commit().await?;
-    Ok(true)
-}
-
 #[async_trait]
 impl PasskeyStore for SqlStore {
     async fn of(&self, reviewer: &str) -> Result<Vec<Passkey>> {
@@ -159,7 +130,8 @@ impl PasskeyStore for SqlStore {
 
     async fn remove(&self, reviewer: &str, id: &str, event: AuditEvent) -> Result<bool> {
         let (reviewer, id) = (reviewer.to_owned(), id.to_owned());
-        self.run(|db| remove(db, reviewer, id, event)).await
+        let sql = "delete from passkeys where reviewer = $1 and id = $2";
+        self.run(|db| audit::recorded(db, sql, args![reviewer, id], event)).await
     }
 
     async fn begin(&self, ceremony: &Ceremony) -> Result<()> {
@@ -178,7 +150,10 @@ impl PasskeyStore for SqlStore {
     }
 
     async fn used(&self, before: &Passkey, state: &str, event: AuditEvent) -> Result<bool> {
-        let (before, state) = (before.clone(), state.to_owned());
-        self.run(|db| used(db, before, state, event)).await
+        // A counter that went up meanwhile was somebody else's use.
+        let sql = "update passkeys set state = $4, used_at = $5 \
+                    where id = $1 and reviewer = $2 and state = $3";
+        let values = args![&before.id, &before.reviewer, &before.state, state, event.at];
+        self.run(|db| audit::recorded(db, sql, values, event)).await
     }
 }

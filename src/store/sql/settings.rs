@@ -1,4 +1,4 @@
-//! Sessions, tokens, absences and wishes of people.
+//! Tokens, absences and wishes of people.
 
 use async_trait::async_trait;
 
@@ -9,26 +9,22 @@ use crate::domain::preferences::Preferences;
 use crate::domain::time::Timestamp;
 use crate::store::driver::{Db, Row, args};
 use crate::store::settings::{NotEntered, PersonalToken, SettingsStore};
-use crate::store::{Result, Session, StoreError};
+use crate::store::{Result, StoreError};
 
-use super::people::{SEEN_EVERY_S, read_session};
+use super::sessions::SEEN_EVERY_S;
 use super::{SqlStore, audit};
 
 /// Advisory lock of those who count a person's tokens or absences before they add one.
 const SETTINGS_LOCK: i64 = 0x706c_6163_6574_0006;
 
-fn corrupt(table: &'static str, column: &'static str, id: &str) -> StoreError {
-    let what = "not what it should be".to_owned();
-    StoreError::Corrupt { table, column, id: id.to_owned(), what }
-}
-
 fn read_token(row: &Row) -> Result<PersonalToken> {
     let id = row.text("id")?;
     let scopes = serde_json::from_str(&row.text("scopes")?);
     Ok(PersonalToken {
-        scopes: scopes.map_err(|_| corrupt("tokens", "scopes", &id))?,
+        scopes: scopes
+            .map_err(|_| StoreError::corrupt("tokens", "scopes", &id, "not a list of texts"))?,
         assurance: Assurance::parse(&row.text("assurance")?)
-            .ok_or_else(|| corrupt("tokens", "assurance", &id))?,
+            .ok_or_else(|| StoreError::corrupt("tokens", "assurance", &id, "not an assurance"))?,
         id,
         reviewer: row.text("reviewer")?,
         name: row.text("name")?,
@@ -114,45 +110,8 @@ async fn insert_absence(
 const ABSENCES: &str = "select id, reviewer, delegate, from_at, until_at from absences \
      where until_at > $1 order by from_at, id";
 
-/// Deletes what is this person's, with its record.
-async fn delete(
-    db: Db,
-    sql: &'static str,
-    reviewer: String,
-    id: String,
-    event: AuditEvent,
-) -> Result<bool> {
-    let mut tx = db.begin().await?;
-    if tx.execute(sql, args![reviewer, id]).await? == 0 {
-        return Ok(false);
-    }
-    audit::insert(&mut tx, &[event]).await?;
-    tx.commit().await?;
-    Ok(true)
-}
-
 #[async_trait]
 impl SettingsStore for SqlStore {
-    async fn sessions(&self, reviewer: &str, idle_since: Timestamp) -> Result<Vec<Session>> {
-        let rows = self
-            .db
-            .read()
-            .await?
-            .rows(
-                "select hash, reviewer, via, client, created_at, seen_at from sessions \
-                  where reviewer = $1 and seen_at > $2 order by created_at desc, hash",
-                args![reviewer, idle_since],
-            )
-            .await?;
-        rows.iter().map(read_session).collect()
-    }
-
-    async fn end_session(&self, reviewer: &str, handle: &str, event: AuditEvent) -> Result<bool> {
-        let (reviewer, handle) = (reviewer.to_owned(), handle.to_owned());
-        let sql = "delete from sessions where reviewer = $1 and substr(hash, 1, 24) = $2";
-        self.run(|db| delete(db, sql, reviewer, handle, event)).await
-    }
-
     async fn insert_token(
         &self,
         hash: &str,
@@ -202,7 +161,7 @@ impl SettingsStore for SqlStore {
     async fn delete_token(&self, reviewer: &str, id: &str, event: AuditEvent) -> Result<bool> {
         let (reviewer, id) = (reviewer.to_owned(), id.to_owned());
         let sql = "delete from tokens where reviewer = $1 and id = $2";
-        self.run(|db| delete(db, sql, reviewer, id, event)).await
+        self.run(|db| audit::recorded(db, sql, args![reviewer, id], event)).await
     }
 
     async fn absences(&self, now: Timestamp) -> Result<Vec<Absence>> {
@@ -223,7 +182,7 @@ impl SettingsStore for SqlStore {
     async fn delete_absence(&self, reviewer: &str, id: &str, event: AuditEvent) -> Result<bool> {
         let (reviewer, id) = (reviewer.to_owned(), id.to_owned());
         let sql = "delete from absences where reviewer = $1 and id = $2";
-        self.run(|db| delete(db, sql, reviewer, id, event)).await
+        self.run(|db| audit::recorded(db, sql, args![reviewer, id], event)).await
     }
 
     async fn preferences(&self) -> Result<Vec<(String, Preferences)>> {
@@ -232,7 +191,10 @@ impl SettingsStore for SqlStore {
         let read = |row: &Row| {
             let reviewer = row.text("reviewer")?;
             let data = serde_json::from_str(&row.text("data")?);
-            Ok((reviewer.clone(), data.map_err(|_| corrupt("preferences", "data", &reviewer))?))
+            let data = data.map_err(|_| {
+                StoreError::corrupt("preferences", "data", &reviewer, "not preferences")
+            })?;
+            Ok((reviewer, data))
         };
         rows.iter().map(read).collect()
     }

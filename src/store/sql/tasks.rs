@@ -24,13 +24,9 @@ fn select(rest: &str) -> sqlx::AssertSqlSafe<String> {
     sqlx::AssertSqlSafe(format!("{SELECT}{rest}"))
 }
 
-fn corrupt(column: &'static str, id: &str, what: &str) -> StoreError {
-    StoreError::Corrupt { table: "tasks", column, id: id.to_owned(), what: what.to_owned() }
-}
-
 fn read(row: &Row) -> Result<Task> {
     let id = row.text("id")?;
-    let bad = |column, what: &str| corrupt(column, &id, what);
+    let bad = |column, what: &str| StoreError::corrupt("tasks", column, &id, what);
     let time = |column| Ok::<_, StoreError>(Timestamp::from_micros(row.int(column)?));
     let answer = match (row.opt_text("answer_kind")?.as_deref(), row.opt_text("answer")?) {
         (None, _) => None,
@@ -140,11 +136,6 @@ impl TaskStore for SqlStore {
         .await
     }
 
-    async fn is_alive(&self, node: &str, now: Timestamp) -> Result<bool> {
-        let sql = "select count(*) as n from nodes where id = $1 and lease_expires_at > $2";
-        Ok(self.db.read().await?.count(sql, args![node, now]).await? > 0)
-    }
-
     async fn attended(
         &self,
         now: Timestamp,
@@ -158,8 +149,8 @@ impl TaskStore for SqlStore {
         rows.iter()
             .map(|row| {
                 let id = row.text("id")?;
-                let id =
-                    ApprovalId::parse(&id).ok_or_else(|| corrupt("approval", &id, "not an id"))?;
+                let id = ApprovalId::parse(&id)
+                    .ok_or_else(|| StoreError::corrupt("tasks", "approval", &id, "not an id"))?;
                 Ok((id, row.opt_text("session")?))
             })
             .collect()

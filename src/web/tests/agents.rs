@@ -5,7 +5,11 @@ use super::*;
 async fn teach(site: &Site) {
     for _ in 0..3 {
         let event = AuditEvent::new(Kind::HoldBudgetLearned, "placet", site.clock.now());
-        site.store().hold_dropped("bot", false, Duration::from_mins(1), event).await.unwrap();
+        site.store()
+            .agents()
+            .hold_dropped("bot", false, Duration::from_mins(1), event)
+            .await
+            .unwrap();
     }
 }
 
@@ -32,7 +36,8 @@ async fn every_signed_in_reviewer_sees_how_agents_are_held() {
 async fn an_admins_form_has_it_forgotten_and_nobody_elses() {
     let site = Site::new().await;
     teach(&site).await;
-    let learned = async || site.store().hold_budget("bot", false).await.unwrap().learned.is_some();
+    let learned =
+        async || site.store().agents().hold_budget("bot", false).await.unwrap().learned.is_some();
     for (who, token, status) in [
         ("ana", true, StatusCode::FORBIDDEN),
         ("kim", true, StatusCode::FORBIDDEN),

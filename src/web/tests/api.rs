@@ -200,7 +200,7 @@ async fn the_audit_is_for_auditors_and_admins() {
     let site = Site::new().await;
     let approval = site.pending(CALL).await;
     site.say(&approval.id, "ana", "approve").await;
-    site.store().seal_audit(100).await.unwrap();
+    site.store().audit().seal(100).await.unwrap();
 
     let all = site.api("GET", "/audit", "kim", "").await;
     let some = site.api("GET", "/audit?after=1&limit=1", "root", "").await;

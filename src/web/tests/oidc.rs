@@ -86,8 +86,8 @@ pub(super) fn session_of(answer: &Answer) -> Option<String> {
 }
 
 async fn refusals(site: &Site) -> Vec<String> {
-    site.store().seal_audit(1_000).await.unwrap();
-    let records = site.store().list_audit(0, 1_000).await.unwrap();
+    site.store().audit().seal(1_000).await.unwrap();
+    let records = site.store().audit().list(0, 1_000).await.unwrap();
     let refused = records.iter().filter(|r| r.kind == Kind::SignInRefused.as_str());
     refused
         .map(|r| {

@@ -69,7 +69,7 @@ async fn the_page_shows_the_call_and_its_form_decides() {
 async fn the_page_says_that_approving_runs_at_once_while_the_agent_waits() {
     let site = Site::new().await;
     let now = site.clock.now();
-    site.store().renew_node("node-1", now, now.plus(Duration::from_mins(1))).await.unwrap();
+    site.store().nodes().renew("node-1", now, now.plus(Duration::from_mins(1))).await.unwrap();
     let approval = site.pending(CALL).await;
     let cookie = site.cookie("ana").await;
 
@@ -271,7 +271,7 @@ async fn history_tools_and_audit_are_shown_to_whom_they_belong() {
     let site = Site::new().await;
     let approval = site.pending(CALL).await;
     site.say(&approval.id, "ana", "approve").await;
-    site.store().seal_audit(100).await.unwrap();
+    site.store().audit().seal(100).await.unwrap();
     let (ana, kim) = (site.cookie("ana").await, site.cookie("kim").await);
 
     let history = site.get("/history?state=approved", &[("cookie", &ana)]).await;

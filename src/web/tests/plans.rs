@@ -172,7 +172,7 @@ async fn passkeys(site: &Site) {
 async fn live(site: &Site) -> (ApprovalId, String) {
     let (store, now) = (site.store(), site.clock.now());
     let soon = now.plus(Duration::from_secs(60));
-    store.renew_node("node-1", now, soon).await.unwrap();
+    store.nodes().renew("node-1", now, soon).await.unwrap();
     for decision in ["approve", "reject"] {
         let call =
             format!("{{\"name\":\"delete_image_set\",\"arguments\":{{\"d\":\"{decision}\"}}}}");
@@ -181,32 +181,32 @@ async fn live(site: &Site) -> (ApprovalId, String) {
         if decision == "approve" {
             site.run(&a.id, Some(Outcome::Result("{\"content\":[]}".to_owned()))).await;
         }
-        store.find_identical("bot", a.digest(), now, now).await.unwrap();
-        store.take_end(&a.id, now).await.unwrap();
+        store.approvals().find_identical("bot", a.digest(), now, now).await.unwrap();
+        store.approvals().take_end(&a.id, now).await.unwrap();
     }
     let lost = site.pending("{\"name\":\"delete_image_set\",\"arguments\":{\"d\":\"lost\"}}").await;
     site.say(&lost.id, "ana", "approve").await;
     site.run(&lost.id, None).await;
     let a = site.pending(CALL).await;
     let hold = NewHold { id: "h2".to_owned(), node: "node-1".to_owned(), agent: "bot".to_owned() };
-    store.attach(&a.id, &hold, 9, now).await.unwrap();
-    store.attached(&a.id, now).await.unwrap();
-    store.detach("h2", now).await.unwrap();
-    store.take_limit("k", 1, now, now).await.unwrap();
-    store.give_back_limit("k").await.unwrap();
+    store.holds().attach(&a.id, &hold, 9, now).await.unwrap();
+    store.holds().attached(&a.id, now).await.unwrap();
+    store.holds().detach("h2", now).await.unwrap();
+    store.limits().take("k", 1, now, now).await.unwrap();
+    store.limits().give_back("k").await.unwrap();
     own(site).await;
-    store.due_expiries(now, 9).await.unwrap();
-    store.orphaned(now, 9).await.unwrap();
-    store.unattended(now, 9).await.unwrap();
+    store.due().expiries(now, 9).await.unwrap();
+    store.due().orphaned(now, 9).await.unwrap();
+    store.due().unattended(now, 9).await.unwrap();
     let changed = Filter { changed_since: Some(now), limit: 9, ..Filter::default() };
-    store.list(&changed, now).await.unwrap();
+    store.approvals().list(&changed, now).await.unwrap();
     messages(site, &a.id).await;
     people(site).await;
     agents(site).await;
     tasks(site, &a.id).await;
     grants(site, &a.id).await;
-    store.seal_audit(100).await.unwrap();
-    store.unsealed_audit().await.unwrap();
+    store.audit().seal(100).await.unwrap();
+    store.audit().unsealed().await.unwrap();
     store.check().await.unwrap();
     let link = site.link(&a.id, "ana").await;
     (a.id, link)
@@ -224,21 +224,25 @@ async fn messages(site: &Site, id: &ApprovalId) {
         due_at: now,
         give_up_at: now,
     };
-    store.enqueue(vec![delivery("dlv_1"), delivery("dlv_2")], now).await.unwrap();
-    let claimed = store.claim_deliveries(now, now, 9).await.unwrap();
+    store.outbox().enqueue(vec![delivery("dlv_1"), delivery("dlv_2")], now).await.unwrap();
+    let claimed = store.outbox().claim(now, now, 9).await.unwrap();
     assert_eq!(claimed.len(), 2);
     let attempt = Attempt::Delivered { detail: "250".to_owned() };
-    store.record_attempt("dlv_1", &attempt, now).await.unwrap();
-    store.attempts(id).await.unwrap();
-    store.delivered_since("ana", "requested", now).await.unwrap();
-    store.attempt_counts().await.unwrap();
+    store.outbox().record_attempt("dlv_1", &attempt, now).await.unwrap();
+    store.outbox().attempts(id).await.unwrap();
+    store.outbox().delivered_since("ana", "requested", now).await.unwrap();
+    store.outbox().attempt_counts().await.unwrap();
 }
 
 async fn people(site: &Site) {
     let (store, now) = (site.store(), site.clock.now());
     let sign_in = SignIn { reviewer: "ana".to_owned(), via: "link".to_owned() };
-    store.insert_sign_in("hash", &sign_in, now.plus(Duration::from_secs(9))).await.unwrap();
-    store.find_sign_in("hash", now).await.unwrap();
+    store
+        .sessions()
+        .insert_sign_in("hash", &sign_in, now.plus(Duration::from_secs(9)))
+        .await
+        .unwrap();
+    store.sessions().find_sign_in("hash", now).await.unwrap();
     let session = Session {
         hash: "s".to_owned(),
         reviewer: "ana".to_owned(),
@@ -247,10 +251,10 @@ async fn people(site: &Site) {
         created_at: now,
         seen_at: now,
     };
-    assert!(store.consume_sign_in("hash", &session, now).await.unwrap());
-    store.find_session("s", Timestamp::from_micros(0), now).await.unwrap();
-    store.delete_session("s").await.unwrap();
-    store.find_review_link("none").await.unwrap();
+    assert!(store.sessions().consume_sign_in("hash", &session, now).await.unwrap());
+    store.sessions().find("s", Timestamp::from_micros(0), now).await.unwrap();
+    store.sessions().delete("s").await.unwrap();
+    store.review_links().find("none").await.unwrap();
     store.secret("form", [0; 32]).await.unwrap();
 }
 
@@ -265,16 +269,16 @@ async fn agents(site: &Site) {
         capabilities: "{}".to_owned(),
         created_at: now,
     };
-    assert!(store.insert_client_session(&session, 9).await.unwrap());
-    store.find_client_session("c", now).await.unwrap();
-    store.activity("bot").await.unwrap();
-    store.delete_client_session("c").await.unwrap();
+    assert!(store.client_sessions().insert(&session, 9).await.unwrap());
+    store.client_sessions().find("c", now).await.unwrap();
+    store.agents().activity("bot").await.unwrap();
+    store.client_sessions().delete("c").await.unwrap();
     let event = || AuditEvent::new(Kind::ApprovalRequested, "bot", now);
-    store.hold_dropped("bot", true, Duration::from_secs(9), event()).await.unwrap();
-    store.hold_answered("bot", true).await.unwrap();
-    store.hold_budget("bot", true).await.unwrap();
-    store.forget_hold_budget("bot", event()).await.unwrap();
-    store.append_audit(vec![event()]).await.unwrap();
+    store.agents().hold_dropped("bot", true, Duration::from_secs(9), event()).await.unwrap();
+    store.agents().hold_answered("bot", true).await.unwrap();
+    store.agents().hold_budget("bot", true).await.unwrap();
+    store.agents().forget_hold_budget("bot", event()).await.unwrap();
+    store.audit().append(vec![event()]).await.unwrap();
 }
 
 async fn tasks(site: &Site, id: &ApprovalId) {
@@ -302,7 +306,7 @@ async fn tasks(site: &Site, id: &ApprovalId) {
     store.others(&task.id, id, now).await.unwrap();
     store.following(id).await.unwrap();
     store.answer(&task.id, &Outcome::Result("{}".to_owned()), now).await.unwrap();
-    store.is_alive("node-1", now).await.unwrap();
+    site.store().nodes().is_alive("node-1", now).await.unwrap();
     store.attended(now, 9).await.unwrap();
     store.run_of(id).await.unwrap();
     store.stop_run(id, now).await.unwrap();
@@ -391,7 +395,7 @@ async fn no_statement_reads_a_large_table_from_end_to_end() {
     let day = Duration::from_hours(24);
     site.clock.advance(day);
     site.store().purge(site.clock.now(), site.clock.now()).await.unwrap();
-    site.store().end_node("node-1", site.clock.now()).await.unwrap();
+    site.store().nodes().end("node-1", site.clock.now()).await.unwrap();
 
     let plans = recorded::plans(&format!("sqlite:{}", site.file.display())).await.unwrap();
 

@@ -104,7 +104,9 @@ async fn a_store_that_refuses_leaves_nothing_queued_and_nothing_run() {
 
         world.db.raw("drop trigger refuses").await;
         let all = Filter { limit: 9, ..Filter::default() };
-        assert!(world.db.store.list(&all, world.broker.now()).await.unwrap().is_empty());
+        assert!(
+            world.db.store.approvals().list(&all, world.broker.now()).await.unwrap().is_empty()
+        );
     }
     assert_eq!(world.upstream.calls(), 0);
 }

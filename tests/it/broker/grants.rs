@@ -67,7 +67,7 @@ async fn passes(world: &World, args: &str) -> bool {
             let id = held.approval().id.clone();
             held.let_go().await;
             world.says("ben", Choice::Reject, &id).await.unwrap();
-            world.db.store.take_end(&id, world.broker.now()).await.unwrap();
+            world.db.store.approvals().take_end(&id, world.broker.now()).await.unwrap();
             world.pass(1);
             false
         }
@@ -92,8 +92,8 @@ async fn a_grant_lets_calls_of_its_shape_through_as_often_as_it_says() {
     assert_eq!(listed.len(), 1);
     assert_eq!((listed[0].grant.used, &listed[0].grant.id), (2, &grant.id));
     assert_eq!(listed[0].grant.standing(world.broker.now()), Standing::UsedUp);
-    world.db.store.seal_audit(100).await.unwrap();
-    let records = world.db.store.list_audit(0, 100).await.unwrap();
+    world.db.store.audit().seal(100).await.unwrap();
+    let records = world.db.store.audit().list(0, 100).await.unwrap();
     let audit: Vec<&str> = records.iter().map(|r| r.kind.as_str()).collect();
     assert_eq!(audit.iter().filter(|kind| **kind == "grant_made").count(), 1);
     assert_eq!(audit.iter().filter(|kind| **kind == "grant_used").count(), 2);

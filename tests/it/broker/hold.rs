@@ -156,7 +156,10 @@ async fn two_identical_calls_at_once_make_one_approval_one_execution_two_answers
         }
         assert_eq!(world.upstream.calls(), 1);
         let filter = Filter { limit: 9, ..Filter::default() };
-        assert_eq!(world.db.store.list(&filter, world.broker.now()).await.unwrap().len(), 1);
+        assert_eq!(
+            world.db.store.approvals().list(&filter, world.broker.now()).await.unwrap().len(),
+            1
+        );
     }
 }
 
@@ -280,13 +283,13 @@ async fn beats_name_the_approval_and_the_time_left() {
 async fn caps_answer_too_many_and_leave_a_record() {
     let world = World::with(|c| c.approvals.max_pending_per_agent = 1).await;
     let first = world.call(r#"{"a":1}"#).await;
-    let before = world.db.store.unsealed_audit().await.unwrap();
+    let before = world.db.store.audit().unsealed().await.unwrap();
 
     let second = world.submit(r#"{"a":2}"#).await;
 
     let Submission::Answered(Answer::Said(said)) = second else { panic!("{second:?}") };
     assert_eq!((said.code.as_str(), said.retry_after_ms.is_some()), ("too_many_pending", true));
-    assert_eq!(world.db.store.unsealed_audit().await.unwrap(), before + 1);
+    assert_eq!(world.db.store.audit().unsealed().await.unwrap(), before + 1);
     let joined = world.call(r#"{"a":1}"#).await;
     assert_eq!(joined.approval.id, first.approval.id, "attaching consumes nothing");
 }
@@ -347,9 +350,9 @@ async fn the_right_to_decide_is_looked_at_before_the_words() {
 async fn the_request_is_recorded_with_masked_arguments() {
     let world = World::new().await;
     world.call(r#"{"user":"u1","password":"hunter2"}"#).await;
-    world.db.store.seal_audit(100).await.unwrap();
+    world.db.store.audit().seal(100).await.unwrap();
 
-    let records = world.db.store.list_audit(0, 100).await.unwrap();
+    let records = world.db.store.audit().list(0, 100).await.unwrap();
 
     let requested = records.iter().find(|r| r.kind == "approval_requested").unwrap();
     assert!(requested.data.contains(r#""user":"u1""#), "{}", requested.data);

@@ -75,7 +75,7 @@ async fn an_answered_hold_in_between_breaks_the_row() {
     gives_up(&world, "{}", false, 60).await;
 
     assert_eq!(world.broker.hold_budget(&ci(&world), false).await, CONFIGURED);
-    assert_eq!(world.db.store.hold_budget("ci", false).await.unwrap().drops, [60_000]);
+    assert_eq!(world.db.store.agents().hold_budget("ci", false).await.unwrap().drops, [60_000]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +97,7 @@ async fn a_client_that_leaves_when_it_is_decided_or_the_broker_stops_teaches_not
     stopped.gone.cancel();
     stopped.ended().await;
 
-    assert!(world.db.store.hold_budget("ci", false).await.unwrap().drops.is_empty());
+    assert!(world.db.store.agents().hold_budget("ci", false).await.unwrap().drops.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,7 +110,7 @@ async fn the_agents_own_key_turns_learning_off_for_that_kind() {
     }
 
     assert_eq!(world.broker.hold_budget(&ci(&world), false).await, own);
-    assert!(world.db.store.hold_budget("ci", false).await.unwrap().learned.is_none());
+    assert!(world.db.store.agents().hold_budget("ci", false).await.unwrap().learned.is_none());
     assert_eq!(world.broker.hold_budget(&ci(&world), true).await, Duration::from_secs(48));
     let rows = world.broker.agent_rows().await.unwrap();
     assert_eq!((rows[0].holds[0].source, rows[0].holds[0].budget), (Source::Agent, own));

@@ -17,7 +17,7 @@ async fn approved_before_a_restart_it_runs_once_after_it() {
     holding.gone.cancel();
     holding.ended().await;
     world.approve(&id).await;
-    world.db.store.end_node("node-a", world.broker.now()).await.unwrap();
+    world.db.store.nodes().end("node-a", world.broker.now()).await.unwrap();
 
     let after = world.another("node-b").await;
     let again = held(after.submit(world.asking(&delete("{}"))).await);
@@ -64,12 +64,15 @@ async fn what_ran_when_its_process_died_is_found_and_becomes_unknown() {
     world.approve(&id).await;
     world.upstream.arrived(1).await;
     let store = &world.db.store;
-    assert!(store.orphaned(world.broker.now(), 10).await.unwrap().is_empty());
+    assert!(store.due().orphaned(world.broker.now(), 10).await.unwrap().is_empty());
 
-    store.renew_node("node-dying", at(0), at(15)).await.unwrap();
+    store.nodes().renew("node-dying", at(0), at(15)).await.unwrap();
     world.pass(15);
 
-    assert_eq!(store.orphaned(world.broker.now(), 10).await.unwrap(), std::slice::from_ref(&id));
+    assert_eq!(
+        store.due().orphaned(world.broker.now(), 10).await.unwrap(),
+        std::slice::from_ref(&id)
+    );
     let lost = world.stored(&id).await.lose("its executor died", world.broker.now()).unwrap();
     world.broker.apply(lost).await.unwrap();
     assert_eq!(world.stored(&id).await.state, State::Indeterminate);

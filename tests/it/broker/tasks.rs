@@ -58,7 +58,7 @@ async fn an_approved_task_runs_when_it_is_looked_at_and_tells_the_same_end_again
     let task = made(&world, "{}", Form::Extension).await;
     let id = task.approval.as_ref().unwrap().id.clone();
     assert_eq!((task.status, world.stored(&id).await.waiting), (Status::Working, true));
-    assert_eq!(world.db.store.attached(&id, world.broker.now()).await.unwrap(), 0);
+    assert_eq!(world.db.store.holds().attached(&id, world.broker.now()).await.unwrap(), 0);
 
     world.approve(&id).await;
     look(&world, &task).await;
@@ -100,7 +100,7 @@ async fn a_task_outlives_the_broker_that_made_it_and_runs_once_on_whichever_is_a
     let task = made(&world, "{}", Form::Extension).await;
     let id = task.approval.as_ref().unwrap().id.clone();
     world.approve(&id).await;
-    world.db.store.end_node("node-a", world.broker.now()).await.unwrap();
+    world.db.store.nodes().end("node-a", world.broker.now()).await.unwrap();
     let (b, c) = (world.another("node-b").await, world.another("node-c").await);
     let owner = owner(&world, "ci", Form::Extension);
 
@@ -307,7 +307,7 @@ async fn beyond_its_tasks_a_call_is_held_as_without() {
         panic!("one too many")
     };
 
-    assert_eq!(world.db.store.attached(&id, world.broker.now()).await.unwrap(), 1);
+    assert_eq!(world.db.store.holds().attached(&id, world.broker.now()).await.unwrap(), 1);
     let holding = crate::support::world::held(Submission::Held(back));
     world.approve(&id).await;
     assert!(holding.word().await.contains("done"));

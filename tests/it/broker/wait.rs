@@ -56,7 +56,7 @@ async fn left(world: &World, args: &str) -> String {
 
 async fn approvals(world: &World) -> usize {
     let filter = Filter { limit: 99, ..Filter::default() };
-    world.db.store.list(&filter, world.broker.now()).await.unwrap().len()
+    world.db.store.approvals().list(&filter, world.broker.now()).await.unwrap().len()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,28 +11,28 @@ use crate::support::db::{Database, on_each};
 
 /// Makes it, with `node-a` alive.
 async fn made(db: &Database, n: u32, args: &str) -> Approval {
-    db.store.renew_node("node-a", T0, at(100_000)).await.unwrap();
-    match db.store.submit(submission(approval(n, args)), T0).await.unwrap() {
+    db.store.nodes().renew("node-a", T0, at(100_000)).await.unwrap();
+    match db.store.approvals().submit(submission(approval(n, args)), T0).await.unwrap() {
         Submitted::Created { .. } => {}
         other => panic!("not created: {other:?}"),
     }
-    db.store.find(&id(n), T0).await.unwrap().unwrap()
+    db.store.approvals().find(&id(n), T0).await.unwrap().unwrap()
 }
 
 async fn decided(db: &Database, n: u32, choice: Choice, second: u64) -> Approval {
     let now = at(second);
-    let found = db.store.find(&id(n), now).await.unwrap().unwrap();
+    let found = db.store.approvals().find(&id(n), now).await.unwrap().unwrap();
     let transition = found.decide(says("ben", choice, now), None).unwrap();
-    db.store.apply(transition, Vec::new(), now).await.unwrap()
+    db.store.approvals().apply(transition, Vec::new(), now).await.unwrap()
 }
 
 async fn completed(db: &Database, n: u32, second: u64) -> Approval {
     let now = at(second);
     let approved = decided(db, n, Choice::Approve, second).await;
     let claim = approved.claim("node-a", now).unwrap();
-    let running = db.store.apply(claim, Vec::new(), now).await.unwrap();
+    let running = db.store.approvals().apply(claim, Vec::new(), now).await.unwrap();
     let end = running.complete(result("done"), now).unwrap();
-    db.store.apply(end, Vec::new(), now).await.unwrap()
+    db.store.approvals().apply(end, Vec::new(), now).await.unwrap()
 }
 
 #[tokio::test]
@@ -50,8 +50,8 @@ async fn what_is_stored_comes_back_as_it_was() {
 
         let read = ToolCall::read_as(Method::ReadResource, "images", r#"{"uri":"a:b"}"#).unwrap();
         let read = Approval { call: read, ..approval(2, "{}") };
-        db.store.submit(submission(read.clone()), T0).await.unwrap();
-        assert_eq!(db.store.find(&id(2), T0).await.unwrap().unwrap().call, read.call);
+        db.store.approvals().submit(submission(read.clone()), T0).await.unwrap();
+        assert_eq!(db.store.approvals().find(&id(2), T0).await.unwrap().unwrap().call, read.call);
     })
     .await;
 }
@@ -61,18 +61,24 @@ async fn an_identical_call_joins_the_open_approval_and_others_do_not() {
     on_each(async |db: &Database| {
         made(db, 1, r#"{"a":1}"#).await;
 
-        let same = db.store.submit(submission(approval(2, r#"{ "a": 1 }"#)), T0).await.unwrap();
-        let other = db.store.submit(submission(approval(3, r#"{"a":2}"#)), T0).await.unwrap();
+        let same = db
+            .store
+            .approvals()
+            .submit(submission(approval(2, r#"{ "a": 1 }"#)), T0)
+            .await
+            .unwrap();
+        let other =
+            db.store.approvals().submit(submission(approval(3, r#"{"a":2}"#)), T0).await.unwrap();
         let mut stranger = approval(4, r#"{"a":1}"#);
         stranger.agent = "other".to_owned();
-        let foreign = db.store.submit(submission(stranger), T0).await.unwrap();
+        let foreign = db.store.approvals().submit(submission(stranger), T0).await.unwrap();
 
         assert!(
             matches!(same, Submitted::Attached { approval, held: true } if approval.id == id(1))
         );
         assert!(matches!(other, Submitted::Created { .. }));
         assert!(matches!(foreign, Submitted::Created { .. }));
-        assert_eq!(db.store.attached(&id(1), T0).await.unwrap(), 2);
+        assert_eq!(db.store.holds().attached(&id(1), T0).await.unwrap(), 2);
     })
     .await;
 }
@@ -84,11 +90,14 @@ async fn an_end_is_owed_once_then_the_call_asks_anew_and_says_when_it_ran() {
         let ended = completed(db, 1, 5).await;
         assert!(ended.owed);
 
-        let first = db.store.submit(submission(approval(2, "{}")), at(6)).await.unwrap();
-        let again = db.store.submit(submission(approval(3, "{}")), at(6)).await.unwrap();
+        let first =
+            db.store.approvals().submit(submission(approval(2, "{}")), at(6)).await.unwrap();
+        let again =
+            db.store.approvals().submit(submission(approval(3, "{}")), at(6)).await.unwrap();
         assert!(matches!(again, Submitted::Ended(_)), "not handed over, so owed still");
-        assert!(db.store.take_end(&id(1), at(6)).await.unwrap());
-        let second = db.store.submit(submission(approval(3, "{}")), at(7)).await.unwrap();
+        assert!(db.store.approvals().take_end(&id(1), at(6)).await.unwrap());
+        let second =
+            db.store.approvals().submit(submission(approval(3, "{}")), at(7)).await.unwrap();
 
         let Submitted::Ended(told) = first else { panic!("{first:?}") };
         assert_eq!(
@@ -107,10 +116,11 @@ async fn an_end_can_be_taken_once() {
         made(db, 1, "{}").await;
         completed(db, 1, 5).await;
 
-        assert!(db.store.take_end(&id(1), at(6)).await.unwrap());
-        assert!(!db.store.take_end(&id(1), at(6)).await.unwrap());
+        assert!(db.store.approvals().take_end(&id(1), at(6)).await.unwrap());
+        assert!(!db.store.approvals().take_end(&id(1), at(6)).await.unwrap());
         assert!(
             db.store
+                .approvals()
                 .find_identical("ci", approval(9, "{}").digest(), T0, at(9))
                 .await
                 .unwrap()
@@ -128,7 +138,7 @@ async fn what_is_older_than_the_retention_is_no_longer_owed() {
         let mut late = submission(approval(2, "{}"));
         late.owed_since = at(6);
 
-        let submitted = db.store.submit(late, at(90_000)).await.unwrap();
+        let submitted = db.store.approvals().submit(late, at(90_000)).await.unwrap();
 
         let Submitted::Created { approval, .. } = submitted else { panic!("{submitted:?}") };
         assert_eq!(approval.ran_before, None);
@@ -143,11 +153,17 @@ async fn a_rejection_is_repeated_until_its_cooldown_is_over() {
         decided(db, 1, Choice::Reject, 10).await;
 
         for (n, second) in [(2, 11), (3, 300), (4, 609)] {
-            let again = db.store.submit(submission(approval(n, "{}")), at(second)).await.unwrap();
+            let again = db
+                .store
+                .approvals()
+                .submit(submission(approval(n, "{}")), at(second))
+                .await
+                .unwrap();
             assert!(matches!(again, Submitted::Ended(a) if a.state == State::Rejected));
-            db.store.take_end(&id(1), at(second)).await.unwrap();
+            db.store.approvals().take_end(&id(1), at(second)).await.unwrap();
         }
-        let after = db.store.submit(submission(approval(5, "{}")), at(610)).await.unwrap();
+        let after =
+            db.store.approvals().submit(submission(approval(5, "{}")), at(610)).await.unwrap();
         assert!(matches!(after, Submitted::Created { .. }));
     })
     .await;
@@ -160,7 +176,7 @@ async fn caps_refuse_by_name_and_say_when_to_come_again() {
         let refused = async |change: &dyn Fn(&mut placet::store::Submit)| {
             let mut submit = submission(approval(2, r#"{"a":2}"#));
             change(&mut submit);
-            match db.store.submit(submit, at(1)).await.unwrap() {
+            match db.store.approvals().submit(submit, at(1)).await.unwrap() {
                 Submitted::Refused { cap, retry_after_ms } => (cap, retry_after_ms),
                 other => panic!("not refused: {other:?}"),
             }
@@ -175,7 +191,12 @@ async fn caps_refuse_by_name_and_say_when_to_come_again() {
         .await;
         assert_eq!((cap, wait), (Cap::NewPerAgent, 10_001));
         assert_eq!(
-            db.store.list(&Filter { limit: 9, ..Filter::default() }, T0).await.unwrap().len(),
+            db.store
+                .approvals()
+                .list(&Filter { limit: 9, ..Filter::default() }, T0)
+                .await
+                .unwrap()
+                .len(),
             1
         );
     })
@@ -195,9 +216,12 @@ async fn a_rate_limit_is_consumed_by_new_approvals_only() {
         for (n, args, second) in
             [(1, r#"{"a":1}"#, 0), (2, r#"{"a":1}"#, 1), (3, r#"{"a":2}"#, 2), (4, r#"{"a":3}"#, 3)]
         {
-            last = Some(db.store.submit(limited(n, args, second), at(second)).await.unwrap());
+            last = Some(
+                db.store.approvals().submit(limited(n, args, second), at(second)).await.unwrap(),
+            );
         }
-        let later = db.store.submit(limited(5, r#"{"a":3}"#, 61), at(61)).await.unwrap();
+        let later =
+            db.store.approvals().submit(limited(5, r#"{"a":3}"#, 61), at(61)).await.unwrap();
 
         assert!(matches!(
             last,
@@ -214,11 +238,11 @@ async fn what_is_used_of_the_limits_is_told() {
         made(db, 1, r#"{"a":1}"#).await;
         made(db, 2, r#"{"a":2}"#).await;
         let since = at(20).minus(Duration::from_secs(10));
-        db.store.take_limit("k", 5, since, at(20)).await.unwrap();
+        db.store.limits().take("k", 5, since, at(20)).await.unwrap();
         let agent = approval(1, "{}").agent;
         let spent = async |new_since, limit: Option<&str>, since| {
             let limit = limit.map(|key| (key.to_owned(), since));
-            let s = db.store.spent(&agent, new_since, limit).await.unwrap();
+            let s = db.store.limits().spent(&agent, new_since, limit).await.unwrap();
             (s.open, s.new, s.limited)
         };
 
@@ -226,7 +250,7 @@ async fn what_is_used_of_the_limits_is_told() {
         assert_eq!(spent(before, Some("k"), at(10)).await, (2, 2, Some(1)));
         assert_eq!(spent(at(3_600), Some("k"), at(20)).await, (2, 0, Some(0)));
         assert_eq!(spent(before, None, T0).await, (2, 2, None));
-        let other = db.store.spent("another", before, None).await.unwrap();
+        let other = db.store.limits().spent("another", before, None).await.unwrap();
         assert_eq!((other.open, other.new), (0, 0));
     })
     .await;
@@ -237,7 +261,7 @@ async fn limits_slide() {
     on_each(async |db: &Database| {
         let take = async |second: u64| {
             let since = at(second).minus(Duration::from_secs(10));
-            db.store.take_limit("k", 2, since, at(second)).await.unwrap()
+            db.store.limits().take("k", 2, since, at(second)).await.unwrap()
         };
 
         assert_eq!([take(20).await, take(25).await, take(26).await], [None, None, Some(4_001)]);
@@ -255,14 +279,14 @@ async fn beyond_the_held_requests_a_call_is_stored_but_not_attached() {
         let mut third = submission(approval(3, r#"{"a":3}"#));
         third.max_held = 1;
 
-        let joined = db.store.submit(second, T0).await.unwrap();
-        let made = db.store.submit(third, T0).await.unwrap();
+        let joined = db.store.approvals().submit(second, T0).await.unwrap();
+        let made = db.store.approvals().submit(third, T0).await.unwrap();
         let hold = submission(approval(4, "{}")).hold;
 
         assert!(matches!(joined, Submitted::Attached { held: false, .. }));
         assert!(matches!(made, Submitted::Created { held: false, .. }));
-        assert!(!db.store.attach(&id(1), &hold, 1, T0).await.unwrap());
-        assert_eq!(db.store.attached(&id(1), T0).await.unwrap(), 1);
+        assert!(!db.store.holds().attach(&id(1), &hold, 1, T0).await.unwrap());
+        assert_eq!(db.store.holds().attached(&id(1), T0).await.unwrap(), 1);
     })
     .await;
 }
@@ -276,7 +300,7 @@ async fn a_decision_at_its_expiry_finds_no_row() {
         // As if the clock had moved on between the check and the statement.
         in_time.not_expired_at = Some(at(900));
 
-        let late = db.store.apply(in_time, Vec::new(), at(900)).await;
+        let late = db.store.approvals().apply(in_time, Vec::new(), at(900)).await;
 
         assert!(matches!(late, Err(StoreError::Conflict(now)) if now.state == State::Pending));
         assert!(found.decide(says("ben", Choice::Approve, at(899)), None).is_ok());
@@ -292,12 +316,12 @@ async fn a_claim_at_its_deadline_finds_no_row() {
         let mut claim = approved.clone().claim("node-a", at(609)).unwrap();
         claim.claimable_at = Some(at(610));
 
-        let late = db.store.apply(claim, Vec::new(), at(610)).await;
+        let late = db.store.approvals().apply(claim, Vec::new(), at(610)).await;
         let in_time = approved.claim("node-a", at(609)).unwrap();
 
         assert!(matches!(late, Err(StoreError::Conflict(now)) if now.state == State::Approved));
         assert_eq!(
-            db.store.apply(in_time, Vec::new(), at(609)).await.unwrap().state,
+            db.store.approvals().apply(in_time, Vec::new(), at(609)).await.unwrap().state,
             State::Running
         );
     })
@@ -310,14 +334,18 @@ async fn a_change_commits_with_its_messages_or_not_at_all() {
         let found = made(db, 1, "{}").await;
         let yes = found.clone().decide(says("ben", Choice::Approve, at(1)), None).unwrap();
         let no = found.decide(says("dora", Choice::Reject, at(1)), None).unwrap();
-        let before = db.store.unsealed_audit().await.unwrap();
+        let before = db.store.audit().unsealed().await.unwrap();
 
-        db.store.apply(yes, vec![delivery("dlv_1", Some(id(1)))], at(1)).await.unwrap();
-        db.store.apply(no, vec![delivery("dlv_2", Some(id(1)))], at(1)).await.unwrap_err();
+        db.store.approvals().apply(yes, vec![delivery("dlv_1", Some(id(1)))], at(1)).await.unwrap();
+        db.store
+            .approvals()
+            .apply(no, vec![delivery("dlv_2", Some(id(1)))], at(1))
+            .await
+            .unwrap_err();
 
-        let due = db.store.claim_deliveries(at(2), at(60), 10).await.unwrap();
+        let due = db.store.outbox().claim(at(2), at(60), 10).await.unwrap();
         assert_eq!(due.iter().map(|d| d.new.id.as_str()).collect::<Vec<_>>(), ["dlv_1"]);
-        assert_eq!(db.store.unsealed_audit().await.unwrap(), before + 2);
+        assert_eq!(db.store.audit().unsealed().await.unwrap(), before + 2);
     })
     .await;
 }
@@ -325,19 +353,20 @@ async fn a_change_commits_with_its_messages_or_not_at_all() {
 #[tokio::test]
 async fn waiting_follows_holds_and_the_leases_of_their_nodes() {
     on_each(async |db: &Database| {
-        db.store.renew_node("node-a", T0, at(15)).await.unwrap();
-        db.store.submit(submission(approval(1, "{}")), T0).await.unwrap();
-        let waiting =
-            async |second| db.store.find(&id(1), at(second)).await.unwrap().unwrap().waiting;
+        db.store.nodes().renew("node-a", T0, at(15)).await.unwrap();
+        db.store.approvals().submit(submission(approval(1, "{}")), T0).await.unwrap();
+        let waiting = async |second| {
+            db.store.approvals().find(&id(1), at(second)).await.unwrap().unwrap().waiting
+        };
 
         assert!(waiting(14).await);
         assert!(!waiting(15).await);
-        db.store.renew_node("node-a", at(14), at(29)).await.unwrap();
+        db.store.nodes().renew("node-a", at(14), at(29)).await.unwrap();
         assert!(waiting(28).await);
-        assert_eq!(db.store.stats(at(28)).await.unwrap().held, 1);
-        assert_eq!(db.store.detach("hld_1", at(28)).await.unwrap(), 0);
+        assert_eq!(db.store.approvals().stats(at(28)).await.unwrap().held, 1);
+        assert_eq!(db.store.holds().detach("hld_1", at(28)).await.unwrap(), 0);
         assert!(!waiting(28).await);
-        assert_eq!(db.store.detach("hld_1", at(28)).await.unwrap(), 0);
+        assert_eq!(db.store.holds().detach("hld_1", at(28)).await.unwrap(), 0);
     })
     .await;
 }
@@ -345,20 +374,20 @@ async fn waiting_follows_holds_and_the_leases_of_their_nodes() {
 #[tokio::test]
 async fn what_a_dead_node_held_does_not_count_and_an_ended_node_holds_nothing() {
     on_each(async |db: &Database| {
-        db.store.renew_node("node-a", T0, at(15)).await.unwrap();
-        db.store.renew_node("node-b", T0, at(100)).await.unwrap();
-        db.store.submit(submission(approval(1, "{}")), T0).await.unwrap();
+        db.store.nodes().renew("node-a", T0, at(15)).await.unwrap();
+        db.store.nodes().renew("node-b", T0, at(100)).await.unwrap();
+        db.store.approvals().submit(submission(approval(1, "{}")), T0).await.unwrap();
         for n in [2, 3] {
             let mut hold = submission(approval(n, "{}")).hold;
             hold.node = "node-b".to_owned();
-            assert!(db.store.attach(&id(1), &hold, 10, T0).await.unwrap());
+            assert!(db.store.holds().attach(&id(1), &hold, 10, T0).await.unwrap());
         }
 
-        let left = db.store.detach("hld_2", at(20)).await.unwrap();
-        db.store.end_node("node-b", at(21)).await.unwrap();
+        let left = db.store.holds().detach("hld_2", at(20)).await.unwrap();
+        db.store.nodes().end("node-b", at(21)).await.unwrap();
 
         assert_eq!(left, 1);
-        assert_eq!(db.store.attached(&id(1), at(21)).await.unwrap(), 0);
+        assert_eq!(db.store.holds().attached(&id(1), at(21)).await.unwrap(), 0);
     })
     .await;
 }
@@ -366,27 +395,31 @@ async fn what_a_dead_node_held_does_not_count_and_an_ended_node_holds_nothing() 
 #[tokio::test]
 async fn reconcilers_find_what_is_overdue_orphaned_or_unattended() {
     on_each(async |db: &Database| {
-        db.store.renew_node("node-a", T0, at(15)).await.unwrap();
+        db.store.nodes().renew("node-a", T0, at(15)).await.unwrap();
         for n in 1..=4 {
             let mut new = approval(n, &format!(r#"{{"a":{n}}}"#));
             if n == 3 {
                 new.terms.unattended = placet::domain::approval::Unattended::Run;
             }
-            db.store.submit(submission(new), T0).await.unwrap();
+            db.store.approvals().submit(submission(new), T0).await.unwrap();
         }
         for n in [2, 3, 4] {
             decided(db, n, Choice::Approve, 10).await;
         }
-        let four = db.store.find(&id(4), at(10)).await.unwrap().unwrap();
-        db.store.apply(four.claim("node-a", at(10)).unwrap(), Vec::new(), at(10)).await.unwrap();
+        let four = db.store.approvals().find(&id(4), at(10)).await.unwrap().unwrap();
+        db.store
+            .approvals()
+            .apply(four.claim("node-a", at(10)).unwrap(), Vec::new(), at(10))
+            .await
+            .unwrap();
 
-        assert!(db.store.due_expiries(at(609), 10).await.unwrap().is_empty());
-        assert_eq!(db.store.due_expiries(at(900), 10).await.unwrap().len(), 3);
-        assert_eq!(db.store.due_expiries(at(610), 10).await.unwrap().len(), 2);
-        assert!(db.store.orphaned(at(14), 10).await.unwrap().is_empty());
-        assert_eq!(db.store.orphaned(at(15), 10).await.unwrap(), [id(4)]);
-        assert_eq!(db.store.unattended(at(609), 10).await.unwrap(), [id(3)]);
-        assert!(db.store.unattended(at(610), 10).await.unwrap().is_empty());
+        assert!(db.store.due().expiries(at(609), 10).await.unwrap().is_empty());
+        assert_eq!(db.store.due().expiries(at(900), 10).await.unwrap().len(), 3);
+        assert_eq!(db.store.due().expiries(at(610), 10).await.unwrap().len(), 2);
+        assert!(db.store.due().orphaned(at(14), 10).await.unwrap().is_empty());
+        assert_eq!(db.store.due().orphaned(at(15), 10).await.unwrap(), [id(4)]);
+        assert_eq!(db.store.due().unattended(at(609), 10).await.unwrap(), [id(3)]);
+        assert!(db.store.due().unattended(at(610), 10).await.unwrap().is_empty());
     })
     .await;
 }
@@ -397,13 +430,13 @@ async fn lists_filter_page_and_hide_what_is_sensitive() {
         for n in 1..=4 {
             let mut new = approval(n, &format!(r#"{{"a":{n}}}"#));
             new.terms.sensitive = n == 4;
-            db.store.submit(submission(new), T0).await.unwrap();
+            db.store.approvals().submit(submission(new), T0).await.unwrap();
         }
         decided(db, 2, Choice::Reject, 5).await;
         let list = async |filter: Filter| {
             let filter =
                 Filter { limit: if filter.limit == 0 { 10 } else { filter.limit }, ..filter };
-            let found = db.store.list(&filter, at(6)).await.unwrap();
+            let found = db.store.approvals().list(&filter, at(6)).await.unwrap();
             found.into_iter().map(|a| a.id).collect::<Vec<_>>()
         };
         let seen_by =
@@ -434,18 +467,18 @@ async fn an_unsettled_call_is_joined_and_a_settled_one_told_once() {
     on_each(async |db: &Database| {
         made(db, 1, "{}").await;
         let approved = decided(db, 1, Choice::Approve, 1).await;
-        let running = db.store.apply(approved.claim("n", at(1)).unwrap(), Vec::new(), at(1)).await.unwrap();
-        let lost = db.store.apply(running.lose("gone", at(2)).unwrap(), Vec::new(), at(2)).await.unwrap();
+        let running = db.store.approvals().apply(approved.claim("n", at(1)).unwrap(), Vec::new(), at(1)).await.unwrap();
+        let lost = db.store.approvals().apply(running.lose("gone", at(2)).unwrap(), Vec::new(), at(2)).await.unwrap();
 
-        let open = db.store.submit(submission(approval(2, "{}")), at(3)).await.unwrap();
+        let open = db.store.approvals().submit(submission(approval(2, "{}")), at(3)).await.unwrap();
         let settled = lost.settle(false, "dora", "not done", at(90_000)).unwrap();
-        db.store.apply(settled, Vec::new(), at(90_000)).await.unwrap();
+        db.store.approvals().apply(settled, Vec::new(), at(90_000)).await.unwrap();
         let mut late = submission(approval(3, "{}"));
         late.owed_since = at(3_600);
-        let told = db.store.submit(late, at(90_001)).await.unwrap();
+        let told = db.store.approvals().submit(late, at(90_001)).await.unwrap();
         let Submitted::Ended(ended) = &told else { panic!("{told:?}") };
-        assert!(db.store.take_end(&ended.id, at(90_001)).await.unwrap());
-        let anew = db.store.submit(submission(approval(4, "{}")), at(90_002)).await.unwrap();
+        assert!(db.store.approvals().take_end(&ended.id, at(90_001)).await.unwrap());
+        let anew = db.store.approvals().submit(submission(approval(4, "{}")), at(90_002)).await.unwrap();
 
         assert!(matches!(open, Submitted::Attached { approval, .. } if approval.state == State::Indeterminate));
         assert!(matches!(told, Submitted::Ended(a) if a.settled.as_ref().is_some_and(|s| !s.done)));
@@ -463,17 +496,29 @@ async fn purging_keeps_what_is_open_unsettled_or_young() {
         decided(db, 1, Choice::Reject, 5).await;
         decided(db, 2, Choice::Reject, 500).await;
         let three = decided(db, 3, Choice::Approve, 5).await;
-        let three =
-            db.store.apply(three.claim("n", at(5)).unwrap(), Vec::new(), at(5)).await.unwrap();
-        db.store.apply(three.lose("gone", at(5)).unwrap(), Vec::new(), at(5)).await.unwrap();
-        let records = db.store.unsealed_audit().await.unwrap();
+        let three = db
+            .store
+            .approvals()
+            .apply(three.claim("n", at(5)).unwrap(), Vec::new(), at(5))
+            .await
+            .unwrap();
+        db.store
+            .approvals()
+            .apply(three.lose("gone", at(5)).unwrap(), Vec::new(), at(5))
+            .await
+            .unwrap();
+        let records = db.store.audit().unsealed().await.unwrap();
 
         db.store.purge(at(1_000), at(100)).await.unwrap();
 
-        let left =
-            db.store.list(&Filter { limit: 10, ..Filter::default() }, at(1_000)).await.unwrap();
+        let left = db
+            .store
+            .approvals()
+            .list(&Filter { limit: 10, ..Filter::default() }, at(1_000))
+            .await
+            .unwrap();
         assert_eq!(left.into_iter().map(|a| a.id).collect::<Vec<_>>(), [id(4), id(3), id(2)]);
-        assert_eq!(db.store.unsealed_audit().await.unwrap(), records);
+        assert_eq!(db.store.audit().unsealed().await.unwrap(), records);
     })
     .await;
 }
@@ -483,15 +528,15 @@ async fn nul_and_odd_unicode_in_free_text_are_stored_visibly() {
     on_each(async |db: &Database| {
         let mut odd = approval(1, "{}");
         odd.client = Some("x\0y \u{202e}\u{10ffff}👩‍🚒".to_owned());
-        db.store.submit(submission(odd), T0).await.unwrap();
-        let found = db.store.find(&id(1), T0).await.unwrap().unwrap();
+        db.store.approvals().submit(submission(odd), T0).await.unwrap();
+        let found = db.store.approvals().find(&id(1), T0).await.unwrap().unwrap();
         assert_eq!(found.client.as_deref(), Some("x\u{fffd}y \u{202e}\u{10ffff}👩‍🚒"));
 
         let mut decision = says("ben", Choice::Reject, at(1));
         decision.reason = "a\0b\u{200d}\"\\'; drop table approvals; --".to_owned();
         let reason = decision.reason.clone();
         let after = found.decide(decision, None).unwrap();
-        let after = db.store.apply(after, Vec::new(), at(1)).await.unwrap();
+        let after = db.store.approvals().apply(after, Vec::new(), at(1)).await.unwrap();
 
         assert_eq!(after.decisions[0].reason, reason);
     })
@@ -505,7 +550,7 @@ async fn figures_count_states_and_know_the_oldest() {
         made(db, 2, r#"{"a":2}"#).await;
         decided(db, 2, Choice::Reject, 5).await;
 
-        let mut stats = db.store.stats(at(6)).await.unwrap();
+        let mut stats = db.store.approvals().stats(at(6)).await.unwrap();
 
         stats.by_state.sort();
         assert_eq!(stats.by_state, [("pending".to_owned(), 1), ("rejected".to_owned(), 1)]);

@@ -9,7 +9,7 @@ use crate::support::db::{Database, on_each};
 
 async fn walk(db: &Database) -> Result<Chain, BrokenAt> {
     let mut chain = Chain::new();
-    for record in db.store.list_audit(0, 1_000).await.unwrap() {
+    for record in db.store.audit().list(0, 1_000).await.unwrap() {
         chain.check(&record)?;
     }
     Ok(chain)
@@ -17,15 +17,15 @@ async fn walk(db: &Database) -> Result<Chain, BrokenAt> {
 
 /// Some records of all sorts, sealed.
 async fn written(db: &Database) {
-    db.store.submit(submission(approval(1, "{}")), T0).await.unwrap();
-    let found = db.store.find(&id(1), T0).await.unwrap().unwrap();
+    db.store.approvals().submit(submission(approval(1, "{}")), T0).await.unwrap();
+    let found = db.store.approvals().find(&id(1), T0).await.unwrap().unwrap();
     let mut decision = says("ben", Choice::Reject, at(1));
     "“no” \u{202e}\0 \"\\".clone_into(&mut decision.reason);
     let no = found.decide(decision, None).unwrap();
-    db.store.apply(no, Vec::new(), at(1)).await.unwrap();
+    db.store.approvals().apply(no, Vec::new(), at(1)).await.unwrap();
     let events = (2..7).map(|n| AuditEvent::new(Kind::CallAllowed, "ci", at(n)).with("n", "x"));
-    db.store.append_audit(events.collect()).await.unwrap();
-    while db.store.seal_audit(3).await.unwrap() > 0 {}
+    db.store.audit().append(events.collect()).await.unwrap();
+    while db.store.audit().seal(3).await.unwrap() > 0 {}
 }
 
 #[tokio::test]
@@ -33,13 +33,13 @@ async fn records_are_sealed_in_order_and_the_chain_holds() {
     on_each(async |db: &Database| {
         written(db).await;
 
-        let records = db.store.list_audit(0, 1_000).await.unwrap();
+        let records = db.store.audit().list(0, 1_000).await.unwrap();
 
         let kinds: Vec<_> = records.iter().map(|r| r.kind.as_str()).collect();
         assert_eq!(kinds[..3], ["approval_requested", "decision_recorded", "approval_rejected"]);
         assert_eq!(records.iter().map(|r| r.seq).collect::<Vec<_>>(), (1..=8).collect::<Vec<_>>());
-        assert_eq!(db.store.list_audit(6, 1).await.unwrap()[0].seq, 7);
-        assert_eq!(db.store.unsealed_audit().await.unwrap(), 0);
+        assert_eq!(db.store.audit().list(6, 1).await.unwrap()[0].seq, 7);
+        assert_eq!(db.store.audit().unsealed().await.unwrap(), 0);
         let chain = walk(db).await.unwrap();
         assert_eq!((chain.records(), chain.head()), (8, records[7].hash.as_str()));
     })
@@ -89,17 +89,17 @@ async fn two_sealers_at_once_make_one_chain() {
 
         for n in 0..20 {
             let (a, b, c, d) = tokio::join!(
-                db.store.append_audit(vec![event(n), event(n)]),
-                other.append_audit(vec![event(n)]),
-                db.store.seal_audit(2),
-                other.seal_audit(2)
+                db.store.audit().append(vec![event(n), event(n)]),
+                other.audit().append(vec![event(n)]),
+                db.store.audit().seal(2),
+                other.audit().seal(2)
             );
             a.unwrap();
             b.unwrap();
             c.unwrap();
             d.unwrap();
         }
-        while db.store.seal_audit(100).await.unwrap() > 0 {}
+        while db.store.audit().seal(100).await.unwrap() > 0 {}
 
         assert_eq!(walk(db).await.unwrap().records(), 60);
         other.close().await;

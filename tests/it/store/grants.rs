@@ -75,7 +75,7 @@ async fn uses_are_taken_one_by_one_and_no_more() {
         assert!(take(2).await);
         assert!(!take(3).await, "used up");
         assert_eq!(db.store.grants().find(&given.id).await.unwrap().unwrap().used, 2);
-        assert_eq!(db.store.unsealed_audit().await.unwrap(), 3, "a record of each use");
+        assert_eq!(db.store.audit().unsealed().await.unwrap(), 3, "a record of each use");
     })
     .await;
 }
@@ -95,7 +95,7 @@ async fn an_ended_grant_lets_nothing_through_and_ends_once() {
         let stored = ends.find(&given.id).await.unwrap().unwrap();
         assert_eq!(stored.ended, Some(end("ana")));
         assert!(ends.open("ci", "images", "t", at(6)).await.unwrap().is_empty());
-        assert_eq!(db.store.unsealed_audit().await.unwrap(), 2);
+        assert_eq!(db.store.audit().unsealed().await.unwrap(), 2);
     })
     .await;
 }

@@ -60,8 +60,8 @@ async fn the_last_word_of_a_person_counts_until_it_runs_out() {
 
         assert_eq!(oidc.claims(at(59)).await.unwrap(), [word(&[], 60)]);
         assert_eq!(oidc.claims(at(60)).await.unwrap(), []);
-        assert!(db.store.find_session("c", T0, at(2)).await.unwrap().is_some());
-        assert_eq!(db.store.unsealed_audit().await.unwrap(), 5);
+        assert!(db.store.sessions().find("c", T0, at(2)).await.unwrap().is_some());
+        assert_eq!(db.store.audit().unsealed().await.unwrap(), 5);
         assert_eq!(db.store.purge(at(60), T0).await.unwrap(), 1);
     })
     .await;

@@ -29,10 +29,10 @@ async fn review_links_are_found_by_hash() {
             reviewer: "ben".to_owned(),
             created_at: T0,
         };
-        db.store.insert_review_link(&link).await.unwrap();
+        db.store.review_links().insert(&link).await.unwrap();
 
-        assert_eq!(db.store.find_review_link("h").await.unwrap(), Some(link));
-        assert_eq!(db.store.find_review_link("H").await.unwrap(), None);
+        assert_eq!(db.store.review_links().find("h").await.unwrap(), Some(link));
+        assert_eq!(db.store.review_links().find("H").await.unwrap(), None);
     })
     .await;
 }
@@ -40,15 +40,24 @@ async fn review_links_are_found_by_hash() {
 #[tokio::test]
 async fn a_sign_in_link_is_for_one_reviewer_and_a_quarter_of_an_hour() {
     on_each(async |db: &Database| {
-        db.store.insert_sign_in("h", &sign_in("ben"), at(900)).await.unwrap();
+        db.store.sessions().insert_sign_in("h", &sign_in("ben"), at(900)).await.unwrap();
 
-        assert_eq!(db.store.find_sign_in("h", at(899)).await.unwrap(), Some(sign_in("ben")));
-        assert_eq!(db.store.find_sign_in("h", at(900)).await.unwrap(), None);
-        assert!(!db.store.consume_sign_in("h", &session("s", "dora"), at(1)).await.unwrap());
-        assert!(!db.store.consume_sign_in("h", &session("s", "ben"), at(900)).await.unwrap());
-        assert!(db.store.consume_sign_in("h", &session("s", "ben"), at(1)).await.unwrap());
-        assert_eq!(db.store.find_sign_in("h", at(2)).await.unwrap(), None);
-        assert_eq!(db.store.unsealed_audit().await.unwrap(), 1, "signing in leaves a record");
+        assert_eq!(
+            db.store.sessions().find_sign_in("h", at(899)).await.unwrap(),
+            Some(sign_in("ben"))
+        );
+        assert_eq!(db.store.sessions().find_sign_in("h", at(900)).await.unwrap(), None);
+        assert!(
+            !db.store.sessions().consume_sign_in("h", &session("s", "dora"), at(1)).await.unwrap()
+        );
+        assert!(
+            !db.store.sessions().consume_sign_in("h", &session("s", "ben"), at(900)).await.unwrap()
+        );
+        assert!(
+            db.store.sessions().consume_sign_in("h", &session("s", "ben"), at(1)).await.unwrap()
+        );
+        assert_eq!(db.store.sessions().find_sign_in("h", at(2)).await.unwrap(), None);
+        assert_eq!(db.store.audit().unsealed().await.unwrap(), 1, "signing in leaves a record");
     })
     .await;
 }
@@ -56,21 +65,22 @@ async fn a_sign_in_link_is_for_one_reviewer_and_a_quarter_of_an_hour() {
 #[tokio::test]
 async fn sessions_live_while_they_are_used() {
     on_each(async |db: &Database| {
-        db.store.insert_session(&session("s", "ben")).await.unwrap();
+        db.store.sessions().insert(&session("s", "ben")).await.unwrap();
         let seen = async |since: u64, now: u64| {
-            db.store.find_session("s", at(since), at(now)).await.unwrap().is_some()
+            db.store.sessions().find("s", at(since), at(now)).await.unwrap().is_some()
         };
 
         assert!(!seen(0, 100).await, "idle since before");
         assert!(
             db.store
-                .find_session("s", T0.minus(std::time::Duration::from_secs(1)), at(100))
+                .sessions()
+                .find("s", T0.minus(std::time::Duration::from_secs(1)), at(100))
                 .await
                 .unwrap()
                 .is_some()
         );
         assert!(seen(99, 150).await, "its last use counts");
-        db.store.delete_session("s").await.unwrap();
+        db.store.sessions().delete("s").await.unwrap();
         assert!(!seen(0, 151).await);
     })
     .await;
@@ -89,18 +99,18 @@ async fn an_agent_has_at_most_so_many_client_sessions() {
             created_at: at(second),
         };
 
-        assert!(db.store.insert_client_session(&new("a", "ci", 0), 2).await.unwrap());
-        assert!(db.store.insert_client_session(&new("b", "ci", 0), 2).await.unwrap());
-        assert!(!db.store.insert_client_session(&new("c", "ci", 1), 2).await.unwrap());
-        assert!(db.store.insert_client_session(&new("d", "other", 1), 2).await.unwrap());
-        let found = db.store.find_client_session("a", at(1_000)).await.unwrap().unwrap();
+        assert!(db.store.client_sessions().insert(&new("a", "ci", 0), 2).await.unwrap());
+        assert!(db.store.client_sessions().insert(&new("b", "ci", 0), 2).await.unwrap());
+        assert!(!db.store.client_sessions().insert(&new("c", "ci", 1), 2).await.unwrap());
+        assert!(db.store.client_sessions().insert(&new("d", "other", 1), 2).await.unwrap());
+        let found = db.store.client_sessions().find("a", at(1_000)).await.unwrap().unwrap();
         assert_eq!(
             (found.client.as_deref(), found.capabilities.as_str()),
             (Some("c\u{fffd}/1"), r#"{"roots":{}}"#)
         );
-        db.store.delete_client_session("b").await.unwrap();
-        assert!(db.store.insert_client_session(&new("e", "ci", 2), 2).await.unwrap());
-        assert!(db.store.find_client_session("b", at(3)).await.unwrap().is_none());
+        db.store.client_sessions().delete("b").await.unwrap();
+        assert!(db.store.client_sessions().insert(&new("e", "ci", 2), 2).await.unwrap());
+        assert!(db.store.client_sessions().find("b", at(3)).await.unwrap().is_none());
     })
     .await;
 }
@@ -117,15 +127,15 @@ async fn a_session_in_use_survives_while_idle_ones_make_room() {
             capabilities: "{}".to_owned(),
             created_at: at(second),
         };
-        db.store.insert_client_session(&new("used", 0), 2).await.unwrap();
-        db.store.insert_client_session(&new("idle", 0), 2).await.unwrap();
-        db.store.find_client_session("used", at(1_700)).await.unwrap();
+        db.store.client_sessions().insert(&new("used", 0), 2).await.unwrap();
+        db.store.client_sessions().insert(&new("idle", 0), 2).await.unwrap();
+        db.store.client_sessions().find("used", at(1_700)).await.unwrap();
 
-        let made = db.store.insert_client_session(&new("new", 1_900), 2).await.unwrap();
+        let made = db.store.client_sessions().insert(&new("new", 1_900), 2).await.unwrap();
 
         assert!(made);
-        assert!(db.store.find_client_session("used", at(1_901)).await.unwrap().is_some());
-        assert!(db.store.find_client_session("idle", at(1_901)).await.unwrap().is_none());
+        assert!(db.store.client_sessions().find("used", at(1_901)).await.unwrap().is_some());
+        assert!(db.store.client_sessions().find("idle", at(1_901)).await.unwrap().is_none());
     })
     .await;
 }
@@ -133,9 +143,9 @@ async fn a_session_in_use_survives_while_idle_ones_make_room() {
 #[tokio::test]
 async fn purging_takes_what_is_used_up() {
     on_each(async |db: &Database| {
-        db.store.insert_sign_in("h", &sign_in("ben"), at(900)).await.unwrap();
-        db.store.insert_session(&session("s", "ben")).await.unwrap();
-        db.store.take_limit("k", 1, T0, at(1)).await.unwrap();
+        db.store.sessions().insert_sign_in("h", &sign_in("ben"), at(900)).await.unwrap();
+        db.store.sessions().insert(&session("s", "ben")).await.unwrap();
+        db.store.limits().take("k", 1, T0, at(1)).await.unwrap();
 
         let day = 24 * 3_600;
         assert_eq!(db.store.purge(at(899), T0).await.unwrap(), 0);

@@ -46,7 +46,7 @@ where
 async fn identical_calls_at_once_make_one_approval() {
     on_each(async |db: &Database| {
         let submitted = at_once(db, 6, |i, store| async move {
-            store.submit(submission(approval(i + 1, "{}")), T0).await
+            store.approvals().submit(submission(approval(i + 1, "{}")), T0).await
         })
         .await;
 
@@ -55,7 +55,12 @@ async fn identical_calls_at_once_make_one_approval() {
             submitted.iter().filter(|s| matches!(s, Ok(Submitted::Attached { .. }))).count();
         assert_eq!((made, joined), (1, 5), "{submitted:?}");
         assert_eq!(
-            db.store.list(&Filter { limit: 9, ..Filter::default() }, T0).await.unwrap().len(),
+            db.store
+                .approvals()
+                .list(&Filter { limit: 9, ..Filter::default() }, T0)
+                .await
+                .unwrap()
+                .len(),
             1
         );
     })
@@ -67,14 +72,14 @@ async fn of_two_deciders_one_wins_and_the_other_learns_what_was_decided() {
     on_each(async |db: &Database| {
         for round in 1..=5 {
             let args = format!(r#"{{"round":{round}}}"#);
-            db.store.submit(submission(approval(round, &args)), T0).await.unwrap();
-            let found = db.store.find(&id(round), T0).await.unwrap().unwrap();
+            db.store.approvals().submit(submission(approval(round, &args)), T0).await.unwrap();
+            let found = db.store.approvals().find(&id(round), T0).await.unwrap().unwrap();
 
             let results = at_once(db, 2, |i, store| {
                 let (who, choice) =
                     [("ben", Choice::Approve), ("dora", Choice::Reject)][i as usize];
                 let transition = found.clone().decide(says(who, choice, at(1)), None).unwrap();
-                async move { store.apply(transition, Vec::new(), at(1)).await }
+                async move { store.approvals().apply(transition, Vec::new(), at(1)).await }
             })
             .await;
 
@@ -90,14 +95,14 @@ async fn of_two_deciders_one_wins_and_the_other_learns_what_was_decided() {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_one_claim_wins() {
     on_each(async |db: &Database| {
-        db.store.submit(submission(approval(1, "{}")), T0).await.unwrap();
-        let found = db.store.find(&id(1), T0).await.unwrap().unwrap();
+        db.store.approvals().submit(submission(approval(1, "{}")), T0).await.unwrap();
+        let found = db.store.approvals().find(&id(1), T0).await.unwrap().unwrap();
         let yes = found.decide(says("ben", Choice::Approve, at(1)), None).unwrap();
-        let approved = db.store.apply(yes, Vec::new(), at(1)).await.unwrap();
+        let approved = db.store.approvals().apply(yes, Vec::new(), at(1)).await.unwrap();
 
         let results = at_once(db, 6, |i, store| {
             let claim = approved.clone().claim(&format!("node-{i}"), at(2)).unwrap();
-            async move { store.apply(claim, Vec::new(), at(2)).await }
+            async move { store.approvals().apply(claim, Vec::new(), at(2)).await }
         })
         .await;
 
@@ -115,20 +120,26 @@ async fn only_one_claim_wins() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_end_is_taken_by_one_however_many_reach_for_it() {
     on_each(async |db: &Database| {
-        db.store.submit(submission(approval(1, "{}")), T0).await.unwrap();
-        let found = db.store.find(&id(1), T0).await.unwrap().unwrap();
+        db.store.approvals().submit(submission(approval(1, "{}")), T0).await.unwrap();
+        let found = db.store.approvals().find(&id(1), T0).await.unwrap().unwrap();
         let yes = found.decide(says("ben", Choice::Approve, at(1)), None).unwrap();
-        let approved = db.store.apply(yes, Vec::new(), at(1)).await.unwrap();
-        let running =
-            db.store.apply(approved.claim("n", at(1)).unwrap(), Vec::new(), at(1)).await.unwrap();
+        let approved = db.store.approvals().apply(yes, Vec::new(), at(1)).await.unwrap();
+        let running = db
+            .store
+            .approvals()
+            .apply(approved.claim("n", at(1)).unwrap(), Vec::new(), at(1))
+            .await
+            .unwrap();
         db.store
+            .approvals()
             .apply(running.complete(result("x"), at(2)).unwrap(), Vec::new(), at(2))
             .await
             .unwrap();
 
-        let taken =
-            at_once(db, 8, |_, store| async move { store.take_end(&id(1), at(3)).await.unwrap() })
-                .await;
+        let taken = at_once(db, 8, |_, store| async move {
+            store.approvals().take_end(&id(1), at(3)).await.unwrap()
+        })
+        .await;
 
         assert_eq!(taken.into_iter().filter(|t| *t).count(), 1);
     })
@@ -139,7 +150,7 @@ async fn an_end_is_taken_by_one_however_many_reach_for_it() {
 async fn a_sign_in_link_opens_one_session() {
     on_each(async |db: &Database| {
         let sign_in = SignIn { reviewer: "ben".to_owned(), via: "link".to_owned() };
-        db.store.insert_sign_in("link", &sign_in, at(900)).await.unwrap();
+        db.store.sessions().insert_sign_in("link", &sign_in, at(900)).await.unwrap();
 
         let used = at_once(db, 6, |i, store| async move {
             let session = Session {
@@ -150,7 +161,7 @@ async fn a_sign_in_link_opens_one_session() {
                 created_at: at(1),
                 seen_at: at(1),
             };
-            store.consume_sign_in("link", &session, at(1)).await.unwrap()
+            store.sessions().consume_sign_in("link", &session, at(1)).await.unwrap()
         })
         .await;
 
@@ -162,13 +173,10 @@ async fn a_sign_in_link_opens_one_session() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_admits_no_more_than_it_says_at_once() {
     on_each(async |db: &Database| {
-        let taken =
-            at_once(
-                db,
-                8,
-                |_, store| async move { store.take_limit("k", 3, T0, at(1)).await.unwrap() },
-            )
-            .await;
+        let taken = at_once(db, 8, |_, store| async move {
+            store.limits().take("k", 3, T0, at(1)).await.unwrap()
+        })
+        .await;
 
         assert_eq!(taken.into_iter().filter(Option::is_none).count(), 3);
     })

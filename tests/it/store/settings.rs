@@ -51,7 +51,7 @@ async fn a_token_is_found_by_its_hash_until_it_ends_or_is_revoked_by_its_owner()
         assert!(revoke("ben").await && !revoke("ben").await);
         assert_eq!(people.tokens("ben", at(50)).await.unwrap().len(), 1);
         assert_eq!(db.store.purge(at(100), T0).await.unwrap(), 2);
-        assert_eq!(db.store.unsealed_audit().await.unwrap(), 4);
+        assert_eq!(db.store.audit().unsealed().await.unwrap(), 4);
     })
     .await;
 }
@@ -68,17 +68,17 @@ async fn a_person_ends_their_own_sessions_only() {
             created_at: at(1),
             seen_at: at(1),
         };
-        db.store.insert_session(&session).await.unwrap();
-        let people = db.store.settings();
+        db.store.sessions().insert(&session).await.unwrap();
+        let sessions = db.store.sessions();
         let end = async |who: &str, handle: &str| {
-            people.end_session(who, handle, event(Kind::SessionEnded)).await.unwrap()
+            sessions.end(who, handle, event(Kind::SessionEnded)).await.unwrap()
         };
 
-        assert_eq!(people.sessions("ben", T0).await.unwrap(), [session]);
-        assert!(people.sessions("ben", at(1)).await.unwrap().is_empty(), "idle");
+        assert_eq!(sessions.of("ben", T0).await.unwrap(), [session]);
+        assert!(sessions.of("ben", at(1)).await.unwrap().is_empty(), "idle");
         assert!(!end("dora", &hash[..24]).await && !end("ben", "").await && !end("ben", "%").await);
         assert!(end("ben", &hash[..24]).await);
-        assert!(db.store.find_session(hash, T0, at(2)).await.unwrap().is_none());
+        assert!(db.store.sessions().find(hash, T0, at(2)).await.unwrap().is_none());
     })
     .await;
 }
@@ -137,12 +137,12 @@ async fn wishes_are_one_per_person() {
 async fn the_use_that_was_counted_last_is_taken_back() {
     on_each(async |db: &Database| {
         let take = async |second: u64| {
-            db.store.take_limit("k", 2, T0, at(second)).await.unwrap().is_none()
+            db.store.limits().take("k", 2, T0, at(second)).await.unwrap().is_none()
         };
         assert!(take(1).await && take(2).await && !take(3).await);
 
-        db.store.give_back_limit("k").await.unwrap();
-        db.store.give_back_limit("another").await.unwrap();
+        db.store.limits().give_back("k").await.unwrap();
+        db.store.limits().give_back("another").await.unwrap();
 
         assert!(take(4).await && !take(5).await);
     })

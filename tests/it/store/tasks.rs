@@ -33,10 +33,10 @@ fn of(n: u8, approval: u32) -> Task {
 
 /// An approval that no request holds.
 async fn pending(db: &Database, n: u32) -> ApprovalId {
-    db.store.renew_node("node-a", T0, at(10_000)).await.unwrap();
+    db.store.nodes().renew("node-a", T0, at(10_000)).await.unwrap();
     let args = format!(r#"{{"n":{n}}}"#);
-    db.store.submit(submission(approval(n, &args)), T0).await.unwrap();
-    db.store.detach(&format!("hld_{n}"), T0).await.unwrap();
+    db.store.approvals().submit(submission(approval(n, &args)), T0).await.unwrap();
+    db.store.holds().detach(&format!("hld_{n}"), T0).await.unwrap();
     id(n)
 }
 
@@ -86,8 +86,9 @@ async fn an_agent_has_at_most_so_many_living_tasks() {
 async fn an_approval_waits_while_a_task_of_it_is_looked_at() {
     on_each(async |db: &Database| {
         let id = pending(db, 1).await;
-        let waiting =
-            async |second: u64| db.store.find(&id, at(second)).await.unwrap().unwrap().waiting;
+        let waiting = async |second: u64| {
+            db.store.approvals().find(&id, at(second)).await.unwrap().unwrap().waiting
+        };
         let find = async || db.store.tasks().attended(at(20), 10).await.unwrap();
         assert!(!waiting(1).await);
 
@@ -99,9 +100,9 @@ async fn an_approval_waits_while_a_task_of_it_is_looked_at() {
         assert!(waiting(20).await);
 
         assert_eq!(find().await, [], "only what is approved");
-        let found = db.store.find(&id, at(20)).await.unwrap().unwrap();
+        let found = db.store.approvals().find(&id, at(20)).await.unwrap().unwrap();
         let yes = found.decide(says("ben", Choice::Approve, at(20)), None).unwrap();
-        db.store.apply(yes, Vec::new(), at(20)).await.unwrap();
+        db.store.approvals().apply(yes, Vec::new(), at(20)).await.unwrap();
         assert_eq!(find().await, [(id.clone(), Some("s".to_owned()))]);
         assert_eq!(db.store.tasks().attended(at(30), 10).await.unwrap(), [], "not looked at since");
         db.store.tasks().end(&task.id, at(21)).await.unwrap();

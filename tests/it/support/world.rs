@@ -105,7 +105,7 @@ impl World {
         let config = Arc::new(config);
         let clock = Arc::new(ManualClock::new(T0));
         let upstream = FakeUpstream::new();
-        db.store.renew_node("node-a", T0, at(10_000_000)).await.unwrap();
+        db.store.nodes().renew("node-a", T0, at(10_000_000)).await.unwrap();
         let stop = Stop::default();
         let broker = broker(&db, &config, &clock, &upstream, "node-a", stop.clone());
         Self { _dir: dir, db, clock, upstream, config, broker, stop }
@@ -113,7 +113,7 @@ impl World {
 
     /// Another broker on the same database.
     pub async fn another(&self, node: &str) -> Broker {
-        self.db.store.renew_node(node, T0, at(10_000_000)).await.unwrap();
+        self.db.store.nodes().renew(node, T0, at(10_000_000)).await.unwrap();
         broker(&self.db, &self.config, &self.clock, &self.upstream, node, Stop::default())
     }
 
@@ -183,7 +183,7 @@ impl World {
 
     /// The approval as stored.
     pub async fn stored(&self, id: &ApprovalId) -> Approval {
-        self.db.store.find(id, self.clock.now()).await.unwrap().unwrap()
+        self.db.store.approvals().find(id, self.clock.now()).await.unwrap().unwrap()
     }
 
     /// Waits until it stands so.

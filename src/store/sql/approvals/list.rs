@@ -9,11 +9,7 @@ use crate::store::{Filter, Result};
 use super::row::read;
 use super::{URGENCY, select};
 
-pub(in crate::store::sql) async fn list(
-    db: Db,
-    filter: Filter,
-    now: Timestamp,
-) -> Result<Vec<Approval>> {
+pub(super) async fn list(db: Db, filter: Filter, now: Timestamp) -> Result<Vec<Approval>> {
     let mut tx = db.read().await?;
     let (words, common) = words::rarest_first(&mut tx, &filter.words).await?;
     let narrowed = !filter.states.is_empty()

@@ -9,18 +9,9 @@ use crate::domain::time::Timestamp;
 use crate::store::driver::Row;
 use crate::store::{Result, StoreError};
 
-pub(super) fn corrupt(
-    table: &'static str,
-    column: &'static str,
-    id: &str,
-    what: &str,
-) -> StoreError {
-    StoreError::Corrupt { table, column, id: id.to_owned(), what: what.to_owned() }
-}
-
 pub(super) fn read(row: &Row) -> Result<Approval> {
     let id = row.text("id")?;
-    let bad = |column, what: &str| corrupt("approvals", column, &id, what);
+    let bad = |column, what: &str| StoreError::corrupt("approvals", column, &id, what);
     let time = |column| Ok::<_, StoreError>(row.opt_int(column)?.map(Timestamp::from_micros));
     let digest = row.text("digest")?.parse().map_err(|_| bad("digest", "not a digest"))?;
     let outcome = match (row.opt_text("outcome_kind")?.as_deref(), row.opt_text("outcome")?) {

@@ -1,5 +1,8 @@
 //! Messages on their way to people, and what became of each try.
 
+use async_trait::async_trait;
+
+use super::error::Result;
 use crate::domain::approval::ApprovalId;
 use crate::domain::time::Timestamp;
 
@@ -75,4 +78,32 @@ pub struct AttemptRecord {
     pub result: String,
     /// The other side's answer, or the error.
     pub detail: String,
+}
+
+/// The verbs about messages. As everywhere, one verb is one transaction.
+#[async_trait]
+pub trait OutboxStore: Send + Sync {
+    /// Leases due deliveries until `lease_until`.
+    async fn claim(
+        &self,
+        now: Timestamp,
+        lease_until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Delivery>>;
+
+    /// Records an attempt and what follows from it.
+    async fn record_attempt(&self, delivery: &str, attempt: &Attempt, now: Timestamp)
+    -> Result<()>;
+
+    /// Adds deliveries that belong to no change (reminders, summaries, tests).
+    async fn enqueue(&self, deliveries: Vec<NewDelivery>, now: Timestamp) -> Result<()>;
+
+    /// Attempts about an approval, oldest first.
+    async fn attempts(&self, approval: &ApprovalId) -> Result<Vec<AttemptRecord>>;
+
+    /// Delivered messages of a topic to a recipient since an instant.
+    async fn delivered_since(&self, recipient: &str, topic: &str, since: Timestamp) -> Result<i64>;
+
+    /// Attempts per notifier and result, for the metrics.
+    async fn attempt_counts(&self) -> Result<Vec<(String, String, i64)>>;
 }

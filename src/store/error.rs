@@ -1,0 +1,43 @@
+//! Why a verb of the store failed.
+
+use thiserror::Error;
+
+use crate::domain::approval::Approval;
+
+/// Why a verb failed.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The row has changed since it was read; here is what it is now.
+    #[error("changed meanwhile: approval {} is {}", .0.id, .0.state)]
+    Conflict(Box<Approval>),
+    /// A stored value can't be read back.
+    #[error("{table}.{column} of {id} can't be read: {what}")]
+    Corrupt {
+        /// Table.
+        table: &'static str,
+        /// Column.
+        column: &'static str,
+        /// The row.
+        id: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The database can't be reached or written.
+    #[error("the database is unavailable: {0}")]
+    Unavailable(#[from] sqlx::Error),
+}
+
+impl StoreError {
+    pub(super) fn corrupt(table: &'static str, column: &'static str, id: &str, what: &str) -> Self {
+        Self::Corrupt { table, column, id: id.to_owned(), what: what.to_owned() }
+    }
+
+    /// Whether a row of the same key was there already.
+    pub fn is_duplicate(&self) -> bool {
+        let Self::Unavailable(error) = self else { return false };
+        error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+    }
+}
+
+/// Result of a store verb.
+pub type Result<T> = std::result::Result<T, StoreError>;

@@ -1,0 +1,59 @@
+//! What reconcilers look for.
+
+use async_trait::async_trait;
+
+use crate::domain::approval::ApprovalId;
+use crate::domain::time::Timestamp;
+use crate::store::driver::{Arg, Db, args};
+use crate::store::due::DueStore;
+use crate::store::{Result, StoreError};
+
+use super::SqlStore;
+
+#[async_trait]
+impl DueStore for SqlStore {
+    async fn expiries(&self, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>> {
+        expiries(self.db.clone(), now, limit).await
+    }
+
+    async fn orphaned(&self, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>> {
+        orphaned(self.db.clone(), now, limit).await
+    }
+
+    async fn unattended(&self, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>> {
+        unattended(self.db.clone(), now, limit).await
+    }
+}
+
+async fn expiries(db: Db, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>> {
+    let sql = "select id from approvals where state = 'pending' and expires_at <= $1 \
+               union all \
+               select id from approvals where state = 'approved' and claim_deadline <= $1 \
+               limit $2";
+    ids(db, sql, args![now, limit]).await
+}
+
+async fn orphaned(db: Db, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>> {
+    let sql = "select a.id from approvals a where a.state = 'running' \
+                  and not exists (select 1 from nodes n \
+                                   where n.id = a.executor and n.lease_expires_at > $1) \
+               limit $2";
+    ids(db, sql, args![now, limit]).await
+}
+
+async fn unattended(db: Db, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>> {
+    let sql = "select id from approvals where state = 'approved' and unattended = 1 \
+                  and claim_deadline > $1 limit $2";
+    ids(db, sql, args![now, limit]).await
+}
+
+async fn ids(db: Db, sql: &'static str, values: Vec<Arg>) -> Result<Vec<ApprovalId>> {
+    let rows = db.read().await?.rows(sql, values).await?;
+    rows.iter()
+        .map(|row| {
+            let id = row.text("id")?;
+            ApprovalId::parse(&id)
+                .ok_or_else(|| StoreError::corrupt("approvals", "id", &id, "not an id"))
+        })
+        .collect()
+}

@@ -1,0 +1,104 @@
+//! Held requests: attached to their approval, and detached.
+
+use async_trait::async_trait;
+
+use crate::domain::approval::ApprovalId;
+use crate::domain::time::Timestamp;
+use crate::store::Result;
+use crate::store::driver::{Db, Tx, args};
+use crate::store::holds::{HoldStore, NewHold};
+
+use super::SqlStore;
+use super::limits::SUBMIT_LOCK;
+
+/// Holds of dead nodes don't count: nobody is there any more.
+const LIVE_HOLDS: &str = "\
+    select count(*) as n from holds h join nodes n on n.id = h.node \
+     where h.approval = $1 and n.lease_expires_at > $2";
+
+#[async_trait]
+impl HoldStore for SqlStore {
+    async fn attach(
+        &self,
+        id: &ApprovalId,
+        hold: &NewHold,
+        max_held: u32,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let (id, hold) = (id.clone(), hold.clone());
+        self.run(|db| attach(db, id, hold, max_held, now)).await
+    }
+
+    async fn detach(&self, hold: &str, now: Timestamp) -> Result<i64> {
+        let hold = hold.to_owned();
+        self.run(|db| detach(db, hold, now)).await
+    }
+
+    async fn attached(&self, id: &ApprovalId, now: Timestamp) -> Result<i64> {
+        attached(self.db.clone(), id.clone(), now).await
+    }
+}
+
+/// How many of an agent's requests are attached.
+pub(super) async fn held_by(tx: &mut Tx, agent: &str, now: Timestamp) -> Result<i64> {
+    tx.count(
+        "select count(*) as n from holds h join nodes n on n.id = h.node \
+          where h.agent = $1 and n.lease_expires_at > $2",
+        args![agent, now],
+    )
+    .await
+}
+
+/// Attaches a request.
+pub(super) async fn insert(
+    tx: &mut Tx,
+    id: &ApprovalId,
+    hold: &NewHold,
+    now: Timestamp,
+) -> Result<()> {
+    tx.execute(
+        "insert into holds (id, approval, node, agent, created_at) values ($1, $2, $3, $4, $5)",
+        args![&hold.id, id.as_str(), &hold.node, &hold.agent, now],
+    )
+    .await?;
+    touch(tx, id, now).await
+}
+
+/// Lets listeners see that who waits has changed.
+async fn touch(tx: &mut Tx, id: &ApprovalId, now: Timestamp) -> Result<()> {
+    tx.execute("update approvals set changed_at = $2 where id = $1", args![id.as_str(), now])
+        .await?;
+    Ok(())
+}
+
+async fn attach(
+    db: Db,
+    id: ApprovalId,
+    hold: NewHold,
+    max_held: u32,
+    now: Timestamp,
+) -> Result<bool> {
+    let mut tx = db.begin().await?;
+    tx.lock(SUBMIT_LOCK).await?;
+    let fits = held_by(&mut tx, &hold.agent, now).await? < i64::from(max_held);
+    if fits {
+        insert(&mut tx, &id, &hold, now).await?;
+    }
+    tx.commit().await?;
+    Ok(fits)
+}
+
+async fn detach(db: Db, hold: String, now: Timestamp) -> Result<i64> {
+    let mut tx = db.begin().await?;
+    let row = tx.row("select approval from holds where id = $1", args![&hold]).await?;
+    let Some(approval) = row.map(|row| row.text("approval")).transpose()? else { return Ok(0) };
+    tx.execute("delete from holds where id = $1", args![&hold]).await?;
+    tx.execute("update approvals set changed_at = $2 where id = $1", args![&approval, now]).await?;
+    let left = tx.count(LIVE_HOLDS, args![&approval, now]).await?;
+    tx.commit().await?;
+    Ok(left)
+}
+
+async fn attached(db: Db, id: ApprovalId, now: Timestamp) -> Result<i64> {
+    db.read().await?.count(LIVE_HOLDS, args![id.as_str(), now]).await
+}

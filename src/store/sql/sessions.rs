@@ -1,0 +1,188 @@
+//! Sign-in links and sessions of reviewers, by the hashes of their tokens.
+
+use async_trait::async_trait;
+
+use crate::domain::audit::{AuditEvent, Kind};
+use crate::domain::time::Timestamp;
+use crate::store::Result;
+use crate::store::driver::{Db, Row, Tx, args};
+use crate::store::sessions::{Session, SessionStore, SignIn};
+
+use super::{SqlStore, audit};
+
+/// Writing "seen" at every page would be a write per read; once a minute is enough for idleness.
+pub(super) const SEEN_EVERY_S: u64 = 60;
+
+#[async_trait]
+impl SessionStore for SqlStore {
+    async fn insert_sign_in(
+        &self,
+        hash: &str,
+        sign_in: &SignIn,
+        expires_at: Timestamp,
+    ) -> Result<()> {
+        let (hash, sign_in) = (hash.to_owned(), sign_in.clone());
+        self.run(|db| insert_sign_in(db, hash, sign_in, expires_at)).await
+    }
+
+    async fn find_sign_in(&self, hash: &str, now: Timestamp) -> Result<Option<SignIn>> {
+        find_sign_in(self.db.clone(), hash.to_owned(), now).await
+    }
+
+    async fn consume_sign_in(&self, hash: &str, session: &Session, now: Timestamp) -> Result<bool> {
+        let (hash, session) = (hash.to_owned(), session.clone());
+        self.run(|db| consume_sign_in(db, hash, session, now)).await
+    }
+
+    async fn insert(&self, session: &Session) -> Result<()> {
+        let session = session.clone();
+        self.run(|db| insert(db, session)).await
+    }
+
+    async fn find(
+        &self,
+        hash: &str,
+        idle_since: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<Session>> {
+        let hash = hash.to_owned();
+        self.run(|db| find(db, hash, idle_since, now)).await
+    }
+
+    async fn delete(&self, hash: &str) -> Result<()> {
+        let hash = hash.to_owned();
+        self.run(|db| delete(db, hash)).await
+    }
+
+    async fn of(&self, reviewer: &str, idle_since: Timestamp) -> Result<Vec<Session>> {
+        let rows = self
+            .db
+            .read()
+            .await?
+            .rows(
+                "select hash, reviewer, via, client, created_at, seen_at from sessions \
+                  where reviewer = $1 and seen_at > $2 order by created_at desc, hash",
+                args![reviewer, idle_since],
+            )
+            .await?;
+        rows.iter().map(read_session).collect()
+    }
+
+    async fn end(&self, reviewer: &str, handle: &str, event: AuditEvent) -> Result<bool> {
+        let (reviewer, handle) = (reviewer.to_owned(), handle.to_owned());
+        let sql = "delete from sessions where reviewer = $1 and substr(hash, 1, 24) = $2";
+        self.run(|db| audit::recorded(db, sql, args![reviewer, handle], event)).await
+    }
+}
+
+async fn insert_sign_in(
+    db: Db,
+    hash: String,
+    sign_in: SignIn,
+    expires_at: Timestamp,
+) -> Result<()> {
+    let mut tx = db.begin().await?;
+    tx.execute(
+        "insert into sign_ins (hash, reviewer, via, expires_at) values ($1, $2, $3, $4)",
+        args![hash, sign_in.reviewer, sign_in.via, expires_at],
+    )
+    .await?;
+    tx.commit().await
+}
+
+async fn find_sign_in(db: Db, hash: String, now: Timestamp) -> Result<Option<SignIn>> {
+    let row = db
+        .read()
+        .await?
+        .row(
+            "select reviewer, via from sign_ins \
+              where hash = $1 and used_at is null and expires_at > $2",
+            args![hash, now],
+        )
+        .await?;
+    row.map(|row| Ok(SignIn { reviewer: row.text("reviewer")?, via: row.text("via")? })).transpose()
+}
+
+async fn consume_sign_in(db: Db, hash: String, session: Session, now: Timestamp) -> Result<bool> {
+    let mut tx = db.begin().await?;
+    let used = tx
+        .execute(
+            "update sign_ins set used_at = $2 \
+              where hash = $1 and used_at is null and expires_at > $2 and reviewer = $3",
+            args![hash, now, &session.reviewer],
+        )
+        .await?;
+    if used == 0 {
+        return Ok(false);
+    }
+    add_session(&mut tx, &session).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+async fn insert(db: Db, session: Session) -> Result<()> {
+    let mut tx = db.begin().await?;
+    add_session(&mut tx, &session).await?;
+    tx.commit().await
+}
+
+pub(super) async fn add_session(tx: &mut Tx, session: &Session) -> Result<()> {
+    tx.execute(
+        "insert into sessions (hash, reviewer, via, client, created_at, seen_at) \
+         values ($1, $2, $3, $4, $5, $6)",
+        args![
+            &session.hash,
+            &session.reviewer,
+            &session.via,
+            session.client.clone(),
+            session.created_at,
+            session.seen_at
+        ],
+    )
+    .await?;
+    let event = AuditEvent::new(Kind::SignedIn, &session.reviewer, session.created_at)
+        .with("via", &session.via);
+    audit::insert(tx, &[event]).await
+}
+
+async fn find(
+    db: Db,
+    hash: String,
+    idle_since: Timestamp,
+    now: Timestamp,
+) -> Result<Option<Session>> {
+    let row = db
+        .read()
+        .await?
+        .row(
+            "select hash, reviewer, via, client, created_at, seen_at from sessions \
+              where hash = $1 and seen_at > $2",
+            args![&hash, idle_since],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let session = read_session(&row)?;
+    if session.seen_at.until(now).as_secs() >= SEEN_EVERY_S {
+        let mut tx = db.begin().await?;
+        tx.execute("update sessions set seen_at = $2 where hash = $1", args![&hash, now]).await?;
+        tx.commit().await?;
+    }
+    Ok(Some(session))
+}
+
+fn read_session(row: &Row) -> Result<Session> {
+    Ok(Session {
+        hash: row.text("hash")?,
+        reviewer: row.text("reviewer")?,
+        via: row.text("via")?,
+        client: row.opt_text("client")?,
+        created_at: Timestamp::from_micros(row.int("created_at")?),
+        seen_at: Timestamp::from_micros(row.int("seen_at")?),
+    })
+}
+
+async fn delete(db: Db, hash: String) -> Result<()> {
+    let mut tx = db.begin().await?;
+    tx.execute("delete from sessions where hash = $1", args![hash]).await?;
+    tx.commit().await
+}
