@@ -14,6 +14,7 @@ pub mod demo;
 pub mod domain;
 pub mod id;
 pub mod mcp;
+mod notified;
 pub mod notify;
 pub mod reconcilers;
 pub mod store;
