@@ -3,7 +3,15 @@
 import json
 import subprocess
 
-from checks import FIXTURES, expect, node
+from checks import FIXTURES, ROOT, expect, node, setting
+
+
+def pictures():
+    """The folder for pictures of pages. There must be a browser to take them."""
+    setting("PLACET_REAL_CHROMIUM")
+    folder = ROOT / "target" / "screens"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def visit(script, **steps):

@@ -7,7 +7,7 @@ This is the one module suites import; the parts are beside it.
 """
 
 from broker import ADMIN, AGENT, ANA, BEN, Placet, toml
-from browsing import visit
+from browsing import pictures, visit
 from checks import (
     FIXTURES, HERE, ROOT, Failed, Report, binary, equal, expect, fixture_server, free_port, node, node_package, python,
     setting, until,
@@ -19,5 +19,5 @@ from stage import Stage
 __all__ = [
     "ADMIN", "AGENT", "ANA", "BEN", "FIXTURES", "HERE", "LEGACY", "MODERN", "ROOT", "Failed", "Mcp", "Placet", "Report",
     "Stage", "binary", "code_of", "decision_of", "equal", "expect", "fixture_server", "free_port", "html_of", "node",
-    "node_package", "plain_of", "python", "review_links", "setting", "text_of", "toml", "until", "visit",
+    "node_package", "pictures", "plain_of", "python", "review_links", "setting", "text_of", "toml", "until", "visit",
 ]  # fmt: skip

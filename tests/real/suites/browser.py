@@ -3,14 +3,12 @@ pixels, and the queue after signing in."""
 
 import os
 
-from harness import ANA, ROOT, Placet, Stage, equal, expect, setting, text_of, visit
+from harness import ANA, Placet, Stage, equal, expect, pictures, text_of, visit
 from suites.mail import POLICY, link_for, mail_notifier
 
 
 def run(report):
-    setting("PLACET_REAL_CHROMIUM")
-    shots = ROOT / "target" / "screens"
-    shots.mkdir(parents=True, exist_ok=True)
+    shots = pictures()
     with Stage(report) as stage:
         upstream, sink = stage.slow_upstream(), stage.mail_sink()
         broker = Placet(

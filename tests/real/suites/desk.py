@@ -7,7 +7,7 @@ import subprocess
 import threading
 
 from harness import (
-    ADMIN, ANA, FIXTURES, ROOT, Placet, Stage, equal, expect, html_of, node, setting, text_of,
+    ADMIN, ANA, FIXTURES, ROOT, Placet, Stage, equal, expect, html_of, node, pictures, text_of,
 )  # fmt: skip
 from suites.mail import link_for, mail_notifier
 
@@ -45,9 +45,7 @@ class Browser:
 
 
 def run(report):
-    setting("PLACET_REAL_CHROMIUM")
-    shots = ROOT / "target" / "screens"
-    shots.mkdir(parents=True, exist_ok=True)
+    shots = pictures()
     with Stage(report) as stage:
         upstream = stage.slow_upstream()
         broker = Placet(

@@ -6,7 +6,7 @@ import re
 import urllib.parse
 
 from harness import (
-    ADMIN, ANA, BEN, ROOT, Placet, Stage, equal, expect, html_of, plain_of, setting, until, visit,
+    ADMIN, ANA, BEN, Placet, Stage, equal, expect, html_of, pictures, plain_of, until, visit,
 )  # fmt: skip
 from suites.mail import mail_notifier
 
@@ -25,9 +25,7 @@ LONG = {
 
 
 def run(report):
-    setting("PLACET_REAL_CHROMIUM")
-    shots = ROOT / "target" / "screens"
-    shots.mkdir(parents=True, exist_ok=True)
+    shots = pictures()
     with Stage(report) as stage:
         upstream, sink = stage.slow_upstream(), stage.mail_sink()
         broker = Placet(

@@ -5,7 +5,7 @@ it refuses, new keys, and what is left while it is down."""
 import json
 
 from harness import (
-    ADMIN, ANA, BEN, FIXTURES, ROOT, Placet, Stage, equal, expect, free_port, node, setting, text_of, until, visit,
+    ADMIN, ANA, BEN, FIXTURES, Placet, Stage, equal, expect, free_port, node, pictures, text_of, until, visit,
 )  # fmt: skip
 
 POLICY = {
@@ -48,9 +48,7 @@ def drive(broker, **steps):
 
 
 def run(report):
-    setting("PLACET_REAL_CHROMIUM")
-    shots = ROOT / "target" / "screens"
-    shots.mkdir(parents=True, exist_ok=True)
+    shots = pictures()
     with Stage(report) as stage:
         upstream, provider = stage.slow_upstream(), Provider(stage)
         broker = Placet(

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from harness import ANA, ROOT, Placet, Stage, equal, expect, setting, text_of
+from harness import ANA, Placet, Stage, equal, expect, pictures, text_of
 from suites.desk import BEN, Browser
 
 POLICY = {
@@ -13,9 +13,7 @@ POLICY = {
 
 
 def run(report):
-    setting("PLACET_REAL_CHROMIUM")
-    shots = ROOT / "target" / "screens"
-    shots.mkdir(parents=True, exist_ok=True)
+    shots = pictures()
     with Stage(report) as stage:
         upstream = stage.slow_upstream()
         broker = Placet(
