@@ -36,6 +36,8 @@ use crate::web::host_guard::{Hosts, host_guard};
 use crate::web::{self, SignInMailer, Web};
 use crate::{reconcilers, tcp, upstream};
 
+pub mod signals;
+
 /// How long tasks may take to notice that the grace is over.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How long open connections may take after the last answer.

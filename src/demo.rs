@@ -101,7 +101,7 @@ async fn story(
     ));
     say(&format!("placet   stands in front of it; connect a real MCP client to {endpoint}"));
     say(&format!("mailbox  what would be mailed to the reviewer: http://{sample_address}/mailbox"));
-    let signals = tokio::spawn(crate::cli::serve::signals(stop.clone()));
+    let signals = tokio::spawn(crate::app::signals::signals(stop.clone()));
     let running = tokio::spawn(app.run());
     let link = crate::app::sign_in_link(&config, broker.store().as_ref(), "owner")
         .await

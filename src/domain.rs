@@ -8,6 +8,7 @@ pub mod audit;
 pub mod call;
 pub mod client_feature;
 pub mod duration;
+pub mod error_text;
 pub mod grant;
 pub mod hold_budget;
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub mod domain;
 mod fixtures;
 pub mod id;
 pub mod mcp;
+mod notified;
 pub mod notify;
 pub mod protocol;
 pub mod reconcilers;

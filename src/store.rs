@@ -34,7 +34,7 @@ pub use approvals::{Filter, QueueStats};
 pub use client_sessions::ClientSession;
 pub use error::{Result, StoreError};
 pub use holds::NewHold;
-pub use limits::Spent;
+pub use limits::{LimitKey, SignInBy, Spent};
 pub use outbox::{Attempt, AttemptRecord, Delivery, NewDelivery};
 pub use review_links::ReviewLink;
 pub use sessions::{Session, SignIn};

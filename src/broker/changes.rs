@@ -1,5 +1,5 @@
-//! What is said to a call while it runs, by whichever broker heard it: the row tells, hints wake,
-//! a poll is the net.
+//! Waiting for a change of one approval, by whichever broker: the row tells, hints wake, a poll is
+//! the net.
 
 use std::time::Duration;
 
@@ -13,25 +13,29 @@ use super::Broker;
 pub(super) const POLL: Duration = Duration::from_millis(500);
 
 /// Hints about one approval.
+#[derive(Debug)]
 pub(super) struct Changes {
     all: broadcast::Receiver<ApprovalId>,
     id: ApprovalId,
 }
 
 impl Changes {
+    /// Waits for a hint; for ever, where none can come any more.
+    pub(super) async fn next(&mut self) {
+        loop {
+            match self.all.recv().await {
+                Ok(id) if id == self.id => return,
+                Ok(_) => {}
+                // It may have been among those that were missed.
+                Err(broadcast::error::RecvError::Lagged(_)) => return,
+                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+            }
+        }
+    }
+
     /// Waits for a hint, at most so long.
     pub(super) async fn within(&mut self, longest: Duration) {
-        let hint = async {
-            loop {
-                match self.all.recv().await {
-                    Ok(id) if id == self.id => return,
-                    Ok(_) => {}
-                    Err(broadcast::error::RecvError::Lagged(_)) => return,
-                    Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
-                }
-            }
-        };
-        let _ = tokio::time::timeout(longest, hint).await;
+        let _ = tokio::time::timeout(longest, self.next()).await;
     }
 }
 

@@ -6,12 +6,12 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Agent;
-use crate::domain::approval::{Approval, ApprovalId, State};
+use crate::domain::approval::{Approval, State};
 use crate::domain::call::Method;
 use crate::domain::time::{Timestamp, in_words};
 use crate::upstream::{Caller, ClientCapabilities, Said};
@@ -19,14 +19,12 @@ use crate::upstream::{Caller, ClientCapabilities, Said};
 use super::Broker;
 use super::answer::{Answer, Delivery, Statement, ended, pending};
 use super::asking::Asking;
+use super::changes::{Changes, POLL};
 use super::execute::{Done, Execution, Wishes};
 use super::hold_budget::own_hold;
 use super::refusals::unavailable_upstream;
 use super::result_delivery::OwedResult;
 use super::wait_tool::WAIT_TOOL;
-
-/// How often the store is read when no hint comes: another broker may have decided.
-const POLL: Duration = Duration::from_millis(500);
 
 /// A sign of life while a request is held.
 #[derive(Debug)]
@@ -76,7 +74,7 @@ pub struct Held {
     broker: Broker,
     asking: Asking,
     approval: Approval,
-    changes: broadcast::Receiver<ApprovalId>,
+    changes: Changes,
     hold: HoldGuard,
     /// Whether others were attached to what this request executed.
     shared: bool,
@@ -94,7 +92,7 @@ impl Held {
         hold: String,
         held: bool,
     ) -> Self {
-        let changes = broker.hints().listen();
+        let changes = broker.changes_of(&approval.id);
         let hold = HoldGuard { broker: broker.clone(), id: held.then_some(hold) };
         Self {
             broker,
@@ -221,11 +219,7 @@ impl Held {
                 }
                 () = soft.cancelled(), if !stopping => {}
                 () = terms.enough.cancelled(), if !terms.enough.is_cancelled() => {}
-                changed = self.changed() => {
-                    if changed.is_none() {
-                        tokio::time::sleep_until(wake).await;
-                    }
-                }
+                () = self.changes.next() => {}
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
@@ -360,17 +354,6 @@ impl Held {
             }
         }
         Ended::Gone
-    }
-
-    async fn changed(&mut self) -> Option<()> {
-        loop {
-            match self.changes.recv().await {
-                Ok(id) if id == self.approval.id => return Some(()),
-                Ok(_) => {}
-                Err(broadcast::error::RecvError::Lagged(_)) => return Some(()),
-                Err(broadcast::error::RecvError::Closed) => return None,
-            }
-        }
     }
 
     /// When to look again if nothing wakes: the poll, the deadline or the end of the budget.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::domain::approval::Approval;
 use crate::domain::call::{Method, ToolCall};
 use crate::domain::policy::{RateLimit, Rule};
-use crate::store::StoreError;
+use crate::store::{LimitKey, StoreError};
 
 use super::Broker;
 use super::asking::Asking;
@@ -74,14 +74,20 @@ impl Broker {
     }
 }
 
-pub(super) fn limit_key(asking: &Asking, rule: &Rule, limit: RateLimit) -> String {
+pub(super) fn limit_key(asking: &Asking, rule: &Rule, limit: RateLimit) -> LimitKey {
     let session = if limit.per_agent { "" } else { asking.session.as_deref().unwrap_or("token") };
     rate_key(&asking.agent.name, &asking.call, &rule.pointer, session)
 }
 
 /// Under what the calls of an agent by a rule are counted; of one session, or (empty) of all.
-pub(super) fn rate_key(agent: &str, call: &ToolCall, rule: &str, session: &str) -> String {
+fn rate_key(agent: &str, call: &ToolCall, rule: &str, session: &str) -> LimitKey {
     // A pattern over URIs fits more of them than anybody could count: all count together.
     let tool = if call.method == Method::CallTool { call.tool.as_str() } else { "" };
-    format!("rate|{agent}|{}|{rule}|{tool}|{session}", call.upstream)
+    LimitKey::Calls {
+        agent: agent.to_owned(),
+        upstream: call.upstream.clone(),
+        rule: rule.to_owned(),
+        tool: tool.to_owned(),
+        session: session.to_owned(),
+    }
 }

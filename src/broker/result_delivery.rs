@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use crate::domain::approval::{Approval, ApprovalId};
 use crate::domain::call::Digest;
+use crate::notified::until;
 
 use super::Broker;
 
@@ -91,18 +92,8 @@ impl Broker {
     /// Waits until no end of this very call is on its way.
     pub(super) async fn all_told(&self, agent: &str, digest: &Digest) {
         let key = (agent.to_owned(), digest.clone());
-        let wait = async {
-            loop {
-                let over = self.inner.results_under_way.over.notified();
-                tokio::pin!(over);
-                // Register first, then look, then wait.
-                over.as_mut().enable();
-                if !self.inner.results_under_way.lock().contains_key(&key) {
-                    return;
-                }
-                over.await;
-            }
-        };
-        let _ = tokio::time::timeout(PATIENCE, wait).await;
+        let results = &self.inner.results_under_way;
+        let told = until(&results.over, || (!results.lock().contains_key(&key)).then_some(()));
+        let _ = tokio::time::timeout(PATIENCE, told).await;
     }
 }

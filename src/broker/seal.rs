@@ -13,6 +13,7 @@ use sha2::Sha256;
 use crate::domain::call::{Digest, ToolCall, hex};
 use crate::domain::json::{self, Node, edit};
 use crate::domain::time::Timestamp;
+use crate::store::LimitKey;
 
 use super::Broker;
 use super::asking::Asking;
@@ -114,7 +115,7 @@ pub(super) async fn check(broker: &Broker, asking: &Asking, now: Timestamp) -> C
         return refuse("it has expired");
     }
     // Once, on any broker: the store counts.
-    let key = format!("seal|{}", field("nonce"));
+    let key = LimitKey::Seal(field("nonce").to_owned());
     match broker.store().limits().take(&key, 1, Timestamp::from_micros(0), now).await {
         Ok(None) => {}
         Ok(Some(_)) => return refuse("it was used before"),

@@ -8,6 +8,7 @@ use crate::domain::approval::{Approval, ApprovalId};
 use crate::domain::call::ToolCall;
 use crate::domain::json::{self, Node};
 use crate::domain::time::Timestamp;
+use crate::store::LimitKey;
 
 use super::Broker;
 use super::seal::{self, Purpose};
@@ -25,7 +26,7 @@ impl Broker {
     /// Whether the user is to be sent to the page now: the first time for this approval, whichever
     /// request comes first, on any broker. Who was sent once and comes again waits without it.
     pub async fn opens_page(&self, approval: &Approval) -> bool {
-        let key = format!("page|{}", approval.id);
+        let key = LimitKey::Page(approval.id.clone());
         match self.store().limits().take(&key, 1, Timestamp::from_micros(0), self.now()).await {
             Ok(wait) => wait.is_none(),
             Err(error) => {

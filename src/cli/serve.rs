@@ -2,10 +2,8 @@
 
 use std::io::IsTerminal as _;
 
-use tokio::signal::unix::{SignalKind, signal};
-
+use crate::app::signals::{reload_on_sighup, signals};
 use crate::app::{self, App, AppError};
-use crate::broker::Stop;
 use crate::config::Config;
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::time::in_words;
@@ -32,33 +30,6 @@ pub async fn run(global: &Global) -> Result<(), Failure> {
 /// A failure to build, as the command line tells it.
 pub fn failure(error: &AppError) -> Failure {
     Failure::failed(error.to_string())
-}
-
-/// The first signal drains, the second gives up what still runs.
-pub async fn signals(stop: Stop) {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        tracing::error!("signals can't be caught: the process can only be killed");
-        return;
-    };
-    for token in [&stop.soft, &stop.hard] {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        token.cancel();
-    }
-}
-
-async fn reload_on_sighup(
-    broker: crate::broker::Broker,
-    readiness: std::sync::Arc<crate::web::health::Readiness>,
-) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
-    while hangup.recv().await.is_some() {
-        app::reload_policies(&broker, &readiness).await;
-    }
 }
 
 /// Without configured reviewers the owner signs in by a one-time link: printed to a terminal,

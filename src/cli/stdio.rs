@@ -9,13 +9,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::app::App;
+use crate::app::signals::signals;
 
 use super::{Failure, Global, StdioArgs, load};
 
 mod bridge;
 mod exchange;
+mod legacy;
 mod lines;
 mod session;
+mod text;
 
 use bridge::Bridge;
 
@@ -48,7 +51,7 @@ pub async fn run(global: &Global, args: StdioArgs) -> Result<(), Failure> {
         }
         let base = format!("http://{}", app.address());
         let stop = app.stop();
-        tokio::spawn(super::serve::signals(stop.clone()));
+        tokio::spawn(signals(stop.clone()));
         let running = tokio::spawn(app.run());
         let bridge = Bridge::new(&format!("{base}{path}"), token.as_deref());
         let done = match bridge {
@@ -61,6 +64,6 @@ pub async fn run(global: &Global, args: StdioArgs) -> Result<(), Failure> {
     };
     let endpoint = format!("{}{path}", server.as_str().trim_end_matches('/'));
     let stop = crate::broker::Stop::default();
-    tokio::spawn(super::serve::signals(stop.clone()));
+    tokio::spawn(signals(stop.clone()));
     Bridge::new(&endpoint, token.as_deref())?.run(&stop.soft).await
 }

@@ -83,7 +83,8 @@ async fn export(store: &SqlStore, since: Option<&str>) -> Result<(), Failure> {
             (None, Ok(length)) => SystemClock.now().minus(length),
             (None, Err(why)) => {
                 return Err(Failure::misused(format!(
-                    "--since {text}: {why}; or an instant like 2026-11-22T20:00:00Z"
+                    "--since {text}: {}; or an instant like 2026-11-22T20:00:00Z",
+                    why.about(text)
                 )));
             }
         },

@@ -3,7 +3,7 @@
 use lettre::Address;
 
 use super::reader::{Section, Show};
-use super::sections::{own_hold, required_name};
+use super::sections::required_name;
 use super::upstreams::client_features;
 use super::{Agent, Reviewer, Role, secret, value};
 
@@ -28,8 +28,8 @@ pub fn agent(s: &Section<'_>) -> Agent {
         token_sha256: secret::read_token(s),
         upstreams: s.list("upstreams", value::upstream_name),
         owner: s.text("owner"),
-        hold: own_hold(s, "hold"),
-        hold_with_progress: own_hold(s, "hold_with_progress"),
+        hold: s.duration("hold"),
+        hold_with_progress: s.duration("hold_with_progress"),
         withdraw_on_disconnect: s
             .word("on_disconnect", &[("keep", false), ("withdraw", true)])
             .unwrap_or(false),

@@ -14,6 +14,7 @@ use toml::{Table, Value};
 
 use super::problem::{Problem, Severity};
 use super::value;
+use crate::domain::duration::parse_duration;
 
 /// Variables of the environment by name.
 pub type Environment = BTreeMap<String, String>;
@@ -313,14 +314,15 @@ impl<'a> Section<'a> {
 
     /// A length of time.
     pub fn duration(&self, key: &'static str) -> Option<Duration> {
-        self.parsed(key, Show::Value, value::duration)
+        self.parsed(key, Show::Value, |text| parse_duration(text).map_err(|why| why.to_string()))
     }
 
     /// A length of time that is not nothing.
     pub fn positive(&self, key: &'static str) -> Option<Duration> {
-        self.parsed(key, Show::Value, |text| match value::duration(text)? {
-            Duration::ZERO => Err("must be longer than nothing".to_owned()),
-            length => Ok(length),
+        self.parsed(key, Show::Value, |text| match parse_duration(text) {
+            Ok(Duration::ZERO) => Err("must be longer than nothing".to_owned()),
+            Ok(length) => Ok(length),
+            Err(why) => Err(why.to_string()),
         })
     }
 

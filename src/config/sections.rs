@@ -13,7 +13,7 @@ use crate::domain::approval::Assurance;
 use super::reader::{Section, Show};
 use super::{
     Approvals, Audit, AuditCalls, Database, Masking, NewPerAgent, People, Secret, Server,
-    Telemetry, secret, value,
+    Telemetry, secret,
 };
 
 /// Reads `[server]`.
@@ -239,9 +239,4 @@ pub fn required_name(
 ) -> Option<String> {
     s.require("name", "give it one");
     s.parsed("name", Show::Value, read)
-}
-
-/// Reads a length of time an agent may set for itself.
-pub fn own_hold(s: &Section<'_>, key: &'static str) -> Option<std::time::Duration> {
-    s.parsed(key, Show::Value, value::duration)
 }

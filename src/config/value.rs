@@ -1,14 +1,9 @@
-//! Reads single values: durations, sizes, names, `${NAME}`; and says what is near a wrong word.
+//! Reads single values: sizes, names, `${NAME}`; and says what is near a wrong word.
 //! Errors say what is expected and never repeat the value, for it may be a secret.
-
-use std::time::Duration;
 
 use toml::Value;
 
 use super::problem::MAX_SHOWN;
-
-/// Longest duration: a hundred years, so that no later sum overflows.
-pub const MAX_DURATION: Duration = Duration::from_hours(36_500 * 24);
 
 /// Largest size: 1 GiB.
 pub const MAX_SIZE: usize = 1 << 30;
@@ -24,31 +19,6 @@ pub const MAX_UPSTREAM_NAME: usize = 32;
 
 /// How alike a word must be to be suggested (Jaro–Winkler).
 const NEAR: f64 = 0.8;
-
-/// `250ms`, `50s`, `15m`, `2h`, `30d`.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let expected = || "expected a whole number and a unit, as in 250ms, 50s, 15m, 2h, 30d".into();
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let millis: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(expected()),
-    };
-    if number.is_empty() {
-        return Err(expected());
-    }
-    number
-        .parse::<u64>()
-        .ok()
-        .and_then(|n| n.checked_mul(millis))
-        .map(Duration::from_millis)
-        .filter(|length| *length <= MAX_DURATION)
-        .ok_or_else(|| "is too long; at most 36500d".to_owned())
-}
 
 /// Plain bytes, `256KiB`, `4MiB`, `1GiB`; not nothing.
 pub fn size(text: &str) -> Result<usize, String> {
@@ -189,27 +159,6 @@ pub fn without_indexes(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_a_number_and_a_unit() {
-        let read = |text| duration(text).ok().map(|d| d.as_millis());
-
-        assert_eq!(read("250ms"), Some(250));
-        assert_eq!(read("50s"), Some(50_000));
-        assert_eq!(read("15m"), Some(900_000));
-        assert_eq!(read("2h"), Some(7_200_000));
-        assert_eq!(read("30d"), Some(2_592_000_000));
-        for wrong in ["", "5", "m", "1.5h", "-1s", "1h30m", "5 m", "+5s", "5M"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn durations_end_at_the_named_limit() {
-        assert_eq!(duration("36500d"), Ok(MAX_DURATION));
-        assert!(duration("36501d").is_err());
-        assert!(duration("99999999999999999999s").is_err());
-    }
 
     #[test]
     fn sizes_are_bytes_or_binary_units_up_to_the_named_limit() {

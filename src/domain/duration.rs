@@ -5,15 +5,41 @@
 
 use std::time::Duration;
 
+use thiserror::Error;
+
 /// Longest length that is read, in days: a hundred years, so that adding one to a time of day
 /// can't leave the calendar.
 pub const MAX_DAYS: u64 = 36_500;
 
+/// Why a text is no length of time. It does not repeat the text, which may be a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum NoDuration {
+    /// It is not one number with one unit.
+    #[error("expected a whole number and a unit, as in 250ms, 50s, 15m, 2h, 30d")]
+    Unreadable,
+    /// It is longer than [`MAX_DAYS`].
+    #[error("is too long; at most {MAX_DAYS}d")]
+    TooLong,
+}
+
+impl NoDuration {
+    /// The same in a sentence that names the text.
+    pub fn about(self, text: &str) -> String {
+        match self {
+            Self::Unreadable => format!(
+                "{text:?} is not a duration; write a whole number and one of ms, s, m, h, d, \
+                 such as \"250ms\", \"50s\", \"15m\", \"2h\" or \"30d\""
+            ),
+            Self::TooLong => format!("{text:?} is too long; write at most \"{MAX_DAYS}d\""),
+        }
+    }
+}
+
 /// Reads a length of time.
 ///
 /// # Errors
-/// A sentence that names the text and how to write it.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
+/// It is none, or too long.
+pub fn parse_duration(text: &str) -> Result<Duration, NoDuration> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(unit_at);
     let milliseconds_per_unit = match unit {
@@ -25,10 +51,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         _ => 0,
     };
     if digits.is_empty() || milliseconds_per_unit == 0 {
-        return Err(format!(
-            "{text:?} is not a duration; write a whole number and one of ms, s, m, h, d, \
-             such as \"250ms\", \"50s\", \"15m\", \"2h\" or \"30d\""
-        ));
+        return Err(NoDuration::Unreadable);
     }
     digits
         .parse::<u64>()
@@ -36,7 +59,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         .and_then(|count| count.checked_mul(milliseconds_per_unit))
         .filter(|milliseconds| *milliseconds <= MAX_DAYS * 86_400_000)
         .map(Duration::from_millis)
-        .ok_or_else(|| format!("{text:?} is too long; write at most \"{MAX_DAYS}d\""))
+        .ok_or(NoDuration::TooLong)
 }
 
 #[cfg(test)]
@@ -58,10 +81,11 @@ mod tests {
     #[test]
     fn what_is_not_a_duration_is_named_with_its_mend() {
         for text in ["", "15", "m", "15 m", "-5s", "+5s", "1.5h", "1h30m", "15M", "15min", "٣s"] {
-            let message = parse_duration(text).unwrap_err();
+            let error = parse_duration(text).unwrap_err();
+            let message = error.about(text);
 
             assert!(message.starts_with(&format!("{text:?} is not a duration")), "{message}");
-            assert!(message.contains("\"15m\""), "{message}");
+            assert!(message.contains("\"15m\"") && error.to_string().contains("15m"), "{message}");
         }
     }
 
@@ -69,7 +93,9 @@ mod tests {
     fn the_longest_length_is_a_hundred_years() {
         assert!(parse_duration("36500d").is_ok());
         for text in ["36501d", "99999999999999999999s", "18446744073709551615d"] {
-            assert!(parse_duration(text).unwrap_err().contains("at most \"36500d\""), "{text}");
+            let error = parse_duration(text).unwrap_err();
+            assert_eq!(error.to_string(), "is too long; at most 36500d");
+            assert!(error.about(text).contains("at most \"36500d\""), "{text}");
         }
     }
 }

@@ -13,6 +13,7 @@ use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Message as Mail, 
 
 use super::{Email, Message, Notifier, NotifyError};
 use crate::config::Secret;
+use crate::domain::error_text::in_full;
 
 /// Longest wait for one answer of the server.
 pub const TIMEOUT: Duration = Duration::from_secs(15);
@@ -156,17 +157,7 @@ fn classify(error: &lettre::transport::smtp::Error) -> NotifyError {
 }
 
 fn describe(error: &lettre::transport::smtp::Error) -> String {
-    use std::error::Error as _;
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    one_line(&text)
+    one_line(&in_full(error))
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use url::Url;
 
 use super::{Message, Notifier, NotifyError, ssrf};
 use crate::config::Secret;
+use crate::domain::error_text::in_full;
 use crate::domain::time::Timestamp;
 use crate::domain::visible_text::visible;
 
@@ -193,18 +194,7 @@ async fn answer(status: StatusCode, mut response: Response) -> String {
 
 /// What went wrong, down to its cause, without the URL, which may hold a token.
 fn reason(error: reqwest::Error) -> String {
-    use std::error::Error as _;
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
+    in_full(&error.without_url())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::time::Timestamp;
 
 use super::holds::NewHold;
+use super::limits::LimitKey;
 use super::outbox::NewDelivery;
 
 /// An approval to be made, and what joins or refuses it instead.
@@ -31,7 +32,7 @@ pub struct Submit {
     /// Ends older than this are no longer owed.
     pub owed_since: Timestamp,
     /// The call's rate limit: key, most, start of the window. Consumed only when an approval is made.
-    pub limit: Option<(String, u32, Timestamp)>,
+    pub limit: Option<(LimitKey, u32, Timestamp)>,
 }
 
 /// What became of a [`Submit`].

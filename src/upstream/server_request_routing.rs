@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::hub::{Hub, Question};
 use super::{Said, ServerRequest, message};
+use crate::notified::until;
 
 /// Puts a question to the client and waits, at most the upstream's timeout; gives the message for
 /// the server. While it waits the request it came with is not silent: its clock stands still.
@@ -39,33 +40,28 @@ pub(super) async fn answered(hub: &Arc<Hub>, question: Question) -> String {
 /// there is one. None where nobody takes it.
 async fn put(
     hub: &Arc<Hub>,
-    mut asked: ServerRequest,
+    asked: ServerRequest,
     own: Option<u64>,
 ) -> Option<Option<Arc<Notify>>> {
-    let deadline = Instant::now() + hub.common.questions.wait;
     let questions = &hub.audience.questions;
-    loop {
-        let came = questions.came.notified();
-        tokio::pin!(came);
-        // Register first, then look, then wait.
-        came.as_mut().enable();
+    let mut asked = Some(asked);
+    let taken = until(&questions.came, || {
         if let Some((to, heard)) = hub.owner(own) {
-            return to.try_send(Said::Asked(asked)).is_ok().then_some(Some(heard));
+            let taken = to.try_send(Said::Asked(asked.take()?)).is_ok();
+            return Some(taken.then_some(Some(heard)));
         }
         if own.is_some() {
-            return None;
+            return Some(None);
         }
         // Among several agents it can't be said whose it is.
         if !hub.common.shared {
-            match questions.hand(asked) {
-                None => return Some(None),
-                Some(back) => asked = back,
-            }
+            asked = questions.hand(asked.take()?);
         }
-        tokio::select! {
-            () = came => {}
-            () = tokio::time::sleep_until(deadline) => return None,
-            () = hub.common.stop.cancelled() => return None,
-        }
+        asked.is_none().then_some(Some(None))
+    });
+    tokio::select! {
+        taken = taken => taken,
+        () = tokio::time::sleep(hub.common.questions.wait) => None,
+        () = hub.common.stop.cancelled() => None,
     }
 }

@@ -23,6 +23,7 @@ use crate::auth::oidc::{Oidc, VIA_OIDC};
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::json;
 use crate::domain::visible_text::visible;
+use crate::store::SignInBy;
 use crate::store::oidc::ProviderClaims;
 
 use super::Web;
@@ -32,8 +33,6 @@ use super::extract::{ClientAddress, encode, safe_next};
 use super::session;
 use super::view::Frame;
 
-/// What of the provider's is counted against one address.
-const LIMIT: &str = "oidc";
 /// Longest value of an answer's parameter that is looked at, bytes.
 const MAX_PARAMETER: usize = 4_096;
 /// Longest `sub` in a record, characters.
@@ -70,7 +69,8 @@ pub async fn begin(
         return Ok(Redirect::to(&path).into_response());
     }
     let settings = oidc.provider.settings();
-    if let Some(wait) = web.take_sign_in(LIMIT, &client, settings.max_attempts).await? {
+    if let Some(wait) = web.take_sign_in(SignInBy::Provider, &client, settings.max_attempts).await?
+    {
         return Ok(too_many(wait, "too many sign-ins were begun and not ended"));
     }
     let now = web.broker.now();
@@ -96,7 +96,7 @@ pub async fn answer(
     let mut response = match taken {
         Ok((next, person, said)) => {
             let cookie = sign_in(&web, &oidc, &person, &said, &headers).await?;
-            web.give_back_sign_in(LIMIT, &client).await?;
+            web.give_back_sign_in(SignInBy::Provider, &client).await?;
             signed_in(&next, &cookie)
         }
         Err(refused) => refuse(&web, &oidc, &client, refused).await?,
@@ -305,7 +305,7 @@ async fn refuse(
 ) -> Result<Response, PageProblem> {
     let most = oidc.provider.settings().max_attempts;
     if !refused.counted
-        && let Some(wait) = web.take_sign_in(LIMIT, client, most).await?
+        && let Some(wait) = web.take_sign_in(SignInBy::Provider, client, most).await?
     {
         return Ok(too_many(wait, "too many answers came that nobody asked for"));
     }

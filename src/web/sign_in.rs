@@ -16,7 +16,7 @@ use crate::auth::reviewer_by_token;
 use crate::config::Reviewer;
 use crate::domain::time::in_words;
 use crate::id::token_hash;
-use crate::store::{SignIn, StoreError};
+use crate::store::{LimitKey, SignIn, SignInBy, StoreError};
 
 use super::Web;
 use super::cookies::{self, add_cookie, signed_in};
@@ -152,7 +152,7 @@ pub async fn submit(
     let next = safe_next(fields.next.as_deref()).to_owned();
     if let Some(token) = fields.token.as_deref().map(str::trim).filter(|t| !t.is_empty()) {
         let most = web.broker.config().people.sign_in_tokens;
-        if let Some(wait) = web.take_sign_in("token", &client, most).await? {
+        if let Some(wait) = web.take_sign_in(SignInBy::Token, &client, most).await? {
             return Ok(too_many(wait, "too many wrong tokens were tried"));
         }
         let Some(reviewer) = reviewer_by_token(web.broker.config(), token) else {
@@ -160,7 +160,7 @@ pub async fn submit(
         };
         // It was taken before the token was looked at, so that no guess is for nothing; people
         // behind one address don't use it up for each other.
-        web.give_back_sign_in("token", &client).await?;
+        web.give_back_sign_in(SignInBy::Token, &client).await?;
         let (session, cookie) = session::make(&web.broker, &reviewer.name, "token", &headers);
         web.broker.store().sessions().insert(&session).await?;
         return Ok(signed_in(&next, &cookie));
@@ -169,7 +169,7 @@ pub async fn submit(
         return Err(Problem::invalid("type your e-mail address, or your token").into());
     };
     let most = web.broker.config().people.sign_in_requests;
-    if let Some(wait) = web.take_sign_in("client", &client, most).await? {
+    if let Some(wait) = web.take_sign_in(SignInBy::Mail, &client, most).await? {
         return Ok(too_many(wait, "too many sign-in mails were asked for"));
     }
     mail_link(&web, email.to_owned(), next.clone());
@@ -180,26 +180,22 @@ impl Web {
     /// Counts one try of this client against its window; milliseconds to wait beyond `most`.
     pub(super) async fn take_sign_in(
         &self,
-        what: &str,
+        by: SignInBy,
         client: &IpAddr,
         most: u32,
     ) -> Result<Option<u64>, StoreError> {
         let now = self.broker.now();
         let since = now.minus(self.broker.config().people.sign_in_window);
-        self.broker
-            .store()
-            .limits()
-            .take(&format!("sign-in-{what}:{client}"), most, since, now)
-            .await
+        self.broker.store().limits().take(&LimitKey::SignIn(by, *client), most, since, now).await
     }
 
     /// Takes back what was counted last.
     pub(super) async fn give_back_sign_in(
         &self,
-        what: &str,
+        by: SignInBy,
         client: &IpAddr,
     ) -> Result<(), StoreError> {
-        self.broker.store().limits().give_back(&format!("sign-in-{what}:{client}")).await
+        self.broker.store().limits().give_back(&LimitKey::SignIn(by, *client)).await
     }
 }
 
@@ -219,7 +215,7 @@ async fn try_mail_link(web: &Web, email: &str, next: &str) -> Result<(), StoreEr
     let now = web.broker.now();
     let address = email.to_lowercase();
     let people = &web.broker.config().people;
-    let key = format!("sign-in-mail:{}", token_hash(&address));
+    let key = LimitKey::SignInMail(token_hash(&address));
     let store = web.broker.store();
     if store
         .limits()

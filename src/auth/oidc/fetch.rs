@@ -1,13 +1,14 @@
 //! The way to the provider: no redirects, no proxy of the environment, a time limit for the whole
 //! answer and a limit of its size.
 
-use std::error::Error as _;
 use std::pin::Pin;
 use std::time::Duration;
 
 use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse, http};
 use reqwest::Client;
 use thiserror::Error;
+
+use crate::domain::error_text::in_full;
 
 /// Why the provider could not be asked.
 #[derive(Debug, Error)]
@@ -75,15 +76,5 @@ impl<'c> AsyncHttpClient<'c> for Fetch {
 /// What went wrong, down to its cause. The address is the configuration's or the provider's own, and
 /// no query with a secret is ever sent; even so it is left out.
 fn unreachable(error: reqwest::Error) -> FetchError {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        source = cause.source();
-    }
-    FetchError::Unreachable(text)
+    FetchError::Unreachable(in_full(&error.without_url()))
 }

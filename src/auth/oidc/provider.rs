@@ -28,6 +28,7 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use crate::config::oidc::{Identify, Oidc, is_loopback};
+use crate::domain::error_text::in_full;
 use crate::domain::time::Timestamp;
 use crate::domain::visible_text::visible;
 
@@ -475,17 +476,6 @@ fn exchange_error(
         )),
         RequestTokenError::Other(why) => ProviderError::Invalid(words(&why)),
     }
-}
-
-/// An error with its causes.
-fn in_full(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// Words that are partly the provider's: bounded, and visible as they are.

@@ -7,6 +7,7 @@ use reqwest::{RequestBuilder, Response};
 use url::Url;
 
 use crate::cli::{Failure, text};
+use crate::domain::error_text::root_cause;
 use crate::domain::json::{self, Node};
 
 use super::ApprovalsArgs;
@@ -108,12 +109,7 @@ impl Client {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        let mut why = error.to_string();
-        let mut source = std::error::Error::source(error);
-        while let Some(inner) = source {
-            why = inner.to_string();
-            source = inner.source();
-        }
+        let why = root_cause(error);
         let mut server = self.server.clone();
         // Only a name and password in the address could be secret.
         let _ = server.set_password(None);

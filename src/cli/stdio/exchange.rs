@@ -13,6 +13,7 @@ use crate::protocol::{code, header_name, jsonrpc, meta, method, version};
 use crate::upstream::{EventParser, request_headers};
 
 use super::bridge::{ASIDE, Bridge, UnderWay};
+use super::text::{detail, text_of};
 
 /// Longest message from the broker, bytes: the largest result of an upstream, and room around it.
 const MAX_ANSWER: usize = 64 << 20;
@@ -263,25 +264,4 @@ impl Bridge {
 fn header(response: &Response, name: &'static str) -> String {
     let name = HeaderName::from_static(name);
     response.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
-}
-
-/// What the broker says where it does not speak JSON-RPC.
-pub(super) fn detail(status: StatusCode, body: &str) -> String {
-    let said = json::parse(body)
-        .ok()
-        .and_then(|n| n.get("detail").and_then(Node::as_str).map(str::to_owned))
-        .unwrap_or_else(|| "no readable answer".to_owned());
-    format!("the broker answered {status}: {said}")
-}
-
-/// An error of the HTTP client in words.
-pub(super) fn text_of(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -158,8 +158,8 @@ impl Walk {
         let text = self.string(node, place, "a duration such as \"30m\"")?;
         match parse_duration(text) {
             Ok(duration) => Some(duration),
-            Err(message) => {
-                self.error(place, message);
+            Err(why) => {
+                self.error(place, why.about(text));
                 None
             }
         }

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use crate::broker::Broker;
 use crate::mcp::stream::event::COMMENT;
+use crate::notified::until;
 use crate::protocol::version;
 use crate::store::ClientSession;
 
@@ -208,16 +209,7 @@ impl Kept {
 
     /// Waits until this holds of the state.
     async fn until(&self, holds: impl Fn(&State) -> bool) {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            // Register first, then look, then wait.
-            changed.as_mut().enable();
-            if holds(&self.state()) {
-                return;
-            }
-            changed.await;
-        }
+        until(&self.changed, || holds(&self.state()).then_some(())).await;
     }
 }
 
@@ -230,31 +222,24 @@ struct Reader {
 impl Reader {
     /// What goes out next; none when this connection has nothing more to get.
     async fn next(&self) -> Option<Bytes> {
-        loop {
-            let changed = self.kept.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            {
-                let mut state = self.kept.state();
-                if state.reader != Some(self.number) || state.over {
-                    return None;
-                }
-                let ahead = state.cursor.saturating_sub(state.first);
-                let event = usize::try_from(ahead).ok().and_then(|n| state.events.get(n)).cloned();
-                if event.is_some() {
-                    state.cursor += 1;
-                    self.kept.trim(&mut state);
-                    return event;
-                }
-                if state.ended {
-                    return None;
-                }
-                if std::mem::take(&mut state.comment) {
-                    return Some(COMMENT);
-                }
+        until(&self.kept.changed, || {
+            let mut state = self.kept.state();
+            if state.reader != Some(self.number) || state.over {
+                return Some(None);
             }
-            changed.await;
-        }
+            let ahead = state.cursor.saturating_sub(state.first);
+            let event = usize::try_from(ahead).ok().and_then(|n| state.events.get(n)).cloned();
+            if event.is_some() {
+                state.cursor += 1;
+                self.kept.trim(&mut state);
+                return Some(event);
+            }
+            if state.ended {
+                return Some(None);
+            }
+            std::mem::take(&mut state.comment).then_some(Some(COMMENT))
+        })
+        .await
     }
 }
 

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use crate::domain::time::Timestamp;
 use crate::store::Result;
 use crate::store::driver::{Db, Tx, args};
-use crate::store::limits::{LimitStore, Spent};
+use crate::store::limits::{LimitKey, LimitStore, Spent};
 
 use super::SqlStore;
 
@@ -19,11 +19,12 @@ pub(super) const OPEN_OF_AGENT: &str = "select count(*) as n from approvals \
 /// Counts one use in the window, unless it is full: then milliseconds until a place is free.
 pub(super) async fn use_limit(
     tx: &mut Tx,
-    key: &str,
+    key: &LimitKey,
     max: u32,
     since: Timestamp,
     now: Timestamp,
 ) -> Result<Option<u64>> {
+    let key = &key.to_string();
     tx.execute("delete from rate_uses where key = $1 and at <= $2", args![key, since]).await?;
     let row = tx
         .row("select count(*) as n, min(at) as oldest from rate_uses where key = $1", args![key])
@@ -42,17 +43,17 @@ pub(super) async fn use_limit(
 impl LimitStore for SqlStore {
     async fn take(
         &self,
-        key: &str,
+        key: &LimitKey,
         max: u32,
         since: Timestamp,
         now: Timestamp,
     ) -> Result<Option<u64>> {
-        let key = key.to_owned();
+        let key = key.clone();
         self.run(|db| take(db, key, max, since, now)).await
     }
 
-    async fn give_back(&self, key: &str) -> Result<()> {
-        let key = key.to_owned();
+    async fn give_back(&self, key: &LimitKey) -> Result<()> {
+        let key = key.to_string();
         self.run(|db| give_back(db, key)).await
     }
 
@@ -60,7 +61,7 @@ impl LimitStore for SqlStore {
         &self,
         agent: &str,
         new_since: Timestamp,
-        limit: Option<(String, Timestamp)>,
+        limit: Option<(LimitKey, Timestamp)>,
     ) -> Result<Spent> {
         let agent = agent.to_owned();
         self.run(|db| spent(db, agent, new_since, limit)).await
@@ -69,7 +70,7 @@ impl LimitStore for SqlStore {
 
 async fn take(
     db: Db,
-    key: String,
+    key: LimitKey,
     max: u32,
     since: Timestamp,
     now: Timestamp,
@@ -85,7 +86,7 @@ async fn spent(
     db: Db,
     agent: String,
     new_since: Timestamp,
-    limit: Option<(String, Timestamp)>,
+    limit: Option<(LimitKey, Timestamp)>,
 ) -> Result<Spent> {
     let mut tx = db.read().await?;
     let open = tx.count(OPEN_OF_AGENT, args![agent.as_str()]).await?;
@@ -99,7 +100,7 @@ async fn spent(
         Some((key, since)) => Some(
             tx.count(
                 "select count(*) as n from rate_uses where key = $1 and at > $2",
-                args![key, since],
+                args![key.to_string(), since],
             )
             .await?,
         ),

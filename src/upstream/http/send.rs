@@ -8,6 +8,7 @@ use reqwest::{Client, Response, StatusCode};
 use super::super::UpstreamError;
 use super::super::message;
 use super::target::{Target, post_headers};
+use crate::domain::error_text::in_full;
 
 /// How long a message on the side may take.
 pub(super) const ASIDE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -19,14 +20,7 @@ pub(super) fn is_refusal(status: StatusCode) -> bool {
 
 /// An error of the HTTP client in words, without the address (it may hold a secret).
 pub(super) fn describe(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    message::printable(&text)
+    message::printable(&in_full(&error.without_url()))
 }
 
 /// Sends `body` and gives back the head of the response and the session id in it.

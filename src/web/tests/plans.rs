@@ -10,7 +10,7 @@ use crate::domain::preferences::Preferences;
 use crate::domain::task::{Follows, Form, Task, TaskId};
 use crate::store::passkeys::{Added, Ceremony, Passkey};
 use crate::store::sql::recorded;
-use crate::store::{Attempt, ClientSession, Filter, NewDelivery, Session, SignIn};
+use crate::store::{Attempt, ClientSession, Filter, LimitKey, NewDelivery, Session, SignIn};
 
 /// What grows with use.
 const LARGE: [&str; 14] = [
@@ -192,8 +192,8 @@ async fn live(site: &Site) -> (ApprovalId, String) {
     store.holds().attach(&a.id, &hold, 9, now).await.unwrap();
     store.holds().attached(&a.id, now).await.unwrap();
     store.holds().detach("h2", now).await.unwrap();
-    store.limits().take("k", 1, now, now).await.unwrap();
-    store.limits().give_back("k").await.unwrap();
+    store.limits().take(&LimitKey::Seal("k".to_owned()), 1, now, now).await.unwrap();
+    store.limits().give_back(&LimitKey::Seal("k".to_owned())).await.unwrap();
     own(site).await;
     store.due().expiries(now, 9).await.unwrap();
     store.due().orphaned(now, 9).await.unwrap();

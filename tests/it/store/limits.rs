@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use placet::store::{Cap, Filter, Store, Submitted};
+use placet::store::{Cap, Filter, LimitKey, Store, Submitted};
 
 use super::approvals::made;
 use crate::support::approvals::{T0, approval, at, id, submission};
@@ -47,7 +47,7 @@ async fn a_rate_limit_is_consumed_by_new_approvals_only() {
     on_each(async |db: &Database| {
         let limited = |n: u32, args: &str, second: u64| {
             let since = at(second).minus(Duration::from_secs(60));
-            let limit = Some(("rate|ci".to_owned(), 2, since));
+            let limit = Some((LimitKey::Seal("k".to_owned()), 2, since));
             placet::store::Submit { limit, ..submission(approval(n, args)) }
         };
         let mut last = None;
@@ -77,10 +77,10 @@ async fn how_much_of_each_limit_is_used_can_be_read() {
         made(db, 1, r#"{"a":1}"#).await;
         made(db, 2, r#"{"a":2}"#).await;
         let since = at(20).minus(Duration::from_secs(10));
-        db.store.limits().take("k", 5, since, at(20)).await.unwrap();
+        db.store.limits().take(&LimitKey::Seal("k".to_owned()), 5, since, at(20)).await.unwrap();
         let agent = approval(1, "{}").agent;
         let spent = async |new_since, limit: Option<&str>, since| {
-            let limit = limit.map(|key| (key.to_owned(), since));
+            let limit = limit.map(|key| (LimitKey::Seal(key.to_owned()), since));
             let s = db.store.limits().spent(&agent, new_since, limit).await.unwrap();
             (s.open, s.new, s.limited)
         };
@@ -100,7 +100,11 @@ async fn a_limit_counts_what_came_within_its_window_before_now() {
     on_each(async |db: &Database| {
         let take = async |second: u64| {
             let since = at(second).minus(Duration::from_secs(10));
-            db.store.limits().take("k", 2, since, at(second)).await.unwrap()
+            db.store
+                .limits()
+                .take(&LimitKey::Seal("k".to_owned()), 2, since, at(second))
+                .await
+                .unwrap()
         };
 
         assert_eq!([take(20).await, take(25).await, take(26).await], [None, None, Some(4_001)]);

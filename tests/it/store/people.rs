@@ -1,6 +1,6 @@
 //! Links, sign-ins, sessions.
 
-use placet::store::{ClientSession, ReviewLink, Session, SignIn, Store};
+use placet::store::{ClientSession, LimitKey, ReviewLink, Session, SignIn, Store};
 
 use crate::support::approvals::{T0, at, id};
 use crate::support::db::{Database, on_each};
@@ -145,7 +145,7 @@ async fn purging_takes_what_is_used_up() {
     on_each(async |db: &Database| {
         db.store.sessions().insert_sign_in("h", &sign_in("ben"), at(900)).await.unwrap();
         db.store.sessions().insert(&session("s", "ben")).await.unwrap();
-        db.store.limits().take("k", 1, T0, at(1)).await.unwrap();
+        db.store.limits().take(&LimitKey::Seal("k".to_owned()), 1, T0, at(1)).await.unwrap();
 
         let day = 24 * 3_600;
         assert_eq!(db.store.purge(at(899), T0).await.unwrap(), 0);

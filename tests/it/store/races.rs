@@ -6,7 +6,7 @@ use std::sync::Arc;
 use placet::domain::approval::{Choice, State};
 use placet::domain::person::Role;
 use placet::store::sql::SqlStore;
-use placet::store::{Filter, Session, SignIn, Store, StoreError, Submitted};
+use placet::store::{Filter, LimitKey, Session, SignIn, Store, StoreError, Submitted};
 use tokio::sync::Barrier;
 
 use crate::support::approvals::{T0, approval, at, id, result, says, submission};
@@ -176,7 +176,7 @@ async fn a_sign_in_link_opens_one_session() {
 async fn a_limit_admits_no_more_than_it_says_at_once() {
     on_each(async |db: &Database| {
         let taken = at_once(db, 8, |_, store| async move {
-            store.limits().take("k", 3, T0, at(1)).await.unwrap()
+            store.limits().take(&LimitKey::Seal("k".to_owned()), 3, T0, at(1)).await.unwrap()
         })
         .await;
 

@@ -5,7 +5,7 @@ use placet::domain::approval::Assurance;
 use placet::domain::audit::{AuditEvent, Kind};
 use placet::domain::preferences::{Preferences, Quiet};
 use placet::store::settings::{NotEntered, PersonalToken};
-use placet::store::{Session, Store as _};
+use placet::store::{LimitKey, Session, Store as _};
 
 use crate::support::approvals::{T0, at};
 use crate::support::db::{Database, on_each};
@@ -137,12 +137,17 @@ async fn wishes_are_one_per_person() {
 async fn the_use_that_was_counted_last_is_taken_back() {
     on_each(async |db: &Database| {
         let take = async |second: u64| {
-            db.store.limits().take("k", 2, T0, at(second)).await.unwrap().is_none()
+            db.store
+                .limits()
+                .take(&LimitKey::Seal("k".to_owned()), 2, T0, at(second))
+                .await
+                .unwrap()
+                .is_none()
         };
         assert!(take(1).await && take(2).await && !take(3).await);
 
-        db.store.limits().give_back("k").await.unwrap();
-        db.store.limits().give_back("another").await.unwrap();
+        db.store.limits().give_back(&LimitKey::Seal("k".to_owned())).await.unwrap();
+        db.store.limits().give_back(&LimitKey::Seal("another".to_owned())).await.unwrap();
 
         assert!(take(4).await && !take(5).await);
     })

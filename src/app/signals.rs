@@ -1,0 +1,35 @@
+//! What the process does when a signal comes.
+
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::broker::{Broker, Stop};
+use crate::web::health::Readiness;
+
+use super::reload_policies;
+
+/// The first signal drains, the second gives up what still runs.
+pub async fn signals(stop: Stop) {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        tracing::error!("signals can't be caught: the process can only be killed");
+        return;
+    };
+    for token in [&stop.soft, &stop.hard] {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        token.cancel();
+    }
+}
+
+/// SIGHUP reads the policies again.
+pub async fn reload_on_sighup(broker: Broker, readiness: Arc<Readiness>) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        reload_policies(&broker, &readiness).await;
+    }
+}
