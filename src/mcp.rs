@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use crate::broker::Broker;
 
+pub use crate::broker::client_sessions::MAX_SESSIONS_PER_AGENT;
+
 use aggregate::Owners;
 use clients::Open;
 use flight::InFlight;
@@ -42,8 +44,6 @@ mod tasks;
 mod uri_template;
 mod wait;
 
-/// Most legacy sessions of one agent token; `initialize` is answered 429 beyond it.
-pub const MAX_SESSIONS_PER_AGENT: u32 = 32;
 /// An answer that takes longer than this, or says something meanwhile, becomes a stream.
 const PLAIN_ANSWER_WITHIN: Duration = Duration::from_millis(800);
 /// How long `initialize` and `server/discover` wait for a server that is starting.
