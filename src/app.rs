@@ -18,13 +18,15 @@ use crate::auth::csrf::Keys;
 use crate::auth::oidc::Oidc;
 use crate::auth::oidc::attempt::Sealer;
 use crate::auth::oidc::provider::Provider;
+use crate::broker::sessions::VIA_TERMINAL;
+use crate::broker::sign_in::one_time_token;
 use crate::broker::wait_tool::WAIT_TOOL;
 use crate::broker::{Broker, Parts, Stop};
 use crate::clock::{Clock, SystemClock};
 use crate::config::oidc::CALLBACK;
 use crate::config::{Config, Reviewer, Severity, process_environment};
 use crate::domain::audit::{AuditEvent, Kind};
-use crate::id::{IdSource, OsIds, token_hash};
+use crate::id::{IdSource, OsIds};
 use crate::mcp::{self, Mcp};
 use crate::notify::deliver::{self, Deliverer};
 use crate::notify::memory::Mailbox;
@@ -118,9 +120,10 @@ impl App {
             tracker: work.clone(),
             stop: stop.clone(),
         });
-        reconcilers::renew(&broker).await?;
-        let deliverer =
-            Arc::new(Deliverer::new(broker.clone(), deliver::build_with(&config, &mailbox)));
+        broker.renew_lease().await?;
+        let notifiers = deliver::build_with(&config, &mailbox);
+        let outbox = Arc::new(store.clone());
+        let deliverer = Arc::new(Deliverer::new(broker.clone(), outbox, notifiers));
         let readiness = Arc::new(Readiness::default());
         let mailer =
             config.mailer().map(|_| Arc::new(Mailer(deliverer.clone())) as Arc<dyn SignInMailer>);
@@ -168,6 +171,11 @@ impl App {
     /// How it is told to stop: cancel `soft`.
     pub fn stop(&self) -> Stop {
         self.stop.clone()
+    }
+
+    /// Its store.
+    pub fn store(&self) -> &SqlStore {
+        &self.store
     }
 
     async fn record_start(&self) -> Result<(), StoreError> {
@@ -242,10 +250,10 @@ impl App {
         background.cancel();
         reconcilers.close();
         let _ = tokio::time::timeout(LAST_WORDS * 2, reconcilers.wait()).await;
-        if let Err(error) = reconcilers::seal(&self.broker).await {
+        if let Err(error) = self.broker.seal_audit().await {
             tracing::warn!(%error, "the last audit records are sealed at the next start");
         }
-        if let Err(error) = self.store.nodes().end(self.broker.node(), self.broker.now()).await {
+        if let Err(error) = self.broker.end_lease().await {
             tracing::warn!(%error, "this process's lease runs out by itself");
         }
         self.store.close().await;
@@ -266,15 +274,17 @@ impl SignInMailer for Mailer {
 }
 
 /// A one-time sign-in link for a reviewer, good for `people.link_life`.
+///
+/// # Errors
+/// The database failed.
 pub async fn sign_in_link(
     config: &Config,
     store: &dyn Store,
     reviewer: &str,
 ) -> Result<String, StoreError> {
-    let token = OsIds.token();
-    let expires = SystemClock.now().plus(config.people.link_life);
-    let sign_in = SignIn { reviewer: reviewer.to_owned(), via: "terminal".to_owned() };
-    store.sessions().insert_sign_in(&token_hash(&token), &sign_in, expires).await?;
+    let expires_at = SystemClock.now().plus(config.people.link_life);
+    let sign_in = SignIn { reviewer: reviewer.to_owned(), via: VIA_TERMINAL.to_owned() };
+    let token = one_time_token(store, &OsIds, &sign_in, expires_at).await?;
     Ok(config.link(&format!("/sign-in/{token}")))
 }
 

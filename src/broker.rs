@@ -13,24 +13,26 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::config::{Config, Reviewer};
 use crate::domain::approval::{Approval, ApprovalId, Refusal};
-use crate::domain::audit::AuditEvent;
 use crate::domain::mask::Masker;
 use crate::domain::time::Timestamp;
 use crate::id::IdSource;
-use crate::store::{Filter, Store, StoreError};
+use crate::store::{AttemptRecord, Filter, Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::upstream::Upstream;
 
 pub mod admit;
 pub mod answer;
 pub mod asking;
+pub mod audit;
 pub mod call_log;
 mod changes;
+pub mod client_sessions;
 mod clients;
 pub mod confirmed_roles;
 pub mod decide;
 pub mod execute;
 pub mod grants;
+pub mod health;
 pub mod hints;
 pub mod hold;
 pub mod hold_budget;
@@ -40,6 +42,7 @@ pub mod permit;
 pub mod plan;
 pub mod policies;
 mod prepare;
+pub mod provider_sign_in;
 pub mod refusals;
 mod rejoin;
 pub mod remote;
@@ -47,9 +50,13 @@ pub mod result_delivery;
 pub mod review_link;
 pub mod rights;
 mod seal;
+pub mod sessions;
 pub mod settings;
+pub mod sign_in;
 pub mod submit;
 pub mod tasks;
+pub mod token_holder;
+pub mod upkeep;
 pub mod upstreams;
 pub mod url_elicitation;
 pub mod wait_by_id;
@@ -179,8 +186,8 @@ impl Broker {
         &self.inner.config
     }
 
-    /// The store, for what is not about approvals: sessions, links, audit, figures.
-    pub fn store(&self) -> &Arc<dyn Store> {
+    /// The store, which nobody but these verbs sees.
+    fn store(&self) -> &Arc<dyn Store> {
         &self.inner.store
     }
 
@@ -271,8 +278,11 @@ impl Broker {
         self.inner.store.approvals().list(&filter, self.now()).await
     }
 
-    /// Appends audit records that belong to no other change.
-    pub async fn record(&self, events: Vec<AuditEvent>) -> Result<(), StoreError> {
-        self.inner.store.audit().append(events).await
+    /// Attempts to tell people of an approval, oldest first.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn attempts(&self, id: &ApprovalId) -> Result<Vec<AttemptRecord>, StoreError> {
+        self.inner.store.outbox().attempts(id).await
     }
 }

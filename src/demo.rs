@@ -92,7 +92,6 @@ async fn story(
     let app = App::build_with(config, mailbox.clone()).await?;
     let stop = app.stop();
     let config = app.broker.config().clone();
-    let broker = app.broker.clone();
     let endpoint = config.link("/mcp/images");
     say("Placet demo: an agent wants to delete an image set, and a person decides.\n");
     say(&format!(
@@ -102,10 +101,9 @@ async fn story(
     say(&format!("placet   stands in front of it; connect a real MCP client to {endpoint}"));
     say(&format!("mailbox  what would be mailed to the reviewer: http://{sample_address}/mailbox"));
     let signals = tokio::spawn(crate::app::signals::signals(stop.clone()));
+    let link =
+        crate::app::sign_in_link(&config, app.store(), "owner").await.map_err(AppError::from)?;
     let running = tokio::spawn(app.run());
-    let link = crate::app::sign_in_link(&config, broker.store().as_ref(), "owner")
-        .await
-        .map_err(AppError::from)?;
     let life = crate::domain::time::in_words(config.people.link_life);
     say(&format!("queue    sign in as the reviewer \"owner\", once, within {life}: {link}"));
     if config.mailer().is_none() {

@@ -20,6 +20,8 @@ use session::server_requests::Open;
 use session::subscriptions::Standing;
 use stream::stream_limit::Listeners;
 
+pub use crate::broker::client_sessions::MAX_SESSIONS_PER_AGENT;
+
 pub(crate) mod aggregate;
 pub(crate) mod call;
 pub(crate) mod discover;
@@ -38,8 +40,6 @@ pub(crate) mod subscriptions_listen;
 pub(crate) mod tasks;
 pub(crate) mod uri_template;
 
-/// Most legacy sessions of one agent token; `initialize` is answered 429 beyond it.
-pub const MAX_SESSIONS_PER_AGENT: u32 = 32;
 /// An answer that takes longer than this, or says something meanwhile, becomes a stream.
 const PLAIN_ANSWER_WITHIN: Duration = Duration::from_millis(800);
 /// How long `initialize` and `server/discover` wait for a server that is starting.

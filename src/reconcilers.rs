@@ -1,7 +1,6 @@
-//! Reconcilers: small steps without input that do what has no request to do it.
-//!
-//! Each reads the store, does what is due, and may be repeated at any time. A restart, a lost
-//! hint and a second broker all take the path of the ordinary case.
+//! Reconcilers: when the broker's small steps without input are taken
+//! ([`crate::broker::upkeep`]). A restart, a lost hint and a second broker all take the path of the
+//! ordinary case.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,10 +15,8 @@ use crate::domain::approval::ApprovalId;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 
-/// A process is dead to the others this long after its last sign.
-pub const LEASE: Duration = Duration::from_secs(15);
 /// How often the lease is renewed.
-pub const RENEW_EVERY: Duration = Duration::from_secs(5);
+const RENEW_EVERY: Duration = Duration::from_secs(5);
 /// How often deadlines are looked at; `expired` is recorded within two seconds.
 const EXPIRE_EVERY: Duration = Duration::from_secs(1);
 /// How often running calls of dead processes are looked for.
@@ -32,10 +29,6 @@ const SEAL_EVERY: Duration = Duration::from_secs(1);
 const PURGE_EVERY: Duration = Duration::from_secs(3_600);
 /// How long records of allowed calls are gathered.
 const GATHER: Duration = Duration::from_millis(200);
-/// Most approvals of one step; the next step takes the rest.
-const BATCH: u32 = 200;
-/// Audit records sealed in one transaction.
-const SEAL_BATCH: u32 = 500;
 /// Wait after the first unattended call that could not be sent; doubles to the longest.
 const RETRY_FIRST: Duration = Duration::from_secs(2);
 /// Longest wait between two attempts of an unattended call.
@@ -47,11 +40,11 @@ pub fn start(broker: &Broker, tracker: &TaskTracker, stop: &CancellationToken) {
         let (broker, stop) = (broker.clone(), stop.clone());
         tracker.spawn(async move { repeat(interval, &stop, || step(broker.clone())).await });
     };
-    every(RENEW_EVERY, |b| Box::pin(async move { renew(&b).await }));
-    every(EXPIRE_EVERY, |b| Box::pin(async move { expire(&b).await }));
-    every(REAP_EVERY, |b| Box::pin(async move { reap(&b).await }));
-    every(SEAL_EVERY, |b| Box::pin(async move { seal(&b).await }));
-    every(PURGE_EVERY, |b| Box::pin(async move { purge(&b).await }));
+    every(RENEW_EVERY, |b| Box::pin(async move { b.renew_lease().await }));
+    every(EXPIRE_EVERY, |b| Box::pin(async move { b.expire_due().await }));
+    every(REAP_EVERY, |b| Box::pin(async move { b.lose_orphaned().await }));
+    every(SEAL_EVERY, |b| Box::pin(async move { b.seal_audit().await }));
+    every(PURGE_EVERY, |b| Box::pin(async move { b.purge().await }));
     let (b, s) = (broker.clone(), stop.clone());
     tracker.spawn(async move { write_calls(&b, &s).await });
     let (b, s) = (broker.clone(), stop.clone());
@@ -94,62 +87,6 @@ fn report(what: &str, result: Result<(), StoreError>) {
     }
 }
 
-/// Renews this process's lease.
-pub async fn renew(broker: &Broker) -> Result<(), StoreError> {
-    let now = broker.now();
-    broker.store().nodes().renew(broker.node(), now, now.plus(LEASE)).await
-}
-
-/// Ends what nobody decided, or nobody claimed, in time.
-pub async fn expire(broker: &Broker) -> Result<(), StoreError> {
-    let now = broker.now();
-    for id in broker.store().due().expiries(now, BATCH).await? {
-        let Some(approval) = broker.get(&id).await? else { continue };
-        let Ok(transition) = approval.expire(now) else { continue };
-        match broker.apply(transition).await {
-            Ok(_) => tracing::info!(approval.id = %id, "approval {id} expired"),
-            Err(StoreError::Conflict(_)) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// Turns running calls of dead processes into indeterminate ones. They are never sent again.
-pub async fn reap(broker: &Broker) -> Result<(), StoreError> {
-    let now = broker.now();
-    for id in broker.store().due().orphaned(now, BATCH).await? {
-        let Some(approval) = broker.get(&id).await? else { continue };
-        let why = "the broker that ran it died before an answer came";
-        let Ok(transition) = approval.lose(why, now) else { continue };
-        match broker.apply(transition).await {
-            Ok(_) => {
-                tracing::error!(approval.id = %id, "nobody knows what became of approval {id}");
-            }
-            Err(StoreError::Conflict(_)) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// Gives audit records their place in the chain.
-pub async fn seal(broker: &Broker) -> Result<(), StoreError> {
-    while broker.store().audit().seal(SEAL_BATCH).await? == SEAL_BATCH {}
-    Ok(())
-}
-
-/// Removes what is older than it must be kept.
-pub async fn purge(broker: &Broker) -> Result<(), StoreError> {
-    let now = broker.now();
-    let before = now.minus(broker.config().approvals.history_retention);
-    let gone = broker.store().purge(now, before).await?;
-    if gone > 0 {
-        tracing::debug!("{gone} old rows removed");
-    }
-    Ok(())
-}
-
 /// Writes the records of allowed calls in groups, until told to stop and none is left.
 async fn write_calls(broker: &Broker, stop: &CancellationToken) {
     loop {
@@ -167,7 +104,7 @@ async fn write_calls(broker: &Broker, stop: &CancellationToken) {
             if group.is_empty() {
                 break;
             }
-            if let Err(error) = broker.store().audit().append(group.clone()).await {
+            if let Err(error) = broker.record(group.clone()).await {
                 tracing::error!(%error, "records of allowed calls wait for the store");
                 broker.call_log().put_back(group);
                 if stop.is_cancelled() {
@@ -196,11 +133,7 @@ impl Unattended {
             return Ok(());
         }
         let now = broker.now();
-        let mut due: HashMap<ApprovalId, Option<String>> =
-            broker.store().tasks().attended(now, BATCH).await?.into_iter().collect();
-        for id in broker.store().due().unattended(now, BATCH).await? {
-            due.entry(id).or_default();
-        }
+        let due = broker.to_run_unattended().await?;
         self.waits.retain(|id, _| due.contains_key(id));
         for (id, session) in due {
             if self.waits.get(&id).is_some_and(|(not_before, _)| *not_before > now) {

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use placet::id::token_hash;
-use placet::store::Session;
+use placet::store::{Session, Store as _};
 use placet::web::session::SESSION_COOKIE;
 use reqwest::RequestBuilder;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqliteConnection};
@@ -67,7 +67,7 @@ async fn times(place: Place, size: Size) -> Fallible<Vec<(String, Times)>> {
         created_at: now,
         seen_at: now,
     };
-    world.broker.store().sessions().insert(&session).await?;
+    world.store.sessions().insert(&session).await?;
     let client = client()?;
     let page = |path: &str| {
         client

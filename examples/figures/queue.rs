@@ -7,7 +7,7 @@ use placet::broker::Broker;
 use placet::domain::approval::Approval;
 use placet::domain::audit::{AuditEvent, Kind};
 use placet::id::token_hash;
-use placet::store::{NewHold, Session, Submit, Submitted};
+use placet::store::{NewHold, Session, Store as _, Submit, Submitted};
 use placet::web::session::SESSION_COOKIE;
 use reqwest::RequestBuilder;
 
@@ -30,7 +30,7 @@ const COOKIE: &str = "figures-session-of-ana";
 pub async fn measure(report: &mut Report) -> Fallible<()> {
     let agents = usize::try_from(AGENTS)?;
     let world = World::start(agents, "group", Place::Memory).await?;
-    sign_in(&world.broker).await?;
+    sign_in(&world).await?;
     let client = client()?;
     let page = client.get(&world.base).header("cookie", format!("{SESSION_COOKIE}={COOKIE}"));
     let list = |query: &str| {
@@ -48,7 +48,7 @@ pub async fn measure(report: &mut Report) -> Fallible<()> {
         let mut submit = Times::default();
         while stored < pending {
             let begun = Instant::now();
-            insert(&world.broker, stored).await?;
+            insert(&world, stored).await?;
             stored += 1;
             if stored + u32::try_from(SUBMITS)? > pending {
                 submit.push(begun.elapsed());
@@ -99,8 +99,8 @@ async fn first_byte(request: &RequestBuilder) -> Fallible<Times> {
     Ok(times)
 }
 
-async fn sign_in(broker: &Broker) -> Fallible<()> {
-    let now = broker.now();
+async fn sign_in(world: &World) -> Fallible<()> {
+    let now = world.broker.now();
     let session = Session {
         hash: token_hash(COOKIE),
         reviewer: "ana".to_owned(),
@@ -109,12 +109,13 @@ async fn sign_in(broker: &Broker) -> Fallible<()> {
         created_at: now,
         seen_at: now,
     };
-    Ok(broker.store().sessions().insert(&session).await?)
+    Ok(world.store.sessions().insert(&session).await?)
 }
 
 /// One more approval, as the broker would store it, of a request that is not held.
-async fn insert(broker: &Broker, n: u32) -> Fallible<()> {
+async fn insert(world: &World, n: u32) -> Fallible<()> {
     const LIMIT: u32 = 1_000_000;
+    let broker = &world.broker;
     let now = broker.now();
     let agent = agent_name(usize::try_from(n % AGENTS)?);
     let approval = approval(broker, &agent, n);
@@ -131,7 +132,7 @@ async fn insert(broker: &Broker, n: u32) -> Fallible<()> {
         limit: None,
         approval,
     };
-    match broker.store().approvals().submit(submit, now).await? {
+    match world.store.approvals().submit(submit, now).await? {
         Submitted::Created { .. } => Ok(()),
         other => Err(format!("not stored as a new one: {other:?}").into()),
     }

@@ -10,6 +10,8 @@ use placet::broker::{Broker, Stop};
 use placet::config::Environment;
 use placet::demo::archive::Archive;
 use placet::notify::memory::Mailbox;
+use placet::store::Store as _;
+use placet::store::sql::SqlStore;
 use reqwest::{Client, RequestBuilder, Response};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tokio::net::TcpListener;
@@ -50,6 +52,8 @@ pub enum Place {
 pub struct World {
     /// The broker inside.
     pub broker: Broker,
+    /// Its store.
+    pub store: SqlStore,
     /// Where it is served, without a slash at the end.
     pub base: String,
     /// Endpoint of the archive itself.
@@ -93,11 +97,11 @@ impl World {
         let file = folder.join("placet.toml");
         let config = config_of(&text, Some(&file), &Environment::new());
         let app = App::build(config).await?;
-        let (broker, stop) = (app.broker.clone(), app.stop());
+        let (broker, store, stop) = (app.broker.clone(), app.store().clone(), app.stop());
         let base = format!("http://{}", app.address());
         let running = tokio::spawn(app.run());
         let direct = format!("http://{sample_address}/mcp");
-        let world = Self { broker, base, direct, folder, postgres, stop, running, serving };
+        let world = Self { broker, store, base, direct, folder, postgres, stop, running, serving };
         let upstream = world.broker.upstream(UPSTREAM).ok_or("there is no upstream")?.clone();
         upstream.refresh().await?;
         Ok(world)
@@ -118,18 +122,17 @@ impl World {
 
     /// Waits until no request is held any more.
     pub async fn nothing_held(&self) -> Fallible<()> {
-        self.until("held requests are detached", async || {
-            Ok(self.broker.store().approvals().stats(self.broker.now()).await?.held == 0)
-        })
+        self.until(
+            "held requests are detached",
+            async || Ok(self.broker.figures().await?.held == 0),
+        )
         .await
     }
 
     /// Waits until every audit record has its place in the chain.
     pub async fn all_sealed(&self) -> Fallible<()> {
-        self.until("the audit is sealed", async || {
-            Ok(self.broker.store().audit().unsealed().await? == 0)
-        })
-        .await
+        self.until("the audit is sealed", async || Ok(self.store.audit().unsealed().await? == 0))
+            .await
     }
 
     async fn until(&self, what: &str, is_so: impl AsyncFn() -> Fallible<bool>) -> Fallible<()> {

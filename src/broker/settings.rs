@@ -10,12 +10,32 @@ use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::preferences::Preferences;
 use crate::domain::time::{Timestamp, in_words};
 use crate::id::token_hash;
+use crate::store::Session;
+use crate::store::passkeys::Passkey;
 use crate::store::settings::{NotEntered, PersonalToken};
 
+use super::plan::Wishes;
 use super::{Broker, DecideError};
 
 /// Longest name of a token, characters.
 pub const MAX_TOKEN_NAME: usize = 60;
+
+/// What a person keeps here about themselves.
+#[derive(Debug, Clone)]
+pub struct OwnSettings {
+    /// Their sessions that count, the newest first.
+    pub sessions: Vec<Session>,
+    /// Their tokens that are still good, the newest first.
+    pub tokens: Vec<PersonalToken>,
+    /// Their passkeys, the newest first.
+    pub passkeys: Vec<Passkey>,
+    /// When they are away.
+    pub absences: Vec<Absence>,
+    /// When they stand in for others.
+    pub stands_in: Vec<Absence>,
+    /// What they want to be told, and when not.
+    pub wishes: Preferences,
+}
 
 /// What of their own somebody ends, by its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +51,28 @@ pub enum Own {
 }
 
 impl Broker {
+    /// What a person keeps here.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn settings_of(&self, reviewer: &str) -> Result<OwnSettings, DecideError> {
+        let (store, now) = (self.store().settings(), self.now());
+        let of = |absences: &[Absence], whose: fn(&Absence) -> &String| {
+            absences.iter().filter(|a| whose(a) == reviewer).cloned().collect()
+        };
+        let sessions = self.sessions_of(reviewer).await?;
+        let tokens = store.tokens(reviewer, now).await?;
+        let absences = store.absences(now).await?;
+        Ok(OwnSettings {
+            sessions,
+            tokens,
+            passkeys: self.passkeys(reviewer).await?,
+            stands_in: of(&absences, |a| &a.delegate),
+            absences: of(&absences, |a| &a.reviewer),
+            wishes: Wishes::new(store.preferences().await?).of(reviewer),
+        })
+    }
+
     /// Ends something of a person's own; not found where it is not theirs.
     pub async fn end_own(&self, reviewer: &str, own: Own, id: &str) -> Result<(), DecideError> {
         let store = self.store().settings();

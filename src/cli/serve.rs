@@ -39,7 +39,7 @@ async fn offer_sign_in(app: &App) -> Result<(), Failure> {
     let Some(owner) = config.reviewers.first().filter(|_| config.implicit_owner) else {
         return Ok(());
     };
-    let link = app::sign_in_link(config, app.broker.store().as_ref(), &owner.name)
+    let link = app::sign_in_link(config, app.store(), &owner.name)
         .await
         .map_err(|error| Failure::failed(error.to_string()))?;
     if std::io::stderr().is_terminal() {

@@ -35,8 +35,8 @@ pub(crate) async fn find(
             "header Mcp-Session-Id is missing: begin with initialize",
         ));
     };
-    match mcp.broker.store().client_sessions().find(id, mcp.broker.now()).await {
-        Ok(Some(session)) if session.agent == agent.name && session.upstream == upstream => {
+    match mcp.broker.client_session(id, &agent.name, upstream).await {
+        Ok(Some(session)) => {
             mcp.standing.seen(id, mcp.broker.now());
             if let Some(version) = header(headers, header_name::PROTOCOL_VERSION)
                 && !version::SERVED_LEGACY.contains(&version)
@@ -49,7 +49,7 @@ pub(crate) async fn find(
             }
             Ok(session)
         }
-        Ok(_) => {
+        Ok(None) => {
             Err(problem(StatusCode::NOT_FOUND, "there is no such session: begin with initialize"))
         }
         Err(error) => {
@@ -101,7 +101,7 @@ pub(crate) async fn initialize(
             .map_or_else(|| "{}".to_owned(), |c| c.raw.to_owned()),
         created_at: broker.now(),
     };
-    match broker.store().client_sessions().insert(&session, MAX_SESSIONS_PER_AGENT).await {
+    match broker.open_client_session(&session).await {
         Ok(true) => {}
         Ok(false) => {
             return problem(
@@ -139,7 +139,7 @@ pub(crate) async fn delete(
         Ok(session) => session,
         Err(response) => return response,
     };
-    if let Err(error) = mcp.broker.store().client_sessions().delete(&session.id).await {
+    if let Err(error) = mcp.broker.end_client_session(&session.id).await {
         tracing::error!(%error, "a session could not be ended");
         return problem(StatusCode::SERVICE_UNAVAILABLE, "the store is unavailable, try again");
     }

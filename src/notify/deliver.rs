@@ -17,7 +17,7 @@ use tracing::{debug, error, warn};
 use crate::broker::Broker;
 use crate::config::{Config, NotifierKind, Reviewer};
 use crate::domain::time::Timestamp;
-use crate::store::{Attempt, Delivery, StoreError};
+use crate::store::{Attempt, Delivery, Store, StoreError};
 
 use super::email::Smtp;
 use super::memory::{Mailbox, Memory};
@@ -47,6 +47,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// The deliverer.
 pub struct Deliverer {
     broker: Broker,
+    store: Arc<dyn Store>,
     notifiers: HashMap<String, Arc<dyn Notifier>>,
     /// Webhooks that answered 410: not asked again by this process.
     disabled: Mutex<HashSet<String>>,
@@ -55,9 +56,13 @@ pub struct Deliverer {
 }
 
 impl Deliverer {
-    /// Sends through `notifiers` what `broker`'s store holds.
-    pub fn new(broker: Broker, notifiers: HashMap<String, Arc<dyn Notifier>>) -> Self {
-        Self { broker, notifiers, disabled: Mutex::default(), under_way: Mutex::default() }
+    /// Sends through `notifiers` what the outbox in `store` holds, which is `broker`'s.
+    pub fn new(
+        broker: Broker,
+        store: Arc<dyn Store>,
+        notifiers: HashMap<String, Arc<dyn Notifier>>,
+    ) -> Self {
+        Self { broker, store, notifiers, disabled: Mutex::default(), under_way: Mutex::default() }
     }
 
     /// The notifier of that name.
@@ -104,7 +109,7 @@ impl Deliverer {
     /// Leases up to `limit` due deliveries.
     async fn claim(&self, now: Timestamp, limit: usize) -> Result<Vec<Delivery>, StoreError> {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        self.broker.store().outbox().claim(now, now.plus(LEASE), limit).await
+        self.store.outbox().claim(now, now.plus(LEASE), limit).await
     }
 
     /// Attempts one delivery and records what became of it. What can't be recorded stays leased
@@ -114,12 +119,12 @@ impl Deliverer {
         let result = match self.prepare(&delivery, now).await {
             Ok(Prepared::Send { message, counted: _counted }) => {
                 let attempt = self.attempt(&delivery, &message, now).await;
-                self.broker.store().outbox().record_attempt(&id, &attempt, now).await
+                self.store.outbox().record_attempt(&id, &attempt, now).await
             }
             Ok(Prepared::Drop(detail)) => {
                 debug!(delivery = %id, "dropped: {detail}");
                 let attempt = Attempt::Dropped { detail };
-                self.broker.store().outbox().record_attempt(&id, &attempt, now).await
+                self.store.outbox().record_attempt(&id, &attempt, now).await
             }
             Err(error) => Err(error),
         };

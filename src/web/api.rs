@@ -19,7 +19,7 @@ use super::Web;
 use super::agents;
 use super::arguments::has_secrets;
 use super::decide::approval_id;
-use super::error::{Code, Problem};
+use super::error::Problem;
 use super::extract::{Decider, Manager, Reader};
 use super::grants::{grant_id, grant_json};
 use super::tools::ToolRow;
@@ -243,11 +243,9 @@ async fn audit(
     Reader(reader): Reader,
     pairs: Pairs,
 ) -> Result<Response, Problem> {
-    if !reader.role.reads_all() {
-        return Err(Problem::new(Code::Forbidden, "the audit is for auditors and admins"));
-    }
+    let audit = web.broker.audit_for(&reader)?;
     let (after, limit) = query::audit(&query::pairs(pairs)?)?;
-    let records = web.broker.store().audit().list(after, limit).await?;
+    let records = audit.after(after, limit).await?;
     let records: Vec<_> = records.iter().map(crate::domain::audit::Record::to_json).collect();
     Ok(json_response(format!("{{\"records\":[{}]}}", records.join(","))))
 }

@@ -175,7 +175,7 @@ async fn render(
     approval: &Approval,
     show: Show,
 ) -> Result<Response, Problem> {
-    let attempts = web.broker.store().outbox().attempts(&approval.id).await?;
+    let attempts = web.broker.attempts(&approval.id).await?;
     let rights = web.broker.rights_on_page(approval, who.proven()).await?;
     let mut frame = who.frame(&visible(&approval.call.title()), "queue");
     let moving = match approval.state {

@@ -8,10 +8,9 @@ use serde::Deserialize;
 
 use crate::domain::audit::Record;
 use crate::domain::visible_text::visible;
-use crate::store::{Store, StoreError};
 
 use super::Web;
-use super::error::{Code, Problem};
+use super::error::Problem;
 use super::extract::Page;
 use super::view::{Frame, When, page};
 
@@ -44,33 +43,6 @@ struct AuditPage {
     older: Option<i64>,
 }
 
-/// The last sealed `seq`. The store lists upwards only, so its end is found by halving.
-async fn last_seq(store: &dyn Store) -> Result<i64, StoreError> {
-    let (mut low, mut step) = (0_i64, 1_i64);
-    if !exists_after(store, 0).await? {
-        return Ok(0);
-    }
-    while exists_after(store, low + step).await? {
-        low += step;
-        step = step.saturating_mul(2);
-    }
-    // Something is after `low`, nothing is after `high`.
-    let mut high = low + step;
-    while high - low > 1 {
-        let middle = low + (high - low) / 2;
-        if exists_after(store, middle).await? {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    Ok(high)
-}
-
-async fn exists_after(store: &dyn Store, seq: i64) -> Result<bool, StoreError> {
-    Ok(!store.audit().list(seq, 1).await?.is_empty())
-}
-
 fn line(record: Record, now: crate::domain::time::Timestamp) -> Line {
     Line {
         seq: record.seq,
@@ -86,28 +58,15 @@ fn line(record: Record, now: crate::domain::time::Timestamp) -> Line {
 /// `GET /audit`
 pub async fn show(State(web): State<Web>, who: Page, Query(at): Query<Before>) -> Response {
     let shown = async {
-        if !who.reviewer.role.reads_all() {
-            return Err(Problem::new(Code::Forbidden, "the audit is for auditors and admins"));
-        }
-        let store = web.broker.store();
-        let end = match at.before {
-            Some(before) => before.saturating_sub(1).max(0),
-            None => last_seq(store.as_ref()).await?,
-        };
-        let start = end.saturating_sub(PER_PAGE).max(0);
-        let limit = u32::try_from(end - start).unwrap_or(0);
-        let records = match limit {
-            0 => Vec::new(),
-            limit => store.audit().list(start, limit).await?,
-        };
+        let found = web.broker.audit_for(&who.reviewer)?.page(at.before, PER_PAGE).await?;
         let now = web.broker.now();
         Ok(page(
             StatusCode::OK,
             &AuditPage {
                 frame: who.frame("Audit", "audit"),
-                lines: records.into_iter().rev().map(|r| line(r, now)).collect(),
-                unsealed: store.audit().unsealed().await?,
-                older: (start > 0).then_some(start + 1),
+                lines: found.records.into_iter().map(|r| line(r, now)).collect(),
+                unsealed: found.unsealed,
+                older: found.older,
             },
         ))
     };

@@ -1,7 +1,7 @@
 //! Cookies: read, set and removed.
 
 use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::response::Response;
 
 use crate::broker::Broker;
 
@@ -35,13 +35,6 @@ pub fn add_cookie(response: &mut Response, cookie: &str) {
     if let Ok(value) = HeaderValue::from_str(cookie) {
         response.headers_mut().append(header::SET_COOKIE, value);
     }
-}
-
-/// Sends on who has just signed in, with the session's cookie.
-pub fn signed_in(next: &str, cookie: &str) -> Response {
-    let mut response = Redirect::to(next).into_response();
-    add_cookie(&mut response, cookie);
-    response
 }
 
 #[cfg(test)]

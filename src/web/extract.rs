@@ -11,15 +11,16 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::de::DeserializeOwned;
 
 use crate::auth::csrf::Bound;
-use crate::auth::personal_token::{self, Scope};
-use crate::auth::{Proven, bearer, client_address, reviewer_by_token};
+use crate::auth::personal_token::Scope;
+use crate::auth::{Proven, bearer, client_address};
+use crate::broker::sessions::SignedIn;
+use crate::broker::token_holder::TokenRefused;
 use crate::config::Reviewer;
 use crate::domain::approval::Assurance;
-use crate::id::token_hash;
 
 use super::Web;
 use super::error::{Code, PageProblem, Problem};
-use super::session::{self, SignedIn};
+use super::session;
 use super::view::{Frame, Viewer};
 
 /// Longest `next` that is remembered over a sign-in, bytes.
@@ -183,33 +184,18 @@ impl FromRequestParts<Web> for Manager {
     }
 }
 
-/// The reviewer of a configured token, which may do everything they may, or of a personal one,
-/// which may do what it was made for and proves no more than the session that made it.
+/// The reviewer whose token came with the request, where it is for that.
 async fn by_token(
     parts: &Parts,
     web: &Web,
     scope: Scope,
 ) -> Result<(Reviewer, Assurance), Problem> {
     let token = bearer(&parts.headers).ok_or_else(unauthorized)?;
-    let unknown = |reviewer: Option<Reviewer>| reviewer.ok_or_else(unauthorized);
-    if let Some(reviewer) = reviewer_by_token(web.broker.config(), token) {
-        let reviewer = web.broker.reviewer(&reviewer.name).await?;
-        return Ok((unknown(reviewer)?, Assurance::Session));
-    }
-    if !token.starts_with(personal_token::PREFIX) {
-        return Err(unauthorized());
-    }
-    let found =
-        web.broker.store().settings().find_token(&token_hash(token), web.broker.now()).await?;
-    let token = found.ok_or_else(unauthorized)?;
-    let reviewer = unknown(web.broker.reviewer(&token.reviewer).await?)?;
-    if !token.scopes.iter().any(|s| s == scope.as_str()) {
-        return Err(Problem::new(
-            Code::Forbidden,
-            format!("this token was not made for that: it lacks the scope {:?}", scope.as_str()),
-        ));
-    }
-    Ok((reviewer, token.assurance))
+    web.broker.token_holder(token, scope).await.map_err(|refused| match refused {
+        TokenRefused::Unknown => unauthorized(),
+        TokenRefused::Lacks(_) => Problem::new(Code::Forbidden, refused.to_string()),
+        TokenRefused::Store(error) => error.into(),
+    })
 }
 
 fn unauthorized() -> Problem {

@@ -7,7 +7,6 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::domain::approval::State as ApprovalState;
 use crate::domain::json;
 use crate::telemetry::{head, sample};
 
@@ -63,7 +62,7 @@ pub async fn healthz() -> Response {
 pub async fn readyz(State(web): State<Web>) -> Response {
     let mut checks = web.readiness.snapshot();
     checks.entry("policies".to_owned()).or_insert(Health::Ok);
-    let store = match web.broker.store().check().await {
+    let store = match web.broker.check_store().await {
         Ok(()) => Health::Ok,
         Err(error) => {
             tracing::warn!(%error, "not ready: the store can't be written");
@@ -96,11 +95,7 @@ pub async fn metrics(
 }
 
 async fn render(web: &Web) -> Result<String, Problem> {
-    let now = web.broker.now();
-    let stats = web.broker.store().approvals().stats(now).await?;
-    let attempts = web.broker.store().outbox().attempt_counts().await?;
-    let pending = stats.by_state.iter().find(|(s, _)| s == "pending").map_or(0, |(_, n)| *n);
-    let oldest = stats.oldest_pending.map_or(0.0, |at| at.until(now).as_secs_f64());
+    let figures = web.broker.figures().await?;
     let mut out = String::new();
     let gauge = |out: &mut String, name: &str, help: &str, value: &str| {
         head(out, name, "gauge", help);
@@ -110,24 +105,24 @@ async fn render(web: &Web) -> Result<String, Problem> {
         &mut out,
         "placet_approvals_pending",
         "Approvals waiting for reviewers.",
-        &pending.to_string(),
+        &figures.pending.to_string(),
     );
     gauge(
         &mut out,
         "placet_oldest_pending_seconds",
         "Age of the oldest approval waiting for reviewers; 0 if none.",
-        &oldest.to_string(),
+        &figures.oldest_pending.as_secs_f64().to_string(),
     );
-    gauge(&mut out, "placet_held_requests", "Agent requests held open.", &stats.held.to_string());
+    let held = figures.held.to_string();
+    gauge(&mut out, "placet_held_requests", "Agent requests held open.", &held);
     // A gauge in truth: approvals leave a state, and history is purged.
     head(&mut out, "placet_approvals_total", "gauge", "Approvals kept, by state.");
-    for state in ApprovalState::ALL {
-        let of = stats.by_state.iter().find(|(name, _)| name == state.as_str());
-        let count = of.map_or(0, |(_, count)| *count).to_string();
-        sample(&mut out, "placet_approvals_total", &[("state", state.as_str())], &count);
+    for (state, count) in &figures.by_state {
+        let labels = [("state", state.as_str())];
+        sample(&mut out, "placet_approvals_total", &labels, &count.to_string());
     }
     head(&mut out, "placet_notifications_total", "counter", "Attempts to notify, by result.");
-    for (notifier, result, count) in &attempts {
+    for (notifier, result, count) in &figures.attempts {
         let labels = [("notifier", notifier.as_str()), ("result", result.as_str())];
         sample(&mut out, "placet_notifications_total", &labels, &count.to_string());
     }

@@ -16,27 +16,22 @@ use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 
 use crate::auth::csrf::{Bound, FORM_COOKIE};
+use crate::auth::oidc::Oidc;
 use crate::auth::oidc::attempt;
-use crate::auth::oidc::person::{self, Said, Stranger};
+use crate::auth::oidc::person::{Said, Stranger};
 use crate::auth::oidc::provider::ProviderError;
-use crate::auth::oidc::{Oidc, VIA_OIDC};
-use crate::domain::audit::{AuditEvent, Kind};
-use crate::domain::json;
-use crate::domain::visible_text::visible;
+use crate::broker::provider_sign_in::{Person, RefusedSignIn};
 use crate::store::SignInBy;
-use crate::store::oidc::ProviderClaims;
 
 use super::Web;
-use super::cookies::{self, add_cookie, signed_in};
+use super::cookies::{self, add_cookie};
 use super::error::{Code, PageProblem, Problem, too_many};
 use super::extract::{ClientAddress, encode, safe_next};
-use super::session;
+use super::session::{browser, signed_in};
 use super::view::Frame;
 
 /// Longest value of an answer's parameter that is looked at, bytes.
 const MAX_PARAMETER: usize = 4_096;
-/// Longest `sub` in a record, characters.
-const MAX_SUBJECT: usize = 200;
 /// Longest code of a provider's error that is shown, bytes.
 const MAX_ERROR: usize = 40;
 
@@ -68,11 +63,10 @@ pub async fn begin(
         let path = format!("/sign-in?next={}", encode(next));
         return Ok(Redirect::to(&path).into_response());
     }
-    let settings = oidc.provider.settings();
-    if let Some(wait) = web.take_sign_in(SignInBy::Provider, &client, settings.max_attempts).await?
-    {
+    if let Some(wait) = web.broker.count_sign_in(SignInBy::Provider, client).await? {
         return Ok(too_many(wait, "too many sign-ins were begun and not ended"));
     }
+    let settings = oidc.provider.settings();
     let now = web.broker.now();
     let token = web.broker.ids().token();
     let attempt = oidc.sealer.begin(&token, next, now, settings.attempt_life);
@@ -95,11 +89,11 @@ pub async fn answer(
     let taken = take(&web, &oidc, query.as_deref().unwrap_or_default(), &headers).await;
     let mut response = match taken {
         Ok((next, person, said)) => {
-            let cookie = sign_in(&web, &oidc, &person, &said, &headers).await?;
-            web.give_back_sign_in(SignInBy::Provider, &client).await?;
-            signed_in(&next, &cookie)
+            let browser = browser(&headers);
+            let cookie = web.broker.sign_in_by_provider(&person, &said, client, browser).await?;
+            signed_in(&web.broker, &next, &cookie)
         }
-        Err(refused) => refuse(&web, &oidc, &client, refused).await?,
+        Err(refused) => refuse(&web, client, refused).await?,
     };
     // Used or of no use: either way it is gone.
     add_cookie(&mut response, &cookie(&web, "", 0));
@@ -109,32 +103,28 @@ pub async fn answer(
 /// Why nobody was signed in.
 #[derive(Debug)]
 struct Refused {
-    /// The word of the record.
-    why: String,
+    /// What is recorded.
+    record: RefusedSignIn,
     /// What the person reads.
     problem: Problem,
-    /// The provider's own account of it, for the log.
-    detail: Option<String>,
-    /// What the provider calls who came, where it was proven.
-    subject: Option<String>,
-    /// Whether it was counted when the attempt began.
-    counted: bool,
 }
 
 impl Refused {
     fn new(why: &str, code: Code, detail: impl Into<String>) -> Self {
-        Self {
-            why: why.to_owned(),
-            problem: Problem::new(code, detail),
-            detail: None,
-            subject: None,
-            counted: true,
-        }
+        Self::with(why, Problem::new(code, detail))
+    }
+
+    fn with(why: &str, problem: Problem) -> Self {
+        let why = why.to_owned();
+        let record = RefusedSignIn { why, detail: None, subject: None, counted: true };
+        Self { record, problem }
     }
 
     /// An answer to nothing that this browser asked.
     fn stray(why: &str, detail: &str) -> Self {
-        Self { counted: false, ..Self::new(why, Code::Forbidden, detail) }
+        let mut refused = Self::new(why, Code::Forbidden, detail);
+        refused.record.counted = false;
+        refused
     }
 
     fn of(stranger: Stranger, said: &Said, label: &str) -> Self {
@@ -152,24 +142,23 @@ impl Refused {
                  add you"
             ),
         };
-        Self {
-            subject: Some(said.subject.clone()),
-            ..Self::new(stranger.as_str(), Code::Forbidden, text)
-        }
+        let mut refused = Self::new(stranger.as_str(), Code::Forbidden, text);
+        refused.record.subject = Some(said.subject.clone());
+        refused
     }
 }
 
 impl From<ProviderError> for Refused {
     fn from(error: ProviderError) -> Self {
-        let problem = unavailable(&error);
-        let detail = Some(error.to_string());
-        Self { problem, detail, ..Self::new(error.as_str(), Code::Unavailable, "") }
+        let mut refused = Self::with(error.as_str(), unavailable(&error));
+        refused.record.detail = Some(error.to_string());
+        refused
     }
 }
 
 impl From<crate::store::StoreError> for Refused {
     fn from(error: crate::store::StoreError) -> Self {
-        Self { problem: error.into(), ..Self::new("unavailable", Code::Unavailable, "") }
+        Self::with("unavailable", error.into())
     }
 }
 
@@ -219,7 +208,7 @@ async fn take(
     if !attempt.fits(&answer.state) {
         return Err(Refused::stray("wrong_state", AGAIN));
     }
-    if !web.broker.store().oidc().use_attempt(&attempt.hash(), attempt.expires_at).await? {
+    if !web.broker.use_attempt(&attempt).await? {
         return Err(Refused::stray("used_before", AGAIN));
     }
     oidc.provider.check_issuer(answer.iss.as_deref(), now).await?;
@@ -232,100 +221,20 @@ async fn take(
         Refused::new("no_code", Code::InvalidRequest, text)
     })?;
     let said = oidc.provider.redeem(&attempt, &code, now).await?;
-    let person = who(web, oidc, &said)?;
+    let person = web
+        .broker
+        .person_of(&said)
+        .map_err(|stranger| Refused::of(stranger, &said, &oidc.provider.settings().label))?;
     // It was checked before it was sealed; nothing is lost by doing so again.
     Ok((safe_next(Some(&attempt.next)).to_owned(), person, said))
 }
 
-/// Who somebody is here.
-enum Person {
-    Reviewer(String),
-    /// Nobody, and may read.
-    Guest(String),
-}
-
-fn who(web: &Web, oidc: &Oidc, said: &Said) -> Result<Person, Refused> {
-    let settings = oidc.provider.settings();
-    match person::reviewer(web.broker.config(), settings, said) {
-        Ok(reviewer) => Ok(Person::Reviewer(reviewer.name.clone())),
-        Err(stranger) => match person::guest(said).filter(|_| settings.allow_unknown) {
-            Some(guest) => Ok(Person::Guest(guest)),
-            None => Err(Refused::of(stranger, said, &settings.label)),
-        },
-    }
-}
-
-/// Stores the session, with what was said of its reviewer's groups where anything asks for that.
-async fn sign_in(
-    web: &Web,
-    oidc: &Oidc,
-    person: &Person,
-    said: &Said,
-    headers: &HeaderMap,
-) -> Result<String, PageProblem> {
-    let settings = oidc.provider.settings();
-    let (Person::Reviewer(name) | Person::Guest(name)) = person;
-    let (session, cookie) = session::make(&web.broker, name, VIA_OIDC, headers);
-    let store = web.broker.store().oidc();
-    if matches!(person, Person::Guest(_)) || !settings.narrows() {
-        store.sign_in(&session, None).await?;
-        return Ok(cookie);
-    }
-    let groups = said.groups.as_deref().unwrap_or_else(|| {
-        tracing::warn!(
-            "the sign-in provider says nothing of groups: there is no claim {}",
-            settings.groups_claim
-        );
-        &[]
-    });
-    let claims = ProviderClaims {
-        reviewer: session.reviewer.clone(),
-        issuer: settings.issuer.clone(),
-        subject: said.subject.clone(),
-        groups: settings.mentioned(groups),
-        said_at: session.created_at,
-        expires_at: session.created_at.plus(settings.sign_in_life),
-    };
-    let quoted: Vec<String> = claims.groups.iter().map(|g| json::quote(&visible(g))).collect();
-    let event = AuditEvent::new(Kind::GroupsConfirmed, &claims.reviewer, session.created_at)
-        .with("subject", &shown_subject(&claims.subject))
-        .with_raw("groups", format!("[{}]", quoted.join(",")))
-        .with("expires_at", &claims.expires_at.to_string());
-    store.sign_in(&session, Some((&claims, event))).await?;
-    Ok(cookie)
-}
-
-/// Records that nobody was signed in, and says why. What no attempt stood behind is counted first,
-/// so that nobody fills the records.
-async fn refuse(
-    web: &Web,
-    oidc: &Oidc,
-    client: &IpAddr,
-    refused: Refused,
-) -> Result<Response, PageProblem> {
-    let most = oidc.provider.settings().max_attempts;
-    if !refused.counted
-        && let Some(wait) = web.take_sign_in(SignInBy::Provider, client, most).await?
-    {
+/// Records that nobody was signed in, and says why.
+async fn refuse(web: &Web, client: IpAddr, refused: Refused) -> Result<Response, PageProblem> {
+    if let Some(wait) = web.broker.refuse_sign_in(&refused.record, client).await? {
         return Ok(too_many(wait, "too many answers came that nobody asked for"));
     }
-    tracing::warn!(
-        why = %refused.why,
-        detail = refused.detail.as_deref().unwrap_or_default(),
-        "nobody was signed in through the provider"
-    );
-    let mut event = AuditEvent::new(Kind::SignInRefused, "placet", web.broker.now())
-        .with("via", VIA_OIDC)
-        .with("why", &refused.why);
-    if let Some(subject) = &refused.subject {
-        event = event.with("subject", &shown_subject(subject));
-    }
-    web.broker.record(vec![event]).await?;
     Ok(refused.problem.into_page(Frame::anonymous()))
-}
-
-fn shown_subject(subject: &str) -> String {
-    visible(&subject.chars().take(MAX_SUBJECT).collect::<String>())
 }
 
 /// The provider's own refusal. Its code is shown where it is one; its description never is, since

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::auth::personal_token::Scope;
 use crate::broker::settings::Own;
-use crate::broker::{DecideError, plan};
+use crate::broker::{DecideError, plan, sessions};
 use crate::config::reach::passkey_domain;
 use crate::domain::approval::Assurance;
 use crate::domain::preferences::{
@@ -23,7 +23,6 @@ use crate::domain::visible_text::visible;
 use super::Web;
 use super::error::{Code, Problem};
 use super::extract::{Page, Posted};
-use super::session;
 use super::view::{Frame, When, page};
 
 /// The fields of the forms here; which ones count depends on the form.
@@ -133,14 +132,8 @@ fn no_passkeys(web: &Web, who: &Page) -> Option<&'static str> {
 async fn render(web: &Web, who: &Page, fresh: Option<String>) -> Result<Response, Problem> {
     let (config, now) = (web.broker.config(), web.broker.now());
     let me = &who.reviewer;
-    let store = web.broker.store().settings();
-    let idle_since = now.minus(config.people.session_idle);
-    let sessions = web.broker.store().sessions().of(&me.name, idle_since).await?;
-    let tokens = store.tokens(&me.name, now).await?;
-    let absences = store.absences(now).await?;
-    let passkeys = web.broker.passkeys(&me.name).await?;
-    let wishes = plan::Wishes::new(store.preferences().await?).of(&me.name);
-    let quiet = wishes.quiet.unwrap_or(Quiet { from: 22 * 60, to: 7 * 60, offset: 0 });
+    let own = web.broker.settings_of(&me.name).await?;
+    let quiet = own.wishes.quiet.unwrap_or(Quiet { from: 22 * 60, to: 7 * 60, offset: 0 });
     let channel = |n: &crate::config::Notifier| {
         plan::address(n, me).map(|to| format!("{}: mails to {to}", n.name))
     };
@@ -152,11 +145,11 @@ async fn render(web: &Web, who: &Page, fresh: Option<String>) -> Result<Response
         groups: me.groups.join(", "),
         role: me.role.as_str(),
         channels: config.notifiers.iter().filter_map(channel).collect(),
-        sessions: sessions
+        sessions: own
+            .sessions
             .iter()
-            .filter(|s| session::counts(config, s, now))
             .map(|s| SessionLine {
-                handle: session::handle(&s.hash).to_owned(),
+                handle: sessions::handle(&s.hash).to_owned(),
                 via: via_words(&s.via),
                 client: s.client.as_deref().map_or_else(String::new, visible),
                 created: When::new(s.created_at, now),
@@ -164,7 +157,8 @@ async fn render(web: &Web, who: &Page, fresh: Option<String>) -> Result<Response
                 here: s.hash == who.hash(),
             })
             .collect(),
-        tokens: tokens
+        tokens: own
+            .tokens
             .iter()
             .map(|t| TokenLine {
                 id: t.id.clone(),
@@ -175,7 +169,8 @@ async fn render(web: &Web, who: &Page, fresh: Option<String>) -> Result<Response
             })
             .collect(),
         fresh,
-        passkeys: passkeys
+        passkeys: own
+            .passkeys
             .iter()
             .map(|k| PasskeyLine {
                 id: k.id.clone(),
@@ -186,14 +181,14 @@ async fn render(web: &Web, who: &Page, fresh: Option<String>) -> Result<Response
             .collect(),
         no_passkeys: no_passkeys(web, who),
         max_days: config.people.max_token_life.as_secs() / 86_400,
-        stands_in_for: absences
+        stands_in_for: own
+            .stands_in
             .iter()
-            .filter(|a| a.delegate == me.name)
             .map(|a| format!("{} from {} to {}", a.reviewer, a.from, a.until))
             .collect(),
-        absences: absences
+        absences: own
+            .absences
             .iter()
-            .filter(|a| a.reviewer == me.name)
             .map(|a| AbsenceLine {
                 id: a.id.clone(),
                 delegate: a.delegate.clone(),
@@ -211,7 +206,7 @@ async fn render(web: &Web, who: &Page, fresh: Option<String>) -> Result<Response
         quiet_from: time_of_day(quiet.from),
         quiet_to: time_of_day(quiet.to),
         offset: offset_text(quiet.offset),
-        wishes,
+        wishes: own.wishes,
     };
     Ok(page(StatusCode::OK, &template))
 }

@@ -3,8 +3,6 @@
 //! Nothing here tells whether an address is known. Forms shown before there is a session are
 //! bound to a cookie's nonce, so that no other site can sign a visitor in as somebody else.
 
-use std::net::IpAddr;
-
 use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -12,18 +10,17 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use crate::auth::csrf::{Bound, FORM_COOKIE};
-use crate::auth::reviewer_by_token;
-use crate::config::Reviewer;
+use crate::broker::sign_in::ByToken;
 use crate::domain::time::in_words;
-use crate::id::token_hash;
-use crate::store::{LimitKey, SignIn, SignInBy, StoreError};
+use crate::store::SignInBy;
+use crate::store::StoreError;
 
 use super::Web;
-use super::cookies::{self, add_cookie, signed_in};
+use super::cookies::{self, add_cookie};
 use super::error::{Code, PageProblem, Problem, too_many};
 use super::extract::{ClientAddress, Page, Posted, check_form, encode, safe_next};
 use super::oidc;
-use super::session::{self, SESSION_COOKIE, VIA_LINK};
+use super::session::{SESSION_COOKIE, browser, signed_in};
 use super::view::{Frame, page};
 
 /// Where to go afterwards.
@@ -151,52 +148,20 @@ pub async fn submit(
     let nonce = Nonce::of(&web, &headers);
     let next = safe_next(fields.next.as_deref()).to_owned();
     if let Some(token) = fields.token.as_deref().map(str::trim).filter(|t| !t.is_empty()) {
-        let most = web.broker.config().people.sign_in_tokens;
-        if let Some(wait) = web.take_sign_in(SignInBy::Token, &client, most).await? {
-            return Ok(too_many(wait, "too many wrong tokens were tried"));
-        }
-        let Some(reviewer) = reviewer_by_token(web.broker.config(), token) else {
-            return Ok(sign_in_page(&web, &nonce, &next, StatusCode::FORBIDDEN, false, true));
-        };
-        // It was taken before the token was looked at, so that no guess is for nothing; people
-        // behind one address don't use it up for each other.
-        web.give_back_sign_in(SignInBy::Token, &client).await?;
-        let (session, cookie) = session::make(&web.broker, &reviewer.name, "token", &headers);
-        web.broker.store().sessions().insert(&session).await?;
-        return Ok(signed_in(&next, &cookie));
+        return Ok(match web.broker.sign_in_by_token(token, client, browser(&headers)).await? {
+            ByToken::SignedIn(cookie) => signed_in(&web.broker, &next, &cookie),
+            ByToken::Wrong => sign_in_page(&web, &nonce, &next, StatusCode::FORBIDDEN, false, true),
+            ByToken::TooMany(wait) => too_many(wait, "too many wrong tokens were tried"),
+        });
     }
     let Some(email) = fields.email.as_deref().map(str::trim).filter(|e| !e.is_empty()) else {
         return Err(Problem::invalid("type your e-mail address, or your token").into());
     };
-    let most = web.broker.config().people.sign_in_requests;
-    if let Some(wait) = web.take_sign_in(SignInBy::Mail, &client, most).await? {
+    if let Some(wait) = web.broker.count_sign_in(SignInBy::Mail, client).await? {
         return Ok(too_many(wait, "too many sign-in mails were asked for"));
     }
     mail_link(&web, email.to_owned(), next.clone());
     Ok(sign_in_page(&web, &nonce, &next, StatusCode::OK, true, false))
-}
-
-impl Web {
-    /// Counts one try of this client against its window; milliseconds to wait beyond `most`.
-    pub(super) async fn take_sign_in(
-        &self,
-        by: SignInBy,
-        client: &IpAddr,
-        most: u32,
-    ) -> Result<Option<u64>, StoreError> {
-        let now = self.broker.now();
-        let since = now.minus(self.broker.config().people.sign_in_window);
-        self.broker.store().limits().take(&LimitKey::SignIn(by, *client), most, since, now).await
-    }
-
-    /// Takes back what was counted last.
-    pub(super) async fn give_back_sign_in(
-        &self,
-        by: SignInBy,
-        client: &IpAddr,
-    ) -> Result<(), StoreError> {
-        self.broker.store().limits().give_back(&LimitKey::SignIn(by, *client)).await
-    }
 }
 
 /// Mails a link if the address is a reviewer's. Beside the request, so that its answer takes the
@@ -212,29 +177,8 @@ fn mail_link(web: &Web, email: String, next: String) {
 }
 
 async fn try_mail_link(web: &Web, email: &str, next: &str) -> Result<(), StoreError> {
-    let now = web.broker.now();
-    let address = email.to_lowercase();
-    let people = &web.broker.config().people;
-    let key = LimitKey::SignInMail(token_hash(&address));
-    let store = web.broker.store();
-    if store
-        .limits()
-        .take(&key, people.sign_in_mails, now.minus(people.sign_in_window), now)
-        .await?
-        .is_some()
-    {
-        tracing::warn!("too many sign-in mails were asked for one address; none was sent");
-        return Ok(());
-    }
-    let same = |r: &&Reviewer| r.email.as_ref().is_some_and(|e| e.to_lowercase() == address);
-    let Some(reviewer) = web.broker.config().reviewers.iter().find(same) else { return Ok(()) };
     let Some(mailer) = &web.mailer else { return Ok(()) };
-    let token = web.broker.ids().token();
-    let sign_in = SignIn { reviewer: reviewer.name.clone(), via: VIA_LINK.to_owned() };
-    store
-        .sessions()
-        .insert_sign_in(&token_hash(&token), &sign_in, now.plus(people.link_life))
-        .await?;
+    let Some((reviewer, token)) = web.broker.sign_in_to_mail(email).await? else { return Ok(()) };
     let next = if next == "/" { String::new() } else { format!("?next={}", encode(next)) };
     let link = web.broker.config().link(&format!("/sign-in/{token}{next}"));
     mailer.send_sign_in(reviewer, link).await;
@@ -255,20 +199,14 @@ pub async fn confirm(
     Query(query): Query<Next>,
     headers: HeaderMap,
 ) -> Result<Response, PageProblem> {
-    let sign_in = web
-        .broker
-        .store()
-        .sessions()
-        .find_sign_in(&token_hash(&token), web.broker.now())
-        .await?
-        .ok_or_else(used_up)?;
+    let name = web.broker.signs_in(&token).await?.ok_or_else(used_up)?;
     let nonce = Nonce::of(&web, &headers);
     let template = ConfirmPage {
         frame: Frame::anonymous().titled("Sign in"),
         form_token: nonce.form_token(&web),
         action: format!("/sign-in/{}", encode(&token)),
         next: safe_next(query.next.as_deref()).to_owned(),
-        name: sign_in.reviewer,
+        name,
     };
     Ok(nonce.set(&web, page(StatusCode::OK, &template)))
 }
@@ -281,19 +219,9 @@ pub async fn redeem(
     Posted(fields): Posted<Fields>,
 ) -> Result<Response, PageProblem> {
     check_nonce(&web, &headers, fields.form_token.as_deref())?;
-    let hash = token_hash(&token);
-    let now = web.broker.now();
-    let store = web.broker.store();
-    let SignIn { reviewer: name, via } =
-        store.sessions().find_sign_in(&hash, now).await?.ok_or_else(used_up)?;
-    if web.broker.config().reviewer(&name).is_none() {
-        return Err(used_up().into());
-    }
-    let (session, cookie) = session::make(&web.broker, &name, &via, &headers);
-    if !store.sessions().consume_sign_in(&hash, &session, now).await? {
-        return Err(used_up().into());
-    }
-    Ok(signed_in(safe_next(fields.next.as_deref()), &cookie))
+    let cookie = web.broker.redeem_sign_in(&token, browser(&headers)).await?;
+    let cookie = cookie.ok_or_else(used_up)?;
+    Ok(signed_in(&web.broker, safe_next(fields.next.as_deref()), &cookie))
 }
 
 /// `POST /sign-out`
@@ -303,7 +231,7 @@ pub async fn sign_out(
     Posted(fields): Posted<Fields>,
 ) -> Result<Response, PageProblem> {
     who.check_form(&web, fields.form_token.as_deref())?;
-    web.broker.store().sessions().delete(who.hash()).await?;
+    web.broker.sign_out(who.hash()).await?;
     let mut response = Redirect::to("/sign-in").into_response();
     add_cookie(&mut response, &cookies::remove_cookie(&web.broker, SESSION_COOKIE));
     Ok(response)

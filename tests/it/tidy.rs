@@ -87,3 +87,40 @@ fn what_the_protocol_fixes_stands_in_its_own_module() {
         }
     }
 }
+
+#[test]
+fn who_faces_agents_and_people_asks_the_broker_and_names_no_store_and_no_adapter() {
+    let adapters = [
+        "store::sql",
+        "store::driver",
+        "SqlStore",
+        "upstream::http",
+        "upstream::sse",
+        "upstream::stdio",
+        "notify::email",
+        "notify::memory",
+        "notify::webhook",
+        ".store()",
+    ];
+    // The port's data may pass, and an error's variant is no trait: those are called `Store`, and
+    // `…Store` for each noun.
+    let is_trait = |text: &str, end: usize| {
+        text[..end].ends_with("Store")
+            && !text[end..].starts_with(|c: char| c == '(' || c == '_' || c.is_alphanumeric())
+    };
+    for path in files("src").into_iter().filter(|p| p.extension().is_some_and(|e| e == "rs")) {
+        let name = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().to_string_lossy();
+        let faces = ["src/mcp/", "src/mcp.rs", "src/web/", "src/web.rs"];
+        // Tests build what they look at.
+        if !faces.iter().any(|face| name.starts_with(face)) || name.contains("tests") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        for word in adapters {
+            assert!(!text.contains(word), "{name} names {word}: ask the broker");
+        }
+        let mut ends = text.match_indices("Store").map(|(at, word)| at + word.len());
+        let found = ends.find(|end| is_trait(&text, *end));
+        assert_eq!(found, None, "{name} names a trait of the store: ask the broker");
+    }
+}

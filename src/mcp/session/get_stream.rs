@@ -45,7 +45,6 @@ pub(crate) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
     mcp.broker.tracker().clone().spawn(async move {
         let mut beat = tokio::time::interval(mcp.broker.config().approvals.heartbeat);
         let soft = mcp.broker.stop().soft.clone();
-        let now = || mcp.broker.now();
         let _open = open;
         let over = CancellationToken::new();
         let _over_on_drop = over.clone().drop_guard();
@@ -56,11 +55,11 @@ pub(crate) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
                 _ = beat.tick() => {
                     events.comment();
                     // Seen, as long as its stream is open; over, once the session is.
-                    if let Ok(None) = mcp.broker.store().client_sessions().find(&session.id, now()).await {
+                    if let Ok(false) = mcp.broker.keep_client_session(&session.id).await {
                         mcp.standing.end(&session.id);
                         break;
                     }
-                    mcp.standing.seen(&session.id, now());
+                    mcp.standing.seen(&session.id, mcp.broker.now());
                     continue;
                 }
                 said = news.next() => match said {

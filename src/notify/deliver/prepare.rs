@@ -177,7 +177,7 @@ impl Deliverer {
             reviewer: reviewer.name.clone(),
             created_at: now,
         };
-        self.broker.store().review_links().insert(&link).await?;
+        self.store.review_links().insert(&link).await?;
         Ok(self.broker.config().link(&format!("/review/{token}")))
     }
 
@@ -199,7 +199,7 @@ impl Deliverer {
         };
         let counted = Counted { deliverer: self, recipient };
         let since = now.minus(REQUEST_WINDOW);
-        let store = self.broker.store();
+        let store = &self.store;
         let delivered = store.outbox().delivered_since(&reviewer.name, "requested", since).await?;
         if delivered + others < MAX_REQUEST_MAILS {
             return Ok(Some(counted));
@@ -241,12 +241,12 @@ impl Deliverer {
         };
         let filter =
             Filter { states: vec![State::Pending], limit: MAX_LOOKED_AT, ..Filter::default() };
-        let mut waiting = self.broker.store().approvals().list(&filter, now).await?;
+        let mut waiting = self.store.approvals().list(&filter, now).await?;
         waiting.retain(|a| a.is_open(now) && may_still_decide(reviewer, a));
         let Some(newest) = waiting.iter().map(|a| a.created_at).max() else {
             return Ok(dropped("nothing waits any more"));
         };
-        if self.broker.store().outbox().delivered_since(recipient, "summary", newest).await? > 0 {
+        if self.store.outbox().delivered_since(recipient, "summary", newest).await? > 0 {
             return Ok(dropped("an earlier summary named all that waits"));
         }
         let letter = self.letter(new, notifier, &to, recipient, now);

@@ -72,7 +72,7 @@ fn world(answers: impl IntoIterator<Item = NotifyError>) -> World {
         node: "node-1".into(),
         tracker: TaskTracker::new(),
     });
-    let deliverer = Deliverer::new(broker.clone(), notifiers);
+    let deliverer = Deliverer::new(broker.clone(), store.clone(), notifiers);
     World { store, broker, mailbox, ops, deliverer }
 }
 
@@ -82,7 +82,7 @@ impl World {
         approval.terms.notify = vec![notify.to_owned()];
         let planned = self.broker.plan_request(&approval, &Wishes::default(), NOW);
         self.store.approvals.lock().unwrap().push(approval);
-        self.broker.store().outbox().enqueue(planned, NOW).await.unwrap();
+        self.store.outbox().enqueue(planned, NOW).await.unwrap();
     }
 
     fn set(&self, change: impl Fn(&mut Approval)) {
@@ -311,7 +311,7 @@ async fn decided_mails_are_rendered_by_their_topic() {
         ..world.broker.plan_request(&rejected, &Wishes::default(), NOW).swap_remove(0)
     };
     world.store.approvals.lock().unwrap().push(rejected);
-    world.broker.store().outbox().enqueue(vec![planned], NOW).await.unwrap();
+    world.store.outbox().enqueue(vec![planned], NOW).await.unwrap();
 
     world.drain(NOW).await;
 

@@ -1,7 +1,7 @@
 //! Rules that say `"unattended": "run"`, and what reconcilers do without any request.
 
 use placet::domain::approval::State;
-use placet::reconcilers::{self, Unattended};
+use placet::reconcilers::Unattended;
 
 use crate::support::fake_upstream::Does;
 use crate::support::world::World;
@@ -66,7 +66,7 @@ async fn what_nobody_decided_or_claimed_in_time_expires_without_any_request() {
     world.approve(&ids[1]).await;
 
     world.pass(24 * 3_600);
-    reconcilers::expire(&world.broker).await.unwrap();
+    world.broker.expire_due().await.unwrap();
 
     for id in &ids {
         assert_eq!(world.stored(id).await.state, State::Expired);

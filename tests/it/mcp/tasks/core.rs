@@ -76,10 +76,7 @@ async fn without_a_stream_the_end_comes_as_one_document_and_a_refusal_says_why()
     let id = task(&agent, "{}").await;
     let plain = agent.plain();
     let wait = tokio::spawn(got(plain.request("9", "tasks/result", &named(&id))));
-    until("a request waits", async || {
-        placet.broker.store().approvals().stats(placet.broker.now()).await.unwrap().held == 1
-    })
-    .await;
+    until("a request waits", async || placet.broker.figures().await.unwrap().held == 1).await;
 
     placet.decide("reject").await;
 
@@ -101,10 +98,7 @@ async fn an_ended_task_is_cancelled_at_once_and_cannot_be_ended_again() {
     let id = task(&agent, "{}").await;
     let mut stream = Stream::open(agent.request("9", "tasks/result", &named(&id))).await;
     assert_eq!(stream.next().await, Some(Heard::Comment));
-    until("a request waits", async || {
-        placet.broker.store().approvals().stats(placet.broker.now()).await.unwrap().held == 1
-    })
-    .await;
+    until("a request waits", async || placet.broker.figures().await.unwrap().held == 1).await;
 
     // The request that waits is the task's own and keeps nothing alive.
     let ended = ask(&agent, "tasks/cancel", &id).await.json()["result"].clone();

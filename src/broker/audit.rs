@@ -1,0 +1,101 @@
+//! Reading the audit, and adding to it what belongs to no other change.
+
+use crate::config::Reviewer;
+use crate::domain::audit::{AuditEvent, Record};
+use crate::store::StoreError;
+
+use super::{Broker, DecideError};
+
+/// The right to read the audit.
+#[derive(Debug, Clone, Copy)]
+pub struct Audit<'b> {
+    broker: &'b Broker,
+}
+
+/// Sealed records, newest first.
+#[derive(Debug, Clone)]
+pub struct AuditPage {
+    /// The records.
+    pub records: Vec<Record>,
+    /// How many are not sealed yet.
+    pub unsealed: i64,
+    /// Before which `seq` the next page begins; none: there is nothing older.
+    pub older: Option<i64>,
+}
+
+impl Broker {
+    /// The audit, for those who may read it.
+    ///
+    /// # Errors
+    /// It is not for this person.
+    pub fn audit_for(&self, reviewer: &Reviewer) -> Result<Audit<'_>, DecideError> {
+        if !reviewer.role.reads_all() {
+            return Err(DecideError::Forbidden("the audit is for auditors and admins"));
+        }
+        Ok(Audit { broker: self })
+    }
+
+    /// Appends audit records that belong to no other change.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn record(&self, events: Vec<AuditEvent>) -> Result<(), StoreError> {
+        self.store().audit().append(events).await
+    }
+}
+
+impl Audit<'_> {
+    /// Sealed records after that `seq`, in order.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn after(&self, seq: i64, limit: u32) -> Result<Vec<Record>, StoreError> {
+        self.broker.store().audit().list(seq, limit).await
+    }
+
+    /// The page of `per_page` records before that `seq`; the newest if there is none.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn page(&self, before: Option<i64>, per_page: i64) -> Result<AuditPage, StoreError> {
+        let end = match before {
+            Some(before) => before.saturating_sub(1).max(0),
+            None => self.last_seq().await?,
+        };
+        let start = end.saturating_sub(per_page).max(0);
+        let mut records = match u32::try_from(end - start).unwrap_or(0) {
+            0 => Vec::new(),
+            limit => self.after(start, limit).await?,
+        };
+        records.reverse();
+        let unsealed = self.broker.store().audit().unsealed().await?;
+        Ok(AuditPage { records, unsealed, older: (start > 0).then_some(start + 1) })
+    }
+
+    /// The last sealed `seq`. The store lists upwards only, so its end is found by halving.
+    async fn last_seq(&self) -> Result<i64, StoreError> {
+        let (mut low, mut step) = (0_i64, 1_i64);
+        if !self.exists_after(0).await? {
+            return Ok(0);
+        }
+        while self.exists_after(low + step).await? {
+            low += step;
+            step = step.saturating_mul(2);
+        }
+        // Something is after `low`, nothing is after `high`.
+        let mut high = low + step;
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if self.exists_after(middle).await? {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(high)
+    }
+
+    async fn exists_after(&self, seq: i64) -> Result<bool, StoreError> {
+        Ok(!self.after(seq, 1).await?.is_empty())
+    }
+}

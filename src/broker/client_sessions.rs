@@ -1,0 +1,49 @@
+//! Sessions of legacy MCP clients.
+
+use crate::store::{ClientSession, StoreError};
+
+use super::Broker;
+
+/// Most legacy sessions of one agent token; `initialize` is answered 429 beyond it.
+pub const MAX_SESSIONS_PER_AGENT: u32 = 32;
+
+impl Broker {
+    /// Opens a session; false where its agent has [`MAX_SESSIONS_PER_AGENT`] that are in use.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn open_client_session(&self, session: &ClientSession) -> Result<bool, StoreError> {
+        self.store().client_sessions().insert(session, MAX_SESSIONS_PER_AGENT).await
+    }
+
+    /// The session of that id, which is used now. Another agent's session does not exist for this
+    /// one, nor another upstream's.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn client_session(
+        &self,
+        id: &str,
+        agent: &str,
+        upstream: &str,
+    ) -> Result<Option<ClientSession>, StoreError> {
+        let found = self.store().client_sessions().find(id, self.now()).await?;
+        Ok(found.filter(|session| session.agent == agent && session.upstream == upstream))
+    }
+
+    /// Keeps a session from becoming idle; false once there is none any more.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn keep_client_session(&self, id: &str) -> Result<bool, StoreError> {
+        Ok(self.store().client_sessions().find(id, self.now()).await?.is_some())
+    }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn end_client_session(&self, id: &str) -> Result<(), StoreError> {
+        self.store().client_sessions().delete(id).await
+    }
+}

@@ -1,0 +1,137 @@
+//! Browsers' sessions: how they begin and end, and whose a cookie is.
+
+use crate::auth::oidc::VIA_OIDC;
+use crate::config::value::GUEST;
+use crate::config::{Config, Reviewer, Role};
+use crate::domain::approval::Assurance;
+use crate::domain::time::Timestamp;
+use crate::id::token_hash;
+use crate::store::{Session, StoreError};
+
+use super::Broker;
+
+/// What a session's `via` is that a mailed link began.
+pub const VIA_LINK: &str = "link";
+/// That the link on the terminal began.
+pub const VIA_TERMINAL: &str = "terminal";
+/// That the reviewer's own token began.
+pub const VIA_TOKEN: &str = "token";
+
+/// Most of what a browser calls itself that is kept, characters.
+const MAX_BROWSER: usize = 200;
+
+/// A person with a session.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    /// Who.
+    pub reviewer: Reviewer,
+    /// How surely it is them.
+    pub assurance: Assurance,
+    /// SHA-256 of the session's cookie, hex.
+    pub hash: String,
+}
+
+/// By what a person's list names a session: the beginning of its hash, which says nothing of the
+/// cookie.
+pub fn handle(hash: &str) -> &str {
+    hash.get(..24).unwrap_or(hash)
+}
+
+impl Broker {
+    /// Whose session has this cookie; nobody's too if its reviewer is no longer configured, or if it
+    /// began at the sign-in provider and the time of that is over.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn signed_in(&self, cookie: &str) -> Result<Option<SignedIn>, StoreError> {
+        let (hash, now) = (token_hash(cookie), self.now());
+        let session = self.store().sessions().find(&hash, self.idle_since(now), now).await?;
+        let Some(session) = session.filter(|session| counts(self.config(), session, now)) else {
+            return Ok(None);
+        };
+        let reviewer = match guest(self.config(), &session) {
+            Some(guest) => Some(guest),
+            None => self.reviewer(&session.reviewer).await?,
+        };
+        let assurance = assurance(&session.via);
+        Ok(reviewer.map(|reviewer| SignedIn { reviewer, assurance, hash }))
+    }
+
+    /// Ends the session of that hash.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn sign_out(&self, hash: &str) -> Result<(), StoreError> {
+        self.store().sessions().delete(hash).await
+    }
+
+    /// A person's sessions that count, the newest first.
+    pub(super) async fn sessions_of(&self, reviewer: &str) -> Result<Vec<Session>, StoreError> {
+        let now = self.now();
+        let mut sessions = self.store().sessions().of(reviewer, self.idle_since(now)).await?;
+        sessions.retain(|session| counts(self.config(), session, now));
+        Ok(sessions)
+    }
+
+    /// A new session, not yet stored, and its cookie. `browser`: what it calls itself.
+    pub(super) fn new_session(
+        &self,
+        reviewer: &str,
+        via: &str,
+        browser: Option<&str>,
+    ) -> (Session, String) {
+        let (token, now) = (self.ids().token(), self.now());
+        let session = Session {
+            hash: token_hash(&token),
+            reviewer: reviewer.to_owned(),
+            via: via.to_owned(),
+            client: browser.map(|b| b.chars().take(MAX_BROWSER).collect()),
+            created_at: now,
+            seen_at: now,
+        };
+        (session, token)
+    }
+
+    fn idle_since(&self, now: Timestamp) -> Timestamp {
+        now.minus(self.config().people.session_idle)
+    }
+}
+
+/// Whether a session that began at the sign-in provider counts still; others always do.
+fn counts(config: &Config, session: &Session, now: Timestamp) -> bool {
+    let life = config.oidc.as_ref().map(|oidc| oidc.sign_in_life);
+    session.via != VIA_OIDC || life.is_some_and(|life| session.created_at.plus(life) > now)
+}
+
+/// Somebody who is no reviewer and may read, where that is configured. Nothing asks them, and no
+/// group has them.
+fn guest(config: &Config, session: &Session) -> Option<Reviewer> {
+    let allowed = config.oidc.as_ref().is_some_and(|oidc| oidc.allow_unknown);
+    let guest = session.via == VIA_OIDC && session.reviewer.starts_with(GUEST);
+    (allowed && guest).then(|| Reviewer {
+        name: session.reviewer.clone(),
+        email: None,
+        groups: Vec::new(),
+        role: Role::Reviewer,
+        token_sha256: None,
+    })
+}
+
+/// How surely who signed in so is who they say: a mailed link proves no more than that somebody
+/// reads the mailbox.
+fn assurance(via: &str) -> Assurance {
+    if via == VIA_LINK { Assurance::Link } else { Assurance::Session }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mailed_link_signs_in_less_surely_than_anything_else() {
+        assert_eq!(assurance("link"), Assurance::Link);
+        for via in ["token", "terminal", "oidc", "passkey"] {
+            assert_eq!(assurance(via), Assurance::Session, "{via}");
+        }
+    }
+}

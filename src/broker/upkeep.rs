@@ -1,0 +1,121 @@
+//! What has no request to do it: deadlines, lost processes, the seal of the audit, old rows. Each
+//! step reads the store, does what is due, and may be repeated at any time, on any process.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::domain::approval::{Approval, ApprovalId, Transition};
+use crate::store::StoreError;
+
+use super::Broker;
+
+/// A process is dead to the others this long after its last sign.
+pub const LEASE: Duration = Duration::from_secs(15);
+/// Most approvals of one step; the next step takes the rest.
+const BATCH: u32 = 200;
+/// Audit records sealed in one transaction.
+const SEAL_BATCH: u32 = 500;
+
+impl Broker {
+    /// Renews this process's lease.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn renew_lease(&self) -> Result<(), StoreError> {
+        let now = self.now();
+        self.store().nodes().renew(self.node(), now, now.plus(LEASE)).await
+    }
+
+    /// Ends this process's lease, and lets go of its requests.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn end_lease(&self) -> Result<(), StoreError> {
+        self.store().nodes().end(self.node(), self.now()).await
+    }
+
+    /// Ends what nobody decided, or nobody claimed, in time.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn expire_due(&self) -> Result<(), StoreError> {
+        let now = self.now();
+        for id in self.store().due().expiries(now, BATCH).await? {
+            let end = |approval: Approval| approval.expire(now).ok();
+            if self.end_one(&id, end).await? {
+                tracing::info!(approval.id = %id, "approval {id} expired");
+            }
+        }
+        Ok(())
+    }
+
+    /// Turns running calls of dead processes into indeterminate ones. They are never sent again.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn lose_orphaned(&self) -> Result<(), StoreError> {
+        let now = self.now();
+        for id in self.store().due().orphaned(now, BATCH).await? {
+            let why = "the broker that ran it died before an answer came";
+            let end = |approval: Approval| approval.lose(why, now).ok();
+            if self.end_one(&id, end).await? {
+                tracing::error!(approval.id = %id, "nobody knows what became of approval {id}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends an approval, if it is still to be ended and nobody is faster; whether that was done.
+    async fn end_one(
+        &self,
+        id: &ApprovalId,
+        end: impl FnOnce(Approval) -> Option<Transition>,
+    ) -> Result<bool, StoreError> {
+        let Some(transition) = self.get(id).await?.and_then(end) else { return Ok(false) };
+        match self.apply(transition).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::Conflict(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives audit records their place in the chain.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn seal_audit(&self) -> Result<(), StoreError> {
+        while self.store().audit().seal(SEAL_BATCH).await? == SEAL_BATCH {}
+        Ok(())
+    }
+
+    /// Removes what is older than it must be kept.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn purge(&self) -> Result<(), StoreError> {
+        let now = self.now();
+        let before = now.minus(self.config().approvals.history_retention);
+        let gone = self.store().purge(now, before).await?;
+        if gone > 0 {
+            tracing::debug!("{gone} old rows removed");
+        }
+        Ok(())
+    }
+
+    /// Approved calls that run without a request, each with the session it was asked in, if an
+    /// agent follows it as a task.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn to_run_unattended(
+        &self,
+    ) -> Result<HashMap<ApprovalId, Option<String>>, StoreError> {
+        let now = self.now();
+        let mut due: HashMap<ApprovalId, Option<String>> =
+            self.store().tasks().attended(now, BATCH).await?.into_iter().collect();
+        for id in self.store().due().unattended(now, BATCH).await? {
+            due.entry(id).or_default();
+        }
+        Ok(due)
+    }
+}
