@@ -14,3 +14,4 @@ mod upstream_journal;
 mod upstream_sse;
 mod upstream_stdio;
 mod upstream_watch;
+mod version;
