@@ -37,7 +37,7 @@ pub const MISUSED: u8 = 2;
 #[derive(Debug, Parser)]
 #[command(
     name = "placet",
-    version,
+    version = env!("PLACET_VERSION"),
     about = "Holds an agent's risky tool calls until people have approved them",
     long_about = "Placet stands between MCP clients and MCP servers. It lets tool calls through, \
                   refuses them, or holds them until people have approved them, as a policy says.",

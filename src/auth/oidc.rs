@@ -3,12 +3,17 @@
 //! the configuration ([`crate::broker::confirmed_roles`]).
 //!
 //! - [`attempt`] binds one attempt to one browser, without a row in the store.
-//! - [`provider`] knows the provider: description, keys, exchange, ID token.
-//! - [`fetch`] is the way to it: no redirects, a time limit, a limit of size.
+//! - [`provider`] knows the provider: what is kept of it, the exchange of a code, userinfo.
+//! - [`description`] is how it describes itself; [`fetch`] is the way to it: no redirects, a time
+//!   limit, a limit of size.
+//! - [`jws`] verifies what it signed; [`claims`] checks what an ID token says.
 //! - [`person`] makes a reviewer of what was said.
 
 pub mod attempt;
+pub mod claims;
+pub mod description;
 pub mod fetch;
+pub mod jws;
 pub mod person;
 pub mod provider;
 

@@ -33,6 +33,7 @@ mod hostile;
 mod issuer;
 mod links;
 mod oidc;
+mod oidc_answers;
 mod oidc_groups;
 mod pages;
 mod passkeys;

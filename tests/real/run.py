@@ -32,7 +32,7 @@ def main():
         sys.exit(f"unknown suite {unknown[0]}; there are {', '.join(SUITES)}")
     if not os.access(binary(), os.X_OK):
         sys.exit(f"{binary()} is not there: cargo build")
-    total = {"passed": 0, "failed": 0, "skipped": 0}
+    total, times = {"passed": 0, "failed": 0, "skipped": 0}, []
     for name in wanted:
         report, began = Report(name), time.monotonic()
         try:
@@ -42,9 +42,13 @@ def main():
                 traceback.print_exc()
                 raise
         counts = {"passed": report.passed, "failed": report.failed, "skipped": report.skipped}
-        print(json.dumps({"suite": name, **counts, "seconds": round(time.monotonic() - began)}), flush=True)
+        seconds = round(time.monotonic() - began)
+        times.append((seconds, name))
+        print(json.dumps({"suite": name, **counts, "seconds": seconds}), flush=True)
         for key, count in counts.items():
             total[key] += count
+    for seconds, name in times:
+        print(f"{seconds:6} s  {name}")
     print(json.dumps(total))
     sys.exit(1 if total["failed"] or not total["passed"] else 0)
 

@@ -1,12 +1,12 @@
 //! The way to the provider: no redirects, no proxy of the environment, a time limit for the whole
 //! answer and a limit of its size.
 
-use std::pin::Pin;
 use std::time::Duration;
 
-use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse, http};
-use reqwest::Client;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::{Client, RequestBuilder, StatusCode};
 use thiserror::Error;
+use url::{Url, form_urlencoded};
 
 use crate::domain::error_text::in_full;
 
@@ -28,6 +28,50 @@ pub struct Fetch {
     max_answer: usize,
 }
 
+/// What the provider answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// With what status.
+    pub status: StatusCode,
+    content_type: Option<String>,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    /// Whether it says of itself that it is a signed token.
+    pub fn is_signed(&self) -> bool {
+        self.content_type.is_some() && self.is_any(&["application/jwt"])
+    }
+
+    /// Whether it says of itself that it is one of these media types, or says nothing.
+    fn is_any(&self, media_types: &[&str]) -> bool {
+        self.content_type.as_ref().is_none_or(|said| {
+            let essence = said.split(';').next().unwrap_or_default().trim();
+            media_types.iter().any(|media_type| essence.eq_ignore_ascii_case(media_type))
+        })
+    }
+
+    /// Its text; none where it is none.
+    pub fn text(&self) -> Option<&str> {
+        std::str::from_utf8(&self.body).ok()
+    }
+
+    /// Its text, if it succeeded and is one of these media types.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn expect(&self, media_types: &[&str]) -> Result<&str, String> {
+        if self.status != StatusCode::OK {
+            return Err(self.status.to_string());
+        }
+        if !self.is_any(media_types) {
+            let said = self.content_type.as_deref().unwrap_or_default();
+            return Err(format!("its Content-Type is {said}"));
+        }
+        self.text().ok_or_else(|| "it is not UTF-8".to_owned())
+    }
+}
+
 impl Fetch {
     /// A client that waits so long for an answer of at most so many bytes.
     pub fn new(timeout: Duration, max_answer: usize) -> Self {
@@ -45,31 +89,60 @@ impl Fetch {
         Self { client, max_answer }
     }
 
-    async fn ask(&self, request: HttpRequest) -> Result<HttpResponse, FetchError> {
-        let client = self.client.as_ref().map_err(|e| FetchError::Unreachable(e.clone()))?;
-        let request = reqwest::Request::try_from(request).map_err(unreachable)?;
-        let mut response = client.execute(request).await.map_err(unreachable)?;
-        let mut answer = http::Response::builder().status(response.status());
-        if let Some(headers) = answer.headers_mut() {
-            headers.clone_from(response.headers());
-        }
-        let mut body = Vec::new();
+    /// Asks for a document; with an access token, where there is one.
+    ///
+    /// # Errors
+    /// [`FetchError`]
+    pub async fn get(&self, url: &Url, bearer: Option<&str>) -> Result<Answer, FetchError> {
+        let request = self.client()?.get(url.clone());
+        self.ask(match bearer {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        })
+        .await
+    }
+
+    /// Sends a form; with a name and a password, where there are some.
+    ///
+    /// # Errors
+    /// [`FetchError`]
+    pub async fn post(
+        &self,
+        url: &Url,
+        form: &[(&str, &str)],
+        basic: Option<(String, String)>,
+    ) -> Result<Answer, FetchError> {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = self.client()?.post(url.clone());
+        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
+        self.ask(match basic {
+            Some((name, password)) => request.basic_auth(name, Some(password)),
+            None => request,
+        })
+        .await
+    }
+
+    fn client(&self) -> Result<&Client, FetchError> {
+        self.client.as_ref().map_err(|e| FetchError::Unreachable(e.clone()))
+    }
+
+    async fn ask(&self, request: RequestBuilder) -> Result<Answer, FetchError> {
+        let request = request.header(ACCEPT, "application/json");
+        let mut response = request.send().await.map_err(unreachable)?;
+        let content_type = response.headers().get(CONTENT_TYPE);
+        let mut answer = Answer {
+            status: response.status(),
+            content_type: content_type
+                .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
+            body: Vec::new(),
+        };
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if body.len() + chunk.len() > self.max_answer {
+            if answer.body.len() + chunk.len() > self.max_answer {
                 return Err(FetchError::TooLarge);
             }
-            body.extend_from_slice(&chunk);
+            answer.body.extend_from_slice(&chunk);
         }
-        answer.body(body).map_err(|error| FetchError::Unreachable(error.to_string()))
-    }
-}
-
-impl<'c> AsyncHttpClient<'c> for Fetch {
-    type Error = FetchError;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, FetchError>> + Send + 'c>>;
-
-    fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(self.ask(request))
+        Ok(answer)
     }
 }
 

@@ -3,124 +3,33 @@
 //! for again a little later.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use openidconnect::core::{
-    CoreAuthDisplay, CoreAuthPrompt, CoreAuthenticationFlow, CoreClaimName, CoreClaimType,
-    CoreClientAuthMethod, CoreErrorResponseType, CoreGenderClaim, CoreGrantType, CoreJsonWebKey,
-    CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreJwsSigningAlgorithm,
-    CoreResponseMode, CoreResponseType, CoreRevocableToken, CoreRevocationErrorResponse,
-    CoreSubjectIdentifierType, CoreTokenIntrospectionResponse, CoreTokenType,
-};
-use openidconnect::{
-    AdditionalClaims, AdditionalProviderMetadata, AuthType, AuthorizationCode,
-    ClaimsVerificationError, Client, ClientId, ClientSecret, CsrfToken, DiscoveryError,
-    EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, IdTokenClaims,
-    IdTokenFields, IssuerUrl, Nonce, OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier,
-    ProviderMetadata, RedirectUrl, RequestTokenError, Scope, SignatureVerificationError,
-    StandardErrorResponse, StandardTokenResponse, TokenResponse as _, TokenUrl, UserInfoClaims,
-    UserInfoUrl,
-};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use reqwest::StatusCode;
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tokio::sync::Mutex;
-use url::Url;
+use url::{Url, form_urlencoded};
 
-use crate::config::oidc::{Identify, Oidc, is_loopback};
-use crate::domain::error_text::in_full;
+use crate::config::Secret;
+use crate::config::oidc::{Identify, Oidc};
+use crate::domain::json;
 use crate::domain::time::Timestamp;
 use crate::domain::visible_text::visible;
 
 use super::attempt::Attempt;
-use super::fetch::{Fetch, FetchError};
+use super::claims::{Expected, said};
+use super::description::Description;
+use super::fetch::{Answer, Fetch};
+use super::jws::{JwsError, text};
 use super::person::Said;
 
 /// After a failure the provider is not asked for its description again for so long.
 pub const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Longest piece of the provider's own words that is kept for a log or record, characters.
 const MAX_WORDS: usize = 200;
-
-/// What an ID token may be signed with: the provider's private key. Never a shared secret, which
-/// everybody who may read the configuration has, and never nothing.
-const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
-    CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
-    CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha384,
-    CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha512,
-    CoreJwsSigningAlgorithm::RsaSsaPssSha256,
-    CoreJwsSigningAlgorithm::RsaSsaPssSha384,
-    CoreJwsSigningAlgorithm::RsaSsaPssSha512,
-    CoreJwsSigningAlgorithm::EcdsaP256Sha256,
-    CoreJwsSigningAlgorithm::EcdsaP384Sha384,
-    CoreJwsSigningAlgorithm::EdDsa,
-];
-
-/// What else is read of the provider's description.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct More {
-    /// RFC 9207: whether its answers name it.
-    #[serde(default)]
-    authorization_response_iss_parameter_supported: bool,
-}
-
-impl AdditionalProviderMetadata for More {}
-
-/// All claims besides the standard ones.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Others {
-    #[serde(flatten)]
-    all: Map<String, Value>,
-}
-
-impl AdditionalClaims for Others {}
-
-type Metadata = ProviderMetadata<
-    More,
-    CoreAuthDisplay,
-    CoreClientAuthMethod,
-    CoreClaimName,
-    CoreClaimType,
-    CoreGrantType,
-    CoreJweContentEncryptionAlgorithm,
-    CoreJweKeyManagementAlgorithm,
-    CoreJsonWebKey,
-    CoreResponseMode,
-    CoreResponseType,
-    CoreSubjectIdentifierType,
->;
-
-type Tokens = StandardTokenResponse<
-    IdTokenFields<
-        Others,
-        EmptyExtraTokenFields,
-        CoreGenderClaim,
-        CoreJweContentEncryptionAlgorithm,
-        CoreJwsSigningAlgorithm,
-    >,
-    CoreTokenType,
->;
-
-type Relying = Client<
-    Others,
-    CoreAuthDisplay,
-    CoreGenderClaim,
-    CoreJweContentEncryptionAlgorithm,
-    CoreJsonWebKey,
-    CoreAuthPrompt,
-    StandardErrorResponse<CoreErrorResponseType>,
-    Tokens,
-    CoreTokenIntrospectionResponse,
-    CoreRevocableToken,
-    CoreRevocationErrorResponse,
-    EndpointSet,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointMaybeSet,
-    EndpointMaybeSet,
->;
-
-type Claims = IdTokenClaims<Others, CoreGenderClaim>;
 
 /// Why the provider signed nobody in.
 #[derive(Debug, Clone, Error)]
@@ -149,7 +58,7 @@ impl ProviderError {
 
 #[derive(Debug)]
 struct Known {
-    metadata: Metadata,
+    description: Description,
     at: Timestamp,
 }
 
@@ -157,6 +66,15 @@ struct Known {
 struct Cache {
     known: Option<Arc<Known>>,
     failed: Option<(Timestamp, ProviderError)>,
+}
+
+/// What a code was exchanged for.
+#[derive(Debug)]
+struct Tokens {
+    id_token: String,
+    access_token: String,
+    /// Whether the access token may be brought by anybody, which is the only kind that is known.
+    is_bearer: bool,
 }
 
 /// The provider.
@@ -190,36 +108,39 @@ impl Provider {
     /// The provider can't be used.
     pub async fn probe(&self, now: Timestamp) -> Result<String, ProviderError> {
         let known = self.known(now).await?;
-        let keys = known.metadata.jwks().keys().len();
+        let keys = known.description.keys.count();
         Ok(format!(
             "it describes itself, with {keys} keys; it must send people to {}",
             self.redirect
         ))
     }
 
-    /// Where a browser is sent for an attempt.
+    /// Where a browser is sent for an attempt: an authentication request
+    /// ([OpenID Connect Core, section 3.1.2.1](https://openid.net/specs/openid-connect-core-1_0.html#AuthRequest))
+    /// with PKCE ([RFC 7636 section 4.3](https://www.rfc-editor.org/rfc/rfc7636#section-4.3)).
     ///
     /// # Errors
     /// The provider can't be used.
     pub async fn address(&self, attempt: &Attempt, now: Timestamp) -> Result<Url, ProviderError> {
         let known = self.known(now).await?;
-        let client = self.client(&known.metadata)?;
-        let (state, nonce) = (attempt.state.clone(), attempt.nonce.clone());
-        let verifier = PkceCodeVerifier::new(attempt.verifier.clone());
         let asked = self.settings.scopes.iter().filter(|s| *s != "openid");
-        let (url, _, _) = client
-            .authorize_url(
-                CoreAuthenticationFlow::AuthorizationCode,
-                move || CsrfToken::new(state),
-                move || Nonce::new(nonce),
-            )
-            .add_scopes(asked.map(|s| Scope::new(s.clone())))
-            .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier))
-            .url();
+        let scope = asked.fold("openid".to_owned(), |all, scope| format!("{all} {scope}"));
+        let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&attempt.verifier));
+        let mut url = known.description.authorization_endpoint.clone();
+        url.query_pairs_mut()
+            .append_pair("response_type", "code")
+            .append_pair("client_id", &self.settings.client_id)
+            .append_pair("state", &attempt.state)
+            .append_pair("code_challenge", &challenge)
+            .append_pair("code_challenge_method", "S256")
+            .append_pair("redirect_uri", &self.redirect)
+            .append_pair("scope", &scope)
+            .append_pair("nonce", &attempt.nonce);
         Ok(url)
     }
 
-    /// Checks that an answer is this provider's, by the `iss` it came with (RFC 9207).
+    /// Checks that an answer is this provider's, by the `iss` it came with
+    /// ([RFC 9207 section 2.4](https://www.rfc-editor.org/rfc/rfc9207#section-2.4)).
     ///
     /// # Errors
     /// It is another's, or a provider that always names itself did not.
@@ -231,8 +152,7 @@ impl Provider {
         let expected = if let Some(iss) = iss {
             iss == self.settings.issuer
         } else {
-            let known = self.known(now).await?;
-            !known.metadata.additional_metadata().authorization_response_iss_parameter_supported
+            !self.known(now).await?.description.names_itself
         };
         if expected {
             return Ok(());
@@ -250,31 +170,19 @@ impl Provider {
         code: &str,
         now: Timestamp,
     ) -> Result<Said, ProviderError> {
-        let known = self.known(now).await?;
-        let client = self.client(&known.metadata)?;
-        let tokens = client
-            .exchange_code(AuthorizationCode::new(code.to_owned()))
-            .map_err(|_| unusable("it names no token endpoint"))?
-            .set_pkce_verifier(PkceCodeVerifier::new(attempt.verifier.clone()))
-            .request_async(&self.fetch)
-            .await
-            .map_err(exchange_error)?;
-        let nonce = Nonce::new(attempt.nonce.clone());
-        let claims = match self.claims(&client, &tokens, &nonce, now) {
-            Err(ClaimsVerificationError::SignatureVerification(
-                SignatureVerificationError::NoMatchingKey,
-            )) => {
-                // It may have changed its keys since they were fetched.
-                let fresh = self.fetch_again(&known, now).await?;
-                let client = self.client(&fresh.metadata)?;
-                self.claims(&client, &tokens, &nonce, now)
-            }
-            checked => checked,
-        };
-        let claims = claims.map_err(|error| ProviderError::Invalid(words(&in_full(&error))))?;
-        let mut said = self.said(&claims);
+        let mut known = self.known(now).await?;
+        let tokens = self.exchange(&known.description, attempt, code).await?;
+        let mut payload = known.description.keys.payload(&tokens.id_token);
+        if payload == Err(JwsError::NoKey) {
+            // It may have changed its keys since they were fetched (section 10.1.1 of Core).
+            known = self.fetch_again(&known, now).await?;
+            payload = known.description.keys.payload(&tokens.id_token);
+        }
+        let payload = payload.map_err(|error| ProviderError::Invalid(error.to_string()))?;
+        let expected = self.expected(&attempt.nonce, now);
+        let mut said = self.read_id_token(&payload, &expected).map_err(ProviderError::Invalid)?;
         if self.lacks(&said) {
-            self.ask_more(&client, &tokens, &claims, &mut said).await?;
+            self.ask_more(&known.description, &tokens, &expected, &mut said).await?;
         }
         Ok(said)
     }
@@ -314,13 +222,14 @@ impl Provider {
         cache: &mut Cache,
         now: Timestamp,
     ) -> Result<Arc<Known>, ProviderError> {
-        match self.ask_description().await {
-            Ok(metadata) => {
-                let known = Arc::new(Known { metadata, at: now });
+        match Description::ask(&self.fetch, &self.settings.issuer).await {
+            Ok(description) => {
+                let known = Arc::new(Known { description, at: now });
                 *cache = Cache { known: Some(known.clone()), failed: None };
                 Ok(known)
             }
-            Err(error) => {
+            Err(why) => {
+                let error = ProviderError::Unavailable(words(&why));
                 tracing::warn!(%error, "nobody can sign in through the provider now");
                 cache.failed = Some((now, error.clone()));
                 Err(error)
@@ -328,101 +237,60 @@ impl Provider {
         }
     }
 
-    async fn ask_description(&self) -> Result<Metadata, ProviderError> {
-        let issuer = IssuerUrl::new(self.settings.issuer.clone())
-            .map_err(|_| unusable("oidc.issuer is no address"))?;
-        let metadata = Metadata::discover_async(issuer, &self.fetch).await.map_err(|error| {
-            let what = match error {
-                DiscoveryError::Request(error) => error.to_string(),
-                DiscoveryError::Response(status, _, why) => {
-                    format!("its description can't be read: {status}: {}", words(&why))
-                }
-                DiscoveryError::Validation(why) => words(&why),
-                other => words(&in_full(&other)),
-            };
-            ProviderError::Unavailable(what)
-        })?;
-        let token = metadata.token_endpoint().map(TokenUrl::url);
-        let more = metadata.userinfo_endpoint().map(UserInfoUrl::url);
-        let all = [Some(metadata.authorization_endpoint().url()), token, more];
-        let secure = |url: &&Url| {
-            url.scheme() == "https"
-                || (url.scheme() == "http" && is_loopback(url) && self.is_local())
-        };
-        if all.into_iter().flatten().any(|url| !secure(&url)) {
-            return Err(unusable("it names endpoints that are not https"));
-        }
-        Ok(metadata)
-    }
-
-    /// Whether the provider is on this machine, without TLS.
-    fn is_local(&self) -> bool {
-        self.settings.issuer.starts_with("http://")
-    }
-
-    fn client(&self, metadata: &Metadata) -> Result<Relying, ProviderError> {
-        let redirect = RedirectUrl::new(self.redirect.clone())
-            .map_err(|_| unusable("server.public_url is no address to come back to"))?;
-        let secret =
-            self.settings.client_secret.as_ref().map(|s| ClientSecret::new(s.expose().to_owned()));
-        // Basic is what a provider takes that says nothing.
-        let methods = metadata.token_endpoint_auth_methods_supported();
-        let in_body = methods.is_some_and(|all| {
-            all.contains(&CoreClientAuthMethod::ClientSecretPost)
-                && !all.contains(&CoreClientAuthMethod::ClientSecretBasic)
-        });
-        let auth = if in_body { AuthType::RequestBody } else { AuthType::BasicAuth };
-        let id = ClientId::new(self.settings.client_id.clone());
-        Ok(Relying::from_provider_metadata(metadata.clone(), id, secret)
-            .set_redirect_uri(redirect)
-            .set_auth_type(auth))
-    }
-
-    /// The claims of the ID token, if it was made by the provider, for this client, for this
-    /// attempt, and has not run out.
-    fn claims(
+    /// Exchanges a code for tokens
+    /// ([OpenID Connect Core, section 3.1.3](https://openid.net/specs/openid-connect-core-1_0.html#TokenEndpoint),
+    /// [RFC 6749 section 4.1.3](https://www.rfc-editor.org/rfc/rfc6749#section-4.1.3)).
+    async fn exchange(
         &self,
-        client: &Relying,
-        tokens: &Tokens,
-        nonce: &Nonce,
-        now: Timestamp,
-    ) -> Result<Claims, ClaimsVerificationError> {
-        let micros = u64::try_from(now.micros()).unwrap_or_default();
-        let instant = SystemTime::UNIX_EPOCH + Duration::from_micros(micros);
-        let verifier = client
-            .id_token_verifier()
-            .set_allowed_algs(ALGORITHMS)
-            .set_time_fn(move || instant.into());
-        let token = tokens
-            .id_token()
-            .ok_or_else(|| ClaimsVerificationError::Other("there is no ID token".to_owned()))?;
-        let claims = token.clone().into_claims(&verifier, nonce)?;
-        // The library leaves this to its callers.
-        let other = |party: &&ClientId| party.as_str() != self.settings.client_id;
-        if claims.authorized_party().as_ref().is_some_and(other) {
-            let why = "the ID token was made for another client (azp)".to_owned();
-            return Err(ClaimsVerificationError::InvalidAudience(why));
+        description: &Description,
+        attempt: &Attempt,
+        code: &str,
+    ) -> Result<Tokens, ProviderError> {
+        let url = description
+            .token_endpoint
+            .as_ref()
+            .ok_or_else(|| ProviderError::Unavailable("it names no token endpoint".to_owned()))?;
+        let secret = self.settings.client_secret.as_ref().map(Secret::expose);
+        let in_header = secret.filter(|_| !description.secret_in_form).map(|secret| {
+            // RFC 6749 section 2.3.1: each part is encoded by itself first.
+            let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect();
+            (encoded(&self.settings.client_id), encoded(secret))
+        });
+        let mut form = vec![
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("code_verifier", &attempt.verifier),
+            ("redirect_uri", &self.redirect),
+        ];
+        if in_header.is_none() {
+            form.push(("client_id", &self.settings.client_id));
+            form.extend(secret.map(|secret| ("client_secret", secret)));
         }
-        Ok(claims)
+        let answer = self
+            .fetch
+            .post(url, &form, in_header)
+            .await
+            .map_err(|error| ProviderError::Unavailable(error.to_string()))?;
+        if answer.status != StatusCode::OK {
+            return Err(refusal(&answer));
+        }
+        read_tokens(&answer).map_err(|why| {
+            ProviderError::Invalid(format!("its tokens can't be read: {}", words(&why)))
+        })
     }
 
-    fn said(&self, claims: &Claims) -> Said {
-        Said {
-            subject: claims.subject().to_string(),
-            email: claims.email().map(|email| email.to_string()),
-            email_verified: claims.email_verified() == Some(true),
-            groups: self.groups(claims.additional_claims()),
-        }
+    fn expected<'e>(&'e self, nonce: &'e str, now: Timestamp) -> Expected<'e> {
+        Expected { issuer: &self.settings.issuer, client_id: &self.settings.client_id, nonce, now }
     }
 
-    fn groups(&self, others: &Others) -> Option<Vec<String>> {
-        match others.all.get(&self.settings.groups_claim)? {
-            Value::String(one) => Some(vec![one.clone()]),
-            Value::Array(all) => {
-                Some(all.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect())
-            }
-            _ => None,
-        }
+    /// Who an ID token names, if it was made by the provider, for this client, for this attempt,
+    /// and has not run out.
+    fn read_id_token(&self, payload: &str, expected: &Expected<'_>) -> Result<Said, String> {
+        let claims = json::parse(payload).map_err(|error| format!("the ID token: {error}"))?;
+        expected
+            .check_id_token(&claims)
+            .and_then(|()| said(&claims, &self.settings.groups_claim))
+            .map_err(|why| format!("the ID token {why}"))
     }
 
     /// Whether the ID token left out what is needed; many providers tell it only when asked.
@@ -431,51 +299,92 @@ impl Provider {
         email || (self.settings.narrows() && said.groups.is_none())
     }
 
-    /// Asks the userinfo endpoint, where there is one, for what the ID token left out.
+    /// Asks the userinfo endpoint, where there is one, for what the ID token left out
+    /// ([OpenID Connect Core, section 5.3](https://openid.net/specs/openid-connect-core-1_0.html#UserInfo)).
     async fn ask_more(
         &self,
-        client: &Relying,
+        description: &Description,
         tokens: &Tokens,
-        claims: &Claims,
+        expected: &Expected<'_>,
         said: &mut Said,
     ) -> Result<(), ProviderError> {
-        let token = tokens.access_token().clone();
-        // What it says counts only for the subject that the ID token names.
-        let Ok(request) = client.user_info(token, Some(claims.subject().clone())) else {
-            return Ok(());
-        };
-        let more: UserInfoClaims<Others, CoreGenderClaim> =
-            request.request_async(&self.fetch).await.map_err(|error| {
-                let why = format!("userinfo: {}", words(&in_full(&error)));
-                ProviderError::Unavailable(why)
-            })?;
+        let Some(url) = &description.userinfo_endpoint else { return Ok(()) };
+        // RFC 6749 section 7.1: a token of an unknown kind is not used.
+        if !tokens.is_bearer {
+            return Err(ProviderError::Invalid("its access token is no bearer token".to_owned()));
+        }
+        let unavailable =
+            |why: &str| ProviderError::Unavailable(format!("userinfo: {}", words(why)));
+        let answer = self
+            .fetch
+            .get(url, Some(&tokens.access_token))
+            .await
+            .map_err(|error| unavailable(&error.to_string()))?;
+        let more =
+            self.read_userinfo(description, &answer, expected).map_err(|e| unavailable(&e))?;
+        // Section 5.3.2: what it says counts only for the subject that the ID token names.
+        if more.subject != said.subject {
+            return Err(unavailable("it speaks of somebody else"));
+        }
         if said.email.is_none() {
-            said.email = more.email().map(|email| email.to_string());
-            said.email_verified = more.email_verified() == Some(true);
+            said.email = more.email;
+            said.email_verified = more.email_verified;
         }
         if said.groups.is_none() {
-            said.groups = self.groups(more.additional_claims());
+            said.groups = more.groups;
         }
         Ok(())
     }
-}
 
-fn unusable(why: &str) -> ProviderError {
-    ProviderError::Unavailable(why.to_owned())
-}
-
-fn exchange_error(
-    error: RequestTokenError<FetchError, StandardErrorResponse<CoreErrorResponseType>>,
-) -> ProviderError {
-    match error {
-        RequestTokenError::Request(error) => ProviderError::Unavailable(error.to_string()),
-        RequestTokenError::ServerResponse(said) => ProviderError::Refused(words(&said.to_string())),
-        RequestTokenError::Parse(error, _) => ProviderError::Invalid(format!(
-            "its tokens can't be read: {}",
-            words(&error.to_string())
-        )),
-        RequestTokenError::Other(why) => ProviderError::Invalid(words(&why)),
+    /// What the userinfo endpoint says, which may be signed (section 5.3.2 of Core).
+    fn read_userinfo(
+        &self,
+        description: &Description,
+        answer: &Answer,
+        expected: &Expected<'_>,
+    ) -> Result<Said, String> {
+        let signed = answer.is_signed();
+        let body = answer.expect(&["application/json", "application/jwt"])?;
+        let payload = if signed {
+            description.keys.payload(body.trim()).map_err(|error| error.to_string())?
+        } else {
+            body.to_owned()
+        };
+        let claims = json::parse(&payload).map_err(|error| error.to_string())?;
+        if signed {
+            expected.check_origin(&claims).map_err(|why| format!("it {why}"))?;
+        }
+        said(&claims, &self.settings.groups_claim).map_err(|why| format!("it {why}"))
     }
+}
+
+/// What the token endpoint answered instead of tokens
+/// ([RFC 6749 section 5.2](https://www.rfc-editor.org/rfc/rfc6749#section-5.2)).
+fn refusal(answer: &Answer) -> ProviderError {
+    let node = answer.text().and_then(|source| json::parse(source).ok());
+    let Some(error) = node.as_ref().and_then(|node| text(node, "error")) else {
+        let why = format!("its refusal can't be read: {}", answer.status);
+        return ProviderError::Invalid(why);
+    };
+    let description = node.as_ref().and_then(|node| text(node, "error_description"));
+    ProviderError::Refused(words(&match description {
+        Some(description) => format!("{error}: {description}"),
+        None => error.to_owned(),
+    }))
+}
+
+/// Reads [RFC 6749 section 5.1](https://www.rfc-editor.org/rfc/rfc6749#section-5.1).
+fn read_tokens(answer: &Answer) -> Result<Tokens, String> {
+    let source = answer.expect(&["application/json"])?;
+    let node = json::parse(source).map_err(|error| error.to_string())?;
+    let member = |name: &str| {
+        text(&node, name).map(str::to_owned).ok_or_else(|| format!("there is no {name}"))
+    };
+    Ok(Tokens {
+        id_token: member("id_token")?,
+        access_token: member("access_token")?,
+        is_bearer: member("token_type")?.eq_ignore_ascii_case("bearer"),
+    })
 }
 
 /// Words that are partly the provider's: bounded, and visible as they are.

@@ -31,6 +31,14 @@ pub struct Manner {
     pub claims: Map<String, Value>,
     /// Claims left out of the ID token, told at userinfo.
     pub only_userinfo: Vec<String>,
+    /// Claims over the right ones, at userinfo alone.
+    pub userinfo: Map<String, Value>,
+    /// Whether it signs what it tells at userinfo.
+    pub signs_userinfo: bool,
+    /// Members over the right ones of what a code is exchanged for.
+    pub tokens: Map<String, Value>,
+    /// How it wants the client's secret: `basic`, `form`, or `none` for a public client.
+    pub secret: &'static str,
     /// What its description says besides or otherwise.
     pub metadata: Map<String, Value>,
     /// What the token endpoint refuses with.
@@ -73,6 +81,10 @@ pub async fn start(now: i64) -> Issuer {
             alg: "ES256".to_owned(),
             claims: Map::new(),
             only_userinfo: Vec::new(),
+            userinfo: Map::new(),
+            signs_userinfo: false,
+            tokens: Map::new(),
+            secret: "basic",
             metadata: Map::new(),
             refuses: None,
             padding: 0,
@@ -143,8 +155,12 @@ impl Inner {
 
     fn id_token(&self, nonce: &str) -> String {
         let mut claims = self.all_claims(nonce);
+        claims.retain(|name, _| !self.manner.lock().unwrap().only_userinfo.contains(name));
+        self.sign(claims)
+    }
+
+    fn sign(&self, claims: Map<String, Value>) -> String {
         let manner = self.manner.lock().unwrap();
-        claims.retain(|name, _| !manner.only_userinfo.contains(name));
         let header = json!({ "alg": manner.alg, "kid": manner.kid, "typ": "JWT" });
         let part = |value: String| URL_SAFE_NO_PAD.encode(value);
         let signed =
@@ -209,11 +225,7 @@ async fn token(
     headers: HeaderMap,
     Form(form): Form<HashMap<String, String>>,
 ) -> Response {
-    let basic =
-        headers["authorization"].to_str().unwrap().strip_prefix("Basic ").unwrap().to_owned();
-    let pair = String::from_utf8(STANDARD.decode(basic).unwrap()).unwrap();
-    let secret: String = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect();
-    assert_eq!(pair, format!("{CLIENT}:{secret}"));
+    check_client(&issuer, &headers, &form);
     let refusal = issuer.manner.lock().unwrap().refuses.clone();
     let asked = issuer.codes.lock().unwrap().remove(&form["code"]);
     let fits = asked.as_ref().is_some_and(|asked| {
@@ -224,8 +236,12 @@ async fn token(
     match (refusal, asked) {
         (None, Some(asked)) => {
             let id_token = issuer.id_token(&asked.nonce);
-            Json(json!({ "access_token": "a", "token_type": "Bearer", "id_token": id_token }))
-                .into_response()
+            let right =
+                json!({ "access_token": "a", "token_type": "Bearer", "id_token": id_token });
+            let mut all = right.as_object().unwrap().clone();
+            all.extend(issuer.manner.lock().unwrap().tokens.clone());
+            all.retain(|_, value| !value.is_null());
+            Json(Value::Object(all)).into_response()
         }
         (refusal, _) => {
             let body = json!({ "error": refusal, "error_description": "<b>no</b>" });
@@ -234,9 +250,38 @@ async fn token(
     }
 }
 
-async fn userinfo(State(issuer): State<Issuer>) -> Json<Value> {
+/// The client proves itself as it was told to, and in no other way besides.
+fn check_client(issuer: &Issuer, headers: &HeaderMap, form: &HashMap<String, String>) {
+    let header = headers.get("authorization").map(|value| value.to_str().unwrap());
+    let field = |name: &str| form.get(name).map(String::as_str);
+    let in_form = (field("client_id"), field("client_secret"));
+    match issuer.manner.lock().unwrap().secret {
+        "form" => assert_eq!((header, in_form), (None, (Some(CLIENT), Some(SECRET)))),
+        "none" => assert_eq!((header, in_form), (None, (Some(CLIENT), None))),
+        _ => {
+            let basic = header.unwrap().strip_prefix("Basic ").unwrap();
+            let pair = String::from_utf8(STANDARD.decode(basic).unwrap()).unwrap();
+            let secret: String = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect();
+            assert_eq!((pair, in_form), (format!("{CLIENT}:{secret}"), (None, None)));
+        }
+    }
+}
+
+async fn userinfo(State(issuer): State<Issuer>, headers: HeaderMap) -> Response {
+    assert_eq!(headers["authorization"], "Bearer a");
     let mut claims = issuer.all_claims("");
-    let manner = issuer.manner.lock().unwrap();
-    claims.retain(|name, _| name == "sub" || manner.only_userinfo.contains(name));
-    Json(Value::Object(claims))
+    let signed = {
+        let manner = issuer.manner.lock().unwrap();
+        let always = if manner.signs_userinfo { &["sub", "iss", "aud"][..] } else { &["sub"] };
+        claims.retain(|name, _| {
+            always.contains(&name.as_str()) || manner.only_userinfo.contains(name)
+        });
+        claims.extend(manner.userinfo.clone());
+        claims.retain(|_, value| !value.is_null());
+        manner.signs_userinfo
+    };
+    if signed {
+        return ([("content-type", "application/jwt")], issuer.sign(claims)).into_response();
+    }
+    Json(Value::Object(claims)).into_response()
 }

@@ -98,7 +98,7 @@ async fn refusals(site: &Site) -> Vec<String> {
 }
 
 /// Nobody is signed in, and the one record says why.
-async fn refused(site: &Site, answer: &Answer, why: &str) {
+pub(super) async fn refused(site: &Site, answer: &Answer, why: &str) {
     assert_eq!(session_of(answer), None, "{answer:?}");
     assert!(answer.status.is_client_error() || answer.status.is_server_error(), "{answer:?}");
     assert_eq!(refusals(site).await, [why]);
