@@ -38,7 +38,7 @@ use crate::web::host_guard::{Hosts, host_guard};
 use crate::web::{self, SignInMailer, Web};
 use crate::{reconcilers, tcp, upstream};
 
-pub mod signals;
+pub(crate) mod signals;
 
 /// How long tasks may take to notice that the grace is over.
 const LAST_WORDS: Duration = Duration::from_secs(5);

@@ -12,11 +12,11 @@ use subtle::{Choice, ConstantTimeEq as _};
 use crate::config::{Agent, Config, Reviewer};
 use crate::domain::approval::Assurance;
 
-pub mod client_address;
-pub mod csrf;
-pub mod oidc;
-pub mod passkey;
-pub mod personal_token;
+pub(crate) mod client_address;
+pub(crate) mod csrf;
+pub(crate) mod oidc;
+pub(crate) mod passkey;
+pub(crate) mod personal_token;
 
 /// Somebody, and how surely it is them.
 #[derive(Debug, Clone, Copy)]

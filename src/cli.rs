@@ -12,17 +12,17 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Config, Problem, Severity, process_environment};
 
-pub mod approvals;
-pub mod check;
-pub mod connect;
-pub mod demo;
-pub mod notify;
-pub mod policy;
-pub mod serve;
-pub mod stdio;
-pub mod store;
-pub mod text;
-pub mod token;
+pub(crate) mod approvals;
+pub(crate) mod check;
+pub(crate) mod connect;
+pub(crate) mod demo;
+pub(crate) mod notify;
+pub(crate) mod policy;
+pub(crate) mod serve;
+pub(crate) mod stdio;
+pub(crate) mod store;
+pub(crate) mod text;
+pub(crate) mod token;
 
 /// Where a broker listens unless told otherwise.
 pub const DEFAULT_SERVER: &str = "http://127.0.0.1:8420";

@@ -14,20 +14,20 @@ use crate::domain::client_feature::ClientFeature;
 use crate::domain::policy::Policy;
 
 mod checks;
-pub mod load;
+pub(crate) mod load;
 mod notifiers;
-pub mod oidc;
+pub(crate) mod oidc;
 mod policies;
-pub mod principals;
-pub mod problem;
-pub mod reach;
-pub mod reader;
+pub(crate) mod principals;
+pub(crate) mod problem;
+pub(crate) mod reach;
+pub(crate) mod reader;
 mod secret;
 mod sections;
 #[cfg(test)]
-pub mod tests;
+pub(crate) mod tests;
 mod upstreams;
-pub mod value;
+pub(crate) mod value;
 
 pub use load::process_environment;
 pub use problem::{Problem, Severity, Warning};

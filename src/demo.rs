@@ -16,9 +16,9 @@ use crate::domain::visible_text::visible;
 use crate::notify::Message;
 use crate::notify::memory::Mailbox;
 
-pub mod agent;
+pub(crate) mod agent;
 pub mod archive;
-pub mod decide;
+pub(crate) mod decide;
 
 use agent::Agent;
 use archive::Archive;

@@ -3,25 +3,25 @@
 
 pub mod absence;
 pub mod approval;
-pub mod approval_json;
+pub(crate) mod approval_json;
 pub mod audit;
 pub mod call;
 pub mod client_feature;
-pub mod duration;
-pub mod error_text;
+pub(crate) mod duration;
+pub(crate) mod error_text;
 pub mod grant;
 pub mod hold_budget;
 #[cfg(test)]
 pub(crate) mod hostile;
 pub mod json;
-pub mod mask;
+pub(crate) mod mask;
 pub mod person;
 pub mod policy;
 pub mod preferences;
-pub mod reviewers;
-pub mod risk;
-pub mod search_words;
+pub(crate) mod reviewers;
+pub(crate) mod risk;
+pub(crate) mod search_words;
 pub mod task;
 pub mod time;
 pub mod upstream_health;
-pub mod visible_text;
+pub(crate) mod visible_text;

@@ -7,14 +7,14 @@ use thiserror::Error;
 
 use crate::domain::time::Timestamp;
 
-pub mod deliver;
-pub mod email;
+pub(crate) mod deliver;
+pub(crate) mod email;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod memory;
-pub mod message;
-pub mod ssrf;
-pub mod webhook;
+pub(crate) mod message;
+pub(crate) mod ssrf;
+pub(crate) mod webhook;
 
 /// A message, rendered and addressed.
 #[derive(Debug, Clone, PartialEq, Eq)]

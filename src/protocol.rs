@@ -7,134 +7,136 @@
 //! request by itself, the *legacy* one begins with `initialize`
 //! (<https://modelcontextprotocol.io/specification/2026-07-28/basic/versioning>).
 
-pub mod jsonrpc;
-pub mod method;
+pub(crate) mod jsonrpc;
+pub(crate) mod method;
 
 /// Revisions by date: as dates, and as texts, they sort.
 ///
 /// <https://modelcontextprotocol.io/specification/2026-07-28/basic/versioning>
-pub mod version {
+pub(crate) mod version {
     /// The revision of per-request metadata: no sessions, no `initialize`.
-    pub const MODERN: &str = "2026-07-28";
+    pub(crate) const MODERN: &str = "2026-07-28";
     /// The newest legacy revision, and the only one with tasks in its core, with pages to open and
     /// with streams that go on.
-    pub const V2025_11_25: &str = "2025-11-25";
+    pub(crate) const V2025_11_25: &str = "2025-11-25";
     /// The revision that did away with batches.
-    pub const V2025_06_18: &str = "2025-06-18";
+    pub(crate) const V2025_06_18: &str = "2025-06-18";
     /// The revision with batches of messages, which Placet does not speak to clients.
-    pub const V2025_03_26: &str = "2025-03-26";
+    pub(crate) const V2025_03_26: &str = "2025-03-26";
     /// The revision of the transport HTTP+SSE.
-    pub const V2024_11_05: &str = "2024-11-05";
+    pub(crate) const V2024_11_05: &str = "2024-11-05";
 
     /// Legacy revisions that clients are served, oldest first.
-    pub const SERVED_LEGACY: [&str; 3] = [V2024_11_05, V2025_06_18, V2025_11_25];
+    pub(crate) const SERVED_LEGACY: [&str; 3] = [V2024_11_05, V2025_06_18, V2025_11_25];
     /// Legacy revisions that servers may speak, newest first; the first is asked for.
-    pub const SPOKEN_LEGACY: [&str; 4] = [V2025_11_25, V2025_06_18, V2025_03_26, V2024_11_05];
+    pub(crate) const SPOKEN_LEGACY: [&str; 4] =
+        [V2025_11_25, V2025_06_18, V2025_03_26, V2024_11_05];
 }
 
 /// The name of the extension for tasks, among the `extensions` of capabilities.
 ///
 /// <https://modelcontextprotocol.io/extensions/tasks/overview>
-pub const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
+pub(crate) const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
 /// The keyword in a tool's schema that wants an argument in a header.
 ///
 /// <https://modelcontextprotocol.io/specification/2026-07-28/server/tools#x-mcp-header>
-pub const X_MCP_HEADER: &str = "x-mcp-header";
+pub(crate) const X_MCP_HEADER: &str = "x-mcp-header";
 
 /// Keys of `_meta`.
 ///
 /// <https://modelcontextprotocol.io/specification/2026-07-28/basic#_meta>
-pub mod meta {
+pub(crate) mod meta {
     /// The revision that a modern request is in; required.
-    pub const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+    pub(crate) const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
     /// What the client of a modern request can do; required.
-    pub const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+    pub(crate) const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
     /// Name and version of the client of a modern request.
-    pub const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
+    pub(crate) const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
     /// Name and version of the server, in a modern result.
-    pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+    pub(crate) const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
     /// The lowest level of log messages that a modern request wants.
     ///
     /// <https://modelcontextprotocol.io/specification/2026-07-28/server/utilities/logging#per-request-log-level>
-    pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+    pub(crate) const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
     /// The request `subscriptions/listen` that a message on its stream belongs to.
     ///
     /// <https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/subscriptions#receiving-notifications>
-    pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
+    pub(crate) const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
     /// The task that a message belongs to, in the core's tasks.
     ///
     /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#related-task-metadata>
-    pub const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
+    pub(crate) const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
     /// What a model may be told at once of a call that became one of the core's tasks.
     ///
     /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#creating-tasks>
-    pub const MODEL_IMMEDIATE_RESPONSE: &str = "io.modelcontextprotocol/model-immediate-response";
+    pub(crate) const MODEL_IMMEDIATE_RESPONSE: &str =
+        "io.modelcontextprotocol/model-immediate-response";
     /// What the notifications of a request's progress name it by.
     ///
     /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/progress#progress-flow>
-    pub const PROGRESS_TOKEN: &str = "progressToken";
+    pub(crate) const PROGRESS_TOKEN: &str = "progressToken";
     /// Placet's own word about a call, in its result.
-    pub const DECISION: &str = "io.placet/decision";
+    pub(crate) const DECISION: &str = "io.placet/decision";
 }
 
 /// Error codes of JSON-RPC and of MCP.
 ///
 /// <https://www.jsonrpc.org/specification#error_object>,
 /// <https://modelcontextprotocol.io/specification/2026-07-28/basic#error-codes>
-pub mod code {
+pub(crate) mod code {
     /// Not JSON.
-    pub const PARSE_ERROR: i64 = -32700;
+    pub(crate) const PARSE_ERROR: i64 = -32700;
     /// Not a message, or one that parsers could read differently.
-    pub const INVALID_REQUEST: i64 = -32600;
+    pub(crate) const INVALID_REQUEST: i64 = -32600;
     /// No such method.
-    pub const METHOD_NOT_FOUND: i64 = -32601;
+    pub(crate) const METHOD_NOT_FOUND: i64 = -32601;
     /// Unacceptable parameters; also an unknown tool and, in the modern era, an unknown resource.
-    pub const INVALID_PARAMS: i64 = -32602;
+    pub(crate) const INVALID_PARAMS: i64 = -32602;
     /// Something failed that the request is not to blame for.
-    pub const INTERNAL_ERROR: i64 = -32603;
+    pub(crate) const INTERNAL_ERROR: i64 = -32603;
     /// A resource that is not there, in the legacy era.
     ///
     /// <https://modelcontextprotocol.io/specification/2025-11-25/server/resources#error-handling>
-    pub const RESOURCE_NOT_FOUND: i64 = -32002;
+    pub(crate) const RESOURCE_NOT_FOUND: i64 = -32002;
     /// The user has to open a page first (2025-11-25 alone).
     ///
     /// <https://modelcontextprotocol.io/specification/2025-11-25/client/elicitation#url-elicitation-required-error>
-    pub const URL_ELICITATION_REQUIRED: i64 = -32042;
+    pub(crate) const URL_ELICITATION_REQUIRED: i64 = -32042;
     /// A header and the body disagree (modern).
-    pub const HEADER_MISMATCH: i64 = -32020;
+    pub(crate) const HEADER_MISMATCH: i64 = -32020;
     /// The client did not declare what this needs (modern).
-    pub const MISSING_CAPABILITY: i64 = -32021;
+    pub(crate) const MISSING_CAPABILITY: i64 = -32021;
     /// The protocol version is not spoken here (modern).
-    pub const UNSUPPORTED_VERSION: i64 = -32022;
+    pub(crate) const UNSUPPORTED_VERSION: i64 = -32022;
     /// Placet's own word about what is no tool call; outside of all that JSON-RPC and MCP reserve.
-    pub const DECISION: i64 = -31100;
+    pub(crate) const DECISION: i64 = -31100;
 }
 
 /// Names of HTTP headers, in lower case as HTTP libraries want them.
-pub mod header_name {
+pub(crate) mod header_name {
     /// The session of a legacy client.
     ///
     /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#session-management>
-    pub const SESSION_ID: &str = "mcp-session-id";
+    pub(crate) const SESSION_ID: &str = "mcp-session-id";
     /// The revision that is spoken.
     ///
     /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#protocol-version-header>
-    pub const PROTOCOL_VERSION: &str = "mcp-protocol-version";
+    pub(crate) const PROTOCOL_VERSION: &str = "mcp-protocol-version";
     /// The last event of a broken stream that its client has.
     ///
     /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery>
-    pub const LAST_EVENT_ID: &str = "last-event-id";
+    pub(crate) const LAST_EVENT_ID: &str = "last-event-id";
     /// The method of a modern request, as in its body.
     ///
     /// <https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#standard-request-headers>
-    pub const METHOD: &str = "mcp-method";
+    pub(crate) const METHOD: &str = "mcp-method";
     /// What a modern request is about, as in its body: a name, a URI or a task's id.
     ///
     /// <https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#standard-request-headers>
-    pub const NAME: &str = "mcp-name";
+    pub(crate) const NAME: &str = "mcp-name";
     /// What the headers for arguments of a tool begin with.
     ///
     /// <https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#custom-headers-from-tool-parameters>
-    pub const PARAM_PREFIX: &str = "mcp-param-";
+    pub(crate) const PARAM_PREFIX: &str = "mcp-param-";
 }

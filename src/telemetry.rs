@@ -79,12 +79,12 @@ impl Metrics {
 }
 
 /// Writes a metric's `HELP` and `TYPE` lines.
-pub fn head(out: &mut String, name: &str, kind: &str, help: &str) {
+pub(crate) fn head(out: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
 /// Writes one sample line.
-pub fn sample(out: &mut String, name: &str, labels: &[(&str, &str)], value: &str) {
+pub(crate) fn sample(out: &mut String, name: &str, labels: &[(&str, &str)], value: &str) {
     out.push_str(name);
     if !labels.is_empty() {
         let labels: Vec<_> =

@@ -4,6 +4,7 @@
 //! prints what took how long next to what it is compared with *in the same run*. Nothing is
 //! asserted: absolute times belong to the machine, ratios belong to the program. Every part is
 //! bounded in count, and the whole run in time.
+#![allow(unreachable_pub, reason = "nothing outside a program reaches into it")]
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -10,7 +10,7 @@ use crate::web::health::Readiness;
 use super::reload_policies;
 
 /// The first signal drains, the second gives up what still runs.
-pub async fn signals(stop: Stop) {
+pub(crate) async fn signals(stop: Stop) {
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
@@ -27,7 +27,7 @@ pub async fn signals(stop: Stop) {
 }
 
 /// SIGHUP reads the policies again.
-pub async fn reload_on_sighup(broker: Broker, readiness: Arc<Readiness>) {
+pub(crate) async fn reload_on_sighup(broker: Broker, readiness: Arc<Readiness>) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     while hangup.recv().await.is_some() {
         reload_policies(&broker, &readiness).await;

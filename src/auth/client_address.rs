@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 
 /// The client's address: the peer's, or, where the peer is a trusted proxy, the last address in
 /// `X-Forwarded-For` that is not one.
-pub fn address(headers: &HeaderMap, peer: IpAddr, trusted: &[IpAddr]) -> IpAddr {
+pub(crate) fn address(headers: &HeaderMap, peer: IpAddr, trusted: &[IpAddr]) -> IpAddr {
     let peer = peer.to_canonical();
     if !trusted.contains(&peer) {
         return peer;

@@ -21,7 +21,7 @@ pub enum Bound<'a> {
 }
 
 /// The cookie that binds forms shown before anybody signed in.
-pub const FORM_COOKIE: &str = "placet_form";
+pub(crate) const FORM_COOKIE: &str = "placet_form";
 
 /// The key that form tokens are made with.
 #[derive(Clone)]

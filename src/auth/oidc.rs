@@ -9,16 +9,16 @@
 //! - [`jws`] verifies what it signed; [`claims`] checks what an ID token says.
 //! - [`person`] makes a reviewer of what was said.
 
-pub mod attempt;
-pub mod claims;
-pub mod description;
-pub mod fetch;
-pub mod jws;
-pub mod person;
-pub mod provider;
+pub(crate) mod attempt;
+pub(crate) mod claims;
+pub(crate) mod description;
+pub(crate) mod fetch;
+pub(crate) mod jws;
+pub(crate) mod person;
+pub(crate) mod provider;
 
 /// What a session's `via` is that began here.
-pub const VIA_OIDC: &str = "oidc";
+pub(crate) const VIA_OIDC: &str = "oidc";
 
 /// What is needed to sign people in through the provider.
 #[derive(Debug)]

@@ -32,7 +32,7 @@ use crate::store::passkeys::Passkey;
 /// Why a ceremony failed. The words are for the log; people are told to try again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Refused(pub String);
+pub(crate) struct Refused(pub String);
 
 fn refused(why: impl std::fmt::Display) -> Refused {
     Refused(why.to_string())
@@ -40,7 +40,7 @@ fn refused(why: impl std::fmt::Display) -> Refused {
 
 /// A ceremony's first half.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Begun {
+pub(crate) struct Begun {
     /// The challenge, 32 hexadecimal digits.
     pub challenge: String,
     /// What the verifier must be given back.
@@ -52,7 +52,7 @@ pub struct Begun {
 
 /// A credential that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Made {
+pub(crate) struct Made {
     /// Its id.
     pub id: String,
     /// The user handle it was made with, the same in all of a person's passkeys.
@@ -65,14 +65,14 @@ pub struct Made {
 
 /// For whom passkeys are made and asked: this server under its public address.
 #[derive(Debug, Clone)]
-pub struct Party {
+pub(crate) struct Party {
     id: RpId,
     origin: String,
 }
 
 impl Party {
     /// The party of a public URL; none where browsers have no passkeys for it.
-    pub fn of(public_url: &Url) -> Option<Self> {
+    pub(crate) fn of(public_url: &Url) -> Option<Self> {
         let domain = passkey_domain(public_url)?;
         let id = RpId::Domain(AsciiDomain::try_from(domain.to_owned()).ok()?);
         Some(Self { id, origin: public_url.origin().ascii_serialization() })
@@ -82,7 +82,7 @@ impl Party {
     ///
     /// # Errors
     /// The name can't be one of a passkey, or what is stored can't be read.
-    pub fn begin_adding(
+    pub(crate) fn begin_adding(
         &self,
         reviewer: &str,
         handle: &str,
@@ -122,7 +122,7 @@ impl Party {
     ///
     /// # Errors
     /// Anything that the specification says must fail.
-    pub fn end_adding(&self, state: &str, answer: &str) -> Result<Made, Refused> {
+    pub(crate) fn end_adding(&self, state: &str, answer: &str) -> Result<Made, Refused> {
         let server = RegistrationServerState::<16>::decode(&bytes(state)?).map_err(refused)?;
         let answer = Registration::from_json_relaxed(answer.as_bytes()).map_err(refused)?;
         let options = RegistrationVerificationOptions::<&str, &str> {
@@ -144,7 +144,7 @@ impl Party {
     ///
     /// # Errors
     /// Only where the library can't; it has no reason to.
-    pub fn begin_using(&self, wait: Duration) -> Result<Begun, Refused> {
+    pub(crate) fn begin_using(&self, wait: Duration) -> Result<Begun, Refused> {
         let mut options = DiscoverableCredentialRequestOptions::passkey(&self.id);
         options.0.timeout = millis(wait);
         let challenge = hex(options.0.challenge.as_data());
@@ -162,7 +162,12 @@ impl Party {
     /// # Errors
     /// Anything that the specification says must fail, a signature counter that did not go up among
     /// it: that is a copy of the passkey.
-    pub fn end_using(&self, state: &str, answer: &Used, key: &Passkey) -> Result<String, Refused> {
+    pub(crate) fn end_using(
+        &self,
+        state: &str,
+        answer: &Used,
+        key: &Passkey,
+    ) -> Result<String, Refused> {
         let server =
             DiscoverableAuthenticationServerState::decode(&bytes(state)?).map_err(refused)?;
         let (id, handle) = (bytes(&key.id)?, handle_of(&key.handle)?);
@@ -187,21 +192,21 @@ impl Party {
 
 /// What a browser answers when a passkey was used.
 #[derive(Debug)]
-pub struct Used(DiscoverableAuthentication16);
+pub(crate) struct Used(DiscoverableAuthentication16);
 
 impl Used {
     /// Reads an `AuthenticationResponseJSON`.
     ///
     /// # Errors
     /// It is none.
-    pub fn read(answer: &str) -> Result<Self, Refused> {
+    pub(crate) fn read(answer: &str) -> Result<Self, Refused> {
         DiscoverableAuthentication16::from_json_relaxed(answer.as_bytes())
             .map(Self)
             .map_err(refused)
     }
 
     /// The id of the credential it claims.
-    pub fn credential(&self) -> String {
+    pub(crate) fn credential(&self) -> String {
         text(self.0.raw_id().inner())
     }
 
@@ -209,7 +214,7 @@ impl Used {
     ///
     /// # Errors
     /// It has none.
-    pub fn challenge(&self) -> Result<String, Refused> {
+    pub(crate) fn challenge(&self) -> Result<String, Refused> {
         Ok(hex(self.0.challenge_relaxed().map_err(refused)?.0))
     }
 }
@@ -218,13 +223,13 @@ impl Used {
 ///
 /// # Errors
 /// It is none, or has none.
-pub fn challenge_of_added(answer: &str) -> Result<String, Refused> {
+pub(crate) fn challenge_of_added(answer: &str) -> Result<String, Refused> {
     let answer = Registration::from_json_relaxed(answer.as_bytes()).map_err(refused)?;
     Ok(hex(answer.challenge_relaxed().map_err(refused)?.0))
 }
 
 /// A handle for somebody's first passkey.
-pub fn new_handle() -> String {
+pub(crate) fn new_handle() -> String {
     let handle = UserHandle16::new();
     text(AsRef::<[u8]>::as_ref(&handle))
 }

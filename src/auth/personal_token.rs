@@ -1,7 +1,7 @@
 //! Tokens that people make for themselves, for programs that act for them.
 
 /// What they begin with, so that scanners find leaked ones, and nothing else is looked up.
-pub const PREFIX: &str = "plt_own_";
+pub(crate) const PREFIX: &str = "plt_own_";
 
 /// What a personal token may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use crate::domain::audit::AuditEvent;
 
 /// Most records that wait for the store; beyond it allowed calls are refused, since a call that
 /// leaves no trace must not run.
-pub const MAX_WAITING: usize = 10_000;
+pub(crate) const MAX_WAITING: usize = 10_000;
 /// Most records written in one transaction.
 const GROUP: usize = 500;
 

@@ -18,7 +18,7 @@ use super::{Broker, DecideError};
 
 /// The configuration with its reviewers' groups and roles as far as `words` confirm what must be
 /// confirmed; the words count.
-pub fn narrowed<'c>(config: &'c Config, words: &[ProviderClaims]) -> Cow<'c, Config> {
+pub(crate) fn narrowed<'c>(config: &'c Config, words: &[ProviderClaims]) -> Cow<'c, Config> {
     let Some(oidc) = config.oidc.as_ref().filter(|oidc| oidc.narrows()) else {
         return Cow::Borrowed(config);
     };

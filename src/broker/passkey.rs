@@ -16,7 +16,7 @@ use super::rights::Verb;
 use super::{Broker, DecideError};
 
 /// Longest name of a passkey, characters.
-pub const MAX_PASSKEY_NAME: usize = 60;
+pub(crate) const MAX_PASSKEY_NAME: usize = 60;
 
 /// Said of every answer that does not hold; the log and the audit say more.
 const NOT_ACCEPTED: &str = "the passkey was not accepted; nothing was decided, try again";

@@ -21,9 +21,9 @@ use crate::store::NewDelivery;
 use super::Broker;
 
 /// How long everything but requests and reminders is tried.
-pub const TRIED_FOR: Duration = Duration::from_hours(24);
+pub(crate) const TRIED_FOR: Duration = Duration::from_hours(24);
 /// Marks the copy for a list; its address follows.
-pub const LIST_PREFIX: &str = "list:";
+pub(crate) const LIST_PREFIX: &str = "list:";
 
 /// What everybody wants to be told, and when not.
 #[derive(Debug, Clone, Default)]
@@ -80,7 +80,12 @@ impl Broker {
 }
 
 /// The id of a delivery: equal for equal content, so that nothing is told twice.
-pub fn delivery_id(about: &str, topic: &str, notifier: &str, recipient: Option<&str>) -> String {
+pub(crate) fn delivery_id(
+    about: &str,
+    topic: &str,
+    notifier: &str,
+    recipient: Option<&str>,
+) -> String {
     // Names can't hold the separator, and a recipient comes last.
     let whole = format!("{about}|{topic}|{notifier}|{}", recipient.unwrap_or(""));
     format!("dlv_{}", &hex(&Sha256::digest(whole))[..32])
@@ -88,7 +93,7 @@ pub fn delivery_id(about: &str, topic: &str, notifier: &str, recipient: Option<&
 
 /// The address mails of this notifier reach the reviewer at. The mailbox in the process needs
 /// none, so one is made up.
-pub fn address(notifier: &Notifier, reviewer: &Reviewer) -> Option<String> {
+pub(crate) fn address(notifier: &Notifier, reviewer: &Reviewer) -> Option<String> {
     match notifier.kind {
         NotifierKind::Email { .. } => reviewer.email.clone(),
         NotifierKind::Memory => {

@@ -29,7 +29,7 @@ pub(super) fn limited(title: &str, rule: &str, wait_ms: u64) -> Statement {
 }
 
 /// The store can't be written.
-pub fn unavailable() -> Statement {
+pub(crate) fn unavailable() -> Statement {
     Statement::new(
         Code::Unavailable,
         "Not executed. Placet can't write its store now: nothing was queued and nothing ran. Call \
@@ -39,7 +39,7 @@ pub fn unavailable() -> Statement {
 }
 
 /// The upstream can't be reached.
-pub fn unavailable_upstream(upstream: &str) -> Statement {
+pub(crate) fn unavailable_upstream(upstream: &str) -> Statement {
     Statement::new(
         Code::UpstreamUnavailable,
         &format!(

@@ -27,13 +27,13 @@ const USUAL: Duration = Duration::from_secs(1);
 const ENDED_THERE: &str = "the server ended its task";
 
 /// Capabilities that say besides that tasks are followed.
-pub fn with_tasks(capabilities: &str) -> String {
+pub(crate) fn with_tasks(capabilities: &str) -> String {
     let extensions = json::object([(TASKS_EXTENSION, "{}")]);
     edit::with(capabilities, &[("extensions", extensions)])
 }
 
 /// Whether a server of 2025-11-25 takes calls as tasks.
-pub fn takes_core_tasks(facts: &ServerFacts) -> bool {
+pub(crate) fn takes_core_tasks(facts: &ServerFacts) -> bool {
     let Ok(node) = json::parse(&facts.capabilities) else { return false };
     let call = node.get("tasks").and_then(|t| t.get("requests")?.get("tools")?.get("call"));
     facts.era == WireEra::Legacy && facts.version == version::V2025_11_25 && call.is_some()

@@ -12,7 +12,7 @@ use super::Broker;
 use super::rights::Rights;
 
 /// A link decides without a sign-in for so long after it was made.
-pub const DECIDES_FOR: Duration = Duration::from_hours(24);
+pub(crate) const DECIDES_FOR: Duration = Duration::from_hours(24);
 
 /// What a link leads to.
 #[derive(Debug, Clone)]

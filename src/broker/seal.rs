@@ -65,7 +65,13 @@ pub(super) enum Check {
 }
 
 /// Puts the seal on the `requestState` of an upstream's `input_required` result.
-pub fn seal(broker: &Broker, approval: &str, agent: &str, digest: &Digest, result: &str) -> String {
+pub(super) fn seal(
+    broker: &Broker,
+    approval: &str,
+    agent: &str,
+    digest: &Digest,
+    result: &str,
+) -> String {
     let Ok(node) = json::parse(result) else { return result.to_owned() };
     if node.get("resultType").and_then(Node::as_str) != Some("input_required") {
         return result.to_owned();

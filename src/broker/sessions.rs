@@ -11,11 +11,11 @@ use crate::store::{Session, StoreError};
 use super::Broker;
 
 /// What a session's `via` is that a mailed link began.
-pub const VIA_LINK: &str = "link";
+pub(crate) const VIA_LINK: &str = "link";
 /// That the link on the terminal began.
-pub const VIA_TERMINAL: &str = "terminal";
+pub(crate) const VIA_TERMINAL: &str = "terminal";
 /// That the reviewer's own token began.
-pub const VIA_TOKEN: &str = "token";
+pub(crate) const VIA_TOKEN: &str = "token";
 
 /// Most of what a browser calls itself that is kept, characters.
 const MAX_BROWSER: usize = 200;
@@ -33,7 +33,7 @@ pub struct SignedIn {
 
 /// By what a person's list names a session: the beginning of its hash, which says nothing of the
 /// cookie.
-pub fn handle(hash: &str) -> &str {
+pub(crate) fn handle(hash: &str) -> &str {
     hash.get(..24).unwrap_or(hash)
 }
 

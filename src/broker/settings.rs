@@ -18,7 +18,7 @@ use super::plan::Wishes;
 use super::{Broker, DecideError};
 
 /// Longest name of a token, characters.
-pub const MAX_TOKEN_NAME: usize = 60;
+pub(crate) const MAX_TOKEN_NAME: usize = 60;
 
 /// What a person keeps here about themselves.
 #[derive(Debug, Clone)]

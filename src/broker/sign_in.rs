@@ -26,7 +26,7 @@ pub enum ByToken {
 ///
 /// # Errors
 /// The store failed.
-pub async fn one_time_token(
+pub(crate) async fn one_time_token(
     store: &dyn Store,
     ids: &dyn IdSource,
     sign_in: &SignIn,

@@ -10,7 +10,7 @@ use crate::store::StoreError;
 use super::Broker;
 
 /// A process is dead to the others this long after its last sign.
-pub const LEASE: Duration = Duration::from_secs(15);
+pub(crate) const LEASE: Duration = Duration::from_secs(15);
 /// Most approvals of one step; the next step takes the rest.
 const BATCH: u32 = 200;
 /// Audit records sealed in one transaction.

@@ -5,7 +5,7 @@ use crate::config::Agent;
 use super::Broker;
 
 /// Name of the tool that waits.
-pub const WAIT_TOOL: &str = "placet_wait";
+pub(crate) const WAIT_TOOL: &str = "placet_wait";
 
 impl Broker {
     /// Whether the agent is offered the tool at this upstream: an upstream's own tool of that name

@@ -121,7 +121,7 @@ pub struct ListArgs {
 }
 
 /// Runs one of the commands.
-pub async fn run(global: &Global, args: ApprovalsArgs) -> Result<(), Failure> {
+pub(crate) async fn run(global: &Global, args: ApprovalsArgs) -> Result<(), Failure> {
     let client = Client::new(&args)?;
     match args.command {
         ApprovalsCommand::List(list) => {

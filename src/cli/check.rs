@@ -7,10 +7,10 @@ use crate::config::{Config, Problem, Severity, process_environment};
 use super::{CheckArgs, Failure, Global, MISUSED, complain, problem_line, say, text};
 
 /// What was tried to be reached, and how that went.
-pub type Reached = Vec<(String, Result<String, String>)>;
+pub(crate) type Reached = Vec<(String, Result<String, String>)>;
 
 /// Checks. `connect` tries every upstream and notifier; it is asked only for a sound configuration.
-pub async fn run(
+pub(crate) async fn run(
     global: &Global,
     args: &CheckArgs,
     connect: impl AsyncFnOnce(&Config) -> Reached,

@@ -22,7 +22,7 @@ mod place;
 mod tests;
 mod toml_file;
 
-pub use clients::Client;
+pub(crate) use clients::Client;
 use clients::{Entry, Format, Setup, Target, Token, VSCODE_INPUT};
 
 /// Name of the server in the client, and what those of single upstreams begin with.
@@ -56,7 +56,7 @@ pub struct ConnectArgs {
 }
 
 /// Prints or merges.
-pub fn run(global: &Global, args: &ConnectArgs) -> Result<(), Failure> {
+pub(crate) fn run(global: &Global, args: &ConnectArgs) -> Result<(), Failure> {
     let env = |name: &str| std::env::var(name).ok();
     let known = match (&args.upstream, &args.server, &global.config) {
         // Everything is said: a machine that has the client need not have the configuration.

@@ -6,7 +6,7 @@ use crate::domain::approval::Choice;
 use super::{Decide, DemoArgs, Failure, say};
 
 /// Runs the demo.
-pub async fn run(args: &DemoArgs) -> Result<(), Failure> {
+pub(crate) async fn run(args: &DemoArgs) -> Result<(), Failure> {
     let options = Options {
         listen: args.listen,
         decide: args.decide.map(|d| match d {

@@ -9,7 +9,7 @@ use crate::notify::message::test_message;
 use super::{Failure, Global, load, say, text};
 
 /// Sends one test message through the notifier of that name.
-pub async fn test(global: &Global, name: &str) -> Result<(), Failure> {
+pub(crate) async fn test(global: &Global, name: &str) -> Result<(), Failure> {
     let config = load(global)?;
     let Some(settings) = config.notifiers.iter().find(|n| n.name == name) else {
         let names: Vec<&str> = config.notifiers.iter().map(|n| n.name.as_str()).collect();

@@ -36,7 +36,7 @@ pub struct ExplainArgs {
 }
 
 /// Runs one of the policy commands.
-pub fn run(global: &Global, command: PolicyCommand) -> Result<(), Failure> {
+pub(crate) fn run(global: &Global, command: PolicyCommand) -> Result<(), Failure> {
     match command {
         PolicyCommand::Explain(args) => {
             let config = load(global)?;

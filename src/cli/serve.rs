@@ -11,7 +11,7 @@ use crate::domain::time::in_words;
 use super::{Failure, Global, complain, load};
 
 /// Runs the broker.
-pub async fn run(global: &Global) -> Result<(), Failure> {
+pub(crate) async fn run(global: &Global) -> Result<(), Failure> {
     let config = load(global)?;
     let app = App::build(config).await.map_err(|error| failure(&error))?;
     offer_sign_in(&app).await?;
@@ -28,7 +28,7 @@ pub async fn run(global: &Global) -> Result<(), Failure> {
 }
 
 /// A failure to build, as the command line tells it.
-pub fn failure(error: &AppError) -> Failure {
+pub(crate) fn failure(error: &AppError) -> Failure {
     Failure::failed(error.to_string())
 }
 

@@ -28,7 +28,7 @@ const TOKEN_VARIABLE: &str = "PLACET_AGENT_TOKEN";
 const SERVER_STARTS: Duration = Duration::from_secs(20);
 
 /// Runs the bridge until the client closes stdin or a signal comes.
-pub async fn run(global: &Global, args: StdioArgs) -> Result<(), Failure> {
+pub(crate) async fn run(global: &Global, args: StdioArgs) -> Result<(), Failure> {
     let token = std::env::var(TOKEN_VARIABLE).ok().filter(|t| !t.is_empty());
     let path = args.upstream.as_ref().map_or("/mcp".to_owned(), |name| format!("/mcp/{name}"));
     let Some(server) = args.server else {

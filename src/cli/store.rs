@@ -25,7 +25,7 @@ fn failed(error: impl std::fmt::Display) -> Failure {
 }
 
 /// `placet migrate`
-pub async fn migrate(global: &Global) -> Result<(), Failure> {
+pub(crate) async fn migrate(global: &Global) -> Result<(), Failure> {
     let store = open(&load(global)?).await?;
     store.close().await;
     say(if global.json { "{\"ok\":true}" } else { "ok: the schema is up to date" });
@@ -33,7 +33,7 @@ pub async fn migrate(global: &Global) -> Result<(), Failure> {
 }
 
 /// `placet audit …`
-pub async fn audit(global: &Global, command: AuditCommand) -> Result<(), Failure> {
+pub(crate) async fn audit(global: &Global, command: AuditCommand) -> Result<(), Failure> {
     let config = load(global)?;
     let store = open(&config).await?;
     let done = match command {
@@ -101,7 +101,7 @@ async fn export(store: &SqlStore, since: Option<&str>) -> Result<(), Failure> {
 }
 
 /// `placet sign-in-link`
-pub async fn sign_in_link(global: &Global, args: SignInLinkArgs) -> Result<(), Failure> {
+pub(crate) async fn sign_in_link(global: &Global, args: SignInLinkArgs) -> Result<(), Failure> {
     let config = load(global)?;
     if !config.server.listen.ip().is_loopback() {
         return Err(Failure::failed(

@@ -3,23 +3,14 @@
 use crate::domain::json::{Node, Value};
 use crate::domain::visible_text::Eye;
 
-/// The text with control, bidirectional, zero-width and other invisible characters as `\u{…}`;
-/// line breaks stay.
-pub fn safe(text: &str) -> String {
-    written_out(text, true)
-}
-
-/// The same on one line.
-pub fn one_line(text: &str) -> String {
-    written_out(text, false)
-}
-
-fn written_out(text: &str, lines: bool) -> String {
+/// The text on one line, with control, bidirectional, zero-width and other invisible characters as
+/// `\u{…}`.
+pub(crate) fn one_line(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut eye = Eye::default();
     for c in text.chars() {
         // Our own brackets deceive nobody here, where escapes are written in another way.
-        if eye.sees(c) || (lines && c == '\n') || matches!(c, '⟦' | '⟧') {
+        if eye.sees(c) || matches!(c, '⟦' | '⟧') {
             out.push(c);
         } else {
             out.extend(c.escape_unicode());
@@ -29,7 +20,7 @@ fn written_out(text: &str, lines: bool) -> String {
 }
 
 /// JSON indented for reading; numbers and strings exactly as they stand, made safe.
-pub fn pretty(node: &Node<'_>) -> String {
+pub(crate) fn pretty(node: &Node<'_>) -> String {
     let mut out = String::new();
     write(node, 0, &mut out);
     out
@@ -78,7 +69,7 @@ mod tests {
 
     #[test]
     fn what_could_deceive_a_reader_is_escaped() {
-        assert_eq!(safe("a\u{1b}[2Jb\n\u{202e}c\u{200b}"), "a\\u{1b}[2Jb\n\\u{202e}c\\u{200b}");
+        assert_eq!(one_line("a\u{1b}[2Jb\u{202e}c\u{200b}"), "a\\u{1b}[2Jb\\u{202e}c\\u{200b}");
         assert_eq!(one_line("a\nb\u{85}é 猫"), "a\\u{a}b\\u{85}é 猫");
     }
 

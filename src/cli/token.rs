@@ -7,15 +7,15 @@ use crate::id::{IdSource, OsIds, token_hash};
 use super::{Global, say};
 
 /// What Placet's own tokens begin with, so that scanners find leaked ones.
-pub const PREFIX: &str = "plt_";
+pub(crate) const PREFIX: &str = "plt_";
 
 /// A token of 256 random bits.
-pub fn random(ids: &dyn IdSource) -> String {
+pub(crate) fn random(ids: &dyn IdSource) -> String {
     format!("{PREFIX}{}", ids.token())
 }
 
 /// Prints a new token and its SHA-256.
-pub fn new(global: &Global) {
+pub(crate) fn new(global: &Global) {
     let token = random(&OsIds);
     let hash = token_hash(&token);
     if global.json {

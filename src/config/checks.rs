@@ -18,7 +18,12 @@ use super::upstreams::Read;
 use super::{Agent, Config, oidc, value};
 
 /// Checks everything that more than one entry takes part in.
-pub fn check(reader: &Reader<'_>, config: &Config, upstreams: &[Read], implicit_agent: bool) {
+pub(super) fn check(
+    reader: &Reader<'_>,
+    config: &Config,
+    upstreams: &[Read],
+    implicit_agent: bool,
+) {
     duplicates(reader, "upstreams", config.upstreams.iter().map(|u| u.name.as_str()));
     duplicates(reader, "agents", config.agents.iter().map(|a| a.name.as_str()));
     duplicates(reader, "reviewers", config.reviewers.iter().map(|r| r.name.as_str()));
@@ -45,7 +50,7 @@ pub fn check(reader: &Reader<'_>, config: &Config, upstreams: &[Read], implicit_
 }
 
 /// Notes names that stand twice.
-pub fn duplicates<'n>(reader: &Reader<'_>, list: &str, all: impl Iterator<Item = &'n str>) {
+pub(super) fn duplicates<'n>(reader: &Reader<'_>, list: &str, all: impl Iterator<Item = &'n str>) {
     let mut first: HashMap<&str, usize> = HashMap::new();
     for (i, name) in all.enumerate().filter(|(_, name)| !name.is_empty()) {
         if let Some(other) = first.get(name) {

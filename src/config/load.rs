@@ -9,10 +9,10 @@ use super::reader::{Environment, Reader};
 use super::{Config, checks, notifiers, oidc, principals, sections, upstreams};
 
 /// The embedded defaults: every key, commented.
-pub const DEFAULTS: &str = include_str!("../../config/default.toml");
+pub(crate) const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 /// Where a configuration is looked for without `--config`, in this order.
-pub const PLACES: [&str; 2] = ["placet.toml", "config/placet.toml"];
+pub(crate) const PLACES: [&str; 2] = ["placet.toml", "config/placet.toml"];
 
 /// What problems call the defaults where there is no file.
 const EMBEDDED: &str = "embedded defaults";
@@ -99,7 +99,7 @@ fn table(reader: &Reader<'_>, text: &str) -> Option<Table> {
 }
 
 /// Reads a table over the defaults; what is wrong is noted in the reader.
-pub fn read(reader: &Reader<'_>, file: Option<&Path>, given: &Table) -> Config {
+pub(crate) fn read(reader: &Reader<'_>, file: Option<&Path>, given: &Table) -> Config {
     let defaults: Table = DEFAULTS.parse().expect("the embedded defaults are tested to be TOML");
     let root = reader.root(given, &defaults);
     let upstreams: Vec<upstreams::Read> =

@@ -12,10 +12,10 @@ use super::sections::required_name;
 use super::{Notifier, NotifierKind, Secret, secret, value};
 
 /// What webhook secrets begin with.
-pub const SECRET_PREFIX: &str = "whsec_";
+pub(super) const SECRET_PREFIX: &str = "whsec_";
 
 /// Fewest bytes of a webhook secret.
-pub const MIN_SECRET: usize = 16;
+pub(super) const MIN_SECRET: usize = 16;
 
 /// Kinds that have a name already and no feature yet.
 const LATER: [&str; 9] = [
@@ -37,7 +37,7 @@ enum Kind {
 }
 
 /// Reads one notifier; none where its kind is a problem.
-pub fn read(s: &Section<'_>) -> Option<Notifier> {
+pub(super) fn read(s: &Section<'_>) -> Option<Notifier> {
     let name = required_name(s, value::name).unwrap_or_default();
     s.require("kind", "email or webhook");
     let kind = s.parsed("kind", Show::Value, |text| match text {

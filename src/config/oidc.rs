@@ -18,7 +18,7 @@ const CLIENT_SECRET: SecretKeys =
 const MAX_LABEL: usize = 60;
 
 /// Where the provider sends people back to.
-pub const CALLBACK: &str = "/sign-in/oidc/callback";
+pub(crate) const CALLBACK: &str = "/sign-in/oidc/callback";
 
 /// By what of the provider's claims a reviewer is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl Oidc {
 }
 
 /// Reads `[oidc]`; none where it is off.
-pub fn oidc(s: &Section<'_>) -> Option<Oidc> {
+pub(crate) fn oidc(s: &Section<'_>) -> Option<Oidc> {
     let issuer = s.parsed("issuer", Show::Value, issuer);
     let client_id = s.text("client_id").filter(|id| !id.is_empty());
     let words = [("email", Identify::Email), ("sub", Identify::Subject)];
@@ -150,7 +150,7 @@ fn issuer(text: &str) -> Result<String, String> {
 }
 
 /// Whether an address is on this machine.
-pub fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
@@ -233,7 +233,7 @@ fn groups(s: &Section<'_>) -> BTreeMap<String, Vec<String>> {
 }
 
 /// Checks what fits together only with the rest of the configuration.
-pub fn check(reader: &Reader<'_>, config: &Config) {
+pub(crate) fn check(reader: &Reader<'_>, config: &Config) {
     let Some(oidc) = &config.oidc else { return };
     let names = || config.reviewers.iter().map(|r| r.name.as_str());
     if config.implicit_owner {
@@ -309,7 +309,7 @@ pub fn check(reader: &Reader<'_>, config: &Config) {
 }
 
 /// Whether the provider can say that somebody is this reviewer.
-pub fn signs_in(oidc: &Oidc, reviewer: &super::Reviewer) -> bool {
+pub(crate) fn signs_in(oidc: &Oidc, reviewer: &super::Reviewer) -> bool {
     match oidc.identify {
         Identify::Email => reviewer.email.is_some(),
         Identify::Subject => oidc.subjects.values().any(|name| *name == reviewer.name),

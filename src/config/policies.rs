@@ -12,12 +12,12 @@ use crate::domain::json;
 use crate::domain::policy::{self, Policy};
 
 use super::problem::{Problem, Severity};
-use super::reader::Section;
+use super::reader::{self, Section};
 use super::value;
 
 /// A policy with its place.
 #[derive(Debug)]
-pub struct LoadedPolicy {
+pub(super) struct LoadedPolicy {
     /// The policy.
     pub policy: Arc<Policy>,
     /// Its file; none for an inline one.
@@ -31,7 +31,7 @@ pub struct LoadedPolicy {
 }
 
 /// Reads the policy of an upstream; none where there is none or it is a problem.
-pub fn load(s: &Section<'_>) -> Option<LoadedPolicy> {
+pub(super) fn load(s: &Section<'_>) -> Option<LoadedPolicy> {
     let (text, path, file, prefix) = match s.raw("policy")? {
         table @ Value::Table(_) => {
             let mut text = String::new();
@@ -53,7 +53,7 @@ pub fn load(s: &Section<'_>) -> Option<LoadedPolicy> {
                 return None;
             }
             let path = s.reader.resolve(&written);
-            match s.reader.read_file(&path) {
+            match reader::read_file(&path) {
                 Ok(text) => (text, Some(path), written, String::new()),
                 Err(message) => {
                     s.reader.error(s.at("policy"), message);

@@ -8,13 +8,13 @@ use super::upstreams::client_features;
 use super::{Agent, Reviewer, Role, secret, value};
 
 /// Name of the anonymous agent where none is configured.
-pub const LOCAL_AGENT: &str = "local";
+pub(crate) const LOCAL_AGENT: &str = "local";
 
 /// Name of the reviewer where none is configured.
-pub const OWNER: &str = "owner";
+pub(crate) const OWNER: &str = "owner";
 
 /// Reads one agent.
-pub fn agent(s: &Section<'_>) -> Agent {
+pub(crate) fn agent(s: &Section<'_>) -> Agent {
     let name = required_name(s, value::name).unwrap_or_default();
     if !secret::TOKEN.is_given(s) && !s.is_given("token_sha256") {
         s.reader.error(
@@ -42,7 +42,7 @@ pub fn agent(s: &Section<'_>) -> Agent {
 }
 
 /// The agent that stands in where none is configured.
-pub fn local_agent() -> Agent {
+pub(crate) fn local_agent() -> Agent {
     Agent {
         name: LOCAL_AGENT.to_owned(),
         token_sha256: None,
@@ -58,7 +58,7 @@ pub fn local_agent() -> Agent {
 }
 
 /// Reads one reviewer.
-pub fn reviewer(s: &Section<'_>) -> Reviewer {
+pub(crate) fn reviewer(s: &Section<'_>) -> Reviewer {
     let name = required_name(s, value::name).unwrap_or_default();
     let roles = [("reviewer", Role::Reviewer), ("admin", Role::Admin), ("auditor", Role::Auditor)];
     let reviewer = Reviewer {
@@ -73,7 +73,7 @@ pub fn reviewer(s: &Section<'_>) -> Reviewer {
 }
 
 /// The reviewer who stands in where none is configured.
-pub fn owner() -> Reviewer {
+pub(crate) fn owner() -> Reviewer {
     Reviewer {
         name: OWNER.to_owned(),
         email: None,
@@ -84,7 +84,7 @@ pub fn owner() -> Reviewer {
 }
 
 /// A bare mail address.
-pub fn address(text: &str) -> Result<String, String> {
+pub(crate) fn address(text: &str) -> Result<String, String> {
     text.parse::<Address>()
         .map(|_| text.to_owned())
         .map_err(|_| "expected a mail address, as in ana@example.org".to_owned())

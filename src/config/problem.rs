@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Longest value shown in a problem, in characters.
-pub const MAX_SHOWN: usize = 80;
+pub(crate) const MAX_SHOWN: usize = 80;
 
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

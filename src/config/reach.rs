@@ -30,7 +30,7 @@ impl Config {
 
 /// The domain that passkeys are made for; none where browsers have none: without TLS except on
 /// localhost, and where the host is no name.
-pub fn passkey_domain(public_url: &Url) -> Option<&str> {
+pub(crate) fn passkey_domain(public_url: &Url) -> Option<&str> {
     let Some(Host::Domain(domain)) = public_url.host() else { return None };
     let local = domain == "localhost" || domain.ends_with(".localhost");
     (public_url.scheme() == "https" || local).then_some(domain)
@@ -38,7 +38,7 @@ pub fn passkey_domain(public_url: &Url) -> Option<&str> {
 
 /// Whether they have any way to decide: a token, an address that a link can be mailed to, the
 /// sign-in provider, or the one-time link of the owner who stands in where no reviewer is configured.
-pub fn can_sign_in(config: &Config, reviewer: &Reviewer) -> bool {
+pub(crate) fn can_sign_in(config: &Config, reviewer: &Reviewer) -> bool {
     config.implicit_owner
         || reviewer.token_sha256.is_some()
         || (reviewer.email.is_some() && config.mailer().is_some())
@@ -46,7 +46,7 @@ pub fn can_sign_in(config: &Config, reviewer: &Reviewer) -> bool {
 }
 
 /// Whether one of the rule's notifiers reaches this reviewer.
-pub fn is_notified(config: &Config, rule: &Rule, reviewer: &Reviewer) -> bool {
+pub(crate) fn is_notified(config: &Config, rule: &Rule, reviewer: &Reviewer) -> bool {
     let chosen = rule.approval.notify.as_ref();
     config.notifiers.iter().filter(|n| chosen.is_none_or(|names| names.contains(&n.name))).any(
         |notifier| match &notifier.kind {

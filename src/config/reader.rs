@@ -20,11 +20,11 @@ use crate::domain::duration::parse_duration;
 pub type Environment = BTreeMap<String, String>;
 
 /// What variables that set configuration keys begin with.
-pub const OVERRIDE_PREFIX: &str = "PLACET__";
+pub(crate) const OVERRIDE_PREFIX: &str = "PLACET__";
 
 /// Whether a value may stand in a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Show {
+pub(crate) enum Show {
     /// As written.
     Value,
     /// It may hold a secret.
@@ -33,7 +33,7 @@ pub enum Show {
 
 /// The collected state of one reading.
 #[derive(Debug)]
-pub struct Reader<'e> {
+pub(crate) struct Reader<'e> {
     /// How the file is called in problems.
     pub file: String,
     base: PathBuf,
@@ -43,9 +43,18 @@ pub struct Reader<'e> {
     known: RefCell<BTreeSet<String>>,
 }
 
+/// Reads a whole file as text.
+///
+/// # Errors
+/// The file can't be read, or is not UTF-8; the message names it.
+pub(crate) fn read_file(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path)
+        .map_err(|error| format!("{} can't be read: {error}", path.display()))
+}
+
 impl<'e> Reader<'e> {
     /// Reads for a file of that name; relative paths are below `base`.
-    pub fn new(file: String, base: PathBuf, env: &'e Environment) -> Self {
+    pub(crate) fn new(file: String, base: PathBuf, env: &'e Environment) -> Self {
         Self {
             file,
             base,
@@ -57,7 +66,7 @@ impl<'e> Reader<'e> {
     }
 
     /// The table of the whole file over the embedded defaults.
-    pub fn root<'a>(&'a self, given: &'a Table, defaults: &'a Table) -> Section<'a> {
+    pub(crate) fn root<'a>(&'a self, given: &'a Table, defaults: &'a Table) -> Section<'a> {
         Section {
             reader: self,
             path: String::new(),
@@ -69,12 +78,12 @@ impl<'e> Reader<'e> {
     }
 
     /// Notes a problem.
-    pub fn note(&self, problem: Problem) {
+    pub(crate) fn note(&self, problem: Problem) {
         self.problems.borrow_mut().push(problem);
     }
 
     /// Notes an error at a key of the file.
-    pub fn error(&self, key: impl Into<String>, message: impl Into<String>) {
+    pub(crate) fn error(&self, key: impl Into<String>, message: impl Into<String>) {
         self.note(Problem {
             severity: Severity::Error,
             file: self.file.clone(),
@@ -85,7 +94,7 @@ impl<'e> Reader<'e> {
     }
 
     /// Notes a warning at a key of the file.
-    pub fn warn(&self, key: impl Into<String>, message: impl Into<String>) {
+    pub(crate) fn warn(&self, key: impl Into<String>, message: impl Into<String>) {
         self.note(Problem {
             severity: Severity::Warning,
             file: self.file.clone(),
@@ -96,29 +105,24 @@ impl<'e> Reader<'e> {
     }
 
     /// Every key asked for so far, with `[]` for any index.
-    pub fn known(&self) -> BTreeSet<String> {
+    #[cfg(test)]
+    pub(crate) fn known(&self) -> BTreeSet<String> {
         self.known.borrow().clone()
     }
 
     /// A variable of the environment.
-    pub fn variable(&self, name: &str) -> Option<&str> {
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
         self.env.get(name).map(String::as_str)
     }
 
     /// An absolute path, relative ones being below the configuration file.
-    pub fn resolve(&self, path: &str) -> PathBuf {
+    pub(crate) fn resolve(&self, path: &str) -> PathBuf {
         let joined = self.base.join(path);
         std::path::absolute(&joined).unwrap_or(joined)
     }
 
-    /// Reads a whole file as text.
-    pub fn read_file(&self, path: &Path) -> Result<String, String> {
-        std::fs::read_to_string(path)
-            .map_err(|error| format!("{} can't be read: {error}", path.display()))
-    }
-
     /// Replaces `${NAME}` from the environment; what is unset is a problem at `key`.
-    pub fn expand(&self, key: &str, text: &str) -> Option<String> {
+    pub(crate) fn expand(&self, key: &str, text: &str) -> Option<String> {
         match value::expand(text, |name| self.variable(name)) {
             Ok(text) => Some(text),
             Err(message) => {
@@ -129,7 +133,7 @@ impl<'e> Reader<'e> {
     }
 
     /// Everything found; what the environment tried to set in vain among it.
-    pub fn finish(self) -> Vec<Problem> {
+    pub(crate) fn finish(self) -> Vec<Problem> {
         let known = self.known.borrow();
         let names: Vec<String> =
             known.iter().filter(|k| !k.contains("[]")).map(|k| variable_of(k)).collect();
@@ -178,7 +182,7 @@ struct Found {
 
 /// One table of the configuration.
 #[derive(Debug)]
-pub struct Section<'a> {
+pub(crate) struct Section<'a> {
     /// What problems are noted in.
     pub reader: &'a Reader<'a>,
     /// Its dotted path.
@@ -191,13 +195,13 @@ pub struct Section<'a> {
 
 impl<'a> Section<'a> {
     /// The dotted path of one of its keys.
-    pub fn at(&self, key: &str) -> String {
+    pub(crate) fn at(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
     /// The sub-table of that name; empty where there is none.
     #[must_use]
-    pub fn section(&self, key: &'static str) -> Section<'a> {
+    pub(crate) fn section(&self, key: &'static str) -> Section<'a> {
         self.ask(key);
         let table = |value: &'a Value| match value {
             Value::Table(table) => Some(table),
@@ -219,7 +223,7 @@ impl<'a> Section<'a> {
     }
 
     /// The tables of an array of tables, each with its path.
-    pub fn entries(&self, key: &'static str) -> Vec<Section<'a>> {
+    pub(crate) fn entries(&self, key: &'static str) -> Vec<Section<'a>> {
         self.ask(key);
         let Some(value) = self.given.and_then(|t| t.get(key)) else { return Vec::new() };
         let wrong = |path: String, found: &Value| {
@@ -252,7 +256,7 @@ impl<'a> Section<'a> {
     }
 
     /// A table whose keys are free, such as headers.
-    pub fn free_table(&self, key: &'static str) -> Option<&'a Table> {
+    pub(crate) fn free_table(&self, key: &'static str) -> Option<&'a Table> {
         self.ask(key);
         match self.given?.get(key)? {
             Value::Table(table) => Some(table),
@@ -264,34 +268,34 @@ impl<'a> Section<'a> {
     }
 
     /// The value as it stands in the file.
-    pub fn raw(&self, key: &'static str) -> Option<&'a Value> {
+    pub(crate) fn raw(&self, key: &'static str) -> Option<&'a Value> {
         self.ask(key);
         self.given?.get(key)
     }
 
     /// Whether file or environment set it.
-    pub fn is_given(&self, key: &'static str) -> bool {
+    pub(crate) fn is_given(&self, key: &'static str) -> bool {
         self.ask(key);
         self.given.is_some_and(|t| t.contains_key(key))
             || (self.overridable && self.reader.env.contains_key(&variable_of(&self.at(key))))
     }
 
     /// A key whose feature is not built yet.
-    pub fn unavailable(&self, key: &'static str) {
+    pub(crate) fn unavailable(&self, key: &'static str) {
         if self.find(key).is_some() {
             self.reader.error(self.at(key), "not available in this version; remove it");
         }
     }
 
     /// A key that must stand there.
-    pub fn require(&self, key: &'static str, mend: &str) {
+    pub(crate) fn require(&self, key: &'static str, mend: &str) {
         if !self.is_given(key) {
             self.reader.error(self.at(key), format!("is missing; {mend}"));
         }
     }
 
     /// A text that `read` makes something of; its error says what is expected.
-    pub fn parsed<T>(
+    pub(crate) fn parsed<T>(
         &self,
         key: &'static str,
         show: Show,
@@ -308,17 +312,17 @@ impl<'a> Section<'a> {
     }
 
     /// A text.
-    pub fn text(&self, key: &'static str) -> Option<String> {
+    pub(crate) fn text(&self, key: &'static str) -> Option<String> {
         self.parsed(key, Show::Value, |text| Ok(text.to_owned()))
     }
 
     /// A length of time.
-    pub fn duration(&self, key: &'static str) -> Option<Duration> {
+    pub(crate) fn duration(&self, key: &'static str) -> Option<Duration> {
         self.parsed(key, Show::Value, |text| parse_duration(text).map_err(|why| why.to_string()))
     }
 
     /// A length of time that is not nothing.
-    pub fn positive(&self, key: &'static str) -> Option<Duration> {
+    pub(crate) fn positive(&self, key: &'static str) -> Option<Duration> {
         self.parsed(key, Show::Value, |text| match parse_duration(text) {
             Ok(Duration::ZERO) => Err("must be longer than nothing".to_owned()),
             Ok(length) => Ok(length),
@@ -327,7 +331,7 @@ impl<'a> Section<'a> {
     }
 
     /// A size in bytes, as a number or with a unit.
-    pub fn size(&self, key: &'static str) -> Option<usize> {
+    pub(crate) fn size(&self, key: &'static str) -> Option<usize> {
         let found = self.find(key)?;
         let read = match &found.value {
             Value::Integer(bytes) => value::size(&bytes.to_string()),
@@ -341,7 +345,7 @@ impl<'a> Section<'a> {
     }
 
     /// A whole number from 1.
-    pub fn count(&self, key: &'static str) -> Option<u32> {
+    pub(crate) fn count(&self, key: &'static str) -> Option<u32> {
         let found = self.find(key)?;
         let number = match &found.value {
             Value::Integer(n) => u32::try_from(*n).ok().filter(|n| *n > 0),
@@ -355,7 +359,7 @@ impl<'a> Section<'a> {
     }
 
     /// Yes or no.
-    pub fn flag(&self, key: &'static str) -> Option<bool> {
+    pub(crate) fn flag(&self, key: &'static str) -> Option<bool> {
         let found = self.find(key)?;
         let flag = found.value.as_bool();
         if flag.is_none() {
@@ -365,7 +369,7 @@ impl<'a> Section<'a> {
     }
 
     /// One of several words.
-    pub fn word<T: Copy>(&self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
+    pub(crate) fn word<T: Copy>(&self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
         self.parsed(key, Show::Value, |text| {
             words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning).ok_or_else(
                 || {
@@ -378,7 +382,7 @@ impl<'a> Section<'a> {
     }
 
     /// A list of texts, each checked by `read`.
-    pub fn list<T>(
+    pub(crate) fn list<T>(
         &self,
         key: &'static str,
         read: impl Fn(&str) -> Result<T, String>,
@@ -416,7 +420,7 @@ impl<'a> Section<'a> {
     }
 
     /// Whatever was not asked for is unknown.
-    pub fn finish(&self) {
+    pub(crate) fn finish(&self) {
         let asked = self.asked.borrow();
         for key in self.given.into_iter().flat_map(Table::keys) {
             if !asked.contains(key.as_str()) {

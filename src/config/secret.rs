@@ -2,15 +2,15 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::reader::{Section, Show};
+use super::reader::{self, Section, Show};
 use super::{Secret, value};
 
 /// Fewest characters of a token.
-pub const MIN_TOKEN: usize = 20;
+pub(super) const MIN_TOKEN: usize = 20;
 
 /// The three keys of one secret.
 #[derive(Debug, Clone, Copy)]
-pub struct SecretKeys {
+pub(super) struct SecretKeys {
     /// The secret itself.
     pub plain: &'static str,
     /// The name of a variable that holds it.
@@ -20,14 +20,15 @@ pub struct SecretKeys {
 }
 
 /// `token`
-pub const TOKEN: SecretKeys = SecretKeys { plain: "token", env: "token_env", file: "token_file" };
+pub(super) const TOKEN: SecretKeys =
+    SecretKeys { plain: "token", env: "token_env", file: "token_file" };
 /// `url` of the database
-pub const URL: SecretKeys = SecretKeys { plain: "url", env: "url_env", file: "url_file" };
+pub(super) const URL: SecretKeys = SecretKeys { plain: "url", env: "url_env", file: "url_file" };
 /// `smtp_url`
-pub const SMTP_URL: SecretKeys =
+pub(super) const SMTP_URL: SecretKeys =
     SecretKeys { plain: "smtp_url", env: "smtp_url_env", file: "smtp_url_file" };
 /// `secret`
-pub const SECRET: SecretKeys =
+pub(super) const SECRET: SecretKeys =
     SecretKeys { plain: "secret", env: "secret_env", file: "secret_file" };
 
 impl SecretKeys {
@@ -41,13 +42,13 @@ impl SecretKeys {
     }
 
     /// Whether any of its keys is given.
-    pub fn is_given(self, section: &Section<'_>) -> bool {
+    pub(super) fn is_given(self, section: &Section<'_>) -> bool {
         !self.given(section, None).is_empty()
     }
 }
 
 /// Reads a secret with the key that gave it; two at once are a problem, none is not.
-pub fn read(section: &Section<'_>, keys: SecretKeys) -> Option<(&'static str, String)> {
+pub(super) fn read(section: &Section<'_>, keys: SecretKeys) -> Option<(&'static str, String)> {
     let given = keys.given(section, None);
     if only_one(section, &given) {
         return None;
@@ -57,12 +58,12 @@ pub fn read(section: &Section<'_>, keys: SecretKeys) -> Option<(&'static str, St
 }
 
 /// The same for a secret that may be left out.
-pub fn read_optional(section: &Section<'_>, keys: SecretKeys) -> Option<Secret> {
+pub(super) fn read_optional(section: &Section<'_>, keys: SecretKeys) -> Option<Secret> {
     keys.is_given(section).then(|| read(section, keys)).flatten().map(|(_, text)| Secret::new(text))
 }
 
 /// Reads the SHA-256 of a token, given as such or by the token; none of them is not a problem.
-pub fn read_token(section: &Section<'_>) -> Option<[u8; 32]> {
+pub(super) fn read_token(section: &Section<'_>) -> Option<[u8; 32]> {
     let given = TOKEN.given(section, Some("token_sha256"));
     if only_one(section, &given) {
         return None;
@@ -112,7 +113,7 @@ fn value_of(section: &Section<'_>, keys: SecretKeys, key: &'static str) -> Optio
         })
     } else if key == keys.file {
         section.parsed(key, Show::Value, |path| {
-            let text = section.reader.read_file(&section.reader.resolve(path))?;
+            let text = reader::read_file(&section.reader.resolve(path))?;
             Ok(text.trim_end_matches(['\r', '\n']).to_owned())
         })
     } else {

@@ -17,7 +17,7 @@ use super::{
 };
 
 /// Reads `[server]`.
-pub fn server(s: &Section<'_>) -> Server {
+pub(super) fn server(s: &Section<'_>) -> Server {
     let listen = s
         .parsed("listen", Show::Value, |text| {
             text.parse::<SocketAddr>().map_err(|_| {
@@ -64,7 +64,7 @@ pub fn server(s: &Section<'_>) -> Server {
 }
 
 /// Reads `[database]`.
-pub fn database(s: &Section<'_>) -> Database {
+pub(super) fn database(s: &Section<'_>) -> Database {
     let url = secret::read(s, secret::URL).and_then(|(key, text)| {
         let url = database_url(s, &text);
         if url.is_none() {
@@ -94,7 +94,7 @@ fn database_url(s: &Section<'_>, text: &str) -> Option<String> {
 }
 
 /// Reads `[approvals]`.
-pub fn approvals(s: &Section<'_>) -> Approvals {
+pub(super) fn approvals(s: &Section<'_>) -> Approvals {
     let per_agent = s.section("max_new_per_agent");
     let max_new_per_agent = NewPerAgent {
         max: per_agent.count("max").unwrap_or_default(),
@@ -139,7 +139,7 @@ pub fn approvals(s: &Section<'_>) -> Approvals {
 }
 
 /// Reads `[audit]`.
-pub fn audit(s: &Section<'_>) -> Audit {
+pub(super) fn audit(s: &Section<'_>) -> Audit {
     let words =
         [("group", AuditCalls::Group), ("strict", AuditCalls::Strict), ("off", AuditCalls::Off)];
     let audit = Audit { calls: s.word("calls", &words).unwrap_or(AuditCalls::Group) };
@@ -148,7 +148,7 @@ pub fn audit(s: &Section<'_>) -> Audit {
 }
 
 /// Reads `[telemetry]`.
-pub fn telemetry(s: &Section<'_>) -> Telemetry {
+pub(super) fn telemetry(s: &Section<'_>) -> Telemetry {
     let telemetry = Telemetry { public_metrics: s.flag("public_metrics").unwrap_or_default() };
     s.unavailable("otlp_endpoint");
     s.finish();
@@ -156,7 +156,7 @@ pub fn telemetry(s: &Section<'_>) -> Telemetry {
 }
 
 /// Reads `[people]`.
-pub fn people(s: &Section<'_>) -> People {
+pub(super) fn people(s: &Section<'_>) -> People {
     let people = People {
         session_idle: s.positive("session_idle").unwrap_or_default(),
         link_life: s.positive("link_life").unwrap_or_default(),
@@ -175,7 +175,7 @@ pub fn people(s: &Section<'_>) -> People {
 }
 
 /// Reads `[masking]`.
-pub fn masking(s: &Section<'_>) -> Masking {
+pub(super) fn masking(s: &Section<'_>) -> Masking {
     let key = |text: &str| match text.trim() {
         "" => Err("expected a key, as in password".to_owned()),
         key => Ok(key.to_lowercase()),
@@ -233,7 +233,7 @@ fn origin(text: &str) -> Result<String, String> {
 }
 
 /// Reads a name that must stand there; what is wrong is noted.
-pub fn required_name(
+pub(super) fn required_name(
     s: &Section<'_>,
     read: impl FnOnce(&str) -> Result<String, String>,
 ) -> Option<String> {

@@ -12,12 +12,12 @@ use crate::domain::client_feature::ClientFeature;
 use crate::domain::policy::{Action, ApprovalTerms, Rule};
 
 /// The configuration that this text gives.
-pub fn config(text: &str) -> Config {
+pub(crate) fn config(text: &str) -> Config {
     crate::fixtures::config_of(text, None, &Environment::new())
 }
 
 /// A gated rule without terms of its own.
-pub fn rule(pointer: &str) -> Rule {
+pub(crate) fn rule(pointer: &str) -> Rule {
     Rule {
         pointer: pointer.to_owned(),
         action: Action::RequireApproval,
@@ -44,7 +44,7 @@ fn problems_with(text: &str, env: &[(&str, &str)]) -> Vec<Problem> {
 }
 
 /// The errors of a text: keys and messages.
-pub fn errors(text: &str) -> Vec<(String, String)> {
+pub(crate) fn errors(text: &str) -> Vec<(String, String)> {
     problems_with(text, &[])
         .into_iter()
         .filter(|p| p.severity == Severity::Error)
@@ -53,7 +53,7 @@ pub fn errors(text: &str) -> Vec<(String, String)> {
 }
 
 /// Its warnings.
-pub fn warnings(text: &str) -> Vec<(String, String)> {
+pub(crate) fn warnings(text: &str) -> Vec<(String, String)> {
     let all = problems_with(text, &[]).into_iter();
     let warning = |p: &Problem| p.severity == Severity::Warning;
     all.filter(warning).map(|p| (p.key, p.message)).collect()

@@ -14,7 +14,7 @@ use crate::domain::client_feature::ClientFeature;
 use crate::protocol::header_name;
 
 /// How long an upstream may be silent about a call, unless set.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Headers that belong to one hop or to the agent; they are never configured.
 const REFUSED_HEADERS: [&str; 12] = [
@@ -34,7 +34,7 @@ const REFUSED_HEADERS: [&str; 12] = [
 
 /// One upstream and what is known of its policy.
 #[derive(Debug)]
-pub struct Read {
+pub(super) struct Read {
     /// Its dotted path.
     pub path: String,
     /// The upstream itself.
@@ -46,7 +46,7 @@ pub struct Read {
 }
 
 /// Reads one entry; something harmless stands in where a value is a problem.
-pub fn read(s: &Section<'_>) -> Read {
+pub(super) fn read(s: &Section<'_>) -> Read {
     let name = required_name(s, value::upstream_name).unwrap_or_default();
     let url = s.parsed("url", Show::Nothing, endpoint);
     let command = s.list("command", |text| Ok(text.to_owned()));
@@ -110,7 +110,7 @@ pub fn read(s: &Section<'_>) -> Read {
 }
 
 /// What servers may ask of clients, of an upstream or of an agent.
-pub fn client_features(s: &Section<'_>) -> Option<Vec<ClientFeature>> {
+pub(super) fn client_features(s: &Section<'_>) -> Option<Vec<ClientFeature>> {
     s.list("client_features", |text| {
         let known = ClientFeature::ALL.iter().find(|f| f.as_str() == text);
         known.copied().ok_or_else(|| {

@@ -6,22 +6,22 @@ use toml::Value;
 use super::problem::MAX_SHOWN;
 
 /// Largest size: 1 GiB.
-pub const MAX_SIZE: usize = 1 << 30;
+pub(crate) const MAX_SIZE: usize = 1 << 30;
 
 /// Longest name of an agent, reviewer or notifier, in characters.
-pub const MAX_NAME: usize = 64;
+pub(crate) const MAX_NAME: usize = 64;
 
 /// What names of people begin with who are no reviewers and may read.
-pub const GUEST: &str = "guest:";
+pub(crate) const GUEST: &str = "guest:";
 
 /// Longest name of an upstream.
-pub const MAX_UPSTREAM_NAME: usize = 32;
+pub(crate) const MAX_UPSTREAM_NAME: usize = 32;
 
 /// How alike a word must be to be suggested (Jaro–Winkler).
 const NEAR: f64 = 0.8;
 
 /// Plain bytes, `256KiB`, `4MiB`, `1GiB`; not nothing.
-pub fn size(text: &str) -> Result<usize, String> {
+pub(crate) fn size(text: &str) -> Result<usize, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let scale: usize = match unit {
@@ -43,7 +43,7 @@ pub fn size(text: &str) -> Result<usize, String> {
 }
 
 /// The name of an upstream: `[a-z0-9][a-z0-9-]{0,31}`.
-pub fn upstream_name(text: &str) -> Result<String, String> {
+pub(crate) fn upstream_name(text: &str) -> Result<String, String> {
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     if text.len() <= MAX_UPSTREAM_NAME
         && text.bytes().next().is_some_and(fits)
@@ -58,7 +58,7 @@ pub fn upstream_name(text: &str) -> Result<String, String> {
 }
 
 /// The name of an agent, reviewer or notifier.
-pub fn name(text: &str) -> Result<String, String> {
+pub(crate) fn name(text: &str) -> Result<String, String> {
     if text.is_empty() || text.trim() != text || text.chars().count() > MAX_NAME {
         return Err(format!("expected 1 to {MAX_NAME} characters without space around them"));
     }
@@ -70,14 +70,14 @@ pub fn name(text: &str) -> Result<String, String> {
 }
 
 /// Whether a variable of the environment can be called so.
-pub fn is_variable(name: &str) -> bool {
+pub(crate) fn is_variable(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// Replaces `${NAME}`; `$${NAME}` stands for `${NAME}` itself.
-pub fn expand<'v>(
+pub(crate) fn expand<'v>(
     text: &str,
     variable: impl Fn(&str) -> Option<&'v str>,
 ) -> Result<String, String> {
@@ -107,7 +107,7 @@ pub fn expand<'v>(
 }
 
 /// `; did you mean X?` where a known word is near, else nothing.
-pub fn suggestion<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> String {
+pub(crate) fn suggestion<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> String {
     known
         .map(|k| (strsim::jaro_winkler(word, k), k))
         .filter(|(score, _)| *score >= NEAR)
@@ -116,7 +116,7 @@ pub fn suggestion<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> Strin
 }
 
 /// What kind of value it is, for people.
-pub fn kind(value: &Value) -> &'static str {
+pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::String(_) => "a string",
         Value::Integer(_) => "a whole number",
@@ -129,7 +129,7 @@ pub fn kind(value: &Value) -> &'static str {
 }
 
 /// A value for a problem: one line, bounded, without control characters.
-pub fn shown(value: &Value) -> String {
+pub(crate) fn shown(value: &Value) -> String {
     let text = match value {
         Value::String(text) => format!("{text:?}"),
         other => other.to_string(),
@@ -142,7 +142,7 @@ pub fn shown(value: &Value) -> String {
 }
 
 /// `upstreams[0].url` as `upstreams[].url`.
-pub fn without_indexes(path: &str) -> String {
+pub(crate) fn without_indexes(path: &str) -> String {
     let mut inside = false;
     path.chars()
         .filter(|c| {

@@ -15,7 +15,7 @@ use crate::upstream::{self, Caller, Reply, Request, Upstream, UpstreamError, bui
 
 /// What a call was answered with.
 #[derive(Debug)]
-pub struct Said {
+pub(crate) struct Said {
     /// The text of the result, or the error's message.
     pub text: String,
     /// Placet's code, where the answer has one.
@@ -23,13 +23,13 @@ pub struct Said {
 }
 
 /// The agent.
-pub struct Agent {
+pub(crate) struct Agent {
     connection: Arc<dyn Upstream>,
 }
 
 impl Agent {
     /// Connects to an endpoint of the broker.
-    pub fn new(config: &Config, endpoint: url::Url, tracker: &TaskTracker) -> Option<Self> {
+    pub(crate) fn new(config: &Config, endpoint: url::Url, tracker: &TaskTracker) -> Option<Self> {
         let settings = Settings {
             name: "placet".to_owned(),
             transport: Transport::Http {
@@ -52,7 +52,7 @@ impl Agent {
     }
 
     /// Calls a tool and waits, as often as it takes. What happens meanwhile goes to `heard`.
-    pub async fn call(
+    pub(crate) async fn call(
         &self,
         tool: &str,
         arguments: &str,
@@ -75,7 +75,7 @@ impl Agent {
     }
 
     /// Leaves.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.connection.shutdown().await;
     }
 }

@@ -6,7 +6,7 @@ use crate::domain::approval::Choice;
 ///
 /// # Errors
 /// A sentence for people.
-pub async fn by_link(link: &str, choice: Choice) -> Result<(), String> {
+pub(crate) async fn by_link(link: &str, choice: Choice) -> Result<(), String> {
     let client = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())

@@ -8,7 +8,7 @@ use super::time::Timestamp;
 
 /// How much of arguments and outcome is shown.
 #[derive(Debug, Clone, Copy)]
-pub enum Detail<'a> {
+pub(crate) enum Detail<'a> {
     /// Everything as stored.
     Raw,
     /// Values under secret-named keys masked.
@@ -18,7 +18,7 @@ pub enum Detail<'a> {
 }
 
 /// The Approval object of the HTTP API.
-pub fn approval_json(a: &Approval, detail: Detail<'_>) -> String {
+pub(crate) fn approval_json(a: &Approval, detail: Detail<'_>) -> String {
     let text = |t: Option<&str>| t.map_or_else(|| "null".to_owned(), json::quote);
     let time = |t: Option<Timestamp>| text(t.map(|t| t.to_string()).as_deref());
     let shown = |raw: &str| match detail {

@@ -9,11 +9,11 @@ use thiserror::Error;
 
 /// Longest length that is read, in days: a hundred years, so that adding one to a time of day
 /// can't leave the calendar.
-pub const MAX_DAYS: u64 = 36_500;
+pub(crate) const MAX_DAYS: u64 = 36_500;
 
 /// Why a text is no length of time. It does not repeat the text, which may be a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum NoDuration {
+pub(crate) enum NoDuration {
     /// It is not one number with one unit.
     #[error("expected a whole number and a unit, as in 250ms, 50s, 15m, 2h, 30d")]
     Unreadable,
@@ -24,7 +24,7 @@ pub enum NoDuration {
 
 impl NoDuration {
     /// The same in a sentence that names the text.
-    pub fn about(self, text: &str) -> String {
+    pub(crate) fn about(self, text: &str) -> String {
         match self {
             Self::Unreadable => format!(
                 "{text:?} is not a duration; write a whole number and one of ms, s, m, h, d, \
@@ -39,7 +39,7 @@ impl NoDuration {
 ///
 /// # Errors
 /// It is none, or too long.
-pub fn parse_duration(text: &str) -> Result<Duration, NoDuration> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, NoDuration> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(unit_at);
     let milliseconds_per_unit = match unit {

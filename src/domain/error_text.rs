@@ -4,7 +4,7 @@ use std::error::Error;
 
 /// The error and what brought it about, `outermost: … : cause`. A cause whose words its effect
 /// repeats is said once.
-pub fn in_full(error: &dyn Error) -> String {
+pub(crate) fn in_full(error: &dyn Error) -> String {
     let mut text = error.to_string();
     for cause in causes(error) {
         let words = cause.to_string();
@@ -16,7 +16,7 @@ pub fn in_full(error: &dyn Error) -> String {
 }
 
 /// What it all comes from, without what came of it.
-pub fn root_cause(error: &dyn Error) -> String {
+pub(crate) fn root_cause(error: &dyn Error) -> String {
     causes(error).last().map_or_else(|| error.to_string(), ToString::to_string)
 }
 

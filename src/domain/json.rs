@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-pub mod edit;
+pub(crate) mod edit;
 mod number;
 mod parse;
 mod write;

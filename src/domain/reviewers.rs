@@ -22,7 +22,7 @@ pub struct Reviewers {
 
 /// How surely decisions under a rule must come from the reviewer: as the rule says, or else as the
 /// configuration does.
-pub fn assurance(rule: &ApprovalTerms, configured: Assurance) -> Assurance {
+pub(crate) fn assurance(rule: &ApprovalTerms, configured: Assurance) -> Assurance {
     rule.assurance.unwrap_or(configured)
 }
 

@@ -79,12 +79,12 @@ impl Severity {
 
 /// Whether a call of this severity may be decided by less than a look of its own: together with
 /// others, or by a grant. What no rule gave a severity counts as critical.
-pub fn may_be_decided_lightly(severity: Option<Severity>) -> bool {
+pub(crate) fn may_be_decided_lightly(severity: Option<Severity>) -> bool {
     severity.is_some_and(|severity| severity < Severity::Critical)
 }
 
 /// Both as people read them, `destructive, critical`; none where no rule says either.
-pub fn in_words(risk: Option<RiskClass>, severity: Option<Severity>) -> Option<String> {
+pub(crate) fn in_words(risk: Option<RiskClass>, severity: Option<Severity>) -> Option<String> {
     let words: Vec<&str> =
         risk.map(RiskClass::as_str).into_iter().chain(severity.map(Severity::as_str)).collect();
     (!words.is_empty()).then(|| words.join(", "))

@@ -13,11 +13,11 @@ const MAX_WORD: usize = 64;
 /// Most words of one approval.
 const MAX_WORDS: usize = 128;
 /// Most words that are looked for at once.
-pub const MAX_SOUGHT: usize = 8;
+pub(crate) const MAX_SOUGHT: usize = 8;
 
 /// Its words now; they change with its decisions and its end. Where there are too many, the names
 /// come first, then what was said first.
-pub fn words_of(a: &Approval) -> BTreeSet<String> {
+pub(crate) fn words_of(a: &Approval) -> BTreeSet<String> {
     let decisions = a.decisions.iter().flat_map(|d| [d.reason.as_str(), &d.reviewer]);
     let texts = [a.call.tool.as_str(), &a.agent, &a.call.upstream]
         .into_iter()
@@ -35,7 +35,7 @@ pub fn words_of(a: &Approval) -> BTreeSet<String> {
 }
 
 /// The words somebody looks for.
-pub fn sought(text: &str) -> Vec<String> {
+pub(crate) fn sought(text: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     for piece in text.split_whitespace() {
         // A name is looked for as a whole, which says more than its parts.

@@ -13,7 +13,7 @@ use super::json::{Node, Value};
 
 mod confusables;
 
-pub use confusables::{mixed_script, mixed_script_in};
+pub(crate) use confusables::{mixed_script, mixed_script_in};
 
 /// Most combining marks after one letter; a pile of them covers the lines around it.
 const MAX_MARKS: usize = 4;
@@ -32,7 +32,7 @@ static MARK: LazyLock<Regex> =
 
 /// Reads a text character by character and tells which of them are plain to see where they stand.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Eye {
+pub(crate) struct Eye {
     /// Whether there is a letter or digit that a mark may stand on.
     base: bool,
     /// Marks on it so far.
@@ -42,7 +42,7 @@ pub struct Eye {
 impl Eye {
     /// Whether the next character shows as itself: visible, and no mark that would stand on
     /// somebody else's character or in a pile.
-    pub fn sees(&mut self, c: char) -> bool {
+    pub(crate) fn sees(&mut self, c: char) -> bool {
         // ASCII is nearly everything there is; the tables are for the rest.
         if c.is_ascii() {
             *self = Self { base: c.is_ascii_alphanumeric(), marks: 0 };
@@ -66,7 +66,7 @@ impl Eye {
 /// The text with everything invisible or reordering written as an escape such as `⟦U+202E⟧`.
 ///
 /// The result is one line: line breaks and tabs are escaped like any control character.
-pub fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut eye = Eye::default();
     for c in text.chars() {
@@ -77,14 +77,14 @@ pub fn visible(text: &str) -> String {
 
 /// Indented JSON for reading: members in the order sent, numbers exactly as sent, strings through
 /// [`visible`] with JSON's own short escapes for quotes, backslashes, line breaks and tabs.
-pub fn pretty(node: &Node<'_>) -> String {
+pub(crate) fn pretty(node: &Node<'_>) -> String {
     let mut out = String::with_capacity(node.raw.len() * 2);
     write_pretty(node, 0, &mut out);
     out
 }
 
 /// `⟦U+202E⟧`
-pub fn spelled_out(c: char) -> String {
+pub(crate) fn spelled_out(c: char) -> String {
     format!("⟦U+{:04X}⟧", u32::from(c))
 }
 

@@ -26,7 +26,7 @@ const PARAM_KEYS: [&str; 14] = [
 
 /// What kind of message it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MessageKind {
+pub(crate) enum MessageKind {
     /// Has a method and an id.
     Request,
     /// Has a method and no id.
@@ -37,7 +37,7 @@ pub enum MessageKind {
 
 /// A message from a client.
 #[derive(Debug, Clone)]
-pub struct Message {
+pub(crate) struct Message {
     /// Its kind.
     pub kind: MessageKind,
     /// The id as sent, raw JSON.
@@ -52,7 +52,7 @@ pub struct Message {
 
 /// A message that is refused before anything looks at what it asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub(crate) struct Refused {
     /// JSON-RPC code.
     pub code: i64,
     /// What is wrong.
@@ -67,7 +67,7 @@ impl Message {
     /// # Errors
     /// [`Refused`]: not JSON or not UTF-8 (-32700); a batch, a duplicate key, a key that equals a
     /// known one but for case, too deep, a lone surrogate, not a JSON-RPC 2.0 message (-32600).
-    pub fn read(body: &[u8]) -> Result<Self, Refused> {
+    pub(crate) fn read(body: &[u8]) -> Result<Self, Refused> {
         let refuse = |code, message: String| Refused { code, message, id: readable_id(body) };
         let text = std::str::from_utf8(body)
             .map_err(|_| refuse(code::PARSE_ERROR, "the body is not UTF-8".to_owned()))?;
@@ -137,7 +137,7 @@ impl Message {
     }
 
     /// The id of a request, raw JSON; `null` where there is none.
-    pub fn id_raw(&self) -> &str {
+    pub(crate) fn id_raw(&self) -> &str {
         self.id.as_deref().unwrap_or("null")
     }
 }

@@ -61,7 +61,7 @@ pub(crate) fn refused(status: StatusCode, refused: &Refused) -> Response {
 }
 
 /// The response whose body is this stream.
-pub fn event_stream(body: Body) -> Response {
+pub(crate) fn event_stream(body: Body) -> Response {
     Response::builder()
         .status(StatusCode::OK)
         .header(header::CONTENT_TYPE, "text/event-stream")
@@ -72,12 +72,12 @@ pub fn event_stream(body: Body) -> Response {
 }
 
 /// The answer to what was cancelled: HTTP wants one, the client none.
-pub fn nothing() -> Response {
+pub(crate) fn nothing() -> Response {
     StatusCode::ACCEPTED.into_response()
 }
 
 /// One JSON document.
-pub fn json_response(status: StatusCode, body: String) -> Response {
+pub(crate) fn json_response(status: StatusCode, body: String) -> Response {
     Response::builder()
         .status(status)
         .header(header::CONTENT_TYPE, "application/json")

@@ -14,7 +14,7 @@ pub(crate) mod headers;
 pub(crate) mod translate;
 
 /// Which era a request belongs to.
-pub fn era_of(headers: &HeaderMap, params: Option<&Node<'_>>) -> WireEra {
+pub(crate) fn era_of(headers: &HeaderMap, params: Option<&Node<'_>>) -> WireEra {
     let meta = params.and_then(|p| p.get("_meta"));
     let claims = meta.is_some_and(|m| {
         m.get(meta::PROTOCOL_VERSION).is_some() || m.get(meta::CLIENT_CAPABILITIES).is_some()
@@ -26,7 +26,7 @@ pub fn era_of(headers: &HeaderMap, params: Option<&Node<'_>>) -> WireEra {
 
 /// The version that answers an `initialize`: the asked one if it is served, 2025-06-18 for
 /// 2025-03-26 (whose batches are refused here), else the newest legacy one.
-pub fn negotiate(asked: &str) -> &'static str {
+pub(crate) fn negotiate(asked: &str) -> &'static str {
     match asked {
         version::V2025_03_26 => version::V2025_06_18,
         asked => {
@@ -36,13 +36,13 @@ pub fn negotiate(asked: &str) -> &'static str {
 }
 
 /// A header's value, if it is text.
-pub fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+pub(crate) fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok()
 }
 
 /// Whether a notification is none of the modern era: a request's method without an id, or what
 /// the era has done away with.
-pub fn is_gone(notification: &str) -> bool {
+pub(crate) fn is_gone(notification: &str) -> bool {
     !notification.starts_with("notifications/")
         || matches!(
             notification,

@@ -28,7 +28,7 @@ const CAPACITY: usize = 32;
 
 /// The sending end of an event stream.
 #[derive(Debug, Clone)]
-pub struct Events {
+pub(crate) struct Events {
     sink: Sink,
 }
 
@@ -42,14 +42,14 @@ enum Sink {
 
 impl Events {
     /// A stream and its response; the head goes out at once.
-    pub fn open() -> (Self, Response) {
+    pub(crate) fn open() -> (Self, Response) {
         let (sender, receiver) = mpsc::channel::<Bytes>(CAPACITY);
         let frames = ReceiverStream::new(receiver).map(Ok::<_, Infallible>);
         (Self { sink: Sink::Once(sender) }, event_stream(Body::from_stream(frames)))
     }
 
     /// The stream that answers a request: one that can be read on, where the client knows how.
-    pub fn answering(mcp: &Mcp, incoming: &Incoming) -> (Self, Response) {
+    pub(crate) fn answering(mcp: &Mcp, incoming: &Incoming) -> (Self, Response) {
         let kept = incoming.session.as_ref().and_then(|session| mcp.streams.begin(session));
         match kept {
             Some((writer, body)) => {
@@ -60,7 +60,7 @@ impl Events {
     }
 
     /// Sends one JSON-RPC message, however slow the client is; false if it is known to be gone.
-    pub async fn message(&self, json: &str) -> bool {
+    pub(crate) async fn message(&self, json: &str) -> bool {
         match &self.sink {
             Sink::Once(sender) => sender.send(event(json).into()).await.is_ok(),
             Sink::Kept(writer) => writer.say(&event(json)),
@@ -69,7 +69,7 @@ impl Events {
 
     /// Sends the last message, unless the request is or gets cancelled before there is room for
     /// it; false if it was not handed over. Where the client may come back it is kept for it.
-    pub async fn last(&self, json: &str, cancelled: &CancellationToken) -> bool {
+    pub(crate) async fn last(&self, json: &str, cancelled: &CancellationToken) -> bool {
         tokio::select! {
             biased;
             () = cancelled.cancelled() => false,
@@ -78,7 +78,7 @@ impl Events {
     }
 
     /// As [`Events::last`], but kept for nobody: what is owed and reaches no connection stays owed.
-    pub async fn hand_over(&self, json: &str, cancelled: &CancellationToken) -> bool {
+    pub(crate) async fn hand_over(&self, json: &str, cancelled: &CancellationToken) -> bool {
         match &self.sink {
             Sink::Once(_) => self.last(json, cancelled).await,
             Sink::Kept(writer) => !cancelled.is_cancelled() && writer.hand(&event(json)),
@@ -86,7 +86,7 @@ impl Events {
     }
 
     /// Sends a sign of life without content; dropped if the client is slow.
-    pub fn comment(&self) {
+    pub(crate) fn comment(&self) {
         match &self.sink {
             Sink::Once(sender) => {
                 let _ = sender.try_send(COMMENT);
@@ -96,7 +96,7 @@ impl Events {
     }
 
     /// Sends a message unless the client is slow; false if it was dropped.
-    pub fn try_message(&self, json: &str) -> bool {
+    pub(crate) fn try_message(&self, json: &str) -> bool {
         match &self.sink {
             Sink::Once(sender) => sender.try_send(event(json).into()).is_ok(),
             Sink::Kept(writer) => writer.try_say(&event(json)),
@@ -104,14 +104,14 @@ impl Events {
     }
 
     /// Names the address for messages, the first word of the old transport's stream.
-    pub fn endpoint(&self, address: &str) {
+    pub(crate) fn endpoint(&self, address: &str) {
         if let Sink::Once(sender) = &self.sink {
             let _ = sender.try_send(format!("event: endpoint\ndata: {address}\n\n").into());
         }
     }
 
     /// Resolves when the client is gone; it may come back, see [`Events::resumed`].
-    pub async fn closed(&self) {
+    pub(crate) async fn closed(&self) {
         match &self.sink {
             Sink::Once(sender) => sender.closed().await,
             Sink::Kept(writer) => writer.closed().await,
@@ -119,7 +119,7 @@ impl Events {
     }
 
     /// Whether a client that is gone comes back in time.
-    pub async fn resumed(&self) -> bool {
+    pub(crate) async fn resumed(&self) -> bool {
         match &self.sink {
             Sink::Once(_) => false,
             Sink::Kept(writer) => writer.resumed().await,
@@ -127,7 +127,7 @@ impl Events {
     }
 
     /// Resolves when the client is gone for good.
-    pub async fn abandoned(&self) {
+    pub(crate) async fn abandoned(&self) {
         loop {
             self.closed().await;
             if !self.resumed().await {

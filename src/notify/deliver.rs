@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+#[cfg(test)]
 use futures_util::future::join_all;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -28,17 +29,16 @@ use super::{Message, Notifier, NotifyError};
 mod prepare;
 mod schedule;
 
-pub use prepare::{MAX_REQUEST_MAILS, REQUEST_WINDOW};
-pub use schedule::{RETRY_AFTER, next_after};
+pub(crate) use schedule::next_after;
 
 use prepare::Prepared;
 
 /// Most deliveries under way at once.
-pub const CONCURRENCY: usize = 8;
+pub(crate) const CONCURRENCY: usize = 8;
 /// Longest time for one attempt, whatever the notifier does.
-pub const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a claimed delivery is nobody else's; longer than an attempt can take.
-pub const LEASE: Duration = Duration::from_mins(1);
+pub(crate) const LEASE: Duration = Duration::from_mins(1);
 /// How often the store is asked when nothing hints.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long attempts under way may finish at shutdown.
@@ -177,7 +177,8 @@ impl Deliverer {
 
 /// Attempts what is due, up to [`CONCURRENCY`] at once; returns how many it was. Idempotent:
 /// whatever it does not get to is due again.
-pub async fn run_once(ctx: &Deliverer, now: Timestamp) -> usize {
+#[cfg(test)]
+pub(crate) async fn run_once(ctx: &Deliverer, now: Timestamp) -> usize {
     match ctx.claim(now, CONCURRENCY).await {
         Ok(due) => {
             let count = due.len();
@@ -192,7 +193,7 @@ pub async fn run_once(ctx: &Deliverer, now: Timestamp) -> usize {
 }
 
 /// Delivers until cancelled: at every hint, when an attempt ends, and every second.
-pub async fn run(ctx: Arc<Deliverer>, cancel: CancellationToken) {
+pub(crate) async fn run(ctx: Arc<Deliverer>, cancel: CancellationToken) {
     let mut under_way = JoinSet::new();
     let mut tick = tokio::time::interval(IDLE);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -222,7 +223,7 @@ pub async fn run(ctx: Arc<Deliverer>, cancel: CancellationToken) {
 
 /// The notifiers of the configuration; call it inside a Tokio runtime. Mailboxes in the process
 /// are all `mailbox`.
-pub fn build_with(config: &Config, mailbox: &Mailbox) -> HashMap<String, Arc<dyn Notifier>> {
+pub(crate) fn build_with(config: &Config, mailbox: &Mailbox) -> HashMap<String, Arc<dyn Notifier>> {
     let make = |n: &crate::config::Notifier| -> Arc<dyn Notifier> {
         match &n.kind {
             NotifierKind::Email { smtp_url, from, .. } => {
@@ -238,7 +239,7 @@ pub fn build_with(config: &Config, mailbox: &Mailbox) -> HashMap<String, Arc<dyn
 }
 
 /// The notifiers of the configuration, with a mailbox that nobody reads.
-pub fn build(config: &Config) -> HashMap<String, Arc<dyn Notifier>> {
+pub(crate) fn build(config: &Config) -> HashMap<String, Arc<dyn Notifier>> {
     build_with(config, &Mailbox::default())
 }
 

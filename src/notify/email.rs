@@ -16,18 +16,18 @@ use crate::config::Secret;
 use crate::domain::error_text::in_full;
 
 /// Longest wait for one answer of the server.
-pub const TIMEOUT: Duration = Duration::from_secs(15);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(15);
 /// Most connections kept to the server.
 const MAX_CONNECTIONS: u32 = 4;
 /// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(30);
 /// Most characters of a subject.
-pub const MAX_SUBJECT: usize = 200;
+pub(crate) const MAX_SUBJECT: usize = 200;
 
 type Transport = AsyncSmtpTransport<Tokio1Executor>;
 
 /// One mail server.
-pub struct Smtp {
+pub(crate) struct Smtp {
     name: String,
     ready: Result<(Transport, Mailbox), String>,
 }
@@ -35,7 +35,7 @@ pub struct Smtp {
 impl Smtp {
     /// Makes the server's transport; call it inside a Tokio runtime. What is wrong with the
     /// configuration is said at each attempt.
-    pub fn new(name: &str, smtp_url: &Secret, from: &str) -> Self {
+    pub(crate) fn new(name: &str, smtp_url: &Secret, from: &str) -> Self {
         let ready = transport(smtp_url.expose())
             .map_err(|e| format!("notifiers.{name}.smtp_url: {e}"))
             .and_then(|t| {

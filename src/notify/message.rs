@@ -19,15 +19,15 @@ use super::{Email, Message};
 mod facts;
 mod wrap;
 
+pub(crate) use facts::expiry_in_words;
 use facts::{Facts, word};
-pub use facts::{MAX_ARGUMENTS, expiry_in_words};
 
 /// Most approvals a summary names.
-pub const MAX_SUMMARY: usize = 20;
+pub(crate) const MAX_SUMMARY: usize = 20;
 
 /// All that rendering needs besides what is told.
 #[derive(Clone, Copy)]
-pub struct Letter<'a> {
+pub(crate) struct Letter<'a> {
     /// The configuration.
     pub config: &'a Config,
     /// What hides secrets.
@@ -162,7 +162,7 @@ mail!(Test, render_test, "email/test.subject.txt", "email/test.txt", "email/test
 
 /// A request or reminder. `link` is the recipient's own review link where `decides`, else the
 /// approval's page.
-pub fn requested(
+pub(crate) fn requested(
     letter: Letter<'_>,
     approval: &Approval,
     reminder: bool,
@@ -184,7 +184,7 @@ pub fn requested(
 }
 
 /// The end of the question: `approved`, `rejected`, `expired` or `cancelled`.
-pub fn resolved(letter: Letter<'_>, approval: &Approval, state: State) -> Email {
+pub(crate) fn resolved(letter: Letter<'_>, approval: &Approval, state: State) -> Email {
     let (title_word, what) = resolution(approval, state);
     let facts = Facts::of(letter, approval);
     let words = Resolved {
@@ -199,7 +199,7 @@ pub fn resolved(letter: Letter<'_>, approval: &Approval, state: State) -> Email 
 }
 
 /// Nobody knows whether the approved call ran.
-pub fn indeterminate(letter: Letter<'_>, approval: &Approval) -> Email {
+pub(crate) fn indeterminate(letter: Letter<'_>, approval: &Approval) -> Email {
     let words = Indeterminate {
         title: "Nobody knows whether this call ran",
         what: word(approval.end_reason.as_deref().unwrap_or("the connection broke")),
@@ -211,7 +211,7 @@ pub fn indeterminate(letter: Letter<'_>, approval: &Approval) -> Email {
 }
 
 /// A one-time sign-in link.
-pub fn sign_in(letter: Letter<'_>, reviewer: &Reviewer, link: &str) -> Email {
+pub(crate) fn sign_in(letter: Letter<'_>, reviewer: &Reviewer, link: &str) -> Email {
     let words = SignIn {
         name: word(&reviewer.name),
         link,
@@ -222,7 +222,7 @@ pub fn sign_in(letter: Letter<'_>, reviewer: &Reviewer, link: &str) -> Email {
 }
 
 /// One mail in place of many requests; `waiting` are those the reviewer may still decide.
-pub fn summary(letter: Letter<'_>, waiting: &[Approval]) -> Email {
+pub(crate) fn summary(letter: Letter<'_>, waiting: &[Approval]) -> Email {
     let lines: Vec<String> = waiting
         .iter()
         .take(MAX_SUMMARY)
@@ -252,7 +252,7 @@ pub fn summary(letter: Letter<'_>, waiting: &[Approval]) -> Email {
 
 /// The message of `placet notify test`; an error where nobody could receive it. A mail goes to
 /// the notifier's first list, else to an admin, else to any reviewer with an address.
-pub fn test_message(
+pub(crate) fn test_message(
     config: &Config,
     masker: &Masker,
     notifier: &config::Notifier,

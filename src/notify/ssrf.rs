@@ -10,7 +10,7 @@ use url::{Host, Url};
 
 /// Why a host is not connected to.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Refused {
+pub(crate) enum Refused {
     /// The address is not a public one.
     #[error(
         "{address} is {what} address; set allow_private_network = true if it is meant to be reached"
@@ -33,7 +33,7 @@ pub enum Refused {
 ///
 /// # Errors
 /// [`Refused`], when its literal address is not public.
-pub fn check(url: &Url) -> Result<(), Refused> {
+pub(crate) fn check(url: &Url) -> Result<(), Refused> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(Refused::Scheme(url.scheme().to_owned()));
     }
@@ -47,7 +47,7 @@ pub fn check(url: &Url) -> Result<(), Refused> {
 }
 
 /// What is special about an address, with its article; none for a public one.
-pub fn special(address: IpAddr) -> Option<&'static str> {
+pub(crate) fn special(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(v4) => special_v4(v4),
         IpAddr::V6(v6) => special_v6(v6),
@@ -100,7 +100,7 @@ fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
 
 /// Resolves names with the system's resolver and keeps public addresses only.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct PublicOnly;
+pub(crate) struct PublicOnly;
 
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {

@@ -24,19 +24,19 @@ use crate::domain::time::Timestamp;
 use crate::domain::visible_text::visible;
 
 /// Longest time for one attempt, from connecting to the end of the answer.
-pub const TIMEOUT: Duration = Duration::from_secs(15);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(15);
 /// Most bytes of an answer that are read.
-pub const MAX_ANSWER: usize = 4 * 1024;
+pub(crate) const MAX_ANSWER: usize = 4 * 1024;
 /// Most characters of an answer that are recorded.
 const MAX_RECORDED: usize = 200;
 /// Longest `Retry-After` that is honoured.
-pub const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
+pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 /// Least and most bytes of a signing key, as the specification asks.
 const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
 /// Why a secret can't sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum SecretError {
+pub(crate) enum SecretError {
     /// Not `whsec_` and base64.
     #[error("a webhook secret is \"whsec_\" and base64")]
     Form,
@@ -49,7 +49,7 @@ pub enum SecretError {
 ///
 /// # Errors
 /// [`SecretError`], which never repeats the secret.
-pub fn read_secret(text: &str) -> Result<Vec<u8>, SecretError> {
+pub(crate) fn read_secret(text: &str) -> Result<Vec<u8>, SecretError> {
     let encoded = text.strip_prefix("whsec_").ok_or(SecretError::Form)?;
     let key = STANDARD
         .decode(encoded)
@@ -59,14 +59,14 @@ pub fn read_secret(text: &str) -> Result<Vec<u8>, SecretError> {
 }
 
 /// The value of `webhook-signature`: `v1,` and base64 of HMAC-SHA256 over `id.timestamp.body`.
-pub fn sign(key: &[u8], id: &str, timestamp_s: i64, body: &str) -> String {
+pub(crate) fn sign(key: &[u8], id: &str, timestamp_s: i64, body: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes any key");
     mac.update(format!("{id}.{timestamp_s}.{body}").as_bytes());
     format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
 }
 
 /// One webhook endpoint.
-pub struct Webhook {
+pub(crate) struct Webhook {
     name: String,
     url: Url,
     allow_private_network: bool,
@@ -75,7 +75,7 @@ pub struct Webhook {
 
 impl Webhook {
     /// Makes the endpoint's client. What is wrong with the secret is said at each attempt.
-    pub fn new(name: &str, url: &Url, secret: &Secret, allow_private_network: bool) -> Self {
+    pub(crate) fn new(name: &str, url: &Url, secret: &Secret, allow_private_network: bool) -> Self {
         let ready = read_secret(secret.expose())
             .map_err(|e| format!("notifiers.{name}.secret: {e}"))
             .and_then(|key| Ok((client(allow_private_network)?, key)));

@@ -9,13 +9,13 @@ use std::fmt::Display;
 use crate::domain::json::{self, Node};
 
 /// A request; id and `params` are raw JSON.
-pub fn request(id: impl Display, method: &str, params: Option<&str>) -> String {
+pub(crate) fn request(id: impl Display, method: &str, params: Option<&str>) -> String {
     let (method, params) = (json::quote(method), params_member(params));
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":{method}{params}}}")
 }
 
 /// A notification; `params` raw.
-pub fn notification(method: &str, params: Option<&str>) -> String {
+pub(crate) fn notification(method: &str, params: Option<&str>) -> String {
     let (method, params) = (json::quote(method), params_member(params));
     format!("{{\"jsonrpc\":\"2.0\",\"method\":{method}{params}}}")
 }
@@ -25,33 +25,33 @@ fn params_member(params: Option<&str>) -> String {
 }
 
 /// A response with a result; both raw.
-pub fn result(id: &str, result: &str) -> String {
+pub(crate) fn result(id: &str, result: &str) -> String {
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}")
 }
 
 /// A response with an error object; both raw.
-pub fn error_raw(id: &str, error: &str) -> String {
+pub(crate) fn error_raw(id: &str, error: &str) -> String {
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{error}}}")
 }
 
 /// A response with an error of our own; id and `data` raw.
-pub fn error(id: &str, code: i64, message: &str, data: Option<&str>) -> String {
+pub(crate) fn error(id: &str, code: i64, message: &str, data: Option<&str>) -> String {
     error_raw(id, &error_object(code, message, data))
 }
 
 /// The error object itself; `data` raw.
-pub fn error_object(code: i64, message: &str, data: Option<&str>) -> String {
+pub(crate) fn error_object(code: i64, message: &str, data: Option<&str>) -> String {
     let data = data.map_or_else(String::new, |data| format!(",\"data\":{data}"));
     format!("{{\"code\":{code},\"message\":{}{data}}}", json::quote(message))
 }
 
 /// The code of an error object as text.
-pub fn error_code(error: &str) -> Option<i64> {
+pub(crate) fn error_code(error: &str) -> Option<i64> {
     code_of(&json::parse(error).ok()?)
 }
 
 /// The code of an error object.
-pub fn code_of(error: &Node<'_>) -> Option<i64> {
+pub(crate) fn code_of(error: &Node<'_>) -> Option<i64> {
     error.get("code")?.as_number()?.parse().ok()
 }
 

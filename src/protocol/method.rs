@@ -3,145 +3,138 @@
 /// Begins a legacy session.
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#initialization>
-pub const INITIALIZE: &str = "initialize";
+pub(crate) const INITIALIZE: &str = "initialize";
 /// The legacy client is ready.
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#initialization>
-pub const NOTIFICATIONS_INITIALIZED: &str = "notifications/initialized";
+pub(crate) const NOTIFICATIONS_INITIALIZED: &str = "notifications/initialized";
 /// Whether the other side is there (legacy).
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/ping>
-pub const PING: &str = "ping";
+pub(crate) const PING: &str = "ping";
 /// What a modern server is.
 ///
 /// <https://modelcontextprotocol.io/specification/2026-07-28/server/discover>
-pub const SERVER_DISCOVER: &str = "server/discover";
+pub(crate) const SERVER_DISCOVER: &str = "server/discover";
 /// The tools there are.
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/server/tools#listing-tools>
-pub const TOOLS_LIST: &str = "tools/list";
+pub(crate) const TOOLS_LIST: &str = "tools/list";
 /// Calls a tool.
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/server/tools#calling-tools>
-pub const TOOLS_CALL: &str = "tools/call";
+pub(crate) const TOOLS_CALL: &str = "tools/call";
 /// The prompts there are.
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/server/prompts#listing-prompts>
-pub const PROMPTS_LIST: &str = "prompts/list";
+pub(crate) const PROMPTS_LIST: &str = "prompts/list";
 /// Fetches a prompt.
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/server/prompts#getting-a-prompt>
-pub const PROMPTS_GET: &str = "prompts/get";
+pub(crate) const PROMPTS_GET: &str = "prompts/get";
 /// The resources there are.
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/server/resources#listing-resources>
-pub const RESOURCES_LIST: &str = "resources/list";
+pub(crate) const RESOURCES_LIST: &str = "resources/list";
 /// The templates of resources there are.
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/server/resources#resource-templates>
-pub const RESOURCES_TEMPLATES_LIST: &str = "resources/templates/list";
+pub(crate) const RESOURCES_TEMPLATES_LIST: &str = "resources/templates/list";
 /// Reads a resource.
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/server/resources#reading-resources>
-pub const RESOURCES_READ: &str = "resources/read";
+pub(crate) const RESOURCES_READ: &str = "resources/read";
 /// Asks for news of a resource (legacy).
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/server/resources#subscriptions>
-pub const RESOURCES_SUBSCRIBE: &str = "resources/subscribe";
+pub(crate) const RESOURCES_SUBSCRIBE: &str = "resources/subscribe";
 /// Asks for no more news of a resource (legacy).
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/server/resources#subscriptions>
-pub const RESOURCES_UNSUBSCRIBE: &str = "resources/unsubscribe";
+pub(crate) const RESOURCES_UNSUBSCRIBE: &str = "resources/unsubscribe";
 /// Completes an argument.
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/server/utilities/completion>
-pub const COMPLETION_COMPLETE: &str = "completion/complete";
+pub(crate) const COMPLETION_COMPLETE: &str = "completion/complete";
 /// Sets the lowest level of the log (legacy).
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/server/utilities/logging#setting-log-level>
-pub const LOGGING_SET_LEVEL: &str = "logging/setLevel";
+pub(crate) const LOGGING_SET_LEVEL: &str = "logging/setLevel";
 /// Asks for notifications (modern).
 ///
 /// <https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/subscriptions>
-pub const SUBSCRIPTIONS_LISTEN: &str = "subscriptions/listen";
+pub(crate) const SUBSCRIPTIONS_LISTEN: &str = "subscriptions/listen";
 /// Which notifications the stream has (modern).
 ///
 /// <https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/subscriptions>
-pub const NOTIFICATIONS_SUBSCRIPTIONS_ACKNOWLEDGED: &str =
+pub(crate) const NOTIFICATIONS_SUBSCRIPTIONS_ACKNOWLEDGED: &str =
     "notifications/subscriptions/acknowledged";
 /// Asks the user.
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/client/elicitation>
-pub const ELICITATION_CREATE: &str = "elicitation/create";
+pub(crate) const ELICITATION_CREATE: &str = "elicitation/create";
 /// The user is done with a page (2025-11-25).
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/client/elicitation#completion-notifications-for-url-mode-elicitation>
-pub const NOTIFICATIONS_ELICITATION_COMPLETE: &str = "notifications/elicitation/complete";
-/// Asks the model.
-///
-/// <https://modelcontextprotocol.io/specification/2025-11-25/client/sampling#creating-messages>
-pub const SAMPLING_CREATE_MESSAGE: &str = "sampling/createMessage";
-/// Asks for the roots.
-///
-/// <https://modelcontextprotocol.io/specification/2025-11-25/client/roots#listing-roots>
-pub const ROOTS_LIST: &str = "roots/list";
+pub(crate) const NOTIFICATIONS_ELICITATION_COMPLETE: &str = "notifications/elicitation/complete";
 /// Other roots (legacy).
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/client/roots#root-list-changes>
-pub const NOTIFICATIONS_ROOTS_LIST_CHANGED: &str = "notifications/roots/list_changed";
+pub(crate) const NOTIFICATIONS_ROOTS_LIST_CHANGED: &str = "notifications/roots/list_changed";
 /// Other tools.
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/server/tools#list-changed-notification>
-pub const NOTIFICATIONS_TOOLS_LIST_CHANGED: &str = "notifications/tools/list_changed";
+pub(crate) const NOTIFICATIONS_TOOLS_LIST_CHANGED: &str = "notifications/tools/list_changed";
 /// Other prompts.
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/server/prompts#list-changed-notification>
-pub const NOTIFICATIONS_PROMPTS_LIST_CHANGED: &str = "notifications/prompts/list_changed";
+pub(crate) const NOTIFICATIONS_PROMPTS_LIST_CHANGED: &str = "notifications/prompts/list_changed";
 /// Other resources.
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/server/resources#list-changed-notification>
-pub const NOTIFICATIONS_RESOURCES_LIST_CHANGED: &str = "notifications/resources/list_changed";
+pub(crate) const NOTIFICATIONS_RESOURCES_LIST_CHANGED: &str =
+    "notifications/resources/list_changed";
 /// A resource changed.
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/server/resources#subscriptions>
-pub const NOTIFICATIONS_RESOURCES_UPDATED: &str = "notifications/resources/updated";
+pub(crate) const NOTIFICATIONS_RESOURCES_UPDATED: &str = "notifications/resources/updated";
 /// A message of the log.
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/server/utilities/logging#log-message-notifications>
-pub const NOTIFICATIONS_MESSAGE: &str = "notifications/message";
+pub(crate) const NOTIFICATIONS_MESSAGE: &str = "notifications/message";
 /// How far a request is.
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/progress#progress-flow>
-pub const NOTIFICATIONS_PROGRESS: &str = "notifications/progress";
+pub(crate) const NOTIFICATIONS_PROGRESS: &str = "notifications/progress";
 /// Nobody waits for a request any more.
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/cancellation#cancellation-flow>
-pub const NOTIFICATIONS_CANCELLED: &str = "notifications/cancelled";
+pub(crate) const NOTIFICATIONS_CANCELLED: &str = "notifications/cancelled";
 /// How a task stands.
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#getting-tasks>
-pub const TASKS_GET: &str = "tasks/get";
+pub(crate) const TASKS_GET: &str = "tasks/get";
 /// What a task came to (core).
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#retrieving-task-results>
-pub const TASKS_RESULT: &str = "tasks/result";
+pub(crate) const TASKS_RESULT: &str = "tasks/result";
 /// The tasks there are (core).
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#listing-tasks>
-pub const TASKS_LIST: &str = "tasks/list";
+pub(crate) const TASKS_LIST: &str = "tasks/list";
 /// Cancels a task.
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#cancelling-tasks>
-pub const TASKS_CANCEL: &str = "tasks/cancel";
+pub(crate) const TASKS_CANCEL: &str = "tasks/cancel";
 /// Answers what a task asks (extension).
 ///
 /// <https://modelcontextprotocol.io/extensions/tasks/overview>
-pub const TASKS_UPDATE: &str = "tasks/update";
+pub(crate) const TASKS_UPDATE: &str = "tasks/update";
 /// A task stands otherwise (core).
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#task-status-notification>
-pub const NOTIFICATIONS_TASKS_STATUS: &str = "notifications/tasks/status";
+pub(crate) const NOTIFICATIONS_TASKS_STATUS: &str = "notifications/tasks/status";
 /// A task stands otherwise (extension).
 ///
 /// <https://modelcontextprotocol.io/extensions/tasks/overview>
-pub const NOTIFICATIONS_TASKS: &str = "notifications/tasks";
+pub(crate) const NOTIFICATIONS_TASKS: &str = "notifications/tasks";

@@ -41,7 +41,7 @@ pub(super) struct Spec {
 
 impl Spec {
     /// Program and arguments, its own environment, its working directory.
-    pub fn new(command: &[String], env: &[(String, Secret)], cwd: Option<&Path>) -> Self {
+    pub(super) fn new(command: &[String], env: &[(String, Secret)], cwd: Option<&Path>) -> Self {
         let passed = PASSED_ENVIRONMENT
             .iter()
             .filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)));
@@ -54,7 +54,7 @@ impl Spec {
     }
 
     /// Starts it; the error says what could not be started.
-    pub fn start(&self) -> Result<Child, String> {
+    pub(super) fn start(&self) -> Result<Child, String> {
         let (program, arguments) =
             self.command.split_first().ok_or("the command is empty, name a program")?;
         let mut command = Command::new(program);
@@ -145,7 +145,7 @@ impl Tail {
     }
 
     /// The last line that is not empty, made harmless and short.
-    pub fn last(&self) -> Option<String> {
+    pub(super) fn last(&self) -> Option<String> {
         self.lines().iter().rev().find(|l| !l.trim().is_empty()).map(|l| printable(l.trim()))
     }
 }

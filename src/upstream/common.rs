@@ -64,7 +64,7 @@ struct Known {
 
 impl Common {
     /// Nothing is known yet.
-    pub fn new(
+    pub(super) fn new(
         name: &str,
         timeout: Duration,
         max_message: usize,
@@ -93,12 +93,12 @@ impl Common {
     }
 
     /// The era, if the configuration says it or a connection found out.
-    pub fn era(&self) -> Option<WireEra> {
+    pub(super) fn era(&self) -> Option<WireEra> {
         self.pin.or(self.known().era)
     }
 
     /// Remembers what a handshake found out.
-    pub fn learn(&self, facts: &ServerFacts) {
+    pub(super) fn learn(&self, facts: &ServerFacts) {
         let mut known = self.known();
         known.era = Some(facts.era);
         known.facts = Some(facts.clone());
@@ -107,22 +107,22 @@ impl Common {
     }
 
     /// The era did not fit: the next connection finds out anew.
-    pub fn forget_era(&self) {
+    pub(super) fn forget_era(&self) {
         self.known().era = None;
     }
 
     /// What the last handshake found out.
-    pub fn facts(&self) -> Option<ServerFacts> {
+    pub(super) fn facts(&self) -> Option<ServerFacts> {
         self.known().facts.clone()
     }
 
     /// The last tool list.
-    pub fn catalog(&self) -> Option<Arc<Catalog>> {
+    pub(super) fn catalog(&self) -> Option<Arc<Catalog>> {
         self.known().catalog.clone()
     }
 
     /// Replaces the tool list.
-    pub fn set_catalog(&self, catalog: Arc<Catalog>) {
+    pub(super) fn set_catalog(&self, catalog: Arc<Catalog>) {
         self.health.listed_tools(catalog.tools.len());
         self.known().catalog = Some(catalog);
     }

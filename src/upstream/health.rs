@@ -46,7 +46,7 @@ impl Drop for Opening<'_> {
 
 impl HealthLog {
     /// For the upstream of these settings.
-    pub fn new(settings: &config::Upstream, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(settings: &config::Upstream, clock: Arc<dyn Clock>) -> Self {
         Self { clock, secrets: secrets_of(settings), ..Self::default() }
     }
 
@@ -55,29 +55,29 @@ impl HealthLog {
     }
 
     /// As it stands.
-    pub fn read(&self) -> UpstreamHealth {
+    pub(super) fn read(&self) -> UpstreamHealth {
         self.health().clone()
     }
 
     /// Whether a connection is being opened.
-    pub fn is_opening(&self) -> bool {
+    pub(super) fn is_opening(&self) -> bool {
         self.opening.load(Ordering::Relaxed) > 0
     }
 
     /// A connection is being opened.
-    pub fn opening(&self) -> Opening<'_> {
+    pub(super) fn opening(&self) -> Opening<'_> {
         self.opening.fetch_add(1, Ordering::Relaxed);
         Opening(&self.opening)
     }
 
     /// The server answered.
-    pub fn answered(&self) {
+    pub(super) fn answered(&self) {
         let now = self.clock.now();
         self.health().answered(now);
     }
 
     /// Something went wrong.
-    pub fn failed(&self, trouble: Trouble, text: &str) {
+    pub(super) fn failed(&self, trouble: Trouble, text: &str) {
         let mut text = text.to_owned();
         for secret in &self.secrets {
             if text.contains(secret.as_str()) {
@@ -89,13 +89,13 @@ impl HealthLog {
     }
 
     /// The tools were read.
-    pub fn listed_tools(&self, count: usize) {
+    pub(super) fn listed_tools(&self, count: usize) {
         let now = self.clock.now();
         self.health().listed_tools(count, now);
     }
 
     /// A page of another list passed.
-    pub fn listed(&self, kind: ListKind, member: &str, params: Option<&str>, page: &str) {
+    pub(super) fn listed(&self, kind: ListKind, member: &str, params: Option<&str>, page: &str) {
         let asked = params.and_then(|p| json::parse(p).ok());
         let cursor = asked.as_ref().and_then(|p| p.get("cursor")).map(|c| c.raw);
         let Ok(page) = json::parse(page) else { return };

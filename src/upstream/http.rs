@@ -87,7 +87,7 @@ impl From<UpstreamError> for Failure {
 }
 
 impl HttpLink {
-    pub fn new(target: &Arc<Target>, hub: Arc<Hub>) -> Arc<Self> {
+    pub(super) fn new(target: &Arc<Target>, hub: Arc<Hub>) -> Arc<Self> {
         Arc::new(Self { target: Arc::clone(target), hub, session: Mutex::default() })
     }
 

@@ -111,7 +111,7 @@ impl Drop for Route {
 
 impl Hub {
     /// A connection of that upstream; what belongs to no request goes to the audience.
-    pub fn new(common: &Arc<Common>, audience: &Arc<Audience>) -> Arc<Self> {
+    pub(super) fn new(common: &Arc<Common>, audience: &Arc<Audience>) -> Arc<Self> {
         Arc::new(Self {
             common: Arc::clone(common),
             audience: Arc::clone(audience),
@@ -125,7 +125,7 @@ impl Hub {
     }
 
     /// Starts to wait for what belongs to request `id`.
-    pub fn open(self: &Arc<Self>, id: u64, notifications: Option<Notifications>) -> Route {
+    pub(super) fn open(self: &Arc<Self>, id: u64, notifications: Option<Notifications>) -> Route {
         let heard = Arc::new(Notify::new());
         let (sender, answer) = oneshot::channel();
         let slot = Slot {
@@ -141,21 +141,21 @@ impl Hub {
     }
 
     /// From here on the request may have been read.
-    pub fn mark_written(&self, id: u64) {
+    pub(super) fn mark_written(&self, id: u64) {
         if let Some(slot) = self.routes().get_mut(&id) {
             slot.written = true;
         }
     }
 
     /// The request wants log messages.
-    pub fn mark_logs(&self, id: u64) {
+    pub(super) fn mark_logs(&self, id: u64) {
         if let Some(slot) = self.routes().get_mut(&id) {
             slot.logs = true;
         }
     }
 
     /// The connection is gone: every waiting request ends, as lost if it was written.
-    pub fn fail_all(&self, why: &str) {
+    pub(super) fn fail_all(&self, why: &str) {
         for (_, slot) in self.routes().drain() {
             let error = if slot.written {
                 UpstreamError::Lost(why.to_owned())
@@ -168,14 +168,14 @@ impl Hub {
     }
 
     /// An answer came that can't be read: its request ends now.
-    pub fn fail(&self, id: u64, why: &str) {
+    pub(super) fn fail(&self, id: u64, why: &str) {
         if let Some(slot) = self.routes().remove(&id) {
             let _ = slot.answer.send(Err(UpstreamError::Lost(why.to_owned())));
         }
     }
 
     /// Sends a message where it belongs; `own` is the request whose stream it came on.
-    pub fn receive(self: &Arc<Self>, incoming: Incoming, own: Option<u64>) -> Received {
+    pub(super) fn receive(self: &Arc<Self>, incoming: Incoming, own: Option<u64>) -> Received {
         if let Some(id) = own {
             self.touch(id);
         }
@@ -218,7 +218,7 @@ impl Hub {
 
     /// Where a question goes that came beside the requests: to the one asked last of those whose
     /// client listens. None where the connection serves several agents: whose it is can't be said.
-    pub fn owner(&self, own: Option<u64>) -> Option<(Notifications, Arc<Notify>)> {
+    pub(super) fn owner(&self, own: Option<u64>) -> Option<(Notifications, Arc<Notify>)> {
         let routes = self.routes();
         let id = if let Some(id) = own {
             id
@@ -235,7 +235,7 @@ impl Hub {
     }
 
     /// Reports a text of the upstream that is no message.
-    pub fn unreadable(&self, what: &message::Unreadable) {
+    pub(super) fn unreadable(&self, what: &message::Unreadable) {
         warn!(upstream = %self.common.name, "an unreadable message was skipped: {}", what.why);
     }
 }

@@ -53,7 +53,11 @@ impl Drop for Watcher {
 }
 
 impl Instance {
-    pub fn new(link: Arc<dyn Link>, audience: Arc<Audience>, common: &Arc<Common>) -> Arc<Self> {
+    pub(super) fn new(
+        link: Arc<dyn Link>,
+        audience: Arc<Audience>,
+        common: &Arc<Common>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             link,
             audience,
@@ -66,13 +70,13 @@ impl Instance {
     }
 
     /// Ends it for good.
-    pub async fn close(&self) {
+    pub(super) async fn close(&self) {
         self.closed.cancel();
         self.link.close().await;
     }
 
     /// See [`super::Upstream::request`].
-    pub async fn request(
+    pub(super) async fn request(
         self: &Arc<Self>,
         request: Request,
         notifications: Option<Notifications>,
@@ -121,7 +125,7 @@ impl Instance {
     }
 
     /// See [`super::Upstream::log_at`].
-    pub async fn log_at(
+    pub(super) async fn log_at(
         self: &Arc<Self>,
         level: Level,
         params: Option<String>,
@@ -147,7 +151,7 @@ impl Instance {
     }
 
     /// See [`super::Upstream::watch`].
-    pub async fn watch(self: &Arc<Self>, uri: &str, params: Option<String>) -> Watching {
+    pub(super) async fn watch(self: &Arc<Self>, uri: &str, params: Option<String>) -> Watching {
         let added = self.audience.watched.add(uri);
         let mut watcher = Watcher { instance: Arc::clone(self), uri: uri.to_owned(), asked: false };
         self.tend();
@@ -228,7 +232,7 @@ impl Instance {
     }
 
     /// Keeps it connected for as long as anybody listens.
-    pub fn tend(self: &Arc<Self>) {
+    pub(super) fn tend(self: &Arc<Self>) {
         if self.tended.swap(true, Ordering::SeqCst) {
             return;
         }

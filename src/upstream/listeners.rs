@@ -33,7 +33,7 @@ pub(super) struct Audience {
 
 impl Audience {
     /// Nobody listens yet.
-    pub fn new(features: ClientCapabilities) -> Arc<Self> {
+    pub(super) fn new(features: ClientCapabilities) -> Arc<Self> {
         let events = broadcast::Sender::new(MAX_EVENTS);
         Arc::new(Self {
             events,
@@ -47,18 +47,18 @@ impl Audience {
     }
 
     /// Whether anybody hears what belongs to no request.
-    pub fn is_wanted(&self) -> bool {
+    pub(super) fn is_wanted(&self) -> bool {
         self.events.receiver_count() > 0 || !self.watched.is_empty()
     }
 
     /// Tells everybody who listens.
-    pub fn tell(&self, method: &str, params: Option<String>) {
+    pub(super) fn tell(&self, method: &str, params: Option<String>) {
         // Nobody listening is fine.
         let _ = self.events.send(Notification { method: method.to_owned(), params });
     }
 
     /// The server could not be heard for a while: whatever it tells of may have changed.
-    pub fn missed(&self, capabilities: &str) {
+    pub(super) fn missed(&self, capabilities: &str) {
         for (feature, _) in changing(capabilities) {
             self.tell(&format!("notifications/{feature}/list_changed"), None);
         }
@@ -82,7 +82,7 @@ impl Questions {
     }
 
     /// A client listens on its own stream.
-    pub fn listen(&self, limits: QuestionLimits) -> mpsc::Receiver<ServerRequest> {
+    pub(super) fn listen(&self, limits: QuestionLimits) -> mpsc::Receiver<ServerRequest> {
         let (sender, receiver) = mpsc::channel(limits.waiting.max(1));
         let mut listeners = self.listeners();
         listeners.retain(|l| !l.is_closed());
@@ -93,12 +93,12 @@ impl Questions {
     }
 
     /// A request began, or a client listens.
-    pub fn somebody_came(&self) {
+    pub(super) fn somebody_came(&self) {
         self.came.notify_waiters();
     }
 
     /// Gives it to the client that began to listen last; back if nobody takes it.
-    pub fn hand(&self, mut asked: ServerRequest) -> Option<ServerRequest> {
+    pub(super) fn hand(&self, mut asked: ServerRequest) -> Option<ServerRequest> {
         for listener in self.listeners().iter().rev() {
             match listener.try_send(asked) {
                 Ok(()) => return None,

@@ -70,13 +70,13 @@ impl Levels {
     }
 
     /// Wants this level until the wish is dropped.
-    pub fn want(self: &Arc<Self>, level: Level) -> Wish {
+    pub(super) fn want(self: &Arc<Self>, level: Level) -> Wish {
         *self.wanted().entry(level).or_default() += 1;
         Wish { levels: Arc::clone(self), level }
     }
 
     /// The lowest anybody wants.
-    pub fn lowest(&self) -> Option<Level> {
+    pub(super) fn lowest(&self) -> Option<Level> {
         self.wanted().keys().next().copied()
     }
 }

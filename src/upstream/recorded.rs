@@ -17,7 +17,7 @@ pub(super) struct Recorded {
 }
 
 impl Recorded {
-    pub fn new(link: Arc<dyn Link>, common: &Arc<Common>) -> Arc<Self> {
+    pub(super) fn new(link: Arc<dyn Link>, common: &Arc<Common>) -> Arc<Self> {
         Arc::new(Self { link, common: Arc::clone(common) })
     }
 

@@ -73,7 +73,7 @@ impl Watched {
     }
 
     /// Counts one more who watches this resource.
-    pub fn add(&self, uri: &str) -> Added {
+    pub(super) fn add(&self, uri: &str) -> Added {
         let mut entries = self.entries();
         let entry = entries.entry(uri.to_owned()).or_default();
         entry.count += 1;
@@ -84,7 +84,7 @@ impl Watched {
     }
 
     /// Counts one less; true if nobody is left. The entry stays until it is [`Self::forget`].
-    pub fn remove(&self, uri: &str) -> bool {
+    pub(super) fn remove(&self, uri: &str) -> bool {
         let mut entries = self.entries();
         let Some(entry) = entries.get_mut(uri) else { return false };
         entry.count = entry.count.saturating_sub(1);
@@ -96,17 +96,17 @@ impl Watched {
     }
 
     /// Whether anybody watches it.
-    pub fn holds(&self, uri: &str) -> bool {
+    pub(super) fn holds(&self, uri: &str) -> bool {
         self.entries().get(uri).is_some_and(|e| e.count > 0)
     }
 
     /// The turn to talk to the server about it.
-    pub fn turn(&self, uri: &str) -> Option<Arc<AsyncMutex<()>>> {
+    pub(super) fn turn(&self, uri: &str) -> Option<Arc<AsyncMutex<()>>> {
         self.entries().get(uri).map(|e| Arc::clone(&e.turn))
     }
 
     /// Drops what nobody watches any more.
-    pub fn forget(&self, uri: &str) {
+    pub(super) fn forget(&self, uri: &str) {
         let mut entries = self.entries();
         if entries.get(uri).is_some_and(|e| e.count == 0) {
             entries.remove(uri);
@@ -114,24 +114,24 @@ impl Watched {
     }
 
     /// Whether nobody watches anything.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.entries().values().all(|e| e.count == 0)
     }
 
     /// Everything that is watched, and the number of the last change.
-    pub fn snapshot(&self) -> (u64, Vec<String>) {
+    pub(super) fn snapshot(&self) -> (u64, Vec<String>) {
         let entries = self.entries();
         let uris = entries.iter().filter(|(_, e)| e.count > 0).map(|(uri, _)| uri.clone());
         (*self.changes.borrow(), uris.collect())
     }
 
     /// Tells of changes of the set.
-    pub fn changes(&self) -> watch::Receiver<u64> {
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
     /// A modern server has agreed to these, asked with the set of that change.
-    pub fn agree(&self, change: u64, uris: BTreeSet<String>) {
+    pub(super) fn agree(&self, change: u64, uris: BTreeSet<String>) {
         self.agreed.send_if_modified(|agreed| {
             let newer = change >= agreed.change;
             if newer {
@@ -142,7 +142,7 @@ impl Watched {
     }
 
     /// A modern server that has not answered to the set of that change will not.
-    pub fn decline(&self, change: u64) {
+    pub(super) fn decline(&self, change: u64) {
         self.agreed.send_if_modified(|agreed| {
             let newer = change > agreed.change;
             if newer {
@@ -153,14 +153,14 @@ impl Watched {
     }
 
     /// Waits until a modern server has answered to the set of that change, or to a later one.
-    pub async fn answered(&self, change: u64) {
+    pub(super) async fn answered(&self, change: u64) {
         // The sender lives as long as we do.
         let _ = self.agreed.subscribe().wait_for(|a| a.change >= change).await;
     }
 
     /// Waits until a modern server has answered to the set of that change; whether it tells of
     /// the resource.
-    pub async fn agreed(&self, uri: &str, change: u64) -> bool {
+    pub(super) async fn agreed(&self, uri: &str, change: u64) -> bool {
         let mut agreed = self.agreed.subscribe();
         // The sender lives as long as we do.
         agreed.wait_for(|a| a.change >= change).await.is_ok_and(|a| a.uris.contains(uri))

@@ -35,7 +35,7 @@ pub(super) struct Parser {
 
 impl Parser {
     /// Reads events of at most `limit` bytes.
-    pub fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
             line: Vec::new(),
@@ -51,14 +51,14 @@ impl Parser {
     }
 
     /// Forgets an unfinished event, as at the start of a new stream; keeps id and retry.
-    pub fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         let fresh = Self::new(self.limit);
         let (last_id, retry) = (self.last_id.take(), self.retry.take());
         *self = Self { last_id, retry, ..fresh };
     }
 
     /// Takes the next bytes and adds what they complete to `events`.
-    pub fn push(&mut self, bytes: &[u8], events: &mut Vec<Event>) -> Result<(), TooLarge> {
+    pub(super) fn push(&mut self, bytes: &[u8], events: &mut Vec<Event>) -> Result<(), TooLarge> {
         for &byte in bytes {
             let lf_of_crlf = self.after_cr && byte == b'\n';
             self.after_cr = byte == b'\r';

@@ -64,7 +64,11 @@ enum Failed {
 }
 
 impl StdioLink {
-    pub fn new(spec: &Arc<Spec>, common: &Arc<Common>, audience: &Arc<Audience>) -> Arc<Self> {
+    pub(super) fn new(
+        spec: &Arc<Spec>,
+        common: &Arc<Common>,
+        audience: &Arc<Audience>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             spec: Arc::clone(spec),
             common: Arc::clone(common),

@@ -20,7 +20,7 @@ use super::extract::{Page, Posted};
 use super::view::{Frame, When, page};
 
 /// An agent as the HTTP API shows it.
-pub fn to_json(row: &AgentRow) -> String {
+pub(crate) fn to_json(row: &AgentRow) -> String {
     let text = |t: Option<&str>| t.map_or_else(|| "null".to_owned(), json::quote);
     let list = |all: Vec<String>| format!("[{}]", all.join(","));
     let (agent, activity) = (&row.agent, &row.activity);
@@ -138,7 +138,7 @@ struct AgentsPage {
 }
 
 /// `GET /agents`
-pub async fn show(State(web): State<Web>, who: Page) -> Response {
+pub(crate) async fn show(State(web): State<Web>, who: Page) -> Response {
     let rows = match web.broker.agent_rows().await {
         Ok(rows) => rows,
         Err(error) => return who.problem(error),
@@ -156,13 +156,13 @@ pub async fn show(State(web): State<Web>, who: Page) -> Response {
 
 /// The form's fields.
 #[derive(Debug, Deserialize)]
-pub struct Fields {
+pub(crate) struct Fields {
     agent: Option<String>,
     form_token: Option<String>,
 }
 
 /// `POST /agents/forget`
-pub async fn forget(State(web): State<Web>, who: Page, fields: Posted<Fields>) -> Response {
+pub(crate) async fn forget(State(web): State<Web>, who: Page, fields: Posted<Fields>) -> Response {
     let Posted(fields) = fields;
     let forgotten = async {
         who.check_form(&web, fields.form_token.as_deref())?;

@@ -25,16 +25,16 @@ use super::grants::{grant_id, grant_json};
 use super::tools::ToolRow;
 use super::upstreams;
 
-pub mod body;
-pub mod events;
-pub mod query;
+pub(crate) mod body;
+pub(crate) mod events;
+pub(crate) mod query;
 
 use body::Body;
 
 const DESCRIPTION: &str = include_str!("openapi.json");
 
 /// The routes below `/api/v1`.
-pub fn routes() -> Router<Web> {
+pub(crate) fn routes() -> Router<Web> {
     Router::new()
         .route("/approvals", get(list))
         .route("/approvals/{id}", get(show))

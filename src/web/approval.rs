@@ -26,20 +26,20 @@ const REFRESH_WHILE_RUNNING: u32 = 3;
 
 /// `?full=1`
 #[derive(Debug, Deserialize)]
-pub struct Options {
+pub(crate) struct Options {
     full: Option<String>,
 }
 
 impl Options {
     /// Whether long values are shown in full.
-    pub fn full(&self) -> bool {
+    pub(crate) fn full(&self) -> bool {
         self.full.as_deref().is_some_and(|f| !matches!(f, "" | "0"))
     }
 }
 
 /// The forms' fields; which ones count depends on the form.
 #[derive(Debug, Deserialize)]
-pub struct Fields {
+pub(crate) struct Fields {
     /// `approve` or `reject`.
     pub decision: Option<String>,
     /// Why.
@@ -56,7 +56,7 @@ pub struct Fields {
 
 impl Fields {
     /// The decision of a form, which always carries the digest it showed.
-    pub fn verdict(self, via: Via, assurance: Assurance) -> Result<Verdict, Problem> {
+    pub(crate) fn verdict(self, via: Via, assurance: Assurance) -> Result<Verdict, Problem> {
         let choice = self
             .decision
             .as_deref()
@@ -77,7 +77,7 @@ impl Fields {
 
 /// One attempt to tell somebody.
 #[derive(Debug)]
-pub struct AttemptLine {
+pub(crate) struct AttemptLine {
     at: When,
     notifier: String,
     topic: String,
@@ -89,7 +89,7 @@ pub struct AttemptLine {
 /// The page of one approval; behind a mailed link, the page of its review.
 #[derive(Debug, Template)]
 #[template(path = "approvals/show.html")]
-pub struct ShowPage {
+pub(crate) struct ShowPage {
     /// Frame.
     pub frame: Frame,
     /// The call.
@@ -115,7 +115,7 @@ pub struct ShowPage {
 /// What was decided, without the call itself.
 #[derive(Debug, Template)]
 #[template(path = "approvals/decided.html")]
-pub struct DecidedPage {
+pub(crate) struct DecidedPage {
     /// Frame.
     pub frame: Frame,
     /// What to say first.
@@ -134,7 +134,7 @@ pub struct DecidedPage {
 
 impl DecidedPage {
     /// What became of it.
-    pub fn new(web: &Web, frame: Frame, heading: String, a: &Approval) -> Self {
+    pub(crate) fn new(web: &Web, frame: Frame, heading: String, a: &Approval) -> Self {
         let now = web.broker.now();
         let ended = match a.state {
             Stands::Pending if a.is_overdue(now) => Some(a.expires_at),
@@ -153,7 +153,7 @@ impl DecidedPage {
 }
 
 /// What to tell somebody whose decision came too late or twice.
-pub fn refused_page(web: &Web, frame: Frame, problem: Problem) -> Response {
+pub(crate) fn refused_page(web: &Web, frame: Frame, problem: Problem) -> Response {
     let status = problem.code.status();
     match problem.approval {
         Some(a) if problem.code == Code::AlreadyDecided || problem.code == Code::Expired => {
@@ -217,7 +217,7 @@ fn attempt_line(a: &AttemptRecord, now: crate::domain::time::Timestamp) -> Attem
 }
 
 /// `GET /approvals/{id}`
-pub async fn show(
+pub(crate) async fn show(
     State(web): State<Web>,
     who: Page,
     Path(id): Path<String>,
@@ -231,7 +231,7 @@ pub async fn show(
 }
 
 /// `POST /approvals/{id}/reveal`: the page with everything on it, recorded before it is shown.
-pub async fn reveal(
+pub(crate) async fn reveal(
     State(web): State<Web>,
     who: Page,
     Path(id): Path<String>,
@@ -247,7 +247,7 @@ pub async fn reveal(
 }
 
 /// `POST /approvals/{id}`
-pub async fn decide(
+pub(crate) async fn decide(
     State(web): State<Web>,
     who: Page,
     Path(id): Path<String>,
@@ -269,7 +269,7 @@ pub async fn decide(
 }
 
 /// `POST /approvals/{id}/cancel`
-pub async fn cancel(
+pub(crate) async fn cancel(
     State(web): State<Web>,
     who: Page,
     Path(id): Path<String>,
@@ -285,7 +285,7 @@ pub async fn cancel(
 }
 
 /// `POST /approvals/{id}/settle`
-pub async fn settle(
+pub(crate) async fn settle(
     State(web): State<Web>,
     who: Page,
     Path(id): Path<String>,

@@ -11,14 +11,14 @@ use crate::domain::mask::Masker;
 use crate::domain::visible_text::{Eye, mixed_script, spelled_out, visible};
 
 /// Longer values are folded, characters.
-pub const FOLD_OVER: usize = 2_000;
+pub(crate) const FOLD_OVER: usize = 2_000;
 
 /// How much of a folded value is still shown, characters.
 const FOLD_SHOWN: usize = 120;
 
 /// How to show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Show {
+pub(crate) struct Show {
     /// Long values in full.
     pub full: bool,
     /// Masked values as they are.
@@ -27,7 +27,7 @@ pub struct Show {
 
 /// JSON as HTML, and what of it is not plain to see.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rendered {
+pub(crate) struct Rendered {
     /// Safe HTML for inside a `pre`.
     pub html: String,
     /// Values folded.
@@ -39,7 +39,7 @@ pub struct Rendered {
 }
 
 /// Renders JSON text; `redact` are the rule's own secret keys.
-pub fn render(raw: &str, masker: &Masker, redact: &[String], show: Show) -> Rendered {
+pub(crate) fn render(raw: &str, masker: &Masker, redact: &[String], show: Show) -> Rendered {
     let masked_text = masker.mask(raw, redact);
     let mut out = Rendered::default();
     if let (Ok(node), Ok(masked)) = (json::parse(raw), json::parse(&masked_text)) {
@@ -54,7 +54,7 @@ pub fn render(raw: &str, masker: &Masker, redact: &[String], show: Show) -> Rend
 
 /// The same bytes as one run of text, for whoever wants to take them elsewhere: masked where the
 /// page masks, and what can't be seen as escapes of JSON, which mean the same.
-pub fn raw(raw: &str, masker: &Masker, redact: &[String], show: Show) -> String {
+pub(crate) fn raw(raw: &str, masker: &Masker, redact: &[String], show: Show) -> String {
     let masked = if show.revealed { raw.to_owned() } else { masker.mask(raw, redact) };
     let mut html = String::with_capacity(masked.len());
     let mut eye = Eye::default();
@@ -73,12 +73,12 @@ pub fn raw(raw: &str, masker: &Masker, redact: &[String], show: Show) -> String 
 }
 
 /// Whether masking changes anything in this JSON text.
-pub fn has_secrets(raw: &str, masker: &Masker, redact: &[String]) -> bool {
+pub(crate) fn has_secrets(raw: &str, masker: &Masker, redact: &[String]) -> bool {
     render(raw, masker, redact, Show { full: false, revealed: false }).secrets > 0
 }
 
 /// One line for lists: masked, spelled out, cut at `max` characters.
-pub fn one_line(raw: &str, masker: &Masker, redact: &[String], max: usize) -> String {
+pub(crate) fn one_line(raw: &str, masker: &Masker, redact: &[String], max: usize) -> String {
     let masked = visible(&masker.mask(raw, redact));
     match masked.char_indices().nth(max) {
         Some((at, _)) => format!("{}…", &masked[..at]),
@@ -262,7 +262,7 @@ fn push_escaped_char(c: char, html: &mut String) {
 }
 
 /// `5231` as `5,231`.
-pub fn grouped(n: usize) -> String {
+pub(crate) fn grouped(n: usize) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {

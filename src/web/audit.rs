@@ -19,7 +19,7 @@ const PER_PAGE: i64 = 100;
 
 /// `?before=SEQ`
 #[derive(Debug, Deserialize)]
-pub struct Before {
+pub(crate) struct Before {
     before: Option<i64>,
 }
 
@@ -56,7 +56,7 @@ fn line(record: Record, now: crate::domain::time::Timestamp) -> Line {
 }
 
 /// `GET /audit`
-pub async fn show(State(web): State<Web>, who: Page, Query(at): Query<Before>) -> Response {
+pub(crate) async fn show(State(web): State<Web>, who: Page, Query(at): Query<Before>) -> Response {
     let shown = async {
         let found = web.broker.audit_for(&who.reviewer)?.page(at.before, PER_PAGE).await?;
         let now = web.broker.now();

@@ -19,7 +19,7 @@ use super::queue::may_approve_together;
 use super::view::{Frame, page, verb};
 
 /// Most calls that are approved at once.
-pub const MAX_APPROVED: usize = 20;
+pub(crate) const MAX_APPROVED: usize = 20;
 /// Most calls of one form.
 const MAX_CHOSEN: usize = 500;
 
@@ -43,7 +43,11 @@ struct BulkPage {
 }
 
 /// `POST /bulk`
-pub async fn decide(State(web): State<Web>, who: Page, Posted(fields): Posted<Fields>) -> Response {
+pub(crate) async fn decide(
+    State(web): State<Web>,
+    who: Page,
+    Posted(fields): Posted<Fields>,
+) -> Response {
     let decided = async {
         let field = |key: &str| fields.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
         who.check_form(&web, field("form_token"))?;

@@ -24,7 +24,7 @@ const RECENT: usize = 5;
 
 /// One value that differs.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Changed {
+pub(crate) struct Changed {
     /// JSON Pointer of the value.
     pub path: String,
     /// Before; none: it was not there.
@@ -35,7 +35,7 @@ pub struct Changed {
 
 /// How a call differs from an earlier one.
 #[derive(Debug)]
-pub struct Compared {
+pub(crate) struct Compared {
     /// The earlier call's approval.
     pub id: String,
     /// When it was approved, and by whom.
@@ -50,7 +50,7 @@ pub struct Compared {
 
 /// What stands beside a call.
 #[derive(Debug, Default)]
-pub struct Beside {
+pub(crate) struct Beside {
     /// The last approved call of the same tool.
     pub compared: Option<Compared>,
     /// The agent's earlier calls that needed people, newest first.
@@ -60,7 +60,7 @@ pub struct Beside {
 }
 
 /// What stands beside this call for this reviewer.
-pub async fn beside(
+pub(crate) async fn beside(
     broker: &Broker,
     approval: &Approval,
     reviewer: &Reviewer,

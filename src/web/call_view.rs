@@ -13,11 +13,11 @@ use super::arguments::{Rendered, Show, grouped, raw, render};
 use super::view::{DecisionLine, When, decision_lines, state_words};
 
 /// Most of an outcome that a page shows, bytes.
-pub const MAX_OUTCOME_SHOWN: usize = 64 * 1024;
+pub(crate) const MAX_OUTCOME_SHOWN: usize = 64 * 1024;
 
 /// What the upstream answered, for people.
 #[derive(Debug, Clone)]
-pub struct OutcomeView {
+pub(crate) struct OutcomeView {
     /// Whether it failed.
     pub is_error: bool,
     /// Indented JSON, cut at [`MAX_OUTCOME_SHOWN`].
@@ -28,7 +28,7 @@ pub struct OutcomeView {
 
 /// What became of an indeterminate call, for people.
 #[derive(Debug, Clone)]
-pub struct SettledView {
+pub(crate) struct SettledView {
     /// Whether it ran.
     pub done: bool,
     /// Who said so.
@@ -39,7 +39,7 @@ pub struct SettledView {
 
 /// One approval as a reviewer sees it.
 #[derive(Debug, Clone)]
-pub struct CallView {
+pub(crate) struct CallView {
     /// Its id.
     pub id: String,
     /// The state's word.
@@ -70,8 +70,6 @@ pub struct CallView {
     pub terms: String,
     /// Approvals given and needed.
     pub progress: String,
-    /// Whether more than one approval is needed.
-    pub several: bool,
     /// Who may decide.
     pub reviewers: String,
     /// When it came.
@@ -120,7 +118,13 @@ pub struct CallView {
 
 impl CallView {
     /// As `viewer` sees it, who has these rights.
-    pub fn new(broker: &Broker, a: &Approval, viewer: &str, rights: Rights, show: Show) -> Self {
+    pub(crate) fn new(
+        broker: &Broker,
+        a: &Approval,
+        viewer: &str,
+        rights: Rights,
+        show: Show,
+    ) -> Self {
         let now = broker.now();
         let (arguments, extra, meta) = rendered_parts(broker, a, show);
         let all = || [Some(&arguments), extra.as_ref(), meta.as_ref()].into_iter().flatten();
@@ -142,7 +146,6 @@ impl CallView {
             risk: risk::in_words(a.risk, a.severity),
             digest: a.digest().to_string(),
             progress: progress(a),
-            several: a.terms.quorum > 1,
             reviewers: a.terms.reviewers.join(", "),
             created: When::new(a.created_at, now),
             expires: When::new(a.expires_at, now),
@@ -182,7 +185,7 @@ impl CallView {
     }
 
     /// Whether something secret is masked that could be shown.
-    pub fn can_reveal(&self) -> bool {
+    pub(crate) fn can_reveal(&self) -> bool {
         self.secrets > 0 && !self.show.revealed
     }
 }
@@ -265,7 +268,7 @@ fn terms_words(a: &Approval) -> String {
 }
 
 /// `1 of 2 approvals`
-pub fn progress(a: &Approval) -> String {
+pub(crate) fn progress(a: &Approval) -> String {
     let approvers = a.approvers();
     let given = a.terms.seats(&approvers);
     if let Some(panel) = &a.terms.panel {

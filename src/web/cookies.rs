@@ -6,7 +6,7 @@ use axum::response::Response;
 use crate::broker::Broker;
 
 /// The value of a request's cookie.
-pub fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+pub(crate) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers
         .get_all(header::COOKIE)
         .iter()
@@ -17,7 +17,7 @@ pub fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 }
 
 /// `Set-Cookie` for a cookie that scripts and other sites' posts don't get.
-pub fn set_cookie(broker: &Broker, name: &str, value: &str) -> String {
+pub(crate) fn set_cookie(broker: &Broker, name: &str, value: &str) -> String {
     let secure = match broker.config().server.public_url.scheme() {
         "https" => "; Secure",
         _ => "",
@@ -26,12 +26,12 @@ pub fn set_cookie(broker: &Broker, name: &str, value: &str) -> String {
 }
 
 /// `Set-Cookie` that removes it.
-pub fn remove_cookie(broker: &Broker, name: &str) -> String {
+pub(crate) fn remove_cookie(broker: &Broker, name: &str) -> String {
     format!("{}; Max-Age=0", set_cookie(broker, name, ""))
 }
 
 /// Adds a `Set-Cookie`.
-pub fn add_cookie(response: &mut Response, cookie: &str) {
+pub(crate) fn add_cookie(response: &mut Response, cookie: &str) {
     if let Ok(value) = HeaderValue::from_str(cookie) {
         response.headers_mut().append(header::SET_COOKIE, value);
     }

@@ -42,7 +42,7 @@ impl Web {
 }
 
 /// Reads an approval's id out of a path; what is no id is not found.
-pub fn approval_id(text: &str) -> Result<ApprovalId, Problem> {
+pub(crate) fn approval_id(text: &str) -> Result<ApprovalId, Problem> {
     ApprovalId::parse(text).ok_or_else(|| {
         Problem::new(Code::NotFound, "there is no such approval, or it is not yours to see")
     })

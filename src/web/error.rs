@@ -14,7 +14,7 @@ use super::view::{ErrorPage, Frame, page};
 
 /// The stable codes of errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Code {
+pub(crate) enum Code {
     /// No valid token or session.
     Unauthorized,
     /// Not there, or not to be seen.
@@ -51,7 +51,7 @@ pub enum Code {
 
 impl Code {
     /// The word of `code`.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Unauthorized => "unauthorized",
             Self::NotFound => "not_found",
@@ -73,7 +73,7 @@ impl Code {
     }
 
     /// The status it is answered with.
-    pub const fn status(self) -> StatusCode {
+    pub(crate) const fn status(self) -> StatusCode {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -93,7 +93,7 @@ impl Code {
     }
 
     /// The code in words, the same for every occurrence.
-    pub const fn title(self) -> &'static str {
+    pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::Unauthorized => "Sign in first",
             Self::NotFound => "Not found",
@@ -115,7 +115,7 @@ impl Code {
     }
 
     /// The code of a refusal.
-    pub const fn of(refusal: Refusal) -> Self {
+    pub(crate) const fn of(refusal: Refusal) -> Self {
         match refusal {
             Refusal::NotEligible => Self::NotEligible,
             Refusal::OwnAgent | Refusal::OwnAgentSettled => Self::OwnAgent,
@@ -140,7 +140,7 @@ impl Code {
 
 /// An error, and the approval it is about where somebody was faster.
 #[derive(Debug)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// Which.
     pub code: Code,
     /// What exactly, and what would mend it.
@@ -151,17 +151,17 @@ pub struct Problem {
 
 impl Problem {
     /// An error.
-    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into(), approval: None }
     }
 
     /// A request that is wrong.
-    pub fn invalid(detail: impl Into<String>) -> Self {
+    pub(crate) fn invalid(detail: impl Into<String>) -> Self {
         Self::new(Code::InvalidRequest, detail)
     }
 
     /// The problem as JSON; an approval in it is masked.
-    pub fn to_json(&self, masker: Option<&Masker>) -> String {
+    pub(crate) fn to_json(&self, masker: Option<&Masker>) -> String {
         let kind = json::quote(&format!("urn:placet:problem:{}", self.code.as_str()));
         let mut pairs = vec![
             ("type", kind),
@@ -177,7 +177,7 @@ impl Problem {
     }
 
     /// The problem as an answer to a program.
-    pub fn respond(&self, masker: Option<&Masker>) -> Response {
+    pub(crate) fn respond(&self, masker: Option<&Masker>) -> Response {
         let mut response = (
             self.code.status(),
             [(header::CONTENT_TYPE, "application/problem+json")],
@@ -193,14 +193,14 @@ impl Problem {
     }
 
     /// The problem as a page for a person.
-    pub fn into_page(self, frame: Frame) -> Response {
+    pub(crate) fn into_page(self, frame: Frame) -> Response {
         let status = self.code.status();
         page(status, &ErrorPage { frame: frame.titled(self.code.title()), detail: self.detail })
     }
 }
 
 /// The page for an address from which too much was tried, of which `what` says what.
-pub fn too_many(wait_ms: u64, what: &str) -> Response {
+pub(crate) fn too_many(wait_ms: u64, what: &str) -> Response {
     let problem = Problem::new(
         Code::TooManyRequests,
         format!("{what} from your address; try again in a few minutes"),
@@ -243,7 +243,7 @@ impl From<DecideError> for Problem {
 
 /// A problem shown as a page without a signed-in frame.
 #[derive(Debug)]
-pub struct PageProblem(pub Problem);
+pub(crate) struct PageProblem(pub Problem);
 
 impl<E: Into<Problem>> From<E> for PageProblem {
     fn from(error: E) -> Self {

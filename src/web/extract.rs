@@ -28,7 +28,7 @@ const MAX_NEXT: usize = 500;
 
 /// Somebody signed in by cookie; others are sent to `/sign-in`.
 #[derive(Debug, Clone)]
-pub struct Page {
+pub(crate) struct Page {
     /// Who.
     pub reviewer: Reviewer,
     assurance: Assurance,
@@ -48,12 +48,12 @@ impl Page {
     }
 
     /// Who, and how surely.
-    pub fn proven(&self) -> Proven<'_> {
+    pub(crate) fn proven(&self) -> Proven<'_> {
         Proven { reviewer: &self.reviewer, assurance: self.assurance }
     }
 
     /// The frame of a page for this person.
-    pub fn frame(&self, title: &str, here: &'static str) -> Frame {
+    pub(crate) fn frame(&self, title: &str, here: &'static str) -> Frame {
         Frame {
             title: title.to_owned(),
             here,
@@ -68,28 +68,28 @@ impl Page {
     }
 
     /// The token of forms for this person.
-    pub fn form_token(&self) -> &str {
+    pub(crate) fn form_token(&self) -> &str {
         &self.form_token
     }
 
     /// The hash of the session's cookie.
-    pub fn hash(&self) -> &str {
+    pub(crate) fn hash(&self) -> &str {
         &self.hash
     }
 
     /// Refuses a form that we did not show to this session.
-    pub fn check_form(&self, web: &Web, token: Option<&str>) -> Result<(), Problem> {
+    pub(crate) fn check_form(&self, web: &Web, token: Option<&str>) -> Result<(), Problem> {
         check_form(web, Bound::Session(&self.hash), token)
     }
 
     /// A problem as a page for this person.
-    pub fn problem(&self, problem: impl Into<Problem>) -> Response {
+    pub(crate) fn problem(&self, problem: impl Into<Problem>) -> Response {
         problem.into().into_page(self.frame("", ""))
     }
 }
 
 /// Refuses a form whose token is missing or another's.
-pub fn check_form(web: &Web, bound: Bound<'_>, token: Option<&str>) -> Result<(), Problem> {
+pub(crate) fn check_form(web: &Web, bound: Bound<'_>, token: Option<&str>) -> Result<(), Problem> {
     if token.is_some_and(|t| web.keys.fits(bound, t)) {
         return Ok(());
     }
@@ -121,12 +121,12 @@ fn sign_in_path(uri: &Uri, method: &axum::http::Method) -> String {
 }
 
 /// A query value, percent-encoded.
-pub fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 /// Where to go after signing in: a path of this server, or `/`.
-pub fn safe_next(next: Option<&str>) -> &str {
+pub(crate) fn safe_next(next: Option<&str>) -> &str {
     let fine = |next: &&str| {
         next.starts_with('/')
             && next.len() <= MAX_NEXT
@@ -138,7 +138,7 @@ pub fn safe_next(next: Option<&str>) -> &str {
 
 /// A reviewer by bearer token, or, for reading, by session cookie.
 #[derive(Debug, Clone)]
-pub struct Reader(pub Reviewer);
+pub(crate) struct Reader(pub Reviewer);
 
 impl FromRequestParts<Web> for Reader {
     type Rejection = Problem;
@@ -156,7 +156,7 @@ impl FromRequestParts<Web> for Reader {
 
 /// A reviewer by bearer token, to decide.
 #[derive(Debug, Clone)]
-pub struct Decider {
+pub(crate) struct Decider {
     /// Who.
     pub reviewer: Reviewer,
     /// How surely.
@@ -174,7 +174,7 @@ impl FromRequestParts<Web> for Decider {
 
 /// A reviewer by bearer token, to withdraw, settle and revoke.
 #[derive(Debug, Clone)]
-pub struct Manager(pub Reviewer);
+pub(crate) struct Manager(pub Reviewer);
 
 impl FromRequestParts<Web> for Manager {
     type Rejection = Problem;
@@ -207,7 +207,7 @@ fn unauthorized() -> Problem {
 
 /// The address a request comes from.
 #[derive(Debug, Clone, Copy)]
-pub struct ClientAddress(pub IpAddr);
+pub(crate) struct ClientAddress(pub IpAddr);
 
 impl FromRequestParts<Web> for ClientAddress {
     type Rejection = Infallible;
@@ -224,7 +224,7 @@ impl FromRequestParts<Web> for ClientAddress {
 
 /// A posted form.
 #[derive(Debug)]
-pub struct Posted<T>(pub T);
+pub(crate) struct Posted<T>(pub T);
 
 impl<T: DeserializeOwned> FromRequest<Web> for Posted<T> {
     type Rejection = PageProblem;

@@ -26,7 +26,7 @@ use super::view::{Frame, When, page};
 const MAX_VALUE: usize = 120;
 
 /// The grant as JSON, values masked.
-pub fn grant_json(row: &GrantRow, masker: &Masker, now: Timestamp) -> String {
+pub(crate) fn grant_json(row: &GrantRow, masker: &Masker, now: Timestamp) -> String {
     let g = &row.grant;
     let pairs = |members: Vec<(String, String)>| {
         let all: Vec<String> =
@@ -91,7 +91,7 @@ pub(super) fn shown(path: &str, value: &str, masker: &Masker, redact: &[String])
 
 /// One value of a call.
 #[derive(Debug)]
-pub struct ValueLine {
+pub(crate) struct ValueLine {
     /// Its JSON Pointer.
     pub path: String,
     /// That for people.
@@ -110,7 +110,7 @@ fn line(path: &str, value: &str, masker: &Masker, redact: &[String]) -> ValueLin
 
 /// The form on the page of an approved call.
 #[derive(Debug)]
-pub struct GrantForm {
+pub(crate) struct GrantForm {
     /// Most calls.
     pub max_uses: u32,
     /// Longest time, minutes.
@@ -123,7 +123,7 @@ pub struct GrantForm {
 
 impl GrantForm {
     /// For this offer.
-    pub fn new(offer: &Offer, approval: &Approval, masker: &Masker) -> Self {
+    pub(crate) fn new(offer: &Offer, approval: &Approval, masker: &Masker) -> Self {
         let redact = &approval.terms.redact;
         Self {
             max_uses: offer.limits.max_uses,
@@ -199,7 +199,7 @@ struct GrantsPage {
 }
 
 /// `GET /grants`
-pub async fn show(State(web): State<Web>, who: Page) -> Response {
+pub(crate) async fn show(State(web): State<Web>, who: Page) -> Response {
     let rows = match web.broker.grants_for(&who.reviewer).await {
         Ok(rows) => rows,
         Err(error) => return who.problem(error),
@@ -223,7 +223,7 @@ fn field<'f>(fields: &'f Fields, key: &str) -> Option<&'f str> {
 }
 
 /// `POST /approvals/{id}/grant`
-pub async fn give(
+pub(crate) async fn give(
     State(web): State<Web>,
     who: Page,
     Path(id): Path<String>,
@@ -248,14 +248,14 @@ pub async fn give(
 }
 
 /// Reads a grant's id out of a path; what is no id is not found.
-pub fn grant_id(text: &str) -> Result<GrantId, Problem> {
+pub(crate) fn grant_id(text: &str) -> Result<GrantId, Problem> {
     GrantId::parse(text).ok_or_else(|| {
         Problem::new(Code::NotFound, "there is no such grant, or it is not yours to see")
     })
 }
 
 /// `POST /grants/{id}/revoke`
-pub async fn revoke(
+pub(crate) async fn revoke(
     State(web): State<Web>,
     who: Page,
     Path(id): Path<String>,

@@ -54,12 +54,12 @@ impl Readiness {
 }
 
 /// `GET /healthz`: alive.
-pub async fn healthz() -> Response {
+pub(crate) async fn healthz() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], "{\"status\":\"ok\"}").into_response()
 }
 
 /// `GET /readyz`: whether calls can be taken.
-pub async fn readyz(State(web): State<Web>) -> Response {
+pub(crate) async fn readyz(State(web): State<Web>) -> Response {
     let mut checks = web.readiness.snapshot();
     checks.entry("policies".to_owned()).or_insert(Health::Ok);
     let store = match web.broker.check_store().await {
@@ -83,7 +83,7 @@ pub async fn readyz(State(web): State<Web>) -> Response {
 }
 
 /// `GET /metrics`: Prometheus text, for admins and auditors unless it is public.
-pub async fn metrics(
+pub(crate) async fn metrics(
     State(web): State<Web>,
     reader: Result<Reader, Problem>,
 ) -> Result<Response, Problem> {

@@ -29,7 +29,7 @@ const PER_READ: u32 = 200;
 
 /// What to show; empty fields don't narrow.
 #[derive(Debug, Default, Deserialize)]
-pub struct Narrow {
+pub(crate) struct Narrow {
     state: Option<String>,
     upstream: Option<String>,
     tool: Option<String>,
@@ -109,7 +109,11 @@ impl Narrow {
 }
 
 /// `GET /history`
-pub async fn show(State(web): State<Web>, who: Page, Query(narrow): Query<Narrow>) -> Response {
+pub(crate) async fn show(
+    State(web): State<Web>,
+    who: Page,
+    Query(narrow): Query<Narrow>,
+) -> Response {
     let shown = async {
         let state = narrow.state()?;
         let filter = narrow.filter(PER_PAGE + 1)?;
@@ -150,7 +154,7 @@ enum Format {
 
 /// `?format=`
 #[derive(Debug, Deserialize)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     format: Format,
 }
 
@@ -254,7 +258,7 @@ impl Export {
 
 /// `GET /history/export?format=csv|json`: what the page lists, newest first, as a file; arguments
 /// (masked) are in JSON only. At most `server.max_export` approvals; JSON says whether there are more.
-pub async fn export(
+pub(crate) async fn export(
     State(web): State<Web>,
     who: Page,
     Query(wanted): Query<Wanted>,

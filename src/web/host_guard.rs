@@ -19,7 +19,7 @@ const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 
 /// The hosts and origins that are ours.
 #[derive(Debug, Clone)]
-pub struct Hosts {
+pub(crate) struct Hosts {
     names: BTreeSet<String>,
     origins: BTreeSet<String>,
     mcp_origins: BTreeSet<String>,
@@ -28,7 +28,7 @@ pub struct Hosts {
 impl Hosts {
     /// Those of the configuration; `bound` is the address really listened on, since the configured
     /// port may be 0.
-    pub fn new(server: &Server, bound: SocketAddr) -> Self {
+    pub(crate) fn new(server: &Server, bound: SocketAddr) -> Self {
         let mut hosts: BTreeSet<String> =
             server.allowed_hosts.iter().filter_map(|h| plain_host(h)).collect();
         hosts.extend(plain_host(&bound.to_string()));
@@ -52,17 +52,17 @@ impl Hosts {
     }
 
     /// Whether a request with this `Host` is for us.
-    pub fn knows_host(&self, host: &str) -> bool {
+    pub(crate) fn knows_host(&self, host: &str) -> bool {
         plain_host(host).is_some_and(|host| self.names.contains(&host))
     }
 
     /// Whether this `Origin` is one of our own pages.
-    pub fn knows_origin(&self, origin: &str) -> bool {
+    pub(crate) fn knows_origin(&self, origin: &str) -> bool {
         self.origins.contains(&plain_origin(origin))
     }
 
     /// Whether this `Origin` may use the MCP face.
-    pub fn knows_mcp_origin(&self, origin: &str) -> bool {
+    pub(crate) fn knows_mcp_origin(&self, origin: &str) -> bool {
         self.knows_origin(origin) || self.mcp_origins.contains(&plain_origin(origin))
     }
 
@@ -92,7 +92,11 @@ impl Hosts {
 }
 
 /// Refuses requests for a foreign `Host` or from a foreign `Origin`; for the whole application.
-pub async fn host_guard(State(hosts): State<Arc<Hosts>>, request: Request, next: Next) -> Response {
+pub(crate) async fn host_guard(
+    State(hosts): State<Arc<Hosts>>,
+    request: Request,
+    next: Next,
+) -> Response {
     match hosts.refusal(request.uri(), request.headers()) {
         Some(why) => Problem::new(Code::Forbidden, why).into_response(),
         None => next.run(request).await,

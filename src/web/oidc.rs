@@ -36,7 +36,7 @@ const MAX_PARAMETER: usize = 4_096;
 const MAX_ERROR: usize = 40;
 
 /// What the button is called, and where it leads.
-pub fn button(oidc: &Oidc, form_token: &str, next: &str) -> (String, String) {
+pub(crate) fn button(oidc: &Oidc, form_token: &str, next: &str) -> (String, String) {
     let path = attempt::COOKIE_PATH;
     let href = format!("{path}?form_token={}&next={}", encode(form_token), encode(next));
     (oidc.provider.settings().label.clone(), href)
@@ -44,13 +44,13 @@ pub fn button(oidc: &Oidc, form_token: &str, next: &str) -> (String, String) {
 
 /// What the button sends.
 #[derive(Debug, Deserialize)]
-pub struct Begin {
+pub(crate) struct Begin {
     form_token: Option<String>,
     next: Option<String>,
 }
 
 /// `GET /sign-in/oidc`: off to the provider.
-pub async fn begin(
+pub(crate) async fn begin(
     State(web): State<Web>,
     ClientAddress(client): ClientAddress,
     Query(query): Query<Begin>,
@@ -79,7 +79,7 @@ pub async fn begin(
 }
 
 /// `GET /sign-in/oidc/callback`: the provider's answer.
-pub async fn answer(
+pub(crate) async fn answer(
     State(web): State<Web>,
     ClientAddress(client): ClientAddress,
     RawQuery(query): RawQuery,

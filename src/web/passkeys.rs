@@ -13,7 +13,7 @@ use super::extract::{Page, Posted};
 /// The fields of the forms here; which ones count depends on the form.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Fields {
+pub(crate) struct Fields {
     form_token: Option<String>,
     digest: String,
     name: String,
@@ -29,7 +29,7 @@ fn options(begun: Result<String, Problem>) -> Response {
 }
 
 /// `POST /approvals/{id}/passkey`: begins to confirm an approval.
-pub async fn begin_confirming(
+pub(crate) async fn begin_confirming(
     State(web): State<Web>,
     who: Page,
     Path(id): Path<String>,
@@ -44,7 +44,7 @@ pub async fn begin_confirming(
 }
 
 /// `POST /settings/passkeys/begin`: begins to add a passkey.
-pub async fn begin_adding(
+pub(crate) async fn begin_adding(
     State(web): State<Web>,
     who: Page,
     Posted(fields): Posted<Fields>,
@@ -57,7 +57,11 @@ pub async fn begin_adding(
 }
 
 /// `POST /settings/passkeys`: adds the one that was made.
-pub async fn add(State(web): State<Web>, who: Page, Posted(fields): Posted<Fields>) -> Response {
+pub(crate) async fn add(
+    State(web): State<Web>,
+    who: Page,
+    Posted(fields): Posted<Fields>,
+) -> Response {
     let added = async {
         who.check_form(&web, fields.form_token.as_deref())?;
         if fields.passkey.is_empty() {

@@ -27,14 +27,14 @@ use super::view::{Frame, When, page, state_words};
 const MAX_SHOWN: u32 = 100;
 
 /// Characters of arguments in a list.
-pub const MAX_LINE: usize = 160;
+pub(crate) const MAX_LINE: usize = 160;
 
 /// Seconds after which the queue reloads by itself.
 const REFRESH: u32 = 15;
 
 /// One approval in a list.
 #[derive(Debug)]
-pub struct Row {
+pub(crate) struct Row {
     /// Its id.
     pub id: String,
     /// The state's word.
@@ -73,7 +73,7 @@ pub struct Row {
 
 impl Row {
     /// As this reviewer sees it.
-    pub fn new(broker: &Broker, a: &Approval, who: Proven<'_>) -> Self {
+    pub(crate) fn new(broker: &Broker, a: &Approval, who: Proven<'_>) -> Self {
         let now = broker.now();
         let deadline = match a.state {
             Stands::Pending => Some(a.expires_at),
@@ -121,7 +121,7 @@ fn look_alike(broker: &Broker, a: &Approval) -> bool {
 
 /// Whether a call may be approved together with others: its rule says a severity, which is not critical, and
 /// the queue showed all of it.
-pub fn may_approve_together(web: &Web, a: &Approval) -> bool {
+pub(crate) fn may_approve_together(web: &Web, a: &Approval) -> bool {
     let whole = one_line(&a.call.arguments(), web.broker.masker(), &a.terms.redact, MAX_LINE);
     risk::may_be_decided_lightly(a.severity)
         && !whole.ends_with('…')
@@ -149,7 +149,7 @@ struct QueuePage {
 
 /// What narrows the queue; it lives in the address.
 #[derive(Debug, Default, Deserialize)]
-pub struct Narrow {
+pub(crate) struct Narrow {
     upstream: Option<String>,
     tool: Option<String>,
     agent: Option<String>,
@@ -176,7 +176,11 @@ async fn listed(
 }
 
 /// `GET /`
-pub async fn show(State(web): State<Web>, who: Page, Query(narrow): Query<Narrow>) -> Response {
+pub(crate) async fn show(
+    State(web): State<Web>,
+    who: Page,
+    Query(narrow): Query<Narrow>,
+) -> Response {
     let shown = async {
         let rows = |all: &[Approval]| {
             all.iter().map(|a| Row::new(&web.broker, a, who.proven())).collect::<Vec<_>>()

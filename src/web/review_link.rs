@@ -116,7 +116,7 @@ async fn call_page(web: &Web, token: &str, live: Live, show: Show) -> Response {
 }
 
 /// `GET /review/{token}`: shows the call and changes nothing.
-pub async fn show(
+pub(crate) async fn show(
     State(web): State<Web>,
     Path(token): Path<String>,
     Query(options): Query<Options>,
@@ -133,12 +133,12 @@ pub async fn show(
 }
 
 /// `OPTIONS /review/{token}`: says what the path takes.
-pub async fn options() -> Response {
+pub(crate) async fn options() -> Response {
     (StatusCode::NO_CONTENT, [(header::ALLOW, "GET, HEAD, OPTIONS, POST")]).into_response()
 }
 
 /// `POST /review/{token}`: decides.
-pub async fn decide(
+pub(crate) async fn decide(
     State(web): State<Web>,
     Path(token): Path<String>,
     headers: HeaderMap,
@@ -171,7 +171,7 @@ pub async fn decide(
 }
 
 /// `POST /review/{token}/reveal`: the page with everything on it, recorded before it is shown.
-pub async fn reveal(
+pub(crate) async fn reveal(
     State(web): State<Web>,
     Path(token): Path<String>,
     headers: HeaderMap,

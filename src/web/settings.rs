@@ -28,7 +28,7 @@ use super::view::{Frame, When, page};
 /// The fields of the forms here; which ones count depends on the form.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Fields {
+pub(crate) struct Fields {
     form_token: Option<String>,
     id: Option<String>,
     name: String,
@@ -212,7 +212,7 @@ async fn render(web: &Web, who: &Page, fresh: Option<String>) -> Result<Response
 }
 
 /// `GET /settings`
-pub async fn show(State(web): State<Web>, who: Page) -> Response {
+pub(crate) async fn show(State(web): State<Web>, who: Page) -> Response {
     render(&web, &who, None).await.unwrap_or_else(|problem| who.problem(problem))
 }
 
@@ -241,7 +241,7 @@ async fn end(web: &Web, who: &Page, fields: &Fields, own: Own, noun: &str) -> Re
 }
 
 /// `POST /settings/sessions/end`
-pub async fn end_session(
+pub(crate) async fn end_session(
     State(web): State<Web>,
     who: Page,
     Posted(fields): Posted<Fields>,
@@ -250,7 +250,7 @@ pub async fn end_session(
 }
 
 /// `POST /settings/tokens/revoke`
-pub async fn revoke_token(
+pub(crate) async fn revoke_token(
     State(web): State<Web>,
     who: Page,
     Posted(fields): Posted<Fields>,
@@ -259,7 +259,7 @@ pub async fn revoke_token(
 }
 
 /// `POST /settings/passkeys/remove`
-pub async fn remove_passkey(
+pub(crate) async fn remove_passkey(
     State(web): State<Web>,
     who: Page,
     Posted(fields): Posted<Fields>,
@@ -268,7 +268,7 @@ pub async fn remove_passkey(
 }
 
 /// `POST /settings/absences/remove`
-pub async fn remove_absence(
+pub(crate) async fn remove_absence(
     State(web): State<Web>,
     who: Page,
     Posted(fields): Posted<Fields>,
@@ -277,7 +277,7 @@ pub async fn remove_absence(
 }
 
 /// `POST /settings/tokens`: makes a token, which is shown this once.
-pub async fn make_token(
+pub(crate) async fn make_token(
     State(web): State<Web>,
     who: Page,
     Posted(fields): Posted<Fields>,
@@ -315,7 +315,7 @@ fn instant(text: &str) -> Result<Timestamp, Problem> {
 }
 
 /// `POST /settings/absences`
-pub async fn enter_absence(
+pub(crate) async fn enter_absence(
     State(web): State<Web>,
     who: Page,
     Posted(fields): Posted<Fields>,
@@ -341,7 +341,7 @@ fn quiet(fields: &Fields) -> Result<Quiet, Problem> {
 }
 
 /// `POST /settings/preferences`
-pub async fn set_preferences(
+pub(crate) async fn set_preferences(
     State(web): State<Web>,
     who: Page,
     Posted(fields): Posted<Fields>,

@@ -25,13 +25,13 @@ use super::view::{Frame, page};
 
 /// Where to go afterwards.
 #[derive(Debug, Deserialize)]
-pub struct Next {
+pub(crate) struct Next {
     next: Option<String>,
 }
 
 /// The fields of the forms here.
 #[derive(Debug, Deserialize)]
-pub struct Fields {
+pub(crate) struct Fields {
     email: Option<String>,
     token: Option<String>,
     next: Option<String>,
@@ -127,7 +127,7 @@ fn sign_in_page(
 }
 
 /// `GET /sign-in`
-pub async fn show(
+pub(crate) async fn show(
     State(web): State<Web>,
     Query(query): Query<Next>,
     headers: HeaderMap,
@@ -138,7 +138,7 @@ pub async fn show(
 }
 
 /// `POST /sign-in`: an address to mail a link to, or a token.
-pub async fn submit(
+pub(crate) async fn submit(
     State(web): State<Web>,
     ClientAddress(client): ClientAddress,
     headers: HeaderMap,
@@ -193,7 +193,7 @@ fn used_up() -> Problem {
 }
 
 /// `GET /sign-in/{token}`: a button; looking signs nobody in.
-pub async fn confirm(
+pub(crate) async fn confirm(
     State(web): State<Web>,
     Path(token): Path<String>,
     Query(query): Query<Next>,
@@ -212,7 +212,7 @@ pub async fn confirm(
 }
 
 /// `POST /sign-in/{token}`: signs in, once.
-pub async fn redeem(
+pub(crate) async fn redeem(
     State(web): State<Web>,
     Path(token): Path<String>,
     headers: HeaderMap,
@@ -225,7 +225,7 @@ pub async fn redeem(
 }
 
 /// `POST /sign-out`
-pub async fn sign_out(
+pub(crate) async fn sign_out(
     State(web): State<Web>,
     who: Page,
     Posted(fields): Posted<Fields>,

@@ -216,7 +216,7 @@ struct ToolsPage {
 /// What to show; empty fields don't narrow.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Narrow {
+pub(crate) struct Narrow {
     q: String,
     agent: String,
     upstream: String,
@@ -252,7 +252,11 @@ impl Narrow {
 }
 
 /// `GET /tools`
-pub async fn show(State(web): State<Web>, who: Page, Query(narrow): Query<Narrow>) -> Response {
+pub(crate) async fn show(
+    State(web): State<Web>,
+    who: Page,
+    Query(narrow): Query<Narrow>,
+) -> Response {
     let mut rows = web.broker.tool_rows();
     rows.retain(|row| narrow.fits(row));
     let found = rows.len();

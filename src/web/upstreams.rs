@@ -18,7 +18,7 @@ use super::extract::Page;
 use super::view::{Frame, When, page};
 
 /// An upstream as the HTTP API shows it. What servers say is passed on as they said it, bounded.
-pub fn to_json(row: &UpstreamRow) -> String {
+pub(crate) fn to_json(row: &UpstreamRow) -> String {
     let text = |t: Option<&str>| t.map_or_else(|| "null".to_owned(), json::quote);
     let health = &row.report.health;
     let facts = row.report.facts.as_ref();
@@ -178,7 +178,7 @@ struct UpstreamsPage {
 }
 
 /// `GET /upstreams`
-pub async fn show(State(web): State<Web>, who: Page) -> Response {
+pub(crate) async fn show(State(web): State<Web>, who: Page) -> Response {
     let (rows, now) = (web.broker.upstream_rows(), web.broker.now());
     page(
         StatusCode::OK,

@@ -10,7 +10,7 @@ use crate::domain::visible_text::{mixed_script, visible};
 
 /// What stands around every page.
 #[derive(Debug, Clone)]
-pub struct Frame {
+pub(crate) struct Frame {
     /// The page's title.
     pub title: String,
     /// Which entry of the navigation is this page.
@@ -25,7 +25,7 @@ pub struct Frame {
 
 /// Who looks at a page.
 #[derive(Debug, Clone)]
-pub struct Viewer {
+pub(crate) struct Viewer {
     /// Their name.
     pub name: String,
     /// The token of their forms.
@@ -36,13 +36,13 @@ pub struct Viewer {
 
 impl Frame {
     /// A frame for nobody in particular.
-    pub fn anonymous() -> Self {
+    pub(crate) fn anonymous() -> Self {
         Self { title: String::new(), here: "", refresh: None, live: false, viewer: None }
     }
 
     /// The same with another title.
     #[must_use]
-    pub fn titled(mut self, title: &str) -> Self {
+    pub(crate) fn titled(mut self, title: &str) -> Self {
         title.clone_into(&mut self.title);
         self
     }
@@ -51,7 +51,7 @@ impl Frame {
 /// A page that says what went wrong.
 #[derive(Debug, Template)]
 #[template(path = "error.html")]
-pub struct ErrorPage {
+pub(crate) struct ErrorPage {
     /// Frame.
     pub frame: Frame,
     /// What exactly.
@@ -59,7 +59,7 @@ pub struct ErrorPage {
 }
 
 /// A page from its template.
-pub fn page(status: StatusCode, template: &impl Template) -> Response {
+pub(crate) fn page(status: StatusCode, template: &impl Template) -> Response {
     match template.render() {
         Ok(html) => {
             (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response()
@@ -73,7 +73,7 @@ pub fn page(status: StatusCode, template: &impl Template) -> Response {
 
 /// An instant for people: when exactly, and how long from or until now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct When {
+pub(crate) struct When {
     /// RFC 3339.
     pub machine: String,
     /// `2026-11-22 20:00:00 UTC`
@@ -84,7 +84,7 @@ pub struct When {
 
 impl When {
     /// As seen at `now`.
-    pub fn new(at: Timestamp, now: Timestamp) -> Self {
+    pub(crate) fn new(at: Timestamp, now: Timestamp) -> Self {
         let machine = at.to_string();
         let exact = format!("{} UTC", machine.get(..19).unwrap_or(&machine).replace('T', " "));
         let relative = if at.seconds() == now.seconds() {
@@ -100,7 +100,7 @@ impl When {
 
 /// One reviewer's decision in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DecisionLine {
+pub(crate) struct DecisionLine {
     /// Who.
     pub reviewer: String,
     /// `approved` or `rejected`.
@@ -116,7 +116,7 @@ pub struct DecisionLine {
 }
 
 /// All decisions so far, oldest first.
-pub fn decision_lines(approval: &Approval, now: Timestamp) -> Vec<DecisionLine> {
+pub(crate) fn decision_lines(approval: &Approval, now: Timestamp) -> Vec<DecisionLine> {
     approval
         .decisions
         .iter()
@@ -135,7 +135,7 @@ pub fn decision_lines(approval: &Approval, now: Timestamp) -> Vec<DecisionLine> 
 }
 
 /// `approved` or `rejected`.
-pub const fn verb(choice: Choice) -> &'static str {
+pub(crate) const fn verb(choice: Choice) -> &'static str {
     match choice {
         Choice::Approve => "approved",
         Choice::Reject => "rejected",
@@ -143,7 +143,7 @@ pub const fn verb(choice: Choice) -> &'static str {
 }
 
 /// The state in words a reviewer understands.
-pub fn state_words(approval: &Approval, now: Timestamp) -> &'static str {
+pub(crate) fn state_words(approval: &Approval, now: Timestamp) -> &'static str {
     match approval.state {
         State::Pending if approval.is_overdue(now) => "time is up",
         State::Pending => "waiting for a decision",

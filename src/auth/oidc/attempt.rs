@@ -17,9 +17,9 @@ use crate::domain::time::Timestamp;
 use crate::id::token_hash;
 
 /// The cookie an attempt is kept in. It is sent below [`COOKIE_PATH`] only.
-pub const COOKIE: &str = "placet_oidc";
+pub(crate) const COOKIE: &str = "placet_oidc";
 /// Where the cookie is sent.
-pub const COOKIE_PATH: &str = "/sign-in/oidc";
+pub(crate) const COOKIE_PATH: &str = "/sign-in/oidc";
 
 /// What is derived from an attempt, each with a name of its own so that none passes for another.
 #[derive(Debug, Clone, Copy)]

@@ -12,7 +12,7 @@ use super::person::Said;
 
 /// For what a token must have been made.
 #[derive(Debug, Clone, Copy)]
-pub struct Expected<'e> {
+pub(crate) struct Expected<'e> {
     /// The provider, exactly as it names itself.
     pub issuer: &'e str,
     /// What it calls Placet.
@@ -29,7 +29,7 @@ impl Expected<'_> {
     ///
     /// # Errors
     /// Why it proves nothing.
-    pub fn check_id_token(&self, claims: &Node<'_>) -> Result<(), &'static str> {
+    pub(crate) fn check_id_token(&self, claims: &Node<'_>) -> Result<(), &'static str> {
         // 2 and 3
         self.check_origin(claims)?;
         // 4 and 5
@@ -58,7 +58,7 @@ impl Expected<'_> {
     ///
     /// # Errors
     /// Why they are not.
-    pub fn check_origin(&self, claims: &Node<'_>) -> Result<(), &'static str> {
+    pub(crate) fn check_origin(&self, claims: &Node<'_>) -> Result<(), &'static str> {
         if text(claims, "iss") != Some(self.issuer) {
             return Err("was not made by the configured issuer (iss)");
         }
@@ -75,7 +75,7 @@ impl Expected<'_> {
 ///
 /// # Errors
 /// They name nobody, or in a way that can't be read.
-pub fn said(claims: &Node<'_>, groups_claim: &str) -> Result<Said, &'static str> {
+pub(crate) fn said(claims: &Node<'_>, groups_claim: &str) -> Result<Said, &'static str> {
     let subject = text(claims, "sub").ok_or("does not say who it is (sub)")?;
     let email = optional(claims, "email").map_err(|_| "has an address that is no text (email)")?;
     let email_verified = match claims.get("email_verified").map(|node| &node.value) {

@@ -12,7 +12,7 @@ use super::jws::{Keys, optional, text};
 
 /// What is used of a provider's description.
 #[derive(Debug)]
-pub struct Description {
+pub(crate) struct Description {
     /// Where people sign in.
     pub authorization_endpoint: Url,
     /// Where a code is exchanged.
@@ -33,7 +33,7 @@ impl Description {
     ///
     /// # Errors
     /// It can't be reached, or what it says is of no use.
-    pub async fn ask(fetch: &Fetch, issuer: &str) -> Result<Self, String> {
+    pub(crate) async fn ask(fetch: &Fetch, issuer: &str) -> Result<Self, String> {
         // Section 4.1 of Discovery: a slash at the end goes.
         let base = issuer.strip_suffix('/').unwrap_or(issuer);
         let url = Url::parse(&format!("{base}/.well-known/openid-configuration"))

@@ -12,7 +12,7 @@ use crate::domain::error_text::in_full;
 
 /// Why the provider could not be asked.
 #[derive(Debug, Error)]
-pub enum FetchError {
+pub(crate) enum FetchError {
     /// No connection, or none in time, or it broke.
     #[error("{0}")]
     Unreachable(String),
@@ -23,14 +23,14 @@ pub enum FetchError {
 
 /// The HTTP client of one provider.
 #[derive(Debug, Clone)]
-pub struct Fetch {
+pub(crate) struct Fetch {
     client: Result<Client, String>,
     max_answer: usize,
 }
 
 /// What the provider answered.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// With what status.
     pub status: StatusCode,
     content_type: Option<String>,
@@ -39,7 +39,7 @@ pub struct Answer {
 
 impl Answer {
     /// Whether it says of itself that it is a signed token.
-    pub fn is_signed(&self) -> bool {
+    pub(crate) fn is_signed(&self) -> bool {
         self.content_type.is_some() && self.is_any(&["application/jwt"])
     }
 
@@ -52,7 +52,7 @@ impl Answer {
     }
 
     /// Its text; none where it is none.
-    pub fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         std::str::from_utf8(&self.body).ok()
     }
 
@@ -60,7 +60,7 @@ impl Answer {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn expect(&self, media_types: &[&str]) -> Result<&str, String> {
+    pub(crate) fn expect(&self, media_types: &[&str]) -> Result<&str, String> {
         if self.status != StatusCode::OK {
             return Err(self.status.to_string());
         }
@@ -74,7 +74,7 @@ impl Answer {
 
 impl Fetch {
     /// A client that waits so long for an answer of at most so many bytes.
-    pub fn new(timeout: Duration, max_answer: usize) -> Self {
+    pub(crate) fn new(timeout: Duration, max_answer: usize) -> Self {
         // Somebody else may have installed it first; that is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
@@ -93,7 +93,7 @@ impl Fetch {
     ///
     /// # Errors
     /// [`FetchError`]
-    pub async fn get(&self, url: &Url, bearer: Option<&str>) -> Result<Answer, FetchError> {
+    pub(crate) async fn get(&self, url: &Url, bearer: Option<&str>) -> Result<Answer, FetchError> {
         let request = self.client()?.get(url.clone());
         self.ask(match bearer {
             Some(token) => request.bearer_auth(token),
@@ -106,7 +106,7 @@ impl Fetch {
     ///
     /// # Errors
     /// [`FetchError`]
-    pub async fn post(
+    pub(crate) async fn post(
         &self,
         url: &Url,
         form: &[(&str, &str)],

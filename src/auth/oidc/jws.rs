@@ -21,7 +21,7 @@ use crate::domain::json::{self, Node};
 
 /// Why a token proves nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum JwsError {
+pub(crate) enum JwsError {
     /// It is no token in the compact form, or one of a kind that is not read.
     #[error("the token {0}")]
     Malformed(&'static str),
@@ -136,7 +136,7 @@ impl Key {
 
 /// The public keys of a provider.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Keys(Vec<Key>);
+pub(crate) struct Keys(Vec<Key>);
 
 impl Keys {
     /// Reads a JSON Web Key Set. Keys that are no use here are passed over
@@ -144,14 +144,14 @@ impl Keys {
     ///
     /// # Errors
     /// It is no set of keys.
-    pub fn read(source: &str) -> Result<Self, String> {
+    pub(crate) fn read(source: &str) -> Result<Self, String> {
         let set = json::parse(source).map_err(|error| error.to_string())?;
         let keys = set.get("keys").and_then(Node::elements).ok_or("it has no list of keys")?;
         Ok(Self(keys.iter().filter_map(Key::read).collect()))
     }
 
     /// How many there are.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.len()
     }
 
@@ -159,7 +159,7 @@ impl Keys {
     ///
     /// # Errors
     /// [`JwsError`] says why not; the payload stays unread.
-    pub fn payload(&self, token: &str) -> Result<String, JwsError> {
+    pub(crate) fn payload(&self, token: &str) -> Result<String, JwsError> {
         // Section 7.1 of RFC 7515. An encrypted token has five parts and is none of these.
         let mut parts = token.split('.');
         let (Some(header), Some(payload), Some(signature), None) =

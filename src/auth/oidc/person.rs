@@ -46,7 +46,7 @@ impl Stranger {
 ///
 /// # Errors
 /// Why they are none.
-pub fn reviewer<'c>(
+pub(crate) fn reviewer<'c>(
     config: &'c Config,
     oidc: &Oidc,
     said: &Said,
@@ -72,7 +72,7 @@ pub fn reviewer<'c>(
 
 /// The name of somebody who is no reviewer and may read; none if it can't be shown. No reviewer can
 /// be called so.
-pub fn guest(said: &Said) -> Option<String> {
+pub(crate) fn guest(said: &Said) -> Option<String> {
     let verified = said.email.as_ref().filter(|_| said.email_verified);
     let name = verified.unwrap_or(&said.subject);
     let plain = name.bytes().all(|b| b.is_ascii_graphic());

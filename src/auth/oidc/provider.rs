@@ -27,7 +27,7 @@ use super::jws::{JwsError, text};
 use super::person::Said;
 
 /// After a failure the provider is not asked for its description again for so long.
-pub const RETRY_AFTER: Duration = Duration::from_secs(5);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Longest piece of the provider's own words that is kept for a log or record, characters.
 const MAX_WORDS: usize = 200;
 

@@ -13,7 +13,7 @@ use crate::domain::json::{self, Node};
 use super::ApprovalsArgs;
 
 /// The variable that holds the reviewer's token.
-pub const TOKEN_VARIABLE: &str = "PLACET_TOKEN";
+pub(super) const TOKEN_VARIABLE: &str = "PLACET_TOKEN";
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,7 +22,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Talks to one broker.
-pub struct Client {
+pub(super) struct Client {
     http: reqwest::Client,
     server: Url,
     authorization: HeaderValue,
@@ -30,7 +30,7 @@ pub struct Client {
 
 impl Client {
     /// For the server and token that were given.
-    pub fn new(args: &ApprovalsArgs) -> Result<Self, Failure> {
+    pub(super) fn new(args: &ApprovalsArgs) -> Result<Self, Failure> {
         if !matches!(args.server.scheme(), "http" | "https") {
             return Err(Failure::misused(
                 "--server: expected http:// or https://, as in http://127.0.0.1:8420",
@@ -58,7 +58,11 @@ impl Client {
     }
 
     /// The body of an answer to GET.
-    pub async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<String, Failure> {
+    pub(super) async fn get(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<String, Failure> {
         let mut url = self.url(path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
@@ -67,7 +71,11 @@ impl Client {
     }
 
     /// The body of an answer to POST.
-    pub async fn post(&self, path: &str, body: &serde_json::Value) -> Result<String, Failure> {
+    pub(super) async fn post(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<String, Failure> {
         let request = self
             .http
             .post(self.url(path))
@@ -78,7 +86,7 @@ impl Client {
     }
 
     /// An answer that goes on.
-    pub async fn stream(&self, path: &str) -> Result<Response, Failure> {
+    pub(super) async fn stream(&self, path: &str) -> Result<Response, Failure> {
         self.send(self.http.get(self.url(path)).header("accept", "text/event-stream")).await
     }
 
@@ -122,7 +130,7 @@ impl Client {
 }
 
 /// What answers is not a broker, or not one of this version.
-pub fn not_a_broker() -> Failure {
+pub(super) fn not_a_broker() -> Failure {
     Failure::failed("the server answered something that is no Approval; is --server a broker?")
 }
 

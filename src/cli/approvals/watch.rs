@@ -12,13 +12,13 @@ use super::client::Client;
 use super::line;
 
 /// Longest line of the stream, bytes; the broker's own limits are far below.
-pub const MAX_LINE: usize = 64 << 20;
+pub(super) const MAX_LINE: usize = 64 << 20;
 
 /// First and longest pause before connecting again.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// Prints changes until interrupted; a first connection that fails is a failure.
-pub async fn run(global: &Global, client: &Client) -> Result<(), Failure> {
+pub(super) async fn run(global: &Global, client: &Client) -> Result<(), Failure> {
     let mut response = client.stream("/api/v1/events").await?;
     loop {
         let mut events = Events::default();

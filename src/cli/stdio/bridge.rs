@@ -60,7 +60,7 @@ pub(super) struct UnderWay {
 }
 
 impl Bridge {
-    pub fn new(endpoint: &str, token: Option<&str>) -> Result<Arc<Self>, Failure> {
+    pub(super) fn new(endpoint: &str, token: Option<&str>) -> Result<Arc<Self>, Failure> {
         let endpoint = endpoint
             .parse()
             .map_err(|e| Failure::misused(format!("--server: {endpoint} is no address: {e}")))?;
@@ -100,7 +100,7 @@ impl Bridge {
     }
 
     /// Runs until one end is closed or `stop` fires.
-    pub async fn run(self: Arc<Self>, stop: &CancellationToken) -> Result<(), Failure> {
+    pub(super) async fn run(self: Arc<Self>, stop: &CancellationToken) -> Result<(), Failure> {
         let written = self.written.lock().expect("no holder of this lock panics").take();
         let gone = CancellationToken::new();
         let writer = written.map(|lines| tokio::spawn(lines::write(lines, gone.clone())));
@@ -223,7 +223,7 @@ impl Bridge {
     }
 
     /// An answer to a request that got none from the broker.
-    pub async fn fail(&self, message: &Message, why: &str) {
+    pub(super) async fn fail(&self, message: &Message, why: &str) {
         if message.kind == MessageKind::Request {
             self.say(jsonrpc::error(message.id_raw(), code::INTERNAL_ERROR, why, None)).await;
         } else {
@@ -232,7 +232,7 @@ impl Bridge {
         }
     }
 
-    pub async fn say(&self, line: String) {
+    pub(super) async fn say(&self, line: String) {
         let line = if line.contains(['\n', '\r']) { line.replace(['\n', '\r'], " ") } else { line };
         // A client that is gone needs no answer.
         let _ = self.lines.send(line).await;

@@ -36,7 +36,7 @@ enum Next {
 impl Bridge {
     /// Sends a request and passes on everything that comes back, until it is answered or
     /// cancelled.
-    pub async fn exchange(&self, message: &Message, line: &[u8], request: &UnderWay) {
+    pub(super) async fn exchange(&self, message: &Message, line: &[u8], request: &UnderWay) {
         tokio::select! {
             // Dropping the exchange closes the stream, which is how a modern request is cancelled.
             () = request.cancelled.cancelled() => {}
@@ -82,7 +82,10 @@ impl Bridge {
 
     /// Sends what may be sent as long as it was not: a broker that can't be reached is waited
     /// for.
-    pub async fn send(&self, request: impl Fn() -> RequestBuilder) -> Result<Response, String> {
+    pub(super) async fn send(
+        &self,
+        request: impl Fn() -> RequestBuilder,
+    ) -> Result<Response, String> {
         let until = Instant::now() + COMES_BACK;
         loop {
             match request().send().await {
@@ -122,7 +125,7 @@ impl Bridge {
     }
 
     /// A notification of the client, or its answer to a question.
-    pub async fn aside(&self, message: &Message, line: Vec<u8>) {
+    pub(super) async fn aside(&self, message: &Message, line: Vec<u8>) {
         let session = self.session.lock().await.clone();
         match self.within(session.as_ref()).body(line).timeout(ASIDE).send().await {
             Ok(response) if response.status().is_success() => {}
@@ -183,7 +186,11 @@ impl Bridge {
     }
 
     /// Passes on what a stream says; whether the answer to that message was among it.
-    pub async fn stream(&self, of: Option<(&Message, &[u8])>, mut response: Response) -> bool {
+    pub(super) async fn stream(
+        &self,
+        of: Option<(&Message, &[u8])>,
+        mut response: Response,
+    ) -> bool {
         let mut parser = EventParser::new(MAX_ANSWER);
         let mut answered = false;
         loop {

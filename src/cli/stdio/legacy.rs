@@ -26,7 +26,7 @@ const AGAIN_LONGEST: Duration = Duration::from_secs(5);
 
 impl Bridge {
     /// The client says `initialize`.
-    pub async fn begin(self: &Arc<Self>, message: Message, line: Vec<u8>) {
+    pub(super) async fn begin(self: &Arc<Self>, message: Message, line: Vec<u8>) {
         match self.hello(&line, true).await {
             Ok((session, answer)) => {
                 let first = self.session.lock().await.replace(session).is_none();
@@ -77,7 +77,7 @@ impl Bridge {
     ///
     /// # Errors
     /// Why there is none: then the client must begin anew.
-    pub async fn renew(&self, forgotten: &HeaderValue) -> Result<(), String> {
+    pub(super) async fn renew(&self, forgotten: &HeaderValue) -> Result<(), String> {
         let mut place = self.session.lock().await;
         let Some(old) = place.clone().filter(|s| s.id == *forgotten) else { return Ok(()) };
         let begin_anew = |why: &str| {
@@ -115,7 +115,7 @@ impl Bridge {
     }
 
     /// A POST within a session.
-    pub fn within(&self, session: Option<&Session>) -> reqwest::RequestBuilder {
+    pub(super) fn within(&self, session: Option<&Session>) -> reqwest::RequestBuilder {
         let request = self.client.post(self.endpoint.clone());
         match session {
             Some(session) => request
@@ -126,7 +126,7 @@ impl Bridge {
     }
 
     /// Remembers what another session would have to be told.
-    pub async fn remember(&self, message: &Message, line: &[u8]) {
+    pub(super) async fn remember(&self, message: &Message, line: &[u8]) {
         if let Some(session) = &mut *self.session.lock().await {
             session.remember(message, line);
         }

@@ -46,12 +46,12 @@ impl<'a> Node<'a> {
 }
 
 /// The object with these members: in place of those of the same name, else at its end.
-pub fn with<V: AsRef<str>>(raw: &str, members: &[(&str, V)]) -> String {
+pub(crate) fn with<V: AsRef<str>>(raw: &str, members: &[(&str, V)]) -> String {
     edited(raw, |object| object.with(members))
 }
 
 /// The object with those of these members that it has not yet, at its end.
-pub fn with_missing<V: AsRef<str>>(raw: &str, members: &[(&str, V)]) -> String {
+pub(crate) fn with_missing<V: AsRef<str>>(raw: &str, members: &[(&str, V)]) -> String {
     edited(raw, |object| {
         let missing: Vec<(&str, &str)> = members
             .iter()
@@ -63,14 +63,14 @@ pub fn with_missing<V: AsRef<str>>(raw: &str, members: &[(&str, V)]) -> String {
 }
 
 /// The object with another value for one member, if it has that.
-pub fn replaced(raw: &str, key: &str, value: &str) -> String {
+pub(crate) fn replaced(raw: &str, key: &str, value: &str) -> String {
     edited(raw, |object| {
         object.map_members(|m| Some(Cow::Borrowed(if m.key == key { value } else { m.node.raw })))
     })
 }
 
 /// The object without these members; the very text if it has none of them.
-pub fn without(raw: &str, keys: &[&str]) -> String {
+pub(crate) fn without(raw: &str, keys: &[&str]) -> String {
     edited(raw, |object| {
         if keys.iter().any(|key| object.get(key).is_some()) {
             object.keep_members(|key| !keys.contains(&key))
@@ -82,7 +82,7 @@ pub fn without(raw: &str, keys: &[&str]) -> String {
 
 /// The object with these members in its `_meta`, which is made where there is none. A `_meta` that
 /// is not an object gives way to one.
-pub fn with_meta<V: AsRef<str>>(raw: &str, members: &[(&str, V)]) -> String {
+pub(crate) fn with_meta<V: AsRef<str>>(raw: &str, members: &[(&str, V)]) -> String {
     edited(raw, |object| {
         let meta = object.get("_meta").filter(|m| m.is_object()).map_or("{}", |m| m.raw);
         object.with(&[("_meta", with(meta, members))])
@@ -90,7 +90,7 @@ pub fn with_meta<V: AsRef<str>>(raw: &str, members: &[(&str, V)]) -> String {
 }
 
 /// The text with another in place of `part`, a slice of it: no other byte differs.
-pub fn spliced(whole: &str, part: &str, by: &str) -> String {
+pub(crate) fn spliced(whole: &str, part: &str, by: &str) -> String {
     let start = part.as_ptr().addr() - whole.as_ptr().addr();
     format!("{}{by}{}", &whole[..start], &whole[start + part.len()..])
 }

@@ -50,14 +50,14 @@ static DRESSED: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// What of a text passes for something else, as a sentence for the reviewer; none if nothing does.
-pub fn mixed_script(text: &str) -> Option<String> {
+pub(crate) fn mixed_script(text: &str) -> Option<String> {
     let mut found = Found::default();
     found.look(text);
     found.sentence()
 }
 
 /// The same for every key and string of a JSON value.
-pub fn mixed_script_in(node: &Node<'_>) -> Option<String> {
+pub(crate) fn mixed_script_in(node: &Node<'_>) -> Option<String> {
     let mut found = Found::default();
     found.look_in(node);
     found.sentence()

@@ -11,7 +11,7 @@ use super::header;
 
 /// Why a modern request is refused: code, message and data.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Wrong {
+pub(crate) struct Wrong {
     /// JSON-RPC code.
     pub code: i64,
     /// What is wrong.
@@ -21,7 +21,7 @@ pub struct Wrong {
 }
 
 /// Checks a modern request's metadata and headers against its body.
-pub fn check_modern(
+pub(crate) fn check_modern(
     headers: &HeaderMap,
     message: &Message,
     params: Option<&Node<'_>>,
@@ -104,7 +104,7 @@ pub fn check_modern(
 }
 
 /// Checks `Mcp-Param-*` headers against the arguments, as the tool's definition asks for them.
-pub fn check_param_headers(
+pub(crate) fn check_param_headers(
     headers: &HeaderMap,
     tool: &Node<'_>,
     arguments: Option<&Node<'_>>,

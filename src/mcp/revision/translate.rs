@@ -7,7 +7,7 @@ use crate::upstream::WireEra;
 use super::cache_hints::CACHED;
 
 /// Turns an upstream's result into what the client's era demands; unchanged within one era.
-pub fn translate_result(raw: &str, from: WireEra, to: WireEra, method: &str) -> String {
+pub(crate) fn translate_result(raw: &str, from: WireEra, to: WireEra, method: &str) -> String {
     match (from, to) {
         (WireEra::Legacy, WireEra::Modern) => {
             let mut extra = vec![("resultType", "\"complete\"")];
@@ -31,7 +31,7 @@ pub fn translate_result(raw: &str, from: WireEra, to: WireEra, method: &str) -> 
 
 /// Turns an upstream's error into what the client's era demands. `declarable` says of a
 /// capability whether the client could declare it and have it passed on.
-pub fn translate_error(
+pub(crate) fn translate_error(
     raw: &str,
     from: WireEra,
     to: WireEra,

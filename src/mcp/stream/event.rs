@@ -5,7 +5,7 @@
 use axum::body::Bytes;
 
 /// A sign of life without content.
-pub const COMMENT: Bytes = Bytes::from_static(b": waiting\n\n");
+pub(crate) const COMMENT: Bytes = Bytes::from_static(b": waiting\n\n");
 
 /// One event. Raw values may hold line breaks between tokens, which would end it.
 pub(crate) fn event(json: &str) -> String {

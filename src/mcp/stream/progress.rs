@@ -7,7 +7,7 @@ use crate::upstream::{Level, Notification, WireEra};
 /// Progress towards the client under its own token, strictly increasing. Each heartbeat counts
 /// one, and the upstream's own numbers are moved up by the heartbeats so far.
 #[derive(Debug)]
-pub struct Progress {
+pub(crate) struct Progress {
     token: Option<String>,
     era: WireEra,
     log: bool,
@@ -22,22 +22,22 @@ pub struct Progress {
 
 impl Progress {
     /// For a request with this progress token, raw JSON.
-    pub fn new(token: Option<String>, era: WireEra, log: bool) -> Self {
+    pub(crate) fn new(token: Option<String>, era: WireEra, log: bool) -> Self {
         Self { token, era, log, level: None, beats: 0, heard: None, told: None }
     }
 
     /// With log messages of this level and above only.
-    pub fn logging(self, level: Option<Level>) -> Self {
+    pub(crate) fn logging(self, level: Option<Level>) -> Self {
         Self { level, ..self }
     }
 
     /// Whether the client wants progress.
-    pub fn wanted(&self) -> bool {
+    pub(crate) fn wanted(&self) -> bool {
         self.token.is_some()
     }
 
     /// A heartbeat; none where the client gave no token.
-    pub fn beat(&mut self, text: &str) -> Option<String> {
+    pub(crate) fn beat(&mut self, text: &str) -> Option<String> {
         let token = self.token.clone()?;
         self.beats += 1;
         let progress = shift(self.heard.as_deref().unwrap_or("0"), self.beats);
@@ -51,7 +51,7 @@ impl Progress {
 
     /// Something the upstream said about the call, in the client's terms; none if it isn't for
     /// this client.
-    pub fn upstream(&mut self, note: &Notification) -> Option<String> {
+    pub(crate) fn upstream(&mut self, note: &Notification) -> Option<String> {
         match note.method.as_str() {
             method::NOTIFICATIONS_PROGRESS => self.progress(note.params.as_deref()?),
             // Without a log level a modern client wants no log messages.
@@ -109,7 +109,7 @@ fn shift(digits: &str, offset: u32) -> String {
 }
 
 /// The progress token of a request, raw JSON.
-pub fn progress_token(params: Option<&Node<'_>>) -> Option<String> {
+pub(crate) fn progress_token(params: Option<&Node<'_>>) -> Option<String> {
     let token = params?.get("_meta")?.get(meta::PROGRESS_TOKEN)?;
     (token.as_str().is_some() || token.as_number().is_some()).then(|| token.raw.to_owned())
 }

@@ -25,7 +25,7 @@ use super::form::{declares_extension, owner};
 use super::{extension, wire};
 
 /// Most tasks that one subscription hears of; more are not acknowledged.
-pub const MAX_WATCHED: usize = 100;
+pub(crate) const MAX_WATCHED: usize = 100;
 /// Most tasks of an agent that its session's stream tells of, the newest.
 const TOLD: u32 = 50;
 /// How often is looked where no hint comes: another broker may have changed something.

@@ -15,9 +15,9 @@ use super::schedule::is_urgent;
 use super::{Deliverer, lock};
 
 /// Most request mails per reviewer within [`REQUEST_WINDOW`]; then one summary.
-pub const MAX_REQUEST_MAILS: i64 = 20;
+pub(crate) const MAX_REQUEST_MAILS: i64 = 20;
 /// The sliding window of [`MAX_REQUEST_MAILS`].
-pub const REQUEST_WINDOW: Duration = Duration::from_mins(10);
+pub(crate) const REQUEST_WINDOW: Duration = Duration::from_mins(10);
 /// Most pending approvals that a summary looks at.
 const MAX_LOOKED_AT: u32 = 200;
 

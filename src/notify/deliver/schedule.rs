@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Pauses after the first, second, … failed attempt; the last one repeats.
-pub const RETRY_AFTER: [Duration; 8] = [
+pub(crate) const RETRY_AFTER: [Duration; 8] = [
     Duration::from_secs(5),
     Duration::from_secs(15),
     Duration::from_mins(1),
@@ -26,7 +26,12 @@ pub(super) const SIGN_IN_RETRY_AFTER: [Duration; 3] =
 /// `chance`, or what the other side asked for if that is longer.
 ///
 /// `attempts` counts those made before this one.
-pub fn next_after(topic: &str, attempts: u32, asked: Option<Duration>, chance: u8) -> Duration {
+pub(crate) fn next_after(
+    topic: &str,
+    attempts: u32,
+    asked: Option<Duration>,
+    chance: u8,
+) -> Duration {
     let at = usize::try_from(attempts).unwrap_or(usize::MAX).min(RETRY_AFTER.len() - 1);
     let mut pause = RETRY_AFTER[at];
     if is_urgent(topic) {

@@ -12,7 +12,7 @@ use crate::domain::visible_text::{mixed_script, mixed_script_in, pretty, visible
 use super::Letter;
 
 /// Most bytes of arguments in a mail.
-pub const MAX_ARGUMENTS: usize = 8 * 1024;
+pub(crate) const MAX_ARGUMENTS: usize = 8 * 1024;
 /// Most characters of any other foreign word in a mail.
 const MAX_WORD: usize = 300;
 /// Beyond this an instant is told with its date.
@@ -83,7 +83,7 @@ pub(super) fn word(text: &str) -> String {
 }
 
 /// "in 30 minutes, at 14:05 UTC"; with the date where it is not the next few hours.
-pub fn expiry_in_words(at: Timestamp, now: Timestamp) -> String {
+pub(crate) fn expiry_in_words(at: Timestamp, now: Timestamp) -> String {
     let left = now.until(at);
     if left.is_zero() {
         format!("now, at {}", at.clock_time())

@@ -1,3 +1,4 @@
+use super::facts::MAX_ARGUMENTS;
 use super::*;
 use crate::domain::approval::Outcome;
 use crate::domain::call::ToolCall;

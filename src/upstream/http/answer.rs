@@ -37,7 +37,7 @@ pub(super) enum Answered {
 }
 
 impl Answered {
-    pub fn status(&self) -> Option<StatusCode> {
+    pub(super) fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Reply(status, _) | Self::Refused(status) => Some(*status),
             Self::Unreadable(status, _) => *status,

@@ -60,7 +60,7 @@ struct Line {
 
 impl SseConn {
     /// Opens the stream and says hello; the error says why that can't be done.
-    pub async fn open(
+    pub(super) async fn open(
         target: &Arc<Target>,
         link: &Hub,
     ) -> Result<(Arc<Self>, ServerFacts), String> {
@@ -135,18 +135,18 @@ impl SseConn {
     }
 
     /// Whether it can take no more requests.
-    pub fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.is_gone() || self.line.retired.load(Ordering::Relaxed)
     }
 
     /// Fires when the stream is gone.
-    pub fn over(&self) -> CancellationToken {
+    pub(super) fn over(&self) -> CancellationToken {
         self.line.over.clone()
     }
 
     /// Whether the stream can be trusted to bring an answer: something came on it just now, or
     /// the server answers a ping.
-    pub async fn is_alive(&self) -> bool {
+    pub(super) async fn is_alive(&self) -> bool {
         let silent = self.line.heard_at.lock().expect("no holder of this lock panics").elapsed();
         let timeout = self.hub.common.timeout;
         silent < IDLE_CONNECTION.min(timeout / 2)
@@ -168,7 +168,7 @@ impl SseConn {
     }
 
     /// Sends one request and waits for its answer on the stream.
-    pub async fn request(
+    pub(super) async fn request(
         &self,
         request: Request,
         notifications: Option<Notifications>,
@@ -249,7 +249,7 @@ impl SseConn {
     }
 
     /// Sends a notification or an answer on the side; nobody waits for it.
-    pub fn send(&self, body: String) {
+    pub(super) fn send(&self, body: String) {
         if !self.is_gone() {
             post_aside(&self.line, &self.hub, body);
         }

@@ -35,7 +35,12 @@ pub(in crate::upstream) struct Target {
 }
 
 impl Target {
-    pub fn new(url: &Url, headers: &[(String, Secret)], kind: HttpKind, timeout: Duration) -> Self {
+    pub(crate) fn new(
+        url: &Url,
+        headers: &[(String, Secret)],
+        kind: HttpKind,
+        timeout: Duration,
+    ) -> Self {
         let connect_timeout = CONNECT_TIMEOUT.min(timeout / 2);
         let headers = headers
             .iter()
@@ -63,7 +68,7 @@ impl Target {
     }
 
     /// Whether the server speaks HTTP+SSE, as far as is known.
-    pub fn is_sse(&self) -> bool {
+    pub(crate) fn is_sse(&self) -> bool {
         self.kind == HttpKind::Sse || self.found_sse.load(Ordering::Relaxed)
     }
 }

@@ -31,7 +31,7 @@ impl Hub {
     }
 
     /// Request `id` listens, with the watched resources of that change.
-    pub fn listens_with(self: &Arc<Self>, id: u64, change: u64) -> Listening {
+    pub(crate) fn listens_with(self: &Arc<Self>, id: u64, change: u64) -> Listening {
         self.listens().insert(id, change);
         Listening { hub: Arc::clone(self), id }
     }

@@ -52,7 +52,7 @@ struct Line {
 
 impl Conn {
     /// Starts a child; the error says why it can't be started.
-    pub fn start(
+    pub(super) fn start(
         spec: &Spec,
         common: &Arc<Common>,
         audience: &Arc<Audience>,
@@ -97,49 +97,49 @@ impl Conn {
     }
 
     /// The handshake is done: from here on it is told if the child ends by itself.
-    pub fn is_ready(&self) {
+    pub(super) fn is_ready(&self) {
         self.newsworthy.store(true, Ordering::SeqCst);
     }
 
     /// Whether it can take no more requests.
-    pub fn is_broken(&self) -> bool {
+    pub(super) fn is_broken(&self) -> bool {
         self.stop.is_cancelled()
     }
 
     /// Waits until it can take no more requests.
-    pub async fn broken(&self) {
+    pub(super) async fn broken(&self) {
         self.stop.cancelled().await;
     }
 
     /// Fires when it can take no more requests.
-    pub fn stopping(&self) -> CancellationToken {
+    pub(super) fn stopping(&self) -> CancellationToken {
         self.stop.clone()
     }
 
     /// Waits until the child and its group are gone.
-    pub async fn ended(&self) {
+    pub(super) async fn ended(&self) {
         self.ended.cancelled().await;
     }
 
     /// Ends the child and waits until it is gone.
-    pub async fn close(&self) {
+    pub(super) async fn close(&self) {
         self.newsworthy.store(false, Ordering::SeqCst);
         self.stop.cancel();
         self.ended().await;
     }
 
     /// How the child ended, in words.
-    pub fn obituary(&self) -> String {
+    pub(super) fn obituary(&self) -> String {
         self.last_words.lock().expect("no holder of this lock panics").clone()
     }
 
     /// What a request that was written and got no answer is told.
-    pub fn lost(&self) -> UpstreamError {
+    pub(super) fn lost(&self) -> UpstreamError {
         UpstreamError::Lost(self.obituary())
     }
 
     /// Queues a request.
-    pub async fn write(&self, id: u64, text: String) -> Result<(), UpstreamError> {
+    pub(super) async fn write(&self, id: u64, text: String) -> Result<(), UpstreamError> {
         let line = Line { text, id: Some(id) };
         let gone = || UpstreamError::NotSent(self.obituary());
         tokio::select! {
@@ -150,14 +150,14 @@ impl Conn {
     }
 
     /// Sends a notification or an answer, if there is room.
-    pub fn send(&self, text: String) {
+    pub(super) fn send(&self, text: String) {
         if self.out.try_send(Line { text, id: None }).is_err() {
             debug!(upstream = %self.hub.common.name, "a side message was dropped");
         }
     }
 
     /// One request of our own.
-    pub async fn ask(
+    pub(super) async fn ask(
         &self,
         method: &str,
         params: &str,

@@ -12,7 +12,7 @@ use super::super::error::{Code, Problem};
 const ALIKE: f64 = 0.7;
 
 /// A body as text.
-pub fn text(body: Result<Bytes, BytesRejection>) -> Result<String, Problem> {
+pub(crate) fn text(body: Result<Bytes, BytesRejection>) -> Result<String, Problem> {
     let bytes =
         body.map_err(|_| Problem::new(Code::TooLarge, "the body is larger than server.max_body"))?;
     String::from_utf8(bytes.into()).map_err(|_| Problem::invalid("the body is not UTF-8"))
@@ -20,13 +20,13 @@ pub fn text(body: Result<Bytes, BytesRejection>) -> Result<String, Problem> {
 
 /// A JSON object whose fields are all known.
 #[derive(Debug)]
-pub struct Body<'a> {
+pub(crate) struct Body<'a> {
     node: Node<'a>,
 }
 
 impl<'a> Body<'a> {
     /// Reads it; `known` are the fields there may be.
-    pub fn read(text: &'a str, known: &[&str]) -> Result<Self, Problem> {
+    pub(crate) fn read(text: &'a str, known: &[&str]) -> Result<Self, Problem> {
         let node = json::parse(text)
             .map_err(|error| Problem::invalid(format!("the body can't be read: {error}")))?;
         let members =
@@ -38,19 +38,19 @@ impl<'a> Body<'a> {
     }
 
     /// A string field.
-    pub fn text(&self, name: &str) -> Result<Option<String>, Problem> {
+    pub(crate) fn text(&self, name: &str) -> Result<Option<String>, Problem> {
         let Some(node) = self.node.get(name) else { return Ok(None) };
         node.as_str().map(|t| Some(t.to_owned())).ok_or_else(|| wrong(name, "a string", node))
     }
 
     /// A boolean field.
-    pub fn truth(&self, name: &str) -> Result<Option<bool>, Problem> {
+    pub(crate) fn truth(&self, name: &str) -> Result<Option<bool>, Problem> {
         let Some(node) = self.node.get(name) else { return Ok(None) };
         node.as_bool().map(Some).ok_or_else(|| wrong(name, "true or false", node))
     }
 
     /// `reason`, empty where absent, of bounded length.
-    pub fn reason(&self) -> Result<String, Problem> {
+    pub(crate) fn reason(&self) -> Result<String, Problem> {
         let reason = self.text("reason")?.unwrap_or_default();
         let length = reason.chars().count();
         if length > MAX_REASON {

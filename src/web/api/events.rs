@@ -56,7 +56,7 @@ enum Wake {
 }
 
 /// Streams changes that the reader may see, masked.
-pub async fn stream(State(web): State<Web>, Reader(reader): Reader) -> Response {
+pub(crate) async fn stream(State(web): State<Web>, Reader(reader): Reader) -> Response {
     let mut poll = interval(POLL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut listener = Listener {

@@ -16,7 +16,7 @@ const APPROVALS: (u32, u32) = (200, 50);
 const RECORDS: (u32, u32) = (1_000, 100);
 
 /// The pairs of a query string; empty values count as absent.
-pub fn pairs(
+pub(crate) fn pairs(
     query: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Result<Vec<(String, String)>, Problem> {
     let Query(pairs) = query.map_err(|_| Problem::invalid("the query string can't be read"))?;
@@ -29,7 +29,7 @@ pub fn pairs(
 }
 
 /// What approvals to list.
-pub fn filter(pairs: &[(String, String)]) -> Result<Filter, Problem> {
+pub(crate) fn filter(pairs: &[(String, String)]) -> Result<Filter, Problem> {
     let mut filter = Filter { limit: APPROVALS.1, ..Filter::default() };
     for (name, value) in pairs {
         match name.as_str() {
@@ -54,7 +54,7 @@ pub fn filter(pairs: &[(String, String)]) -> Result<Filter, Problem> {
 }
 
 /// The words looked for.
-pub fn words(text: &str) -> Result<Vec<String>, Problem> {
+pub(crate) fn words(text: &str) -> Result<Vec<String>, Problem> {
     let words = sought(text);
     if words.is_empty() {
         return Err(Problem::invalid("q has no word to look for: letters or digits"));
@@ -63,7 +63,7 @@ pub fn words(text: &str) -> Result<Vec<String>, Problem> {
 }
 
 /// After which record, and how many.
-pub fn audit(pairs: &[(String, String)]) -> Result<(i64, u32), Problem> {
+pub(crate) fn audit(pairs: &[(String, String)]) -> Result<(i64, u32), Problem> {
     let (mut after, mut most) = (0, RECORDS.1);
     for (name, value) in pairs {
         match name.as_str() {

@@ -16,11 +16,11 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as 
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-pub const CLIENT: &str = "placet-test";
-pub const SECRET: &str = "the client's secret";
+pub(super) const CLIENT: &str = "placet-test";
+pub(super) const SECRET: &str = "the client's secret";
 
 /// What it does; a test changes it.
-pub struct Manner {
+pub(super) struct Manner {
     /// The key it signs with, by its id.
     pub kid: String,
     /// Whether that key is among those it publishes.
@@ -55,7 +55,7 @@ struct Asked {
     redirect: String,
 }
 
-pub struct Inner {
+pub(super) struct Inner {
     pub address: String,
     now: i64,
     keys: Mutex<HashMap<String, Arc<EcdsaKeyPair>>>,
@@ -65,10 +65,10 @@ pub struct Inner {
     pub asked: Mutex<(usize, usize)>,
 }
 
-pub type Issuer = Arc<Inner>;
+pub(super) type Issuer = Arc<Inner>;
 
 /// Starts one; `now` in seconds is its clock, which stands.
-pub async fn start(now: i64) -> Issuer {
+pub(super) async fn start(now: i64) -> Issuer {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let issuer = Arc::new(Inner {
         address: format!("http://{}", listener.local_addr().unwrap()),
@@ -103,18 +103,18 @@ pub async fn start(now: i64) -> Issuer {
 }
 
 impl Inner {
-    pub fn change(&self, change: impl FnOnce(&mut Manner)) {
+    pub(super) fn change(&self, change: impl FnOnce(&mut Manner)) {
         change(&mut self.manner.lock().unwrap());
     }
 
-    pub fn claim(&self, name: &str, value: Value) {
+    pub(super) fn claim(&self, name: &str, value: Value) {
         self.change(|m| {
             m.claims.insert(name.to_owned(), value);
         });
     }
 
     /// What it does when somebody was sent to it and signed in: the code of its answer.
-    pub fn code(&self, sent_to: &HashMap<String, String>) -> String {
+    pub(super) fn code(&self, sent_to: &HashMap<String, String>) -> String {
         let mut codes = self.codes.lock().unwrap();
         let code = format!("code-{}", codes.len());
         let of = |key: &str| sent_to[key].clone();

@@ -4,6 +4,7 @@
 //! It shares no code with Placet, so that a mistake made there is not made here too.
 //!
 //! Usage: `conformance_server PORT` (0: any free one). Prints its address, ends with its parent.
+#![allow(unreachable_pub, reason = "nothing outside a program reaches into it")]
 #![allow(clippy::unwrap_used, reason = "a fixture fails by panicking")]
 #![allow(clippy::needless_pass_by_value, reason = "`json!` is written in place")]
 #![allow(clippy::result_large_err, reason = "a refusal is a whole response, and rare")]

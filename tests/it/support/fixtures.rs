@@ -11,7 +11,7 @@ use placet::domain::time::Timestamp;
 
 /// The configuration that this text gives, read by the program's own reader as if it stood in that
 /// file, with these variables set.
-pub fn config_of(text: &str, file: Option<&Path>, environment: &Environment) -> Config {
+pub(crate) fn config_of(text: &str, file: Option<&Path>, environment: &Environment) -> Config {
     Config::read(text, file, environment).map_or_else(
         |problems| {
             let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
@@ -23,7 +23,12 @@ pub fn config_of(text: &str, file: Option<&Path>, environment: &Environment) -> 
 
 /// A pending approval of a call with these `params` by agent `ci`, made now. Any one of these
 /// reviewers may decide for a quarter of an hour.
-pub fn pending(id: ApprovalId, params: &str, reviewers: &[&str], now: Timestamp) -> Approval {
+pub(crate) fn pending(
+    id: ApprovalId,
+    params: &str,
+    reviewers: &[&str],
+    now: Timestamp,
+) -> Approval {
     Approval {
         id,
         version: 0,
