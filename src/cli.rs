@@ -290,9 +290,17 @@ impl Failure {
     }
 }
 
-/// Runs a command and says how the process ends.
-pub async fn run(cli: Cli) -> ExitCode {
-    match dispatch(cli).await {
+/// Runs a command and says how the process ends. The runtime is made here and not in `main.rs`, which
+/// would compile all that is awaited a second time.
+pub fn run(cli: Cli) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("error: the runtime can't start: {error}"));
+            return ExitCode::from(FAILED);
+        }
+    };
+    match runtime.block_on(dispatch(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.message.is_empty() {

@@ -16,13 +16,7 @@ fn main() -> ExitCode {
     // The demo tells its own story; log lines in between would only blur it.
     let level = if matches!(cli.command, Command::Demo(_)) { "error" } else { "info" };
     init_logs(cli.global.log_format, level);
-    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(cli::run(cli)),
-        Err(error) => {
-            cli::complain(&format!("error: the runtime can't start: {error}"));
-            ExitCode::from(cli::FAILED)
-        }
-    }
+    cli::run(cli)
 }
 
 fn init_logs(format: LogFormat, level: &str) {

@@ -4,9 +4,11 @@
 //! transaction half way.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::oneshot;
 
 use crate::domain::call::hex;
 use crate::domain::time::Timestamp;
@@ -78,10 +80,17 @@ impl SqlStore {
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        tokio::spawn(verb(self.db.clone()))
-            .await
-            .unwrap_or(Err(StoreError::Unavailable(sqlx::Error::WorkerCrashed)))
+        let verb = verb(self.db.clone());
+        let (done, answer) = oneshot::channel();
+        // Nobody may wait for it any more.
+        spawn(Box::pin(async move { drop(done.send(verb.await)) }));
+        answer.await.unwrap_or(Err(StoreError::Unavailable(sqlx::Error::WorkerCrashed)))
     }
+}
+
+/// Spawns what is boxed already: a task of each verb's own type would be compiled fifty times.
+fn spawn(work: Pin<Box<dyn Future<Output = ()> + Send>>) {
+    tokio::spawn(work);
 }
 
 #[async_trait]
