@@ -14,8 +14,8 @@ def screens():
     return folder
 
 
-def visit(script, **steps):
-    """Runs a script of fixtures; its JSON answer."""
-    done = subprocess.run([node(), FIXTURES / script, json.dumps(steps)], capture_output=True, text=True, timeout=120)
+def visit(fixture, /, **steps):
+    """Runs a script of fixtures with these steps; its JSON answer."""
+    done = subprocess.run([node(), FIXTURES / fixture, json.dumps(steps)], capture_output=True, text=True, timeout=120)
     expect(done.returncode == 0, f"the browser: {done.stderr[-800:]}")
     return json.loads(done.stdout.splitlines()[-1])
