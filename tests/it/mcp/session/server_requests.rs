@@ -180,7 +180,7 @@ async fn a_question_that_came_with_no_request_waits_for_a_listener_and_is_then_d
         let feed = Feed::default();
         let own = feed.clone();
         let fake = Fake::start(move |seen| match (seen.verb.as_str(), seen.method().as_str()) {
-            ("GET", _) => own.after(roots),
+            ("GET", _) => fake_http::Answer::Fed(own.clone()),
             (_, "tools/list") => fake_http::result(&crate::support::placet::tool_list()),
             _ => fake_http::legacy(seen).unwrap_or_else(|| fake_http::result(r#"{"content":[]}"#)),
         })
@@ -190,20 +190,21 @@ async fn a_question_that_came_with_no_request_waits_for_a_listener_and_is_then_d
         let lines = format!("[server]\nquestion_wait = \"{wait}\"");
         let placet = Placet::before(&fake.url).with(&lines).start().await;
         let agent = session(&placet, "/mcp/u", ALL).await;
-        let heard = if listens {
-            let mut own = Stream::open(agent.http(reqwest::Method::GET)).await;
-            // The server asks as soon as the session upstream is open.
-            got(agent.call("7", "open", "{}")).await;
+        let mut heard = None;
+        if listens {
+            heard = Some(Stream::open(agent.http(reqwest::Method::GET)).await);
+        }
+        got(agent.call("7", "open", "{}")).await;
+        // Placet's own connection has a stream of that kind too, and answers for nobody. While a
+        // request is under way the question would be put to that.
+        until("both connections listen", async || feed.streams() == 2).await;
+        feed.say(roots);
+        if let Some(own) = &mut heard {
             let question = own.message().await.unwrap();
             assert_eq!(question["method"], "roots/list");
             answers(&agent, &question, r#"{"roots":[]}"#).await;
-            Some(own)
-        } else {
-            got(agent.call("7", "open", "{}")).await;
-            None
-        };
+        }
 
-        // Placet's own connection has a stream of that kind too, and answers for nobody.
         until("the question is answered as it should be", async || {
             let answers = fake.seen().into_iter().filter(|s| s.member("id") == "\"q1\"");
             let (mut accepted, mut declined) = (0, 0);
