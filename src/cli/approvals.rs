@@ -121,6 +121,10 @@ pub struct ListArgs {
 }
 
 /// Runs one of the commands.
+///
+/// # Errors
+/// Wrong usage is exit code 2 (no token, a bad id); a broker that can't be reached or refuses is
+/// exit code 1.
 pub(crate) async fn run(global: &Global, args: ApprovalsArgs) -> Result<(), Failure> {
     let client = Client::new(&args)?;
     match args.command {

@@ -9,7 +9,12 @@ use super::{CheckArgs, Failure, Global, MISUSED, complain, problem_line, say, te
 /// What was tried to be reached, and how that went.
 pub(crate) type Reached = Vec<(String, Result<String, String>)>;
 
-/// Checks. `connect` tries every upstream and notifier; it is asked only for a sound configuration.
+/// Prints what was found. `connect` tries every upstream and notifier; it is called only for a
+/// sound configuration.
+///
+/// # Errors
+/// The configuration has errors (exit code 2), or something can't be reached (exit code 1). The
+/// message is empty, for all was printed.
 pub(crate) async fn run(
     global: &Global,
     args: &CheckArgs,

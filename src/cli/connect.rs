@@ -55,7 +55,11 @@ pub struct ConnectArgs {
     pub write: Option<Option<PathBuf>>,
 }
 
-/// Prints or merges.
+/// Prints the client's configuration, or merges it into the client's own file.
+///
+/// # Errors
+/// Usage or configuration is wrong (exit code 2), or the client's file can't be merged or written
+/// (exit code 1).
 pub(crate) fn run(global: &Global, args: &ConnectArgs) -> Result<(), Failure> {
     let env = |name: &str| std::env::var(name).ok();
     let known = match (&args.upstream, &args.server, &global.config) {

@@ -24,7 +24,7 @@ use super::view::{DecisionLine, Frame, When, decision_lines, page, state_words};
 /// Seconds after which the page of a call that is about to run reloads.
 const REFRESH_WHILE_RUNNING: u32 = 3;
 
-/// `?full=1`
+/// The query of the page: `?full=1` shows long values in full.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Options {
     full: Option<String>,
@@ -42,7 +42,7 @@ impl Options {
 pub(crate) struct Fields {
     /// `approve` or `reject`.
     pub decision: Option<String>,
-    /// Why.
+    /// The reason, for the record.
     pub reason: Option<String>,
     /// The digest that was shown.
     pub digest: Option<String>,
@@ -56,6 +56,9 @@ pub(crate) struct Fields {
 
 impl Fields {
     /// The decision of a form, which always carries the digest it showed.
+    ///
+    /// # Errors
+    /// `invalid_request`: the form has no decision or no digest.
     pub(crate) fn verdict(self, via: Via, assurance: Assurance) -> Result<Verdict, Problem> {
         let choice = self
             .decision
@@ -90,9 +93,9 @@ pub(crate) struct AttemptLine {
 #[derive(Debug, Template)]
 #[template(path = "approvals/show.html")]
 pub(crate) struct ShowPage {
-    /// Frame.
+    /// The frame around it.
     pub frame: Frame,
-    /// The call.
+    /// The call as it is shown.
     pub call: CallView,
     /// Where its forms post to.
     pub base: String,
@@ -102,13 +105,13 @@ pub(crate) struct ShowPage {
     pub link_of: Option<String>,
     /// Said in place of the buttons, where deciding needs a sign-in.
     pub sign_in: Option<&'static str>,
-    /// Who was told.
+    /// The attempts to tell people, and how they went.
     pub attempts: Vec<AttemptLine>,
     /// Whether the browser is to be asked for a passkey.
     pub by_passkey: bool,
     /// What may be granted with it.
     pub grant: Option<GrantForm>,
-    /// What it is judged by.
+    /// What stands beside the call, to judge it by.
     pub beside: Beside,
 }
 
@@ -116,7 +119,7 @@ pub(crate) struct ShowPage {
 #[derive(Debug, Template)]
 #[template(path = "approvals/decided.html")]
 pub(crate) struct DecidedPage {
-    /// Frame.
+    /// The frame around it.
     pub frame: Frame,
     /// What to say first.
     pub heading: String,

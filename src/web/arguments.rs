@@ -16,12 +16,12 @@ pub(crate) const FOLD_OVER: usize = 2_000;
 /// How much of a folded value is still shown, characters.
 const FOLD_SHOWN: usize = 120;
 
-/// How to show it.
+/// How much of a call's JSON is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Show {
-    /// Long values in full.
+    /// Whether long values are shown in full.
     pub full: bool,
-    /// Masked values as they are.
+    /// Whether masked values are shown as they are.
     pub revealed: bool,
 }
 
@@ -30,11 +30,11 @@ pub(crate) struct Show {
 pub(crate) struct Rendered {
     /// Safe HTML for inside a `pre`.
     pub html: String,
-    /// Values folded.
+    /// How many long values are folded.
     pub folded: usize,
-    /// Values masked, or secret and shown on request.
+    /// How many values are masked, or are secret and shown on request.
     pub secrets: usize,
-    /// Characters spelled out and words of mixed scripts.
+    /// How many characters are spelled out, and words of mixed scripts.
     pub flags: usize,
 }
 

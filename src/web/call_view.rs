@@ -33,26 +33,26 @@ pub(crate) struct SettledView {
     pub done: bool,
     /// Who said so.
     pub by: String,
-    /// Why.
+    /// The reason they gave.
     pub reason: String,
 }
 
 /// One approval as a reviewer sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct CallView {
-    /// Its id.
+    /// The approval's id.
     pub id: String,
     /// The state's word.
     pub state: &'static str,
     /// The state in words.
     pub state_words: &'static str,
-    /// The tool.
+    /// The tool's name, made visible.
     pub tool: String,
     /// Said of names and reasons with letters that pass for others.
     pub look_alikes: Vec<String>,
-    /// The upstream.
+    /// The name of the upstream it goes to.
     pub upstream: String,
-    /// The agent.
+    /// The name of the agent that asks.
     pub agent: String,
     /// What the agent's client calls itself.
     pub client: Option<String>,
@@ -64,7 +64,7 @@ pub(crate) struct CallView {
     pub reason: Option<String>,
     /// Risk and severity, where the rule says them.
     pub risk: Option<String>,
-    /// The digest.
+    /// The digest of the call, which a decision must repeat.
     pub digest: String,
     /// How long what is decided counts.
     pub terms: String,
@@ -78,7 +78,7 @@ pub(crate) struct CallView {
     pub expires: When,
     /// Until when an approved call may be claimed.
     pub claim_deadline: Option<When>,
-    /// The arguments.
+    /// The call's arguments as HTML.
     pub arguments: Rendered,
     /// The arguments as raw JSON, as safe HTML, where nothing of them is folded.
     pub raw: Option<String>,
@@ -86,11 +86,11 @@ pub(crate) struct CallView {
     pub extra: Option<Rendered>,
     /// The agent's own `_meta`.
     pub meta: Option<Rendered>,
-    /// Values folded, all told.
+    /// How many long values are folded.
     pub folded: usize,
-    /// Secret values, all told.
+    /// How many values are secret.
     pub secrets: usize,
-    /// Things flagged, all told.
+    /// How many things are flagged.
     pub flags: usize,
     /// What of it is shown.
     pub show: Show,

@@ -111,18 +111,18 @@ fn line(path: &str, value: &str, masker: &Masker, redact: &[String]) -> ValueLin
 /// The form on the page of an approved call.
 #[derive(Debug)]
 pub(crate) struct GrantForm {
-    /// Most calls.
+    /// Most calls that the grant may allow.
     pub max_uses: u32,
     /// Longest time, minutes.
     pub max_minutes: u64,
-    /// That in words.
+    /// The longest time in words.
     pub max_words: String,
     /// The call's values.
     pub values: Vec<ValueLine>,
 }
 
 impl GrantForm {
-    /// For this offer.
+    /// The form for what may be granted.
     pub(crate) fn new(offer: &Offer, approval: &Approval, masker: &Masker) -> Self {
         let redact = &approval.terms.redact;
         Self {
@@ -247,7 +247,10 @@ pub(crate) async fn give(
     given.await.unwrap_or_else(|problem: Problem| who.problem(problem))
 }
 
-/// Reads a grant's id out of a path; what is no id is not found.
+/// Reads a grant's id out of a path.
+///
+/// # Errors
+/// `not_found`: it is not a grant's id.
 pub(crate) fn grant_id(text: &str) -> Result<GrantId, Problem> {
     GrantId::parse(text).ok_or_else(|| {
         Problem::new(Code::NotFound, "there is no such grant, or it is not yours to see")

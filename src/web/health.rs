@@ -83,6 +83,10 @@ pub(crate) async fn readyz(State(web): State<Web>) -> Response {
 }
 
 /// `GET /metrics`: Prometheus text, for admins and auditors unless it is public.
+///
+/// # Errors
+/// `unauthorized` without a sign-in, `forbidden` for other roles, `unavailable` if the store
+/// failed.
 pub(crate) async fn metrics(
     State(web): State<Web>,
     reader: Result<Reader, Problem>,

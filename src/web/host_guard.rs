@@ -14,10 +14,10 @@ use url::Url;
 use super::error::{Code, Problem};
 use crate::config::Server;
 
-/// Paths that load balancers ask by address.
+/// Paths that load balancers call by IP address; any `Host` may do so.
 const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 
-/// The hosts and origins that are ours.
+/// The hosts and origins that this server answers to.
 #[derive(Debug, Clone)]
 pub(crate) struct Hosts {
     names: BTreeSet<String>,

@@ -50,6 +50,9 @@ pub(crate) struct Begin {
 }
 
 /// `GET /sign-in/oidc`: off to the provider.
+///
+/// # Errors
+/// No provider is configured or it can't be used, or the store failed; shown as a page.
 pub(crate) async fn begin(
     State(web): State<Web>,
     ClientAddress(client): ClientAddress,
@@ -79,6 +82,10 @@ pub(crate) async fn begin(
 }
 
 /// `GET /sign-in/oidc/callback`: the provider's answer.
+///
+/// # Errors
+/// No provider is configured, or the store failed. A sign-in that is refused is no error here: it
+/// is recorded and shown as a page.
 pub(crate) async fn answer(
     State(web): State<Web>,
     ClientAddress(client): ClientAddress,

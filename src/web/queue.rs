@@ -35,19 +35,19 @@ const REFRESH: u32 = 15;
 /// One approval in a list.
 #[derive(Debug)]
 pub(crate) struct Row {
-    /// Its id.
+    /// The approval's id.
     pub id: String,
     /// The state's word.
     pub state: &'static str,
     /// The state in words.
     pub state_words: &'static str,
-    /// The tool.
+    /// The tool's name, made visible.
     pub tool: String,
     /// Whether a name or argument has letters that pass for others.
     pub look_alike: bool,
-    /// The upstream.
+    /// The name of the upstream it goes to.
     pub upstream: String,
-    /// The agent.
+    /// The name of the agent that asks.
     pub agent: String,
     /// Masked arguments on one line.
     pub arguments: String,
@@ -59,7 +59,7 @@ pub(crate) struct Row {
     pub risk: Option<String>,
     /// The digest of the call.
     pub digest: String,
-    /// Whether that is less than two minutes.
+    /// Whether less than two minutes are left.
     pub urgent: bool,
     /// Approvals given and needed, where more than one is.
     pub progress: Option<String>,

@@ -27,13 +27,13 @@ const WORDS_SHOWN: usize = 300;
 /// One tool under one rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolRow {
-    /// The upstream.
+    /// The upstream's configured name.
     pub upstream: String,
-    /// The tool.
+    /// The tool's name, as its server gives it.
     pub tool: String,
     /// `allow`, `deny`, `require_approval`, or `hide`.
     pub action: &'static str,
-    /// JSON Pointer of the rule.
+    /// JSON Pointer of the rule in its policy.
     pub rule: String,
     /// Agents that can call it under this rule.
     pub agents: Vec<String>,

@@ -1,5 +1,5 @@
-//! `/upstreams`: where calls go, in which era, and what went wrong last. Opening the page asks the
-//! servers nothing.
+//! `/upstreams`: where calls go, in which era, and what went wrong last. Opening the page sends
+//! nothing to the servers.
 
 use askama::Template;
 use axum::extract::State;

@@ -26,7 +26,7 @@ pub(crate) struct Frame {
 /// Who looks at a page.
 #[derive(Debug, Clone)]
 pub(crate) struct Viewer {
-    /// Their name.
+    /// The reviewer's name.
     pub name: String,
     /// The token of their forms.
     pub form_token: String,
@@ -52,9 +52,9 @@ impl Frame {
 #[derive(Debug, Template)]
 #[template(path = "error.html")]
 pub(crate) struct ErrorPage {
-    /// Frame.
+    /// The frame around it.
     pub frame: Frame,
-    /// What exactly.
+    /// What went wrong, a sentence.
     pub detail: String,
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn page(status: StatusCode, template: &impl Template) -> Response {
 /// An instant for people: when exactly, and how long from or until now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct When {
-    /// RFC 3339.
+    /// For programs, RFC 3339.
     pub machine: String,
     /// `2026-11-22 20:00:00 UTC`
     pub exact: String,
@@ -101,17 +101,17 @@ impl When {
 /// One reviewer's decision in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DecisionLine {
-    /// Who.
+    /// The reviewer's name, made visible.
     pub reviewer: String,
     /// `approved` or `rejected`.
     pub verb: &'static str,
-    /// Why.
+    /// The reason given, made visible; may be empty.
     pub reason: String,
     /// Said where the reason has letters that pass for others.
     pub flag: Option<String>,
     /// Through which channel.
     pub via: &'static str,
-    /// When.
+    /// When it was decided.
     pub at: When,
 }
 

@@ -12,6 +12,9 @@ use super::data::Data;
 const STEP: &str = "  ";
 
 /// Sets `parent.name` to `value`; returns the new text and whether something else stood there.
+///
+/// # Errors
+/// The text is not strict JSON or not an object, or `parent` is not an object; in words.
 pub(super) fn set_member(
     text: &str,
     parent: &str,
@@ -48,6 +51,9 @@ pub(super) fn set_member(
 }
 
 /// Adds an element to the list `list` unless one with the same `id` is there.
+///
+/// # Errors
+/// The text is not strict JSON or not an object, or `list` is not a list; in words.
 pub(super) fn add_element(
     text: &str,
     list: &str,

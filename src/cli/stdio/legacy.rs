@@ -25,7 +25,8 @@ const AGAIN_FIRST: Duration = Duration::from_millis(250);
 const AGAIN_LONGEST: Duration = Duration::from_secs(5);
 
 impl Bridge {
-    /// The client says `initialize`.
+    /// Opens a session with the client's `initialize`
+    /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#initialization>).
     pub(super) async fn begin(self: &Arc<Self>, message: Message, line: Vec<u8>) {
         match self.hello(&line, true).await {
             Ok((session, answer)) => {
@@ -76,7 +77,8 @@ impl Bridge {
     /// Opens a session in place of one that the broker has forgotten.
     ///
     /// # Errors
-    /// Why there is none: then the client must begin anew.
+    /// In words, why there is none; the client must then begin anew
+    /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#session-management>).
     pub(super) async fn renew(&self, forgotten: &HeaderValue) -> Result<(), String> {
         let mut place = self.session.lock().await;
         let Some(old) = place.clone().filter(|s| s.id == *forgotten) else { return Ok(()) };

@@ -19,6 +19,9 @@ pub(super) enum Read {
 }
 
 /// Reads one line of at most `limit` bytes.
+///
+/// # Errors
+/// The pipe can't be read: the [`std::io::Error`] of the reader.
 pub(super) async fn read(
     input: &mut (impl AsyncBufRead + Unpin),
     limit: usize,
