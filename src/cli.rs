@@ -290,8 +290,8 @@ impl Failure {
     }
 }
 
-/// Runs a command and says how the process ends. The runtime is made here and not in `main.rs`, which
-/// would compile all that is awaited a second time.
+/// Runs a command and returns the exit code of the process. The runtime is made here and not in
+/// `main.rs`, which would compile everything awaited a second time.
 pub fn run(cli: Cli) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -27,7 +27,7 @@ use archive::Archive;
 const ADDRESS: &str = "127.0.0.1:8420";
 /// What the sample agent asks for.
 const ARGUMENTS: &str = r#"{"datastore_id":"hospital-main","image_set_id":"7f3a"}"#;
-/// How long the demo's own mail may take.
+/// How long the demo waits for its own mail.
 const MAIL_WITHIN: Duration = Duration::from_secs(20);
 
 const POLICY: &str = include_str!("../config/policy.demo.json");

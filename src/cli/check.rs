@@ -6,7 +6,7 @@ use crate::config::{Config, Problem, Severity, process_environment};
 
 use super::{CheckArgs, Failure, Global, MISUSED, complain, problem_line, say, text};
 
-/// What was tried to be reached, and how that went.
+/// The names of what was tried, each with its answer or why it could not be reached.
 pub(crate) type Reached = Vec<(String, Result<String, String>)>;
 
 /// Prints what was found. `connect` tries every upstream and notifier; it is called only for a

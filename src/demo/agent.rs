@@ -51,7 +51,8 @@ impl Agent {
         Some(Self { connection })
     }
 
-    /// Calls a tool and waits, as often as it takes. What happens meanwhile goes to `heard`.
+    /// Calls a tool, and calls again as long as its approval is pending. The notifications of the
+    /// call go to `heard`.
     ///
     /// # Errors
     /// [`UpstreamError`]: the broker did not answer. An MCP error is an answer, and not among them.

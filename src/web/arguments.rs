@@ -192,7 +192,7 @@ impl Writer<'_> {
         }
     }
 
-    /// The same without the closing quote: it goes on.
+    /// The same without the closing quote, for text that goes on.
     fn open_literal(&mut self, literal: Literal<'_>) {
         let (text, quoted) = match literal {
             Literal::Quoted(text) => (text, true),
@@ -336,7 +336,7 @@ mod tests {
 
         assert!(masked.html.contains("<span class=\"masked\">‹masked, 7 characters, "));
         assert!(!masked.html.contains("hunter2"));
-        // What only looks like a mask is shown as the text it is.
+        // A text that only looks like a mask is shown as it is.
         assert_eq!(masked.secrets, 1);
         assert!(revealed.html.contains("hunter2") && revealed.secrets == 1);
     }

@@ -38,7 +38,7 @@ pub(crate) struct Changed {
 pub(crate) struct Compared {
     /// The earlier call's approval.
     pub id: String,
-    /// When it was approved, and by whom.
+    /// When it was approved.
     pub at: When,
     /// Who approved it.
     pub by: String,

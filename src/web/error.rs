@@ -145,7 +145,7 @@ impl Code {
 pub(crate) struct Problem {
     /// The stable code, from which status and title follow.
     pub code: Code,
-    /// What exactly, and what would mend it.
+    /// What is wrong, and how to put it right; a sentence.
     pub detail: String,
     /// The approval as it stands, for conflicts.
     pub approval: Option<Box<Approval>>,

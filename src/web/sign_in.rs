@@ -23,7 +23,7 @@ use super::oidc;
 use super::session::{SESSION_COOKIE, browser, signed_in};
 use super::view::{Frame, page};
 
-/// Where to go afterwards.
+/// `?next=PATH`: where to go after signing in.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Next {
     next: Option<String>,
@@ -126,7 +126,7 @@ fn sign_in_page(
     nonce.set(web, page(status, &template))
 }
 
-/// `GET /sign-in`
+/// `GET /sign-in`: the page with the ways to sign in.
 pub(crate) async fn show(
     State(web): State<Web>,
     Query(query): Query<Next>,

@@ -75,7 +75,7 @@ impl ToolRow {
         }
     }
 
-    /// Said where its name or words have letters that pass for others.
+    /// A warning where its name or words have letters that pass for others.
     fn flags(&self) -> Vec<String> {
         [("The name", &self.tool), ("What it says", &self.words)]
             .into_iter()
@@ -213,7 +213,7 @@ struct ToolsPage {
     upstream: String,
 }
 
-/// What to show; empty fields don't narrow.
+/// The query that narrows the list; empty fields don't narrow.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Narrow {
@@ -251,7 +251,7 @@ impl Narrow {
     }
 }
 
-/// `GET /tools`
+/// `GET /tools`: each tool under each rule that applies to it.
 pub(crate) async fn show(
     State(web): State<Web>,
     who: Page,

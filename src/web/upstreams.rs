@@ -177,7 +177,7 @@ struct UpstreamsPage {
     upstreams: Vec<Card>,
 }
 
-/// `GET /upstreams`
+/// `GET /upstreams`: the upstreams as they were last seen.
 pub(crate) async fn show(State(web): State<Web>, who: Page) -> Response {
     let (rows, now) = (web.broker.upstream_rows(), web.broker.now());
     page(

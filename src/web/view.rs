@@ -15,7 +15,7 @@ pub(crate) struct Frame {
     pub title: String,
     /// Which entry of the navigation is this page.
     pub here: &'static str,
-    /// Reloads by itself after so many seconds.
+    /// Seconds after which the page reloads by itself; none: never.
     pub refresh: Option<u32>,
     /// Whether scripts keep it up to date, so that it need not reload with them.
     pub live: bool,
@@ -35,7 +35,7 @@ pub(crate) struct Viewer {
 }
 
 impl Frame {
-    /// A frame for nobody in particular.
+    /// A frame for a page without a sign-in.
     pub(crate) fn anonymous() -> Self {
         Self { title: String::new(), here: "", refresh: None, live: false, viewer: None }
     }
@@ -83,7 +83,7 @@ pub(crate) struct When {
 }
 
 impl When {
-    /// As seen at `now`.
+    /// The instant `at` as seen at `now`.
     pub(crate) fn new(at: Timestamp, now: Timestamp) -> Self {
         let machine = at.to_string();
         let exact = format!("{} UTC", machine.get(..19).unwrap_or(&machine).replace('T', " "));
@@ -107,7 +107,7 @@ pub(crate) struct DecisionLine {
     pub verb: &'static str,
     /// The reason given, made visible; may be empty.
     pub reason: String,
-    /// Said where the reason has letters that pass for others.
+    /// A warning where the reason has letters that pass for others.
     pub flag: Option<String>,
     /// Through which channel.
     pub via: &'static str,

@@ -10,7 +10,7 @@ use crate::domain::json::{self, Node, Value};
 use super::fetch::Fetch;
 use super::jws::{Keys, optional, text};
 
-/// What is used of a provider's description.
+/// The part of a provider's description that is used here.
 #[derive(Debug)]
 pub(crate) struct Description {
     /// Where browsers are sent to sign in.

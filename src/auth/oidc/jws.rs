@@ -139,7 +139,7 @@ impl Key {
 pub(crate) struct Keys(Vec<Key>);
 
 impl Keys {
-    /// Reads a JSON Web Key Set. Keys that are no use here are passed over
+    /// Reads a JSON Web Key Set. Keys that can't be used here are passed over
     /// ([RFC 7517 section 5](https://www.rfc-editor.org/rfc/rfc7517#section-5)).
     ///
     /// # Errors

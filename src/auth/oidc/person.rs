@@ -10,7 +10,7 @@ const MAX_GUEST: usize = 200;
 /// What a provider said of a person, after every check.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Said {
-    /// What the provider calls them, for good.
+    /// The provider's lasting identifier for them (`sub`).
     pub subject: String,
     /// Their e-mail address.
     pub email: Option<String>,

@@ -145,7 +145,7 @@ impl Client {
     }
 }
 
-/// What answers is not a broker, or not one of this version.
+/// The failure for an answer that is not from a broker, or not from one of this version.
 pub(super) fn not_a_broker() -> Failure {
     Failure::failed("the server answered something that is no Approval; is --server a broker?")
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Largest configuration of a client that is read, bytes.
 pub(super) const MAX_FILE: u64 = 4 << 20;
-/// Mode of new files: they may come to hold a token.
+/// Mode of new files, for their owner alone: they may come to hold a token.
 const PRIVATE: u32 = 0o600;
 /// Most backups that are kept side by side.
 const MAX_BACKUPS: u32 = 100;
@@ -26,8 +26,8 @@ pub(super) struct Found {
 /// Reads the file, if there is one.
 ///
 /// # Errors
-/// The path leads nowhere, is not a regular file, can't be read, is larger than [`MAX_FILE`] or not
-/// UTF-8; in words, with the path.
+/// The path is a link that leads nowhere, or is not a regular file; or the file can't be read, is
+/// larger than [`MAX_FILE`] or not UTF-8; in words, with the path.
 pub(super) fn find(path: &Path) -> Result<Found, String> {
     let named = |error: &io::Error| format!("{}: {error}", path.display());
     // A link stays a link: what it leads to is written.
@@ -85,7 +85,7 @@ impl Found {
         let mode = if secret { self.mode & 0o700 } else { self.mode };
         let written = write_new(&draft, new, mode)
             .and_then(|()| {
-                // Somebody may have written meanwhile; theirs is not ours to drop.
+                // Somebody may have written meanwhile, and their change must not be lost.
                 if self.is_unchanged() {
                     Ok(())
                 } else {

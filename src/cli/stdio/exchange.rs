@@ -195,7 +195,7 @@ impl Bridge {
         }
     }
 
-    /// Passes on what a stream says; whether the answer to that message was among it.
+    /// Passes on every message of a stream. Returns whether the answer to `of` was among them.
     pub(super) async fn stream(
         &self,
         of: Option<(&Message, &[u8])>,
@@ -229,7 +229,8 @@ impl Bridge {
         }
     }
 
-    /// Later calls mirror what the tools' schemas ask for.
+    /// Remembers the tools of a list: later calls repeat arguments in headers as their schemas ask.
+    /// <https://modelcontextprotocol.io/specification/2026-07-28/server/tools#x-mcp-header>
     fn learn_tools(&self, list: &Node<'_>) {
         let mut tools = self.tools.lock().expect("no holder of this lock panics");
         for tool in list.get("tools").and_then(Node::elements).unwrap_or_default() {

@@ -108,7 +108,7 @@ impl Bridge {
         }
         *place = Some(session);
         drop(place);
-        // What was listed or read before may be other now.
+        // What was listed or read before may have changed.
         for feature in ["tools", "prompts", "resources"] {
             let method = format!("notifications/{feature}/list_changed");
             self.say(jsonrpc::notification(&method, None)).await;
@@ -134,7 +134,7 @@ impl Bridge {
         }
     }
 
-    /// The stream of messages that belong to no request, for as long as there is a session.
+    /// Reads the stream of messages that belong to no request, as long as there is a session.
     async fn hear(&self) {
         let mut wait = AGAIN_FIRST;
         loop {
@@ -166,8 +166,8 @@ impl Bridge {
 
 /// Why no session was opened.
 enum Refused {
-    /// The broker's own answer.
+    /// The broker refused; its own JSON-RPC answer.
     Answered(String),
-    /// There is none.
+    /// The broker gave no answer; why, in words.
     Failed(String),
 }

@@ -58,7 +58,7 @@ pub(super) async fn read(
     }
 }
 
-/// Writes lines until there are no more, or the client takes none: then `gone` fires.
+/// Writes lines until there are no more. If the client no longer takes them, `gone` fires.
 pub(super) async fn write(mut lines: mpsc::Receiver<String>, gone: CancellationToken) {
     let mut out = tokio::io::stdout();
     while let Some(mut line) = lines.recv().await {
