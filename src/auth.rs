@@ -18,16 +18,18 @@ pub(crate) mod oidc;
 pub(crate) mod passkey;
 pub(crate) mod personal_token;
 
-/// Somebody, and how surely it is them.
+/// A reviewer, and how surely it is them.
 #[derive(Debug, Clone, Copy)]
 pub struct Proven<'a> {
-    /// Who.
+    /// The reviewer who asks.
     pub reviewer: &'a Reviewer,
-    /// How surely.
+    /// How they proved who they are.
     pub assurance: Assurance,
 }
 
-/// The token of `Authorization: Bearer …`, if there is one.
+/// The token of `Authorization: Bearer …`, if there is one
+/// (<https://www.rfc-editor.org/rfc/rfc6750#section-2.1>). The scheme may stand in any case
+/// (<https://www.rfc-editor.org/rfc/rfc9110#section-11.1>).
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;

@@ -267,31 +267,31 @@ pub enum AuditCommand {
 /// Why a command did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The exit code.
+    /// The exit code of the process, 1 or 2.
     pub code: u8,
     /// For stderr; empty if everything was said.
     pub message: String,
 }
 
 impl Failure {
-    /// The thing asked failed or was found wrong.
+    /// Exit code 1: the command failed, or found something wrong.
     pub fn failed(message: impl Into<String>) -> Self {
         Self { code: FAILED, message: message.into() }
     }
 
-    /// Usage, configuration or policy.
+    /// Exit code 2: usage, configuration or policy is wrong.
     pub fn misused(message: impl Into<String>) -> Self {
         Self { code: MISUSED, message: message.into() }
     }
 
-    /// A command of the interface that this version does not have.
+    /// Exit code 2: the command line names a command that this version does not have.
     pub fn unavailable(command: &str) -> Self {
         Self::misused(format!("{command}: not available in this version"))
     }
 }
 
-/// Runs a command and says how the process ends. The runtime is made here and not in `main.rs`, which
-/// would compile all that is awaited a second time.
+/// Runs a command and returns the exit code of the process. The runtime is made here and not in
+/// `main.rs`, which would compile everything awaited a second time.
 pub fn run(cli: Cli) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -333,6 +333,10 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
 }
 
 /// The configuration; its problems go to stderr, and errors end the command.
+///
+/// # Errors
+/// The configuration has errors: a [`Failure`] with exit code 2 and an empty message, for the
+/// problems were printed.
 pub fn load(global: &Global) -> Result<Config, Failure> {
     load_from(global.config.as_deref())
 }

@@ -27,7 +27,7 @@ use archive::Archive;
 const ADDRESS: &str = "127.0.0.1:8420";
 /// What the sample agent asks for.
 const ARGUMENTS: &str = r#"{"datastore_id":"hospital-main","image_set_id":"7f3a"}"#;
-/// How long the demo's own mail may take.
+/// How long the demo waits for its own mail.
 const MAIL_WITHIN: Duration = Duration::from_secs(20);
 
 const POLICY: &str = include_str!("../config/policy.demo.json");
@@ -46,13 +46,13 @@ pub struct Options {
 /// Why the demo failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    /// Its own configuration.
+    /// The demo's own configuration has errors.
     #[error("the demo's configuration: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Config(Vec<Problem>),
     /// The program could not be built.
     #[error(transparent)]
     App(#[from] AppError),
-    /// A file or socket.
+    /// A file or socket failed.
     #[error("{0}")]
     Io(#[from] std::io::Error),
     /// The agent was not answered.
@@ -61,12 +61,16 @@ pub enum DemoError {
     /// Something that should have happened did not.
     #[error("{0}")]
     Missing(&'static str),
-    /// The review page said no.
+    /// The review page refused the link or the decision.
     #[error("the review page could not be used: {0}")]
     Review(String),
 }
 
 /// Runs the demo; each line of the story goes to `say`.
+///
+/// # Errors
+/// [`DemoError`]: the broker can't be built, a file or socket fails, the agent gets no answer, or a
+/// step does not happen in time.
 pub async fn run(options: Options, say: &(dyn Fn(&str) + Sync)) -> Result<(), DemoError> {
     let folder = folder()?;
     let done = story(&options, &folder, say).await;

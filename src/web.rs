@@ -58,7 +58,7 @@ use error::{Code, Problem};
 use health::Readiness;
 
 const STYLE: &str = include_str!("web/style.css");
-/// Progressive only: no page needs it.
+/// The pages' script. Every page works without it.
 const SCRIPT: &str = include_str!("web/app.js");
 const ICON: &str = include_str!("web/icon.svg");
 
@@ -68,14 +68,15 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:
 /// Mails a one-time sign-in link to a reviewer's own address.
 #[async_trait]
 pub trait SignInMailer: Send + Sync {
-    /// Sends it; failures are the mailer's to log, since the page says the same either way.
+    /// Sends it. The mailer logs a failure: the page says the same either way, so that it does not
+    /// tell whose address is known.
     async fn send_sign_in(&self, reviewer: &Reviewer, link: String);
 }
 
 /// What the pages and the API are made of; cheap to clone.
 #[derive(Clone)]
 pub struct Web {
-    /// The application.
+    /// The broker, which holds all the verbs.
     pub broker: Broker,
     /// Mails sign-in links; none where no e-mail notifier is configured.
     pub mailer: Option<Arc<dyn SignInMailer>>,
@@ -92,7 +93,7 @@ pub struct Web {
 }
 
 /// All routes but the MCP face's, with a 404 for everything else. The host guard of
-/// [`crate::auth::hosts`] belongs around it and the MCP face together; serve it with the peer's
+/// [`host_guard`] belongs around it and the MCP face together; serve it with the peer's
 /// address (`into_make_service_with_connect_info::<SocketAddr>`).
 pub fn router(web: Web) -> Router {
     let max_body = web.broker.config().server.max_body;

@@ -28,12 +28,12 @@ pub(crate) const FORM_COOKIE: &str = "placet_form";
 pub struct Keys([u8; 32]);
 
 impl Keys {
-    /// With the 32 bytes that the store keeps for it.
+    /// Keys made of the 32 bytes that the store keeps for form tokens.
     pub const fn new(key: [u8; 32]) -> Self {
         Self(key)
     }
 
-    /// The token of a form.
+    /// The token of a form: HMAC-SHA-256 in base64url without padding.
     pub fn token(&self, bound: Bound<'_>) -> String {
         URL_SAFE_NO_PAD.encode(self.mac(bound).finalize().into_bytes())
     }

@@ -17,14 +17,14 @@ pub(crate) mod jws;
 pub(crate) mod person;
 pub(crate) mod provider;
 
-/// What a session's `via` is that began here.
+/// The `via` of a session that began with the provider.
 pub(crate) const VIA_OIDC: &str = "oidc";
 
 /// What is needed to sign people in through the provider.
 #[derive(Debug)]
 pub struct Oidc {
-    /// The provider.
+    /// The configured provider.
     pub provider: provider::Provider,
-    /// Seals attempts.
+    /// Seals attempts into cookies.
     pub sealer: attempt::Sealer,
 }

@@ -38,12 +38,12 @@ fn refused(why: impl std::fmt::Display) -> Refused {
     Refused(why.to_string())
 }
 
-/// A ceremony's first half.
+/// The first half of a ceremony: what the browser is asked, and what is kept until it answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Begun {
     /// The challenge, 32 hexadecimal digits.
     pub challenge: String,
-    /// What the verifier must be given back.
+    /// What the verifier must be given back, base64url.
     pub state: String,
     /// For the browser: `PublicKeyCredentialCreationOptionsJSON` or
     /// `PublicKeyCredentialRequestOptionsJSON`.
@@ -53,13 +53,13 @@ pub(crate) struct Begun {
 /// A credential that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Made {
-    /// Its id.
+    /// The credential's id, base64url without padding, as all of these.
     pub id: String,
     /// The user handle it was made with, the same in all of a person's passkeys.
     pub handle: String,
-    /// Its public key.
+    /// The credential's public key, as the library encodes it.
     pub public_key: String,
-    /// What changes with each use.
+    /// What changes with each use, the signature counter for one.
     pub state: String,
 }
 
@@ -81,7 +81,7 @@ impl Party {
     /// Begins to make a passkey; `existing` are the person's others, whose handle it shares.
     ///
     /// # Errors
-    /// The name can't be one of a passkey, or what is stored can't be read.
+    /// [`Refused`]: a passkey can't have this name, or what is stored can't be read.
     pub(crate) fn begin_adding(
         &self,
         reviewer: &str,
@@ -118,10 +118,10 @@ impl Party {
         })
     }
 
-    /// Ends it with what the browser answered, a `RegistrationResponseJSON`.
+    /// Ends it with what the browser answered, a `RegistrationResponseJSON` (section 7.1).
     ///
     /// # Errors
-    /// Anything that the specification says must fail.
+    /// [`Refused`]: a check of the specification failed, or the answer or state can't be read.
     pub(crate) fn end_adding(&self, state: &str, answer: &str) -> Result<Made, Refused> {
         let server = RegistrationServerState::<16>::decode(&bytes(state)?).map_err(refused)?;
         let answer = Registration::from_json_relaxed(answer.as_bytes()).map_err(refused)?;
@@ -143,7 +143,7 @@ impl Party {
     /// Begins to ask for a passkey of any kind that was made here.
     ///
     /// # Errors
-    /// Only where the library can't; it has no reason to.
+    /// [`Refused`]: the library can't encode the ceremony, which is not expected.
     pub(crate) fn begin_using(&self, wait: Duration) -> Result<Begun, Refused> {
         let mut options = DiscoverableCredentialRequestOptions::passkey(&self.id);
         options.0.timeout = millis(wait);
@@ -156,12 +156,12 @@ impl Party {
         })
     }
 
-    /// Ends it with what the browser answered, an `AuthenticationResponseJSON`; the passkey's new
-    /// state.
+    /// Ends it with what the browser answered, an `AuthenticationResponseJSON` (section 7.2).
+    /// Returns the passkey's new state.
     ///
     /// # Errors
-    /// Anything that the specification says must fail, a signature counter that did not go up among
-    /// it: that is a copy of the passkey.
+    /// [`Refused`]: a check of the specification failed. A signature counter that did not go up is
+    /// one of them: it means a copy of the passkey.
     pub(crate) fn end_using(
         &self,
         state: &str,
@@ -198,7 +198,7 @@ impl Used {
     /// Reads an `AuthenticationResponseJSON`.
     ///
     /// # Errors
-    /// It is none.
+    /// [`Refused`]: the text is not such an answer.
     pub(crate) fn read(answer: &str) -> Result<Self, Refused> {
         DiscoverableAuthentication16::from_json_relaxed(answer.as_bytes())
             .map(Self)
@@ -210,25 +210,25 @@ impl Used {
         text(self.0.raw_id().inner())
     }
 
-    /// The challenge it answers.
+    /// The challenge it answers, 32 hexadecimal digits.
     ///
     /// # Errors
-    /// It has none.
+    /// [`Refused`]: its client data has no challenge of 16 bytes.
     pub(crate) fn challenge(&self) -> Result<String, Refused> {
         Ok(hex(self.0.challenge_relaxed().map_err(refused)?.0))
     }
 }
 
-/// The challenge that a `RegistrationResponseJSON` answers.
+/// The challenge that a `RegistrationResponseJSON` answers, 32 hexadecimal digits.
 ///
 /// # Errors
-/// It is none, or has none.
+/// [`Refused`]: the text is not such an answer, or has no challenge of 16 bytes.
 pub(crate) fn challenge_of_added(answer: &str) -> Result<String, Refused> {
     let answer = Registration::from_json_relaxed(answer.as_bytes()).map_err(refused)?;
     Ok(hex(answer.challenge_relaxed().map_err(refused)?.0))
 }
 
-/// A handle for somebody's first passkey.
+/// A user handle for somebody's first passkey: 16 random bytes, base64url.
 pub(crate) fn new_handle() -> String {
     let handle = UserHandle16::new();
     text(AsRef::<[u8]>::as_ref(&handle))

@@ -1,6 +1,7 @@
 //! Tokens that people make for themselves, for programs that act for them.
 
-/// What they begin with, so that scanners find leaked ones, and nothing else is looked up.
+/// What they begin with: secret scanners can find leaked ones, and only such tokens are looked up
+/// in the store.
 pub(crate) const PREFIX: &str = "plt_own_";
 
 /// What a personal token may be used for.
@@ -15,7 +16,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// The word used everywhere.
+    /// The word in the store, the API and the pages.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",

@@ -121,6 +121,10 @@ pub struct ListArgs {
 }
 
 /// Runs one of the commands.
+///
+/// # Errors
+/// Wrong usage is exit code 2 (no token, a bad id); a broker that can't be reached or refuses is
+/// exit code 1.
 pub(crate) async fn run(global: &Global, args: ApprovalsArgs) -> Result<(), Failure> {
     let client = Client::new(&args)?;
     match args.command {
@@ -213,7 +217,7 @@ impl ListArgs {
     }
 }
 
-/// The path of an approval; only what is an id becomes part of an address.
+/// The path of an approval in the API. Only an id becomes part of an address.
 fn path(id: &str, verb: &str) -> Result<String, Failure> {
     let id = ApprovalId::parse(id).ok_or_else(|| {
         Failure::misused(format!(
@@ -238,7 +242,7 @@ fn print(global: &Global, body: &str, as_text: impl FnOnce(&Node<'_>)) -> Result
     Ok(())
 }
 
-/// A member's text, if it is one.
+/// A member's text, if it is a string.
 fn field(node: &Node<'_>, key: &str) -> Option<String> {
     node.get(key)?.as_str().map(str::to_owned)
 }
@@ -267,7 +271,7 @@ fn line(node: &Node<'_>) -> String {
     ))
 }
 
-/// What is called; with its method where that is not a tool's.
+/// The title of a call: the tool's name, anything else with its method.
 fn title(node: &Node<'_>) -> String {
     let tool = field(node, "tool").unwrap_or_default();
     match field(node, "method") {

@@ -6,10 +6,15 @@ use crate::config::{Config, Problem, Severity, process_environment};
 
 use super::{CheckArgs, Failure, Global, MISUSED, complain, problem_line, say, text};
 
-/// What was tried to be reached, and how that went.
+/// The names of what was tried, each with its answer or why it could not be reached.
 pub(crate) type Reached = Vec<(String, Result<String, String>)>;
 
-/// Checks. `connect` tries every upstream and notifier; it is asked only for a sound configuration.
+/// Prints what was found. `connect` tries every upstream and notifier; it is called only for a
+/// sound configuration.
+///
+/// # Errors
+/// The configuration has errors (exit code 2), or something can't be reached (exit code 1). The
+/// message is empty, for all was printed.
 pub(crate) async fn run(
     global: &Global,
     args: &CheckArgs,

@@ -55,11 +55,15 @@ pub struct ConnectArgs {
     pub write: Option<Option<PathBuf>>,
 }
 
-/// Prints or merges.
+/// Prints the client's configuration, or merges it into the client's own file.
+///
+/// # Errors
+/// Usage or configuration is wrong (exit code 2), or the client's file can't be merged or written
+/// (exit code 1).
 pub(crate) fn run(global: &Global, args: &ConnectArgs) -> Result<(), Failure> {
     let env = |name: &str| std::env::var(name).ok();
     let known = match (&args.upstream, &args.server, &global.config) {
-        // Everything is said: a machine that has the client need not have the configuration.
+        // The arguments say everything: the client's machine may lack the configuration.
         (Some(_), Some(_), None) => None,
         _ => Some(load(global)?),
     };
@@ -89,7 +93,7 @@ pub(crate) fn run(global: &Global, args: &ConnectArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is to be connected, and the agent where it is known.
+/// The entries to connect, and the agent where it is known.
 fn target(
     args: &ConnectArgs,
     config: Option<&Config>,

@@ -5,7 +5,10 @@ use crate::domain::approval::Choice;
 
 use super::{Decide, DemoArgs, Failure, say};
 
-/// Runs the demo.
+/// Runs the demo with the options of the command line.
+///
+/// # Errors
+/// Whatever failed in the demo, as text; exit code 1.
 pub(crate) async fn run(args: &DemoArgs) -> Result<(), Failure> {
     let options = Options {
         listen: args.listen,

@@ -9,6 +9,10 @@ use crate::notify::message::test_message;
 use super::{Failure, Global, load, say, text};
 
 /// Sends one test message through the notifier of that name.
+///
+/// # Errors
+/// The configuration has errors or there is no such notifier (exit code 2); the message can't be
+/// made or sent (exit code 1).
 pub(crate) async fn test(global: &Global, name: &str) -> Result<(), Failure> {
     let config = load(global)?;
     let Some(settings) = config.notifiers.iter().find(|n| n.name == name) else {

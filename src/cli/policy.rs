@@ -36,6 +36,10 @@ pub struct ExplainArgs {
 }
 
 /// Runs one of the policy commands.
+///
+/// # Errors
+/// The configuration has errors, an argument names nothing or is not JSON, or the command is not
+/// available; exit code 2.
 pub(crate) fn run(global: &Global, command: PolicyCommand) -> Result<(), Failure> {
     match command {
         PolicyCommand::Explain(args) => {

@@ -11,6 +11,10 @@ use crate::domain::time::in_words;
 use super::{Failure, Global, complain, load};
 
 /// Runs the broker.
+///
+/// # Errors
+/// The configuration has errors (exit code 2); the broker can't be built, or no sign-in link can be
+/// made or written (exit code 1).
 pub(crate) async fn run(global: &Global) -> Result<(), Failure> {
     let config = load(global)?;
     let app = App::build(config).await.map_err(|error| failure(&error))?;

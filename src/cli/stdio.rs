@@ -28,6 +28,10 @@ const TOKEN_VARIABLE: &str = "PLACET_AGENT_TOKEN";
 const SERVER_STARTS: Duration = Duration::from_secs(20);
 
 /// Runs the bridge until the client closes stdin or a signal comes.
+///
+/// # Errors
+/// Usage or configuration is wrong (exit code 2), or the broker or the HTTP client can't be made
+/// (exit code 1).
 pub(crate) async fn run(global: &Global, args: StdioArgs) -> Result<(), Failure> {
     let token = std::env::var(TOKEN_VARIABLE).ok().filter(|t| !t.is_empty());
     let path = args.upstream.as_ref().map_or("/mcp".to_owned(), |name| format!("/mcp/{name}"));

@@ -24,7 +24,11 @@ fn failed(error: impl std::fmt::Display) -> Failure {
     Failure::failed(error.to_string())
 }
 
-/// `placet migrate`
+/// `placet migrate`: opening the database applies its migrations.
+///
+/// # Errors
+/// The configuration has errors (exit code 2), or the database can't be opened or migrated (exit
+/// code 1).
 pub(crate) async fn migrate(global: &Global) -> Result<(), Failure> {
     let store = open(&load(global)?).await?;
     store.close().await;
@@ -32,7 +36,11 @@ pub(crate) async fn migrate(global: &Global) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `placet audit …`
+/// `placet audit …`: verifies the hash chain, or exports the records as JSON lines.
+///
+/// # Errors
+/// The configuration or `--since` is wrong (exit code 2), the database can't be read, or a record
+/// does not fit the hash chain (exit code 1).
 pub(crate) async fn audit(global: &Global, command: AuditCommand) -> Result<(), Failure> {
     let config = load(global)?;
     let store = open(&config).await?;
@@ -100,7 +108,11 @@ async fn export(store: &SqlStore, since: Option<&str>) -> Result<(), Failure> {
     }
 }
 
-/// `placet sign-in-link`
+/// `placet sign-in-link`: prints a link that signs a reviewer in once.
+///
+/// # Errors
+/// The configuration has errors or several reviewers are possible (exit code 2); the broker does
+/// not listen on loopback, there is no such reviewer, or the store failed (exit code 1).
 pub(crate) async fn sign_in_link(global: &Global, args: SignInLinkArgs) -> Result<(), Failure> {
     let config = load(global)?;
     if !config.server.listen.ip().is_loopback() {

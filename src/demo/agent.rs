@@ -28,7 +28,7 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// Connects to an endpoint of the broker.
+    /// Connects to an MCP endpoint of the broker.
     pub(crate) fn new(config: &Config, endpoint: url::Url, tracker: &TaskTracker) -> Option<Self> {
         let settings = Settings {
             name: "placet".to_owned(),
@@ -51,7 +51,11 @@ impl Agent {
         Some(Self { connection })
     }
 
-    /// Calls a tool and waits, as often as it takes. What happens meanwhile goes to `heard`.
+    /// Calls a tool, and calls again as long as its approval is pending. The notifications of the
+    /// call go to `heard`.
+    ///
+    /// # Errors
+    /// [`UpstreamError`]: the broker did not answer. An MCP error is an answer, and not among them.
     pub(crate) async fn call(
         &self,
         tool: &str,
@@ -74,7 +78,7 @@ impl Agent {
         }
     }
 
-    /// Leaves.
+    /// Closes the connection.
     pub(crate) async fn close(&self) {
         self.connection.shutdown().await;
     }

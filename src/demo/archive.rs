@@ -24,7 +24,7 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Three image sets, and the mailbox to show.
+    /// An archive of three image sets, which also shows this mailbox.
     pub fn new(mailbox: Mailbox) -> Self {
         let sets = BTreeMap::from([
             ("7f3a", "CT thorax, 412 images"),
@@ -39,7 +39,7 @@ impl Archive {
         self.lock().len()
     }
 
-    /// `/mcp` and `/mailbox`.
+    /// The routes: `/mcp` for MCP, `/mailbox` for people.
     pub fn router(self) -> Router {
         Router::new().route("/mcp", post(mcp)).route("/mailbox", get(mailbox)).with_state(self)
     }

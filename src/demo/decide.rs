@@ -5,7 +5,7 @@ use crate::domain::approval::Choice;
 /// Opens `link`, then approves or rejects what it shows.
 ///
 /// # Errors
-/// A sentence for people.
+/// A sentence for people: the page can't be reached, lacks a field, or refuses the decision.
 pub(crate) async fn by_link(link: &str, choice: Choice) -> Result<(), String> {
     let client = reqwest::Client::builder()
         .no_proxy()

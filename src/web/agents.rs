@@ -137,7 +137,7 @@ struct AgentsPage {
     agents: Vec<Card>,
 }
 
-/// `GET /agents`
+/// `GET /agents`: the agents, and how long their clients wait.
 pub(crate) async fn show(State(web): State<Web>, who: Page) -> Response {
     let rows = match web.broker.agent_rows().await {
         Ok(rows) => rows,
@@ -154,14 +154,14 @@ pub(crate) async fn show(State(web): State<Web>, who: Page) -> Response {
     )
 }
 
-/// The form's fields.
+/// The fields of the form that forgets a hold budget.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Fields {
     agent: Option<String>,
     form_token: Option<String>,
 }
 
-/// `POST /agents/forget`
+/// `POST /agents/forget`: forgets how long an agent's client waits.
 pub(crate) async fn forget(State(web): State<Web>, who: Page, fields: Posted<Fields>) -> Response {
     let Posted(fields) = fields;
     let forgotten = async {

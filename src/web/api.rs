@@ -1,5 +1,6 @@
 //! `/api/v1`: the queue for programs. Bearer tokens; reading also by session cookie. Every error
-//! is a problem document, checked in the order 401, 404, 403, 422, 409.
+//! is a problem document (<https://www.rfc-editor.org/rfc/rfc9457#section-3>), checked in the
+//! order 401, 404, 403, 422, 409.
 
 use axum::Router;
 use axum::body::Bytes;
@@ -75,7 +76,7 @@ fn answer(web: &Web, result: Result<Approval, Problem>) -> Response {
 type Pairs = Result<Query<Vec<(String, String)>>, QueryRejection>;
 type RawBody = Result<Bytes, BytesRejection>;
 
-/// `GET /approvals`
+/// `GET /approvals`: one page of approvals, newest first, masked.
 async fn list(
     State(web): State<Web>,
     Reader(reader): Reader,
@@ -104,7 +105,7 @@ async fn list_grants(State(web): State<Web>, Reader(reader): Reader) -> Result<R
     Ok(json_response(format!("{{\"grants\":[{}]}}", all.join(","))))
 }
 
-/// `POST /grants/{id}/revoke`
+/// `POST /grants/{id}/revoke`: ends a grant.
 async fn revoke_grant(
     State(web): State<Web>,
     Manager(writer): Manager,
@@ -137,7 +138,7 @@ fn holds_secrets(web: &Web, a: &Approval) -> bool {
         }
 }
 
-/// The terminal names itself; everything else is the API.
+/// The channel of a decision: `Placet-Via: cli` names the terminal, everything else is the API.
 fn via(headers: &HeaderMap) -> Via {
     match headers.get("placet-via") {
         Some(value) if value.as_bytes().eq_ignore_ascii_case(b"cli") => Via::Cli,
@@ -145,7 +146,7 @@ fn via(headers: &HeaderMap) -> Via {
     }
 }
 
-/// `POST /approvals/{id}/decision`
+/// `POST /approvals/{id}/decision`: approves or rejects.
 async fn decide(
     State(web): State<Web>,
     decider: Decider,
@@ -185,7 +186,7 @@ fn choice_in(body: &str) -> Choice {
     decision.and_then(Choice::parse).unwrap_or(Choice::Reject)
 }
 
-/// `POST /approvals/{id}/cancel`
+/// `POST /approvals/{id}/cancel`: withdraws an approval that has not run.
 async fn cancel(
     State(web): State<Web>,
     Manager(writer): Manager,
@@ -201,7 +202,7 @@ async fn cancel(
     answer(&web, cancelled.await)
 }
 
-/// `POST /approvals/{id}/settle`
+/// `POST /approvals/{id}/settle`: says whether an indeterminate call ran.
 async fn settle(
     State(web): State<Web>,
     Manager(writer): Manager,
@@ -219,25 +220,25 @@ async fn settle(
     answer(&web, settled.await)
 }
 
-/// `GET /tools`
+/// `GET /tools`: each tool under each rule that applies to it.
 async fn tools(State(web): State<Web>, Reader(_): Reader) -> Response {
     let rows: Vec<_> = web.broker.tool_rows().iter().map(ToolRow::to_json).collect();
     json_response(format!("{{\"tools\":[{}]}}", rows.join(",")))
 }
 
-/// `GET /agents`
+/// `GET /agents`: the agents, and how long their clients wait.
 async fn list_agents(State(web): State<Web>, Reader(_): Reader) -> Result<Response, Problem> {
     let rows: Vec<_> = web.broker.agent_rows().await?.iter().map(agents::to_json).collect();
     Ok(json_response(format!("{{\"agents\":[{}]}}", rows.join(","))))
 }
 
-/// `GET /upstreams`
+/// `GET /upstreams`: the upstreams as they were last seen.
 async fn list_upstreams(State(web): State<Web>, Reader(_): Reader) -> Response {
     let rows: Vec<_> = web.broker.upstream_rows().iter().map(upstreams::to_json).collect();
     json_response(format!("{{\"upstreams\":[{}]}}", rows.join(",")))
 }
 
-/// `GET /audit`
+/// `GET /audit`: sealed records after a sequence number, for auditors and admins.
 async fn audit(
     State(web): State<Web>,
     Reader(reader): Reader,
@@ -250,7 +251,7 @@ async fn audit(
     Ok(json_response(format!("{{\"records\":[{}]}}", records.join(","))))
 }
 
-/// `GET /me`
+/// `GET /me`: the reviewer who asks.
 async fn me(Reader(reader): Reader) -> Response {
     let groups: Vec<_> = reader.groups.iter().map(|g| json::quote(g)).collect();
     let email = reader.email.as_deref().map_or_else(|| "null".to_owned(), json::quote);
@@ -262,7 +263,7 @@ async fn me(Reader(reader): Reader) -> Response {
     ]))
 }
 
-/// `GET /openapi.json`
+/// `GET /openapi.json`: the description of this API.
 async fn description() -> Response {
     json_response(DESCRIPTION.to_owned())
 }

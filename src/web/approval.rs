@@ -24,7 +24,7 @@ use super::view::{DecisionLine, Frame, When, decision_lines, page, state_words};
 /// Seconds after which the page of a call that is about to run reloads.
 const REFRESH_WHILE_RUNNING: u32 = 3;
 
-/// `?full=1`
+/// The query of the page: `?full=1` shows long values in full.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Options {
     full: Option<String>,
@@ -42,11 +42,11 @@ impl Options {
 pub(crate) struct Fields {
     /// `approve` or `reject`.
     pub decision: Option<String>,
-    /// Why.
+    /// The reason, for the record.
     pub reason: Option<String>,
-    /// The digest that was shown.
+    /// The digest of the call that the form showed.
     pub digest: Option<String>,
-    /// The form's token.
+    /// The token of the form, against forged posts.
     pub form_token: Option<String>,
     /// `yes` or `no`: whether an indeterminate call ran.
     pub done: Option<String>,
@@ -56,6 +56,9 @@ pub(crate) struct Fields {
 
 impl Fields {
     /// The decision of a form, which always carries the digest it showed.
+    ///
+    /// # Errors
+    /// `invalid_request`: the form has no decision or no digest.
     pub(crate) fn verdict(self, via: Via, assurance: Assurance) -> Result<Verdict, Problem> {
         let choice = self
             .decision
@@ -90,9 +93,9 @@ pub(crate) struct AttemptLine {
 #[derive(Debug, Template)]
 #[template(path = "approvals/show.html")]
 pub(crate) struct ShowPage {
-    /// Frame.
+    /// The frame around it.
     pub frame: Frame,
-    /// The call.
+    /// The call as it is shown.
     pub call: CallView,
     /// Where its forms post to.
     pub base: String,
@@ -100,15 +103,15 @@ pub(crate) struct ShowPage {
     pub form_token: String,
     /// Whether this is the page behind a mailed link, and whose.
     pub link_of: Option<String>,
-    /// Said in place of the buttons, where deciding needs a sign-in.
+    /// A sentence in place of the buttons, where deciding needs a sign-in.
     pub sign_in: Option<&'static str>,
-    /// Who was told.
+    /// The attempts to tell people, and how they went.
     pub attempts: Vec<AttemptLine>,
     /// Whether the browser is to be asked for a passkey.
     pub by_passkey: bool,
     /// What may be granted with it.
     pub grant: Option<GrantForm>,
-    /// What it is judged by.
+    /// What stands beside the call, to judge it by.
     pub beside: Beside,
 }
 
@@ -116,19 +119,19 @@ pub(crate) struct ShowPage {
 #[derive(Debug, Template)]
 #[template(path = "approvals/decided.html")]
 pub(crate) struct DecidedPage {
-    /// Frame.
+    /// The frame around it.
     pub frame: Frame,
-    /// What to say first.
+    /// The first sentence of the page.
     pub heading: String,
-    /// The state's word.
+    /// The state's word, as in the API.
     pub state: &'static str,
-    /// The state in words.
+    /// The state in words, for people.
     pub state_words: &'static str,
-    /// Who said what, when.
+    /// The decisions, oldest first.
     pub decisions: Vec<DecisionLine>,
     /// When it ended, where nobody decided.
     pub ended: Option<When>,
-    /// Link to the whole.
+    /// Link to the page of the whole approval.
     pub link: String,
 }
 
@@ -216,7 +219,7 @@ fn attempt_line(a: &AttemptRecord, now: crate::domain::time::Timestamp) -> Attem
     }
 }
 
-/// `GET /approvals/{id}`
+/// `GET /approvals/{id}`: the page of one approval, masked.
 pub(crate) async fn show(
     State(web): State<Web>,
     who: Page,
@@ -246,7 +249,7 @@ pub(crate) async fn reveal(
     shown.await.unwrap_or_else(|problem: Problem| who.problem(problem))
 }
 
-/// `POST /approvals/{id}`
+/// `POST /approvals/{id}`: approves or rejects.
 pub(crate) async fn decide(
     State(web): State<Web>,
     who: Page,
@@ -268,7 +271,7 @@ pub(crate) async fn decide(
     answer(&web, &who, &id, decided.await.map(|_| ()))
 }
 
-/// `POST /approvals/{id}/cancel`
+/// `POST /approvals/{id}/cancel`: withdraws an approval that has not run.
 pub(crate) async fn cancel(
     State(web): State<Web>,
     who: Page,
@@ -284,7 +287,7 @@ pub(crate) async fn cancel(
     answer(&web, &who, &id, cancelled.await)
 }
 
-/// `POST /approvals/{id}/settle`
+/// `POST /approvals/{id}/settle`: says whether an indeterminate call ran.
 pub(crate) async fn settle(
     State(web): State<Web>,
     who: Page,
@@ -307,7 +310,7 @@ pub(crate) async fn settle(
 
 fn answer(web: &Web, who: &Page, id: &str, done: Result<(), Problem>) -> Response {
     match done {
-        // The id was read as one, so it is safe in a path.
+        // The id was parsed before, so it is safe in a path.
         Ok(()) => Redirect::to(&format!("/approvals/{id}")).into_response(),
         Err(problem) => refused_page(web, who.frame("", ""), problem),
     }

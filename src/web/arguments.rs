@@ -16,12 +16,12 @@ pub(crate) const FOLD_OVER: usize = 2_000;
 /// How much of a folded value is still shown, characters.
 const FOLD_SHOWN: usize = 120;
 
-/// How to show it.
+/// How much of a call's JSON is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Show {
-    /// Long values in full.
+    /// Whether long values are shown in full.
     pub full: bool,
-    /// Masked values as they are.
+    /// Whether masked values are shown as they are.
     pub revealed: bool,
 }
 
@@ -30,11 +30,11 @@ pub(crate) struct Show {
 pub(crate) struct Rendered {
     /// Safe HTML for inside a `pre`.
     pub html: String,
-    /// Values folded.
+    /// How many long values are folded.
     pub folded: usize,
-    /// Values masked, or secret and shown on request.
+    /// How many values are masked, or are secret and shown on request.
     pub secrets: usize,
-    /// Characters spelled out and words of mixed scripts.
+    /// How many characters are spelled out, and words of mixed scripts.
     pub flags: usize,
 }
 
@@ -192,7 +192,7 @@ impl Writer<'_> {
         }
     }
 
-    /// The same without the closing quote: it goes on.
+    /// The same without the closing quote, for text that goes on.
     fn open_literal(&mut self, literal: Literal<'_>) {
         let (text, quoted) = match literal {
             Literal::Quoted(text) => (text, true),
@@ -336,7 +336,7 @@ mod tests {
 
         assert!(masked.html.contains("<span class=\"masked\">‹masked, 7 characters, "));
         assert!(!masked.html.contains("hunter2"));
-        // What only looks like a mask is shown as the text it is.
+        // A text that only looks like a mask is shown as it is.
         assert_eq!(masked.secrets, 1);
         assert!(revealed.html.contains("hunter2") && revealed.secrets == 1);
     }

@@ -17,7 +17,7 @@ use super::view::{Frame, When, page};
 /// Records per page.
 const PER_PAGE: i64 = 100;
 
-/// `?before=SEQ`
+/// `?before=SEQ`: only records before that sequence number.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Before {
     before: Option<i64>,
@@ -55,7 +55,7 @@ fn line(record: Record, now: crate::domain::time::Timestamp) -> Line {
     }
 }
 
-/// `GET /audit`
+/// `GET /audit`: one page of sealed records.
 pub(crate) async fn show(State(web): State<Web>, who: Page, Query(at): Query<Before>) -> Response {
     let shown = async {
         let found = web.broker.audit_for(&who.reviewer)?.page(at.before, PER_PAGE).await?;

@@ -20,12 +20,12 @@ use super::view::{Frame, page, verb};
 
 /// Most calls that are approved at once.
 pub(crate) const MAX_APPROVED: usize = 20;
-/// Most calls of one form.
+/// Most calls that one form may choose.
 const MAX_CHOSEN: usize = 500;
 
 type Fields = Vec<(String, String)>;
 
-/// What became of one of them.
+/// What became of one of the chosen calls.
 #[derive(Debug)]
 struct Line {
     id: String,
@@ -42,7 +42,7 @@ struct BulkPage {
     lines: Vec<Line>,
 }
 
-/// `POST /bulk`
+/// `POST /bulk`: approves or rejects several calls, one after the other.
 pub(crate) async fn decide(
     State(web): State<Web>,
     who: Page,

@@ -25,11 +25,11 @@ const RECENT: usize = 5;
 /// One value that differs.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Changed {
-    /// JSON Pointer of the value.
+    /// JSON Pointer of the value (<https://www.rfc-editor.org/rfc/rfc6901#section-5>).
     pub path: String,
-    /// Before; none: it was not there.
+    /// The value before; none if there was none.
     pub was: Option<String>,
-    /// Now; none: it is not there.
+    /// The value now; none if there is none.
     pub now: Option<String>,
 }
 
@@ -38,11 +38,11 @@ pub(crate) struct Changed {
 pub(crate) struct Compared {
     /// The earlier call's approval.
     pub id: String,
-    /// When it was approved, and by whom.
+    /// When it was approved.
     pub at: When,
     /// Who approved it.
     pub by: String,
-    /// What differs.
+    /// The values that differ.
     pub changed: Vec<Changed>,
     /// How many values are the same.
     pub same: usize,
@@ -60,6 +60,9 @@ pub(crate) struct Beside {
 }
 
 /// What stands beside this call for this reviewer.
+///
+/// # Errors
+/// `unavailable`: the store failed.
 pub(crate) async fn beside(
     broker: &Broker,
     approval: &Approval,

@@ -22,7 +22,7 @@ pub(crate) struct OutcomeView {
     pub is_error: bool,
     /// Indented JSON, cut at [`MAX_OUTCOME_SHOWN`].
     pub text: String,
-    /// Said where something is missing.
+    /// A sentence for the reader where the text is cut or was not kept.
     pub note: Option<String>,
 }
 
@@ -33,38 +33,38 @@ pub(crate) struct SettledView {
     pub done: bool,
     /// Who said so.
     pub by: String,
-    /// Why.
+    /// The reason they gave.
     pub reason: String,
 }
 
 /// One approval as a reviewer sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct CallView {
-    /// Its id.
+    /// The approval's id.
     pub id: String,
-    /// The state's word.
+    /// The state's word, as in the API.
     pub state: &'static str,
-    /// The state in words.
+    /// The state in words, for people.
     pub state_words: &'static str,
-    /// The tool.
+    /// The title of the call, made visible: the tool's name, anything else with its method.
     pub tool: String,
     /// Said of names and reasons with letters that pass for others.
     pub look_alikes: Vec<String>,
-    /// The upstream.
+    /// The name of the upstream it goes to.
     pub upstream: String,
-    /// The agent.
+    /// The name of the agent that asks.
     pub agent: String,
     /// What the agent's client calls itself.
     pub client: Option<String>,
-    /// Whether a request waits now.
+    /// Whether a held request of the agent waits for it now.
     pub waiting: bool,
-    /// The rule that asks.
+    /// JSON Pointer of the rule that asks for approval.
     pub rule: String,
-    /// Why it asks.
+    /// The reason that the rule gives for asking.
     pub reason: Option<String>,
     /// Risk and severity, where the rule says them.
     pub risk: Option<String>,
-    /// The digest.
+    /// The digest of the call, which a decision must repeat.
     pub digest: String,
     /// How long what is decided counts.
     pub terms: String,
@@ -72,13 +72,13 @@ pub(crate) struct CallView {
     pub progress: String,
     /// Who may decide.
     pub reviewers: String,
-    /// When it came.
+    /// When the approval was asked for.
     pub created: When,
     /// Until when it may be decided.
     pub expires: When,
     /// Until when an approved call may be claimed.
     pub claim_deadline: Option<When>,
-    /// The arguments.
+    /// The call's arguments as HTML.
     pub arguments: Rendered,
     /// The arguments as raw JSON, as safe HTML, where nothing of them is folded.
     pub raw: Option<String>,
@@ -86,19 +86,19 @@ pub(crate) struct CallView {
     pub extra: Option<Rendered>,
     /// The agent's own `_meta`.
     pub meta: Option<Rendered>,
-    /// Values folded, all told.
+    /// How many long values are folded.
     pub folded: usize,
-    /// Secret values, all told.
+    /// How many values are secret.
     pub secrets: usize,
-    /// Things flagged, all told.
+    /// How many things are flagged.
     pub flags: usize,
-    /// What of it is shown.
+    /// How much of the call is shown.
     pub show: Show,
-    /// Who said what.
+    /// The decisions so far, oldest first.
     pub decisions: Vec<DecisionLine>,
     /// What approving does now.
     pub consequence: Option<String>,
-    /// Why this person can't approve.
+    /// Why this reviewer can't approve.
     pub why_not: Option<&'static str>,
     /// How the tool describes itself.
     pub tool_words: Option<String>,
@@ -106,18 +106,18 @@ pub(crate) struct CallView {
     pub tool_changed: bool,
     /// When an identical call ran before.
     pub ran_before: Option<When>,
-    /// Why it ended.
+    /// The reason why the approval ended, made visible.
     pub end_reason: Option<String>,
     /// What the upstream answered.
     pub outcome: Option<OutcomeView>,
-    /// How it was settled.
+    /// How an indeterminate call was settled.
     pub settled: Option<SettledView>,
-    /// What this person may do.
+    /// What this reviewer may do with it.
     pub rights: Rights,
 }
 
 impl CallView {
-    /// As `viewer` sees it, who has these rights.
+    /// The approval as the reviewer `viewer` sees it, who has these rights.
     pub(crate) fn new(
         broker: &Broker,
         a: &Approval,
@@ -190,8 +190,8 @@ impl CallView {
     }
 }
 
-/// Whose words hold letters that pass for others, and which. The arguments say so themselves, and
-/// so does each decision.
+/// A sentence for each name or reason with letters that pass for others. Arguments and decisions
+/// carry such a flag of their own.
 fn look_alikes(a: &Approval) -> Vec<String> {
     [
         ("The tool's name", Some(a.call.tool.as_str())),
@@ -267,7 +267,7 @@ fn terms_words(a: &Approval) -> String {
     words
 }
 
-/// `1 of 2 approvals`
+/// How many approvals were given of those needed, as `1 of 2 approvals`.
 pub(crate) fn progress(a: &Approval) -> String {
     let approvers = a.approvers();
     let given = a.terms.seats(&approvers);

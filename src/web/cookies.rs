@@ -5,7 +5,8 @@ use axum::response::Response;
 
 use crate::broker::Broker;
 
-/// The value of a request's cookie.
+/// The value of a request's cookie; none if it is empty
+/// (<https://www.rfc-editor.org/rfc/rfc6265#section-4.2>).
 pub(crate) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers
         .get_all(header::COOKIE)
@@ -16,7 +17,8 @@ pub(crate) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> 
         .find_map(|(key, value)| (key == name && !value.is_empty()).then_some(value))
 }
 
-/// `Set-Cookie` for a cookie that scripts and other sites' posts don't get.
+/// `Set-Cookie` for a cookie that scripts can't read and other sites' posts don't carry
+/// (<https://www.rfc-editor.org/rfc/rfc6265#section-4.1>).
 pub(crate) fn set_cookie(broker: &Broker, name: &str, value: &str) -> String {
     let secure = match broker.config().server.public_url.scheme() {
         "https" => "; Secure",

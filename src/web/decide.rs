@@ -11,6 +11,10 @@ use super::error::{Code, Problem};
 
 impl Web {
     /// Records a decision, and how long it took to come.
+    ///
+    /// # Errors
+    /// What the broker refuses, as a [`Problem`]: not found, not allowed, decided before, expired,
+    /// another digest; `unavailable` if the store failed.
     pub(super) async fn decide(
         &self,
         id: &ApprovalId,
@@ -27,8 +31,10 @@ impl Web {
         Ok(after)
     }
 
-    /// Records that somebody is about to see what is masked elsewhere. Nothing is shown if this
-    /// fails.
+    /// Records that somebody is about to see what is masked elsewhere.
+    ///
+    /// # Errors
+    /// [`DecideError::Store`]: the record could not be written. The caller must then show nothing.
     pub(super) async fn record_reveal(
         &self,
         approval: &Approval,
@@ -41,7 +47,10 @@ impl Web {
     }
 }
 
-/// Reads an approval's id out of a path; what is no id is not found.
+/// Reads an approval's id out of a path.
+///
+/// # Errors
+/// `not_found`: it is not an approval's id.
 pub(crate) fn approval_id(text: &str) -> Result<ApprovalId, Problem> {
     ApprovalId::parse(text).ok_or_else(|| {
         Problem::new(Code::NotFound, "there is no such approval, or it is not yours to see")

@@ -1,4 +1,5 @@
-//! What goes wrong, said twice: as problem details (RFC 9457) to programs, as a page to people.
+//! What goes wrong, said twice: to programs as problem details
+//! (<https://www.rfc-editor.org/rfc/rfc9457#section-3>), to people as a page.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -37,7 +38,7 @@ pub(crate) enum Code {
     NotCancellable,
     /// Nothing to settle.
     NotIndeterminate,
-    /// Settled before.
+    /// The indeterminate call was settled before.
     AlreadySettled,
     /// The body is too large.
     TooLarge,
@@ -50,7 +51,7 @@ pub(crate) enum Code {
 }
 
 impl Code {
-    /// The word of `code`.
+    /// The word of the member `code`.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Unauthorized => "unauthorized",
@@ -72,7 +73,7 @@ impl Code {
         }
     }
 
-    /// The status it is answered with.
+    /// The HTTP status it is answered with.
     pub(crate) const fn status(self) -> StatusCode {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
@@ -92,7 +93,8 @@ impl Code {
         }
     }
 
-    /// The code in words, the same for every occurrence.
+    /// The code in words, the same for every occurrence
+    /// (<https://www.rfc-editor.org/rfc/rfc9457#section-3.1.3>).
     pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::Unauthorized => "Sign in first",
@@ -114,7 +116,7 @@ impl Code {
         }
     }
 
-    /// The code of a refusal.
+    /// The code under which a refusal of the domain is answered.
     pub(crate) const fn of(refusal: Refusal) -> Self {
         match refusal {
             Refusal::NotEligible => Self::NotEligible,
@@ -141,26 +143,26 @@ impl Code {
 /// An error, and the approval it is about where somebody was faster.
 #[derive(Debug)]
 pub(crate) struct Problem {
-    /// Which.
+    /// The stable code, from which status and title follow.
     pub code: Code,
-    /// What exactly, and what would mend it.
+    /// What is wrong, and how to put it right; a sentence.
     pub detail: String,
     /// The approval as it stands, for conflicts.
     pub approval: Option<Box<Approval>>,
 }
 
 impl Problem {
-    /// An error.
+    /// A problem with this code; `detail` is a sentence for people.
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into(), approval: None }
     }
 
-    /// A request that is wrong.
+    /// A problem with the code `invalid_request`.
     pub(crate) fn invalid(detail: impl Into<String>) -> Self {
         Self::new(Code::InvalidRequest, detail)
     }
 
-    /// The problem as JSON; an approval in it is masked.
+    /// The problem as JSON; an approval in it is masked, and left out without a masker.
     pub(crate) fn to_json(&self, masker: Option<&Masker>) -> String {
         let kind = json::quote(&format!("urn:placet:problem:{}", self.code.as_str()));
         let mut pairs = vec![
@@ -176,7 +178,8 @@ impl Problem {
         json::object(pairs.iter().map(|(k, v)| (*k, v.as_str())))
     }
 
-    /// The problem as an answer to a program.
+    /// The problem as `application/problem+json`; a 401 names the scheme
+    /// (<https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1>).
     pub(crate) fn respond(&self, masker: Option<&Masker>) -> Response {
         let mut response = (
             self.code.status(),
@@ -199,7 +202,8 @@ impl Problem {
     }
 }
 
-/// The page for an address from which too much was tried, of which `what` says what.
+/// The page for an address from which too much was tried; `what` says what. `wait_ms` is rounded up
+/// to the seconds of `Retry-After` (<https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3>).
 pub(crate) fn too_many(wait_ms: u64, what: &str) -> Response {
     let problem = Problem::new(
         Code::TooManyRequests,

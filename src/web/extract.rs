@@ -29,7 +29,7 @@ const MAX_NEXT: usize = 500;
 /// Somebody signed in by cookie; others are sent to `/sign-in`.
 #[derive(Debug, Clone)]
 pub(crate) struct Page {
-    /// Who.
+    /// The reviewer whose session it is.
     pub reviewer: Reviewer,
     assurance: Assurance,
     hash: String,
@@ -47,7 +47,7 @@ impl Page {
         }
     }
 
-    /// Who, and how surely.
+    /// The reviewer, and how they proved who they are.
     pub(crate) fn proven(&self) -> Proven<'_> {
         Proven { reviewer: &self.reviewer, assurance: self.assurance }
     }
@@ -78,6 +78,9 @@ impl Page {
     }
 
     /// Refuses a form that we did not show to this session.
+    ///
+    /// # Errors
+    /// `forbidden`: the token is missing, or is another session's.
     pub(crate) fn check_form(&self, web: &Web, token: Option<&str>) -> Result<(), Problem> {
         check_form(web, Bound::Session(&self.hash), token)
     }
@@ -89,6 +92,9 @@ impl Page {
 }
 
 /// Refuses a form whose token is missing or another's.
+///
+/// # Errors
+/// `forbidden`: the token is missing, or was made for something else.
 pub(crate) fn check_form(web: &Web, bound: Bound<'_>, token: Option<&str>) -> Result<(), Problem> {
     if token.is_some_and(|t| web.keys.fits(bound, t)) {
         return Ok(());
@@ -157,9 +163,9 @@ impl FromRequestParts<Web> for Reader {
 /// A reviewer by bearer token, to decide.
 #[derive(Debug, Clone)]
 pub(crate) struct Decider {
-    /// Who.
+    /// The reviewer whose token it is.
     pub reviewer: Reviewer,
-    /// How surely.
+    /// How they proved who they are.
     pub assurance: Assurance,
 }
 
@@ -205,7 +211,7 @@ fn unauthorized() -> Problem {
     )
 }
 
-/// The address a request comes from.
+/// The IP address a request comes from, past trusted proxies.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ClientAddress(pub IpAddr);
 

@@ -92,11 +92,11 @@ pub(super) fn shown(path: &str, value: &str, masker: &Masker, redact: &[String])
 /// One value of a call.
 #[derive(Debug)]
 pub(crate) struct ValueLine {
-    /// Its JSON Pointer.
+    /// JSON Pointer of the value (<https://www.rfc-editor.org/rfc/rfc6901#section-5>).
     pub path: String,
-    /// That for people.
+    /// The pointer for people, made visible.
     pub path_shown: String,
-    /// The value for people.
+    /// The value for people: made visible, masked where it is secret, and cut.
     pub value: String,
 }
 
@@ -111,18 +111,18 @@ fn line(path: &str, value: &str, masker: &Masker, redact: &[String]) -> ValueLin
 /// The form on the page of an approved call.
 #[derive(Debug)]
 pub(crate) struct GrantForm {
-    /// Most calls.
+    /// Most calls that the grant may allow.
     pub max_uses: u32,
     /// Longest time, minutes.
     pub max_minutes: u64,
-    /// That in words.
+    /// The longest time in words.
     pub max_words: String,
     /// The call's values.
     pub values: Vec<ValueLine>,
 }
 
 impl GrantForm {
-    /// For this offer.
+    /// The form for what may be granted.
     pub(crate) fn new(offer: &Offer, approval: &Approval, masker: &Masker) -> Self {
         let redact = &approval.terms.redact;
         Self {
@@ -198,7 +198,7 @@ struct GrantsPage {
     grants: Vec<Card>,
 }
 
-/// `GET /grants`
+/// `GET /grants`: the newest grants, open or not.
 pub(crate) async fn show(State(web): State<Web>, who: Page) -> Response {
     let rows = match web.broker.grants_for(&who.reviewer).await {
         Ok(rows) => rows,
@@ -222,7 +222,7 @@ fn field<'f>(fields: &'f Fields, key: &str) -> Option<&'f str> {
     fields.iter().find(|(k, _)| k == key).map(|(_, value)| value.trim())
 }
 
-/// `POST /approvals/{id}/grant`
+/// `POST /approvals/{id}/grant`: gives a grant for calls like an approved one.
 pub(crate) async fn give(
     State(web): State<Web>,
     who: Page,
@@ -247,14 +247,17 @@ pub(crate) async fn give(
     given.await.unwrap_or_else(|problem: Problem| who.problem(problem))
 }
 
-/// Reads a grant's id out of a path; what is no id is not found.
+/// Reads a grant's id out of a path.
+///
+/// # Errors
+/// `not_found`: it is not a grant's id.
 pub(crate) fn grant_id(text: &str) -> Result<GrantId, Problem> {
     GrantId::parse(text).ok_or_else(|| {
         Problem::new(Code::NotFound, "there is no such grant, or it is not yours to see")
     })
 }
 
-/// `POST /grants/{id}/revoke`
+/// `POST /grants/{id}/revoke`: ends a grant.
 pub(crate) async fn revoke(
     State(web): State<Web>,
     who: Page,

@@ -14,7 +14,7 @@ use super::Web;
 use super::error::{Code, Problem};
 use super::extract::Reader;
 
-/// How well something is.
+/// How well a part of the program works, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Health {
     /// As it should be.
@@ -26,7 +26,7 @@ pub enum Health {
 }
 
 impl Health {
-    /// The word used everywhere.
+    /// The word in the answers of `/readyz`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -53,7 +53,7 @@ impl Readiness {
     }
 }
 
-/// `GET /healthz`: alive.
+/// `GET /healthz`: the process is alive; nothing is checked.
 pub(crate) async fn healthz() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], "{\"status\":\"ok\"}").into_response()
 }
@@ -83,6 +83,10 @@ pub(crate) async fn readyz(State(web): State<Web>) -> Response {
 }
 
 /// `GET /metrics`: Prometheus text, for admins and auditors unless it is public.
+///
+/// # Errors
+/// `unauthorized` without a sign-in, `forbidden` for other roles, `unavailable` if the store
+/// failed.
 pub(crate) async fn metrics(
     State(web): State<Web>,
     reader: Result<Reader, Problem>,

@@ -27,7 +27,7 @@ const PER_PAGE: u32 = 50;
 /// Most approvals that are read at once for an export.
 const PER_READ: u32 = 200;
 
-/// What to show; empty fields don't narrow.
+/// The query that narrows the list; empty fields don't narrow.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Narrow {
     state: Option<String>,
@@ -108,7 +108,7 @@ impl Narrow {
     }
 }
 
-/// `GET /history`
+/// `GET /history`: one page of approvals, newest first.
 pub(crate) async fn show(
     State(web): State<Web>,
     who: Page,
@@ -152,7 +152,7 @@ enum Format {
     Json,
 }
 
-/// `?format=`
+/// `?format=csv` or `?format=json`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Wanted {
     format: Format,
@@ -162,8 +162,8 @@ pub(crate) struct Wanted {
 const COLUMNS: &str = "id,state,upstream,tool,agent,rule,reason,digest,quorum,decisions,created_at,\
     expires_at,decided_at,finished_at,end_reason\r\n";
 
-/// A field that spreadsheets read as text: what they would take for a formula starts with an
-/// apostrophe.
+/// A quoted field (<https://www.rfc-editor.org/rfc/rfc4180#section-2>). What spreadsheets would
+/// take for a formula gets an apostrophe in front, so that they read it as text.
 fn csv_field(text: &str) -> String {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
     format!("\"{}{}\"", if formula { "'" } else { "" }, text.replace('"', "\"\""))

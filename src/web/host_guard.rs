@@ -14,10 +14,10 @@ use url::Url;
 use super::error::{Code, Problem};
 use crate::config::Server;
 
-/// Paths that load balancers ask by address.
+/// Paths that load balancers call by IP address; any `Host` may do so.
 const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 
-/// The hosts and origins that are ours.
+/// The hosts and origins that this server answers to.
 #[derive(Debug, Clone)]
 pub(crate) struct Hosts {
     names: BTreeSet<String>,
@@ -26,8 +26,8 @@ pub(crate) struct Hosts {
 }
 
 impl Hosts {
-    /// Those of the configuration; `bound` is the address really listened on, since the configured
-    /// port may be 0.
+    /// The hosts and origins of the configuration; `bound` is the address really listened on, since
+    /// the configured port may be 0.
     pub(crate) fn new(server: &Server, bound: SocketAddr) -> Self {
         let mut hosts: BTreeSet<String> =
             server.allowed_hosts.iter().filter_map(|h| plain_host(h)).collect();
@@ -84,7 +84,8 @@ impl Hosts {
         let fine = if uri.path() == "/mcp" || uri.path().starts_with("/mcp/") {
             self.knows_mcp_origin(origin)
         } else {
-            // `null` says nothing; the pages' forms carry a token of their own.
+            // `null` names no origin (https://www.rfc-editor.org/rfc/rfc6454#section-7.3);
+            // the pages' forms carry a token of their own.
             origin == "null" || self.knows_origin(origin)
         };
         (!fine).then_some("requests from that Origin are refused")

@@ -1,11 +1,12 @@
 //! Signing in through the provider: `/sign-in/oidc` sends a browser there, `/sign-in/oidc/callback`
 //! takes its answer.
 //!
-//! The beginning is a link and no form, for the policy of our pages lets a form's POST end here
-//! only; it carries the token of the sign-in page, so that no other site can begin. The answer must
-//! come to the browser that began, once, in time, and from the provider that is configured; only
-//! then is anything of it looked at. Whatever is wrong makes one record and one page, which repeats
-//! nothing that came with the request but an error's plain code.
+//! It begins with a link and not with a form, since the content security policy of our pages lets
+//! a form's POST end only here. The link carries the token of the sign-in page, so that no other
+//! site can begin. The answer must come to the browser that began, once, in time, and from the
+//! provider that is configured; only then is anything of it looked at. An answer that is refused
+//! makes one record and one page, which repeats nothing that came with the request but an error's
+//! plain code.
 
 use std::net::IpAddr;
 
@@ -50,6 +51,9 @@ pub(crate) struct Begin {
 }
 
 /// `GET /sign-in/oidc`: off to the provider.
+///
+/// # Errors
+/// No provider is configured or it can't be used, or the store failed; shown as a page.
 pub(crate) async fn begin(
     State(web): State<Web>,
     ClientAddress(client): ClientAddress,
@@ -79,6 +83,10 @@ pub(crate) async fn begin(
 }
 
 /// `GET /sign-in/oidc/callback`: the provider's answer.
+///
+/// # Errors
+/// No provider is configured, or the store failed. A sign-in that is refused is no error here: it
+/// is recorded and shown as a page.
 pub(crate) async fn answer(
     State(web): State<Web>,
     ClientAddress(client): ClientAddress,
@@ -95,7 +103,7 @@ pub(crate) async fn answer(
         }
         Err(refused) => refuse(&web, client, refused).await?,
     };
-    // Used or of no use: either way it is gone.
+    // The attempt is over, whatever came of it: its cookie goes.
     add_cookie(&mut response, &cookie(&web, "", 0));
     Ok(response)
 }
@@ -120,7 +128,7 @@ impl Refused {
         Self { record, problem }
     }
 
-    /// An answer to nothing that this browser asked.
+    /// Refuses an answer to an attempt that this browser did not begin.
     fn stray(why: &str, detail: &str) -> Self {
         let mut refused = Self::new(why, Code::Forbidden, detail);
         refused.record.counted = false;
@@ -171,7 +179,8 @@ struct Answer {
     error: Option<String>,
 }
 
-/// Reads an answer; none where a parameter comes twice or is longer than any is.
+/// Reads an answer; none where `state` is missing, or a parameter comes twice
+/// (<https://www.rfc-editor.org/rfc/rfc6749#section-3.1>) or is longer than [`MAX_PARAMETER`].
 fn read(query: &str) -> Option<Answer> {
     let mut answer = Answer::default();
     let mut state = None;
@@ -191,7 +200,7 @@ fn read(query: &str) -> Option<Answer> {
     Some(answer)
 }
 
-/// Looks at an answer, from the cheap to the dear: where to go, as whom, and what was said.
+/// Checks an answer, the cheap checks first. Returns where to go, as whom, and what was said.
 async fn take(
     web: &Web,
     oidc: &Oidc,
@@ -237,8 +246,9 @@ async fn refuse(web: &Web, client: IpAddr, refused: Refused) -> Result<Response,
     Ok(refused.problem.into_page(Frame::anonymous()))
 }
 
-/// The provider's own refusal. Its code is shown where it is one; its description never is, since
-/// whoever can make somebody open an address can write it.
+/// The provider's own refusal (<https://www.rfc-editor.org/rfc/rfc6749#section-4.1.2.1>). A code in
+/// plain letters is shown; the description never is, since anybody who can make a person open an
+/// address can write it.
 fn said_no(error: &str, label: &str) -> Refused {
     let plain = error.len() <= MAX_ERROR
         && !error.is_empty()

@@ -26,7 +26,7 @@ use super::view::{Frame, When, page, state_words};
 /// Most approvals per section.
 const MAX_SHOWN: u32 = 100;
 
-/// Characters of arguments in a list.
+/// Longest line of arguments in a list, characters.
 pub(crate) const MAX_LINE: usize = 160;
 
 /// Seconds after which the queue reloads by itself.
@@ -35,23 +35,23 @@ const REFRESH: u32 = 15;
 /// One approval in a list.
 #[derive(Debug)]
 pub(crate) struct Row {
-    /// Its id.
+    /// The approval's id.
     pub id: String,
-    /// The state's word.
+    /// The state's word, as in the API.
     pub state: &'static str,
-    /// The state in words.
+    /// The state in words, for people.
     pub state_words: &'static str,
-    /// The tool.
+    /// The title of the call, made visible: the tool's name, anything else with its method.
     pub tool: String,
     /// Whether a name or argument has letters that pass for others.
     pub look_alike: bool,
-    /// The upstream.
+    /// The name of the upstream it goes to.
     pub upstream: String,
-    /// The agent.
+    /// The name of the agent that asks.
     pub agent: String,
     /// Masked arguments on one line.
     pub arguments: String,
-    /// Whether a request waits now.
+    /// Whether a held request of the agent waits for it now.
     pub waiting: bool,
     /// Time until it expires, in words.
     pub left: Option<String>,
@@ -59,20 +59,20 @@ pub(crate) struct Row {
     pub risk: Option<String>,
     /// The digest of the call.
     pub digest: String,
-    /// Whether that is less than two minutes.
+    /// Whether less than two minutes are left.
     pub urgent: bool,
     /// Approvals given and needed, where more than one is.
     pub progress: Option<String>,
-    /// When it came.
+    /// When the approval was asked for.
     pub created: When,
     /// Who decided, or what ended it.
     pub decided: Option<String>,
-    /// What this person may do.
+    /// What this reviewer may do with it.
     pub rights: Rights,
 }
 
 impl Row {
-    /// As this reviewer sees it.
+    /// The row as this reviewer sees it.
     pub(crate) fn new(broker: &Broker, a: &Approval, who: Proven<'_>) -> Self {
         let now = broker.now();
         let deadline = match a.state {
@@ -105,8 +105,8 @@ impl Row {
     }
 }
 
-/// Whether letters of the call pass for others, in its names or anywhere in what would be sent.
-/// Nothing is said of masked values.
+/// Whether the call has letters that pass for others, in its names or anywhere in what would be
+/// sent. Masked values are not looked at.
 fn look_alike(broker: &Broker, a: &Approval) -> bool {
     let inside = |raw: &str| {
         let masked = broker.masker().mask(raw, &a.terms.redact);
@@ -119,8 +119,8 @@ fn look_alike(broker: &Broker, a: &Approval) -> bool {
         || ((!params.is_ascii() || params.contains("\\u")) && inside(params))
 }
 
-/// Whether a call may be approved together with others: its rule says a severity, which is not critical, and
-/// the queue showed all of it.
+/// Whether a call may be approved together with others: its rule gives a severity that is not
+/// critical, and the queue showed the whole call.
 pub(crate) fn may_approve_together(web: &Web, a: &Approval) -> bool {
     let whole = one_line(&a.call.arguments(), web.broker.masker(), &a.terms.redact, MAX_LINE);
     risk::may_be_decided_lightly(a.severity)
@@ -147,7 +147,7 @@ struct QueuePage {
     narrowed: bool,
 }
 
-/// What narrows the queue; it lives in the address.
+/// The query that narrows the queue; empty fields don't narrow.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Narrow {
     upstream: Option<String>,
@@ -175,7 +175,7 @@ async fn listed(
     Ok(web.broker.list_for(&who.reviewer, filter).await?)
 }
 
-/// `GET /`
+/// `GET /`: the queue of this reviewer.
 pub(crate) async fn show(
     State(web): State<Web>,
     who: Page,

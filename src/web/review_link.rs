@@ -116,6 +116,9 @@ async fn call_page(web: &Web, token: &str, live: Live, show: Show) -> Response {
 }
 
 /// `GET /review/{token}`: shows the call and changes nothing.
+///
+/// # Errors
+/// The link is unknown, or the store failed; shown as a page.
 pub(crate) async fn show(
     State(web): State<Web>,
     Path(token): Path<String>,
@@ -132,12 +135,17 @@ pub(crate) async fn show(
     })
 }
 
-/// `OPTIONS /review/{token}`: says what the path takes.
+/// `OPTIONS /review/{token}`: says which methods the path takes
+/// (<https://www.rfc-editor.org/rfc/rfc9110#section-10.2.1>).
 pub(crate) async fn options() -> Response {
     (StatusCode::NO_CONTENT, [(header::ALLOW, "GET, HEAD, OPTIONS, POST")]).into_response()
 }
 
-/// `POST /review/{token}`: decides.
+/// `POST /review/{token}`: takes the decision of the link's reviewer.
+///
+/// # Errors
+/// The link is unknown or somebody else's, the form was not shown here, deciding needs a sign-in,
+/// or the store failed. A decision that the broker refuses is shown as a page of its own.
 pub(crate) async fn decide(
     State(web): State<Web>,
     Path(token): Path<String>,
@@ -171,6 +179,10 @@ pub(crate) async fn decide(
 }
 
 /// `POST /review/{token}/reveal`: the page with everything on it, recorded before it is shown.
+///
+/// # Errors
+/// The link is unknown or somebody else's, the form was not shown here, revealing needs a sign-in,
+/// or the record can't be written.
 pub(crate) async fn reveal(
     State(web): State<Web>,
     Path(token): Path<String>,

@@ -211,12 +211,12 @@ async fn render(web: &Web, who: &Page, fresh: Option<String>) -> Result<Response
     Ok(page(StatusCode::OK, &template))
 }
 
-/// `GET /settings`
+/// `GET /settings`: a reviewer's sessions, tokens, passkeys, absences and preferences.
 pub(crate) async fn show(State(web): State<Web>, who: Page) -> Response {
     render(&web, &who, None).await.unwrap_or_else(|problem| who.problem(problem))
 }
 
-/// Back to the page, once something was changed.
+/// Redirects to the page once something was changed, or shows the problem.
 fn back(who: &Page, done: Result<(), Problem>) -> Response {
     match done {
         Ok(()) => Redirect::to("/settings").into_response(),
@@ -224,7 +224,7 @@ fn back(who: &Page, done: Result<(), Problem>) -> Response {
     }
 }
 
-/// Ends something of one's own.
+/// Ends a session, token, passkey or absence of this reviewer; `noun` names it in a refusal.
 async fn end(web: &Web, who: &Page, fields: &Fields, own: Own, noun: &str) -> Response {
     let done = async {
         who.check_form(web, fields.form_token.as_deref())?;
@@ -240,7 +240,7 @@ async fn end(web: &Web, who: &Page, fields: &Fields, own: Own, noun: &str) -> Re
     back(who, done.await)
 }
 
-/// `POST /settings/sessions/end`
+/// `POST /settings/sessions/end`: ends one of the reviewer's sessions.
 pub(crate) async fn end_session(
     State(web): State<Web>,
     who: Page,
@@ -249,7 +249,7 @@ pub(crate) async fn end_session(
     end(&web, &who, &fields, Own::Session, "session").await
 }
 
-/// `POST /settings/tokens/revoke`
+/// `POST /settings/tokens/revoke`: revokes one of the reviewer's tokens.
 pub(crate) async fn revoke_token(
     State(web): State<Web>,
     who: Page,
@@ -258,7 +258,7 @@ pub(crate) async fn revoke_token(
     end(&web, &who, &fields, Own::Token, "token").await
 }
 
-/// `POST /settings/passkeys/remove`
+/// `POST /settings/passkeys/remove`: removes one of the reviewer's passkeys.
 pub(crate) async fn remove_passkey(
     State(web): State<Web>,
     who: Page,
@@ -267,7 +267,7 @@ pub(crate) async fn remove_passkey(
     end(&web, &who, &fields, Own::Passkey, "passkey").await
 }
 
-/// `POST /settings/absences/remove`
+/// `POST /settings/absences/remove`: removes one of the reviewer's absences.
 pub(crate) async fn remove_absence(
     State(web): State<Web>,
     who: Page,
@@ -284,7 +284,7 @@ pub(crate) async fn make_token(
 ) -> Response {
     let made = async {
         who.check_form(&web, fields.form_token.as_deref())?;
-        // What is no number of days is none, which is refused with what may be written.
+        // Anything but a number counts as 0 days, which is refused with what may be written.
         let days = fields.days.trim().parse::<u32>().unwrap_or_default();
         let life = Duration::from_secs(u64::from(days) * 86_400);
         let ticked = [
@@ -301,7 +301,8 @@ pub(crate) async fn make_token(
     made.await.unwrap_or_else(|problem| who.problem(problem))
 }
 
-/// Reads a day or a minute in UTC, as browsers' date fields write them.
+/// Reads a day (`2026-12-24`) or a minute (`2026-12-24T18:00`) in UTC, as browsers' date fields
+/// write them.
 fn instant(text: &str) -> Result<Timestamp, Problem> {
     let text = text.trim();
     let whole = match text.len() {
@@ -314,7 +315,7 @@ fn instant(text: &str) -> Result<Timestamp, Problem> {
     })
 }
 
-/// `POST /settings/absences`
+/// `POST /settings/absences`: enters an absence and who decides meanwhile.
 pub(crate) async fn enter_absence(
     State(web): State<Web>,
     who: Page,
@@ -340,7 +341,7 @@ fn quiet(fields: &Fields) -> Result<Quiet, Problem> {
     Ok(Quiet { from: time(&fields.quiet_from)?, to: time(&fields.quiet_to)?, offset })
 }
 
-/// `POST /settings/preferences`
+/// `POST /settings/preferences`: sets which messages the reviewer wants, and quiet hours.
 pub(crate) async fn set_preferences(
     State(web): State<Web>,
     who: Page,

@@ -23,7 +23,7 @@ use super::oidc;
 use super::session::{SESSION_COOKIE, browser, signed_in};
 use super::view::{Frame, page};
 
-/// Where to go afterwards.
+/// `?next=PATH`: where to go after signing in.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Next {
     next: Option<String>,
@@ -126,7 +126,7 @@ fn sign_in_page(
     nonce.set(web, page(status, &template))
 }
 
-/// `GET /sign-in`
+/// `GET /sign-in`: the page with the ways to sign in.
 pub(crate) async fn show(
     State(web): State<Web>,
     Query(query): Query<Next>,
@@ -138,6 +138,9 @@ pub(crate) async fn show(
 }
 
 /// `POST /sign-in`: an address to mail a link to, or a token.
+///
+/// # Errors
+/// The form was not shown to this browser, is empty, or the store failed; shown as a page.
 pub(crate) async fn submit(
     State(web): State<Web>,
     ClientAddress(client): ClientAddress,
@@ -193,6 +196,9 @@ fn used_up() -> Problem {
 }
 
 /// `GET /sign-in/{token}`: a button; looking signs nobody in.
+///
+/// # Errors
+/// The link is used, expired or unknown, or the store failed; shown as a page.
 pub(crate) async fn confirm(
     State(web): State<Web>,
     Path(token): Path<String>,
@@ -212,6 +218,10 @@ pub(crate) async fn confirm(
 }
 
 /// `POST /sign-in/{token}`: signs in, once.
+///
+/// # Errors
+/// The form was not shown to this browser, the link is used, expired or unknown, or the store
+/// failed.
 pub(crate) async fn redeem(
     State(web): State<Web>,
     Path(token): Path<String>,
@@ -224,7 +234,10 @@ pub(crate) async fn redeem(
     Ok(signed_in(&web.broker, safe_next(fields.next.as_deref()), &cookie))
 }
 
-/// `POST /sign-out`
+/// `POST /sign-out`: ends the session and removes its cookie.
+///
+/// # Errors
+/// The form was not shown to this session, or the store failed.
 pub(crate) async fn sign_out(
     State(web): State<Web>,
     who: Page,

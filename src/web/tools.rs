@@ -27,13 +27,13 @@ const WORDS_SHOWN: usize = 300;
 /// One tool under one rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolRow {
-    /// The upstream.
+    /// The upstream's configured name.
     pub upstream: String,
-    /// The tool.
+    /// The tool's name, as its server gives it.
     pub tool: String,
     /// `allow`, `deny`, `require_approval`, or `hide`.
     pub action: &'static str,
-    /// JSON Pointer of the rule.
+    /// JSON Pointer of the rule in its policy.
     pub rule: String,
     /// Agents that can call it under this rule.
     pub agents: Vec<String>,
@@ -75,7 +75,7 @@ impl ToolRow {
         }
     }
 
-    /// Said where its name or words have letters that pass for others.
+    /// A warning where its name or words have letters that pass for others.
     fn flags(&self) -> Vec<String> {
         [("The name", &self.tool), ("What it says", &self.words)]
             .into_iter()
@@ -213,7 +213,7 @@ struct ToolsPage {
     upstream: String,
 }
 
-/// What to show; empty fields don't narrow.
+/// The query that narrows the list; empty fields don't narrow.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Narrow {
@@ -251,7 +251,7 @@ impl Narrow {
     }
 }
 
-/// `GET /tools`
+/// `GET /tools`: each tool under each rule that applies to it.
 pub(crate) async fn show(
     State(web): State<Web>,
     who: Page,

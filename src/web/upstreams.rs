@@ -1,5 +1,5 @@
-//! `/upstreams`: where calls go, in which era, and what went wrong last. Opening the page asks the
-//! servers nothing.
+//! `/upstreams`: where calls go, in which era, and what went wrong last. Opening the page sends
+//! nothing to the servers.
 
 use askama::Template;
 use axum::extract::State;
@@ -177,7 +177,7 @@ struct UpstreamsPage {
     upstreams: Vec<Card>,
 }
 
-/// `GET /upstreams`
+/// `GET /upstreams`: the upstreams as they were last seen.
 pub(crate) async fn show(State(web): State<Web>, who: Page) -> Response {
     let (rows, now) = (web.broker.upstream_rows(), web.broker.now());
     page(

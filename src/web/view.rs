@@ -15,7 +15,7 @@ pub(crate) struct Frame {
     pub title: String,
     /// Which entry of the navigation is this page.
     pub here: &'static str,
-    /// Reloads by itself after so many seconds.
+    /// Seconds after which the page reloads by itself; none: never.
     pub refresh: Option<u32>,
     /// Whether scripts keep it up to date, so that it need not reload with them.
     pub live: bool,
@@ -26,7 +26,7 @@ pub(crate) struct Frame {
 /// Who looks at a page.
 #[derive(Debug, Clone)]
 pub(crate) struct Viewer {
-    /// Their name.
+    /// The reviewer's name.
     pub name: String,
     /// The token of their forms.
     pub form_token: String,
@@ -35,7 +35,7 @@ pub(crate) struct Viewer {
 }
 
 impl Frame {
-    /// A frame for nobody in particular.
+    /// A frame for a page without a sign-in.
     pub(crate) fn anonymous() -> Self {
         Self { title: String::new(), here: "", refresh: None, live: false, viewer: None }
     }
@@ -52,9 +52,9 @@ impl Frame {
 #[derive(Debug, Template)]
 #[template(path = "error.html")]
 pub(crate) struct ErrorPage {
-    /// Frame.
+    /// The frame around it.
     pub frame: Frame,
-    /// What exactly.
+    /// What went wrong, a sentence.
     pub detail: String,
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn page(status: StatusCode, template: &impl Template) -> Response {
 /// An instant for people: when exactly, and how long from or until now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct When {
-    /// RFC 3339.
+    /// For programs, RFC 3339.
     pub machine: String,
     /// `2026-11-22 20:00:00 UTC`
     pub exact: String,
@@ -83,7 +83,7 @@ pub(crate) struct When {
 }
 
 impl When {
-    /// As seen at `now`.
+    /// The instant `at` as seen at `now`.
     pub(crate) fn new(at: Timestamp, now: Timestamp) -> Self {
         let machine = at.to_string();
         let exact = format!("{} UTC", machine.get(..19).unwrap_or(&machine).replace('T', " "));
@@ -101,17 +101,17 @@ impl When {
 /// One reviewer's decision in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DecisionLine {
-    /// Who.
+    /// The reviewer's name, made visible.
     pub reviewer: String,
     /// `approved` or `rejected`.
     pub verb: &'static str,
-    /// Why.
+    /// The reason given, made visible; may be empty.
     pub reason: String,
-    /// Said where the reason has letters that pass for others.
+    /// A warning where the reason has letters that pass for others.
     pub flag: Option<String>,
     /// Through which channel.
     pub via: &'static str,
-    /// When.
+    /// When it was decided.
     pub at: When,
 }
 

@@ -41,7 +41,7 @@ impl Part {
     }
 }
 
-/// The key of attempts.
+/// The key that attempts are sealed with, and their parts derived from.
 #[derive(Clone)]
 pub struct Sealer([u8; 32]);
 
@@ -51,25 +51,26 @@ impl std::fmt::Debug for Sealer {
     }
 }
 
-/// One attempt.
+/// One attempt to sign in, with all that is derived from its cookie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
     /// The cookie's value.
     pub cookie: String,
-    /// `state` of the request.
+    /// `state` of the request, which binds the answer to this browser
+    /// (<https://www.rfc-editor.org/rfc/rfc6749#section-10.12>).
     pub state: String,
-    /// `nonce` of the request.
+    /// `nonce` of the request, which the ID token must repeat.
     pub nonce: String,
-    /// The PKCE verifier.
+    /// The PKCE verifier, 43 characters (<https://www.rfc-editor.org/rfc/rfc7636#section-4.1>).
     pub verifier: String,
-    /// Where to go afterwards.
+    /// Where to go afterwards, a path of this server.
     pub next: String,
-    /// It is of no use any more from then on.
+    /// From this instant on the attempt is refused.
     pub expires_at: Timestamp,
 }
 
 impl Attempt {
-    /// By what the store knows that it was used.
+    /// The hash under which the store remembers that the attempt was used.
     pub fn hash(&self) -> String {
         token_hash(&self.cookie)
     }
@@ -81,12 +82,12 @@ impl Attempt {
 }
 
 impl Sealer {
-    /// With the 32 bytes that the store keeps for it.
+    /// A sealer with the 32 bytes that the store keeps for it.
     pub const fn new(key: [u8; 32]) -> Self {
         Self(key)
     }
 
-    /// Begins an attempt; `token` is 256 fresh random bits.
+    /// Begins an attempt; `token` is 256 fresh random bits as text.
     pub fn begin(&self, token: &str, next: &str, now: Timestamp, life: Duration) -> Attempt {
         let expires_at = now.plus(life);
         let body = format!("{}.{token}.{next}", expires_at.micros());

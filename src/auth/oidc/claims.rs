@@ -10,16 +10,16 @@ use crate::domain::time::Timestamp;
 use super::jws::{optional, text};
 use super::person::Said;
 
-/// For what a token must have been made.
+/// What an ID token must have been made for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Expected<'e> {
     /// The provider, exactly as it names itself.
     pub issuer: &'e str,
-    /// What it calls Placet.
+    /// The provider's name for Placet (`client_id`).
     pub client_id: &'e str,
-    /// The attempt's.
+    /// The nonce of the attempt.
     pub nonce: &'e str,
-    /// Now.
+    /// The instant of the check.
     pub now: Timestamp,
 }
 
@@ -28,7 +28,7 @@ impl Expected<'_> {
     /// section 3.1.3.7.
     ///
     /// # Errors
-    /// Why it proves nothing.
+    /// Which check failed, as the end of a sentence about the token.
     pub(crate) fn check_id_token(&self, claims: &Node<'_>) -> Result<(), &'static str> {
         // 2 and 3
         self.check_origin(claims)?;
@@ -57,7 +57,7 @@ impl Expected<'_> {
     /// for could bring them here.
     ///
     /// # Errors
-    /// Why they are not.
+    /// Which check failed, as the end of such a sentence.
     pub(crate) fn check_origin(&self, claims: &Node<'_>) -> Result<(), &'static str> {
         if text(claims, "iss") != Some(self.issuer) {
             return Err("was not made by the configured issuer (iss)");
@@ -74,7 +74,7 @@ impl Expected<'_> {
 /// What claims say of a person.
 ///
 /// # Errors
-/// They name nobody, or in a way that can't be read.
+/// There is no `sub`, or a member is of the wrong type; as the end of such a sentence.
 pub(crate) fn said(claims: &Node<'_>, groups_claim: &str) -> Result<Said, &'static str> {
     let subject = text(claims, "sub").ok_or("does not say who it is (sub)")?;
     let email = optional(claims, "email").map_err(|_| "has an address that is no text (email)")?;
@@ -98,8 +98,8 @@ fn groups(node: &Node<'_>) -> Option<Vec<String>> {
     Some(node.elements()?.iter().filter_map(|one| one.as_str().map(str::to_owned)).collect())
 }
 
-/// A `NumericDate` ([RFC 7519 section 2](https://www.rfc-editor.org/rfc/rfc7519#section-2)), which
-/// may have a fraction.
+/// A `NumericDate` ([RFC 7519 section 2](https://www.rfc-editor.org/rfc/rfc7519#section-2)):
+/// seconds since 1970-01-01T00:00:00Z, which may have a fraction.
 fn instant(claims: &Node<'_>, name: &str) -> Option<Timestamp> {
     /// Seconds that fit with room to spare: the year 31,688.
     const MOST: f64 = 1e12;

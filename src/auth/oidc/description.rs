@@ -10,21 +10,21 @@ use crate::domain::json::{self, Node, Value};
 use super::fetch::Fetch;
 use super::jws::{Keys, optional, text};
 
-/// What is used of a provider's description.
+/// The part of a provider's description that is used here.
 #[derive(Debug)]
 pub(crate) struct Description {
-    /// Where people sign in.
+    /// Where browsers are sent to sign in.
     pub authorization_endpoint: Url,
     /// Where a code is exchanged.
     pub token_endpoint: Option<Url>,
-    /// Where more is told of a person.
+    /// Where the provider tells more of a person, if it does.
     pub userinfo_endpoint: Option<Url>,
     jwks_uri: Url,
     /// Whether it wants the client's secret in the form, and not in a header.
     pub secret_in_form: bool,
-    /// Whether its answers always name it (RFC 9207).
+    /// Whether its answers always carry `iss` (<https://www.rfc-editor.org/rfc/rfc9207#section-3>).
     pub names_itself: bool,
-    /// Its keys.
+    /// The public keys it signs with.
     pub keys: Keys,
 }
 
@@ -32,7 +32,7 @@ impl Description {
     /// Asks a provider for its description and its keys.
     ///
     /// # Errors
-    /// It can't be reached, or what it says is of no use.
+    /// It can't be reached, or its description or keys can't be used; in words.
     pub(crate) async fn ask(fetch: &Fetch, issuer: &str) -> Result<Self, String> {
         // Section 4.1 of Discovery: a slash at the end goes.
         let base = issuer.strip_suffix('/').unwrap_or(issuer);

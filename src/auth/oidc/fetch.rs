@@ -16,7 +16,7 @@ pub(crate) enum FetchError {
     /// No connection, or none in time, or it broke.
     #[error("{0}")]
     Unreachable(String),
-    /// It says more than is read.
+    /// The answer has more bytes than `oidc.max_answer`.
     #[error("its answer is larger than oidc.max_answer")]
     TooLarge,
 }
@@ -31,7 +31,7 @@ pub(crate) struct Fetch {
 /// What the provider answered.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// With what status.
+    /// The HTTP status.
     pub status: StatusCode,
     content_type: Option<String>,
     body: Vec<u8>,
@@ -51,15 +51,15 @@ impl Answer {
         })
     }
 
-    /// Its text; none where it is none.
+    /// The body as text; none if it is not UTF-8.
     pub(crate) fn text(&self) -> Option<&str> {
         std::str::from_utf8(&self.body).ok()
     }
 
-    /// Its text, if it succeeded and is one of these media types.
+    /// The body as text, if the status is 200 and the media type is one of these or absent.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with it, in words: the status, the media type, or bytes that are not UTF-8.
     pub(crate) fn expect(&self, media_types: &[&str]) -> Result<&str, String> {
         if self.status != StatusCode::OK {
             return Err(self.status.to_string());
@@ -73,7 +73,7 @@ impl Answer {
 }
 
 impl Fetch {
-    /// A client that waits so long for an answer of at most so many bytes.
+    /// A client that waits at most `timeout` for an answer of at most `max_answer` bytes.
     pub(crate) fn new(timeout: Duration, max_answer: usize) -> Self {
         // Somebody else may have installed it first; that is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -92,7 +92,7 @@ impl Fetch {
     /// Asks for a document; with an access token, where there is one.
     ///
     /// # Errors
-    /// [`FetchError`]
+    /// [`FetchError`]: no answer in time, or one that is too large. Any status is an answer.
     pub(crate) async fn get(&self, url: &Url, bearer: Option<&str>) -> Result<Answer, FetchError> {
         let request = self.client()?.get(url.clone());
         self.ask(match bearer {
@@ -105,7 +105,7 @@ impl Fetch {
     /// Sends a form; with a name and a password, where there are some.
     ///
     /// # Errors
-    /// [`FetchError`]
+    /// [`FetchError`]: no answer in time, or one that is too large. Any status is an answer.
     pub(crate) async fn post(
         &self,
         url: &Url,

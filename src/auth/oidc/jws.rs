@@ -22,10 +22,10 @@ use crate::domain::json::{self, Node};
 /// Why a token proves nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum JwsError {
-    /// It is no token in the compact form, or one of a kind that is not read.
+    /// It is not a token in the compact form, or a kind that is not read here.
     #[error("the token {0}")]
     Malformed(&'static str),
-    /// It is signed with nothing, with a shared secret, or with what is not known here.
+    /// It is not signed, or signed with a shared secret or an algorithm that is not known here.
     #[error("the token is not signed with an algorithm that is taken")]
     Algorithm,
     /// None of the keys can have made it. The provider may have changed its keys.
@@ -82,7 +82,7 @@ struct Key {
 impl Key {
     /// A key that signatures can be verified with; none if this is another, or can't be read.
     fn read(node: &Node<'_>) -> Option<Self> {
-        // Section 4.2 of RFC 7517: a key for encryption signs nothing.
+        // A key for encryption signs nothing (https://www.rfc-editor.org/rfc/rfc7517#section-4.2).
         if optional(node, "use").ok()?.is_some_and(|purpose| purpose != "sig") {
             return None;
         }
@@ -139,11 +139,11 @@ impl Key {
 pub(crate) struct Keys(Vec<Key>);
 
 impl Keys {
-    /// Reads a JSON Web Key Set. Keys that are no use here are passed over
+    /// Reads a JSON Web Key Set. Keys that can't be used here are passed over
     /// ([RFC 7517 section 5](https://www.rfc-editor.org/rfc/rfc7517#section-5)).
     ///
     /// # Errors
-    /// It is no set of keys.
+    /// The text is not JSON, or has no list `keys`; in words.
     pub(crate) fn read(source: &str) -> Result<Self, String> {
         let set = json::parse(source).map_err(|error| error.to_string())?;
         let keys = set.get("keys").and_then(Node::elements).ok_or("it has no list of keys")?;
@@ -160,7 +160,8 @@ impl Keys {
     /// # Errors
     /// [`JwsError`] says why not; the payload stays unread.
     pub(crate) fn payload(&self, token: &str) -> Result<String, JwsError> {
-        // Section 7.1 of RFC 7515. An encrypted token has five parts and is none of these.
+        // The compact form has three parts (https://www.rfc-editor.org/rfc/rfc7515#section-7.1); an
+        // encrypted token has five and is not taken.
         let mut parts = token.split('.');
         let (Some(header), Some(payload), Some(signature), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
@@ -190,16 +191,19 @@ fn read_header(part: &str) -> Result<(String, Option<String>), JwsError> {
     let malformed = JwsError::Malformed("has a header that can't be read");
     let source = decoded(part).and_then(|b| String::from_utf8(b).ok()).ok_or(malformed)?;
     let header = json::parse(&source).map_err(|_| malformed)?;
-    // Section 4.1.11 of RFC 7515: what is critical and not understood is refused, and nothing is.
+    // A critical header that is not understood is refused, and none is understood here
+    // (https://www.rfc-editor.org/rfc/rfc7515#section-4.1.11).
     if header.get("crit").is_some() {
         return Err(JwsError::Malformed("has critical headers"));
     }
-    // Section 5.2 of RFC 7519: only what is no plain set of claims says what it is.
+    // `cty` says that the payload is something else than claims
+    // (https://www.rfc-editor.org/rfc/rfc7519#section-5.2).
     if header.get("cty").is_some() {
         return Err(JwsError::Malformed("holds something else than claims"));
     }
-    // Section 4.1.9 of RFC 7515 and 3.11 of RFC 8725: one that says it is of another kind, as an
-    // access token or a sign-out is, is not taken for what it isn't.
+    // A token of another kind, as an access token or a sign-out, is not taken for an ID token
+    // (https://www.rfc-editor.org/rfc/rfc7515#section-4.1.9,
+    // https://www.rfc-editor.org/rfc/rfc8725#section-3.11).
     let kind = optional(&header, "typ").map_err(|NotText| malformed)?.map(str::to_ascii_lowercase);
     let kind = kind.as_deref().map(|kind| kind.strip_prefix("application/").unwrap_or(kind));
     if kind.is_some_and(|kind| kind != "jwt" && kind != "jose") {
@@ -210,16 +214,19 @@ fn read_header(part: &str) -> Result<(String, Option<String>), JwsError> {
     Ok((alg.to_owned(), id.map(str::to_owned)))
 }
 
-/// A member that is there and is no text.
+/// A member that is there, but is not a string.
 #[derive(Debug)]
 pub(super) struct NotText;
 
-/// The text of a member that must be there.
+/// The text of a member that must be a string; none if it is missing or something else.
 pub(super) fn text<'n>(node: &'n Node<'_>, name: &str) -> Option<&'n str> {
     node.get(name).and_then(Node::as_str)
 }
 
-/// The text of a member that need not be there.
+/// The text of an optional member; none if it is missing or null.
+///
+/// # Errors
+/// [`NotText`]: the member is there and is neither a string nor null.
 pub(super) fn optional<'n>(node: &'n Node<'_>, name: &str) -> Result<Option<&'n str>, NotText> {
     match node.get(name) {
         None => Ok(None),
@@ -232,12 +239,13 @@ fn decoded(part: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(part).ok()
 }
 
-/// Octets of just that many.
+/// The bytes of a base64url member, if there are exactly `size`.
 fn octets(node: &Node<'_>, name: &str, size: usize) -> Option<Vec<u8>> {
     decoded(text(node, name)?).filter(|octets| octets.len() == size)
 }
 
-/// A big number; some write it with leading zeros, which ring does not take.
+/// A `Base64urlUInt` (<https://www.rfc-editor.org/rfc/rfc7518#section-2>). Some write it with
+/// leading zeros, which ring does not take.
 fn number(node: &Node<'_>, name: &str) -> Option<Vec<u8>> {
     let octets = decoded(text(node, name)?)?;
     let first = octets.iter().position(|octet| *octet != 0)?;

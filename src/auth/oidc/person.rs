@@ -7,32 +7,32 @@ use crate::config::{Config, Reviewer};
 /// Longest name of a guest, bytes.
 const MAX_GUEST: usize = 200;
 
-/// What a provider said of a person, every check behind it.
+/// What a provider said of a person, after every check.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Said {
-    /// What the provider calls them, for good.
+    /// The provider's lasting identifier for them (`sub`).
     pub subject: String,
-    /// Their address.
+    /// Their e-mail address.
     pub email: Option<String>,
-    /// Whether the provider says that it is theirs.
+    /// Whether the provider says that it has verified the address.
     pub email_verified: bool,
     /// The provider's groups they are in; none: it says nothing of groups.
     pub groups: Option<Vec<String>>,
 }
 
-/// Who somebody is here.
+/// Why somebody is not a reviewer here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stranger {
-    /// The provider does not say that the address is theirs.
+    /// The provider does not say that it has verified the address.
     Unverified,
-    /// It says no address.
+    /// The provider says no address.
     NoEmail,
-    /// Nobody here is called so.
+    /// No reviewer is configured with this address or subject.
     Unknown,
 }
 
 impl Stranger {
-    /// The word of the record.
+    /// The word for it in the audit record.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unverified => "email_not_verified",
@@ -42,10 +42,10 @@ impl Stranger {
     }
 }
 
-/// The reviewer somebody is.
+/// The reviewer whom the provider's words name.
 ///
 /// # Errors
-/// Why they are none.
+/// [`Stranger`] says why they name none.
 pub(crate) fn reviewer<'c>(
     config: &'c Config,
     oidc: &Oidc,
@@ -70,8 +70,8 @@ pub(crate) fn reviewer<'c>(
     }
 }
 
-/// The name of somebody who is no reviewer and may read; none if it can't be shown. No reviewer can
-/// be called so.
+/// The name of a guest, who is not a reviewer but may read; none if it is not plain ASCII or is too
+/// long. No reviewer can have such a name.
 pub(crate) fn guest(said: &Said) -> Option<String> {
     let verified = said.email.as_ref().filter(|_| said.email_verified);
     let name = verified.unwrap_or(&said.subject);

@@ -26,7 +26,7 @@ use super::fetch::{Answer, Fetch};
 use super::jws::{JwsError, text};
 use super::person::Said;
 
-/// After a failure the provider is not asked for its description again for so long.
+/// How long after a failure the provider is not asked for its description again.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Longest piece of the provider's own words that is kept for a log or record, characters.
 const MAX_WORDS: usize = 200;
@@ -37,16 +37,16 @@ pub enum ProviderError {
     /// It can't be reached, or its description is of no use.
     #[error("the sign-in provider can't be used: {0}")]
     Unavailable(String),
-    /// It did not take the code.
+    /// The provider refused the code.
     #[error("the sign-in provider did not confirm the sign-in: {0}")]
     Refused(String),
-    /// What it says does not prove anything.
+    /// A check of its answer failed.
     #[error("the sign-in provider's answer is not valid: {0}")]
     Invalid(String),
 }
 
 impl ProviderError {
-    /// The word of the record.
+    /// The word for it in the audit record.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Unavailable(_) => "provider_unavailable",
@@ -77,7 +77,7 @@ struct Tokens {
     is_bearer: bool,
 }
 
-/// The provider.
+/// The configured sign-in provider, with what is kept of its description and keys.
 #[derive(Debug)]
 pub struct Provider {
     settings: Oidc,
@@ -105,7 +105,7 @@ impl Provider {
     /// Fetches description and keys, and says what of them counts.
     ///
     /// # Errors
-    /// The provider can't be used.
+    /// [`ProviderError::Unavailable`]: its description or keys can't be fetched or used.
     pub async fn probe(&self, now: Timestamp) -> Result<String, ProviderError> {
         let known = self.known(now).await?;
         let keys = known.description.keys.count();
@@ -120,7 +120,7 @@ impl Provider {
     /// with PKCE ([RFC 7636 section 4.3](https://www.rfc-editor.org/rfc/rfc7636#section-4.3)).
     ///
     /// # Errors
-    /// The provider can't be used.
+    /// [`ProviderError::Unavailable`]: its description or keys can't be fetched or used.
     pub async fn address(&self, attempt: &Attempt, now: Timestamp) -> Result<Url, ProviderError> {
         let known = self.known(now).await?;
         let asked = self.settings.scopes.iter().filter(|s| *s != "openid");
@@ -143,7 +143,8 @@ impl Provider {
     /// ([RFC 9207 section 2.4](https://www.rfc-editor.org/rfc/rfc9207#section-2.4)).
     ///
     /// # Errors
-    /// It is another's, or a provider that always names itself did not.
+    /// [`ProviderError::Invalid`] if it is another provider's, or one that always names itself did
+    /// not; [`ProviderError::Unavailable`] if its description can't be fetched.
     pub async fn check_issuer(
         &self,
         iss: Option<&str>,
@@ -163,7 +164,8 @@ impl Provider {
     /// Exchanges the code of an attempt's answer and says who signed in.
     ///
     /// # Errors
-    /// The provider can't be used, does not take the code, or says what proves nothing.
+    /// [`ProviderError`]: the provider can't be used, refuses the code, or its answer fails a
+    /// check.
     pub async fn redeem(
         &self,
         attempt: &Attempt,
@@ -252,7 +254,8 @@ impl Provider {
             .ok_or_else(|| ProviderError::Unavailable("it names no token endpoint".to_owned()))?;
         let secret = self.settings.client_secret.as_ref().map(Secret::expose);
         let in_header = secret.filter(|_| !description.secret_in_form).map(|secret| {
-            // RFC 6749 section 2.3.1: each part is encoded by itself first.
+            // Each part is encoded by itself first
+            // (https://www.rfc-editor.org/rfc/rfc6749#section-2.3.1).
             let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect();
             (encoded(&self.settings.client_id), encoded(secret))
         });
@@ -309,7 +312,8 @@ impl Provider {
         said: &mut Said,
     ) -> Result<(), ProviderError> {
         let Some(url) = &description.userinfo_endpoint else { return Ok(()) };
-        // RFC 6749 section 7.1: a token of an unknown kind is not used.
+        // A token of an unknown kind is not used
+        // (https://www.rfc-editor.org/rfc/rfc6749#section-7.1).
         if !tokens.is_bearer {
             return Err(ProviderError::Invalid("its access token is no bearer token".to_owned()));
         }
@@ -373,7 +377,8 @@ fn refusal(answer: &Answer) -> ProviderError {
     }))
 }
 
-/// Reads [RFC 6749 section 5.1](https://www.rfc-editor.org/rfc/rfc6749#section-5.1).
+/// Reads a successful token answer:
+/// [RFC 6749 section 5.1](https://www.rfc-editor.org/rfc/rfc6749#section-5.1).
 fn read_tokens(answer: &Answer) -> Result<Tokens, String> {
     let source = answer.expect(&["application/json"])?;
     let node = json::parse(source).map_err(|error| error.to_string())?;

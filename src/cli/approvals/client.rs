@@ -18,7 +18,7 @@ pub(super) const TOKEN_VARIABLE: &str = "PLACET_TOKEN";
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long an answer may take; not for events.
+/// How long an answer may take; the stream of events has no such limit.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Talks to one broker.
@@ -30,6 +30,10 @@ pub(super) struct Client {
 
 impl Client {
     /// For the server and token that were given.
+    ///
+    /// # Errors
+    /// `--server` is not an HTTP address, there is no reviewer's token or it can't stand in a
+    /// header (exit code 2), or the HTTP client can't be made (exit code 1).
     pub(super) fn new(args: &ApprovalsArgs) -> Result<Self, Failure> {
         if !matches!(args.server.scheme(), "http" | "https") {
             return Err(Failure::misused(
@@ -58,6 +62,10 @@ impl Client {
     }
 
     /// The body of an answer to GET.
+    ///
+    /// # Errors
+    /// The broker can't be reached or answers with another status than 2xx; the message is one
+    /// line, exit code 1.
     pub(super) async fn get(
         &self,
         path: &str,
@@ -71,6 +79,10 @@ impl Client {
     }
 
     /// The body of an answer to POST.
+    ///
+    /// # Errors
+    /// The broker can't be reached or answers with another status than 2xx; the message is one
+    /// line, exit code 1.
     pub(super) async fn post(
         &self,
         path: &str,
@@ -85,7 +97,11 @@ impl Client {
         self.body(request).await
     }
 
-    /// An answer that goes on.
+    /// An answer that goes on: Server-Sent Events.
+    ///
+    /// # Errors
+    /// The broker can't be reached or answers with another status than 2xx; the message is one
+    /// line, exit code 1.
     pub(super) async fn stream(&self, path: &str) -> Result<Response, Failure> {
         self.send(self.http.get(self.url(path)).header("accept", "text/event-stream")).await
     }
@@ -129,7 +145,7 @@ impl Client {
     }
 }
 
-/// What answers is not a broker, or not one of this version.
+/// The failure for an answer that is not from a broker, or not from one of this version.
 pub(super) fn not_a_broker() -> Failure {
     Failure::failed("the server answered something that is no Approval; is --server a broker?")
 }

@@ -17,7 +17,10 @@ pub(super) const MAX_LINE: usize = 64 << 20;
 /// First and longest pause before connecting again.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// Prints changes until interrupted; a first connection that fails is a failure.
+/// Prints changes until interrupted. A connection that is lost later is opened again.
+///
+/// # Errors
+/// The first connection fails, or an event is longer than [`MAX_LINE`].
 pub(super) async fn run(global: &Global, client: &Client) -> Result<(), Failure> {
     let mut response = client.stream("/api/v1/events").await?;
     loop {

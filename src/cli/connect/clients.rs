@@ -14,7 +14,7 @@ use super::data::Data;
 const CALL_TIMEOUT_S: i64 = 3_600;
 /// Id of the input that VS Code asks for the token.
 pub(super) const VSCODE_INPUT: &str = "placet-token";
-/// Stands where a token has to be pasted.
+/// Text in place of a token that a person has to paste.
 const PASTE: &str = "PASTE THE AGENT'S TOKEN HERE";
 /// The variable that `placet stdio` reads.
 const STDIO_VARIABLE: &str = "PLACET_AGENT_TOKEN";
@@ -52,35 +52,35 @@ pub(super) enum Token {
 pub(super) struct Entry {
     /// Its name in the client.
     pub(super) name: String,
-    /// The upstream; none: all of the agent's.
+    /// The upstream's name; none for all of the agent's as one server.
     pub(super) upstream: Option<String>,
-    /// The broker's endpoint.
+    /// URL of the broker's MCP endpoint.
     pub(super) url: String,
 }
 
 /// What is to be connected.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
-    /// The broker.
+    /// URL of the broker, without a slash at its end.
     pub(super) server: String,
-    /// The entries.
+    /// One entry for each server that the client shall have.
     pub(super) entries: Vec<Entry>,
-    /// The token.
+    /// How the client comes to the agent's token.
     pub(super) token: Token,
-    /// This program, for clients that start commands.
+    /// Path of this program, for clients that start commands.
     pub(super) program: String,
 }
 
 /// How a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
-    /// JSON.
+    /// A JSON file.
     Json,
-    /// TOML.
+    /// A TOML file.
     Toml,
 }
 
-/// What a client is to be told.
+/// What has to be set for a client, in its file and elsewhere.
 #[derive(Debug, Clone)]
 pub(super) struct Setup {
     /// How its file is written.
@@ -97,7 +97,7 @@ pub(super) struct Setup {
     pub(super) then: Option<String>,
     /// Keys to set for the agent in placet.toml.
     pub(super) holds: &'static [(&'static str, &'static str)],
-    /// What to know.
+    /// Further notes for the person who connects it.
     pub(super) notes: Vec<String>,
     /// Whether a person has to paste the token.
     pub(super) needs_paste: bool,
@@ -121,7 +121,7 @@ impl Client {
         matches!(self, Self::ClaudeDesktop)
     }
 
-    /// Its own file; none where the home directory is not known.
+    /// The client's own file; none where the home directory is not known.
     pub(super) fn file(self, env: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
         let home = || env("HOME").filter(|h| !h.is_empty()).map(PathBuf::from);
         Some(match self {
@@ -144,7 +144,7 @@ impl Client {
         })
     }
 
-    /// What it is to be told, in this file.
+    /// What has to be set for this client, in this file.
     pub(super) fn setup(self, target: &Target, file: Option<&Path>) -> Setup {
         let servers = |of: &dyn Fn(&Entry) -> Data| {
             target.entries.iter().map(|e| (e.name.clone(), of(e))).collect::<Vec<_>>()

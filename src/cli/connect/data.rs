@@ -7,15 +7,15 @@ use crate::domain::json;
 /// A value of a client's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Data {
-    /// Text.
+    /// A string.
     Text(String),
-    /// A number.
+    /// A whole number.
     Number(i64),
-    /// Yes or no.
+    /// A boolean.
     Flag(bool),
-    /// A list.
+    /// A list of values.
     List(Vec<Data>),
-    /// Named values.
+    /// Named values, in the order they are written.
     Map(Vec<(&'static str, Data)>),
 }
 
@@ -79,7 +79,7 @@ impl Data {
         }
     }
 
-    /// As a table of TOML; what is no map makes an empty one.
+    /// As a TOML table; a value that is not a map becomes an empty one.
     pub(super) fn table(&self) -> Table {
         let mut table = Table::new();
         if let Self::Map(members) = self {

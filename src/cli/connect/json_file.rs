@@ -1,6 +1,6 @@
 //! Adds members to somebody else's JSON file. Only what is added or replaced differs: order,
-//! spacing, number spellings and unknown members stay byte for byte. What is not strict JSON, or
-//! says something twice, is refused rather than guessed at.
+//! spacing, number spellings and unknown members stay byte for byte. A file that is not
+//! strict JSON, or has a key twice, is refused.
 
 use std::ops::Range;
 
@@ -12,6 +12,9 @@ use super::data::Data;
 const STEP: &str = "  ";
 
 /// Sets `parent.name` to `value`; returns the new text and whether something else stood there.
+///
+/// # Errors
+/// The text is not strict JSON or not an object, or `parent` is not an object; in words.
 pub(super) fn set_member(
     text: &str,
     parent: &str,
@@ -48,6 +51,9 @@ pub(super) fn set_member(
 }
 
 /// Adds an element to the list `list` unless one with the same `id` is there.
+///
+/// # Errors
+/// The text is not strict JSON or not an object, or `list` is not a list; in words.
 pub(super) fn add_element(
     text: &str,
     list: &str,
@@ -95,7 +101,7 @@ fn parse(text: &str) -> Result<Node<'_>, String> {
     if root.is_object() { Ok(root) } else { Err(format!("it is {}, not an object", root.kind())) }
 }
 
-/// Whether it says that already, however it is spaced.
+/// Whether the file has this value already, whatever its white space.
 fn same(old: &Node<'_>, new: &Data) -> bool {
     json::parse(&new.compact()).is_ok_and(|new| new.canonical() == old.canonical())
 }
@@ -123,7 +129,7 @@ fn insert(
     splice(text, at, &new)
 }
 
-/// Where a slice of the text stands in it.
+/// The byte range of a slice in the text it is a part of.
 fn place(text: &str, part: &str) -> Range<usize> {
     let start = part.as_ptr() as usize - text.as_ptr() as usize;
     start..start + part.len()
@@ -139,7 +145,7 @@ fn indent_before(text: &str, at: usize) -> String {
     line.chars().take_while(|c| matches!(c, ' ' | '\t')).collect()
 }
 
-/// What one level of this file is indented by: its first indented line says so.
+/// One level of indentation of this file, taken from its first indented line.
 fn step_of(text: &str) -> String {
     let first = text.lines().find(|l| l.starts_with([' ', '\t']) && !l.trim().is_empty());
     let step = first.map(|l| l.chars().take_while(|c| matches!(c, ' ' | '\t')).collect::<String>());

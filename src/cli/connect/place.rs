@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Largest configuration of a client that is read, bytes.
 pub(super) const MAX_FILE: u64 = 4 << 20;
-/// Mode of new files: they may come to hold a token.
+/// Mode of new files, for their owner alone: they may come to hold a token.
 const PRIVATE: u32 = 0o600;
 /// Most backups that are kept side by side.
 const MAX_BACKUPS: u32 = 100;
@@ -18,12 +18,16 @@ const MAX_BACKUPS: u32 = 100;
 pub(super) struct Found {
     /// The file itself, links followed.
     path: PathBuf,
-    /// What it said; none where there is no file.
+    /// The text that was read; none if there is no file.
     text: Option<String>,
     mode: u32,
 }
 
 /// Reads the file, if there is one.
+///
+/// # Errors
+/// The path is a link that leads nowhere, or is not a regular file; or the file can't be read, is
+/// larger than [`MAX_FILE`] or not UTF-8; in words, with the path.
 pub(super) fn find(path: &Path) -> Result<Found, String> {
     let named = |error: &io::Error| format!("{}: {error}", path.display());
     // A link stays a link: what it leads to is written.
@@ -54,13 +58,18 @@ pub(super) fn find(path: &Path) -> Result<Found, String> {
 }
 
 impl Found {
-    /// What it says; none where there is no file.
+    /// The file's text; none if there is no file.
     pub(super) fn text(&self) -> Option<&str> {
         self.text.as_deref()
     }
 
     /// Puts the new text in its place; returns the backup of the old one. With a `secret` in it the
     /// file is its owner's alone.
+    ///
+    /// # Errors
+    /// The folder, the backup or the new file can't be written, there are [`MAX_BACKUPS`] backups,
+    /// or somebody changed the file meanwhile; in words, with the path. The old file then stands as
+    /// it was.
     pub(super) fn replace(&self, new: &str, secret: bool) -> Result<Option<PathBuf>, String> {
         let named = |path: &Path, error: &io::Error| format!("{}: {error}", path.display());
         if let Some(parent) = self.path.parent().filter(|p| !p.as_os_str().is_empty()) {
@@ -76,7 +85,7 @@ impl Found {
         let mode = if secret { self.mode & 0o700 } else { self.mode };
         let written = write_new(&draft, new, mode)
             .and_then(|()| {
-                // Somebody may have written meanwhile; theirs is not ours to drop.
+                // Somebody may have written meanwhile, and their change must not be lost.
                 if self.is_unchanged() {
                     Ok(())
                 } else {

@@ -5,6 +5,9 @@ use toml_edit::{DocumentMut, Item, Table};
 use super::data::Data;
 
 /// Sets `[parent.name]`; returns the new text and whether something else stood there.
+///
+/// # Errors
+/// The text is not TOML before or after the change, or `parent` is not a table; in words.
 pub(super) fn set_table(
     text: &str,
     parent: &str,

@@ -36,23 +36,26 @@ const SAID_AGAIN: u32 = 5;
 
 /// A client on two pipes, in front of a broker's HTTP face.
 pub(super) struct Bridge {
+    /// The broker's MCP endpoint.
     pub endpoint: Url,
+    /// Carries the token and the headers of every request.
     pub client: reqwest::Client,
     lines: mpsc::Sender<String>,
     written: Mutex<Option<mpsc::Receiver<String>>>,
-    /// The legacy session.
+    /// The legacy session, once the client has said `initialize`.
     pub session: tokio::sync::Mutex<Option<Session>>,
     under_way: Mutex<HashMap<String, Arc<UnderWay>>>,
     /// Raw tool definitions by name, for the headers that mirror arguments.
     pub tools: Mutex<HashMap<String, String>>,
     pub tracker: TaskTracker,
-    /// One of the two ends is closed.
+    /// Fires when one of the two ends is closed.
     pub ended: CancellationToken,
 }
 
 /// A request of the client that has not been answered.
 #[derive(Debug)]
 pub(super) struct UnderWay {
+    /// Whether it was sent in the modern era.
     pub modern: bool,
     /// Lives until the client cancels it.
     pub cancelled: CancellationToken,
@@ -60,6 +63,11 @@ pub(super) struct UnderWay {
 }
 
 impl Bridge {
+    /// A bridge to the MCP endpoint at this address; requests carry `token` where there is one.
+    ///
+    /// # Errors
+    /// The address or the token can't be used (exit code 2), or the HTTP client can't be made (exit
+    /// code 1).
     pub(super) fn new(endpoint: &str, token: Option<&str>) -> Result<Arc<Self>, Failure> {
         let endpoint = endpoint
             .parse()
@@ -100,6 +108,9 @@ impl Bridge {
     }
 
     /// Runs until one end is closed or `stop` fires.
+    ///
+    /// # Errors
+    /// None today: a client that is gone is the ordinary end.
     pub(super) async fn run(self: Arc<Self>, stop: &CancellationToken) -> Result<(), Failure> {
         let written = self.written.lock().expect("no holder of this lock panics").take();
         let gone = CancellationToken::new();
@@ -199,7 +210,8 @@ impl Bridge {
     }
 
     /// Cancels a request under way: a modern one by closing its stream, a legacy one by telling
-    /// the broker. What is not under way is over.
+    /// the broker. A request that is not under way has ended, and there is nothing to do.
+    /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/cancellation#cancellation-flow>
     fn cancel(self: &Arc<Self>, message: &Message, line: Vec<u8>) {
         let params = message.params.as_deref().and_then(|p| json::parse(p).ok());
         let Some(id) = params.as_ref().and_then(|p| p.get("requestId")) else { return };
@@ -222,7 +234,7 @@ impl Bridge {
         });
     }
 
-    /// An answer to a request that got none from the broker.
+    /// Answers a request that got no answer from the broker; of any other message, logs it.
     pub(super) async fn fail(&self, message: &Message, why: &str) {
         if message.kind == MessageKind::Request {
             self.say(jsonrpc::error(message.id_raw(), code::INTERNAL_ERROR, why, None)).await;
@@ -232,6 +244,7 @@ impl Bridge {
         }
     }
 
+    /// Queues one line for the client; line ends inside a message become spaces.
     pub(super) async fn say(&self, line: String) {
         let line = if line.contains(['\n', '\r']) { line.replace(['\n', '\r'], " ") } else { line };
         // A client that is gone needs no answer.
@@ -239,7 +252,8 @@ impl Bridge {
     }
 }
 
-/// Whether a message makes the claim of the modern era.
+/// Whether a message claims the modern era: its `_meta` has a protocol version or capabilities
+/// (<https://modelcontextprotocol.io/specification/2026-07-28/basic#_meta>).
 pub(super) fn is_modern(message: &Message) -> bool {
     let params = message.params.as_deref().and_then(|p| json::parse(p).ok());
     let meta = params.as_ref().and_then(|p| p.get("_meta"));

@@ -59,6 +59,8 @@ impl Bridge {
                 Ok(response) => response,
                 Err(why) => return self.fail(message, &why).await,
             };
+            // 404 says that the session has ended
+            // (https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#session-management).
             let forgotten = session.filter(|_| response.status() == StatusCode::NOT_FOUND);
             let next = match forgotten {
                 Some(session) if !renewed => match self.renew(&session.id).await {
@@ -80,8 +82,12 @@ impl Bridge {
         }
     }
 
-    /// Sends what may be sent as long as it was not: a broker that can't be reached is waited
-    /// for.
+    /// Sends a request. As long as it surely was not sent, a broker that can't be reached is waited
+    /// for and asked again.
+    ///
+    /// # Errors
+    /// The broker could not be reached within [`COMES_BACK`], or the connection broke after the
+    /// request may have been sent; in words, for the client.
     pub(super) async fn send(
         &self,
         request: impl Fn() -> RequestBuilder,
@@ -106,6 +112,8 @@ impl Bridge {
         }
     }
 
+    /// A modern request, with the headers that repeat its body:
+    /// <https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#standard-request-headers>
     fn modern_post(&self, message: &Message, line: &[u8]) -> RequestBuilder {
         let params = message.params.as_deref().and_then(|p| json::parse(p).ok());
         let params = params.as_ref();
@@ -160,6 +168,8 @@ impl Bridge {
             self.fail(message, &detail(status, &body)).await;
             return Next::Done;
         };
+        // The tool's headers may have changed since it was listed
+        // (https://modelcontextprotocol.io/specification/2026-07-28/basic#error-codes).
         if may_relist
             && message.method == method::TOOLS_CALL
             && node.get("error").and_then(jsonrpc::code_of) == Some(code::HEADER_MISMATCH)
@@ -185,7 +195,7 @@ impl Bridge {
         }
     }
 
-    /// Passes on what a stream says; whether the answer to that message was among it.
+    /// Passes on every message of a stream. Returns whether the answer to `of` was among them.
     pub(super) async fn stream(
         &self,
         of: Option<(&Message, &[u8])>,
@@ -219,7 +229,8 @@ impl Bridge {
         }
     }
 
-    /// Later calls mirror what the tools' schemas ask for.
+    /// Remembers the tools of a list: later calls repeat arguments in headers as their schemas ask.
+    /// <https://modelcontextprotocol.io/specification/2026-07-28/server/tools#x-mcp-header>
     fn learn_tools(&self, list: &Node<'_>) {
         let mut tools = self.tools.lock().expect("no holder of this lock panics");
         for tool in list.get("tools").and_then(Node::elements).unwrap_or_default() {

@@ -25,7 +25,8 @@ const AGAIN_FIRST: Duration = Duration::from_millis(250);
 const AGAIN_LONGEST: Duration = Duration::from_secs(5);
 
 impl Bridge {
-    /// The client says `initialize`.
+    /// Opens a session with the client's `initialize`
+    /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#initialization>).
     pub(super) async fn begin(self: &Arc<Self>, message: Message, line: Vec<u8>) {
         match self.hello(&line, true).await {
             Ok((session, answer)) => {
@@ -76,7 +77,8 @@ impl Bridge {
     /// Opens a session in place of one that the broker has forgotten.
     ///
     /// # Errors
-    /// Why there is none: then the client must begin anew.
+    /// In words, why there is none; the client must then begin anew
+    /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#session-management>).
     pub(super) async fn renew(&self, forgotten: &HeaderValue) -> Result<(), String> {
         let mut place = self.session.lock().await;
         let Some(old) = place.clone().filter(|s| s.id == *forgotten) else { return Ok(()) };
@@ -106,7 +108,7 @@ impl Bridge {
         }
         *place = Some(session);
         drop(place);
-        // What was listed or read before may be other now.
+        // What was listed or read before may have changed.
         for feature in ["tools", "prompts", "resources"] {
             let method = format!("notifications/{feature}/list_changed");
             self.say(jsonrpc::notification(&method, None)).await;
@@ -132,7 +134,7 @@ impl Bridge {
         }
     }
 
-    /// The stream of messages that belong to no request, for as long as there is a session.
+    /// Reads the stream of messages that belong to no request, as long as there is a session.
     async fn hear(&self) {
         let mut wait = AGAIN_FIRST;
         loop {
@@ -164,8 +166,8 @@ impl Bridge {
 
 /// Why no session was opened.
 enum Refused {
-    /// The broker's own answer.
+    /// The broker refused; its own JSON-RPC answer.
     Answered(String),
-    /// There is none.
+    /// The broker gave no answer; why, in words.
     Failed(String),
 }

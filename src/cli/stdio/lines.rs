@@ -19,6 +19,9 @@ pub(super) enum Read {
 }
 
 /// Reads one line of at most `limit` bytes.
+///
+/// # Errors
+/// The pipe can't be read: the [`std::io::Error`] of the reader.
 pub(super) async fn read(
     input: &mut (impl AsyncBufRead + Unpin),
     limit: usize,
@@ -55,7 +58,7 @@ pub(super) async fn read(
     }
 }
 
-/// Writes lines until there are no more, or the client takes none: then `gone` fires.
+/// Writes lines until there are no more. If the client no longer takes them, `gone` fires.
 pub(super) async fn write(mut lines: mpsc::Receiver<String>, gone: CancellationToken) {
     let mut out = tokio::io::stdout();
     while let Some(mut line) = lines.recv().await {

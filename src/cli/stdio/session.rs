@@ -11,8 +11,9 @@ use crate::protocol::method;
 /// What is known of the session, and what another needs to take its place.
 #[derive(Debug, Clone)]
 pub(super) struct Session {
+    /// The value of `Mcp-Session-Id`.
     pub id: HeaderValue,
-    /// The negotiated version.
+    /// The negotiated protocol version, `YYYY-MM-DD`.
     pub version: String,
     /// The client's `initialize`, as it came.
     pub hello: Vec<u8>,

@@ -1,11 +1,12 @@
-//! What the client is told where the broker gave no answer it can use.
+//! What the client is told when it can't use the broker's answer.
 
 use reqwest::StatusCode;
 
 use crate::domain::error_text::in_full;
 use crate::domain::json::{self, Node};
 
-/// What the broker says where it does not speak JSON-RPC.
+/// What the broker says in a body that is not JSON-RPC: the `detail` of a problem document
+/// (<https://www.rfc-editor.org/rfc/rfc9457#section-3.1.4>).
 pub(super) fn detail(status: StatusCode, body: &str) -> String {
     let said = json::parse(body)
         .ok()

@@ -11,7 +11,10 @@ use super::super::error::{Code, Problem};
 /// How alike two names must be for one to be suggested in place of the other.
 const ALIKE: f64 = 0.7;
 
-/// A body as text.
+/// A request's body as text.
+///
+/// # Errors
+/// `too_large` over `server.max_body`; `invalid_request` if it is not UTF-8.
 pub(crate) fn text(body: Result<Bytes, BytesRejection>) -> Result<String, Problem> {
     let bytes =
         body.map_err(|_| Problem::new(Code::TooLarge, "the body is larger than server.max_body"))?;
@@ -25,7 +28,10 @@ pub(crate) struct Body<'a> {
 }
 
 impl<'a> Body<'a> {
-    /// Reads it; `known` are the fields there may be.
+    /// Reads the object; `known` are the fields it may have.
+    ///
+    /// # Errors
+    /// `invalid_request`: not JSON, not an object, a key twice, or a field that is not in `known`.
     pub(crate) fn read(text: &'a str, known: &[&str]) -> Result<Self, Problem> {
         let node = json::parse(text)
             .map_err(|error| Problem::invalid(format!("the body can't be read: {error}")))?;
@@ -37,19 +43,28 @@ impl<'a> Body<'a> {
         Ok(Self { node })
     }
 
-    /// A string field.
+    /// A string field; none if it is absent.
+    ///
+    /// # Errors
+    /// `invalid_request`: the field is there and is not a string.
     pub(crate) fn text(&self, name: &str) -> Result<Option<String>, Problem> {
         let Some(node) = self.node.get(name) else { return Ok(None) };
         node.as_str().map(|t| Some(t.to_owned())).ok_or_else(|| wrong(name, "a string", node))
     }
 
-    /// A boolean field.
+    /// A boolean field; none if it is absent.
+    ///
+    /// # Errors
+    /// `invalid_request`: the field is there and is neither true nor false.
     pub(crate) fn truth(&self, name: &str) -> Result<Option<bool>, Problem> {
         let Some(node) = self.node.get(name) else { return Ok(None) };
         node.as_bool().map(Some).ok_or_else(|| wrong(name, "true or false", node))
     }
 
-    /// `reason`, empty where absent, of bounded length.
+    /// `reason`: empty where absent, at most [`MAX_REASON`] characters.
+    ///
+    /// # Errors
+    /// `invalid_request`: not a string, or longer than [`MAX_REASON`].
     pub(crate) fn reason(&self) -> Result<String, Problem> {
         let reason = self.text("reason")?.unwrap_or_default();
         let length = reason.chars().count();

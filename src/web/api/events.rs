@@ -1,7 +1,7 @@
 //! `GET /events`: every change of an approval, as it happens.
 //!
 //! Hints make it quick; a poll of the store once a second makes it complete, other brokers'
-//! changes included. A change may be told twice, never not at all while the stream lasts.
+//! changes included. A change may be told twice; while the stream lasts, none is left out.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -29,7 +29,7 @@ const POLL: Duration = Duration::from_secs(1);
 /// How far back a poll looks beyond the one before: clocks of several brokers differ.
 const OVERLAP: Duration = Duration::from_secs(5);
 
-/// Most changes of one poll.
+/// Most changes that one poll reads.
 const MAX_CHANGES: u32 = 1_000;
 
 /// How many approvals' last told version is remembered.
@@ -79,7 +79,8 @@ pub(crate) async fn stream(State(web): State<Web>, Reader(reader): Reader) -> Re
 }
 
 impl Listener {
-    /// What changed just before the stream began is no news, though the overlap finds it.
+    /// Remembers what changed just before the stream began: the overlap finds it again, and it must
+    /// not be told.
     async fn remember_present(&mut self) {
         if let Ok(changed) = self.changed().await {
             for approval in changed {

@@ -16,6 +16,9 @@ const APPROVALS: (u32, u32) = (200, 50);
 const RECORDS: (u32, u32) = (1_000, 100);
 
 /// The pairs of a query string; empty values count as absent.
+///
+/// # Errors
+/// `invalid_request`: it can't be read, or gives a name twice.
 pub(crate) fn pairs(
     query: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Result<Vec<(String, String)>, Problem> {
@@ -28,7 +31,10 @@ pub(crate) fn pairs(
     Ok(pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect())
 }
 
-/// What approvals to list.
+/// Which approvals to list.
+///
+/// # Errors
+/// `invalid_request`: an unknown name, or a value that can't be read.
 pub(crate) fn filter(pairs: &[(String, String)]) -> Result<Filter, Problem> {
     let mut filter = Filter { limit: APPROVALS.1, ..Filter::default() };
     for (name, value) in pairs {
@@ -53,7 +59,10 @@ pub(crate) fn filter(pairs: &[(String, String)]) -> Result<Filter, Problem> {
     Ok(filter)
 }
 
-/// The words looked for.
+/// The words that `q` looks for.
+///
+/// # Errors
+/// `invalid_request`: there is no word in it.
 pub(crate) fn words(text: &str) -> Result<Vec<String>, Problem> {
     let words = sought(text);
     if words.is_empty() {
@@ -62,7 +71,10 @@ pub(crate) fn words(text: &str) -> Result<Vec<String>, Problem> {
     Ok(words)
 }
 
-/// After which record, and how many.
+/// After which record (`seq`) to begin, and how many records to list.
+///
+/// # Errors
+/// `invalid_request`: an unknown name, or a value out of range.
 pub(crate) fn audit(pairs: &[(String, String)]) -> Result<(i64, u32), Problem> {
     let (mut after, mut most) = (0, RECORDS.1);
     for (name, value) in pairs {
