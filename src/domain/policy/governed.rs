@@ -50,7 +50,7 @@ impl<'a> Subject<'a> {
         Self::Name(name)
     }
 
-    /// None where the URI is too long to be judged.
+    /// A resource by its URI; none where the URI is too long to be judged.
     pub(super) fn resource(uri: &'a str) -> Option<Self> {
         readings(uri).map(Self::Uri)
     }
@@ -64,13 +64,19 @@ impl<'a> Subject<'a> {
 }
 
 impl Key {
-    /// The name of a prompt, or a glob over names.
+    /// Reads the name of a prompt, or a glob over names.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the glob.
     pub(super) fn name(text: &str) -> Result<Self, String> {
         let over = Over::Names(Pattern::read(text)?);
         Ok(Self { text: text.to_owned(), exact: !is_glob(text), over })
     }
 
-    /// The URI of a resource, or a pattern over URIs.
+    /// Reads the URI of a resource, or a pattern over URIs.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with it and what would mend it.
     pub(super) fn uri(text: &str) -> Result<Self, String> {
         let over = Over::Uris(UriPattern::read(text)?);
         Ok(Self { text: text.to_owned(), exact: !text.contains('*'), over })
@@ -90,7 +96,7 @@ impl Key {
         (0..subject.count()).any(|reading| self.fits(subject, reading))
     }
 
-    /// Whether it surely fits whatever `other` fits.
+    /// Whether it certainly fits everything that `other` fits.
     pub(super) fn covers(&self, other: &Self) -> bool {
         match (&self.over, &other.over) {
             (Over::Names(mine), Over::Names(theirs)) => mine.covers(theirs),
@@ -106,7 +112,7 @@ impl Key {
 }
 
 impl Block {
-    /// A block that says nothing: everything passes.
+    /// An empty block: everything passes.
     pub(super) fn new(place: &str) -> Self {
         let default = Rule::new(format!("{place}/default"), Action::Allow);
         Self { default, hide: Vec::new(), rules: Vec::new() }
