@@ -1,4 +1,4 @@
-//! Why somebody may not do something to an approval, in a word for programs and in words for people.
+//! Why somebody may not do something to an approval: one word for programs, a sentence for people.
 
 use thiserror::Error;
 

@@ -38,7 +38,7 @@ enum Over {
     Uris(UriPattern),
 }
 
-/// What is asked for, in every reading.
+/// The prompt or resource that is asked for, in every reading of its name.
 #[derive(Debug)]
 pub(super) enum Subject<'a> {
     Name(&'a str),
@@ -105,7 +105,7 @@ impl Key {
         }
     }
 
-    /// How much of the name or URI it spells out.
+    /// How many bytes of the name or URI it spells out, wildcards left out.
     fn weight(&self) -> usize {
         self.text.bytes().filter(|b| *b != b'*').count()
     }
@@ -130,7 +130,7 @@ impl Block {
         Verdict::Ruled { action, rule }
     }
 
-    /// The rule that decides, and what it does.
+    /// The rule that decides, with the action it comes to for this call.
     pub(super) fn decide(&self, subject: &Subject<'_>, facts: &CallFacts<'_>) -> (Action, &Rule) {
         let judge = |rule| (action_on(rule, subject, facts), rule);
         let exact = |reading| {
@@ -138,7 +138,7 @@ impl Block {
             fitting.filter(move |(key, _)| key.fits(subject, reading))
         };
         if exact(0).next().is_some() {
-            // Other spellings of it may have an entry, too.
+            // Other spellings of the same URI may have an entry of their own.
             let all = (0..subject.count()).flat_map(exact);
             if let Some(found) = strictest(all.map(|(key, rule)| (key, judge(rule)))) {
                 return found;
@@ -160,7 +160,8 @@ impl Block {
     }
 }
 
-/// The strictest; among equals the longest key, then the first by its text.
+/// The strictest of the rules; among equals the one with the longest key, then the first by its
+/// text.
 fn strictest<'p>(
     fitting: impl Iterator<Item = (&'p Key, (Action, &'p Rule))>,
 ) -> Option<(Action, &'p Rule)> {
@@ -179,7 +180,8 @@ const fn strictness(action: Action, rule: &Rule) -> u8 {
     }
 }
 
-/// What a rule does: conditions look at every reading of a URI, and one that asks is enough.
+/// The action of a rule for this call. Its conditions look at every reading of a URI; if they ask
+/// about one reading, people are asked.
 fn action_on(rule: &Rule, subject: &Subject<'_>, facts: &CallFacts<'_>) -> Action {
     let action = rule.action_on(facts);
     let Subject::Uri(readings) = subject else { return action };
@@ -190,7 +192,7 @@ fn action_on(rule: &Rule, subject: &Subject<'_>, facts: &CallFacts<'_>) -> Actio
         let uri = String::from_utf8_lossy(&reading.bytes);
         let text = uri_arguments(&uri);
         let arguments = json::parse(&text);
-        // What can't be shown to the conditions is asked about.
+        // A reading that the conditions can't look at is asked about.
         !arguments.is_ok_and(|arguments| {
             rule.action_on(&CallFacts { arguments: &arguments, ..*facts }) == Action::Allow
         })
