@@ -27,12 +27,12 @@ impl Clock for SystemClock {
 pub struct ManualClock(Mutex<Timestamp>);
 
 impl ManualClock {
-    /// Stands at `now`.
+    /// A clock that stands at `now`.
     pub fn new(now: Timestamp) -> Self {
         Self(Mutex::new(now))
     }
 
-    /// Moves it forward.
+    /// Moves the clock forward by `length`.
     pub fn advance(&self, length: Duration) {
         let mut now = self.0.lock().expect("no holder of this lock panics");
         *now = now.plus(length);

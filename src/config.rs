@@ -40,7 +40,7 @@ pub use crate::domain::person::Role;
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps it.
+    /// Wraps a text that must not be printed.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -57,7 +57,7 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// All of it.
+/// The whole configuration, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The file it was read from; none for the embedded defaults.
@@ -93,32 +93,38 @@ pub struct Config {
 /// `[server]`
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// Where to listen.
+    /// The address and port to listen on.
     pub listen: SocketAddr,
     /// Base of every link sent to people. Where it is not configured it is `http://` and `listen`,
     /// whose port 0 must then be replaced by the actual one.
     pub public_url: Url,
     /// Further hosts (with port where not the default) accepted in `Host`.
     pub allowed_hosts: Vec<String>,
-    /// Origins of browser clients of the MCP face.
+    /// Origins of browser clients that may use the MCP endpoint, as browsers send them.
+    ///
+    /// <https://www.rfc-editor.org/rfc/rfc6454#section-6.2>
     pub allowed_origins: Vec<String>,
-    /// Addresses whose `X-Forwarded-For` is believed.
+    /// Addresses of proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<std::net::IpAddr>,
     /// Largest request body, bytes.
     pub max_body: usize,
-    /// Largest upstream message, bytes.
+    /// Largest message of an upstream, bytes.
     pub max_result: usize,
-    /// How long the stream of a legacy client is kept while nobody reads it; nought: never.
+    /// How long the stream of a legacy client is kept while nobody reads it; zero: it is not kept.
+    ///
+    /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery>
     pub resume_window: Duration,
-    /// Bytes kept of the streams of one legacy session.
+    /// How much is kept of the streams of one legacy session, bytes.
     pub resume_buffer: usize,
-    /// How long running calls have at shutdown.
+    /// How long running calls may still take at shutdown.
     pub shutdown_grace: Duration,
     /// Most resources that one session or stream hears of.
     pub max_subscriptions: u32,
     /// Most streams that one agent has open to hear of changes.
     pub max_streams_per_agent: u32,
-    /// Most cancellations of one legacy session that are kept for requests that come after them.
+    /// Most cancellations of one legacy session that are kept because they overtook their request.
+    ///
+    /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/cancellation#cancellation-flow>
     pub max_early_cancellations: u32,
     /// How long a stream of HTTP+SSE may be open before its client says `initialize`.
     pub sse_initialize_within: Duration,
@@ -130,7 +136,7 @@ pub struct Server {
     pub question_wait: Duration,
     /// Most questions that wait for one client's own stream.
     pub max_questions: u32,
-    /// Most approvals of one export.
+    /// Most approvals in one export.
     pub max_export: u32,
 }
 
@@ -144,43 +150,46 @@ pub struct Database {
 /// `[approvals]`
 #[derive(Debug, Clone)]
 pub struct Approvals {
-    /// How long reviewers have.
+    /// How long reviewers have to decide.
     pub timeout: Duration,
-    /// Longest hold without a progress token.
+    /// Longest hold of a request without a progress token.
     pub hold: Duration,
-    /// Longest hold with one.
+    /// Longest hold of a request with a progress token.
+    ///
+    /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/progress#progress-flow>
     pub hold_with_progress: Duration,
-    /// Time between signs of life while held.
+    /// Time between two signs of life to a client while its request is held.
     pub heartbeat: Duration,
-    /// How long an approved call waits for its agent.
+    /// How long an approved call waits for its agent to claim it.
     pub claim_window: Duration,
-    /// How long a rejection is repeated.
+    /// How long a rejection is the answer to the identical call.
     pub cooldown: Duration,
-    /// How long an end nobody was told of is owed.
+    /// How long a result is owed that no agent has been told.
     pub result_retention: Duration,
-    /// Largest kept outcome, bytes.
+    /// Largest outcome that is kept, bytes.
     pub max_outcome: usize,
     /// Largest arguments of a call that needs approval, bytes.
     pub max_arguments: usize,
-    /// Pending and approved together, per agent.
+    /// Most approvals of one agent that are pending or approved.
     pub max_pending_per_agent: u32,
-    /// Pending and approved together, of all.
+    /// Most approvals of all agents together that are pending or approved.
     pub max_pending: u32,
-    /// New approvals per agent: at most `max` per `window`.
+    /// Most new approvals of one agent within a window.
     pub max_new_per_agent: NewPerAgent,
-    /// Held requests per agent.
+    /// Most held requests of one agent; a call beyond them is handed over at once.
     pub max_held_per_agent: u32,
-    /// Most rounds of a modern client that waits after it was sent to a page.
+    /// Most rounds in which a modern client waits for a call after it was sent to the page of the
+    /// call.
     pub page_rounds: u32,
     /// How often a client that follows a call as a task should look.
     pub task_poll_interval: Duration,
-    /// Living tasks per agent.
+    /// Most living tasks of one agent.
     pub max_tasks_per_agent: u32,
-    /// Open grants per agent.
+    /// Most open grants of one agent.
     pub max_grants_per_agent: u32,
     /// How surely a decision must come from the reviewer, where the rule does not say.
     pub assurance: Assurance,
-    /// One reminder this long before expiry.
+    /// How long before its expiry reviewers get one reminder; none: no reminder.
     pub reminder: Option<Duration>,
     /// How long ended approvals are kept.
     pub history_retention: Duration,
@@ -189,20 +198,20 @@ pub struct Approvals {
 /// At most `max` new approvals per sliding `window`.
 #[derive(Debug, Clone, Copy)]
 pub struct NewPerAgent {
-    /// Approvals.
+    /// Most approvals within the window.
     pub max: u32,
-    /// Length of the window.
+    /// Length of the sliding window.
     pub window: Duration,
 }
 
-/// When allowed calls are recorded.
+/// Whether, and when, allowed calls are recorded in the audit log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuditCalls {
-    /// In groups, behind the call.
+    /// In groups, shortly after the call.
     Group,
-    /// Before the call.
+    /// Before the call runs.
     Strict,
-    /// Not at all.
+    /// Allowed calls are not recorded.
     Off,
 }
 
@@ -216,7 +225,7 @@ pub struct Audit {
 /// `[telemetry]`
 #[derive(Debug, Clone)]
 pub struct Telemetry {
-    /// `/metrics` without a token.
+    /// Whether `/metrics` is served without a token.
     pub public_metrics: bool,
 }
 
@@ -230,7 +239,7 @@ pub struct Masking {
 /// `[people]`: signing in, and what people keep about themselves.
 #[derive(Debug, Clone)]
 pub struct People {
-    /// A session that was not used for so long is over.
+    /// How long a session lasts without being used.
     pub session_idle: Duration,
     /// How long a sign-in link is good for.
     pub link_life: Duration,
@@ -244,20 +253,20 @@ pub struct People {
     pub sign_in_tokens: u32,
     /// Most personal tokens of one person.
     pub max_tokens: u32,
-    /// Longest life of one.
+    /// Longest life of a personal token.
     pub max_token_life: Duration,
     /// Most absences of one person that are not over.
     pub max_absences: u32,
     /// Most passkeys of one person.
     pub max_passkeys: u32,
-    /// How long the browser may take to use or make one.
+    /// How long the browser may take to use or make a passkey.
     pub passkey_wait: Duration,
 }
 
 /// How an upstream is reached.
 #[derive(Debug, Clone)]
 pub enum Transport {
-    /// HTTP.
+    /// Over HTTP, to an address.
     Http {
         /// The endpoint.
         url: Url,
@@ -266,7 +275,7 @@ pub enum Transport {
         /// Which of the two transports it speaks.
         kind: HttpKind,
     },
-    /// A child process.
+    /// Over standard input and output, with a child process.
     Stdio {
         /// Program and arguments.
         command: Vec<String>,
@@ -280,7 +289,7 @@ pub enum Transport {
 /// Which transport an HTTP upstream speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HttpKind {
-    /// Find out.
+    /// Found out by trying.
     Auto,
     /// Streamable HTTP, from 2025-03-26 on.
     Streamable,
@@ -289,17 +298,19 @@ pub enum HttpKind {
 }
 
 /// Which era an upstream speaks.
+///
+/// <https://modelcontextprotocol.io/specification/2026-07-28/basic/versioning>
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Era {
-    /// Find out.
+    /// Found out by trying.
     Auto,
-    /// `initialize` and sessions.
+    /// Legacy: `initialize` and sessions.
     Legacy,
-    /// 2026-07-28.
+    /// Modern: 2026-07-28.
     Modern,
 }
 
-/// Who shares a connection or child.
+/// Who shares one connection, or one child process, of an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Instances {
     /// One per agent.
@@ -327,7 +338,7 @@ pub struct Upstream {
     pub policy: Option<Arc<Policy>>,
     /// The file of the policy, re-read on SIGHUP.
     pub policy_file: Option<PathBuf>,
-    /// Since its last message about a call.
+    /// How long the upstream may take, counted from its last message about the call.
     pub timeout: Duration,
     /// What its server may ask of clients.
     pub client_features: Vec<ClientFeature>,
@@ -340,19 +351,21 @@ pub struct Agent {
     pub name: String,
     /// SHA-256 of its token; none: the anonymous local agent.
     pub token_sha256: Option<[u8; 32]>,
-    /// Upstreams it may use; none: all.
+    /// Names of the upstreams it may use; none: all of them.
     pub upstreams: Option<Vec<String>>,
-    /// The reviewer it belongs to.
+    /// Name of the reviewer it belongs to, who never approves its calls.
     pub owner: Option<String>,
-    /// Its own longest hold.
+    /// Its own longest hold, in place of the configured one.
     pub hold: Option<Duration>,
-    /// Its own longest hold with a progress token.
+    /// Its own longest hold with a progress token, in place of the configured one.
     pub hold_with_progress: Option<Duration>,
     /// Whether a pending approval is withdrawn when its last client leaves.
     pub withdraw_on_disconnect: bool,
     /// Whether it is offered the tool that waits for an approval by its id.
     pub wait_tool: bool,
     /// Whether its user is sent to the page of a held call, where its client can open one.
+    ///
+    /// <https://modelcontextprotocol.io/specification/2025-11-25/client/elicitation>
     pub url_elicitation: bool,
     /// What servers may ask of its client, besides what each upstream lets pass; none: no limit.
     pub client_features: Option<Vec<ClientFeature>>,
@@ -363,7 +376,7 @@ pub struct Agent {
 pub struct Reviewer {
     /// Their name.
     pub name: String,
-    /// Their address.
+    /// Their mail address.
     pub email: Option<String>,
     /// Their groups.
     pub groups: Vec<String>,
@@ -380,7 +393,7 @@ pub struct Notifier {
     pub name: String,
     /// What it does.
     pub kind: NotifierKind,
-    /// Whether arguments are included.
+    /// Whether its messages include the arguments of the call.
     pub include_arguments: bool,
 }
 
@@ -389,20 +402,20 @@ pub struct Notifier {
 pub enum NotifierKind {
     /// Mail over SMTP.
     Email {
-        /// lettre's URL forms.
+        /// Address of the mail server, in one of lettre's URL forms (`smtp://`, `smtps://`).
         smtp_url: Secret,
         /// The sender, `Name <address>`.
         from: String,
-        /// Lists that get a copy.
+        /// Addresses, such as of mailing lists, that get a copy.
         to: Vec<String>,
     },
     /// Standard Webhooks.
     Webhook {
-        /// Where to.
+        /// The address that messages are sent to.
         url: Url,
-        /// `whsec_…` as written, checked; decoding is the notifier's.
+        /// `whsec_` and base64, as written and checked; the notifier decodes it.
         secret: Secret,
-        /// Whether loopback, private and link-local addresses are fine.
+        /// Whether it may send to loopback, private and link-local addresses.
         allow_private_network: bool,
     },
     /// A mailbox inside the process, for the demo and for tests.
@@ -425,7 +438,8 @@ impl Config {
         self.reviewers.iter().find(|r| r.name == name)
     }
 
-    /// The first e-mail notifier.
+    /// The first notifier that sends sign-in mails; that is one for e-mail, or the mailbox in
+    /// memory.
     pub fn mailer(&self) -> Option<&Notifier> {
         self.notifiers
             .iter()

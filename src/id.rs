@@ -12,7 +12,7 @@ use crate::domain::time::Timestamp;
 
 /// Makes ids and random bytes.
 pub trait IdSource: Send + Sync {
-    /// Fills with random bytes.
+    /// Fills the slice with random bytes.
     fn fill(&self, bytes: &mut [u8]);
 
     /// 256 random bits.
@@ -22,7 +22,9 @@ pub trait IdSource: Send + Sync {
         bytes
     }
 
-    /// A UUIDv7 of that instant.
+    /// A UUIDv7 of that instant: UUIDs sort by the time they were made.
+    ///
+    /// <https://www.rfc-editor.org/rfc/rfc9562#section-5.7>
     fn uuid(&self, now: Timestamp) -> Uuid {
         let mut random = [0; 10];
         self.fill(&mut random);
@@ -30,23 +32,25 @@ pub trait IdSource: Send + Sync {
         uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
     }
 
-    /// An approval's id.
+    /// A new id for an approval.
     fn approval(&self, now: Timestamp) -> ApprovalId {
         ApprovalId::new(self.uuid(now))
     }
 
-    /// `prefix` and 32 hex digits, in order of time.
+    /// `prefix` and a UUIDv7 in 32 hex digits; such ids sort by time.
     fn prefixed(&self, prefix: &str, now: Timestamp) -> String {
         format!("{prefix}{}", self.uuid(now).simple())
     }
 
-    /// A secret of 256 bits for a link or cookie, URL-safe.
+    /// A secret of 256 bits for a link or cookie: 43 characters of base64url, without padding.
+    ///
+    /// <https://www.rfc-editor.org/rfc/rfc4648#section-5>
     fn token(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.random())
     }
 }
 
-/// SHA-256 of a token, hex: the form in which tokens are stored.
+/// SHA-256 of a token, 64 hex digits: the form in which tokens are stored.
 pub fn token_hash(token: &str) -> String {
     use sha2::{Digest as _, Sha256};
     hex(&Sha256::digest(token.as_bytes()))

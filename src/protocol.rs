@@ -38,7 +38,7 @@ pub(crate) mod version {
 /// <https://modelcontextprotocol.io/extensions/tasks/overview>
 pub(crate) const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
-/// The keyword in a tool's schema that wants an argument in a header.
+/// The keyword in a tool's schema that wants an argument repeated in a header.
 ///
 /// <https://modelcontextprotocol.io/specification/2026-07-28/server/tools#x-mcp-header>
 pub(crate) const X_MCP_HEADER: &str = "x-mcp-header";
@@ -76,7 +76,7 @@ pub(crate) mod meta {
     ///
     /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/progress#progress-flow>
     pub(crate) const PROGRESS_TOKEN: &str = "progressToken";
-    /// Placet's own word about a call, in its result.
+    /// Placet's own key, in the result of a call: what was decided about it.
     pub(crate) const DECISION: &str = "io.placet/decision";
 }
 
@@ -85,11 +85,11 @@ pub(crate) mod meta {
 /// <https://www.jsonrpc.org/specification#error_object>,
 /// <https://modelcontextprotocol.io/specification/2026-07-28/basic#error-codes>
 pub(crate) mod code {
-    /// Not JSON.
+    /// The body is not JSON.
     pub(crate) const PARSE_ERROR: i64 = -32700;
-    /// Not a message, or one that parsers could read differently.
+    /// The body is not a JSON-RPC message, or is one that parsers could read differently.
     pub(crate) const INVALID_REQUEST: i64 = -32600;
-    /// No such method.
+    /// There is no such method.
     pub(crate) const METHOD_NOT_FOUND: i64 = -32601;
     /// Unacceptable parameters; also an unknown tool and, in the modern era, an unknown resource.
     pub(crate) const INVALID_PARAMS: i64 = -32602;
@@ -109,7 +109,8 @@ pub(crate) mod code {
     pub(crate) const MISSING_CAPABILITY: i64 = -32021;
     /// The protocol version is not spoken here (modern).
     pub(crate) const UNSUPPORTED_VERSION: i64 = -32022;
-    /// Placet's own word about what is no tool call; outside of all that JSON-RPC and MCP reserve.
+    /// Placet's own code, for the end of a call that is not a tool call. It lies outside the ranges
+    /// that JSON-RPC and MCP reserve.
     pub(crate) const DECISION: i64 = -31100;
 }
 

@@ -8,24 +8,29 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 
-/// Shortest time for an acknowledgement: no network is slower than this and still of use.
+/// Shortest time for an acknowledgement: a network that is slower is of no use.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// How long sent bytes may stay unacknowledged. A little less than a heartbeat: the last one that
-/// arrived may be as old as that already.
+/// How long sent bytes may stay unacknowledged. It is a little less than a heartbeat, since the
+/// last one that arrived may be as old as that already.
+///
+/// <https://www.rfc-editor.org/rfc/rfc5482>
 fn unacknowledged(heartbeat: Duration) -> Duration {
     (heartbeat * 19 / 20).max(SHORTEST)
 }
 
-/// When the kernel asks whether anybody is there: after half a heartbeat of silence, then each
-/// quarter until [`unacknowledged`] has passed. The kernel counts in whole seconds.
+/// When the kernel probes a silent connection: after half a heartbeat, then each quarter until
+/// [`unacknowledged`] has passed. The kernel counts in whole seconds.
+///
+/// <https://www.rfc-editor.org/rfc/rfc9293#section-3.8.4>
 fn probes(heartbeat: Duration) -> TcpKeepalive {
     TcpKeepalive::new()
         .with_time((heartbeat / 2).max(SHORTEST))
         .with_interval((heartbeat / 4).max(SHORTEST))
 }
 
-/// Sets both, and that small messages go out at once. What the system refuses is left out.
+/// Sets both times on a connection, and has small messages sent at once. An option that the system
+/// refuses is left out.
 pub(crate) fn watch(socket: &SockRef<'_>, heartbeat: Duration) {
     if let Err(error) = socket.set_tcp_user_timeout(Some(unacknowledged(heartbeat))) {
         tracing::debug!(%error, "no TCP_USER_TIMEOUT on this connection");

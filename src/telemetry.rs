@@ -10,7 +10,7 @@ use std::sync::Mutex;
 const DECISION_BUCKETS: [f64; 10] =
     [5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 14_400.0];
 
-/// Most different (upstream, verdict) pairs that are counted apart.
+/// Most pairs of upstream and verdict that are counted; a call of a further pair is not counted.
 const MAX_SERIES: usize = 1_024;
 
 /// Counters of this process.
@@ -50,7 +50,7 @@ impl Metrics {
         inner.decision_count += 1;
     }
 
-    /// Prometheus text of these counters.
+    /// Writes these counters in the text format of Prometheus.
     pub fn render(&self, out: &mut String) {
         let inner = self.lock();
         head(out, "placet_calls_total", "counter", "Tool calls by upstream and verdict.");
@@ -83,7 +83,7 @@ pub(crate) fn head(out: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
-/// Writes one sample line.
+/// Writes one sample line: the metric's name, its labels with values escaped, the value.
 pub(crate) fn sample(out: &mut String, name: &str, labels: &[(&str, &str)], value: &str) {
     out.push_str(name);
     if !labels.is_empty() {

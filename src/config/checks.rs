@@ -49,7 +49,7 @@ pub(super) fn check(
     }
 }
 
-/// Notes names that stand twice.
+/// Notes an error for each name that stands twice in a list.
 pub(super) fn duplicates<'n>(reader: &Reader<'_>, list: &str, all: impl Iterator<Item = &'n str>) {
     let mut first: HashMap<&str, usize> = HashMap::new();
     for (i, name) in all.enumerate().filter(|(_, name)| !name.is_empty()) {
@@ -97,7 +97,7 @@ fn addresses(reader: &Reader<'_>, config: &Config) {
     }
 }
 
-/// Who needs no token needs to be on this machine.
+/// Where no token is needed, Placet must listen on a loopback address only.
 fn loopback(reader: &Reader<'_>, config: &Config, implicit_agent: bool) {
     let listen = config.server.listen;
     if listen.ip().is_loopback() {
@@ -209,11 +209,11 @@ fn rules(reader: &Reader<'_>, config: &Config, upstream: &str, policy: &LoadedPo
     }
 }
 
-/// What keeps a rule from being answered.
+/// Why no agreement of reviewers can be reached on a rule, or nobody would hear of its calls.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Finding {
     NobodyEligible,
-    /// Of joined reviewers, with its name.
+    /// Too few people can approve for one part of a panel; the name of that part.
     PartTooSmall(String),
     QuorumTooLarge {
         eligible: usize,
@@ -278,7 +278,8 @@ fn answerable(config: &Config, rule: &Rule, agent: &Agent) -> Option<Finding> {
     (!people().any(|r| is_notified(config, rule, r))).then_some(Finding::Unnotified)
 }
 
-/// Reviewers, groups and notifiers of a rule that don't exist, with their places.
+/// A rule's reviewers, groups and notifiers that are not configured: where each stands, and a
+/// message.
 fn unknown_names(config: &Config, rule: &Rule) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let listed = rule.approval.reviewers.iter().flatten().enumerate();

@@ -17,7 +17,7 @@ pub(crate) const PLACES: [&str; 2] = ["placet.toml", "config/placet.toml"];
 /// What problems call the defaults where there is no file.
 const EMBEDDED: &str = "embedded defaults";
 
-/// The variables of this process; such as are not Unicode are left out.
+/// The variables of this process; those that are not Unicode are left out.
 pub fn process_environment() -> Environment {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -50,10 +50,10 @@ impl Config {
         }
     }
 
-    /// Reads the text of a configuration that stands, or would stand, at `file`.
+    /// Reads the text of a configuration as if it stood at `file`.
     ///
     /// # Errors
-    /// As [`Config::load`].
+    /// As for [`Config::load`].
     pub fn read(
         text: &str,
         file: Option<&Path>,
@@ -76,8 +76,8 @@ impl Config {
     }
 }
 
-/// The text as a table. The parser's own rendering would quote whole lines, secrets among them:
-/// only its messages and their places are told.
+/// Parses the text as a TOML table. Only the parser's messages and their places are told: its own
+/// rendering would quote whole lines, and secrets in them.
 fn table(reader: &Reader<'_>, text: &str) -> Option<Table> {
     let first = match text.parse::<Table>() {
         Ok(table) => return Some(table),

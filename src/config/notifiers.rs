@@ -14,10 +14,10 @@ use super::{Notifier, NotifierKind, Secret, secret, value};
 /// What webhook secrets begin with.
 pub(super) const SECRET_PREFIX: &str = "whsec_";
 
-/// Fewest bytes of a webhook secret.
+/// Fewest bytes of a webhook secret, decoded.
 pub(super) const MIN_SECRET: usize = 16;
 
-/// Kinds that have a name already and no feature yet.
+/// Kinds whose names are reserved and which are not built yet.
 const LATER: [&str; 9] = [
     "slack",
     "teams",
@@ -87,7 +87,7 @@ pub(super) fn read(s: &Section<'_>) -> Option<Notifier> {
     Some(Notifier { name, kind, include_arguments: include_arguments.unwrap_or(by_default) })
 }
 
-/// Notes what a kind lacks and what belongs to another.
+/// Notes the keys that a kind of notifier lacks, and those that belong to another kind.
 fn belongs(s: &Section<'_>, kind: Kind) {
     let email = ["smtp_url", "smtp_url_env", "smtp_url_file", "from", "to"];
     let webhook = ["url", "secret", "secret_env", "secret_file", "allow_private_network"];

@@ -17,48 +17,54 @@ const CLIENT_SECRET: SecretKeys =
 /// Longest label of the button, characters.
 const MAX_LABEL: usize = 60;
 
-/// Where the provider sends people back to.
+/// The path that the provider sends people back to: the redirection endpoint.
+///
+/// <https://www.rfc-editor.org/rfc/rfc6749#section-3.1.2>
 pub(crate) const CALLBACK: &str = "/sign-in/oidc/callback";
 
-/// By what of the provider's claims a reviewer is found.
+/// The claim of the provider by which a reviewer is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Identify {
-    /// `email`, where `email_verified` says true.
+    /// By `email`, where `email_verified` is true.
     Email,
-    /// `sub`, by `subjects`.
+    /// By `sub`, through the table `subjects`.
     Subject,
 }
 
 /// `[oidc]`
 #[derive(Debug, Clone)]
 pub struct Oidc {
-    /// The provider, exactly as it names itself.
+    /// The issuer, exactly as the provider names itself.
     pub issuer: String,
-    /// What it calls Placet.
+    /// The client id that the provider gave Placet.
     pub client_id: String,
-    /// How Placet proves that; none for a public client.
+    /// How Placet proves that it is this client; none for a public client.
+    ///
+    /// <https://www.rfc-editor.org/rfc/rfc6749#section-2.1>
     pub client_secret: Option<Secret>,
-    /// What is asked for, besides `openid`.
+    /// The scopes that are asked for, besides `openid`.
     pub scopes: Vec<String>,
-    /// The provider, as the button calls it.
+    /// What the sign-in button calls the provider.
     pub label: String,
-    /// By what a reviewer is found.
+    /// The claim by which a reviewer is found.
     pub identify: Identify,
     /// Reviewers' names by the provider's `sub`.
     pub subjects: BTreeMap<String, String>,
     /// The claim that lists the provider's groups.
     pub groups_claim: String,
-    /// Reviewers' groups that the provider must confirm, each with its own groups that do.
+    /// Reviewers' groups that the provider must confirm, each with the provider's groups that
+    /// confirm it.
     pub groups: BTreeMap<String, Vec<String>>,
-    /// The provider's groups of which an admin must be in one; none: the role needs none.
+    /// Groups of the provider's: an admin must be in at least one of them. Empty: the role needs
+    /// none.
     pub admin_groups: Vec<String>,
-    /// Whether somebody who is no reviewer may sign in, to read.
+    /// Whether somebody who is not a reviewer may sign in, as a guest who only reads.
     pub allow_unknown: bool,
-    /// How long a sign-in counts: its session, and what was said of groups.
+    /// How long a sign-in counts: its session, and what the provider said of groups.
     pub sign_in_life: Duration,
-    /// How long an attempt may take.
+    /// How long one attempt to sign in may take, from leaving for the provider to coming back.
     pub attempt_life: Duration,
-    /// Most attempts in `people.sign_in_window` from one address that signed nobody in.
+    /// Most attempts that signed nobody in, from one address within `people.sign_in_window`.
     pub max_attempts: u32,
     /// How long one answer of the provider may take.
     pub timeout: Duration,
@@ -69,7 +75,7 @@ pub struct Oidc {
 }
 
 impl Oidc {
-    /// Whether anything that reviewers are needs the provider's word.
+    /// Whether groups or the admin role need the provider's confirmation.
     pub fn narrows(&self) -> bool {
         !self.groups.is_empty() || !self.admin_groups.is_empty()
     }
@@ -127,7 +133,11 @@ pub(crate) fn oidc(s: &Section<'_>) -> Option<Oidc> {
     on.then_some(oidc)
 }
 
-/// The provider's name for itself, which is compared as text and never made alike.
+/// Reads the issuer: the provider's name for itself. It is kept as it stands, because it is
+/// compared as text and never normalised.
+///
+/// <https://www.rfc-editor.org/rfc/rfc8414#section-2>,
+/// <https://www.rfc-editor.org/rfc/rfc9207#section-2.4>
 fn issuer(text: &str) -> Result<String, String> {
     let expected = "expected the issuer exactly as the provider names itself, as in \
                     https://login.example.org/realms/main; without query or fragment";
@@ -159,6 +169,9 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
     }
 }
 
+/// Reads one scope.
+///
+/// <https://www.rfc-editor.org/rfc/rfc6749#section-3.3>
 fn scope(text: &str) -> Result<String, String> {
     let fits = |b: u8| b.is_ascii_graphic() && b != b'"' && b != b'\\';
     if text.is_empty() || !text.bytes().all(fits) {

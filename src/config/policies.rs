@@ -20,11 +20,11 @@ use super::value;
 pub(super) struct LoadedPolicy {
     /// The policy.
     pub policy: Arc<Policy>,
-    /// Its file; none for an inline one.
+    /// The path of its file; none for an inline policy.
     pub path: Option<PathBuf>,
-    /// The file in which its problems stand.
+    /// The file that its problems are reported in.
     pub file: String,
-    /// What stands before its pointers: nothing, or the dotted path of the inline table.
+    /// What is put before its pointers: empty, or the dotted path of the inline table.
     pub prefix: String,
     /// The `agents` of each `match` entry that names some, by pointer.
     pub agents: HashMap<String, Vec<String>>,
@@ -90,7 +90,7 @@ pub(super) fn load(s: &Section<'_>) -> Option<LoadedPolicy> {
     }
 }
 
-/// Which agents each `match` entry is about, by pointer. Such an entry can't be reached by others.
+/// The `agents` of each `match` entry, by its JSON Pointer. Other agents can't reach such an entry.
 fn agents_of(text: &str) -> HashMap<String, Vec<String>> {
     let Ok(root) = json::parse(text) else { return HashMap::new() };
     let entries = root.get("match").and_then(|m| m.elements()).unwrap_or_default();
@@ -105,7 +105,7 @@ fn agents_of(text: &str) -> HashMap<String, Vec<String>> {
         .collect()
 }
 
-/// Writes a TOML value as JSON; what JSON can't hold is noted, and the answer is false.
+/// Writes a TOML value as JSON. A value that JSON can't hold is noted, and the result is false.
 fn write_json(s: &Section<'_>, from: &Value, path: &str, out: &mut String) -> bool {
     match from {
         Value::String(text) => match s.reader.expand(path, text) {
@@ -152,7 +152,7 @@ fn write_json(s: &Section<'_>, from: &Value, path: &str, out: &mut String) -> bo
     true
 }
 
-/// The shortest text that reads back as the same number, with its fraction.
+/// The shortest text that reads back as the same number; `1.0` keeps its fraction.
 fn exact(number: f64) -> String {
     format!("{number:?}")
 }

@@ -83,7 +83,10 @@ pub(crate) fn owner() -> Reviewer {
     }
 }
 
-/// A bare mail address.
+/// Reads a bare mail address, without a display name.
+///
+/// # Errors
+/// A sentence that says what is expected, where the text is not such an address.
 pub(crate) fn address(text: &str) -> Result<String, String> {
     text.parse::<Address>()
         .map(|_| text.to_owned())

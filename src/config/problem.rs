@@ -8,9 +8,9 @@ pub(crate) const MAX_SHOWN: usize = 80;
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
-    /// Refuses the configuration.
+    /// The configuration is refused.
     Error,
-    /// Does not.
+    /// The configuration is accepted all the same.
     Warning,
 }
 
@@ -24,7 +24,7 @@ pub struct Problem {
     /// Dotted path (`approvals.timeout`, `upstreams[0].url`), a JSON Pointer in a policy file, or
     /// a dotted path followed by a pointer in an inline policy. Empty: the file as a whole.
     pub key: String,
-    /// What stands there, as written; none for secrets.
+    /// The value as written; none where it may be a secret.
     pub value: Option<String>,
     /// What is wrong and what would mend it.
     pub message: String,

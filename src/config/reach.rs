@@ -9,14 +9,14 @@ use crate::domain::reviewers::Reviewers;
 use super::{Agent, Config, NotifierKind, Reviewer, oidc};
 
 impl Reviewer {
-    /// Them, as rules know them.
+    /// The reviewer as rules see them.
     pub fn person(&self) -> Person<'_> {
         Person { name: &self.name, role: self.role, groups: &self.groups }
     }
 }
 
 impl Config {
-    /// Everybody configured, as rules know them.
+    /// All configured reviewers as rules see them.
     pub fn people(&self) -> Vec<Person<'_>> {
         self.reviewers.iter().map(Reviewer::person).collect()
     }
@@ -28,8 +28,8 @@ impl Config {
     }
 }
 
-/// The domain that passkeys are made for; none where browsers have none: without TLS except on
-/// localhost, and where the host is no name.
+/// The domain that passkeys are made for. None where browsers offer no passkeys: without TLS except
+/// on localhost, and where the host is an IP address.
 pub(crate) fn passkey_domain(public_url: &Url) -> Option<&str> {
     let Some(Host::Domain(domain)) = public_url.host() else { return None };
     let local = domain == "localhost" || domain.ends_with(".localhost");
@@ -37,7 +37,8 @@ pub(crate) fn passkey_domain(public_url: &Url) -> Option<&str> {
 }
 
 /// Whether they have any way to decide: a token, an address that a link can be mailed to, the
-/// sign-in provider, or the one-time link of the owner who stands in where no reviewer is configured.
+/// sign-in provider, or the one-time link of the owner who stands in where no reviewer is
+/// configured.
 pub(crate) fn can_sign_in(config: &Config, reviewer: &Reviewer) -> bool {
     config.implicit_owner
         || reviewer.token_sha256.is_some()

@@ -27,7 +27,7 @@ pub(crate) const OVERRIDE_PREFIX: &str = "PLACET__";
 pub(crate) enum Show {
     /// As written.
     Value,
-    /// It may hold a secret.
+    /// Never: it may hold a secret.
     Nothing,
 }
 
@@ -121,7 +121,7 @@ impl<'e> Reader<'e> {
         std::path::absolute(&joined).unwrap_or(joined)
     }
 
-    /// Replaces `${NAME}` from the environment; what is unset is a problem at `key`.
+    /// Replaces `${NAME}` from the environment; a variable that is not set is an error at `key`.
     pub(crate) fn expand(&self, key: &str, text: &str) -> Option<String> {
         match value::expand(text, |name| self.variable(name)) {
             Ok(text) => Some(text),
@@ -132,7 +132,7 @@ impl<'e> Reader<'e> {
         }
     }
 
-    /// Everything found; what the environment tried to set in vain among it.
+    /// All problems found, with the variables that set no known key among them.
     pub(crate) fn finish(self) -> Vec<Problem> {
         let known = self.known.borrow();
         let names: Vec<String> =
@@ -175,7 +175,7 @@ fn variable_of(path: &str) -> String {
 struct Found {
     value: Value,
     file: String,
-    /// What `${NAME}` is replaced in: not in what already comes from the environment.
+    /// Whether `${NAME}` is replaced in it. It is not in a value from the environment.
     expandable: bool,
     given: bool,
 }
@@ -287,14 +287,15 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A key that must stand there.
+    /// Notes an error where the key is not given; `mend` says what to do.
     pub(crate) fn require(&self, key: &'static str, mend: &str) {
         if !self.is_given(key) {
             self.reader.error(self.at(key), format!("is missing; {mend}"));
         }
     }
 
-    /// A text that `read` makes something of; its error says what is expected.
+    /// A text that `read` turns into a value. An error of `read` says what is expected and is
+    /// noted.
     pub(crate) fn parsed<T>(
         &self,
         key: &'static str,
@@ -316,12 +317,12 @@ impl<'a> Section<'a> {
         self.parsed(key, Show::Value, |text| Ok(text.to_owned()))
     }
 
-    /// A length of time.
+    /// A length of time, as in `50s` or `15m`.
     pub(crate) fn duration(&self, key: &'static str) -> Option<Duration> {
         self.parsed(key, Show::Value, |text| parse_duration(text).map_err(|why| why.to_string()))
     }
 
-    /// A length of time that is not nothing.
+    /// A length of time that is more than zero.
     pub(crate) fn positive(&self, key: &'static str) -> Option<Duration> {
         self.parsed(key, Show::Value, |text| match parse_duration(text) {
             Ok(Duration::ZERO) => Err("must be longer than nothing".to_owned()),
@@ -344,7 +345,7 @@ impl<'a> Section<'a> {
         read.map_err(|message| self.bad(key, &found, Show::Value, message)).ok()
     }
 
-    /// A whole number from 1.
+    /// A whole number, at least 1.
     pub(crate) fn count(&self, key: &'static str) -> Option<u32> {
         let found = self.find(key)?;
         let number = match &found.value {
@@ -358,7 +359,7 @@ impl<'a> Section<'a> {
         number
     }
 
-    /// Yes or no.
+    /// A truth value.
     pub(crate) fn flag(&self, key: &'static str) -> Option<bool> {
         let found = self.find(key)?;
         let flag = found.value.as_bool();
@@ -381,7 +382,7 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// A list of texts, each checked by `read`.
+    /// A list of texts, each turned into a value by `read`, whose errors are noted.
     pub(crate) fn list<T>(
         &self,
         key: &'static str,
@@ -419,7 +420,7 @@ impl<'a> Section<'a> {
         Some(list)
     }
 
-    /// Whatever was not asked for is unknown.
+    /// Notes an error for every key that was not asked for: it is unknown.
     pub(crate) fn finish(&self) {
         let asked = self.asked.borrow();
         for key in self.given.into_iter().flat_map(Table::keys) {

@@ -47,7 +47,7 @@ impl SecretKeys {
     }
 }
 
-/// Reads a secret with the key that gave it; two at once are a problem, none is not.
+/// Reads a secret, with the key that gave it. Two keys at once are a problem; no key is not.
 pub(super) fn read(section: &Section<'_>, keys: SecretKeys) -> Option<(&'static str, String)> {
     let given = keys.given(section, None);
     if only_one(section, &given) {
@@ -62,7 +62,8 @@ pub(super) fn read_optional(section: &Section<'_>, keys: SecretKeys) -> Option<S
     keys.is_given(section).then(|| read(section, keys)).flatten().map(|(_, text)| Secret::new(text))
 }
 
-/// Reads the SHA-256 of a token, given as such or by the token; none of them is not a problem.
+/// Reads the SHA-256 of a token, given as 64 hex digits or computed from the token. That neither is
+/// given is not a problem.
 pub(super) fn read_token(section: &Section<'_>) -> Option<[u8; 32]> {
     let given = TOKEN.given(section, Some("token_sha256"));
     if only_one(section, &given) {
@@ -90,7 +91,7 @@ pub(super) fn read_token(section: &Section<'_>) -> Option<[u8; 32]> {
     }
 }
 
-/// Notes it where more than one key gives the same secret.
+/// Notes an error where more than one key gives the same secret; the result says whether it did.
 fn only_one(section: &Section<'_>, given: &[&'static str]) -> bool {
     if given.len() > 1 {
         let message = format!("{} give the same secret; keep one of them", given.join(" and "));

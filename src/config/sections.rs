@@ -213,6 +213,9 @@ fn host(text: &str) -> Result<String, String> {
         })
 }
 
+/// Reads an origin and writes it as browsers send it.
+///
+/// <https://www.rfc-editor.org/rfc/rfc6454#section-6.2>
 fn origin(text: &str) -> Result<String, String> {
     let url = Url::parse(text).ok().filter(Url::has_host);
     let Some(url) = url.filter(|url| {
@@ -225,14 +228,14 @@ fn origin(text: &str) -> Result<String, String> {
                     https://app.example.org, without a slash at the end"
             .to_owned());
     };
-    // What browsers send: no default port, lower case. Other schemes have no standard form.
+    // Browsers send it without the default port, in lower case. Other schemes have no such form.
     match url.origin() {
         tuple @ url::Origin::Tuple(..) => Ok(tuple.ascii_serialization()),
         url::Origin::Opaque(_) => Ok(text.to_lowercase()),
     }
 }
 
-/// Reads a name that must stand there; what is wrong is noted.
+/// Reads a name that must be given; none where it is missing or wrong, which is noted.
 pub(super) fn required_name(
     s: &Section<'_>,
     read: impl FnOnce(&str) -> Result<String, String>,

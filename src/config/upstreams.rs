@@ -16,7 +16,9 @@ use crate::protocol::header_name;
 /// How long an upstream may be silent about a call, unless set.
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// Headers that belong to one hop or to the agent; they are never configured.
+/// Headers that can't be configured: those of one hop, and those that Placet or the agent sets.
+///
+/// <https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1>
 const REFUSED_HEADERS: [&str; 12] = [
     "connection",
     "content-length",
@@ -35,11 +37,11 @@ const REFUSED_HEADERS: [&str; 12] = [
 /// One upstream and what is known of its policy.
 #[derive(Debug)]
 pub(super) struct Read {
-    /// Its dotted path.
+    /// Its dotted path in the configuration, as in `upstreams[0]`.
     pub path: String,
     /// The upstream itself.
     pub upstream: Upstream,
-    /// Its policy with its place; none where it is a problem, too.
+    /// Its policy with its place; none also where reading it found an error.
     pub policy: Option<LoadedPolicy>,
     /// Whether it is meant to have one.
     pub has_policy: bool,
@@ -89,7 +91,7 @@ pub(super) fn read(s: &Section<'_>) -> Read {
             "HTTP+SSE has no modern era; remove era = \"modern\", or this",
         );
     }
-    // Nothing classifies tools yet, so that there is nothing their annotations could loosen.
+    // Nothing classifies tools yet, so their annotations could not loosen anything.
     if s.flag("trust_annotations") == Some(true) {
         s.unavailable("trust_annotations");
     }
@@ -148,7 +150,8 @@ fn only_with(s: &Section<'_>, keys: &[&'static str], other: &str) {
     }
 }
 
-/// A program named by a relative path is below the configuration file; a bare name is looked up.
+/// Resolves the program of a command: a relative path is below the configuration file, a bare name
+/// is looked up in `PATH`.
 fn program(s: &Section<'_>, mut command: Vec<String>) -> Vec<String> {
     if let Some(first) = command.first_mut()
         && first.contains('/')

@@ -5,22 +5,26 @@ use toml::Value;
 
 use super::problem::MAX_SHOWN;
 
-/// Largest size: 1 GiB.
+/// Largest size that can be configured, bytes: 1 GiB.
 pub(crate) const MAX_SIZE: usize = 1 << 30;
 
 /// Longest name of an agent, reviewer or notifier, in characters.
 pub(crate) const MAX_NAME: usize = 64;
 
-/// What names of people begin with who are no reviewers and may read.
+/// Prefix of the names of guests: people who may sign in to read and are no reviewers.
 pub(crate) const GUEST: &str = "guest:";
 
-/// Longest name of an upstream.
+/// Longest name of an upstream, in bytes (all of them ASCII).
 pub(crate) const MAX_UPSTREAM_NAME: usize = 32;
 
-/// How alike a word must be to be suggested (Jaro–Winkler).
+/// How similar a word must be to be suggested: Jaro–Winkler, from 0 to 1 (equal).
 const NEAR: f64 = 0.8;
 
-/// Plain bytes, `256KiB`, `4MiB`, `1GiB`; not nothing.
+/// Reads a size in bytes, from 1 to [`MAX_SIZE`]: a plain number, or one with a unit (`256KiB`,
+/// `4MiB`, `1GiB`).
+///
+/// # Errors
+/// A sentence that says what is expected.
 pub(crate) fn size(text: &str) -> Result<usize, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -43,6 +47,9 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
 }
 
 /// The name of an upstream: `[a-z0-9][a-z0-9-]{0,31}`.
+///
+/// # Errors
+/// A sentence that says what is expected, where the text is not such a name.
 pub(crate) fn upstream_name(text: &str) -> Result<String, String> {
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     if text.len() <= MAX_UPSTREAM_NAME
@@ -57,7 +64,11 @@ pub(crate) fn upstream_name(text: &str) -> Result<String, String> {
     ))
 }
 
-/// The name of an agent, reviewer or notifier.
+/// Reads the name of an agent, reviewer or notifier.
+///
+/// # Errors
+/// A sentence that says what is expected: the name is empty or longer than [`MAX_NAME`], has space
+/// around it or control characters in it, or begins as a group or guest does.
 pub(crate) fn name(text: &str) -> Result<String, String> {
     if text.is_empty() || text.trim() != text || text.chars().count() > MAX_NAME {
         return Err(format!("expected 1 to {MAX_NAME} characters without space around them"));
@@ -69,7 +80,7 @@ pub(crate) fn name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Whether a variable of the environment can be called so.
+/// Whether this can be the name of an environment variable.
 pub(crate) fn is_variable(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
@@ -77,6 +88,9 @@ pub(crate) fn is_variable(name: &str) -> bool {
 }
 
 /// Replaces `${NAME}`; `$${NAME}` stands for `${NAME}` itself.
+///
+/// # Errors
+/// A sentence: `${` is not followed by a name and `}`, or the variable is not set.
 pub(crate) fn expand<'v>(
     text: &str,
     variable: impl Fn(&str) -> Option<&'v str>,
@@ -115,7 +129,7 @@ pub(crate) fn suggestion<'w>(word: &str, known: impl Iterator<Item = &'w str>) -
         .map_or_else(String::new, |(_, k)| format!("; did you mean {k}?"))
 }
 
-/// What kind of value it is, for people.
+/// What kind of TOML value it is, in words for people.
 pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::String(_) => "a string",
@@ -141,7 +155,7 @@ pub(crate) fn shown(value: &Value) -> String {
     out
 }
 
-/// `upstreams[0].url` as `upstreams[].url`.
+/// The path without its indexes: `upstreams[0].url` becomes `upstreams[].url`.
 pub(crate) fn without_indexes(path: &str) -> String {
     let mut inside = false;
     path.chars()

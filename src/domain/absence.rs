@@ -10,24 +10,24 @@ use super::time::Timestamp;
 /// One person away from when to when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Absence {
-    /// Its id.
+    /// Its id in the store.
     pub id: String,
     /// Who is away.
     pub reviewer: String,
     /// Who stands in.
     pub delegate: String,
-    /// From when on.
+    /// The first instant of the absence.
     pub from: Timestamp,
-    /// Until when.
+    /// The instant at which it is over.
     pub until: Timestamp,
 }
 
 /// Somebody who decides in the place of somebody absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StandIn {
-    /// Who decides.
+    /// Name of the person who decides.
     pub delegate: String,
-    /// In whose place.
+    /// Name of the absent person whose seat they take.
     pub of: String,
 }
 
@@ -41,8 +41,8 @@ impl Absence {
     }
 }
 
-/// Who stands in for `reviewer` now: the end of the chain where a delegate is away too; nobody
-/// where they are not away, or the chain leads back.
+/// Who stands in for `reviewer` now. Where a stand-in is away too, it is the end of the chain.
+/// Nobody where the reviewer is not away, or where the chain leads back to them.
 pub fn stand_in<'a>(absences: &'a [Absence], reviewer: &str, now: Timestamp) -> Option<&'a str> {
     let next = |who: &str| {
         absences.iter().find(|a| a.reviewer == who && a.covers(now)).map(|a| &a.delegate)
@@ -64,15 +64,18 @@ pub fn stand_in<'a>(absences: &'a [Absence], reviewer: &str, now: Timestamp) -> 
 pub enum Clash {
     /// Nobody stands in for themselves.
     Oneself,
-    /// It ends before it begins, or has ended.
+    /// It ends before it begins, or is over already.
     Times,
-    /// The same person is away then already.
+    /// The same person has another absence at that time.
     Overlaps,
-    /// At some time in it the delegations would lead back to who is away.
+    /// At some time in it the chain of stand-ins would lead back to the absent person.
     Loop,
 }
 
-/// Whether an absence fits beside those that are entered already.
+/// Checks that an absence fits beside those that are entered already.
+///
+/// # Errors
+/// [`Clash`] names the first rule that it breaks.
 pub fn fits(absences: &[Absence], new: &Absence, now: Timestamp) -> Result<(), Clash> {
     if new.reviewer == new.delegate {
         return Err(Clash::Oneself);

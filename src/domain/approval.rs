@@ -33,12 +33,14 @@ pub use terms::Terms;
 /// Most characters of a reviewer's reason.
 pub const MAX_REASON: usize = 2_000;
 
-/// `apr_` and a UUIDv7 in 32 hex digits.
+/// The id of an approval: `apr_` and a UUIDv7 in 32 hex digits.
+///
+/// <https://www.rfc-editor.org/rfc/rfc9562#section-5.7>
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ApprovalId(String);
 
 impl ApprovalId {
-    /// From a UUID.
+    /// The id that is made of this UUID.
     pub fn new(id: uuid::Uuid) -> Self {
         Self(format!("apr_{}", id.simple()))
     }
@@ -67,23 +69,23 @@ impl fmt::Display for ApprovalId {
 pub struct Decision {
     /// The reviewer's name.
     pub reviewer: String,
-    /// Yes or no.
+    /// Whether they approve or reject.
     #[serde(rename = "decision")]
     pub choice: Choice,
-    /// Why; may be empty for an approval.
+    /// Why, at most [`MAX_REASON`] characters; may be empty for an approval.
     pub reason: String,
     /// Through which channel.
     pub via: Via,
     /// How surely it came from them.
     pub assurance: Assurance,
-    /// When.
+    /// When it was made.
     pub at: Timestamp,
 }
 
 /// One call waiting for, or decided by, people.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Approval {
-    /// Its id.
+    /// Its id, which links and the interface name it by.
     pub id: ApprovalId,
     /// Counts changes; the store refuses a change based on an older one.
     pub version: i64,
@@ -93,11 +95,12 @@ pub struct Approval {
     pub call: ToolCall,
     /// Name of the agent that asks.
     pub agent: String,
-    /// What the agent's client calls itself; its own words.
+    /// What the agent's client calls itself, in its own words: nobody has checked them.
     pub client: Option<String>,
-    /// JSON Pointer of the rule that asks.
+    /// JSON Pointer, into the policy, of the rule that asks
+    /// (<https://www.rfc-editor.org/rfc/rfc6901>).
     pub rule: String,
-    /// Why the rule asks.
+    /// Why the rule asks, in the words of the policy.
     pub reason: Option<String>,
     /// The risk class that the rule gave its calls, if it gave one.
     pub risk: Option<RiskClass>,
@@ -123,11 +126,11 @@ pub struct Approval {
     pub outcome: Option<Outcome>,
     /// How an indeterminate one was settled.
     pub settled: Option<Settled>,
-    /// Whether its end is still to be told to the agent.
+    /// Whether its result is owed: its end has not been told to the agent yet.
     pub owed: bool,
-    /// The node that claimed it.
+    /// Id of the node that claimed it, while the call runs.
     pub executor: Option<String>,
-    /// Whether a request is attached now.
+    /// Whether a request of the agent is held for it now.
     pub waiting: bool,
     /// When an identical call ran before, if it did within the retention.
     pub ran_before: Option<Timestamp>,
@@ -144,9 +147,9 @@ pub struct Transition {
     pub decision: Option<Decision>,
     /// What happened, for the audit.
     pub events: Vec<AuditEvent>,
-    /// Only valid while `expires_at` is later than this.
+    /// If set, the store makes the change only while `expires_at` is later than this.
     pub not_expired_at: Option<Timestamp>,
-    /// Only valid while `claim_deadline` is later than this.
+    /// If set, the store makes the change only while `claim_deadline` is later than this.
     pub claimable_at: Option<Timestamp>,
 }
 
@@ -159,7 +162,8 @@ pub enum Resolution {
     Rejected,
 }
 
-/// The first rejection rejects; else as many approvals as the terms ask for approve.
+/// What the decisions amount to: the first rejection rejects; without one, as many approvals as the
+/// terms ask for approve. None while approvals are missing.
 pub fn resolve(terms: &Terms, decisions: &[Decision]) -> Option<Resolution> {
     if decisions.iter().any(|d| d.choice == Choice::Reject) {
         return Some(Resolution::Rejected);
@@ -167,7 +171,6 @@ pub fn resolve(terms: &Terms, decisions: &[Decision]) -> Option<Resolution> {
     terms.are_met_by(&approvers(decisions)).then_some(Resolution::Approved)
 }
 
-/// Who approved.
 fn approvers(decisions: &[Decision]) -> Vec<&str> {
     let yes = decisions.iter().filter(|d| d.choice == Choice::Approve);
     yes.map(|d| d.reviewer.as_str()).collect()
@@ -197,7 +200,7 @@ impl Approval {
             .or_else(|| self.decisions.iter().max_by_key(|d| d.at))
     }
 
-    /// Until when its rejection is the answer of identical calls.
+    /// Until when its rejection is the answer to identical calls; none unless it was rejected.
     pub fn cooldown_until(&self) -> Option<Timestamp> {
         match (self.state, self.decided_at) {
             (State::Rejected, Some(at)) => {
@@ -222,13 +225,14 @@ impl Approval {
         AuditEvent::of(kind, actor, at, self)
     }
 
-    /// Records one reviewer's decision and what all of them now amount to.
+    /// Records one reviewer's decision and what all decisions together now amount to.
     ///
-    /// The checks stand in the order the interface promises: right, digest, one's own word again,
-    /// state, time.
+    /// The checks come in the order that the interface promises: the reviewer's right, the digest,
+    /// the same decision again, the state, the time.
     ///
     /// # Errors
-    /// Why it does not count.
+    /// The first [`Refusal`] among them: one about the person, then [`Refusal::DigestMismatch`],
+    /// [`Refusal::Repeated`], [`Refusal::AlreadyDecided`] or [`Refusal::Expired`].
     pub fn decide(
         mut self,
         decision: Decision,
@@ -276,7 +280,10 @@ impl Approval {
         Ok(transition)
     }
 
-    /// Ends what nobody decided, or nobody claimed, in time.
+    /// Ends an approval that nobody decided, or whose call nobody claimed, in time.
+    ///
+    /// # Errors
+    /// [`Refusal::WrongState`] where its time is not over, or where it has ended or is running.
     pub fn expire(mut self, now: Timestamp) -> Result<Transition, Refusal> {
         let from = self.state;
         if !self.is_overdue(now) {
@@ -296,7 +303,8 @@ impl Approval {
     /// Withdraws it for a person.
     ///
     /// # Errors
-    /// Why they may not, or why it can't be any more.
+    /// [`Refusal::NotTheirsToWithdraw`] for a person who may not; [`Refusal::NotCancellable`] once
+    /// the call is claimed or has ended.
     pub fn withdraw(
         self,
         by: Person<'_>,
@@ -307,10 +315,10 @@ impl Approval {
         self.cancel(by.name, reason, now)
     }
 
-    /// Withdraws it for the policy or the agent's own client.
+    /// Withdraws it for the policy or for the agent's own client. `reason` is kept for people.
     ///
     /// # Errors
-    /// It is claimed or has ended.
+    /// [`Refusal::NotCancellable`] once the call is claimed or has ended.
     pub fn cancel(mut self, by: &str, reason: &str, now: Timestamp) -> Result<Transition, Refusal> {
         self.is_cancellable()?;
         let from = self.state;
@@ -322,7 +330,12 @@ impl Approval {
         Ok(self.changed(from, events))
     }
 
-    /// Takes it for execution, once.
+    /// Claims the approved call for execution; this works once. `executor` is the node that runs
+    /// it.
+    ///
+    /// # Errors
+    /// [`Refusal::WrongState`] where it is not approved, [`Refusal::Expired`] after the claim
+    /// deadline.
     pub fn claim(mut self, executor: &str, now: Timestamp) -> Result<Transition, Refusal> {
         if self.state != State::Approved {
             return Err(Refusal::WrongState(self.state));
@@ -338,7 +351,10 @@ impl Approval {
         Ok(transition)
     }
 
-    /// The upstream answered.
+    /// Stores the answer of the upstream to a running call; the result is owed from now on.
+    ///
+    /// # Errors
+    /// [`Refusal::WrongState`] where it is not running.
     pub fn complete(mut self, outcome: Outcome, now: Timestamp) -> Result<Transition, Refusal> {
         if self.state != State::Running {
             return Err(Refusal::WrongState(self.state));
@@ -352,7 +368,11 @@ impl Approval {
         Ok(self.changed(State::Running, events))
     }
 
-    /// It certainly did not run: back to `approved`, same claim deadline.
+    /// Gives back the claim of a call that certainly did not run: it is `approved` again, with the
+    /// same claim deadline.
+    ///
+    /// # Errors
+    /// [`Refusal::WrongState`] where it is not running.
     pub fn release(mut self, why: &str, now: Timestamp) -> Result<Transition, Refusal> {
         if self.state != State::Running {
             return Err(Refusal::WrongState(self.state));
@@ -363,7 +383,11 @@ impl Approval {
         Ok(self.changed(State::Running, events))
     }
 
-    /// It was sent and nobody knows what became of it. Never sent again.
+    /// Makes a call `indeterminate`: it was sent, and nobody knows what became of it. It is never
+    /// sent again.
+    ///
+    /// # Errors
+    /// [`Refusal::WrongState`] where it is not running.
     pub fn lose(mut self, why: &str, now: Timestamp) -> Result<Transition, Refusal> {
         if self.state != State::Running {
             return Err(Refusal::WrongState(self.state));
@@ -376,10 +400,13 @@ impl Approval {
         Ok(self.changed(State::Running, events))
     }
 
-    /// An admin says what became of an indeterminate call.
+    /// Stores what an admin says of an indeterminate call: whether it was `done`, and why they
+    /// think so.
     ///
     /// # Errors
-    /// Why they may not, or why there is nothing to settle.
+    /// [`Refusal::NotAdmin`] or [`Refusal::OwnAgentSettled`] for a person who may not;
+    /// [`Refusal::NotIndeterminate`] or [`Refusal::AlreadySettled`] where there is nothing to
+    /// settle.
     pub fn settle(
         mut self,
         done: bool,
@@ -400,7 +427,10 @@ impl Approval {
         Ok(self.changed(State::Indeterminate, events))
     }
 
-    /// The upstream's answer came after the call was given up as indeterminate.
+    /// Stores an answer of the upstream that came after the call was given up as indeterminate.
+    ///
+    /// # Errors
+    /// [`Refusal::NotIndeterminate`] where the call is in another state.
     pub fn answer_late(mut self, outcome: Outcome, now: Timestamp) -> Result<Transition, Refusal> {
         if self.state != State::Indeterminate {
             return Err(Refusal::NotIndeterminate(self.state));

@@ -17,7 +17,7 @@ pub(crate) enum Detail<'a> {
     Without,
 }
 
-/// The Approval object of the HTTP API.
+/// The Approval object of the HTTP API, as JSON text.
 pub(crate) fn approval_json(a: &Approval, detail: Detail<'_>) -> String {
     let text = |t: Option<&str>| t.map_or_else(|| "null".to_owned(), json::quote);
     let time = |t: Option<Timestamp>| text(t.map(|t| t.to_string()).as_deref());
@@ -71,7 +71,7 @@ pub(crate) fn approval_json(a: &Approval, detail: Detail<'_>) -> String {
     json::object(pairs.iter().map(|(k, v)| (*k, v.as_str())))
 }
 
-/// The groups that decide together and how far each is; null where one quorum is all.
+/// The parts of the panel and how far each of them is; `null` where there is no panel.
 fn panel_json(a: &Approval) -> String {
     let Some(panel) = &a.terms.panel else { return "null".to_owned() };
     let parts =

@@ -6,12 +6,12 @@ use super::call::{Method, hex};
 use super::json;
 use super::time::Timestamp;
 
-/// `prev` of the first record.
+/// The `prev` of the first record: 64 zeros, in place of a SHA-256 in hex.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
-        /// What happened; the codes are stable.
+        /// What happened. The codes are stable: programs may compare them.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Kind { $($(#[$doc])* $name,)* }
 
@@ -106,9 +106,9 @@ kinds! {
 /// One past fact, before it has a place in the chain.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AuditEvent {
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
-    /// What.
+    /// What happened.
     pub kind: Kind,
     /// Who: a reviewer's or agent's name, or `placet`.
     pub actor: String,
@@ -130,7 +130,7 @@ impl AuditEvent {
         self.with_raw(key, json::quote(value))
     }
 
-    /// Adds the method of what is no tool call.
+    /// Adds the method of a call that is not a tool call.
     #[must_use]
     pub fn by_method(self, method: &str) -> Self {
         if method == Method::CallTool.as_str() { self } else { self.with("method", method) }
@@ -155,19 +155,19 @@ impl AuditEvent {
 pub struct Record {
     /// Its place, from 1.
     pub seq: i64,
-    /// When, microseconds.
+    /// When it happened, in microseconds since the Unix epoch.
     pub at: Timestamp,
-    /// What.
+    /// The code of what happened, as of [`Kind::as_str`].
     pub kind: String,
-    /// Who.
+    /// Who did it: a reviewer's or agent's name, or `placet`.
     pub actor: String,
-    /// About which approval.
+    /// The id of the approval that it is about.
     pub approval: Option<String>,
-    /// Further facts, a JSON object.
+    /// Further facts, a JSON object in canonical form.
     pub data: String,
-    /// The hash of the record before.
+    /// The hash of the record before it, 64 hex digits.
     pub prev: String,
-    /// The hash of this one.
+    /// The hash of this record, 64 hex digits.
     pub hash: String,
 }
 
@@ -178,8 +178,10 @@ impl Record {
         format!("{},\"hash\":{}}}", &body[..body.len() - 1], json::quote(&self.hash))
     }
 
-    /// The canonical record (RFC 8785): without `hash`, with `prev`. The keys stand in order here
-    /// and `data` is stored in canonical form, so that any changed byte of it shows.
+    /// The canonical record: without `hash`, with `prev`. The keys stand in order here and `data`
+    /// is stored in canonical form, so that any changed byte of it shows.
+    ///
+    /// <https://www.rfc-editor.org/rfc/rfc8785#section-3.2>
     fn canonical(&self) -> String {
         json::object([
             ("actor", json::quote(&self.actor).as_str()),
@@ -198,8 +200,9 @@ impl Record {
     }
 }
 
-/// Walks sealed records in order and finds the first that was touched. It can't see that records
-/// are lacking after the last one it was shown: compare [`Chain::head`] with one noted before.
+/// Walks sealed records in order and finds the first one that was changed. It can't see that
+/// records are missing after the last one it was shown: compare [`Chain::head`] with a head noted
+/// before.
 #[derive(Debug, Clone)]
 pub struct Chain {
     records: i64,
@@ -210,7 +213,7 @@ pub struct Chain {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("record {seq}: {what}")]
 pub struct BrokenAt {
-    /// The first bad place.
+    /// The place of the first record that does not fit, counted from 1.
     pub seq: i64,
     /// What is wrong there.
     pub what: String,
@@ -223,12 +226,15 @@ impl Default for Chain {
 }
 
 impl Chain {
-    /// Before the first record.
+    /// A chain of which no record was checked yet.
     pub fn new() -> Self {
         Self { records: 0, head: GENESIS.to_owned() }
     }
 
     /// Checks the next record: its place, its link to the one before, its own bytes.
+    ///
+    /// # Errors
+    /// [`BrokenAt`] names the place at which the chain is broken and what is wrong there.
     pub fn check(&mut self, record: &Record) -> Result<(), BrokenAt> {
         let seq = self.records + 1;
         let broken = |what: String| Err(BrokenAt { seq, what });
@@ -249,7 +255,7 @@ impl Chain {
         Ok(())
     }
 
-    /// Hash of the last record checked.
+    /// Hash of the last record checked, 64 hex digits; [`GENESIS`] before the first.
     pub fn head(&self) -> &str {
         &self.head
     }

@@ -11,16 +11,24 @@ use thiserror::Error;
 use super::json::{self, JsonError, Node, edit};
 
 /// Prefix of `_meta` keys that belong to the protocol, not to the call.
+///
+/// <https://modelcontextprotocol.io/specification/2026-07-28/basic#_meta>
 pub const PROTOCOL_META_PREFIX: &str = "io.modelcontextprotocol/";
 
 /// How a call is made: by which request of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Method {
-    /// A tool is called.
+    /// A tool is called: `tools/call`.
+    ///
+    /// <https://modelcontextprotocol.io/specification/2025-11-25/server/tools#calling-tools>
     CallTool,
-    /// A prompt is fetched.
+    /// A prompt is fetched: `prompts/get`.
+    ///
+    /// <https://modelcontextprotocol.io/specification/2025-11-25/server/prompts#getting-a-prompt>
     GetPrompt,
-    /// A resource is read.
+    /// A resource is read: `resources/read`.
+    ///
+    /// <https://modelcontextprotocol.io/specification/2025-11-25/server/resources#reading-resources>
     ReadResource,
 }
 
@@ -71,14 +79,14 @@ impl Method {
         }
     }
 
-    /// An object of the extra members of `params`; none where there are none.
+    /// The extra members of `params` as an object in JSON; none where there are none.
     pub fn further_members(self, params: &Node<'_>) -> Option<String> {
         let extra = params.keep_members(|key| !self.known_params().contains(&key));
         (extra != "{}").then_some(extra)
     }
 }
 
-/// `sha256:` and 64 hex digits over the canonical call: the name of "exactly this".
+/// The name of exactly this call: `sha256:` and 64 lower-case hex digits over the canonical call.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Digest(String);
 
@@ -117,7 +125,7 @@ pub enum CallError {
     /// `params` is missing or not an object.
     #[error("params must be an object")]
     ParamsNotAnObject,
-    /// `params.name`, or of a read `params.uri`, is missing or not a string.
+    /// `params.name` (for a read, `params.uri`) is missing or not a string.
     #[error("params.{0} must be a string")]
     NoName(&'static str),
     /// `params.arguments` is there and not an object.
@@ -126,7 +134,7 @@ pub enum CallError {
     /// `params._meta` is there and not an object.
     #[error("params._meta must be an object")]
     MetaNotAnObject,
-    /// Not `sha256:` and 64 lower-case hex digits.
+    /// A text is not `sha256:` and 64 lower-case hex digits.
     #[error("a digest is \"sha256:\" and 64 lower-case hex digits")]
     NotADigest,
 }
@@ -134,7 +142,7 @@ pub enum CallError {
 /// One call for one upstream, with the exact text of its `params`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolCall {
-    /// How it is made.
+    /// The request that it is made by.
     pub method: Method,
     /// Name of the upstream it is for.
     pub upstream: String,
@@ -142,7 +150,8 @@ pub struct ToolCall {
     pub tool: String,
     /// `params` exactly as the agent sent it.
     pub params: String,
-    /// Names upstream, tool, arguments, extra members, and the method of what is no tool call.
+    /// Covers the upstream, the tool, the arguments, the extra members and, unless it is a tool
+    /// call, the method.
     pub digest: Digest,
 }
 
@@ -176,7 +185,8 @@ impl ToolCall {
         Ok(Self { method, upstream: upstream.to_owned(), tool, params: params.to_owned(), digest })
     }
 
-    /// The arguments exactly as sent; `{}` where there were none. Those of a read are its URI.
+    /// The arguments exactly as sent, a JSON object; `{}` where there were none. The arguments of a
+    /// read are its URI.
     pub fn arguments(&self) -> Cow<'_, str> {
         if self.method == Method::ReadResource {
             return Cow::Owned(uri_arguments(&self.tool));
@@ -195,7 +205,7 @@ impl ToolCall {
         }
     }
 
-    /// Whether the digest still fits the bytes: checked again before a stored call is sent.
+    /// Whether the digest still fits the bytes. This is checked again before a stored call is sent.
     pub fn is_intact(&self) -> bool {
         Self::read_as(self.method, &self.upstream, &self.params)
             .is_ok_and(|again| again.digest == self.digest && again.tool == self.tool)
@@ -208,8 +218,8 @@ impl ToolCall {
     }
 }
 
-/// `params` with every other byte as it was but for `_meta`: protocol keys and the progress token
-/// are dropped, `meta` (key and raw value each) is added. An empty `_meta` is left out.
+/// `params` with another `_meta`, and every other byte as it was. Protocol keys and the progress
+/// token are dropped, `meta` (key and raw JSON value each) is added. An empty `_meta` is left out.
 pub fn params_with_meta(params: &str, meta: &[(&str, String)]) -> String {
     let Ok(node) = json::parse(params) else { return params.to_owned() };
     if !node.is_object() {
@@ -222,19 +232,26 @@ pub fn params_with_meta(params: &str, meta: &[(&str, String)]) -> String {
     }
 }
 
-/// Whether a key of `_meta` is the sender's own, as opposed to the protocol's.
+/// Whether a key of `_meta` is the sender's own, as opposed to the protocol's: a reserved prefix or
+/// the progress token.
+///
+/// <https://modelcontextprotocol.io/specification/2026-07-28/basic#_meta>,
+/// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/progress#progress-flow>
 pub fn is_own_meta(key: &str) -> bool {
     key != "progressToken" && !key.starts_with(PROTOCOL_META_PREFIX)
 }
 
-/// `params` without the wish for a task, every other byte as it was; none where there is no wish.
+/// `params` without the member `task`, by which a client asks for a task in the core's protocol;
+/// every other byte stays. None where there is no such member.
+///
+/// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#creating-tasks>
 pub fn params_without_task(params: &str) -> Option<String> {
     let node = json::parse(params).ok()?;
     node.get("task")?;
     Some(node.keep_members(|key| key != "task"))
 }
 
-/// The arguments that conditions see of a read.
+/// The arguments that conditions see of a read: an object with the member `uri`.
 pub fn uri_arguments(uri: &str) -> String {
     format!("{{\"uri\":{}}}", json::quote(uri))
 }
@@ -251,7 +268,7 @@ fn digest(method: Method, upstream: &str, tool: &str, params: &Node<'_>) -> Dige
         let canonical = json::parse(&extra).map_or(extra.clone(), |n| n.canonical());
         whole.push_str(&format!("\"extra\":{canonical},"));
     }
-    // That of tools is left out, and nothing else has none: no other call has a tool's digest.
+    // Only a tool call leaves its method out, so that no other call can have the digest of one.
     if method != Method::CallTool {
         whole.push_str(&format!("\"method\":{},", json::quote(method.as_str())));
     }
@@ -263,7 +280,7 @@ fn digest(method: Method, upstream: &str, tool: &str, params: &Node<'_>) -> Dige
     Digest(format!("sha256:{}", hex(&Sha256::digest(whole.as_bytes()))))
 }
 
-/// Lower-case hex digits.
+/// The bytes as lower-case hex digits.
 pub fn hex(bytes: &[u8]) -> String {
     use fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, b| {

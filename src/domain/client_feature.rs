@@ -4,6 +4,8 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ClientFeature {
     /// `elicitation/create`: a form or a page for the user.
+    ///
+    /// <https://modelcontextprotocol.io/specification/2025-11-25/client/elicitation>
     Elicitation,
     /// `roots/list`: the folders the user works in.
     Roots,
@@ -15,8 +17,8 @@ impl ClientFeature {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Elicitation, Self::Roots, Self::Sampling];
 
-    /// What passes unless the configuration says otherwise. Sampling spends the user's model and
-    /// may make it say what no reviewer read.
+    /// What passes unless the configuration says otherwise. Sampling does not: it spends the user's
+    /// model and may make it say what no reviewer has read.
     pub const DEFAULT: [Self; 2] = [Self::Elicitation, Self::Roots];
 
     /// The key under `capabilities`, and the word of the configuration.

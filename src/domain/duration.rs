@@ -11,7 +11,7 @@ use thiserror::Error;
 /// can't leave the calendar.
 pub(crate) const MAX_DAYS: u64 = 36_500;
 
-/// Why a text is no length of time. It does not repeat the text, which may be a secret.
+/// Why a text is not a length of time. It does not repeat the text, which may be a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum NoDuration {
     /// It is not one number with one unit.
@@ -35,10 +35,10 @@ impl NoDuration {
     }
 }
 
-/// Reads a length of time.
+/// Reads a length of time: a whole number and one of the units `ms`, `s`, `m`, `h`, `d`.
 ///
 /// # Errors
-/// It is none, or too long.
+/// [`NoDuration::Unreadable`], or [`NoDuration::TooLong`] beyond [`MAX_DAYS`].
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, NoDuration> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(unit_at);

@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
-/// The error and what brought it about, `outermost: … : cause`. A cause whose words its effect
-/// repeats is said once.
+/// The error and its causes in one text, `outermost: … : cause`. A cause is left out where the
+/// error above it repeats its words.
 pub(crate) fn in_full(error: &dyn Error) -> String {
     let mut text = error.to_string();
     for cause in causes(error) {
@@ -15,7 +15,7 @@ pub(crate) fn in_full(error: &dyn Error) -> String {
     text
 }
 
-/// What it all comes from, without what came of it.
+/// The innermost cause of the error, alone.
 pub(crate) fn root_cause(error: &dyn Error) -> String {
     causes(error).last().map_or_else(|| error.to_string(), ToString::to_string)
 }

@@ -21,7 +21,7 @@ pub const MAX_PATHS: usize = 200;
 pub struct GrantId(String);
 
 impl GrantId {
-    /// From a UUID.
+    /// The id that is made of this UUID.
     pub fn new(id: uuid::Uuid) -> Self {
         Self(format!("grt_{}", id.simple()))
     }
@@ -45,16 +45,16 @@ impl fmt::Display for GrantId {
     }
 }
 
-/// Why no shape can be made.
+/// Why no shape can be made of a call.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ShapeError {
-    /// A grant is for calls of tools.
+    /// The call is not a tool call, and grants are for tools alone.
     #[error("only calls of tools can be granted")]
     NotATool,
-    /// The call has too many members.
+    /// The call has so many values, more than [`MAX_PATHS`].
     #[error("the call has {0} values; one with more than {MAX_PATHS} can't be granted")]
     TooLarge(usize),
-    /// A freed path leads nowhere.
+    /// No value of the arguments stands at this JSON Pointer.
     #[error("{0:?} is no value of the call")]
     NoSuchPath(String),
 }
@@ -62,19 +62,20 @@ pub enum ShapeError {
 /// Which calls a grant lets through.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shape {
-    /// Hash of everything of the call but its arguments.
+    /// SHA-256, in hex, of everything of the call but its arguments.
     pub rest: String,
-    /// Values that stay: JSON Pointer into the arguments, and canonical JSON.
+    /// Values that stay: JSON Pointer into the arguments, and the value in canonical JSON.
     pub pinned: Vec<(String, String)>,
     /// JSON Pointers of those that may change.
     pub free: Vec<String>,
 }
 
 impl Shape {
-    /// Of calls like this one, where the values at these JSON Pointers may differ.
+    /// The shape of calls like this one, where the values at these JSON Pointers may differ.
     ///
     /// # Errors
-    /// [`ShapeError`]
+    /// [`ShapeError`]: the call is not of a tool, has more than [`MAX_PATHS`] values, or has none
+    /// at a freed pointer.
     pub fn of(call: &ToolCall, free: &[String]) -> Result<Self, ShapeError> {
         let values = values(call)?;
         if let Some(path) = free.iter().find(|f| !values.iter().any(|(path, _)| path == *f)) {
@@ -91,18 +92,20 @@ impl Shape {
         let Ok(values) = values(call) else { return false };
         rest(call) == self.rest
             && self.pinned.iter().all(|pin| values.contains(pin))
-            // What the approved call did not have, nobody has looked at.
+            // A value that the approved call did not have was seen by no reviewer.
             && values.iter().all(|value| {
                 self.free.contains(&value.0) || self.pinned.contains(value)
             })
     }
 }
 
-/// Every value of the arguments that is no object with members: JSON Pointer and canonical JSON.
-/// Lists are one value.
+/// Every value of the arguments that is not an object with members, as JSON Pointer and canonical
+/// JSON. A list is one value.
+///
+/// <https://www.rfc-editor.org/rfc/rfc6901>
 ///
 /// # Errors
-/// [`ShapeError`]
+/// [`ShapeError`]: the call is not of a tool, or has more than [`MAX_PATHS`] values.
 pub fn values(call: &ToolCall) -> Result<Vec<(String, String)>, ShapeError> {
     if call.method != Method::CallTool {
         return Err(ShapeError::NotATool);
@@ -123,7 +126,7 @@ fn collect(node: &Node<'_>, place: &str, found: &mut Vec<(String, String)>) {
                 collect(&member.node, &format!("{place}/{key}"), found);
             }
         }
-        // No arguments at all are the empty object, and have no values.
+        // A call without arguments has the empty object for them, and no values.
         Value::Object(_) if place.is_empty() => {}
         _ => found.push((place.to_owned(), node.canonical())),
     }
@@ -153,11 +156,11 @@ fn rest(call: &ToolCall) -> String {
 /// How a grant ended before its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
-    /// When.
+    /// When it ended.
     pub at: Timestamp,
-    /// A reviewer's name, or `policy`.
+    /// Who ended it: a reviewer's name, or `policy`.
     pub by: String,
-    /// Why.
+    /// Why it ended, for people.
     pub reason: String,
 }
 
@@ -172,21 +175,21 @@ pub struct Grant {
     pub by: String,
     /// The agent it is for.
     pub agent: String,
-    /// The upstream.
+    /// Name of the upstream that the calls are for.
     pub upstream: String,
-    /// The tool.
+    /// Name of the tool that is called.
     pub tool: String,
     /// JSON Pointer of the rule that asks for approval, and offers grants.
     pub rule: String,
-    /// Fingerprint of the policy it was given under.
+    /// Fingerprint of the policy it was given under, hex.
     pub policy: String,
-    /// Fingerprint of the tool's definition it was given under.
+    /// Fingerprint of the tool's definition it was given under, hex.
     pub tool_fingerprint: String,
-    /// Which calls.
+    /// Which calls it lets through.
     pub shape: Shape,
-    /// How many.
+    /// How many calls it lets through at most.
     pub max_uses: u32,
-    /// How many so far.
+    /// How many calls it has let through so far.
     pub used: u32,
     /// When it was given.
     pub created_at: Timestamp,

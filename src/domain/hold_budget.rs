@@ -10,13 +10,13 @@ use super::time::Timestamp;
 
 /// Drops in a row that teach something.
 pub const DROPS: usize = 3;
-/// How far the longest of them may be from the shortest, percent of the longest.
+/// How far apart the longest and the shortest of them may be, percent of the longest.
 pub const TOLERANCE_PERCENT: u64 = 10;
-/// Earlier drops are people and crashes, not fuses.
+/// The shortest drop that teaches something: earlier ones are people and crashes.
 pub const SHORTEST_FUSE: Duration = Duration::from_secs(20);
 /// How much of the shortest of them a hold may take from then on, percent.
 pub const SHARE_PERCENT: u64 = 80;
-/// How long that is remembered.
+/// How long a learned budget is remembered.
 pub const LEARNED_FOR: Duration = Duration::from_hours(24);
 
 /// What is known of one agent's holds of one kind: with or without a progress token.
@@ -75,7 +75,7 @@ impl HoldBudget {
         self.learned.filter(|l| now < l.until())
     }
 
-    /// How long a hold may take that is configured to take so long.
+    /// How long a hold may take, given the configured length: what was learned can only shorten it.
     pub fn shorten(&self, configured: Duration, now: Timestamp) -> Duration {
         self.in_force(now)
             .map_or(configured, |l| configured.min(Duration::from_millis(l.budget_ms)))

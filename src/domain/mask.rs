@@ -48,7 +48,10 @@ impl Masker {
         }
     }
 
-    /// `‹masked, N characters, 8 hex of a keyed digest›`
+    /// What stands in the place of a secret: `‹masked, N characters, 8 hex of a keyed digest›`. The
+    /// digest is an HMAC with SHA-256.
+    ///
+    /// <https://www.rfc-editor.org/rfc/rfc2104#section-2>
     pub fn mask_of(&self, value: &str) -> String {
         // A key of any length is accepted by HMAC.
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.secret).expect("HMAC takes any key");
@@ -101,7 +104,8 @@ struct Redact {
 }
 
 impl Redact {
-    /// The reader of policies refused what is no glob; as a name it masks itself at least.
+    /// Reads the keys and globs of a rule. Policies with an invalid glob were refused before; here
+    /// such a text masks at least the key of that very name.
     fn read(redact: &[String]) -> Self {
         let mut own = Self::default();
         for text in redact {

@@ -1,13 +1,13 @@
 //! People as rules know them. An address or a token is configuration and not known here.
 
-/// What somebody may do here.
+/// What a person may do in Placet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Decides.
+    /// Decides on calls that they are asked about.
     Reviewer,
-    /// Also manages.
+    /// Decides like a reviewer; also withdraws and settles calls, and reads everything.
     Admin,
-    /// Reads only.
+    /// Reads everything, and decides nothing.
     Auditor,
 }
 
@@ -29,13 +29,13 @@ impl Role {
         !matches!(self, Self::Auditor)
     }
 
-    /// Whether they read the audit, and what only its own reviewers see.
+    /// Whether they may read the audit log, and the approvals of sensitive rules.
     pub const fn reads_all(self) -> bool {
         !matches!(self, Self::Reviewer)
     }
 }
 
-/// Somebody.
+/// A person as rules see them: a name, a role and groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Person<'a> {
     /// Their name.

@@ -6,8 +6,8 @@
 //! A rule may say the `risk` and `severity` of its calls. A tool's risk is not known before its
 //! rule is, so that a `match` by `risk` fits every tool.
 //!
-//! The blocks `resources` and `prompts` say the same of reads and prompts (`governed`, `uri`);
-//! without them these pass.
+//! The blocks `resources` and `prompts` do the same for resources and prompts (`governed`, `uri`).
+//! Without its block every such call passes.
 //!
 //! `read` collects every problem in one walk, `lint` warns of what is allowed but surely not
 //! meant, `condition` looks into a call, `explain` says in words what [`Policy::evaluate`] does.
@@ -54,6 +54,8 @@ pub use uri::{MAX_URI, MAX_URI_KEY};
 #[error("{}: {message}", if place.is_empty() { "the whole policy" } else { place })]
 pub struct Problem {
     /// JSON Pointer into the policy; empty for the whole of it.
+    ///
+    /// <https://www.rfc-editor.org/rfc/rfc6901>
     pub place: String,
     /// What is wrong and what would mend it, naming the nearest known key where one is near.
     pub message: String,
@@ -64,11 +66,11 @@ pub struct Problem {
 /// What a rule does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// It runs.
+    /// The call runs.
     Allow,
-    /// It does not run.
+    /// The call does not run.
     Deny,
-    /// People decide.
+    /// The call waits for an approval: people decide.
     RequireApproval,
 }
 
@@ -94,7 +96,7 @@ impl Action {
 /// At most `max` calls per sliding `window`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Calls.
+    /// How many calls pass within the window.
     pub max: u32,
     /// Length of the window.
     pub window: Duration,
@@ -118,9 +120,9 @@ pub struct CallFacts<'a> {
 /// What the policy says of one call.
 #[derive(Debug, Clone, Copy)]
 pub enum Verdict<'p> {
-    /// It says nothing of prompts, or of resources, and this is one: it passes.
+    /// The call is of a prompt or a resource, and the policy has no block for these: it passes.
     Ungoverned,
-    /// As if the tool, the prompt or the resource did not exist.
+    /// The tool, prompt or resource is treated as if it did not exist.
     Hidden,
     /// One rule decides. `action` may be milder than the rule's own: a gated rule whose `when`
     /// does not match allows.
@@ -139,11 +141,11 @@ pub struct Rule {
     pub pointer: String,
     /// What it does.
     pub action: Action,
-    /// Said to the agent and the reviewers.
+    /// Why, in the words of the policy; told to the agent and to reviewers.
     pub reason: Option<String>,
-    /// Counted before the call is asked about or runs.
+    /// How many calls pass; counted before the call is asked about or runs.
     pub rate_limit: Option<RateLimit>,
-    /// Its approvals are seen by their own reviewers only.
+    /// Whether its approvals are seen only by their own reviewers, the owner, admins and auditors.
     pub sensitive: bool,
     /// Keys whose values are masked, besides the configured ones.
     pub redact: Vec<String>,
@@ -158,36 +160,38 @@ pub struct Rule {
 /// The `approval` block of a rule.
 #[derive(Debug, Clone, Default)]
 pub struct ApprovalTerms {
-    /// All must match for the call to be asked about; empty: every call is.
+    /// Conditions that all must match for people to be asked; where there are none, every call is
+    /// asked about.
     pub when: Vec<Condition>,
-    /// Names and `group:` names; none: everyone but the agent's owner.
+    /// Names, and groups as `group:NAME`, of who is asked; none: every reviewer but the agent's
+    /// owner.
     pub reviewers: Option<Vec<String>>,
-    /// Several of them that decide together, in place of `reviewers` and `quorum`.
+    /// Joined reviewers, in place of `reviewers` and `quorum`.
     pub panel: Option<AskedPanel>,
-    /// Approvals needed; 1 unless set.
+    /// How many approvals are needed; 1 unless set.
     pub quorum: Option<u32>,
-    /// How long reviewers have.
+    /// How long reviewers have to decide; as configured unless set.
     pub timeout: Option<Duration>,
-    /// Notifiers to use; none: all.
+    /// Names of the notifiers to use; none: all.
     pub notify: Option<Vec<String>>,
-    /// Whether it runs without a waiting agent.
+    /// What happens to the approved call when no request waits for it.
     pub unattended: Unattended,
-    /// How long a rejection is repeated.
+    /// How long a rejection is repeated to the identical call; as configured unless set.
     pub cooldown: Option<Duration>,
-    /// How long an approved call waits for its agent.
+    /// How long an approved call waits for its agent; as configured unless set.
     pub claim_window: Option<Duration>,
     /// How surely a decision must come from the reviewer; as configured unless set.
     pub assurance: Option<Assurance>,
-    /// Whether who approves may let further calls through, and how far at most.
+    /// Whether a reviewer who approves may give a grant for further calls, and its limits.
     pub grant: Option<GrantLimits>,
 }
 
 /// The most that a grant may let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GrantLimits {
-    /// Calls.
+    /// How many calls it may let through.
     pub max_uses: u32,
-    /// Time.
+    /// How long it may hold.
     pub max_duration: Duration,
 }
 
@@ -196,7 +200,7 @@ pub struct GrantLimits {
 pub struct AskedPanel {
     /// How the parts are joined.
     pub join: Join,
-    /// A reviewer's name or `group:` name, and the approvals it takes.
+    /// For each part, a reviewer's name or `group:NAME`, and how many approvals it needs.
     pub parts: Vec<(String, u32)>,
 }
 
@@ -242,11 +246,12 @@ impl Policy {
         read::policy(text)
     }
 
-    /// What it says of an agent's call, be it of a tool, a prompt or a resource. A URI of more than
+    /// The verdict on an agent's call of a tool, a prompt or a resource. A URI of more than
     /// [`MAX_URI`] bytes is hidden.
     ///
     /// # Errors
-    /// The call's bytes are not JSON. No call that was read is such.
+    /// [`JsonError`], where the arguments of the call are not JSON. This can't happen to a call
+    /// that was read.
     pub fn judge(&self, agent: &str, call: &ToolCall) -> Result<Verdict<'_>, JsonError> {
         let arguments = call.arguments();
         let arguments = json::parse(&arguments)?;
@@ -267,7 +272,7 @@ impl Policy {
         subject.map_or(Verdict::Hidden, |subject| block.evaluate(&subject, facts))
     }
 
-    /// Whether it says anything of a method; what it says nothing of passes.
+    /// Whether the policy has rules for this method; where it has none, every call passes.
     pub fn governs(&self, method: Method) -> bool {
         match method {
             Method::CallTool => true,

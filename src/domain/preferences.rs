@@ -14,7 +14,7 @@ pub struct Preferences {
     pub reminders: bool,
     /// Whether to be told what others decided.
     pub decisions: bool,
-    /// When mails wait, if ever.
+    /// The hours in which mails wait; none: they never wait.
     pub quiet: Option<Quiet>,
 }
 
@@ -62,7 +62,7 @@ pub fn minute_of_day(text: &str) -> Option<u32> {
     Some(part(hours, 24)? * 60 + part(minutes, 60)?)
 }
 
-/// The other way: `22:00`.
+/// Writes a minute of the day as `22:00`; the reverse of [`minute_of_day`].
 pub fn time_of_day(minute: u32) -> String {
     format!("{:02}:{:02}", minute / 60, minute % 60)
 }
@@ -79,7 +79,7 @@ pub fn utc_offset(text: &str) -> Option<i32> {
     (minutes <= 14 * 60).then_some(sign * minutes)
 }
 
-/// The other way: `+02:00`.
+/// Writes an offset in minutes as `+02:00`; the reverse of [`utc_offset`].
 pub fn offset_text(minutes: i32) -> String {
     let sign = if minutes < 0 { '-' } else { '+' };
     format!("{sign}{}", time_of_day(minutes.unsigned_abs()))

@@ -9,14 +9,15 @@ use super::time::Timestamp;
 /// Who decides on one agent's calls under one rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reviewers {
-    /// Names of those who may approve, in the order of the configuration: those the rule names, or
-    /// all where it names none; never an auditor, never the agent's owner.
+    /// Names of those who may approve, in the order of the configuration: those whom the rule
+    /// names, or all where it names none. An auditor or the agent's owner is never among them.
     pub eligible: Vec<String>,
-    /// The rule's joined reviewers, each part with who may approve for it; none where it has none.
+    /// The rule's joined reviewers, each part with those who may approve for it; none where the
+    /// rule joins none.
     pub panel: Option<Panel>,
-    /// Approvals needed; of a panel, at least.
+    /// How many approvals are needed; with a panel, the least number that can satisfy it.
     pub quorum: u32,
-    /// How surely a decision must come from them.
+    /// How surely a decision must come from the reviewer.
     pub assurance: Assurance,
 }
 
@@ -27,7 +28,7 @@ pub(crate) fn assurance(rule: &ApprovalTerms, configured: Assurance) -> Assuranc
 }
 
 impl Reviewers {
-    /// Those of `people` whom the rule asks about the calls of an agent of `owner`.
+    /// Those of `people` whom the rule asks about the calls of an agent that belongs to `owner`.
     pub fn of(
         people: &[Person<'_>],
         rule: &ApprovalTerms,
@@ -59,8 +60,8 @@ impl Reviewers {
         }
     }
 
-    /// The stand-ins for those who are away now. A stand-in must be somebody who could have been
-    /// asked, and is not asked already, since nobody counts twice.
+    /// The stand-ins for those who are away now. A stand-in must be a person who may be asked and
+    /// is not asked already, since nobody counts twice.
     pub fn stand_ins(
         &self,
         people: &[Person<'_>],
@@ -79,8 +80,8 @@ impl Reviewers {
         self.eligible.iter().filter_map(stand_in).collect()
     }
 
-    /// Those of an approval's stand-ins that count by now: whom they stand in for is still asked,
-    /// and they are not asked by now themselves, and no auditors.
+    /// Those of an approval's stand-ins that still count: the person they stand in for is still
+    /// asked, they are not asked themselves by now, and they have not become auditors.
     pub fn still_standing(&self, people: &[Person<'_>], stand_ins: &[StandIn]) -> Vec<StandIn> {
         let decides = |name: &str| people.iter().any(|p| p.name == name && p.role.decides());
         let stands = |s: &&StandIn| {
@@ -89,12 +90,12 @@ impl Reviewers {
         stand_ins.iter().filter(stands).cloned().collect()
     }
 
-    /// Whether this person's approval counts, beside these stand-ins.
+    /// Whether this person's approval counts: they are asked, or are one of these stand-ins.
     pub fn counts(&self, name: &str, stand_ins: &[StandIn]) -> bool {
         self.is_eligible(name) || stand_ins.iter().any(|s| s.delegate == name)
     }
 
-    /// Everybody asked, stand-ins last.
+    /// The names of everybody who is asked, stand-ins last.
     pub fn with_stand_ins(&self, stand_ins: &[StandIn]) -> Vec<String> {
         let mut asked = self.eligible.clone();
         for s in stand_ins {
@@ -110,7 +111,7 @@ impl Reviewers {
     }
 }
 
-/// Whether a rule may ask them about an agent of `owner`.
+/// Whether a rule may ask this person about an agent that belongs to `owner`.
 fn may_be_asked(person: Person<'_>, owner: Option<&str>) -> bool {
     person.role.decides() && owner != Some(person.name)
 }

@@ -77,8 +77,8 @@ impl Severity {
     }
 }
 
-/// Whether a call of this severity may be decided by less than a look of its own: together with
-/// others, or by a grant. What no rule gave a severity counts as critical.
+/// Whether a call of this severity may be decided without a look of its own: together with others,
+/// or by a grant. A call without a severity counts as critical.
 pub(crate) fn may_be_decided_lightly(severity: Option<Severity>) -> bool {
     severity.is_some_and(|severity| severity < Severity::Critical)
 }

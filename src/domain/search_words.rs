@@ -1,5 +1,5 @@
-//! The words by which an approval is found: of its tool, its agent, and the reasons people and rules
-//! gave.
+//! The words by which an approval is found: of its tool, its agent, its upstream, and the reasons
+//! that people and rules gave.
 //!
 //! A word is a run of letters and digits in lower case; a name such as `delete_image_set` is found
 //! as a whole and by its parts.
@@ -8,15 +8,15 @@ use std::collections::BTreeSet;
 
 use super::approval::Approval;
 
-/// Longest word, characters; what is longer is found by its beginning.
+/// Longest word, in characters; a longer one is found by its beginning.
 const MAX_WORD: usize = 64;
-/// Most words of one approval.
+/// Most words that are kept for one approval.
 const MAX_WORDS: usize = 128;
-/// Most words that are looked for at once.
+/// Most words of one search; further ones are ignored.
 pub(crate) const MAX_SOUGHT: usize = 8;
 
-/// Its words now; they change with its decisions and its end. Where there are too many, the names
-/// come first, then what was said first.
+/// The approval's words now; they change with its decisions and its end. Where there are too many,
+/// names come first, then the texts in the order in which they were written.
 pub(crate) fn words_of(a: &Approval) -> BTreeSet<String> {
     let decisions = a.decisions.iter().flat_map(|d| [d.reason.as_str(), &d.reviewer]);
     let texts = [a.call.tool.as_str(), &a.agent, &a.call.upstream]
@@ -34,7 +34,7 @@ pub(crate) fn words_of(a: &Approval) -> BTreeSet<String> {
     found
 }
 
-/// The words somebody looks for.
+/// The words of a search, in lower case.
 pub(crate) fn sought(text: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     for piece in text.split_whitespace() {

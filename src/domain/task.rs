@@ -41,12 +41,16 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// The protocol a task is spoken of in.
+/// Which of the two protocols for tasks a task belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// The extension `io.modelcontextprotocol/tasks` of the modern era.
+    ///
+    /// <https://modelcontextprotocol.io/extensions/tasks/overview>
     Extension,
     /// The experimental tasks in the core of 2025-11-25.
+    ///
+    /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#creating-tasks>
     Core,
 }
 
@@ -104,7 +108,7 @@ pub struct Task {
     pub changed_at: Timestamp,
     /// Until when its agent counts as waiting: three poll intervals after the last look.
     pub waits_until: Timestamp,
-    /// When it is forgotten.
+    /// When it is deleted; its id is unknown from then on.
     pub expires_at: Timestamp,
     /// When its agent ended it.
     pub cancelled_at: Option<Timestamp>,
@@ -137,22 +141,23 @@ impl Status {
         }
     }
 
-    /// Whether nothing follows.
+    /// Whether the status is final: no other follows it.
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
 }
 
 impl Task {
-    /// How long it lives since it was made, milliseconds.
+    /// How long the task lives, counted from when it was made, in milliseconds.
     pub fn ttl_ms(&self) -> u64 {
         u64::try_from(self.created_at.until(self.expires_at).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Where it stands by the approval it follows. `asks`: the running call waits for input.
+    /// The status of a task that follows this approval. `asks` says whether the running call waits
+    /// for input.
     ///
-    /// A refusal is a result like another, with `isError`, and so completes a task: clients look
-    /// at the result of what is `completed`, and a model must read why it was refused.
+    /// A refusal is a result with `isError`, as of any other tool, and so completes the task:
+    /// clients look at the result of what is `completed`, and a model must read why it was refused.
     pub fn status_by(&self, approval: &Approval, asks: bool) -> Status {
         if self.cancelled_at.is_some() {
             return Status::Cancelled;
@@ -161,7 +166,7 @@ impl Task {
             State::Running if asks => Status::InputRequired,
             State::Pending | State::Approved | State::Running => Status::Working,
             State::Rejected | State::Expired | State::Cancelled => Status::Completed,
-            // What was told of as unknown stays so in the core, where no end may change.
+            // In the core a final status never changes: a call reported as unknown stays so.
             State::Indeterminate if self.form == Form::Core => Status::Completed,
             State::Completed | State::Indeterminate => {
                 approval.outcome.as_ref().map_or(Status::Completed, Self::status_of)
@@ -169,7 +174,7 @@ impl Task {
         }
     }
 
-    /// Where an answer leaves it.
+    /// The status of a task whose call was answered so: only a JSON-RPC error is a failure.
     pub const fn status_of(answer: &Outcome) -> Status {
         match answer {
             Outcome::Error(_) => Status::Failed,
@@ -188,22 +193,26 @@ pub fn lifetime(approval: &Approval, retention: Duration, now: Timestamp) -> Dur
 /// A task as an upstream speaks of it, in either form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remote {
-    /// Its id there.
+    /// Its id at the upstream.
     pub id: String,
     /// Where it stands.
     pub status: Status,
-    /// How long to wait before the next look.
+    /// How long to wait before the next look, milliseconds.
     pub poll_ms: Option<u64>,
-    /// How long it lives there since it was made.
+    /// How long it lives there, counted from when it was made, milliseconds.
     pub ttl_ms: Option<u64>,
-    /// What it asks, raw JSON (extension).
+    /// What it asks of the client, as raw JSON (extension alone).
     pub questions: Option<String>,
-    /// How it ended, where the upstream says so along with the status (extension).
+    /// How it ended, where the upstream says so along with the status (extension alone).
     pub end: Option<Outcome>,
 }
 
 impl Remote {
-    /// Reads the task an upstream answered a call with; none if the result is no task.
+    /// Reads the task with which an upstream answered a call; none if the result is not a task.
+    /// That of the extension has `resultType`, that of the core a member `task`.
+    ///
+    /// <https://modelcontextprotocol.io/extensions/tasks/overview>,
+    /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#creating-tasks>
     pub fn created(result: &str) -> Option<Self> {
         let node = json::parse(result).ok()?;
         if node.get("resultType").and_then(Node::as_str) == Some("task") {
@@ -213,7 +222,9 @@ impl Remote {
         node.get("content").is_none().then(|| node.get("task")).flatten().and_then(Self::read)
     }
 
-    /// Reads what `tasks/get` says.
+    /// Reads the answer to `tasks/get`; none if it is not a task.
+    ///
+    /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#getting-tasks>
     pub fn got(result: &str) -> Option<Self> {
         Self::read(&json::parse(result).ok()?)
     }

@@ -16,7 +16,9 @@ impl Timestamp {
         Self(micros)
     }
 
-    /// Reads RFC 3339.
+    /// Reads RFC 3339, with any offset; none where the text is not that.
+    ///
+    /// <https://www.rfc-editor.org/rfc/rfc3339#section-5.6>
     pub fn parse(text: &str) -> Option<Self> {
         let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
         i64::try_from(at.unix_timestamp_nanos() / 1000).ok().map(Self)
@@ -44,7 +46,7 @@ impl Timestamp {
         Self(self.0.saturating_sub(i64::try_from(length.as_micros()).unwrap_or(i64::MAX)))
     }
 
-    /// How long until `later`; zero if that is past.
+    /// The length of time until `later`; zero if that is past.
     pub fn until(self, later: Self) -> Duration {
         Duration::from_micros(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))
     }

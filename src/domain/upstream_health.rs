@@ -4,7 +4,7 @@
 
 use super::time::Timestamp;
 
-/// Most characters of an error that are kept; a server may say anything, at any length.
+/// Most characters of an error that are kept: a server may send a text of any length.
 pub const MAX_ERROR: usize = 500;
 
 /// What a failure says about the upstream and about a call that met it.
@@ -21,7 +21,7 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    /// As programs read it.
+    /// The word for programs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NotSent => "not_sent",
@@ -55,7 +55,7 @@ pub struct Failure {
     pub trouble: Trouble,
     /// In words, at most [`MAX_ERROR`] characters, on one line; the server's own may be among them.
     pub text: String,
-    /// When.
+    /// When it went wrong.
     pub at: Timestamp,
     /// Whether the upstream has answered after it.
     pub answered_since: bool,
@@ -84,12 +84,12 @@ impl ListKind {
             "prompts/list" => Some((Self::Prompts, "prompts")),
             "resources/list" => Some((Self::Resources, "resources")),
             "resources/templates/list" => Some((Self::Templates, "resourceTemplates")),
-            // That one is read by Placet itself, page by page.
+            // `tools/list` is not among them: Placet reads it by itself, page by page.
             _ => None,
         }
     }
 
-    /// As programs read it.
+    /// The word for programs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Tools => "tools",
@@ -127,7 +127,7 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// As programs read it.
+    /// The word for programs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unused => "unused",
@@ -138,7 +138,7 @@ impl Standing {
         }
     }
 
-    /// For people.
+    /// The standing in words, for people.
     pub const fn words(self) -> &'static str {
         match self {
             Self::Unused => "never used",
@@ -148,7 +148,7 @@ impl Standing {
     }
 }
 
-/// The health with one upstream, as far as this process had any.
+/// What this process knows of the health of one upstream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UpstreamHealth {
     /// When it answered last.
@@ -159,22 +159,22 @@ pub struct UpstreamHealth {
 }
 
 impl UpstreamHealth {
-    /// It answered.
+    /// Notes that the upstream answered.
     pub fn answered(&mut self, now: Timestamp) {
         self.answered_at = Some(now);
-        // That its list can't be read is outdated by a list, not by any other answer.
+        // Trouble with the list is over when a list was read, not after any other answer.
         if let Some(failure) = self.failure.as_mut().filter(|f| f.trouble != Trouble::List) {
             failure.answered_since = true;
         }
     }
 
-    /// Something went wrong.
+    /// Notes that something went wrong, with the error as text.
     pub fn failed(&mut self, trouble: Trouble, text: &str, now: Timestamp) {
         let text = bounded(text);
         self.failure = Some(Failure { trouble, text, at: now, answered_since: false });
     }
 
-    /// Its tools were read, to the end of the list.
+    /// Notes that its list of tools was read to the end.
     pub fn listed_tools(&mut self, count: usize, now: Timestamp) {
         self.lists[ListKind::Tools as usize] = Some(ListRead { count, next: None, at: now });
         if let Some(failure) = &mut self.failure {
@@ -182,7 +182,8 @@ impl UpstreamHealth {
         }
     }
 
-    /// A page of a list was read: the cursor it was asked with, its entries, and the next cursor.
+    /// Notes that a page of a list was read: the raw cursor it was asked with, its number of
+    /// entries, and the raw next cursor.
     pub fn listed(
         &mut self,
         kind: ListKind,
@@ -195,13 +196,13 @@ impl UpstreamHealth {
         let before = match (cursor, &slot) {
             (None, _) => 0,
             (Some(cursor), Some(read)) if read.next.as_deref() == Some(cursor) => read.count,
-            // A page out of order says nothing about the length.
+            // A page out of order does not tell how long the list is.
             (Some(_), _) => return,
         };
         *slot = Some(ListRead { count: before + entries, next, at: now });
     }
 
-    /// What was read of a list.
+    /// How much of a list was read; none where nothing was.
     pub fn list(&self, kind: ListKind) -> Option<&ListRead> {
         self.lists[kind as usize].as_ref()
     }
@@ -228,8 +229,8 @@ fn bounded(text: &str) -> String {
     }
 }
 
-/// A server's name for itself: title, name and version as it says them, at most [`MAX_ERROR`]
-/// characters. They are a stranger's words, raw.
+/// What a server calls itself: title, name and version, at most [`MAX_ERROR`] characters. They are
+/// a stranger's words, and are not escaped.
 pub fn own_words(server_info: &str) -> Option<String> {
     let node = super::json::parse(server_info).ok()?;
     let part = |key| node.get(key).and_then(|n| n.as_str()).filter(|text| !text.is_empty());

@@ -15,7 +15,7 @@ mod confusables;
 
 pub(crate) use confusables::{mixed_script, mixed_script_in};
 
-/// Most combining marks after one letter; a pile of them covers the lines around it.
+/// Most combining marks on one letter that are shown; more of them would cover the lines around it.
 const MAX_MARKS: usize = 4;
 
 /// Everything that is not plainly visible: controls, formats, surrogates, private use and
@@ -30,7 +30,7 @@ static UNSEEN: LazyLock<Regex> = LazyLock::new(|| {
 static MARK: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\p{M}").expect("a constant pattern is valid"));
 
-/// Reads a text character by character and tells which of them are plain to see where they stand.
+/// Reads a text character by character and tells which of them a reader can see as they are.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Eye {
     /// Whether there is a letter or digit that a mark may stand on.
@@ -83,7 +83,7 @@ pub(crate) fn pretty(node: &Node<'_>) -> String {
     out
 }
 
-/// `⟦U+202E⟧`
+/// The character as an escape, `⟦U+202E⟧`: its code point in hex.
 pub(crate) fn spelled_out(c: char) -> String {
     format!("⟦U+{:04X}⟧", u32::from(c))
 }

@@ -8,13 +8,13 @@ use std::fmt::Display;
 
 use crate::domain::json::{self, Node};
 
-/// A request; id and `params` are raw JSON.
+/// A request. `id` and `params` are raw JSON.
 pub(crate) fn request(id: impl Display, method: &str, params: Option<&str>) -> String {
     let (method, params) = (json::quote(method), params_member(params));
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":{method}{params}}}")
 }
 
-/// A notification; `params` raw.
+/// A notification. `params` is raw JSON.
 pub(crate) fn notification(method: &str, params: Option<&str>) -> String {
     let (method, params) = (json::quote(method), params_member(params));
     format!("{{\"jsonrpc\":\"2.0\",\"method\":{method}{params}}}")
@@ -24,33 +24,37 @@ fn params_member(params: Option<&str>) -> String {
     params.map_or_else(String::new, |params| format!(",\"params\":{params}"))
 }
 
-/// A response with a result; both raw.
+/// A response with a result. `id` and `result` are raw JSON.
 pub(crate) fn result(id: &str, result: &str) -> String {
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}")
 }
 
-/// A response with an error object; both raw.
+/// A response with an error object. `id` and `error` are raw JSON.
 pub(crate) fn error_raw(id: &str, error: &str) -> String {
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{error}}}")
 }
 
-/// A response with an error of our own; id and `data` raw.
+/// A response with an error of Placet's own. `id` and `data` are raw JSON.
 pub(crate) fn error(id: &str, code: i64, message: &str, data: Option<&str>) -> String {
     error_raw(id, &error_object(code, message, data))
 }
 
-/// The error object itself; `data` raw.
+/// An error object alone. `data` is raw JSON.
+///
+/// <https://www.jsonrpc.org/specification#error_object>
 pub(crate) fn error_object(code: i64, message: &str, data: Option<&str>) -> String {
     let data = data.map_or_else(String::new, |data| format!(",\"data\":{data}"));
     format!("{{\"code\":{code},\"message\":{}{data}}}", json::quote(message))
 }
 
-/// The code of an error object as text.
+/// The code of an error object given as JSON text; none where it has no integer for one.
 pub(crate) fn error_code(error: &str) -> Option<i64> {
     code_of(&json::parse(error).ok()?)
 }
 
-/// The code of an error object.
+/// The code of an error object; none where it has no integer for one.
+///
+/// <https://www.jsonrpc.org/specification#error_object>
 pub(crate) fn code_of(error: &Node<'_>) -> Option<i64> {
     error.get("code")?.as_number()?.parse().ok()
 }

@@ -8,11 +8,11 @@ pub(crate) const INITIALIZE: &str = "initialize";
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#initialization>
 pub(crate) const NOTIFICATIONS_INITIALIZED: &str = "notifications/initialized";
-/// Whether the other side is there (legacy).
+/// Asks whether the other side is there (legacy).
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/ping>
 pub(crate) const PING: &str = "ping";
-/// What a modern server is.
+/// Asks a modern server for its name, its revisions and its capabilities.
 ///
 /// <https://modelcontextprotocol.io/specification/2026-07-28/server/discover>
 pub(crate) const SERVER_DISCOVER: &str = "server/discover";
@@ -69,7 +69,7 @@ pub(crate) const SUBSCRIPTIONS_LISTEN: &str = "subscriptions/listen";
 /// <https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/subscriptions>
 pub(crate) const NOTIFICATIONS_SUBSCRIPTIONS_ACKNOWLEDGED: &str =
     "notifications/subscriptions/acknowledged";
-/// Asks the user.
+/// Asks the user for input, by a form or a page.
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/client/elicitation>
 pub(crate) const ELICITATION_CREATE: &str = "elicitation/create";
@@ -77,19 +77,19 @@ pub(crate) const ELICITATION_CREATE: &str = "elicitation/create";
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/client/elicitation#completion-notifications-for-url-mode-elicitation>
 pub(crate) const NOTIFICATIONS_ELICITATION_COMPLETE: &str = "notifications/elicitation/complete";
-/// Other roots (legacy).
+/// The list of roots changed (legacy).
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/client/roots#root-list-changes>
 pub(crate) const NOTIFICATIONS_ROOTS_LIST_CHANGED: &str = "notifications/roots/list_changed";
-/// Other tools.
+/// The list of tools changed.
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/server/tools#list-changed-notification>
 pub(crate) const NOTIFICATIONS_TOOLS_LIST_CHANGED: &str = "notifications/tools/list_changed";
-/// Other prompts.
+/// The list of prompts changed.
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/server/prompts#list-changed-notification>
 pub(crate) const NOTIFICATIONS_PROMPTS_LIST_CHANGED: &str = "notifications/prompts/list_changed";
-/// Other resources.
+/// The list of resources changed.
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/server/resources#list-changed-notification>
 pub(crate) const NOTIFICATIONS_RESOURCES_LIST_CHANGED: &str =
@@ -130,11 +130,11 @@ pub(crate) const TASKS_CANCEL: &str = "tasks/cancel";
 ///
 /// <https://modelcontextprotocol.io/extensions/tasks/overview>
 pub(crate) const TASKS_UPDATE: &str = "tasks/update";
-/// A task stands otherwise (core).
+/// The status of a task changed (core).
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#task-status-notification>
 pub(crate) const NOTIFICATIONS_TASKS_STATUS: &str = "notifications/tasks/status";
-/// A task stands otherwise (extension).
+/// The status of a task changed (extension).
 ///
 /// <https://modelcontextprotocol.io/extensions/tasks/overview>
 pub(crate) const NOTIFICATIONS_TASKS: &str = "notifications/tasks";

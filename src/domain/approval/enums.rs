@@ -59,7 +59,7 @@ impl State {
         Self::ALL.into_iter().find(|s| s.as_str() == text)
     }
 
-    /// Whether nothing but a settlement can follow.
+    /// Whether the state is final: nothing but a settlement can follow.
     pub const fn is_end(self) -> bool {
         !matches!(self, Self::Pending | Self::Approved | Self::Running)
     }
@@ -71,13 +71,13 @@ impl fmt::Display for State {
     }
 }
 
-/// Yes or no.
+/// What a reviewer decides: yes or no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Choice {
     /// Let it run.
     Approve,
-    /// Don't.
+    /// Do not let it run.
     Reject,
 }
 
@@ -121,7 +121,7 @@ impl Via {
         }
     }
 
-    /// By what, for people: `by the API`.
+    /// The channel for people, as in `by the API`.
     pub const fn words(self) -> &'static str {
         match self {
             Self::Email => "the mailed link",
@@ -146,9 +146,9 @@ pub enum Assurance {
     /// A mailed link decides.
     #[default]
     Link,
-    /// Signed in by something other than a mailed link, of review or of sign-in.
+    /// The reviewer is signed in by something other than a mailed link (of review or of sign-in).
     Session,
-    /// A passkey.
+    /// A passkey of the reviewer confirms the decision.
     Passkey,
 }
 

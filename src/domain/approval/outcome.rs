@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::json::{self, Node};
 
-/// What the upstream answered.
+/// What the upstream answered to the call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// A tool result; the raw JSON.
     Result(String),
     /// A JSON-RPC error; the raw JSON of `error`.
     Error(String),
-    /// It ran; the answer was larger than `approvals.max_outcome`.
+    /// The call ran, but its answer was larger than `approvals.max_outcome` bytes and was not kept.
     NotKept {
         /// Whether the answer said it failed.
         is_error: bool,
@@ -35,12 +35,12 @@ impl Outcome {
 /// How an indeterminate approval was settled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settled {
-    /// Whether it ran.
+    /// Whether the call ran.
     pub done: bool,
     /// The admin's name, or `upstream` when its answer arrived late.
     pub by: String,
-    /// Why they think so.
+    /// Why the admin thinks so.
     pub reason: String,
-    /// When, RFC 3339.
+    /// When it was settled: RFC 3339 in UTC (<https://www.rfc-editor.org/rfc/rfc3339#section-5.6>).
     pub at: String,
 }

@@ -33,7 +33,7 @@ pub struct Part {
     pub quorum: u32,
 }
 
-/// Several parts.
+/// A rule's joined reviewers: several parts that each need approvals of their own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Panel {
     /// How they are joined.
@@ -63,8 +63,8 @@ impl Panel {
         }
     }
 
-    /// How many approvals of these people count for each part, none for more than it needs. Where
-    /// all parts are needed nobody counts twice.
+    /// How many of these people's approvals count for each part; never more than the part needs.
+    /// Where all parts are needed, nobody counts twice.
     pub fn given(&self, people: &[&str]) -> Vec<u32> {
         let fits = |person: &str, part: &Part| part.reviewers.iter().any(|r| r == person);
         if self.join == Join::Any {
@@ -82,7 +82,7 @@ impl Panel {
         seats.iter().map(|s| u32::try_from(s.len()).unwrap_or(u32::MAX)).collect()
     }
 
-    /// How far it is, `1 of 1 from security and 0 of 2 from oncall`.
+    /// How far the panel is, for people: `1 of 1 from security and 0 of 2 from oncall`.
     pub fn words(&self, people: &[&str]) -> String {
         let given = self.given(people);
         let words: Vec<String> = self

@@ -1,4 +1,4 @@
-//! Why somebody may not do something to an approval, in a word for programs and in words for people.
+//! Why somebody may not do something to an approval: one word for programs, a sentence for people.
 
 use thiserror::Error;
 
@@ -19,14 +19,14 @@ pub enum Refusal {
     /// The agent is the admin's own.
     #[error("this is your own agent's call: another admin settles it")]
     OwnAgentSettled,
-    /// The rule lets nobody decide by a mailed link.
+    /// The rule does not accept a decision by a mailed link.
     #[error("sign in to decide this call")]
     SignIn,
     /// The link is too old to decide by.
     #[error("this link is too old to decide by: sign in")]
     OldLink,
-    /// An approval must come from the reviewer more surely. Rejecting is the safe thing and never
-    /// asks for more than to be signed in.
+    /// An approval needs this stronger assurance. A rejection is the safe choice and never needs
+    /// more than a sign-in.
     #[error("{}", too_weak(*.0))]
     TooWeak(Assurance),
     /// They were asked as one of a group that the sign-in provider does not confirm.
@@ -35,7 +35,7 @@ pub enum Refusal {
          lately, and it has not: sign in through it again; to reject needs no more"
     )]
     Unconfirmed,
-    /// Only admins, and who approved it, withdraw a call.
+    /// Only an admin, or a reviewer who approved it, withdraws a call.
     #[error("only an admin, or who approved it, may withdraw a call")]
     NotTheirsToWithdraw,
     /// Only admins settle.
@@ -44,10 +44,10 @@ pub enum Refusal {
     /// The digest sent is not that of the call.
     #[error("the call shown is not the call stored")]
     DigestMismatch,
-    /// Time ran out.
+    /// Its time ran out before it was decided or claimed.
     #[error("it expired before it was decided")]
     Expired,
-    /// Somebody was first.
+    /// Somebody else decided first; it is in this state.
     #[error("it is already {0}")]
     AlreadyDecided(State),
     /// It can't be withdrawn in this state.
@@ -81,7 +81,7 @@ const fn too_weak(asked: Assurance) -> &'static str {
 }
 
 impl Refusal {
-    /// Whether it is about the person, whatever has become of the call.
+    /// Whether it is about the person, whatever the state of the call.
     pub const fn is_about_the_person(self) -> bool {
         matches!(
             self,

@@ -10,11 +10,11 @@ use crate::domain::time::Timestamp;
 /// Somebody who acts: who, how surely it is them, and through which channel.
 #[derive(Debug, Clone, Copy)]
 pub struct Actor<'a> {
-    /// Who.
+    /// The person.
     pub who: Person<'a>,
     /// How surely it is them.
     pub assurance: Assurance,
-    /// Through which channel.
+    /// The channel that they use.
     pub via: Via,
 }
 
@@ -24,7 +24,8 @@ impl Approval {
         self.state == State::Pending && !self.is_overdue(now)
     }
 
-    /// Whether nobody decided it, or nobody claimed it, in time, whether or not that was stored.
+    /// Whether its time is over: nobody decided it, or nobody claimed it, in time. That holds from
+    /// the instant on, whether or not it was stored yet.
     pub fn is_overdue(&self, now: Timestamp) -> bool {
         match self.state {
             State::Pending => self.expires_at <= now,
@@ -43,14 +44,14 @@ impl Approval {
         self.terms.owner.as_deref() == Some(reviewer)
     }
 
-    /// Whether it waits for this person's approval, as far as they are concerned: they were asked,
-    /// decide still, and it is not their own agent's.
+    /// Whether it waits for the approval of this person, as far as they are concerned: they were
+    /// asked, their role still decides, and the call is not of their own agent.
     pub fn asks(&self, who: Person<'_>) -> bool {
         self.may_say(who, Choice::Approve).is_ok()
     }
 
-    /// Approvals of `sensitive` rules are seen by their eligible reviewers, the agent's owner, admins
-    /// and auditors; others by every reviewer.
+    /// Whether this person may see it. Approvals of `sensitive` rules are seen by their eligible
+    /// reviewers, the agent's owner, admins and auditors; all others by every reviewer.
     pub fn may_be_seen_by(&self, who: Person<'_>) -> bool {
         !self.terms.sensitive
             || who.role.reads_all()
@@ -58,11 +59,11 @@ impl Approval {
             || self.is_owner(who.name)
     }
 
-    /// Whether this is theirs to say, whatever has become of the call: those asked may say both,
-    /// the agent's owner may reject, an auditor says nothing.
+    /// Whether this person has the right to say this, in whatever state the call is: reviewers who
+    /// were asked may approve and reject, the agent's owner may reject, an auditor may do neither.
     ///
     /// # Errors
-    /// Why not.
+    /// [`Refusal::Auditor`], [`Refusal::OwnAgent`] or [`Refusal::NotEligible`].
     pub fn may_say(&self, who: Person<'_>, choice: Choice) -> Result<(), Refusal> {
         if !who.role.decides() {
             return Err(Refusal::Auditor);
@@ -75,10 +76,13 @@ impl Approval {
         }
     }
 
-    /// Whether they may say this now. To repeat one's own word takes no more than to have said it.
+    /// Whether they may decide so now. To repeat one's own decision takes no more than the right to
+    /// have made it.
     ///
     /// # Errors
-    /// Why not.
+    /// Those of [`Approval::may_say`], then [`Refusal::Repeated`], [`Refusal::SignIn`],
+    /// [`Refusal::TooWeak`], [`Refusal::AlreadyDecided`] or [`Refusal::Expired`], whichever comes
+    /// first.
     pub fn may_decide(&self, by: Actor<'_>, choice: Choice, now: Timestamp) -> Result<(), Refusal> {
         self.may_say(by.who, choice)?;
         let before = self.decision_of(by.who.name).map(|d| d.choice);
@@ -104,11 +108,11 @@ impl Approval {
         Ok(())
     }
 
-    /// Whether they may withdraw it: while it waits, an admin; once it is approved, an admin and
-    /// who approved it; until it is claimed.
+    /// Whether they may withdraw it. While it waits for a decision an admin may; once it is
+    /// approved, an admin and whoever approved it; nobody once it is claimed.
     ///
     /// # Errors
-    /// Why not.
+    /// [`Refusal::NotTheirsToWithdraw`] or [`Refusal::NotCancellable`].
     pub fn may_withdraw(&self, who: Person<'_>) -> Result<(), Refusal> {
         let approved = self.decision_of(who.name).is_some_and(|d| d.choice == Choice::Approve);
         let theirs = match who.role {
@@ -123,6 +127,9 @@ impl Approval {
     }
 
     /// Whether it can end before it is claimed, whoever wants that.
+    ///
+    /// # Errors
+    /// [`Refusal::NotCancellable`] once it is claimed or has ended.
     pub(super) fn is_cancellable(&self) -> Result<(), Refusal> {
         match self.state {
             State::Pending | State::Approved => Ok(()),
@@ -130,10 +137,12 @@ impl Approval {
         }
     }
 
-    /// Whether they may say what became of it: an admin, never of their own agent's call.
+    /// Whether they may say what became of an indeterminate call: an admin may, but never for a
+    /// call of their own agent.
     ///
     /// # Errors
-    /// Why not.
+    /// [`Refusal::NotAdmin`], [`Refusal::OwnAgentSettled`], [`Refusal::NotIndeterminate`] or
+    /// [`Refusal::AlreadySettled`].
     pub fn may_settle(&self, who: Person<'_>) -> Result<(), Refusal> {
         if who.role != Role::Admin {
             return Err(Refusal::NotAdmin);

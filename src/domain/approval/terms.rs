@@ -12,12 +12,12 @@ use crate::domain::absence::StandIn;
 pub struct Terms {
     /// Names of the reviewers who may decide.
     pub reviewers: Vec<String>,
-    /// Approvals needed; of a panel, at least.
+    /// How many approvals are needed; with a panel, the least number that can satisfy it.
     pub quorum: u32,
     /// The groups that decide together, where there are several; `reviewers` are all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub panel: Option<Panel>,
-    /// Who among `reviewers` is asked in the place of somebody away.
+    /// Who among `reviewers` is asked in the place of somebody who is away.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stand_ins: Vec<StandIn>,
     /// How long an approved call waits for its agent, in seconds.
@@ -26,7 +26,7 @@ pub struct Terms {
     pub cooldown_s: u64,
     /// Names of the notifiers that tell the reviewers.
     pub notify: Vec<String>,
-    /// Whether it runs without a waiting agent.
+    /// What happens to the approved call when no request waits for it.
     pub unattended: Unattended,
     /// How surely a decision must come from the reviewer.
     pub assurance: Assurance,
@@ -36,7 +36,7 @@ pub struct Terms {
     pub redact: Vec<String>,
     /// The reviewer who owns the agent: sees and may reject, never approves.
     pub owner: Option<String>,
-    /// Fingerprint of the tool's definition when the call came.
+    /// Fingerprint of the tool's definition when the call came, in hex.
     pub tool_fingerprint: Option<String>,
 }
 
@@ -46,8 +46,8 @@ impl Terms {
         self.missing(people) == 0
     }
 
-    /// Whose seats these people take: their own, or, of a stand-in, that of one absent person whose
-    /// seat is still free. Who finds none does not count.
+    /// Whose seats these people take: their own, or, for a stand-in, that of one absent person
+    /// whose seat is still free. A stand-in for whom no seat is free does not count.
     pub fn seats<'a>(&'a self, people: &[&'a str]) -> Vec<&'a str> {
         let mut taken: Vec<&str> = Vec::with_capacity(people.len());
         let stands_in = |person: &str| self.stand_ins.iter().any(|s| s.delegate == person);

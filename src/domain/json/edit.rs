@@ -2,7 +2,7 @@
 //! key and value the bytes it came with. Only the white space between the members of the edited
 //! object is dropped. Text that is not a JSON object comes back as it is.
 //!
-//! Values are raw JSON; that they are is for the caller to see to.
+//! New values are raw JSON: the caller must make sure that they are.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,8 @@ use super::write::Members;
 use super::{Member, Node, parse};
 
 impl<'a> Node<'a> {
-    /// The object with another value for each member, or without those that are given none.
+    /// The object with the value that `value` gives for each member; a member for which it gives
+    /// none is left out.
     pub fn map_members<'n>(
         &'n self,
         mut value: impl FnMut(&'n Member<'a>) -> Option<Cow<'n, str>>,
@@ -24,7 +25,7 @@ impl<'a> Node<'a> {
         out.end()
     }
 
-    /// The object with those of its members whose key passes.
+    /// The object with only those members whose key `keep` accepts.
     pub fn keep_members(&self, keep: impl Fn(&str) -> bool) -> String {
         self.map_members(|m| keep(&m.key).then_some(Cow::Borrowed(m.node.raw)))
     }
@@ -50,7 +51,7 @@ pub(crate) fn with<V: AsRef<str>>(raw: &str, members: &[(&str, V)]) -> String {
     edited(raw, |object| object.with(members))
 }
 
-/// The object with those of these members that it has not yet, at its end.
+/// The object with those of these members that it lacks added at its end.
 pub(crate) fn with_missing<V: AsRef<str>>(raw: &str, members: &[(&str, V)]) -> String {
     edited(raw, |object| {
         let missing: Vec<(&str, &str)> = members
@@ -62,14 +63,14 @@ pub(crate) fn with_missing<V: AsRef<str>>(raw: &str, members: &[(&str, V)]) -> S
     })
 }
 
-/// The object with another value for one member, if it has that.
+/// The object with another value for the member `key`; unchanged if it has no such member.
 pub(crate) fn replaced(raw: &str, key: &str, value: &str) -> String {
     edited(raw, |object| {
         object.map_members(|m| Some(Cow::Borrowed(if m.key == key { value } else { m.node.raw })))
     })
 }
 
-/// The object without these members; the very text if it has none of them.
+/// The object without these members; the same text if it has none of them.
 pub(crate) fn without(raw: &str, keys: &[&str]) -> String {
     edited(raw, |object| {
         if keys.iter().any(|key| object.get(key).is_some()) {
@@ -80,8 +81,8 @@ pub(crate) fn without(raw: &str, keys: &[&str]) -> String {
     })
 }
 
-/// The object with these members in its `_meta`, which is made where there is none. A `_meta` that
-/// is not an object gives way to one.
+/// The object with these members in its `_meta`, which is added where there is none. A `_meta` that
+/// is not an object is replaced by one.
 pub(crate) fn with_meta<V: AsRef<str>>(raw: &str, members: &[(&str, V)]) -> String {
     edited(raw, |object| {
         let meta = object.get("_meta").filter(|m| m.is_object()).map_or("{}", |m| m.raw);
@@ -89,7 +90,7 @@ pub(crate) fn with_meta<V: AsRef<str>>(raw: &str, members: &[(&str, V)]) -> Stri
     })
 }
 
-/// The text with another in place of `part`, a slice of it: no other byte differs.
+/// The text with `by` in place of `part`, which is a slice of it: no other byte differs.
 pub(crate) fn spliced(whole: &str, part: &str, by: &str) -> String {
     let start = part.as_ptr().addr() - whole.as_ptr().addr();
     format!("{}{by}{}", &whole[..start], &whole[start + part.len()..])

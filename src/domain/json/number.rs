@@ -55,7 +55,8 @@ impl Decimal {
     }
 }
 
-/// An exponent beyond any sane size saturates: such numbers still order among the sane ones.
+/// Reads an exponent. One beyond any sane size saturates, so that such a number is still greater or
+/// smaller than the sane ones.
 fn exponent(text: &str) -> i128 {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),

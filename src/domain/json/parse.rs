@@ -10,13 +10,13 @@ use super::{Member, Node, Value};
 /// Deepest nesting that is read; a value at depth 65 is refused.
 pub const MAX_DEPTH: usize = 64;
 
-/// How much deeper our own answers may be than what is quoted in them.
+/// How many levels deeper Placet's own JSON may be than what is quoted in it.
 const OWN_DEPTH: usize = 8;
 
 /// Why a text was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum JsonError {
-    /// Not JSON (RFC 8259).
+    /// Not JSON (<https://www.rfc-editor.org/rfc/rfc8259>).
     #[error("not JSON: {what} at byte {offset}")]
     Syntax {
         /// What was expected or found.
@@ -24,7 +24,8 @@ pub enum JsonError {
         /// Byte offset in the source.
         offset: usize,
     },
-    /// The same key twice in one object, however it was escaped.
+    /// The same key twice in one object, however it was escaped. Parsers differ in which one they
+    /// keep (<https://www.rfc-editor.org/rfc/rfc8259#section-4>).
     #[error("duplicate key {key:?} at byte {offset}")]
     DuplicateKey {
         /// The key, decoded.
@@ -32,10 +33,12 @@ pub enum JsonError {
         /// Byte offset of its second occurrence.
         offset: usize,
     },
-    /// Nested deeper than [`MAX_DEPTH`].
+    /// Nested deeper than [`MAX_DEPTH`], a limit that a parser may set
+    /// (<https://www.rfc-editor.org/rfc/rfc8259#section-9>).
     #[error("nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
-    /// Half of a surrogate pair: not a character.
+    /// Half of a surrogate pair, which is not a character. Parsers differ in what they make of it
+    /// (<https://www.rfc-editor.org/rfc/rfc8259#section-8.2>).
     #[error("lone surrogate in a string at byte {offset}")]
     LoneSurrogate {
         /// Byte offset of the escape.
@@ -58,8 +61,8 @@ pub fn parse(source: &str) -> Result<Node<'_>, JsonError> {
     parse_within(source, MAX_DEPTH)
 }
 
-/// Reads what this program wrote around values it had read: a list of approvals may be that much
-/// deeper than the deepest call in it.
+/// Reads JSON that this program wrote around values it had read. A list of approvals may be nested
+/// a few levels deeper than the deepest call in it.
 ///
 /// # Errors
 /// [`JsonError`] says what was refused and where.

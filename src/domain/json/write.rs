@@ -3,8 +3,10 @@
 use super::{Member, Node, Value};
 
 impl Node<'_> {
-    /// Canonical form: RFC 8785 key order, white space and string escapes; numbers exactly as
-    /// sent, since rounding them would make two different calls look the same.
+    /// Canonical form: key order, white space and string escapes of RFC 8785. Numbers stay exactly
+    /// as sent, for rounding them would make two different calls look the same.
+    ///
+    /// <https://www.rfc-editor.org/rfc/rfc8785#section-3.2>
     pub fn canonical(&self) -> String {
         let mut out = String::with_capacity(self.raw.len());
         self.write_canonical(&mut out);
@@ -46,6 +48,8 @@ impl Node<'_> {
 }
 
 /// Writes a JSON string with the escapes of RFC 8785 (those of ECMAScript's `JSON.stringify`).
+///
+/// <https://www.rfc-editor.org/rfc/rfc8785#section-3.2.2.2>
 pub fn write_string(text: &str, out: &mut String) {
     use std::fmt::Write as _;
     out.push('"');

@@ -2,13 +2,13 @@
 
 use super::Masker;
 
-/// A stretch of letters and digits this long with both among them may be a key.
+/// How many letters and digits in a row, with both among them, look like a key.
 const KEY_LIKE: usize = 20;
 
 impl Masker {
-    /// The address, or program and arguments, of an upstream as the configuration has them:
-    /// values of a query, passwords in addresses, values of flags and headers with a secret name,
-    /// and whatever looks like a key are masked. Variables (`${NAME}`) are left as they stand.
+    /// An upstream's address, or its program and arguments, as the configuration has them, with
+    /// secrets masked: values of a query, passwords in addresses, values of flags and headers with
+    /// a secret name, and anything that looks like a key. Variables (`${NAME}`) stay as they are.
     pub fn mask_target(&self, words: &[String]) -> Vec<String> {
         let mut before = "";
         let mut shown = Vec::with_capacity(words.len());
@@ -33,7 +33,7 @@ impl Masker {
         }
     }
 
-    /// Where the value begins that belongs to a secret name, as in `--api-key=…`.
+    /// The byte offset at which the value of a secret name begins, as in `--api-key=…`.
     fn value_of_secret(&self, word: &str) -> Option<usize> {
         let mut from = 0;
         for (at, c) in word.char_indices() {
@@ -80,7 +80,7 @@ impl Masker {
         out
     }
 
-    /// The text with every stretch masked that looks like a key.
+    /// The text with everything masked that looks like a key.
     fn keys_in(&self, text: &str) -> String {
         let part_of_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '+');
         let mut out = String::with_capacity(text.len());
@@ -99,7 +99,7 @@ impl Masker {
         out
     }
 
-    /// Masked, unless it only names a variable or is empty.
+    /// The mask of a text; a text that is empty or only names a variable stays.
     fn hidden(&self, text: &str) -> String {
         let inner = text.trim().strip_prefix("${").and_then(|t| t.strip_suffix('}'));
         let named = inner.is_some_and(|n| n.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));

@@ -65,12 +65,12 @@ impl Order {
     }
 }
 
-/// What a condition says of a call.
+/// What a condition finds in a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finding {
-    /// It matches.
+    /// The value is as the condition says.
     Matches,
-    /// It does not.
+    /// The value is not as the condition says: this condition asks nobody.
     Differs,
     /// Nothing is at the path, so it counts as a match.
     Missing,
@@ -84,7 +84,7 @@ impl Finding {
         !matches!(self, Self::Differs)
     }
 
-    /// In words.
+    /// The finding in words, for people.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Matches => "matches",
@@ -96,7 +96,7 @@ impl Finding {
 }
 
 impl Condition {
-    /// What it says of a call; with `[*]` it matches if any element does.
+    /// What the condition finds in a call; with `[*]` it matches if any element does.
     pub fn examine(&self, facts: &CallFacts<'_>) -> Finding {
         let mut finding = Finding::Differs;
         self.path.visit(facts, &mut |node| {

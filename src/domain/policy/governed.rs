@@ -38,7 +38,7 @@ enum Over {
     Uris(UriPattern),
 }
 
-/// What is asked for, in every reading.
+/// The prompt or resource that is asked for, in every reading of its name.
 #[derive(Debug)]
 pub(super) enum Subject<'a> {
     Name(&'a str),
@@ -50,7 +50,7 @@ impl<'a> Subject<'a> {
         Self::Name(name)
     }
 
-    /// None where the URI is too long to be judged.
+    /// A resource by its URI; none where the URI is too long to be judged.
     pub(super) fn resource(uri: &'a str) -> Option<Self> {
         readings(uri).map(Self::Uri)
     }
@@ -64,13 +64,19 @@ impl<'a> Subject<'a> {
 }
 
 impl Key {
-    /// The name of a prompt, or a glob over names.
+    /// Reads the name of a prompt, or a glob over names.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the glob.
     pub(super) fn name(text: &str) -> Result<Self, String> {
         let over = Over::Names(Pattern::read(text)?);
         Ok(Self { text: text.to_owned(), exact: !is_glob(text), over })
     }
 
-    /// The URI of a resource, or a pattern over URIs.
+    /// Reads the URI of a resource, or a pattern over URIs.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with it and what would mend it.
     pub(super) fn uri(text: &str) -> Result<Self, String> {
         let over = Over::Uris(UriPattern::read(text)?);
         Ok(Self { text: text.to_owned(), exact: !text.contains('*'), over })
@@ -90,7 +96,7 @@ impl Key {
         (0..subject.count()).any(|reading| self.fits(subject, reading))
     }
 
-    /// Whether it surely fits whatever `other` fits.
+    /// Whether it certainly fits everything that `other` fits.
     pub(super) fn covers(&self, other: &Self) -> bool {
         match (&self.over, &other.over) {
             (Over::Names(mine), Over::Names(theirs)) => mine.covers(theirs),
@@ -99,14 +105,14 @@ impl Key {
         }
     }
 
-    /// How much of the name or URI it spells out.
+    /// How many bytes of the name or URI it spells out, wildcards left out.
     fn weight(&self) -> usize {
         self.text.bytes().filter(|b| *b != b'*').count()
     }
 }
 
 impl Block {
-    /// A block that says nothing: everything passes.
+    /// An empty block: everything passes.
     pub(super) fn new(place: &str) -> Self {
         let default = Rule::new(format!("{place}/default"), Action::Allow);
         Self { default, hide: Vec::new(), rules: Vec::new() }
@@ -124,7 +130,7 @@ impl Block {
         Verdict::Ruled { action, rule }
     }
 
-    /// The rule that decides, and what it does.
+    /// The rule that decides, with the action it comes to for this call.
     pub(super) fn decide(&self, subject: &Subject<'_>, facts: &CallFacts<'_>) -> (Action, &Rule) {
         let judge = |rule| (action_on(rule, subject, facts), rule);
         let exact = |reading| {
@@ -132,7 +138,7 @@ impl Block {
             fitting.filter(move |(key, _)| key.fits(subject, reading))
         };
         if exact(0).next().is_some() {
-            // Other spellings of it may have an entry, too.
+            // Other spellings of the same URI may have an entry of their own.
             let all = (0..subject.count()).flat_map(exact);
             if let Some(found) = strictest(all.map(|(key, rule)| (key, judge(rule)))) {
                 return found;
@@ -154,7 +160,8 @@ impl Block {
     }
 }
 
-/// The strictest; among equals the longest key, then the first by its text.
+/// The strictest of the rules; among equals the one with the longest key, then the first by its
+/// text.
 fn strictest<'p>(
     fitting: impl Iterator<Item = (&'p Key, (Action, &'p Rule))>,
 ) -> Option<(Action, &'p Rule)> {
@@ -173,7 +180,8 @@ const fn strictness(action: Action, rule: &Rule) -> u8 {
     }
 }
 
-/// What a rule does: conditions look at every reading of a URI, and one that asks is enough.
+/// The action of a rule for this call. Its conditions look at every reading of a URI; if they ask
+/// about one reading, people are asked.
 fn action_on(rule: &Rule, subject: &Subject<'_>, facts: &CallFacts<'_>) -> Action {
     let action = rule.action_on(facts);
     let Subject::Uri(readings) = subject else { return action };
@@ -184,7 +192,7 @@ fn action_on(rule: &Rule, subject: &Subject<'_>, facts: &CallFacts<'_>) -> Actio
         let uri = String::from_utf8_lossy(&reading.bytes);
         let text = uri_arguments(&uri);
         let arguments = json::parse(&text);
-        // What can't be shown to the conditions is asked about.
+        // A reading that the conditions can't look at is asked about.
         !arguments.is_ok_and(|arguments| {
             rule.action_on(&CallFacts { arguments: &arguments, ..*facts }) == Action::Allow
         })

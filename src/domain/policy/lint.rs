@@ -1,4 +1,4 @@
-//! Warnings: what a policy may say but hardly means.
+//! Warnings about what a policy may say but its author hardly meant.
 //!
 //! Only rules read without an error are looked at, so that no warning rests on a guess.
 
@@ -106,7 +106,7 @@ fn strictness(rule: &Rule) -> u8 {
 }
 
 impl Match {
-    /// Whether it surely fits whatever `later` fits, risk aside.
+    /// Whether it certainly fits everything that `later` fits, apart from the risk.
     fn covers(&self, later: &Self) -> bool {
         lists_cover(self.tools.as_deref(), later.tools.as_deref())
             && lists_cover(self.agents.as_deref(), later.agents.as_deref())

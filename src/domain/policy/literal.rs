@@ -8,7 +8,7 @@ use crate::domain::json::{Node, Value, compare_numbers};
 /// A JSON value of a condition.
 #[derive(Debug, Clone)]
 pub(super) struct Literal {
-    /// Canonical text, for people.
+    /// The value as canonical JSON, for people.
     pub(super) text: String,
     shape: Shape,
 }
@@ -61,7 +61,7 @@ impl Literal {
 }
 
 impl Shape {
-    /// As deep as the node, which [`crate::domain::json::MAX_DEPTH`] bounds.
+    /// Recursion is as deep as the node, which [`crate::domain::json::MAX_DEPTH`] bounds.
     fn of(node: &Node<'_>) -> Self {
         match &node.value {
             Value::Null => Self::Null,

@@ -58,8 +58,8 @@ impl Path {
         Ok(Self { text: text.to_owned(), root, steps })
     }
 
-    /// Shows every value at the path to `visit`, or none where there is none, until it says stop.
-    /// `[*]` over an empty array, like any step that leads nowhere, shows none.
+    /// Calls `visit` with every value at the path until it says stop, or with none where there is
+    /// no value. `[*]` over an empty array, like any step that leads nowhere, gives none.
     pub(super) fn visit(
         &self,
         facts: &CallFacts<'_>,

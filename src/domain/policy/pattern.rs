@@ -40,7 +40,8 @@ impl Pattern {
         self.text == name || self.matcher.is_match(name)
     }
 
-    /// Whether it surely fits every name that `other` fits. May miss some; never errs to yes.
+    /// Whether it certainly fits every name that `other` fits. It may miss a case, but never says
+    /// yes wrongly.
     pub(super) fn covers(&self, other: &Self) -> bool {
         self.text == "*"
             || self.text == other.text

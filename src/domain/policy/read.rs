@@ -45,7 +45,10 @@ const MATCH_KEYS: [&str; 10] = [
 ];
 const NOT_AVAILABLE: &str = "not available in this version; remove it";
 
-/// Reads a policy.
+/// Reads a policy from JSON text. With it come its warnings.
+///
+/// # Errors
+/// All problems, warnings among them, where the text is not JSON or at least one is an error.
 pub(super) fn policy(text: &str) -> Result<(Policy, Vec<Problem>), Vec<Problem>> {
     let root = json::parse(text).map_err(|e| vec![unreadable(text, &e)])?;
     let mut walk = Walk::default();

@@ -12,7 +12,7 @@ use crate::domain::approval::{Assurance, Join, Unattended};
 use crate::domain::json::Node;
 use crate::domain::risk::{RiskClass, Severity};
 
-/// Most bytes a compiled `regex` may take.
+/// Most memory that a compiled `regex` may take, bytes.
 pub const MAX_REGEX_BYTES: usize = 1 << 20;
 
 pub(super) const RULE_KEYS: [&str; 8] =
@@ -198,7 +198,7 @@ fn grant_limits(walk: &mut Walk, node: &Node<'_>, place: &str) -> Option<GrantLi
     Some(GrantLimits { max_uses: uses?, max_duration: duration? })
 }
 
-/// Most parts of joined reviewers.
+/// Most parts of a panel.
 const MAX_PARTS: usize = 8;
 
 /// `{"all": [{"group": "security", "quorum": 1}, {"reviewer": "ana"}]}`, or `any`.
@@ -321,7 +321,8 @@ fn number(walk: &mut Walk, value: &Node<'_>, place: &str) -> Option<String> {
     digits
 }
 
-/// The parser draws the spot over several lines; its last line says what is wrong.
+/// What is wrong with a `regex`: the last line of the parser's message, whose other lines draw the
+/// place.
 fn bad_regex(error: &regex::Error) -> String {
     if let regex::Error::CompiledTooBig(_) = error {
         return format!(

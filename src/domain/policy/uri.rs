@@ -6,8 +6,9 @@
 //! by spelling a URI differently.
 //!
 //! - `Sent`: byte for byte.
-//! - `Normal`: RFC 3986 6.2.2: scheme and authority in lower case, percent-encoding in upper-case
-//!   digits and only where it is needed, dot segments resolved.
+//! - `Normal`: scheme and authority in lower case, percent-encoding in upper-case digits and only
+//!   where it is needed, dot segments resolved
+//!   (<https://www.rfc-editor.org/rfc/rfc3986#section-6.2.2>).
 //! - `Folded`: besides, everything decoded (again and again), `\` and repeated slashes as one
 //!   slash, tabs and line breaks dropped as browsers' parsers do, default ports and
 //!   `file://localhost` left out.
@@ -21,14 +22,14 @@
 
 use url::Url;
 
-/// Longest URI that a policy judges, bytes; a longer one is as good as unknown.
+/// Longest URI that a policy judges, bytes; a longer one is treated as if it did not exist.
 pub const MAX_URI: usize = 8 * 1024;
 /// Longest URI or pattern that a policy names, bytes.
 pub const MAX_URI_KEY: usize = 1024;
 /// How often percent-encoding is taken off; nobody encodes deeper.
 const MAX_DECODINGS: usize = 8;
 
-/// Which spelling.
+/// A spelling that URIs are brought into before they are compared; the module says what each is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Sent,
@@ -47,7 +48,7 @@ pub(super) struct Reading {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Every reading of a URI, as sent first; none of one that is too long.
+/// Every reading of a URI, the one as sent first; none where the URI is longer than [`MAX_URI`].
 pub(super) fn readings(uri: &str) -> Option<Vec<Reading>> {
     if uri.len() > MAX_URI {
         return None;
@@ -119,7 +120,8 @@ impl UriPattern {
         wild(&self.forms[index], &reading.bytes)
     }
 
-    /// Whether it surely fits whatever `other` fits. May miss some; never errs to yes.
+    /// Whether it certainly fits everything that `other` fits. It may miss a case, but never says
+    /// yes wrongly.
     pub(super) fn covers(&self, other: &Self) -> bool {
         // A star can only be met by a star, whatever it stands for.
         self.has_tail == other.has_tail
@@ -150,7 +152,9 @@ fn spell(form: Form, text: &str) -> Vec<u8> {
     }
 }
 
-/// The parts of a URI, by the book: no part knows what another holds.
+/// The parts of a URI as the generic syntax splits it: no part knows what another holds.
+///
+/// <https://www.rfc-editor.org/rfc/rfc3986#section-3>
 struct Parts<'a> {
     /// With its colon; empty where there is none.
     scheme: &'a [u8],
@@ -178,8 +182,10 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The normal form, which is its own: what was decoded may be a scheme, or a dot, that has a
-/// normal form in turn.
+/// The normal form. It is repeated until nothing changes, since decoding can bring up a scheme or a
+/// dot segment that has a normal form in turn.
+///
+/// <https://www.rfc-editor.org/rfc/rfc3986#section-6.2.2>
 fn normal(text: &[u8]) -> Vec<u8> {
     let mut before = normal_once(text);
     loop {
@@ -204,7 +210,10 @@ fn normal_once(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Percent-encoding as RFC 3986 wants it, and around everything that is no character of a URI.
+/// Percent-encoding in its normal form: off where the character needs none, in upper-case digits
+/// elsewhere, and put on every byte that can't stand in a URI.
+///
+/// <https://www.rfc-editor.org/rfc/rfc3986#section-6.2.2.2>
 fn respell(text: &[u8]) -> Vec<u8> {
     const UNRESERVED: &[u8] = b"-._~";
     let mut out = Vec::with_capacity(text.len());
@@ -293,7 +302,9 @@ fn one_slash(path: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Resolves dot segments; a path that ends in one keeps its last slash, as RFC 3986 5.2.4 does.
+/// Resolves dot segments; a path that ends in one keeps its last slash.
+///
+/// <https://www.rfc-editor.org/rfc/rfc3986#section-5.2.4>
 fn resolve(path: &[u8]) -> Vec<u8> {
     let rooted = path.starts_with(b"/");
     let mut kept: Vec<&[u8]> = Vec::new();
@@ -344,7 +355,9 @@ fn decode_once(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The byte that is percent-encoded here, if one is.
+/// The byte that is percent-encoded at this offset, if one is.
+///
+/// <https://www.rfc-editor.org/rfc/rfc3986#section-2.1>
 fn triplet(text: &[u8], at: usize) -> Option<u8> {
     let [b'%', high, low] = text.get(at..at + 3)? else { return None };
     let digit = |b: &u8| char::from(*b).to_digit(16).and_then(|d| u8::try_from(d).ok());

@@ -87,7 +87,7 @@ impl Walk {
         text
     }
 
-    /// A string that says something; an empty one is noted.
+    /// A string that is not empty; an empty one is noted.
     pub(super) fn name<'n>(
         &mut self,
         node: &'n Node<'_>,
@@ -102,7 +102,7 @@ impl Walk {
         Some(text)
     }
 
-    /// Strings that say something, one or more unless `may_be_empty`.
+    /// Strings that are not empty; at least one unless `may_be_empty`.
     pub(super) fn names(
         &mut self,
         node: &Node<'_>,
@@ -194,12 +194,14 @@ impl Walk {
     }
 }
 
-/// The pointer of a member.
+/// The JSON Pointer of a member, with `~` and `/` of its key escaped.
+///
+/// <https://www.rfc-editor.org/rfc/rfc6901#section-3>
 pub(super) fn at(place: &str, key: &str) -> String {
     format!("{place}/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
-/// The pointer of an element.
+/// The JSON Pointer of an element of an array.
 pub(super) fn nth(place: &str, index: usize) -> String {
     format!("{place}/{index}")
 }
@@ -242,7 +244,7 @@ fn with_article(kind: &str) -> String {
     }
 }
 
-/// The pointer of the value or key at a byte offset of a text that is JSON up to there.
+/// The JSON Pointer of the value or key at a byte offset of a text that is JSON up to there.
 pub(super) fn pointer_at(text: &str, offset: usize) -> String {
     enum Level {
         Array(usize),

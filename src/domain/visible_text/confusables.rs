@@ -13,10 +13,10 @@ use regex::Regex;
 use super::visible;
 use crate::domain::json::{Node, Value};
 
-/// Most words that are named; the rest is only counted.
+/// Most words that the sentence names; further ones are only counted.
 const MAX_NAMED_WORDS: usize = 5;
 
-/// Most characters of a word that is named.
+/// Longest word that is named in full, characters.
 const MAX_NAMED_LENGTH: usize = 80;
 
 static WORD: LazyLock<Regex> =
@@ -40,8 +40,9 @@ static SCRIPTS: LazyLock<Vec<(&'static str, Regex)>> = LazyLock::new(|| {
 /// Letters of other scripts that are drawn like Latin ones.
 const LIKE_LATIN: &str = "АаВЕеЅѕІіЈјКМНОоРрСсТУуХхԁԛԜԝһҺҮүѴѵӀӏԌԍΑΒΕΖΗΙΚΜΝΟοΡΤΥΧανρυϲϳօոսցհՏԼᎪᎬᎢᎫᎷᎻᏀᏃᏎᏒᏔᏚᏞᏟᏢᏴꓐꓑꓓꓔꓖꓗꓙꓚꓜꓝꓠꓡꓢꓣꓤꓦꓧꓪꓫꓬꓮꓰꓲꓳꓴ";
 
-/// Letters, digits and signs in another dress: full width, mathematical, circled, small
-/// capitals and phonetic letters, Roman numerals, and signs that are drawn like ASCII punctuation.
+/// Characters that stand for letters, digits or signs in another form: full width, mathematical,
+/// circled, small capitals and phonetic letters, Roman numerals, and signs drawn like ASCII
+/// punctuation.
 static DRESSED: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         r"[\x{FF10}-\x{FF19}\x{FF21}-\x{FF3A}\x{FF41}-\x{FF5A}\x{FF0E}\x{FF0F}\x{FF3C}\x{FF1A}\x{1D400}-\x{1D7FF}\x{24B6}-\x{24E9}\x{1F110}-\x{1F149}\x{1F150}-\x{1F169}\x{1F170}-\x{1F189}\x{2160}-\x{217F}\x{0250}-\x{02AF}\x{1D00}-\x{1D2B}\x{210A}-\x{2113}\x{2024}\x{2044}\x{2215}\x{2216}\x{2236}\x{29F5}\x{29F8}\x{29F9}\x{2571}\x{2572}\x{A789}\x{37E}\x{1C3}\x{2C8}\x{5C3}\x{589}\x{FE52}\x{FE68}\x{FE55}\x{FE5F}\x{FE64}\x{FE65}\x{FF1C}\x{FF1E}\x{FF02}\x{FF07}\x{FE63}\x{FF0D}]",
@@ -49,14 +50,15 @@ static DRESSED: LazyLock<Regex> = LazyLock::new(|| {
     .expect("a constant pattern is valid")
 });
 
-/// What of a text passes for something else, as a sentence for the reviewer; none if nothing does.
+/// A sentence for the reviewer about everything in a text that passes for something else; none
+/// where nothing does.
 pub(crate) fn mixed_script(text: &str) -> Option<String> {
     let mut found = Found::default();
     found.look(text);
     found.sentence()
 }
 
-/// The same for every key and string of a JSON value.
+/// The same sentence about all keys and strings of a JSON value.
 pub(crate) fn mixed_script_in(node: &Node<'_>) -> Option<String> {
     let mut found = Found::default();
     found.look_in(node);
@@ -114,7 +116,7 @@ impl Found {
             self.dressed.add(format!("“{}” (U+{code:04X})", sign.as_str()));
         }
         let mut whole = Vec::new();
-        // A text with a letter that only its script has is plainly in that script.
+        // A text with a letter that only one script has is clearly in that script.
         let mut plain = false;
         for word in WORD.find_iter(text).filter(|word| !word.as_str().is_ascii()) {
             let scripts: Vec<&str> = SCRIPTS
@@ -163,7 +165,8 @@ impl Found {
     }
 }
 
-/// Whether every letter passes for a Latin one; a single letter is too little to deceive with.
+/// Whether every letter of a word passes for a Latin one. A word of one letter is too short to
+/// deceive.
 fn is_like_latin(word: &str) -> bool {
     let letters = || word.chars().filter(|c| c.is_alphabetic());
     letters().count() > 1 && letters().all(|c| LIKE_LATIN.contains(c))
