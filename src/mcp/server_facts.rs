@@ -1,4 +1,4 @@
-//! What a server says of itself, as far as its agent may know it.
+//! What one upstream says of itself, asked for within a time limit.
 
 use std::time::Duration;
 

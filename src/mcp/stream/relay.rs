@@ -15,13 +15,15 @@ use crate::upstream::{Notifications, Said, ServerRequest, WireEra};
 use super::progress::Progress;
 use super::request_stream::Line;
 
-/// What the upstream says meanwhile and a slow client has not read; more is dropped.
+/// Messages of the upstream that may wait for a slow client; more are dropped.
 const NOTES: usize = 64;
 
 /// Runs `exchange`, which gets where notifications go and what cancels it.
 ///
-/// It runs on the task tracker: a legacy client that goes away has not cancelled anything. A
-/// modern one has, and a legacy one does so by a notification.
+/// It runs on the task tracker: a legacy client that goes away has not cancelled anything, it does
+/// so by a notification
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/cancellation#cancellation-flow>).
+/// A modern client cancels by closing the stream.
 pub(crate) async fn run<F>(
     mcp: &Mcp,
     incoming: &Incoming,

@@ -77,7 +77,8 @@ impl Line {
         self.over.clone()
     }
 
-    /// Goes on until `work` is done; none if the client goes away or cancels first.
+    /// Tells the client what is `heard` until `work` is done; none if the client goes away for good
+    /// or cancels first.
     pub(crate) async fn drive<T>(
         &mut self,
         work: impl Future<Output = T>,
