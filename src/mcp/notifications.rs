@@ -29,7 +29,7 @@ pub(crate) struct News {
     broker: Broker,
 }
 
-/// What was heard.
+/// Something that an upstream said without being asked.
 pub(crate) enum Heard {
     /// A notification that belongs to no request.
     Told(Notification),

@@ -58,7 +58,7 @@ pub(crate) struct Incoming {
     pub(crate) named: Option<Named>,
     pub(crate) era: WireEra,
     pub(crate) message: Message,
-    /// The legacy session.
+    /// The legacy session; none in the modern era and at `initialize`.
     pub(crate) session: Option<ClientSession>,
     /// What the client calls itself.
     pub(crate) client: Option<String>,
@@ -79,6 +79,7 @@ impl Incoming {
         one
     }
 
+    /// Who the request comes from, to an upstream.
     pub(crate) fn caller(&self) -> Caller {
         Caller {
             agent: self.agent.name.clone(),

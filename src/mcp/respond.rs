@@ -82,7 +82,7 @@ pub(crate) fn nothing() -> Response {
     StatusCode::ACCEPTED.into_response()
 }
 
-/// One JSON document.
+/// The response whose body is this JSON document.
 pub(crate) fn json_response(status: StatusCode, body: String) -> Response {
     Response::builder()
         .status(status)

@@ -73,7 +73,7 @@ pub(crate) fn features(mcp: &Mcp, agent: &Agent, session: &ClientSession) -> Cli
     mcp.broker.features(agent, &session.capabilities, true)
 }
 
-/// Who a session is to its upstreams.
+/// The caller that a session is to its upstreams.
 pub(crate) fn caller(mcp: &Mcp, agent: &Agent, session: &ClientSession) -> Caller {
     Caller {
         agent: agent.name.clone(),

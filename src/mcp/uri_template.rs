@@ -136,7 +136,7 @@ impl Pattern {
         Self { text: text.to_owned(), regex }
     }
 
-    /// As it was listed.
+    /// The template as it was listed.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }

@@ -19,7 +19,7 @@ pub(crate) struct Wrong {
     pub code: i64,
     /// What is wrong, for people.
     pub message: String,
-    /// `data`, raw JSON.
+    /// `data` of the error, raw JSON.
     pub data: Option<String>,
 }
 

@@ -331,8 +331,8 @@ fn asked(mcp: &Mcp, session: &Arc<OldSession>, message: Message, era: WireEra) -
     let (Some(headers), Some(own)) = (session.headers(), session.session.get()) else {
         return uninitialized();
     };
-    // Known from here on: a cancellation may overtake what follows. Once the endpoint proper has
-    // taken the request, it is the one that is cancelled.
+    // The request is known from here on, since a cancellation may overtake what follows. Once the
+    // endpoint proper has taken it, that entry is the one that is cancelled.
     let early = mcp.in_flight.enter(own, &id, mcp.broker.now());
     let (mcp, session) = (mcp.clone(), Arc::clone(session));
     session.clone().start(&mcp.clone(), async move {

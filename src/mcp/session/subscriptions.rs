@@ -77,14 +77,14 @@ impl Standing {
         change(wants)
     }
 
-    /// The session was used, or its stream is open.
+    /// Notes that the session was used, or that its stream is open.
     pub(crate) fn seen(&self, session: &str, now: Timestamp) {
         if let Some(wants) = self.lock().get_mut(session) {
             wants.seen = now;
         }
     }
 
-    /// The session ended.
+    /// Ends everything the session asked for.
     pub(crate) fn end(&self, session: &str) {
         let ended = self.lock().remove(session);
         drop(ended);

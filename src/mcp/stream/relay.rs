@@ -35,9 +35,9 @@ where
 {
     let (notes, mut heard) = mpsc::channel(NOTES);
     let cancel = incoming.flight.cancelled().child_token();
-    // Cancelling what has ended does nothing, so that the guard is never disarmed.
+    // The guard is never disarmed: to cancel what has ended does nothing.
     let left = (incoming.era == WireEra::Modern).then(|| cancel.clone().drop_guard());
-    // What is not answered when the grace is over is given up, so that it can't hold the stop.
+    // A request without an answer is given up when the grace is over, so that Placet can stop.
     let (hard, given_up) = (mcp.broker.stop().hard.clone(), incoming.clone());
     let exchange = exchange(notes, cancel);
     let mut done = mcp.broker.tracker().spawn(async move {
@@ -57,7 +57,8 @@ where
                 return json_response(status, body);
             }
             Some(said) = heard.recv() => match said {
-                // Without a stream nothing can be told, and a question that is dropped is declined.
+                // A client that reads no stream can be told nothing; a dropped question is
+                // declined.
                 _ if !incoming.streams => {}
                 Said::Notification(note) => if let Some(text) = progress.upstream(&note) {
                     break First::Tell(text);

@@ -19,7 +19,7 @@ pub(crate) struct Line {
     mcp: Mcp,
     incoming: Incoming,
     progress: Progress,
-    /// Where events go.
+    /// The event stream to the client.
     pub(crate) events: Events,
     /// Ends the questions that are open when the stream ends.
     over: CancellationToken,

@@ -32,7 +32,8 @@ fn task(mcp: &Mcp, incoming: &Incoming, view: &View) -> Response {
     json_response(StatusCode::OK, body)
 }
 
-/// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#getting-tasks>
+/// Answers `tasks/get` about a task that Placet made
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#getting-tasks>).
 pub(crate) async fn get(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
     match mcp.broker.look_at_task(&owner(incoming), id).await {
         Ok(view) => task(mcp, incoming, &view),
@@ -40,7 +41,8 @@ pub(crate) async fn get(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
     }
 }
 
-/// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#cancelling-tasks>
+/// Answers `tasks/cancel` about a task that Placet made
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#cancelling-tasks>).
 pub(crate) async fn cancel(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
     match mcp.broker.end_task(&owner(incoming), id).await {
         Ok(view) => task(mcp, incoming, &view),
@@ -48,7 +50,8 @@ pub(crate) async fn cancel(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response
     }
 }
 
-/// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#listing-tasks>
+/// Answers `tasks/list`: the agent's tasks at this address, page by page
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#listing-tasks>).
 pub(crate) async fn list(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) -> Response {
     let before = match params.and_then(|p| p.get("cursor")) {
         None => None,

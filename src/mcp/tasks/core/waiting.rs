@@ -48,6 +48,7 @@ enum Told {
     Nobody,
 }
 
+/// Answers `tasks/result`: at once where the task is over, else at its end.
 pub(crate) async fn result(
     mcp: &Mcp,
     incoming: &Incoming,
