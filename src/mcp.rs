@@ -42,12 +42,12 @@ pub(crate) mod uri_template;
 
 /// An answer that takes longer than this, or says something meanwhile, becomes a stream.
 const PLAIN_ANSWER_WITHIN: Duration = Duration::from_millis(800);
-/// How long `initialize` and `server/discover` wait for a server that is starting.
+/// How long `initialize` and `server/discover` wait for an upstream that is starting.
 const FACTS_WITHIN: Duration = Duration::from_secs(20);
-/// The same on the one address for everything, where one server must not keep the others waiting.
+/// The same at the address of all upstreams, where one must not keep the others waiting.
 const ALL_FACTS_WITHIN: Duration = Duration::from_secs(10);
 
-/// The MCP face; cheap to clone.
+/// The MCP face and what it keeps in memory for its clients; cheap to clone.
 #[derive(Clone)]
 pub struct Mcp {
     broker: Broker,
@@ -61,7 +61,7 @@ pub struct Mcp {
 }
 
 impl Mcp {
-    /// In front of a broker.
+    /// The face of this broker, with no clients yet.
     pub fn new(broker: Broker) -> Self {
         let streams = Arc::new(Streams::new(broker.clone()));
         Self {

@@ -40,8 +40,9 @@ pub use registry::build;
 pub use resource_subscriptions::{Watch, Watching};
 pub use server_request::{ClientCapabilities, Notifications, Said, ServerRequest};
 
-/// Whether a tool's marks for headers (`x-mcp-header`), if it has any, follow the rules; `tool` is
-/// its raw definition.
+/// Whether a tool's marks for headers (`x-mcp-header`), if it has any, follow the rules
+/// (<https://modelcontextprotocol.io/specification/2026-07-28/server/tools#x-mcp-header>); `tool`
+/// is its raw definition.
 pub fn is_mirrored_rightly(tool: &str) -> bool {
     mirrored_headers::mirrors(tool).is_ok()
 }
@@ -50,12 +51,12 @@ pub fn is_mirrored_rightly(tool: &str) -> bool {
 pub struct EventParser(sse::Parser);
 
 impl EventParser {
-    /// With the largest message, bytes.
+    /// A parser that takes messages of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self(sse::Parser::new(limit))
     }
 
-    /// The messages these bytes complete; none once one was too large or no text.
+    /// The messages these bytes complete; none once one was too large or not UTF-8.
     pub fn push(&mut self, bytes: &[u8]) -> Option<Vec<String>> {
         let mut events = Vec::new();
         self.0.push(bytes, &mut events).ok()?;
@@ -67,8 +68,9 @@ impl EventParser {
     }
 }
 
-/// The headers a modern request carries besides the version; `tool` is the raw definition of the
-/// tool it calls, where that is known.
+/// The headers a modern request carries besides the version
+/// (<https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#standard-request-headers>);
+/// `tool` is the raw definition of the tool it calls, where that is known.
 pub fn request_headers(
     method: &str,
     params: Option<&str>,
@@ -77,12 +79,13 @@ pub fn request_headers(
     mirrored_headers::for_request(method, params, tool)
 }
 
-/// Which of the two wire forms a connection speaks.
+/// Which of the two eras a connection speaks
+/// (<https://modelcontextprotocol.io/specification/2026-07-28/basic/versioning>).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WireEra {
     /// `initialize` and sessions, up to 2025-11-25.
     Legacy,
-    /// Per-request metadata, 2026-07-28.
+    /// Metadata with each request, since 2026-07-28.
     Modern,
 }
 
@@ -98,23 +101,24 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// One whose client can be asked nothing.
+    /// A caller whose client can be asked nothing.
     pub fn new(agent: &str, session: Option<&str>) -> Self {
         let session = session.map(str::to_owned);
         Self { agent: agent.to_owned(), session, features: ClientCapabilities::default() }
     }
 }
 
-/// One JSON-RPC request for an upstream; ids are the connection's own.
+/// One JSON-RPC request for an upstream. The connection chooses its id.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The method.
+    /// The JSON-RPC method, such as `tools/call`.
     pub method: String,
-    /// Raw `params`, already without the caller's protocol `_meta` keys and progress token.
+    /// Raw JSON of `params`, already without the caller's protocol `_meta` keys and progress token.
     pub params: Option<String>,
     /// Whether progress is wanted: the connection adds a token of its own.
     pub progress: bool,
-    /// The agent's `…/logLevel` (modern), raw JSON.
+    /// The agent's `…/logLevel` (modern), raw JSON
+    /// (<https://modelcontextprotocol.io/specification/2026-07-28/server/utilities/logging#per-request-log-level>).
     pub log_level: Option<String>,
     /// Whether this is an approved call: never sent over a connection that may be half dead, and
     /// never sent twice.
@@ -127,7 +131,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// A plain one: no progress, no log messages, may be sent again.
+    /// A plain request: no progress, no log messages, may be sent again.
     pub fn new(method: &str, params: Option<String>) -> Self {
         Self {
             method: method.to_owned(),
@@ -145,9 +149,9 @@ impl Request {
 /// the upstream's own token in it; the receiver puts the client's in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notification {
-    /// The method.
+    /// The JSON-RPC method, such as `notifications/progress`.
     pub method: String,
-    /// Raw `params`.
+    /// Raw JSON of `params`.
     pub params: Option<String>,
 }
 
@@ -178,15 +182,15 @@ pub enum UpstreamError {
 /// What a connection learned of its server.
 #[derive(Debug, Clone)]
 pub struct ServerFacts {
-    /// Which wire form it speaks.
+    /// The era it speaks.
     pub era: WireEra,
-    /// The negotiated protocol version.
+    /// The negotiated protocol version, a date (YYYY-MM-DD).
     pub version: String,
     /// Raw JSON of `capabilities`.
     pub capabilities: String,
     /// Raw JSON of `serverInfo`.
     pub server_info: String,
-    /// Its instructions.
+    /// `instructions`, for the model.
     pub instructions: Option<String>,
 }
 
@@ -197,9 +201,9 @@ pub struct Report {
     pub health: UpstreamHealth,
     /// Whether a connection is being opened, or a process started.
     pub opening: bool,
-    /// Connections open now; of a child process, how many run.
+    /// Number of connections that are open, or of child processes that run.
     pub connections: usize,
-    /// Whether it was found to speak HTTP+SSE.
+    /// Whether it speaks HTTP+SSE (2024-11-05), by its configuration or as was found.
     pub speaks_sse: bool,
     /// What the last handshake found out.
     pub facts: Option<ServerFacts>,
@@ -208,18 +212,18 @@ pub struct Report {
 /// One tool of the upstream's list.
 #[derive(Debug, Clone)]
 pub struct Tool {
-    /// Its name, decoded.
+    /// Its name, its JSON escapes decoded.
     pub name: String,
     /// The whole definition, raw JSON.
     pub raw: String,
-    /// Hash of its canonical definition: changes when the tool is redefined.
+    /// SHA-256 (hex) of its canonical definition: changes when the tool is redefined.
     pub fingerprint: String,
 }
 
 /// The upstream's full tool list.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
-    /// In the upstream's order.
+    /// The tools in the upstream's order.
     pub tools: Vec<Tool>,
 }
 
@@ -231,12 +235,19 @@ impl Catalog {
 }
 
 /// One MCP server.
+///
+/// # Errors
+/// The methods that ask the server fail alike: [`UpstreamError::NotSent`] where it certainly did
+/// not read the request (not connected, refused, shutting down), [`UpstreamError::Lost`] where it
+/// may have and gave no readable answer, [`UpstreamError::Cancelled`] where the caller gave up.
 #[async_trait]
 pub trait Upstream: Send + Sync {
     /// Sends one request and waits for its answer, at most the configured timeout since the
     /// upstream's last message about it.
     ///
-    /// `cancel` tells the upstream to stop (`notifications/cancelled`, or the stream closed).
+    /// `cancel` tells the upstream to stop: by `notifications/cancelled`
+    /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/cancellation#cancellation-flow>),
+    /// or over modern HTTP by closing the stream.
     async fn request(
         &self,
         caller: &Caller,
@@ -255,7 +266,7 @@ pub trait Upstream: Send + Sync {
     /// none before the first success.
     fn catalog(&self) -> Option<Arc<Catalog>>;
 
-    /// What is known of it; nothing is asked for that.
+    /// What is known of the server, without asking it.
     fn report(&self) -> Report {
         Report::default()
     }

@@ -28,14 +28,14 @@ pub(crate) mod names;
 pub(crate) mod owners;
 pub(crate) mod page;
 
-/// Finds the upstream that a request means. What means none, or all, stays as it is.
+/// Finds the upstream that a request means; a request that means none, or all, stays as it is.
 pub(crate) async fn resolve(
     mcp: &Mcp,
     mut incoming: Incoming,
     params: Option<&Node<'_>>,
 ) -> Incoming {
     if incoming.message.method.starts_with("tasks/") {
-        // A task is its agent's; its answers are those of its upstream.
+        // A task belongs to its agent at every address; it is answered in its upstream's terms.
         if let Some(upstream) = form::upstream_of(mcp, &incoming, params).await {
             incoming.upstream = upstream;
         }

@@ -29,6 +29,7 @@ pub(crate) mod rounds;
 pub(crate) mod url_elicitation;
 pub(crate) mod wait_tool;
 
+/// Answers a call: its answer at once, a task to follow, or a request that is held.
 pub(crate) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
     let id = incoming.message.id_raw();
     let invalid = |text: &str| {

@@ -1,4 +1,7 @@
 //! What `initialize` and `server/discover` say of the servers behind an address.
+//!
+//! <https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#initialization>,
+//! <https://modelcontextprotocol.io/specification/2026-07-28/server/discover>
 
 use axum::response::Response;
 
@@ -35,6 +38,7 @@ pub(crate) async fn initialize_result(
     json::object(pairs.iter().map(|(k, v)| (*k, v.as_str())))
 }
 
+/// What is known of the servers behind the address; none of one that can't be reached in time.
 pub(crate) async fn facts(mcp: &Mcp, incoming: &Incoming, caller: &Caller) -> Option<ServerFacts> {
     if incoming.upstream.is_empty() {
         return Some(aggregate::facts(mcp, &incoming.agent, caller).await);
@@ -63,6 +67,7 @@ fn server_info(facts: Option<&ServerFacts>) -> String {
     })
 }
 
+/// Answers `server/discover`.
 pub(crate) async fn discover(mcp: &Mcp, incoming: &Incoming) -> Response {
     let facts = facts(mcp, incoming, &incoming.caller()).await;
     let mut pairs = vec![

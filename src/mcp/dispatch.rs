@@ -1,5 +1,5 @@
-//! The methods besides `tools/call`: a few are answered here, lists are filtered, the rest
-//! passes.
+//! Where a message goes once it is read: its era and session are found, a modern one's headers are
+//! checked, and its method is answered by Placet, handed to the broker as a call, or passed on.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use super::session::{self, subscriptions};
 use super::stream::relay;
 use super::{Mcp, aggregate, response, subscriptions_listen, tasks};
 
-/// What passes in the modern era; its other methods are answered here or do not exist.
+/// Methods that pass in the modern era; its other methods are answered by Placet or do not exist.
 const MODERN_METHODS: [&str; 7] = [
     method::TOOLS_LIST,
     method::RESOURCES_LIST,
@@ -36,6 +36,7 @@ const MODERN_METHODS: [&str; 7] = [
     method::COMPLETION_COMPLETE,
 ];
 
+/// Answers a modern request whose headers were checked.
 pub(crate) async fn modern(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
     match incoming.message.method.as_str() {
         _ if is_call(mcp, &incoming) => call::call(mcp, incoming, params).await,
@@ -52,10 +53,12 @@ pub(crate) async fn modern(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'
     }
 }
 
+/// Answers a legacy request of a session that was found.
 pub(crate) async fn legacy(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
     match incoming.message.method.as_str() {
         _ if is_call(mcp, &incoming) => call::call(mcp, incoming, params).await,
         method::PING => plain(&incoming, "{}"),
+        // A method of the modern era alone.
         method::SERVER_DISCOVER => no_method(&incoming),
         method if method.starts_with("tasks/") => {
             match tasks::legacy(mcp, &incoming, params).await {
@@ -64,7 +67,7 @@ pub(crate) async fn legacy(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'
             }
         }
         method::LOGGING_SET_LEVEL => subscriptions::set_level(mcp, &incoming, params).await,
-        // At the address of all upstreams the URI has named one, or nobody has it.
+        // At the address of all upstreams the URI was resolved to one, unless no upstream has it.
         method::RESOURCES_SUBSCRIBE | method::RESOURCES_UNSUBSCRIBE
             if !incoming.upstream.is_empty() =>
         {
@@ -73,20 +76,21 @@ pub(crate) async fn legacy(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'
                 None => subscriptions::subscription(mcp, &incoming, params).await,
             }
         }
-        // Everything else passes: a server may know more methods than we do.
+        // Everything else passes: a server may know more methods than Placet does.
         _ => pass(mcp, incoming, params).await,
     }
 }
 
-/// Whether it goes through the broker: every call of a tool, and whatever else the policy says
-/// something of.
+/// Whether the request goes through the broker: every call of a tool, and each prompt or resource
+/// that the policy has rules for.
 fn is_call(mcp: &Mcp, incoming: &Incoming) -> bool {
     let Some(method) = Method::parse(&incoming.message.method) else { return false };
     let policy = mcp.broker.policies().of(&incoming.upstream);
     method == Method::CallTool || policy.is_some_and(|p| p.governs(method))
 }
 
-/// Sends a request on and its answer back; a stream once it takes long or says something.
+/// Sends a request upstream and its answer back; the answer becomes a stream once it takes long or
+/// the server says something meanwhile.
 async fn pass(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
     if incoming.upstream.is_empty() {
         return aggregate::whole(mcp, incoming, params).await;
@@ -187,8 +191,8 @@ async fn modern_message(
 ) -> Response {
     let id = incoming.message.id_raw();
     match incoming.message.kind {
-        // The core defines none over HTTP; cancelling is closing the stream. What the era has done
-        // away with is not accepted either.
+        // The modern core defines no notification from client to server over HTTP: a request is
+        // cancelled by closing its stream. What the era has done away with is refused.
         MessageKind::Notification if revision::is_gone(&incoming.message.method) => {
             return refused(
                 StatusCode::NOT_FOUND,
@@ -230,7 +234,8 @@ async fn modern_message(
     modern(mcp, incoming, params).await
 }
 
-/// The request as its upstream's own address would have got it, and its new params.
+/// The request as its upstream's own address would have received it, and its new `params` (raw
+/// JSON) if a name in them was replaced.
 async fn resolved(
     mcp: &Mcp,
     incoming: Incoming,
@@ -244,8 +249,10 @@ async fn resolved(
     (incoming, own)
 }
 
-/// Compares the headers that a tool wants with its arguments. A hidden tool wants none, as an
-/// unknown one.
+/// Compares the `Mcp-Param-*` headers that a tool's definition asks for with its arguments. A
+/// hidden tool asks for none, as an unknown one.
+///
+/// <https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#custom-headers-from-tool-parameters>
 fn check_mirrors(
     mcp: &Mcp,
     incoming: &Incoming,
@@ -299,7 +306,9 @@ async fn legacy_message(mcp: &Mcp, mut incoming: Incoming, params: Option<&Node<
     }
 }
 
-/// A notification cancels a request of its own session, or passes.
+/// A notification cancels a request of its own session
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/cancellation#cancellation-flow>),
+/// or passes.
 fn notified(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) {
     if incoming.message.method == method::NOTIFICATIONS_CANCELLED {
         if let (Some(session), Some(id)) =
@@ -310,7 +319,7 @@ fn notified(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) {
         }
         return;
     }
-    // A call without an id is a call all the same to a careless server, and nobody judged it.
+    // A careless server may run a call that has no id, and no policy has judged it: it is dropped.
     if !incoming.message.method.starts_with("notifications/") {
         return;
     }

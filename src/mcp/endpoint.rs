@@ -1,5 +1,7 @@
-//! The endpoint: who asks, in which era, for what; everything refused here is refused before
-//! the policy is asked.
+//! The HTTP endpoint: which agent asks, at which upstream's address, with which message.
+//!
+//! The message itself goes to `dispatch`. Everything refused here is refused before the policy is
+//! asked.
 
 use std::time::Duration;
 
@@ -21,12 +23,14 @@ use super::respond::{method_not_allowed, problem, refused, unauthorized};
 use super::revision::header;
 use super::session::{self, get_stream};
 
-/// What is still read, and thrown away, of a body that is too large: a client that is cut off
-/// while it sends never reads why.
+/// Bytes that are still read, and thrown away, of a body that is too large: a client that is cut
+/// off while it sends never reads why.
 const DRAINED: usize = 16 << 20;
-/// How long that may take.
+/// How long reading the rest of such a body may take.
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 
+/// Handles one HTTP request to `/mcp` or `/mcp/{upstream}`: POST, GET or DELETE, and the preflight
+/// OPTIONS of browsers.
 pub(crate) async fn endpoint(
     State(mcp): State<Mcp>,
     upstream: Result<Option<Path<String>>, PathRejection>,
@@ -35,7 +39,7 @@ pub(crate) async fn endpoint(
     let headers = request.headers();
     let origin = headers.get(header::ORIGIN).cloned();
     let wished = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
-    // What is no text names no upstream; without a name all the agent's are meant.
+    // A name that is not UTF-8 matches no upstream; without a name all of the agent's are meant.
     let upstream = match upstream {
         Ok(Some(Path(name))) => Some(name),
         Ok(None) => Some(String::new()),
@@ -97,7 +101,8 @@ async fn handle(mcp: &Mcp, upstream: Option<&str>, request: Request) -> Response
     }
 }
 
-/// The agent of the bearer token; the anonymous one where none is configured.
+/// The agent of the bearer token (<https://www.rfc-editor.org/rfc/rfc6750#section-2.1>), or the
+/// agent that is configured without a token; none where there is neither.
 pub(crate) fn authenticate(mcp: &Mcp, headers: &HeaderMap) -> Option<Agent> {
     let config = mcp.broker.config();
     let known = auth::bearer(headers).and_then(|token| auth::agent_by_token(config, token));
@@ -117,7 +122,11 @@ async fn post(
     }
 }
 
-/// Reads a message, whatever era it is of.
+/// Reads a message of either era.
+///
+/// # Errors
+/// The response that refuses it: 415 for another content type than JSON, 413 for a body larger than
+/// `server.max_body` bytes, 400 for one that breaks off or is no JSON-RPC message.
 pub(crate) async fn read(mcp: &Mcp, headers: &HeaderMap, body: Body) -> Result<Message, Response> {
     let content_type = header(headers, "content-type").unwrap_or_default();
     let media = content_type.split(';').next().unwrap_or_default().trim();
@@ -140,7 +149,7 @@ async fn read_body(mut body: Body, max: usize) -> Result<Vec<u8>, Response> {
         };
         let Some(data) = frame.data_ref() else { continue };
         if read.len() + data.len() > max {
-            // Whether or not the rest came, the answer is the same.
+            // The answer is the same whether or not the rest came.
             let _ = tokio::time::timeout(DRAIN_WITHIN, drain(body)).await;
             return Err(problem(
                 StatusCode::PAYLOAD_TOO_LARGE,

@@ -1,4 +1,9 @@
 //! The JSON-RPC envelope: read strictly, kept raw, answered with the caller's own id.
+//!
+//! <https://www.jsonrpc.org/specification>,
+//! <https://modelcontextprotocol.io/specification/2025-11-25/basic#messages>. Stricter than these:
+//! what two parsers could read differently (duplicate keys, keys that differ only in case) is
+//! refused, so that the policy judges what the upstream will read.
 
 use serde::Deserialize;
 
@@ -24,7 +29,7 @@ const PARAM_KEYS: [&str; 14] = [
     "progressToken",
 ];
 
-/// What kind of message it is.
+/// The three kinds of JSON-RPC messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MessageKind {
     /// Has a method and an id.
@@ -38,7 +43,7 @@ pub(crate) enum MessageKind {
 /// A message from a client.
 #[derive(Debug, Clone)]
 pub(crate) struct Message {
-    /// Its kind.
+    /// Request, notification or response.
     pub kind: MessageKind,
     /// The id as sent, raw JSON.
     pub id: Option<String>,
@@ -46,16 +51,16 @@ pub(crate) struct Message {
     pub method: String,
     /// `params` as sent, raw JSON.
     pub params: Option<String>,
-    /// What a response says.
+    /// The result or error of a response; none for the other kinds.
     pub reply: Option<Reply>,
 }
 
 /// A message that is refused before anything looks at what it asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refused {
-    /// JSON-RPC code.
+    /// JSON-RPC error code (<https://www.jsonrpc.org/specification#error_object>).
     pub code: i64,
-    /// What is wrong.
+    /// What is wrong, for people.
     pub message: String,
     /// The id, where it could be read; raw JSON.
     pub id: Option<String>,
@@ -142,7 +147,8 @@ impl Message {
     }
 }
 
-/// As servers fold that compare keys without case: two letters beyond ASCII fold into it.
+/// Folds a key as servers do that compare keys without case: two letters beyond ASCII, the long s
+/// and the Kelvin sign, fold into ASCII ones.
 fn fold(key: &str) -> String {
     key.chars()
         .map(|c| match c {
@@ -153,6 +159,8 @@ fn fold(key: &str) -> String {
         .collect()
 }
 
+/// MCP narrows the ids of JSON-RPC to strings and integers
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/basic#messages>).
 fn is_integer(digits: &str) -> bool {
     !digits.contains(['.', 'e', 'E'])
 }

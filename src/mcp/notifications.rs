@@ -16,20 +16,20 @@ use crate::upstream::{Caller, Notification, ServerRequest};
 use super::Mcp;
 use super::response::policy_filter;
 
-/// Who listens for one client.
+/// What one client listens to.
 pub(crate) struct News {
     upstreams: StreamMap<String, BroadcastStream<Notification>>,
     questions: StreamMap<String, ReceiverStream<ServerRequest>>,
     policies: broadcast::Receiver<String>,
     /// The policies as this client knows them.
     known: HashMap<String, Option<Arc<Policy>>>,
-    /// What a changed policy is still to be told of.
+    /// Notifications that a changed policy is the reason for, still to be told.
     told_next: VecDeque<(String, Notification)>,
     agent: String,
     broker: Broker,
 }
 
-/// What was heard.
+/// Something that an upstream said without being asked.
 pub(crate) enum Heard {
     /// A notification that belongs to no request.
     Told(Notification),

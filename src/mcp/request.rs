@@ -21,7 +21,8 @@ pub(crate) fn request_of(incoming: &Incoming) -> Request {
     Request::new(&incoming.message.method, params)
 }
 
-/// The wanted log level of a modern request, raw JSON.
+/// The log level that a modern request wants, raw JSON
+/// (<https://modelcontextprotocol.io/specification/2026-07-28/server/utilities/logging#per-request-log-level>).
 pub(crate) fn log_level(params: Option<&Node<'_>>) -> Option<String> {
     Some(params?.get("_meta")?.get(meta::LOG_LEVEL)?.raw.to_owned())
 }
@@ -50,13 +51,14 @@ pub(crate) fn behind(mcp: &Mcp, agent: &Agent, upstream: &str) -> Vec<String> {
 #[derive(Debug, Clone)]
 pub(crate) struct Incoming {
     pub(crate) agent: Agent,
-    /// Its name; empty where all the agent's are addressed as one, or what none of them has.
+    /// Name of the upstream; empty where all of the agent's are addressed as one and no single one
+    /// is meant.
     pub(crate) upstream: String,
     /// How the client named what it asks for, where it asked all as one.
     pub(crate) named: Option<Named>,
     pub(crate) era: WireEra,
     pub(crate) message: Message,
-    /// The legacy session.
+    /// The legacy session; none in the modern era and at `initialize`.
     pub(crate) session: Option<ClientSession>,
     /// What the client calls itself.
     pub(crate) client: Option<String>,
@@ -64,7 +66,7 @@ pub(crate) struct Incoming {
     pub(crate) features: ClientCapabilities,
     /// Whether it can read an event stream.
     pub(crate) streams: bool,
-    /// By which a notification may cancel it.
+    /// Its entry among the requests under way, through which a notification may cancel it.
     pub(crate) flight: Arc<Flight>,
 }
 
@@ -77,6 +79,7 @@ impl Incoming {
         one
     }
 
+    /// Who the request comes from, to an upstream.
     pub(crate) fn caller(&self) -> Caller {
         Caller {
             agent: self.agent.name.clone(),

@@ -11,6 +11,7 @@ use crate::upstream::WireEra;
 use super::envelope::Refused;
 use super::request::Incoming;
 
+/// There is no such method; the modern era answers that with HTTP 404.
 pub(crate) fn no_method(incoming: &Incoming) -> Response {
     let status = match incoming.era {
         WireEra::Modern => StatusCode::NOT_FOUND,
@@ -25,6 +26,7 @@ pub(crate) fn plain(incoming: &Incoming, result: &str) -> Response {
     json_response(StatusCode::OK, jsonrpc::result(incoming.message.id_raw(), result))
 }
 
+/// 401 with the challenge of bearer tokens (<https://www.rfc-editor.org/rfc/rfc6750#section-3>).
 pub(crate) fn unauthorized() -> Response {
     let mut response = problem(
         StatusCode::UNAUTHORIZED,
@@ -36,7 +38,8 @@ pub(crate) fn unauthorized() -> Response {
     response
 }
 
-/// An error outside JSON-RPC.
+/// An error outside JSON-RPC, with the members of a problem document
+/// (<https://www.rfc-editor.org/rfc/rfc9457#section-3.1>).
 pub(crate) fn problem(status: StatusCode, detail: &str) -> Response {
     let title = status.canonical_reason().unwrap_or("Error");
     json_response(
@@ -49,6 +52,8 @@ pub(crate) fn problem(status: StatusCode, detail: &str) -> Response {
     )
 }
 
+/// 405 names the methods that are allowed
+/// (<https://www.rfc-editor.org/rfc/rfc9110#section-15.5.6>).
 pub(crate) fn method_not_allowed() -> Response {
     let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "this endpoint takes POST");
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST, DELETE"));
@@ -71,12 +76,13 @@ pub(crate) fn event_stream(body: Body) -> Response {
         .expect("constant headers are valid")
 }
 
-/// The answer to what was cancelled: HTTP wants one, the client none.
+/// The HTTP answer to a request that was cancelled: 202 without a message, since none is due
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/cancellation#cancellation-flow>).
 pub(crate) fn nothing() -> Response {
     StatusCode::ACCEPTED.into_response()
 }
 
-/// One JSON document.
+/// The response whose body is this JSON document.
 pub(crate) fn json_response(status: StatusCode, body: String) -> Response {
     Response::builder()
         .status(status)

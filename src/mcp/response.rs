@@ -49,7 +49,7 @@ pub(crate) fn said(incoming: &Incoming, statement: &Statement) -> Reported {
     (StatusCode::OK, jsonrpc::result(incoming.message.id_raw(), &result))
 }
 
-/// What the upstream answered, or that it did not.
+/// What the upstream answered, or the error that it did not.
 pub(crate) async fn of_upstream(
     mcp: &Mcp,
     incoming: &Incoming,
@@ -129,7 +129,8 @@ fn is_retry(incoming: &Incoming) -> bool {
     params.is_some_and(|p| p.get("requestState").is_some() || p.get("inputResponses").is_some())
 }
 
-/// In the modern era every result says who it comes from; a server of the legacy era said so once.
+/// Names the server in a legacy server's result: in the modern era each result does
+/// (<https://modelcontextprotocol.io/specification/2026-07-28/basic#_meta>).
 async fn stamped(mcp: &Mcp, incoming: &Incoming, from: WireEra, raw: String) -> String {
     if (from, incoming.era) != (WireEra::Legacy, WireEra::Modern) {
         return raw;
@@ -184,7 +185,9 @@ fn result_type(raw: &str) -> Option<String> {
     Some(json::parse(raw).ok()?.get("resultType")?.as_str()?.to_owned())
 }
 
-/// The modern era has its own HTTP status for some errors; everything else is 200.
+/// The HTTP status of an error: the modern era has its own for some
+/// (<https://modelcontextprotocol.io/specification/2026-07-28/basic#error-codes>), everything else
+/// is 200.
 fn error_status(era: WireEra, raw: &str) -> StatusCode {
     if era == WireEra::Legacy {
         return StatusCode::OK;

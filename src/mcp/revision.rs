@@ -1,7 +1,8 @@
 //! The two eras of MCP on one endpoint, and what changes where they meet.
 //!
 //! A request is judged by itself: whoever sends per-request metadata is modern, whoever uses
-//! `initialize` and a session is legacy; one client may do both.
+//! `initialize` and a session is legacy; one client may do both
+//! (<https://modelcontextprotocol.io/specification/2026-07-28/basic/versioning>).
 
 use axum::http::HeaderMap;
 
@@ -13,19 +14,24 @@ pub(crate) mod cache_hints;
 pub(crate) mod headers;
 pub(crate) mod translate;
 
-/// Which era a request belongs to.
+/// Which era a request belongs to: modern if its `_meta` has the version or the client's
+/// capabilities, or if `MCP-Protocol-Version` is 2026-07-28 or later; else legacy.
+///
+/// <https://modelcontextprotocol.io/specification/2026-07-28/basic/versioning>
 pub(crate) fn era_of(headers: &HeaderMap, params: Option<&Node<'_>>) -> WireEra {
     let meta = params.and_then(|p| p.get("_meta"));
     let claims = meta.is_some_and(|m| {
         m.get(meta::PROTOCOL_VERSION).is_some() || m.get(meta::CLIENT_CAPABILITIES).is_some()
     });
     let header = header(headers, header_name::PROTOCOL_VERSION).unwrap_or_default();
-    // Dates compare as text.
+    // Versions are dates (YYYY-MM-DD), which compare as text.
     if claims || header >= version::MODERN { WireEra::Modern } else { WireEra::Legacy }
 }
 
 /// The version that answers an `initialize`: the asked one if it is served, 2025-06-18 for
 /// 2025-03-26 (whose batches are refused here), else the newest legacy one.
+///
+/// <https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#initialization>
 pub(crate) fn negotiate(asked: &str) -> &'static str {
     match asked {
         version::V2025_03_26 => version::V2025_06_18,
@@ -35,13 +41,13 @@ pub(crate) fn negotiate(asked: &str) -> &'static str {
     }
 }
 
-/// A header's value, if it is text.
+/// A header's value; none if it is absent or not visible ASCII.
 pub(crate) fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Whether a notification is none of the modern era: a request's method without an id, or what
-/// the era has done away with.
+/// Whether a notification does not exist in the modern era: a request's method without an id, or
+/// what that era has done away with.
 pub(crate) fn is_gone(notification: &str) -> bool {
     !notification.starts_with("notifications/")
         || matches!(

@@ -1,4 +1,4 @@
-//! What a server says of itself, as far as its agent may know it.
+//! What one upstream says of itself, asked for within a time limit.
 
 use std::time::Duration;
 
@@ -16,7 +16,8 @@ pub(crate) async fn facts_of(
     let server = mcp.broker.upstream(upstream)?;
     match tokio::time::timeout(within, server.facts(caller)).await {
         Ok(Ok(facts)) => {
-            // Who begins now may call at once; calls are refused as long as no list is there.
+            // A client that begins now may call at once, and calls are refused while there is no
+            // list of tools.
             if server.catalog().is_none() {
                 let _ = tokio::time::timeout(within, server.refresh()).await;
             }

@@ -1,4 +1,6 @@
 //! Legacy sessions: how they begin, whose they are, and how they end.
+//!
+//! <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#session-management>
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
@@ -23,6 +25,13 @@ pub(crate) mod server_requests;
 pub(crate) mod subscriptions;
 
 /// The session of a legacy request. Another agent's session does not exist for this one.
+///
+/// <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#session-management>,
+/// <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#protocol-version-header>
+///
+/// # Errors
+/// The response that refuses the request: 400 without `Mcp-Session-Id` or with a version that is
+/// not spoken here, 404 where there is no such session, 503 where the store fails.
 pub(crate) async fn find(
     mcp: &Mcp,
     agent: &Agent,
@@ -59,12 +68,12 @@ pub(crate) async fn find(
     }
 }
 
-/// What servers may ask of the client of a session: it declared it at `initialize`.
+/// What servers may ask of a session's client, by the capabilities it declared at `initialize`.
 pub(crate) fn features(mcp: &Mcp, agent: &Agent, session: &ClientSession) -> ClientCapabilities {
     mcp.broker.features(agent, &session.capabilities, true)
 }
 
-/// Who a session is to its upstreams.
+/// The caller that a session is to its upstreams.
 pub(crate) fn caller(mcp: &Mcp, agent: &Agent, session: &ClientSession) -> Caller {
     Caller {
         agent: agent.name.clone(),
@@ -73,7 +82,8 @@ pub(crate) fn caller(mcp: &Mcp, agent: &Agent, session: &ClientSession) -> Calle
     }
 }
 
-/// Opens a session; the answer says what the server offers.
+/// Opens a session; the answer says what the server offers
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#initialization>).
 pub(crate) async fn initialize(
     mcp: &Mcp,
     incoming: &Incoming,
@@ -125,7 +135,8 @@ pub(crate) async fn initialize(
     response
 }
 
-/// Ends a session at the client's wish.
+/// Ends a session at the client's wish, by DELETE
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#session-management>).
 pub(crate) async fn delete(
     mcp: &Mcp,
     agent: &Agent,

@@ -48,7 +48,8 @@ impl Events {
         (Self { sink: Sink::Once(sender) }, event_stream(Body::from_stream(frames)))
     }
 
-    /// The stream that answers a request: one that can be read on, where the client knows how.
+    /// The stream that answers a request: one that can be resumed, where the client knows how
+    /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery>).
     pub(crate) fn answering(mcp: &Mcp, incoming: &Incoming) -> (Self, Response) {
         let kept = incoming.session.as_ref().and_then(|session| mcp.streams.begin(session));
         match kept {
@@ -77,7 +78,8 @@ impl Events {
         }
     }
 
-    /// As [`Events::last`], but kept for nobody: what is owed and reaches no connection stays owed.
+    /// As [`Events::last`], but kept for no client that comes back: an owed result that reaches no
+    /// connection stays owed.
     pub(crate) async fn hand_over(&self, json: &str, cancelled: &CancellationToken) -> bool {
         match &self.sink {
             Sink::Once(_) => self.last(json, cancelled).await,
@@ -103,7 +105,7 @@ impl Events {
         }
     }
 
-    /// Names the address for messages, the first word of the old transport's stream.
+    /// Names the address for messages: the first event on a stream of HTTP+SSE.
     pub(crate) fn endpoint(&self, address: &str) {
         if let Sink::Once(sender) = &self.sink {
             let _ = sender.try_send(format!("event: endpoint\ndata: {address}\n\n").into());

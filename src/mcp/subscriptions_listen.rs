@@ -1,5 +1,7 @@
 //! `subscriptions/listen`: acknowledged with what is honoured, then only that, each message tagged
 //! with the request's id.
+//!
+//! <https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/subscriptions#receiving-notifications>
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -36,8 +38,10 @@ struct Wanted {
 }
 
 impl Wanted {
+    /// Reads `params.notifications`.
+    ///
     /// # Errors
-    /// What of the body is no filter.
+    /// Which member has the wrong type, in words.
     fn read(params: Option<&Node<'_>>) -> Result<Self, String> {
         let filter = params.and_then(|p| p.get("notifications"));
         let filter = filter
@@ -140,8 +144,8 @@ struct Watched {
 }
 
 impl Watched {
-    /// None where the policy, or the server, has something against it; judged as a subscription
-    /// of the legacy era is.
+    /// Begins to watch; none where the policy or the server refuses. The policy judges it as a
+    /// subscription of the legacy era.
     async fn of(mcp: &Mcp, incoming: &Incoming, written: String) -> Option<Self> {
         let mut asked = incoming.clone();
         method::RESOURCES_SUBSCRIBE.clone_into(&mut asked.message.method);
@@ -167,6 +171,8 @@ impl Watched {
     }
 }
 
+/// Opens the stream of a subscription; refused for a filter that can't be read, or where the agent
+/// has too many streams.
 pub(crate) fn listen(
     mcp: &Mcp,
     incoming: &Incoming,

@@ -1,5 +1,7 @@
 //! Calls followed as tasks, in both protocols: the extension `io.modelcontextprotocol/tasks` of
-//! the modern era, and the experimental tasks in the core of 2025-11-25.
+//! the modern era (<https://modelcontextprotocol.io/extensions/tasks/overview>), and the
+//! experimental tasks in the core of 2025-11-25
+//! (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#creating-tasks>).
 //!
 //! Which one a call may use is what its client declared: the extension with each request, the
 //! core by `params.task` in a session of that very version. Nobody else is ever given a task.
@@ -32,7 +34,10 @@ pub(crate) mod tool_marks;
 pub(crate) mod watch;
 pub(crate) mod wire;
 
-/// Answers a call that waits with a task. Given back, it is to be held.
+/// Answers a held call with a task.
+///
+/// # Errors
+/// The held call itself, where no task could be made of it: it is to be held on its request.
 pub(crate) async fn create(
     mcp: &Mcp,
     incoming: &Incoming,
@@ -47,7 +52,7 @@ pub(crate) async fn create(
     Ok(json_response(StatusCode::OK, jsonrpc::result(incoming.message.id_raw(), &result)))
 }
 
-/// `tasks/…` of the modern era; none: there is no such method.
+/// Answers `tasks/…` of the modern era; none where there is no such method.
 pub(crate) async fn modern(
     mcp: &Mcp,
     incoming: &Incoming,
@@ -68,7 +73,8 @@ pub(crate) async fn modern(
     })
 }
 
-/// `tasks/…` of the legacy era; none: there is no such method.
+/// Answers `tasks/…` of the legacy era; none where there is no such method, as in sessions of
+/// versions before 2025-11-25.
 pub(crate) async fn legacy(
     mcp: &Mcp,
     incoming: &Incoming,
@@ -97,7 +103,7 @@ pub(crate) async fn legacy(
     }
 }
 
-/// The upstream's own task that is meant, with its id there.
+/// The task that the request names and its id at the upstream, if it is one of an upstream's own.
 async fn theirs(
     mcp: &Mcp,
     incoming: &Incoming,

@@ -9,7 +9,7 @@ use regex::Regex;
 const HOLE: char = '\u{1}';
 /// Longest template that is read as a pattern, bytes; a longer one matches nothing.
 const MAX_TEMPLATE: usize = 2048;
-/// Longest URI that is compared otherwise than byte by byte; a longer one fits nothing.
+/// Longest URI, bytes, that is compared otherwise than byte by byte; a longer one fits nothing.
 pub(crate) const MAX_URI: usize = 8192;
 
 /// A template: text and expressions.
@@ -59,7 +59,7 @@ static OPERATORS: [Operator; 7] = [
 ];
 
 impl Template {
-    /// None where braces don't match, are nested or have nothing between them.
+    /// Reads a template; none where braces don't match, are nested or have nothing between them.
     pub(crate) fn read(text: &str) -> Option<Self> {
         let mut parts = Vec::new();
         let mut rest = text;
@@ -129,14 +129,14 @@ pub(crate) struct Pattern {
 }
 
 impl Pattern {
-    /// Reads one; what is no template matches nothing.
+    /// Reads a template; a text that is none matches nothing.
     pub(crate) fn new(text: &str) -> Self {
         let template = (text.len() <= MAX_TEMPLATE).then(|| Template::read(text)).flatten();
         let regex = template.and_then(|template| Regex::new(&template.shape()).ok());
         Self { text: text.to_owned(), regex }
     }
 
-    /// As it was listed.
+    /// The template as it was listed.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }

@@ -1,5 +1,7 @@
 //! The full tool list of an upstream: every page of `tools/list`, bounded, each definition kept
 //! as its raw text with a fingerprint that changes when the tool is redefined.
+//!
+//! <https://modelcontextprotocol.io/specification/2025-11-25/server/tools#listing-tools>
 
 use std::collections::HashSet;
 
@@ -21,6 +23,9 @@ pub(super) const MAX_TOOLS: usize = 10_000;
 pub(super) const MAX_PAGES: usize = 1_000;
 
 /// Fetches the whole list over `link`.
+///
+/// # Errors
+/// That of the request; [`UpstreamError::Lost`] for a list that is refused, unreadable or too long.
 pub(super) async fn fetch(link: &dyn Link, common: &Common) -> Result<Catalog, UpstreamError> {
     let mut catalog = Catalog::default();
     let mut names = HashSet::new();
@@ -35,7 +40,7 @@ pub(super) async fn fetch(link: &dyn Link, common: &Common) -> Result<Catalog, U
                 return Err(unreadable(common, why));
             }
         };
-        // Over HTTP alone are the annotations binding.
+        // The marks for headers are binding over modern HTTP alone.
         let modern_http = link.is_http() && common.era() == Some(WireEra::Modern);
         cursor = read_page(&page, modern_http, &common.name, &mut names, &mut catalog)
             .map_err(|why| unreadable(common, why))?;
@@ -46,7 +51,7 @@ pub(super) async fn fetch(link: &dyn Link, common: &Common) -> Result<Catalog, U
     Err(unreadable(common, format!("tools/list has more than {MAX_PAGES} pages")))
 }
 
-/// The server answers, but not with a list.
+/// Notes that the server answers, but not with a list.
 fn unreadable(common: &Common, why: String) -> UpstreamError {
     common.health.failed(Trouble::List, &why);
     UpstreamError::Lost(why)

@@ -27,12 +27,12 @@ pub(super) const STDERR_LINES: usize = 64;
 pub(super) const STDERR_LINE: usize = 2048;
 /// Lines of standard error written to the log per [`LOG_WINDOW`]; the rest is counted.
 const LOG_LINES: u32 = 20;
-/// See [`LOG_LINES`].
+/// The span of time that [`LOG_LINES`] counts for.
 const LOG_WINDOW: Duration = Duration::from_secs(10);
-/// What a child sees of our environment.
+/// Environment variables of Placet's own that a child sees.
 const PASSED_ENVIRONMENT: [&str; 3] = ["PATH", "HOME", "LANG"];
 
-/// How to start a child.
+/// How to start a child: its program, environment and working directory.
 pub(super) struct Spec {
     command: Vec<String>,
     env: Vec<(OsString, OsString)>,
@@ -53,7 +53,10 @@ impl Spec {
         }
     }
 
-    /// Starts it; the error says what could not be started.
+    /// Starts the child.
+    ///
+    /// # Errors
+    /// Which program could not be started and why, in words.
     pub(super) fn start(&self) -> Result<Child, String> {
         let (program, arguments) =
             self.command.split_first().ok_or("the command is empty, name a program")?;
@@ -177,6 +180,9 @@ pub(super) async fn read_stderr(upstream: String, stderr: ChildStderr, tail: Arc
 /// Reads one line without its end into `line`, keeping at most `limit` bytes; none at the end of
 /// the input. True says that something was left out; with `stop_when_full` it returns as soon as
 /// that is known.
+///
+/// # Errors
+/// That of reading.
 pub(super) async fn read_line(
     reader: &mut (impl AsyncBufRead + Unpin),
     limit: usize,

@@ -15,7 +15,7 @@ const PROBE_SILENCE: Duration = Duration::from_secs(10);
 /// How long a server may take to answer `initialize` (a package runner may download it first).
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How far a server may ask.
+/// How long a server's questions to clients wait, and how many.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct QuestionLimits {
     /// How long a question that belongs to no request waits for a client to listen: servers ask
@@ -34,9 +34,9 @@ impl Default for QuestionLimits {
 /// One upstream: its settings, and what is known of it.
 pub(super) struct Common {
     pub name: String,
-    /// Since its last message about a call.
+    /// How long the server may be silent about a call.
     pub timeout: Duration,
-    /// Largest message, bytes.
+    /// Largest message that is read, bytes.
     pub max_message: usize,
     /// The era the configuration says; none: find out.
     pub pin: Option<WireEra>,
@@ -63,7 +63,7 @@ struct Known {
 }
 
 impl Common {
-    /// Nothing is known yet.
+    /// An upstream of which nothing is known yet.
     pub(super) fn new(
         name: &str,
         timeout: Duration,
@@ -106,7 +106,7 @@ impl Common {
         self.health.answered();
     }
 
-    /// The era did not fit: the next connection finds out anew.
+    /// Forgets the era, which did not fit: the next connection finds out anew.
     pub(super) fn forget_era(&self) {
         self.known().era = None;
     }

@@ -1,5 +1,8 @@
 //! What both sides say before the first call: the words of `initialize` and `server/discover`,
 //! and what their answers tell of the server.
+//!
+//! <https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#initialization>,
+//! <https://modelcontextprotocol.io/specification/2026-07-28/server/discover>
 
 use super::message;
 use super::{ClientCapabilities, ServerFacts, WireEra};
@@ -11,13 +14,15 @@ use crate::protocol::{code, jsonrpc, meta, version};
 pub(super) enum Discovered {
     /// It speaks the modern era.
     Modern(ServerFacts),
-    /// It does not; it may speak the legacy one.
+    /// It does not speak the modern era; it may speak the legacy one.
     NotModern,
     /// It speaks a modern revision, but none that is spoken here.
     Foreign(String),
 }
 
-/// The `_meta` keys of every modern request; `capabilities` is raw JSON.
+/// The `_meta` keys of every modern request
+/// (<https://modelcontextprotocol.io/specification/2026-07-28/basic#_meta>); `capabilities` is raw
+/// JSON.
 pub(super) fn modern_meta(capabilities: &str) -> [(&'static str, String); 3] {
     [
         (meta::PROTOCOL_VERSION, json::quote(version::MODERN)),
@@ -31,12 +36,13 @@ fn client_info() -> String {
     json::object([("name", "\"placet\""), ("version", version.as_str())])
 }
 
-/// `params` of `server/discover`.
+/// The `params` of `server/discover`, raw JSON.
 pub(super) fn discover_params(features: &ClientCapabilities) -> String {
     crate::domain::call::params_with_meta("{}", &modern_meta(features.as_json()))
 }
 
-/// `params` of `initialize`: what is declared is what the client behind it can be asked.
+/// The `params` of `initialize`, raw JSON: they declare what the client behind the connection can
+/// be asked.
 pub(super) fn initialize_params(features: &ClientCapabilities) -> String {
     let version = json::quote(version::SPOKEN_LEGACY[0]);
     let info = client_info();
@@ -48,6 +54,9 @@ pub(super) fn initialize_params(features: &ClientCapabilities) -> String {
 }
 
 /// Reads the result of `initialize`.
+///
+/// # Errors
+/// What is wrong with it, in words: no JSON, no version, or a version that is not spoken here.
 pub(super) fn read_initialize(result: &str) -> Result<ServerFacts, String> {
     let node = json::parse(result).map_err(|e| format!("initialize was answered badly: {e}"))?;
     let version = node
@@ -82,7 +91,8 @@ pub(super) fn read_discover(result: &str) -> Discovered {
 }
 
 /// Reads an error answer to `server/discover`; `unknown_method_is_modern` where the transport
-/// (HTTP 404) tells a modern server without that method from a legacy one.
+/// (HTTP 404) tells a modern server without that method from a legacy one
+/// (<https://modelcontextprotocol.io/specification/2026-07-28/basic/versioning>).
 pub(super) fn read_discover_error(error: &str, unknown_method_is_modern: bool) -> Discovered {
     match jsonrpc::error_code(error) {
         Some(code::UNSUPPORTED_VERSION) => {
@@ -103,7 +113,7 @@ pub(super) fn read_discover_error(error: &str, unknown_method_is_modern: bool) -
     }
 }
 
-/// A modern server that tells nothing of itself; it is asked for tools all the same.
+/// The facts of a modern server that tells nothing of itself; it is asked for tools all the same.
 fn undiscovered() -> Discovered {
     Discovered::Modern(ServerFacts {
         era: WireEra::Modern,
@@ -153,7 +163,8 @@ fn says(capabilities: &str, feature: &str, what: &str) -> bool {
     })
 }
 
-/// `params` of `subscriptions/listen` for these kinds of notification and these resources.
+/// The `params` of `subscriptions/listen` for these kinds of notification and these resources, raw
+/// JSON (<https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/subscriptions>).
 pub(super) fn listen_params(kinds: &[&str], uris: &[String]) -> String {
     let list = json::array(uris.iter().map(|uri| json::quote(uri)));
     let resources = (!uris.is_empty()).then_some(("resourceSubscriptions", list.as_str()));

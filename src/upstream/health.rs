@@ -10,7 +10,7 @@ use crate::config::{self, Transport};
 use crate::domain::json::{self, Node};
 use crate::domain::upstream_health::{ListKind, Trouble, UpstreamHealth};
 
-/// A shorter value is no secret, and would be found in every other word.
+/// Characters of the shortest value that counts as a secret; a shorter one is found in other words.
 const SHORTEST_SECRET: usize = 4;
 /// What stands in place of a secret.
 const MASK: &str = "‹masked›";
@@ -18,7 +18,7 @@ const MASK: &str = "‹masked›";
 /// What one upstream's connections wrote down.
 pub(super) struct HealthLog {
     clock: Arc<dyn Clock>,
-    /// Never written down, longest first.
+    /// Values that are never written down, longest first.
     secrets: Vec<String>,
     health: Mutex<UpstreamHealth>,
     opening: AtomicUsize,
@@ -45,7 +45,7 @@ impl Drop for Opening<'_> {
 }
 
 impl HealthLog {
-    /// For the upstream of these settings.
+    /// The log of the upstream of these settings.
     pub(super) fn new(settings: &config::Upstream, clock: Arc<dyn Clock>) -> Self {
         Self { clock, secrets: secrets_of(settings), ..Self::default() }
     }
@@ -54,7 +54,7 @@ impl HealthLog {
         self.health.lock().expect("no holder of this lock panics")
     }
 
-    /// As it stands.
+    /// The health as it stands.
     pub(super) fn read(&self) -> UpstreamHealth {
         self.health().clone()
     }
@@ -64,19 +64,19 @@ impl HealthLog {
         self.opening.load(Ordering::Relaxed) > 0
     }
 
-    /// A connection is being opened.
+    /// Notes that a connection is being opened, until the guard is dropped.
     pub(super) fn opening(&self) -> Opening<'_> {
         self.opening.fetch_add(1, Ordering::Relaxed);
         Opening(&self.opening)
     }
 
-    /// The server answered.
+    /// Notes that the server answered.
     pub(super) fn answered(&self) {
         let now = self.clock.now();
         self.health().answered(now);
     }
 
-    /// Something went wrong.
+    /// Notes what went wrong, its secrets masked.
     pub(super) fn failed(&self, trouble: Trouble, text: &str) {
         let mut text = text.to_owned();
         for secret in &self.secrets {
@@ -88,13 +88,13 @@ impl HealthLog {
         self.health().failed(trouble, &text, now);
     }
 
-    /// The tools were read.
+    /// Notes that the list of tools was read.
     pub(super) fn listed_tools(&self, count: usize) {
         let now = self.clock.now();
         self.health().listed_tools(count, now);
     }
 
-    /// A page of another list passed.
+    /// Notes that a page (raw JSON) of another list passed; `member` holds its entries.
     pub(super) fn listed(&self, kind: ListKind, member: &str, params: Option<&str>, page: &str) {
         let asked = params.and_then(|p| json::parse(p).ok());
         let cursor = asked.as_ref().and_then(|p| p.get("cursor")).map(|c| c.raw);

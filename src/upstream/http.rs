@@ -5,6 +5,9 @@
 //! which a server refuses before it reads. Everything after that without a readable answer is
 //! lost. Nothing is sent twice except after 404 to a session id, or (allowed calls only) after a
 //! complaint about mirrored headers. No redirects, no proxy of the environment.
+//!
+//! <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#session-management>,
+//! <https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#standard-request-headers>
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -42,7 +45,7 @@ use session::Session;
 /// How long the end of a session may take at shutdown.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// One caller's connection.
+/// The connection of one caller: a session, opened when needed.
 pub(super) struct HttpLink {
     target: Arc<Target>,
     hub: Arc<Hub>,
@@ -76,7 +79,7 @@ enum Failure {
     SessionGone,
     /// The server complains about mirrored headers.
     Headers(String),
-    /// As it is.
+    /// Anything else: it is the outcome.
     Final(UpstreamError),
 }
 
@@ -177,7 +180,7 @@ impl HttpLink {
                 self.post_aside(session, message::cancelled(route.id));
                 if once { OnCancel::Wait } else { OnCancel::Return(UpstreamError::Cancelled) }
             }
-            // Closing the stream is the cancellation; after that no answer can come.
+            // In the modern era closing the stream cancels; after that no answer can come.
             (WireEra::Modern, true) => {
                 OnCancel::Return(UpstreamError::Lost("cancelled by closing the stream".to_owned()))
             }
@@ -195,7 +198,8 @@ impl HttpLink {
         self.judge(session, answered?).await
     }
 
-    /// What an HTTP answer means for the call.
+    /// What an HTTP answer means for the call; 404 to a session id asks for a new session
+    /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#session-management>).
     async fn judge(&self, session: &Arc<Session>, answered: Answered) -> Result<Reply, Failure> {
         let not_sent = |why: String| Failure::Final(UpstreamError::NotSent(why));
         let status = answered.status();

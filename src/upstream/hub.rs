@@ -28,8 +28,10 @@ pub(super) fn next_id() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// `params` of a request as they go out: the given bytes, and in `_meta` our progress token and
-/// what the modern era wants.
+/// The `params` of a request as they go out: the given bytes, and in `_meta` our progress token
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/progress#progress-flow>)
+/// and what the modern era wants
+/// (<https://modelcontextprotocol.io/specification/2026-07-28/basic#_meta>).
 pub(super) fn outgoing_params(
     era: WireEra,
     id: u64,
@@ -73,11 +75,11 @@ struct Slot {
 
 /// What is left to do with a message.
 pub(super) enum Received {
-    /// Nothing.
+    /// There is nothing left to do.
     Nothing,
     /// It answers the request whose stream it came on.
     Answer(Reply),
-    /// The server asked something; this is the answer for it.
+    /// The server asked something that Placet answers itself; this is the message to send.
     Respond(String),
     /// The server asked the client something; the answer comes later.
     Ask(Question),
@@ -140,14 +142,14 @@ impl Hub {
         Route { hub: Arc::clone(self), id, heard, answer }
     }
 
-    /// From here on the request may have been read.
+    /// Notes that from here on the server may have read the request.
     pub(super) fn mark_written(&self, id: u64) {
         if let Some(slot) = self.routes().get_mut(&id) {
             slot.written = true;
         }
     }
 
-    /// The request wants log messages.
+    /// Notes that the request wants log messages.
     pub(super) fn mark_logs(&self, id: u64) {
         if let Some(slot) = self.routes().get_mut(&id) {
             slot.logs = true;
@@ -242,17 +244,20 @@ impl Hub {
 
 /// What to do when the caller cancels while waiting.
 pub(super) enum OnCancel {
-    /// Stop waiting.
+    /// Stop waiting, with this error.
     Return(UpstreamError),
-    /// Wait on: an answer still counts.
+    /// Go on waiting: an answer still counts.
     Wait,
 }
 
 /// How long a late answer is still awaited.
 pub(super) const LATE_ANSWER: Duration = Duration::from_hours(1);
 
-/// Waits for `work`, at most `timeout` since it began or `heard` last fired. Where somebody wants
-/// to know that it is overdue, that is told, and the answer awaited [`LATE_ANSWER`] longer.
+/// Waits for `work`, at most `timeout` since it began or `heard` last fired. Where there is an
+/// `overdue`, it is cancelled then, and the answer awaited [`LATE_ANSWER`] longer.
+///
+/// # Errors
+/// That of `work` or of `on_cancel`; [`UpstreamError::Lost`] once the time is over.
 pub(super) async fn attend<T, E: From<UpstreamError>>(
     work: impl Future<Output = Result<T, E>>,
     heard: &Notify,

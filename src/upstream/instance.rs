@@ -29,7 +29,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 pub(super) struct Instance {
     pub link: Arc<dyn Link>,
     pub audience: Arc<Audience>,
-    /// What runs over it.
+    /// The requests that run over it.
     pub requests: TaskTracker,
     common: Arc<Common>,
     tended: AtomicBool,
@@ -75,7 +75,10 @@ impl Instance {
         self.link.close().await;
     }
 
-    /// See [`super::Upstream::request`].
+    /// Sends one request, as [`super::Upstream::request`].
+    ///
+    /// # Errors
+    /// As that method.
     pub(super) async fn request(
         self: &Arc<Self>,
         request: Request,
@@ -124,7 +127,11 @@ impl Instance {
         Ok(reply)
     }
 
-    /// See [`super::Upstream::log_at`].
+    /// Has the server log at this level, as [`super::Upstream::log_at`]
+    /// (<https://modelcontextprotocol.io/specification/2025-11-25/server/utilities/logging#setting-log-level>).
+    ///
+    /// # Errors
+    /// As that method.
     pub(super) async fn log_at(
         self: &Arc<Self>,
         level: Level,
@@ -143,14 +150,15 @@ impl Instance {
             return Ok((Watch::new(wish), done));
         }
         let reply = match self.audience.levels.lowest() {
-            // Others want more: they keep it.
+            // Others want more messages: the server stays at their level.
             Some(lowest) if lowest < level => self.tell_level(lowest, None).await?,
             _ => self.tell_level(level, params).await?,
         };
         Ok((Watch::new(wish), reply))
     }
 
-    /// See [`super::Upstream::watch`].
+    /// Has the server tell of a resource, as [`super::Upstream::watch`]
+    /// (<https://modelcontextprotocol.io/specification/2025-11-25/server/resources#subscriptions>).
     pub(super) async fn watch(self: &Arc<Self>, uri: &str, params: Option<String>) -> Watching {
         let added = self.audience.watched.add(uri);
         let mut watcher = Watcher { instance: Arc::clone(self), uri: uri.to_owned(), asked: false };
@@ -192,7 +200,7 @@ impl Instance {
         }
     }
 
-    /// One watches it no more; the server need not tell of it once nobody does.
+    /// Ends one watch of a resource; the server is unsubscribed once nobody watches it.
     fn release(self: &Arc<Self>, uri: &str, asked: bool) {
         let watched = &self.audience.watched;
         if !watched.remove(uri) {
@@ -217,7 +225,7 @@ impl Instance {
         });
     }
 
-    /// A short request of our own.
+    /// Sends a short request of Placet's own.
     async fn ask(&self, method: &str, params: String) -> Result<Reply, UpstreamError> {
         let request = Request::new(method, Some(params));
         let request = self.link.request(request, None, CancellationToken::new());
@@ -252,7 +260,7 @@ impl Instance {
             let Some(me) = me.upgrade() else { return };
             if !me.audience.is_wanted() {
                 me.tended.store(false, Ordering::SeqCst);
-                // Whoever came meanwhile found it tended.
+                // A listener that came meanwhile found it tended, and relies on that.
                 if !me.audience.is_wanted() || me.tended.swap(true, Ordering::SeqCst) {
                     return;
                 }

@@ -13,9 +13,12 @@ pub(super) const RETRY_FIRST: Duration = Duration::from_millis(250);
 pub(super) const RETRY_LONGEST: Duration = Duration::from_secs(30);
 
 /// One connection of one upstream, opened when first needed and again when it broke.
+///
+/// # Errors
+/// `request` and `connect` fail as the methods of [`super::Upstream`] do.
 #[async_trait]
 pub(super) trait Link: Send + Sync {
-    /// See [`super::Upstream::request`].
+    /// Sends one request and waits for its answer, as [`super::Upstream::request`].
     async fn request(
         &self,
         request: Request,
@@ -23,10 +26,10 @@ pub(super) trait Link: Send + Sync {
         cancel: CancellationToken,
     ) -> Result<Reply, UpstreamError>;
 
-    /// See [`super::Upstream::notify`].
+    /// Sends one notification, as [`super::Upstream::notify`].
     async fn notify(&self, method: &str, params: Option<&str>);
 
-    /// Connects if need be.
+    /// Connects if need be; says what the handshake found out.
     async fn connect(&self) -> Result<ServerFacts, UpstreamError>;
 
     /// Whether it is connected now.

@@ -16,7 +16,7 @@ use crate::protocol::method;
 /// Notifications of one instance kept for a slow listener; older ones are dropped.
 pub(super) const MAX_EVENTS: usize = 256;
 
-/// Who hears what of an instance belongs to no request, and what its client can be asked.
+/// The clients that hear what belongs to no request of an instance, and what they can be asked.
 pub(super) struct Audience {
     pub events: broadcast::Sender<Notification>,
     pub questions: Questions,
@@ -32,7 +32,7 @@ pub(super) struct Audience {
 }
 
 impl Audience {
-    /// Nobody listens yet.
+    /// An audience that nobody belongs to yet.
     pub(super) fn new(features: ClientCapabilities) -> Arc<Self> {
         let events = broadcast::Sender::new(MAX_EVENTS);
         Arc::new(Self {
@@ -53,7 +53,7 @@ impl Audience {
 
     /// Tells everybody who listens.
     pub(super) fn tell(&self, method: &str, params: Option<String>) {
-        // Nobody listening is fine.
+        // It fails where nobody listens, which is fine.
         let _ = self.events.send(Notification { method: method.to_owned(), params });
     }
 
@@ -92,12 +92,13 @@ impl Questions {
         receiver
     }
 
-    /// A request began, or a client listens.
+    /// Notes that a request began: its client may be asked.
     pub(super) fn somebody_came(&self) {
         self.came.notify_waiters();
     }
 
-    /// Gives it to the client that began to listen last; back if nobody takes it.
+    /// Gives the question to the client that began to listen last and has room; gives it back if
+    /// nobody takes it.
     pub(super) fn hand(&self, mut asked: ServerRequest) -> Option<ServerRequest> {
         for listener in self.listeners().iter().rev() {
             match listener.try_send(asked) {

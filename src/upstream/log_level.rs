@@ -6,18 +6,21 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::domain::json::{self, Node};
 
-/// A severity of log messages, lowest first.
+/// A severity of log messages, lowest first: those of syslog
+/// (<https://www.rfc-editor.org/rfc/rfc5424#section-6.2.1>).
+///
+/// <https://modelcontextprotocol.io/specification/2025-11-25/server/utilities/logging#log-message-notifications>
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
-    /// Details for who looks for a fault.
+    /// Details for somebody who looks for a fault.
     Debug,
-    /// What goes on.
+    /// The normal course of things.
     Info,
     /// Normal, but worth knowing.
     Notice,
     /// Something may be wrong.
     Warning,
-    /// Something is.
+    /// Something is wrong.
     Error,
     /// A part failed.
     Critical,
@@ -39,18 +42,18 @@ impl Level {
         (Self::Emergency, "emergency"),
     ];
 
-    /// The level of that name.
+    /// The level of that name on the wire; none if there is none.
     pub fn of(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|(_, n)| *n == name).map(|(level, _)| level)
     }
 
-    /// Its name.
+    /// Its name on the wire.
     pub fn as_str(self) -> &'static str {
         Self::ALL.into_iter().find(|(l, _)| *l == self).map_or("debug", |(_, name)| name)
     }
 
-    /// Whether a log message (raw `params`) is of this level or above; one whose level nobody
-    /// knows is.
+    /// Whether a log message (raw JSON of `params`) is of this level or above; a message of an
+    /// unknown level is admitted.
     pub fn admits(self, params: Option<&str>) -> bool {
         let node = params.and_then(|p| json::parse(p).ok());
         let level = node.as_ref().and_then(|n| n.get("level")).and_then(Node::as_str);
@@ -75,7 +78,7 @@ impl Levels {
         Wish { levels: Arc::clone(self), level }
     }
 
-    /// The lowest anybody wants.
+    /// The lowest level that anybody wants.
     pub(super) fn lowest(&self) -> Option<Level> {
         self.wanted().keys().next().copied()
     }

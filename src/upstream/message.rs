@@ -1,5 +1,7 @@
 //! JSON-RPC messages as text. What goes out is put together from raw slices and what comes in is
 //! cut into raw slices, so that neither `params` nor a result is ever written anew.
+//!
+//! <https://modelcontextprotocol.io/specification/2025-11-25/basic#messages>
 
 use serde::Deserialize;
 
@@ -17,7 +19,7 @@ pub(super) enum Incoming {
     Answer { id: Option<u64>, reply: Reply },
     /// A request of the server: its raw id, its method and its raw params.
     Request { id: String, method: String, params: Option<String> },
-    /// A notification.
+    /// A notification: a method without an id.
     Notification(Notification),
 }
 
@@ -30,13 +32,16 @@ pub(super) struct Unreadable {
     pub why: String,
 }
 
-/// `notifications/cancelled` for one of our requests.
+/// `notifications/cancelled` for one of our requests
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/cancellation#cancellation-flow>).
 pub(super) fn cancelled(id: u64) -> String {
     let params = format!("{{\"requestId\":{id},\"reason\":\"cancelled by the client\"}}");
     jsonrpc::notification(method::NOTIFICATIONS_CANCELLED, Some(&params))
 }
 
-/// The answer to a request of the server: a pong, or that nothing else is offered here.
+/// Placet's own answer to a request of the server: to `ping`
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/ping>) an empty
+/// result, to any other that there is no such method.
 pub(super) fn answer_to(raw_id: &str, method: &str) -> String {
     if method == method::PING {
         return jsonrpc::result(raw_id, "{}");
@@ -65,6 +70,9 @@ pub(super) fn error_text(error: &str) -> String {
 }
 
 /// Reads one text: a message, or a batch of them as 2025-03-26 allowed.
+///
+/// # Errors
+/// [`Unreadable`]: no JSON, JSON that the strict reader refuses, or no JSON-RPC message.
 pub(super) fn read(text: &str) -> Result<Vec<Incoming>, Unreadable> {
     let node = json::parse(text).map_err(|error| refused(text, &error))?;
     match node.elements() {
@@ -74,6 +82,9 @@ pub(super) fn read(text: &str) -> Result<Vec<Incoming>, Unreadable> {
 }
 
 /// Reads one text given as bytes.
+///
+/// # Errors
+/// As [`read`]; [`Unreadable`] too where it is not UTF-8.
 pub(super) fn read_bytes(bytes: &[u8]) -> Result<Vec<Incoming>, Unreadable> {
     match std::str::from_utf8(bytes) {
         Ok(text) => read(text),

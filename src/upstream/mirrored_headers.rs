@@ -1,5 +1,8 @@
 //! The headers of the modern era that mirror the body: `Mcp-Method`, `Mcp-Name` and the
 //! `Mcp-Param-*` that a tool's schema asks for with `x-mcp-header`.
+//!
+//! <https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#standard-request-headers>,
+//! <https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#custom-headers-from-tool-parameters>
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,7 +21,9 @@ pub(super) struct Mirror {
 /// Which arguments a tool wants mirrored, read from its raw definition.
 ///
 /// # Errors
-/// Why the definition breaks the rules for `x-mcp-header`; such a tool can't be called.
+/// Why the definition breaks the rules for `x-mcp-header`
+/// (<https://modelcontextprotocol.io/specification/2026-07-28/server/tools#x-mcp-header>), in
+/// words; such a tool can't be called.
 pub(super) fn mirrors(tool: &str) -> Result<Vec<Mirror>, String> {
     let node = json::parse(tool).map_err(|e| e.to_string())?;
     let mut found = Vec::new();
@@ -28,7 +33,8 @@ pub(super) fn mirrors(tool: &str) -> Result<Vec<Mirror>, String> {
     Ok(found)
 }
 
-/// `path` is none below anything but a chain of `properties`: no annotation is allowed there.
+/// Collects the marks of a schema. `path` (keys of properties) is none below anything but a chain
+/// of `properties`: no mark is allowed there.
 fn walk(
     schema: &Node<'_>,
     mut path: Option<&mut Vec<String>>,
@@ -126,7 +132,8 @@ pub(super) fn for_request(method: &str, params: Option<&str>, tool: Option<&str>
     headers
 }
 
-/// A header value: as it is where it is plain ASCII, else in the base64 form.
+/// A header value: as it is where it is plain ASCII, else as `=?base64?…?=`
+/// (<https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#custom-headers-from-tool-parameters>).
 fn encode(text: &str) -> HeaderValue {
     let plain = text.bytes().all(|b| (b' '..=b'~').contains(&b))
         && text.trim() == text

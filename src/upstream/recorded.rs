@@ -22,7 +22,7 @@ impl Recorded {
     }
 
     fn failed(&self, error: &UpstreamError) {
-        // That we are leaving is no fault of the server's.
+        // A failure while Placet stops is no fault of the server's.
         if self.common.stop.is_cancelled() {
             return;
         }
@@ -51,7 +51,7 @@ impl Link for Recorded {
                     self.common.health.listed(kind, member, params.as_deref(), page);
                 }
             }
-            // What was cancelled says nothing about the server.
+            // A request that was cancelled says nothing about the server.
             Err(_) if cancel.is_cancelled() => {}
             Err(error) => self.failed(error),
         }

@@ -72,7 +72,7 @@ struct Server {
     common: Arc<Common>,
     reach: Reach,
     sharing: Instances,
-    /// What clients may be asked at all.
+    /// The features of clients that the configuration lets the server use.
     allowed: Vec<ClientFeature>,
     instances: Mutex<HashMap<Key, Arc<Instance>>>,
     listing: tokio::sync::Mutex<()>,
@@ -172,7 +172,8 @@ impl Server {
         Arc::clone(&self.instance(&own).link)
     }
 
-    /// Has a tool list as soon as the upstream can be reached, and a new one when it changed.
+    /// Fetches the tool list as soon as the upstream can be reached, and again when it may have
+    /// changed.
     async fn keep_catalog(self: Arc<Self>) {
         let mut wait = RETRY_FIRST;
         loop {
@@ -230,7 +231,8 @@ impl Upstream for Server {
     }
 
     async fn notify(&self, caller: &Caller, method: &str, params: Option<String>) {
-        // These two are the connection's own: its ids are not the client's.
+        // These two are the connection's own: it says `initialize` itself, and its request ids are
+        // not the client's.
         if matches!(method, method::NOTIFICATIONS_INITIALIZED | method::NOTIFICATIONS_CANCELLED) {
             return;
         }

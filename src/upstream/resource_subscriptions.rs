@@ -1,5 +1,8 @@
 //! The resources of one connection that somebody wants to hear of: counted, so that the server is
 //! asked for each while anybody cares, and left alone once nobody does.
+//!
+//! <https://modelcontextprotocol.io/specification/2025-11-25/server/resources#subscriptions>,
+//! <https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/subscriptions>
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,7 +15,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// One whose end is the end of `kept`.
+    /// A watch that keeps `kept` until it is dropped itself.
     pub fn new(kept: impl Send + Sync + 'static) -> Self {
         Self { _kept: Box::new(kept) }
     }
@@ -47,8 +50,8 @@ pub(super) struct Watched {
 #[derive(Debug, Default)]
 struct Entry {
     count: u32,
-    /// Who talks to the server about this resource; so that the end of one watch can't overtake
-    /// the begin of the next.
+    /// Held while the server is asked about this resource, so that the end of one watch can't
+    /// overtake the begin of the next.
     turn: Arc<AsyncMutex<()>>,
 }
 
@@ -59,9 +62,9 @@ struct Agreed {
     uris: BTreeSet<String>,
 }
 
-/// A wish that was noted.
+/// A watch that was counted.
 pub(super) struct Added {
-    /// To be held while the server is talked to about it.
+    /// The lock to hold while the server is asked about the resource.
     pub turn: Arc<AsyncMutex<()>>,
     /// The set holds it from this change on.
     pub change: u64,
@@ -100,12 +103,12 @@ impl Watched {
         self.entries().get(uri).is_some_and(|e| e.count > 0)
     }
 
-    /// The turn to talk to the server about it.
+    /// The lock to hold while the server is asked about the resource; none if it is not kept.
     pub(super) fn turn(&self, uri: &str) -> Option<Arc<AsyncMutex<()>>> {
         self.entries().get(uri).map(|e| Arc::clone(&e.turn))
     }
 
-    /// Drops what nobody watches any more.
+    /// Drops the entry of a resource that nobody watches any more.
     pub(super) fn forget(&self, uri: &str) {
         let mut entries = self.entries();
         if entries.get(uri).is_some_and(|e| e.count == 0) {
@@ -125,7 +128,7 @@ impl Watched {
         (*self.changes.borrow(), uris.collect())
     }
 
-    /// Tells of changes of the set.
+    /// Receives the number of each change of the set.
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }

@@ -19,7 +19,7 @@ pub struct ClientCapabilities {
 }
 
 impl Default for ClientCapabilities {
-    /// Nothing.
+    /// A client that can be asked nothing.
     fn default() -> Self {
         Self { json: "{}".to_owned(), live: false }
     }
@@ -40,7 +40,7 @@ impl ClientCapabilities {
         Self { json: json::object(kept), live }
     }
 
-    /// Those that an upstream may use.
+    /// Those among them that an upstream may use.
     #[must_use]
     pub fn within(&self, allowed: &[ClientFeature]) -> Self {
         Self::declared(&self.json, allowed, self.live)
@@ -89,7 +89,8 @@ impl ClientCapabilities {
         let has = |key: &str| declared.get(key).is_some();
         match mode {
             Some("url") => has("url"),
-            // An empty object means forms: it is all there was before pages were added.
+            // An empty object means forms, which is all there was before pages were added:
+            // https://modelcontextprotocol.io/specification/2025-11-25/client/elicitation
             Some("form") | None => has("form") || !has("url"),
             Some(_) => false,
         }
@@ -99,7 +100,7 @@ impl ClientCapabilities {
 /// What an upstream says while a request of ours runs.
 #[derive(Debug)]
 pub enum Said {
-    /// A notification.
+    /// A notification about the request, such as progress.
     Notification(Notification),
     /// A question to the client.
     Asked(ServerRequest),
@@ -108,9 +109,9 @@ pub enum Said {
 /// A question of an upstream to the client. Dropped, it is declined.
 #[derive(Debug)]
 pub struct ServerRequest {
-    /// The method.
+    /// The JSON-RPC method, such as `elicitation/create`.
     pub method: String,
-    /// Raw `params`.
+    /// Raw JSON of `params`.
     pub params: Option<String>,
     answer: oneshot::Sender<Reply>,
 }
@@ -123,9 +124,9 @@ impl ServerRequest {
         (Self { method: method.to_owned(), params, answer }, answered)
     }
 
-    /// The client's answer.
+    /// Gives the client's answer to whoever waits for it.
     pub fn answer(self, reply: Reply) {
-        // Who asked may be gone.
+        // The asker may be gone.
         let _ = self.answer.send(reply);
     }
 }

@@ -53,7 +53,7 @@ async fn put(
         if own.is_some() {
             return Some(None);
         }
-        // Among several agents it can't be said whose it is.
+        // On a connection that several agents share nobody knows whose question it is.
         if !hub.common.shared {
             asked = questions.hand(asked.take()?);
         }

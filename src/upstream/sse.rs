@@ -1,5 +1,7 @@
 //! Server-sent events, read as bytes arrive. One event is bounded, comments vanish, and the last
 //! id and the server's reconnection time are remembered for resuming a legacy stream.
+//!
+//! <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery>
 
 use std::time::Duration;
 
@@ -58,6 +60,9 @@ impl Parser {
     }
 
     /// Takes the next bytes and adds what they complete to `events`.
+    ///
+    /// # Errors
+    /// [`TooLarge`] once an event has more bytes than the limit; the stream is then of no more use.
     pub(super) fn push(&mut self, bytes: &[u8], events: &mut Vec<Event>) -> Result<(), TooLarge> {
         for &byte in bytes {
             let lf_of_crlf = self.after_cr && byte == b'\n';
@@ -132,7 +137,7 @@ impl Parser {
     }
 }
 
-/// What a line may have beyond its data: the field name.
+/// Bytes a line may have beyond its data: the field name.
 const FIELD_ROOM: usize = 16;
 
 #[cfg(test)]

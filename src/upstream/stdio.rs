@@ -32,12 +32,12 @@ use conn::Conn;
 
 /// Pause after a child died; doubles at each further death.
 pub(super) const BACKOFF_FIRST: Duration = Duration::from_millis(250);
-/// Longest such pause.
+/// Longest pause before a child is started again.
 pub(super) const BACKOFF_LONGEST: Duration = Duration::from_secs(30);
-/// A child that lived this long starts with a clean record.
+/// After a life this long a child's earlier deaths no longer count for the pause.
 pub(super) const STABLE: Duration = Duration::from_mins(1);
 
-/// One caller's child.
+/// The connection of one caller: a child process, started when needed.
 pub(super) struct StdioLink {
     spec: Arc<Spec>,
     common: Arc<Common>,
@@ -57,9 +57,9 @@ struct State {
 
 /// Why a handshake failed.
 enum Failed {
-    /// The child is gone.
+    /// The child ended before it answered.
     Died,
-    /// It said something that ends it.
+    /// It refused, was silent or speaks no version in common: why, in words.
     Said(String),
 }
 
@@ -131,7 +131,8 @@ impl StdioLink {
     }
 
     /// Starts a child and finds out how to talk to it. Some legacy servers leave at the first
-    /// word they don't know: then a second child is spoken to in the legacy way.
+    /// word they don't know: then a second child is spoken to in the legacy way
+    /// (<https://modelcontextprotocol.io/specification/2026-07-28/basic/versioning>).
     async fn start(&self) -> Result<(Arc<Conn>, ServerFacts), String> {
         let known = self.common.era();
         let conn = Conn::start(&self.spec, &self.common, &self.audience)?;

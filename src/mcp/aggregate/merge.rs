@@ -1,5 +1,5 @@
 //! Lists of all upstreams as one: in the order of the configuration, then each upstream's own,
-//! page by page. Who is down or slow is missed, and takes nobody with it.
+//! page by page. An upstream that is down or slow is left out, and keeps no other waiting.
 
 use axum::http::StatusCode;
 use base64::Engine as _;
@@ -27,6 +27,10 @@ pub(crate) struct Start {
 
 impl Start {
     /// Reads `params.cursor`.
+    ///
+    /// # Errors
+    /// What is wrong with the cursor, in words: it is none of this list, or of an upstream that the
+    /// agent no longer has.
     pub(crate) fn read(
         mcp: &Mcp,
         incoming: &Incoming,
@@ -47,7 +51,7 @@ impl Start {
     }
 }
 
-/// A place in the list: the upstream, and its own cursor as it sent it.
+/// A place in the list as an opaque cursor: Base64 (URL) of `[upstream, its own cursor]`.
 pub(crate) fn cursor(upstream: &str, own: &str) -> String {
     URL_SAFE_NO_PAD.encode(format!("[{},{own}]", json::quote(upstream)))
 }

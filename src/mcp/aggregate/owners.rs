@@ -88,7 +88,7 @@ pub(crate) async fn find(
     Some((owner?, written.to_owned()))
 }
 
-/// Asks anew if what is known is old.
+/// Asks all upstreams anew if what is known is older than [`KEPT`].
 pub(crate) async fn refresh(mcp: &Mcp, incoming: &Incoming) {
     let now = mcp.broker.now();
     let known = mcp.owners.of(&incoming.agent);
@@ -115,7 +115,8 @@ async fn ask(mcp: &Mcp, incoming: &Incoming, arrived: Timestamp) {
     .await;
     let mut lists = known.lists();
     for (upstream, listed) in answers {
-        // Who could not be asked still owns what it owned: its URIs must not become another's.
+        // An upstream that could not be asked keeps what it owned: its URIs must not become
+        // another's.
         if let Some(listed) = listed {
             lists.by_upstream.insert(upstream.clone(), listed);
         }

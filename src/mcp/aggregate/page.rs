@@ -1,4 +1,4 @@
-//! One page of one upstream's list, asked for with patience that ends.
+//! One page of one upstream's list, asked for within a time limit.
 
 use std::time::Duration;
 
@@ -17,11 +17,12 @@ pub(crate) const LIST_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Kind {
     pub(crate) method: &'static str,
-    /// Where the entries are.
+    /// The member of a result that holds the entries.
     pub(crate) key: &'static str,
-    /// What names an entry.
+    /// The member of an entry that names it.
     pub(crate) name: &'static str,
-    /// Without it a server is not asked; tools every server is asked for.
+    /// The capability without which a server is not asked; none for tools, which every server is
+    /// asked for.
     capability: Option<&'static str>,
 }
 
@@ -63,15 +64,15 @@ impl Kind {
 /// What one upstream answered.
 #[derive(Debug)]
 pub(crate) enum Asked {
-    /// This.
+    /// Its result or error, in the client's terms.
     Replied(Reply),
-    /// It does not have what was asked for, and was not bothered.
+    /// It does not declare the capability, so it was not asked.
     Incapable,
-    /// Nothing: it is down, slow or unreadable.
+    /// It did not answer: it is down, slow or unreadable.
     Missing,
 }
 
-/// Asks one upstream, with patience that ends, and answers in the client's terms.
+/// Asks one upstream, at most [`LIST_WITHIN`], and answers in the client's terms.
 pub(crate) async fn ask(
     mcp: &Mcp,
     one: &Incoming,

@@ -1,4 +1,5 @@
-//! Requests about a resource or a prompt, other than the call itself, under the policy.
+//! Requests about a resource or a prompt that are no call of it, such as subscriptions and
+//! completions: refused here where the policy does not let them through.
 
 use axum::response::Response;
 
@@ -30,7 +31,7 @@ pub(crate) async fn refusal(mcp: &Mcp, incoming: &Incoming) -> Option<Response> 
     match mcp.broker.admit(&asking(incoming, call), by, by == method::RESOURCES_SUBSCRIBE).await {
         Admission::Passes => None,
         Admission::Unknown => answered(response::unknown(incoming, kind, &name)),
-        // What was subscribed to may be given up whatever the policy says now.
+        // A subscription may be ended whatever the policy says now.
         Admission::Said(_) if by == method::RESOURCES_UNSUBSCRIBE => None,
         Admission::Said(statement) => answered(response::said(incoming, &statement)),
     }

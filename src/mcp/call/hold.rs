@@ -26,7 +26,7 @@ use super::url_elicitation::{self, Way};
 /// Signs of life that wait for a slow client; more are dropped.
 const BEATS: usize = 64;
 
-/// Holds the request. Where there is a stream its head goes out at once.
+/// Holds the request. Where the client reads a stream, its head goes out at once.
 pub(crate) async fn run(
     mcp: &Mcp,
     incoming: Incoming,
@@ -83,7 +83,7 @@ struct Streamed {
     incoming: Incoming,
     line: Line,
     wishes: Wishes,
-    /// Of the hold budget. A client that comes back has its own clock, which went on.
+    /// When the hold budget is spent. It does not begin anew for a client that comes back.
     end: Instant,
     /// How its user is sent to the page of the approval.
     way: Way,
@@ -141,7 +141,7 @@ impl Streamed {
         }
     }
 
-    /// Answers; false where an end that is owed reached nobody.
+    /// Answers; false where an owed result reached nobody.
     async fn tell(&self, answer: Answer, owed: Option<OwedResult>) -> bool {
         let (_, body) = self.way.answer(&self.mcp, &self.incoming, answer).await;
         let cancelled = self.incoming.flight.cancelled();
@@ -212,7 +212,7 @@ impl Streamed {
         });
     }
 
-    /// There is nothing more to do on the page.
+    /// Tells a legacy client that its user has nothing more to do on the page.
     fn page_is_done(&self) {
         if let Way::Asked { approval, .. } = &self.way {
             self.line.events.try_message(&url_elicitation::complete(approval));
@@ -240,7 +240,7 @@ impl Streamed {
     }
 }
 
-/// The answer with the end it tells; none if the client is gone.
+/// The answer with the owed result it tells; none if the client is gone.
 async fn told(
     mcp: &Mcp,
     incoming: &Incoming,

@@ -86,7 +86,7 @@ async fn ask(
     for (key, method, answer) in waiting {
         match answer.await {
             Ok(Reply::Result(raw)) => responses.push((key, raw)),
-            // Refusing to be asked is an answer that the modern era can carry only so.
+            // An error of the client is, in the modern era, an elicitation that was cancelled.
             Ok(Reply::Error(_)) | Err(_) if method == method::ELICITATION_CREATE => {
                 responses.push((key, "{\"action\":\"cancel\"}".to_owned()));
             }
@@ -107,7 +107,9 @@ fn continued(params: &str, responses: Option<&str>, state: Option<&str>) -> Stri
     edit::with(&rest, &own)
 }
 
-/// A page to open has an id in the legacy era, which the modern one dropped.
+/// The `params` of a question as a legacy client wants them: a page to open needs an id there,
+/// which the modern era dropped
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/client/elicitation>).
 fn legacy_params(method: &str, params: &Node<'_>, n: usize) -> String {
     let is_page = method == method::ELICITATION_CREATE
         && params.get("mode").and_then(Node::as_str) == Some("url")

@@ -49,7 +49,7 @@ pub(crate) struct Rounds {
 }
 
 impl Rounds {
-    /// From the first round on.
+    /// Sends the call and answers what its rounds come to.
     pub(crate) async fn run(&self, permit: Permit) -> Reported {
         let (params, renewal) = (permit.call().params.clone(), permit.renewal());
         match self.send(permit).await {
@@ -72,7 +72,7 @@ impl Rounds {
         }
     }
 
-    /// From this reply on, to `params` as they were sent.
+    /// The same from the first reply on, where `params` (raw JSON) were sent already.
     pub(crate) async fn go_on(
         &self,
         params: String,
@@ -90,7 +90,8 @@ impl Rounds {
         input_required::rounds(&self.mcp, &self.incoming, params, reply, &self.notes, again).await
     }
 
-    /// An approved call carries its proof in `requestState`, which is judged like any other's.
+    /// Submits a further round: an approved call carries its proof in `requestState`, and is judged
+    /// like any other call.
     async fn submit(&self, params: &str) -> Result<Permit, Reported> {
         let invalid = |why: &str| {
             let id = self.incoming.message.id_raw();
@@ -111,6 +112,7 @@ impl Rounds {
     }
 }
 
+/// What the broker is asked for this call.
 pub(crate) fn asking(incoming: &Incoming, call: ToolCall) -> Asking {
     Asking {
         agent: incoming.agent.clone(),

@@ -4,6 +4,9 @@
 //!
 //! A modern client is told by an `input_required` result, and each of its next rounds is held; a
 //! legacy one is asked by `elicitation/create` on the stream of the held call.
+//!
+//! <https://modelcontextprotocol.io/specification/2025-11-25/client/elicitation>,
+//! <https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/mrtr>
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -28,13 +31,13 @@ const KEY: &str = "approval";
 /// How the user of a held call is sent to its page.
 #[derive(Debug, Clone)]
 pub(crate) enum Way {
-    /// Not at all.
+    /// It is not: the call is only held.
     None,
     /// The modern client waits in rounds; this one is held.
     Rounds {
         /// What it waits for.
         approval: Box<Approval>,
-        /// The round.
+        /// Number of the round, counted from 1; 0 before the client was told of the page.
         round: u32,
         /// Whether its user does not want the page: the attempt ends.
         declined: bool,
@@ -48,13 +51,13 @@ pub(crate) enum Way {
     },
 }
 
-/// A modern call that waits on: with what for, and whether its user declined the page.
+/// A modern call that goes on waiting: for which approval, and whether its user declined the page.
 pub(crate) struct Again {
     waits: Waits,
     declined: bool,
 }
 
-/// What a call says it waits for, taken out of it.
+/// Takes out of a modern call what it says it waits for; none where it begins anew.
 pub(crate) fn taken(mcp: &Mcp, incoming: &Incoming, asking: &mut Asking) -> Option<Again> {
     if incoming.era != WireEra::Modern {
         return None;
@@ -108,7 +111,7 @@ impl Way {
         matches!(self, Self::Rounds { round: 0, .. })
     }
 
-    /// Whether it does not want to wait.
+    /// Whether the user does not want the page, so that the call does not wait.
     pub(crate) fn is_declined(&self) -> bool {
         matches!(self, Self::Rounds { declined: true, .. })
     }
@@ -119,7 +122,7 @@ impl Way {
             (self, &answer)
             && said.code == Code::ApprovalPending
             && *round < mcp.broker.config().approvals.page_rounds
-            // Who is sent to a broker that stops finds nobody.
+            // A client that comes back to a broker that stops would find nobody.
             && !mcp.broker.stopping()
         {
             return next_round(mcp, incoming, approval, round + 1, said);
@@ -201,7 +204,8 @@ pub(crate) fn declines(reply: &Reply) -> bool {
     json::parse(raw).is_ok_and(|result| is_declined(&result))
 }
 
-/// Tells a legacy client that there is nothing more to do on the page.
+/// The notification that there is nothing more to do on the page
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/client/elicitation#completion-notifications-for-url-mode-elicitation>).
 pub(crate) fn complete(approval: &Approval) -> String {
     let params = json::object([("elicitationId", json::quote(approval.id.as_str()).as_str())]);
     jsonrpc::notification(method::NOTIFICATIONS_ELICITATION_COMPLETE, Some(&params))

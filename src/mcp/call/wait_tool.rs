@@ -24,7 +24,10 @@ const DEFINITION: &str = concat!(
     r#""required":["approval"],"additionalProperties":false}}"#,
 );
 
-/// Who waits for what, if this call is one of the wait tool; an error if it can't be read.
+/// Who waits for which approval; none if this is no call of the wait tool.
+///
+/// # Errors
+/// What its arguments must be, in words, where they are something else.
 pub(crate) fn asked(
     mcp: &Mcp,
     incoming: &Incoming,

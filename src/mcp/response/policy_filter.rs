@@ -98,7 +98,7 @@ fn completion(policy: &Policy, params: Option<&str>, raw: String) -> String {
     }
     let shown = values.iter().filter(|v| !hidden(v)).map(|v| v.raw);
     let shown = completion.with(&[("values", json::array(shown))]);
-    // A number of all would count what is hidden.
+    // The total would count the hidden values too.
     let shown = edit::without(&shown, &["total"]);
     node.with(&[("completion", shown)])
 }
@@ -139,7 +139,8 @@ pub(crate) fn answers_with_errors(method: &str) -> bool {
     )
 }
 
-/// The error object of what does not exist, for a request about it; of a tool, too.
+/// The error object (raw JSON) of a tool, prompt or resource that does not exist
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/server/resources#error-handling>).
 pub(crate) fn unknown(era: WireEra, method: &str, kind: Method, name: &str) -> String {
     let data = format!("{{\"uri\":{}}}", json::quote(name));
     match kind {

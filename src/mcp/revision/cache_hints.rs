@@ -1,11 +1,12 @@
-//! Results that a client may keep, in the terms of the modern era: for how long and for whom, and
+//! Results in the terms of the modern era besides their type: how long they may be cached
+//! (`ttlMs`, milliseconds) and for whom (`cacheScope`), which server they come from, and tools
 //! without what only the legacy era knows.
 
 use crate::domain::json::{self, Node, edit};
 use crate::protocol::{X_MCP_HEADER, meta, method};
 use crate::upstream::{WireEra, is_mirrored_rightly};
 
-/// Results with hints for caches.
+/// Methods whose results carry hints for caches.
 pub(crate) const CACHED: [&str; 6] = [
     method::TOOLS_LIST,
     method::PROMPTS_LIST,
@@ -15,8 +16,8 @@ pub(crate) const CACHED: [&str; 6] = [
     method::SERVER_DISCOVER,
 ];
 
-/// Makes a modern result say how it may be kept: it is of this agent alone, since policies filter
-/// it. The answer to a retry depends on more than its request shows, so it is not kept at all.
+/// Makes a modern result say how it may be cached: for this agent alone, since policies filter it.
+/// The answer to a retry depends on more than its request shows, so it is not cached at all.
 pub(crate) fn kept(raw: &str, retried: bool) -> String {
     let Ok(node) = json::parse(raw) else { return raw.to_owned() };
     if node.get("resultType").and_then(Node::as_str).is_some_and(|t| t != "complete") {
@@ -40,7 +41,8 @@ pub(crate) fn kept(raw: &str, retried: bool) -> String {
 }
 
 /// The tools of a legacy server as a modern client may see them: without `execution`, and without
-/// marks for headers that break the rules, for which the client would have to drop the tool.
+/// `x-mcp-header` marks that break the rules, for which the client would have to drop the tool
+/// (<https://modelcontextprotocol.io/specification/2026-07-28/server/tools#x-mcp-header>).
 pub(crate) fn tools(raw: &str) -> String {
     let Ok(node) = json::parse(raw) else { return raw.to_owned() };
     let Some(tools) = node.get("tools").and_then(Node::elements) else { return raw.to_owned() };
@@ -68,7 +70,8 @@ fn unmarked(node: &Node<'_>) -> String {
     }
 }
 
-/// A result says who it comes from, where the server's era had no place for it.
+/// Adds to a result's `_meta` which server it comes from (raw JSON), unless it says so already
+/// (<https://modelcontextprotocol.io/specification/2026-07-28/basic#_meta>).
 pub(crate) fn stamped(raw: &str, server_info: &str) -> String {
     let Ok(node) = json::parse(raw) else { return raw.to_owned() };
     let fits = node
@@ -77,7 +80,7 @@ pub(crate) fn stamped(raw: &str, server_info: &str) -> String {
     if fits { edit::with_meta(raw, &[(meta::SERVER_INFO, server_info)]) } else { raw.to_owned() }
 }
 
-/// Everything that the border of eras demands of a result besides its type.
+/// What the border between eras demands of a result besides its type; nothing for a legacy client.
 pub(crate) fn in_terms_of(
     raw: String,
     from: WireEra,

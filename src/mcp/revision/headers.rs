@@ -1,4 +1,6 @@
-//! The headers of the modern era, compared with the message they mirror.
+//! The metadata and the headers of a modern request, compared with the body they mirror.
+//!
+//! <https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#standard-request-headers>
 
 use axum::http::HeaderMap;
 
@@ -12,15 +14,23 @@ use super::header;
 /// Why a modern request is refused: code, message and data.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Wrong {
-    /// JSON-RPC code.
+    /// JSON-RPC error code
+    /// (<https://modelcontextprotocol.io/specification/2026-07-28/basic#error-codes>).
     pub code: i64,
-    /// What is wrong.
+    /// What is wrong, for people.
     pub message: String,
-    /// `data`, raw JSON.
+    /// `data` of the error, raw JSON.
     pub data: Option<String>,
 }
 
-/// Checks a modern request's metadata and headers against its body.
+/// Checks a modern request's metadata
+/// (<https://modelcontextprotocol.io/specification/2026-07-28/basic#_meta>) and headers
+/// (<https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#standard-request-headers>).
+///
+/// # Errors
+/// [`Wrong`]: metadata that is missing or malformed (invalid params), a header that is missing or
+/// differs from the body (header mismatch), or a version that is not spoken here, with those that
+/// are.
 pub(crate) fn check_modern(
     headers: &HeaderMap,
     message: &Message,
@@ -103,7 +113,11 @@ pub(crate) fn check_modern(
     Ok(())
 }
 
-/// Checks `Mcp-Param-*` headers against the arguments, as the tool's definition asks for them.
+/// Checks `Mcp-Param-*` headers against the arguments, as the tool's definition asks for them
+/// (<https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#custom-headers-from-tool-parameters>).
+///
+/// # Errors
+/// [`Wrong`] (header mismatch): such a header is missing, has no argument, or differs from it.
 pub(crate) fn check_param_headers(
     headers: &HeaderMap,
     tool: &Node<'_>,
@@ -116,7 +130,9 @@ pub(crate) fn check_param_headers(
     tool.get("inputSchema").map_or(Ok(()), |schema| check_params(headers, schema, arguments))
 }
 
-/// Only a chain of `properties` leads to a mirrored argument.
+/// Checks the marked arguments of one schema and of those below it: only a chain of `properties`
+/// leads to a mirrored argument
+/// (<https://modelcontextprotocol.io/specification/2026-07-28/server/tools#x-mcp-header>).
 fn check_params(
     headers: &HeaderMap,
     schema: &Node<'_>,
@@ -167,7 +183,9 @@ fn is_same_number(a: &str, b: &str) -> bool {
     is_number(a) && is_number(b) && json::compare_numbers(a, b).is_eq()
 }
 
-/// Header values outside printable ASCII travel as `=?base64?…?=`.
+/// A header's value as text: values outside printable ASCII travel as `=?base64?…?=`
+/// (<https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#custom-headers-from-tool-parameters>).
+/// None if that is no Base64 of UTF-8.
 fn decode_header(value: &str) -> Option<String> {
     use base64::Engine as _;
     match value.strip_prefix("=?base64?").and_then(|v| v.strip_suffix("?=")) {

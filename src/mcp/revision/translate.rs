@@ -1,4 +1,6 @@
-//! Results and errors of one era in terms of the other.
+//! Results and errors of one era in terms of the other: the type of a result, and the codes that
+//! exist in one era only
+//! (<https://modelcontextprotocol.io/specification/2026-07-28/basic#error-codes>).
 
 use crate::domain::json::{self, Node, edit};
 use crate::protocol::{TASKS_EXTENSION, code, jsonrpc, method};
@@ -29,7 +31,7 @@ pub(crate) fn translate_result(raw: &str, from: WireEra, to: WireEra, method: &s
     }
 }
 
-/// Turns an upstream's error into what the client's era demands. `declarable` says of a
+/// Turns an upstream's error (raw JSON) into what the client's era demands. `declarable` says of a
 /// capability whether the client could declare it and have it passed on.
 pub(crate) fn translate_error(
     raw: &str,
@@ -44,11 +46,13 @@ pub(crate) fn translate_error(
         (Some(code::MISSING_CAPABILITY), WireEra::Modern) if could_have(&node, declarable) => {
             return raw.to_owned();
         }
-        // What else the upstream says of our own hop is ours to answer for; the last is of
-        // 2025-11-25 alone.
+        // These otherwise speak of the hop between Placet and the upstream, which is not the
+        // client's fault. The last exists in 2025-11-25 alone:
+        // https://modelcontextprotocol.io/specification/2025-11-25/client/elicitation#url-elicitation-required-error
         (Some(code::HEADER_MISMATCH | code::MISSING_CAPABILITY | code::UNSUPPORTED_VERSION), _)
         | (Some(code::URL_ELICITATION_REQUIRED), WireEra::Modern) => code::INTERNAL_ERROR,
-        // Resource not found has another code in each era.
+        // A resource that is not found has another code in each era:
+        // https://modelcontextprotocol.io/specification/2025-11-25/server/resources#error-handling
         (Some(code::RESOURCE_NOT_FOUND), WireEra::Modern) => code::INVALID_PARAMS,
         (Some(code::INVALID_PARAMS), WireEra::Legacy)
             if from == WireEra::Modern
@@ -68,7 +72,7 @@ fn could_have(error: &Node<'_>, declarable: impl Fn(&str) -> bool) -> bool {
     let needed = needed.and_then(Node::members).unwrap_or_default();
     !needed.is_empty()
         && needed.iter().all(|m| match m.key.as_ref() {
-            // Of extensions this one alone is passed on.
+            // The tasks extension is the only one that is passed on.
             "extensions" => {
                 let names = m.node.members().unwrap_or_default();
                 !names.is_empty() && names.iter().all(|n| n.key == TASKS_EXTENSION)

@@ -1,6 +1,8 @@
 //! Legacy requests under way, so that `notifications/cancelled` finds the one it names: by
 //! session and id, never beyond the session it came in. Each message is a POST of its own, so that
 //! a cancellation may come first; it is kept for a moment, for the request that is on its way.
+//!
+//! <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/cancellation#cancellation-flow>
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,12 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::time::Timestamp;
 
+/// Session and request id, the latter raw JSON.
 type Key = (String, String);
 
 /// How long a cancellation waits for a request that it overtook. Short, since it can't be told from
 /// one that came too late.
 const EARLY_WITHIN: Duration = Duration::from_secs(10);
-/// The longest id that is kept for that; those of clients are short.
+/// The longest id that is kept for that, bytes of raw JSON; those of clients are short.
 const MAX_EARLY_ID: usize = 256;
 
 /// Every legacy request that has not been answered.
@@ -73,8 +76,8 @@ impl InFlight {
         Flight { entry: Some((Arc::clone(self), key)), cancelled }
     }
 
-    /// Cancels a request of this very session, also one that comes right after this. At most
-    /// `max` of a session are kept for that.
+    /// Cancels a request of this very session, also one that comes right after this: at most `max`
+    /// cancellations of a session wait for their requests.
     pub(crate) fn cancel(&self, session: &str, id: &str, now: Timestamp, max: u32) {
         let mut known = self.lock();
         match known.under_way.get(&(session.to_owned(), id.to_owned())) {

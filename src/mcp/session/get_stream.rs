@@ -1,4 +1,6 @@
-//! The stream that a legacy client opens with GET, to hear of what belongs to no request.
+//! The GET stream of a legacy session: it carries what belongs to no request, or, with
+//! `Last-Event-ID`, goes on with a stream that broke off
+//! (<https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery>).
 
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -13,7 +15,7 @@ use crate::mcp::stream::{Events, request_stream};
 use crate::mcp::{Mcp, aggregate, session, tasks};
 use crate::protocol::{header_name, jsonrpc, method};
 
-/// The legacy GET stream: server messages that belong to no request.
+/// Opens the stream, or resumes another.
 pub(crate) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &HeaderMap) -> Response {
     if header(headers, header_name::SESSION_ID).is_none() || !accepts_streams(headers) {
         return method_not_allowed();
@@ -54,7 +56,7 @@ pub(crate) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
                 () = soft.cancelled() => break,
                 _ = beat.tick() => {
                     events.comment();
-                    // Seen, as long as its stream is open; over, once the session is.
+                    // A session counts as used while its stream is open; the stream ends with it.
                     if let Ok(false) = mcp.broker.keep_client_session(&session.id).await {
                         mcp.standing.end(&session.id);
                         break;
@@ -63,7 +65,7 @@ pub(crate) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
                     continue;
                 }
                 said = news.next() => match said {
-                    // What the session asked for, as far as it can be asked for.
+                    // Not told: a resource or a log level that the session did not ask for.
                     Some((upstream, Heard::Told(note)))
                         if !mcp.standing.admits(&session.id, &upstream, &note) => continue,
                     Some((upstream, Heard::Told(note))) if is_whole => {
@@ -79,7 +81,7 @@ pub(crate) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
                     None => break,
                 },
             };
-            // Its own ids mean nothing here: we tell of its tasks under ours.
+            // An upstream's task ids mean nothing to the client: `tasks::watch` tells under ours.
             if note.method.starts_with(method::NOTIFICATIONS_TASKS) {
                 continue;
             }

@@ -33,7 +33,7 @@ use crate::upstream::{EventParser, WireEra};
 
 use super::get_stream;
 
-/// The open streams, by what their addresses for messages name them with.
+/// The open streams, by the `sessionId` in the query of their address for messages.
 #[derive(Default)]
 pub(crate) struct Streams(Mutex<HashMap<String, Arc<OldSession>>>);
 
@@ -67,15 +67,17 @@ impl Streams {
     }
 }
 
+/// Opens the stream of one upstream's address (GET).
 pub(crate) async fn stream(
     State(mcp): State<Mcp>,
     upstream: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
-    // What is no text names no upstream.
+    // A name that is not UTF-8 matches no upstream.
     at(&mcp, upstream.ok().map(|Path(name)| name), request, Method::GET).await
 }
 
+/// Takes a message for a stream of one upstream's address (POST).
 pub(crate) async fn messages(
     State(mcp): State<Mcp>,
     upstream: Result<Path<String>, PathRejection>,
@@ -84,10 +86,12 @@ pub(crate) async fn messages(
     at(&mcp, upstream.ok().map(|Path(name)| name), request, Method::POST).await
 }
 
+/// Opens the stream of the address for all upstreams (GET).
 pub(crate) async fn stream_of_all(State(mcp): State<Mcp>, request: Request) -> Response {
     Box::pin(at_all(mcp, "sse", request, Method::GET)).await
 }
 
+/// Takes a message for a stream of the address for all upstreams (POST).
 pub(crate) async fn messages_to_all(State(mcp): State<Mcp>, request: Request) -> Response {
     Box::pin(at_all(mcp, "messages", request, Method::POST)).await
 }
@@ -100,7 +104,7 @@ async fn at_all(mcp: Mcp, name: &str, request: Request, method: Method) -> Respo
     at(&mcp, Some(String::new()), request, method).await
 }
 
-/// One of the two addresses, which takes one method.
+/// Handles a request to one of the two addresses, each of which takes one HTTP method.
 async fn at(mcp: &Mcp, upstream: Option<String>, request: Request, method: Method) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
     let wished = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
@@ -117,7 +121,7 @@ async fn at(mcp: &Mcp, upstream: Option<String>, request: Request, method: Metho
 
 async fn handle(mcp: &Mcp, upstream: Option<&str>, request: Request, method: Method) -> Response {
     let Some(agent) = authenticate(mcp, request.headers()) else { return unauthorized() };
-    // Without a name all the agent's are meant.
+    // Without a name all of the agent's upstreams are meant.
     let known = |name: &&str| name.is_empty() || may_use(mcp, &agent, name);
     let Some(upstream) = upstream.filter(known) else {
         return problem(StatusCode::NOT_FOUND, "there is no such upstream");
@@ -139,7 +143,7 @@ async fn handle(mcp: &Mcp, upstream: Option<&str>, request: Request, method: Met
     }
 }
 
-/// Another agent's stream does not exist for this one.
+/// The stream that the query names. Another agent's stream does not exist for this one.
 fn find(mcp: &Mcp, agent: &Agent, upstream: &str, uri: &Uri) -> Option<Arc<OldSession>> {
     let query = uri.query().unwrap_or_default();
     let mut pairs = url::form_urlencoded::parse(query.as_bytes());
@@ -220,7 +224,7 @@ impl OldSession {
         mcp.broker.tracker().spawn(async move {
             tokio::select! {
                 biased;
-                // Who waits for an answer here has left.
+                // The client that waits for the answer has left.
                 () = session.events.closed() => {}
                 () = work => {}
             }
@@ -240,7 +244,7 @@ impl OldSession {
             }
             return;
         }
-        // Twice: what Placet adds to an answer is not part of what the limit is for.
+        // Twice the limit: it is meant for the result, not for what Placet adds to the answer.
         let limit = mcp.broker.config().server.max_result.saturating_mul(2);
         let mut parser = EventParser::new(limit);
         while let Some(Ok(frame)) = body.frame().await {
@@ -327,8 +331,8 @@ fn asked(mcp: &Mcp, session: &Arc<OldSession>, message: Message, era: WireEra) -
     let (Some(headers), Some(own)) = (session.headers(), session.session.get()) else {
         return uninitialized();
     };
-    // Known from here on: a cancellation may overtake what follows. Once the endpoint proper has
-    // taken the request, it is the one that is cancelled.
+    // The request is known from here on, since a cancellation may overtake what follows. Once the
+    // endpoint proper has taken it, that entry is the one that is cancelled.
     let early = mcp.in_flight.enter(own, &id, mcp.broker.now());
     let (mcp, session) = (mcp.clone(), Arc::clone(session));
     session.clone().start(&mcp.clone(), async move {

@@ -3,6 +3,9 @@
 //!
 //! A stream is found only within its own session. What is kept is bounded in bytes per session,
 //! in streams per session, and in time since somebody read it; it does not outlive the process.
+//! An event's id is `{stream}.{number}`, the number counted from 0.
+//!
+//! <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery>
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -24,7 +27,7 @@ use crate::store::ClientSession;
 pub(crate) const MAX_STREAMS: usize = 64;
 /// How long a client is asked to wait before it comes back, milliseconds.
 const RETRY_MS: u32 = 1000;
-/// Events that wait for a slow client; more signs of life and notifications are dropped.
+/// Events that may wait for a slow client; further notifications are dropped.
 const CAPACITY: u64 = 32;
 
 /// Every stream that may be read on.
@@ -80,8 +83,8 @@ impl Streams {
         Some((writer, body))
     }
 
-    /// Reads on behind the event of this id, over a new connection; none where there is nothing
-    /// of that name or what was missed is not kept any more.
+    /// Reads on after the event of this id, over a new connection; none where the session has no
+    /// such stream or what was missed is not kept any more.
     pub(crate) fn resume(&self, session: &str, event: &str) -> Option<Body> {
         let (id, number) = event.rsplit_once('.')?;
         let number = number.parse::<u64>().ok()?.checked_add(1)?;
@@ -164,7 +167,7 @@ impl Kept {
         self.state.lock().expect("no holder of this lock panics")
     }
 
-    /// Adds an event, the id in front of these lines.
+    /// Adds an event: its `id:` line, then these lines.
     fn push(&self, lines: &str) {
         let mut state = self.state();
         self.push_to(&mut state, lines);

@@ -1,5 +1,5 @@
 //! Questions put to legacy clients: requests of ours on a stream of theirs, answered by a POST of
-//! the same session.
+//! the same session (<https://modelcontextprotocol.io/specification/2025-11-25/basic#messages>).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -28,7 +28,8 @@ impl Open {
         Waiting { open: Arc::clone(self), key, answer }
     }
 
-    /// Takes an answer that a client posted in this very session; nobody may wait for it.
+    /// Takes an answer that a client posted in this very session; it is dropped where no question
+    /// of that id waits.
     pub(crate) fn answer(&self, session: &str, id: &str, reply: Reply) {
         if let Some(waits) = self.lock().remove(&(session.to_owned(), id.to_owned())) {
             let _ = waits.send(reply);
@@ -41,7 +42,7 @@ impl Open {
 pub(crate) struct Waiting {
     open: Arc<Open>,
     key: Key,
-    /// The answer.
+    /// Receives the client's result or error.
     pub(crate) answer: oneshot::Receiver<Reply>,
 }
 

@@ -1,5 +1,8 @@
 //! What legacy sessions asked for that stands until they end: a log level, and resources they
 //! want to hear of. Kept in memory: after a restart a client asks again, or hears nothing.
+//!
+//! <https://modelcontextprotocol.io/specification/2025-11-25/server/utilities/logging#setting-log-level>,
+//! <https://modelcontextprotocol.io/specification/2025-11-25/server/resources#subscriptions>
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -74,14 +77,14 @@ impl Standing {
         change(wants)
     }
 
-    /// The session was used, or its stream is open.
+    /// Notes that the session was used, or that its stream is open.
     pub(crate) fn seen(&self, session: &str, now: Timestamp) {
         if let Some(wants) = self.lock().get_mut(session) {
             wants.seen = now;
         }
     }
 
-    /// The session ended.
+    /// Ends everything the session asked for.
     pub(crate) fn end(&self, session: &str) {
         let ended = self.lock().remove(session);
         drop(ended);
@@ -112,8 +115,8 @@ impl Standing {
         begun.then(|| Begun { all: Arc::clone(self), session: session.to_owned(), key })
     }
 
-    /// Whether the session is told of this: of resources what it subscribed to, of log messages
-    /// what its level admits, and everything else.
+    /// Whether the session is told of this: a change to a resource it subscribed to, a log message
+    /// that its level admits, anything else.
     pub(crate) fn admits(&self, session: &str, upstream: &str, note: &Notification) -> bool {
         match note.method.as_str() {
             method::NOTIFICATIONS_RESOURCES_UPDATED => {
@@ -138,7 +141,7 @@ struct Begun {
 }
 
 impl Begun {
-    /// The server agreed.
+    /// Keeps the watch that the server agreed to.
     fn made(self, watch: Watch) {
         let former = match self.all.lock().get_mut(&self.session) {
             Some(wants) => wants.watches.insert(self.key.clone(), Some(watch)).flatten(),
@@ -160,12 +163,13 @@ impl Drop for Begun {
     }
 }
 
-/// The resource that changed.
+/// The URI of the resource that changed; none if the notification names none.
 pub(crate) fn updated(note: &Notification) -> Option<String> {
     Some(json::parse(note.params.as_deref()?).ok()?.get("uri")?.as_str()?.to_owned())
 }
 
-/// Whether who watches one resource wants to hear of another: the same, or one below it.
+/// Whether a subscription to `watched` covers `changed`: the same URI, or one below it
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/server/resources#subscriptions>).
 pub(crate) fn covers(watched: &str, changed: &str) -> bool {
     let Some(rest) = changed.strip_prefix(watched) else { return false };
     rest.is_empty() || watched.ends_with('/') || rest.starts_with(['/', '?', '#'])
@@ -245,7 +249,7 @@ async fn level_at(
     Ok(reply)
 }
 
-/// `resources/subscribe` and `resources/unsubscribe`, where the policy has nothing against it.
+/// `resources/subscribe` and `resources/unsubscribe`, after the policy has admitted them.
 pub(crate) async fn subscription(
     mcp: &Mcp,
     incoming: &Incoming,
@@ -303,7 +307,7 @@ async fn subscribe(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) ->
     }
 }
 
-/// `resources/unsubscribe`.
+/// `resources/unsubscribe`; done also where there was no subscription.
 fn unsubscribe(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) -> Response {
     let Some(uri) = params.and_then(|p| p.get("uri")).and_then(Node::as_str) else {
         return refused(incoming, code::INVALID_PARAMS, "params.uri must be a string");

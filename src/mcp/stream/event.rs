@@ -7,7 +7,8 @@ use axum::body::Bytes;
 /// A sign of life without content.
 pub(crate) const COMMENT: Bytes = Bytes::from_static(b": waiting\n\n");
 
-/// One event. Raw values may hold line breaks between tokens, which would end it.
+/// One event with this JSON text as its data. Line breaks between its tokens, which would end the
+/// event, become spaces.
 pub(crate) fn event(json: &str) -> String {
     let data = json.replace(['\n', '\r'], " ");
     format!("event: message\ndata: {data}\n\n")

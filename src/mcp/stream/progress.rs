@@ -1,4 +1,6 @@
-//! Progress that is told to a client: Placet's own count, which the server's goes on from.
+//! Progress that is told to a client: Placet's own count, which the server's goes on from
+//! (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/progress#progress-flow>),
+//! and which of the server's log messages are.
 
 use crate::domain::json::{self, Node};
 use crate::protocol::{jsonrpc, meta, method};
@@ -54,7 +56,8 @@ impl Progress {
     pub(crate) fn upstream(&mut self, note: &Notification) -> Option<String> {
         match note.method.as_str() {
             method::NOTIFICATIONS_PROGRESS => self.progress(note.params.as_deref()?),
-            // Without a log level a modern client wants no log messages.
+            // Without a log level a modern client wants no log messages:
+            // https://modelcontextprotocol.io/specification/2026-07-28/server/utilities/logging#per-request-log-level
             method::NOTIFICATIONS_MESSAGE if self.era == WireEra::Modern && !self.log => None,
             // The server was told the lowest level that anybody wants over its connection.
             method::NOTIFICATIONS_MESSAGE
@@ -85,7 +88,9 @@ impl Progress {
         Some(jsonrpc::notification(method::NOTIFICATIONS_PROGRESS, Some(&params)))
     }
 
-    /// Takes note of a number that is about to be told; none if it is not more than the last.
+    /// Takes note of a number that is about to be told; none if it is not more than the last, since
+    /// progress must rise
+    /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/progress#progress-flow>).
     fn rise(&mut self, progress: &str) -> Option<()> {
         let value = progress.parse::<f64>().ok().filter(|v| v.is_finite())?;
         if self.told.is_some_and(|told| value <= told) {

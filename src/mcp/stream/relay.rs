@@ -15,13 +15,15 @@ use crate::upstream::{Notifications, Said, ServerRequest, WireEra};
 use super::progress::Progress;
 use super::request_stream::Line;
 
-/// What the upstream says meanwhile and a slow client has not read; more is dropped.
+/// Messages of the upstream that may wait for a slow client; more are dropped.
 const NOTES: usize = 64;
 
 /// Runs `exchange`, which gets where notifications go and what cancels it.
 ///
-/// It runs on the task tracker: a legacy client that goes away has not cancelled anything. A
-/// modern one has, and a legacy one does so by a notification.
+/// It runs on the task tracker: a legacy client that goes away has not cancelled anything, it does
+/// so by a notification
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/cancellation#cancellation-flow>).
+/// A modern client cancels by closing the stream.
 pub(crate) async fn run<F>(
     mcp: &Mcp,
     incoming: &Incoming,
@@ -33,9 +35,9 @@ where
 {
     let (notes, mut heard) = mpsc::channel(NOTES);
     let cancel = incoming.flight.cancelled().child_token();
-    // Cancelling what has ended does nothing, so that the guard is never disarmed.
+    // The guard is never disarmed: to cancel what has ended does nothing.
     let left = (incoming.era == WireEra::Modern).then(|| cancel.clone().drop_guard());
-    // What is not answered when the grace is over is given up, so that it can't hold the stop.
+    // A request without an answer is given up when the grace is over, so that Placet can stop.
     let (hard, given_up) = (mcp.broker.stop().hard.clone(), incoming.clone());
     let exchange = exchange(notes, cancel);
     let mut done = mcp.broker.tracker().spawn(async move {
@@ -55,7 +57,8 @@ where
                 return json_response(status, body);
             }
             Some(said) = heard.recv() => match said {
-                // Without a stream nothing can be told, and a question that is dropped is declined.
+                // A client that reads no stream can be told nothing; a dropped question is
+                // declined.
                 _ if !incoming.streams => {}
                 Said::Notification(note) => if let Some(text) = progress.upstream(&note) {
                     break First::Tell(text);

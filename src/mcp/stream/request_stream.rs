@@ -19,7 +19,7 @@ pub(crate) struct Line {
     mcp: Mcp,
     incoming: Incoming,
     progress: Progress,
-    /// Where events go.
+    /// The event stream to the client.
     pub(crate) events: Events,
     /// Ends the questions that are open when the stream ends.
     over: CancellationToken,
@@ -77,7 +77,8 @@ impl Line {
         self.over.clone()
     }
 
-    /// Goes on until `work` is done; none if the client goes away or cancels first.
+    /// Tells the client what is `heard` until `work` is done; none if the client goes away for good
+    /// or cancels first.
     pub(crate) async fn drive<T>(
         &mut self,
         work: impl Future<Output = T>,

@@ -16,6 +16,9 @@ use super::wire::related;
 const LONGEST_LIFE: Duration = Duration::from_hours(30 * 24);
 
 /// The upstream answered an allowed call with a task: its answer with an id of ours.
+///
+/// # Errors
+/// In words: the client can't follow a task of this form, or its agent has too many.
 pub(crate) async fn adopt(
     mcp: &Mcp,
     incoming: &Incoming,
@@ -54,6 +57,7 @@ pub(crate) fn renamed(raw: &str, ours: &Task) -> String {
     renamed_meta(&edit::replaced(raw, "taskId", &json::quote(ours.id.as_str())), ours)
 }
 
+/// The same for an answer that holds the task in its member `task`, as the core has it.
 pub(crate) fn renamed_inside(raw: &str, ours: &Task) -> String {
     let node = json::parse(raw).ok();
     match node.as_ref().and_then(|n| n.get("task")) {
@@ -62,7 +66,8 @@ pub(crate) fn renamed_inside(raw: &str, ours: &Task) -> String {
     }
 }
 
-/// What is said about a task, where the id stands in `_meta` alone.
+/// A result about a task, where the id stands in `_meta` alone
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#related-task-metadata>).
 pub(crate) fn renamed_meta(raw: &str, ours: &Task) -> String {
     let is_related = json::parse(raw)
         .is_ok_and(|n| n.get("_meta").is_some_and(|meta| meta.get(meta::RELATED_TASK).is_some()));

@@ -22,7 +22,7 @@ use crate::protocol::jsonrpc;
 use super::form::owner;
 use super::wire;
 
-/// Whether a call made as a task was made so because we offered it.
+/// Whether a call was made as a task because Placet offered that in the list of tools.
 fn is_offered(mcp: &Mcp, incoming: &Incoming, tool: &str) -> bool {
     let policy = mcp.broker.policies().of(&incoming.upstream);
     let rule = policy.as_ref().and_then(|p| p.rule_for(&incoming.agent.name, tool));
@@ -60,7 +60,8 @@ fn outcome((_, body): &Reported) -> Option<Outcome> {
     result.or_else(|| Some(Outcome::Error(node.get("error")?.raw.to_owned())))
 }
 
-/// An answer that is there already: to who can read nothing else, as a task that is over.
+/// Answers with what is known already; a client that made the call as a task, since Placet offered
+/// it, gets it as a task that is over.
 pub(crate) async fn or_task(
     mcp: &Mcp,
     incoming: &Incoming,
@@ -79,8 +80,11 @@ pub(crate) async fn or_task(
     json_response(status, body)
 }
 
-/// An allowed call that runs behind a task. Given back, it runs as without: nobody asked for a
-/// task, or the upstream makes one itself, or the agent has too many.
+/// Runs an allowed call behind a task.
+///
+/// # Errors
+/// The permit itself, where the call is to run without: nobody asked for a task, or the upstream
+/// makes one itself, or the agent has too many.
 pub(crate) async fn behind_a_task(
     mcp: &Mcp,
     incoming: &Incoming,

@@ -1,4 +1,5 @@
-//! Tasks in the core of 2025-11-25: nested, listed, and with a request that waits for the end.
+//! `tasks/get`, `tasks/cancel` and `tasks/list` in the core of 2025-11-25; `tasks/result`, which
+//! waits for the end, is in `waiting`.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -31,6 +32,8 @@ fn task(mcp: &Mcp, incoming: &Incoming, view: &View) -> Response {
     json_response(StatusCode::OK, body)
 }
 
+/// Answers `tasks/get` about a task that Placet made
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#getting-tasks>).
 pub(crate) async fn get(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
     match mcp.broker.look_at_task(&owner(incoming), id).await {
         Ok(view) => task(mcp, incoming, &view),
@@ -38,6 +41,8 @@ pub(crate) async fn get(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
     }
 }
 
+/// Answers `tasks/cancel` about a task that Placet made
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#cancelling-tasks>).
 pub(crate) async fn cancel(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
     match mcp.broker.end_task(&owner(incoming), id).await {
         Ok(view) => task(mcp, incoming, &view),
@@ -45,6 +50,8 @@ pub(crate) async fn cancel(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response
     }
 }
 
+/// Answers `tasks/list`: the agent's tasks at this address, page by page
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#listing-tasks>).
 pub(crate) async fn list(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) -> Response {
     let before = match params.and_then(|p| p.get("cursor")) {
         None => None,
@@ -67,7 +74,7 @@ pub(crate) async fn list(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_
     json_response(StatusCode::OK, body)
 }
 
-/// Where a page ends, as an opaque text.
+/// Where a page ends, as an opaque text: Base64 (URL) of `{microseconds}.{task id}`.
 fn cursor((at, id): &(Timestamp, String)) -> String {
     URL_SAFE_NO_PAD.encode(format!("{}.{id}", at.micros()))
 }

@@ -1,4 +1,4 @@
-//! The errors of task requests.
+//! The errors that answer task requests, in both protocols.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -18,7 +18,8 @@ pub(crate) fn invalid(incoming: &Incoming, text: &str) -> Response {
     json_response(StatusCode::OK, error)
 }
 
-/// The client did not declare the extension with this very request.
+/// The client did not declare the tasks extension with this very request
+/// (<https://modelcontextprotocol.io/specification/2026-07-28/basic#error-codes>).
 pub(crate) fn undeclared(incoming: &Incoming) -> Response {
     let extensions = json::object([(TASKS_EXTENSION, "{}")]);
     let required = json::object([("extensions", extensions.as_str())]);
@@ -29,7 +30,8 @@ pub(crate) fn undeclared(incoming: &Incoming) -> Response {
     json_response(StatusCode::BAD_REQUEST, error)
 }
 
-/// Why a verb failed. Unknown, expired and foreign tasks are answered alike.
+/// Why the broker could not do what was asked of a task. Unknown, expired and foreign tasks are
+/// answered alike.
 pub(crate) fn failed(incoming: &Incoming, error: &TaskError) -> Response {
     match error {
         TaskError::Unknown => invalid(incoming, "Task not found"),

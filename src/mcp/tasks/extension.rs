@@ -1,4 +1,7 @@
-//! The extension `io.modelcontextprotocol/tasks`: flat tasks whose end stands in `tasks/get`.
+//! The methods of the extension `io.modelcontextprotocol/tasks`: flat tasks, whose result or error
+//! stands in the answer to `tasks/get`.
+//!
+//! <https://modelcontextprotocol.io/extensions/tasks/overview>
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -16,9 +19,10 @@ use super::errors::{failed, invalid};
 use super::form::owner;
 use super::wire;
 
-/// What a method without a result of its own answers.
+/// The result of `tasks/update` and `tasks/cancel`, raw JSON.
 const DONE: &str = "{\"resultType\":\"complete\"}";
 
+/// Answers `tasks/get`, `tasks/update` and `tasks/cancel` about a task that Placet made.
 pub(crate) async fn handle(
     mcp: &Mcp,
     incoming: &Incoming,
@@ -45,7 +49,7 @@ async fn get(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
     json_response(StatusCode::OK, jsonrpc::result(incoming.message.id_raw(), &result))
 }
 
-/// A task with what its status demands, and the end it tells.
+/// A task with the members its status demands (raw JSON), and the owed result that it tells.
 pub(crate) async fn detailed(
     mcp: &Mcp,
     incoming: &Incoming,
@@ -99,7 +103,7 @@ async fn update(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>, id: &
 
 async fn cancel(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
     match mcp.broker.end_task(&owner(incoming), id).await {
-        // What has ended can be ended again.
+        // A task that has ended may be cancelled again: nothing changes.
         Ok(_) | Err(TaskError::Terminal(_)) => acknowledged(incoming),
         Err(error) => failed(incoming, &error),
     }

@@ -1,4 +1,4 @@
-//! Which form of tasks a request speaks, and whose tasks it may see.
+//! Which form of tasks a request speaks, whose tasks it may see, and what capabilities say of them.
 
 use crate::broker::tasks::Owner;
 use crate::domain::json::{self, Node, edit};
@@ -8,12 +8,16 @@ use crate::mcp::request::Incoming;
 use crate::protocol::{TASKS_EXTENSION, meta, method, version};
 use crate::upstream::WireEra;
 
-/// What a server of that version says of its tasks.
+/// The capability `tasks` of a server of 2025-11-25, raw JSON
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#creating-tasks>).
 const CORE_CAPABILITY: &str = "{\"list\":{},\"cancel\":{},\"requests\":{\"tools\":{\"call\":{}}}}";
 
-/// The form in which the client of this call may be given a task; none: it is held.
+/// The form in which the client of this call may be given a task; none where the call is held.
+///
+/// <https://modelcontextprotocol.io/extensions/tasks/overview>,
+/// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#creating-tasks>
 pub(crate) fn form_of(incoming: &Incoming, params: Option<&Node<'_>>) -> Option<Form> {
-    // Neither protocol knows tasks of anything else.
+    // Neither protocol knows tasks for prompts or resources.
     if incoming.message.method != method::TOOLS_CALL {
         return None;
     }
@@ -26,6 +30,7 @@ pub(crate) fn form_of(incoming: &Incoming, params: Option<&Node<'_>>) -> Option<
     }
 }
 
+/// Whether this request declares the tasks extension, as each one has to.
 pub(crate) fn declares_extension(params: Option<&Node<'_>>) -> bool {
     let declared = params.and_then(|p| {
         p.get("_meta")?.get(meta::CLIENT_CAPABILITIES)?.get("extensions")?.get(TASKS_EXTENSION)
@@ -33,6 +38,7 @@ pub(crate) fn declares_extension(params: Option<&Node<'_>>) -> bool {
     declared.is_some_and(Node::is_object)
 }
 
+/// Whether the session is of 2025-11-25, the only version with tasks in its core.
 pub(crate) fn speaks_core(incoming: &Incoming) -> bool {
     incoming.session.as_ref().is_some_and(|s| s.version == version::V2025_11_25)
 }
@@ -53,6 +59,7 @@ pub(crate) fn task_id<'n>(params: Option<&'n Node<'_>>) -> Option<&'n str> {
     params?.get("taskId")?.as_str()
 }
 
+/// Whose tasks this request may see: the agent's, at this address, of the form of its era.
 pub(crate) fn owner(incoming: &Incoming) -> Owner {
     let form = match incoming.era {
         WireEra::Modern => Form::Extension,

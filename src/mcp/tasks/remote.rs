@@ -62,7 +62,7 @@ pub(crate) async fn forward(
     relay::run(mcp, incoming, progress, send).await
 }
 
-/// A task for the list: as the upstream tells of it, or as far as we know it.
+/// A task for the list, raw JSON: as the upstream tells of it, or as far as Placet knows it.
 pub(crate) async fn listed(mcp: &Mcp, incoming: &Incoming, view: &View) -> String {
     let known = || wire::object(&wire::core(mcp, view));
     let Follows::Remote(theirs) = &view.task.follows else { return known() };

@@ -1,5 +1,6 @@
 //! What `tools/list` says of tasks to a session of 2025-11-25: a tool whose calls people decide
-//! may be called as a task.
+//! may be called as a task
+//! (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#creating-tasks>).
 
 use std::borrow::Cow;
 

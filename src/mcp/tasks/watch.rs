@@ -1,6 +1,9 @@
 //! Tells of tasks without being asked: `notifications/tasks` on a subscription that names them,
 //! `notifications/tasks/status` on the stream of a session of 2025-11-25. Who listens for a task
 //! waits for it as if it looked.
+//!
+//! <https://modelcontextprotocol.io/extensions/tasks/overview>,
+//! <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#task-status-notification>
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -28,7 +31,7 @@ use super::{extension, wire};
 pub(crate) const MAX_WATCHED: usize = 100;
 /// Most tasks of an agent that its session's stream tells of, the newest.
 const TOLD: u32 = 50;
-/// How often is looked where no hint comes: another broker may have changed something.
+/// The time between two looks where no hint comes: another broker may have changed something.
 const NET: Duration = Duration::from_secs(1);
 /// The least time between two looks, however many hints come.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -40,7 +43,11 @@ pub(crate) struct Watch {
     wanted: bool,
 }
 
-/// The tasks a `subscriptions/listen` asks for, as far as they are the agent's own.
+/// The tasks a `subscriptions/listen` asks for, as far as they are the agent's own and not an
+/// upstream's.
+///
+/// # Errors
+/// The response that refuses the subscription: the extension was not declared, or the store fails.
 pub(crate) async fn watched(
     mcp: &Mcp,
     incoming: &Incoming,
@@ -65,7 +72,8 @@ pub(crate) async fn watched(
 }
 
 impl Watch {
-    /// What is honoured, for the acknowledgement: raw JSON.
+    /// The ids of the tasks that are told of, for the acknowledgement: a raw JSON array; none where
+    /// no tasks were asked for.
     pub(crate) fn honoured(&self) -> Option<String> {
         self.wanted.then(|| json::array(self.ids.iter().map(|id| json::quote(id))))
     }

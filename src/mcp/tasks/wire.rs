@@ -1,4 +1,4 @@
-//! A task as JSON, in the words of each protocol.
+//! A task as JSON, in the words of each protocol: times in RFC 3339, spans in milliseconds.
 
 use crate::broker::tasks::View;
 use crate::domain::json;
@@ -9,7 +9,7 @@ use crate::protocol::meta;
 /// Members of an object: key and raw value.
 pub(crate) type Members = Vec<(&'static str, String)>;
 
-/// The object itself.
+/// The JSON object of these members.
 pub(crate) fn object(members: &Members) -> String {
     json::object(members.iter().map(|(key, value)| (*key, value.as_str())))
 }
@@ -28,7 +28,7 @@ fn poll_interval(mcp: &Mcp) -> String {
     mcp.broker.config().approvals.task_poll_interval.as_millis().max(1).to_string()
 }
 
-/// As the extension writes it.
+/// A task as the extension writes it (<https://modelcontextprotocol.io/extensions/tasks/overview>).
 pub(crate) fn extension(mcp: &Mcp, view: &View) -> Members {
     let mut members = shared(view);
     members.push(("ttlMs", view.task.ttl_ms().to_string()));
@@ -36,7 +36,8 @@ pub(crate) fn extension(mcp: &Mcp, view: &View) -> Members {
     members
 }
 
-/// As the core of 2025-11-25 writes it.
+/// A task as the core of 2025-11-25 writes it
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#getting-tasks>).
 pub(crate) fn core(mcp: &Mcp, view: &View) -> Members {
     let mut members = shared(view);
     members.push(("ttl", view.task.ttl_ms().to_string()));
@@ -44,7 +45,7 @@ pub(crate) fn core(mcp: &Mcp, view: &View) -> Members {
     members
 }
 
-/// Placet's own word about a task that waits, as a member of `_meta`.
+/// What Placet says of the approval that a task waits for, as a member of `_meta`.
 fn decision(mcp: &Mcp, view: &View) -> Option<(&'static str, String)> {
     let statement = mcp.broker.pending_task(view)?;
     Some((meta::DECISION, statement.decision_json()))
@@ -58,7 +59,8 @@ pub(crate) fn created_extension(mcp: &Mcp, view: &View) -> String {
     object(&members)
 }
 
-/// The answer of a call that became a task, in the core.
+/// The answer of a call that became a task, in the core
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#creating-tasks>).
 pub(crate) fn created_core(mcp: &Mcp, view: &View) -> String {
     let text = format!(
         "Not executed yet: {} needs a person's approval, and the call goes on by itself as task \
@@ -74,7 +76,7 @@ pub(crate) fn created_core(mcp: &Mcp, view: &View) -> String {
     object(&members)
 }
 
-/// What a task that waits says besides.
+/// The `_meta` of a task that waits for a decision; none for any other.
 pub(crate) fn waiting(mcp: &Mcp, view: &View) -> Option<(&'static str, String)> {
     let waits = matches!(view.status, Status::Working | Status::InputRequired);
     meta(&decision(mcp, view).filter(|_| waits).into_iter().collect())
@@ -84,7 +86,8 @@ fn meta(own: &Members) -> Option<(&'static str, String)> {
     (!own.is_empty()).then(|| ("_meta", object(own)))
 }
 
-/// The value under [`meta::RELATED_TASK`].
+/// The value under [`meta::RELATED_TASK`], raw JSON
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#related-task-metadata>).
 pub(crate) fn related(id: &str) -> String {
     format!("{{\"taskId\":{}}}", json::quote(id))
 }

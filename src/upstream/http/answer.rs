@@ -21,18 +21,18 @@ use super::target::{Target, post_headers};
 
 /// Wait before a broken legacy stream is resumed, where the server names none.
 const RESUME_AFTER: Duration = Duration::from_secs(1);
-/// Longest such wait, whatever the server names.
+/// Longest wait before a stream is resumed, whatever the server names.
 const RESUME_AFTER_MOST: Duration = Duration::from_secs(30);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static(header_name::LAST_EVENT_ID);
 
-/// What a POST came to.
+/// How a POST was answered.
 #[derive(Debug)]
 pub(super) enum Answered {
     /// A JSON-RPC answer to it.
     Reply(StatusCode, Reply),
-    /// Refused by status, before it was read.
+    /// Refused by HTTP status, before the server read it.
     Refused(StatusCode),
-    /// Anything else; the status where there was one.
+    /// Anything else: the HTTP status where there was one, and why it is no answer.
     Unreadable(Option<StatusCode>, String),
 }
 
@@ -45,7 +45,10 @@ impl Answered {
     }
 }
 
-/// Sends a request and reads its answer.
+/// Sends a request and reads its answer, whatever it is.
+///
+/// # Errors
+/// That of sending: [`UpstreamError::NotSent`] or [`UpstreamError::Lost`].
 pub(super) async fn exchange(
     target: &Arc<Target>,
     client: &Client,
@@ -89,8 +92,8 @@ pub(super) fn post_aside(
     });
 }
 
-/// Answers what the server asked, now or once the client has. Modern servers must not ask, and
-/// take no answers.
+/// Answers what the server asked, now or once the client has. Modern servers send no requests, so
+/// nothing is answered there.
 pub(super) fn respond(
     target: &Arc<Target>,
     hub: &Arc<Hub>,
@@ -234,8 +237,9 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// A legacy server may close the stream and let the client come back for the rest. This asks
-    /// for an answer again; it does not send the request again.
+    /// A legacy server may close the stream and let the client come back for the rest
+    /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery>).
+    /// This asks for the answer again; it does not send the request again.
     async fn resume(&self, broken: String) -> Result<Response, String> {
         let Some(session) = self.session.filter(|s| s.facts.era == WireEra::Legacy) else {
             return Err(broken);
@@ -257,7 +261,11 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// Opens a stream with GET.
+/// Opens a stream with GET, or with `last_id` goes on with one
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery>).
+///
+/// # Errors
+/// That of the HTTP client.
 pub(super) async fn get(
     target: &Target,
     session: &Session,

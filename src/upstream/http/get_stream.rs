@@ -1,5 +1,6 @@
 //! The stream on which a legacy server speaks without being asked. It ends with its session and
-//! comes back when broken.
+//! is opened again when it breaks, after the last event that had an id
+//! (<https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery>).
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -19,7 +20,7 @@ use super::target::Target;
 
 /// Wait before the stream is opened again; doubles while that fails.
 pub(super) const REOPEN_FIRST: Duration = Duration::from_secs(1);
-/// Longest such wait.
+/// Longest wait before the stream is opened again.
 pub(super) const REOPEN_LONGEST: Duration = Duration::from_secs(30);
 /// A stream that lasted this long was a good one.
 pub(super) const LASTING: Duration = Duration::from_secs(10);
@@ -76,6 +77,7 @@ pub(super) async fn keep(target: Arc<Target>, hub: Arc<Hub>, session: Weak<Sessi
     }
 }
 
+/// Hands on what the stream says, until it ends or a message is too large.
 pub(super) async fn read(
     mut response: Response,
     parser: &mut Parser,

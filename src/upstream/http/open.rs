@@ -1,6 +1,8 @@
 //! Opens a session: finds out the era with `server/discover`, and says `initialize` where it is
-//! the legacy one, or opens the stream of HTTP+SSE where that is not understood. A refusal for want of rights, a server error or silence is no evidence of
-//! either era.
+//! the legacy one, or opens the stream of HTTP+SSE where that is not understood. A refusal for want
+//! of rights, a server error or silence is no evidence of either era.
+//!
+//! <https://modelcontextprotocol.io/specification/2026-07-28/basic/versioning>
 
 use std::sync::atomic::Ordering;
 
@@ -23,7 +25,10 @@ use crate::config::HttpKind;
 use crate::protocol::{jsonrpc, method, version};
 
 impl HttpLink {
-    /// Opens a session; the error says why there is none.
+    /// Opens a session.
+    ///
+    /// # Errors
+    /// Why there is none, in words: refused, no answer in time, or no version in common.
     pub(super) async fn open(&self) -> Result<Session, String> {
         let limit = self.hub.common.handshake_timeout;
         let opened = async {
@@ -92,7 +97,8 @@ impl HttpLink {
         Ok(Session::over(conn, facts))
     }
 
-    /// A server of 2024-11-05 takes no POST here: then it may have a stream to GET.
+    /// Says `initialize`. A server of 2024-11-05 takes no POST here: then it may have a stream to
+    /// GET.
     async fn initialize_or_sse(&self) -> Result<Session, String> {
         match self.initialize().await {
             Ok(session) => Ok(session),
@@ -106,6 +112,8 @@ impl HttpLink {
         }
     }
 
+    /// Opens a legacy session
+    /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#initialization>).
     async fn initialize(&self) -> Result<Session, Uninitialized> {
         let id = next_id();
         let body = jsonrpc::request(
@@ -148,7 +156,7 @@ impl HttpLink {
 /// Why a POST of `initialize` opened no session.
 struct Uninitialized {
     why: String,
-    /// The status of its answer, where that speaks of the transport.
+    /// The HTTP status, where it may tell that the server knows only HTTP+SSE.
     status: Option<StatusCode>,
 }
 

@@ -1,4 +1,4 @@
-//! Sends one request, and says what is to be said of a failure.
+//! Sends one HTTP request, and says of a failure whether the server may have read it.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use super::super::message;
 use super::target::{Target, post_headers};
 use crate::domain::error_text::in_full;
 
-/// How long a message on the side may take.
+/// How long a notification, or an answer to a server's question, may take to be sent.
 pub(super) const ASIDE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Statuses with which a server refuses before it runs anything.
+/// Whether it is an HTTP status with which a server refuses before it runs anything.
 pub(super) fn is_refusal(status: StatusCode) -> bool {
     matches!(status.as_u16(), 401 | 403 | 405 | 413 | 415 | 429)
 }
@@ -23,7 +23,10 @@ pub(super) fn describe(error: reqwest::Error) -> String {
     message::printable(&in_full(&error.without_url()))
 }
 
-/// Sends `body` and gives back the head of the response and the session id in it.
+/// Posts `body` (JSON) and gives back the response, its body not yet read.
+///
+/// # Errors
+/// As [`send`].
 pub(super) async fn post(
     target: &Target,
     client: &Client,
@@ -33,7 +36,10 @@ pub(super) async fn post(
     send(client.post(target.url.clone()).headers(post_headers(target, headers)).body(body)).await
 }
 
-/// Sends a request; only what failed before its first byte was not sent.
+/// Sends a request.
+///
+/// # Errors
+/// [`UpstreamError::NotSent`] where it failed before its first byte, else [`UpstreamError::Lost`].
 pub(super) async fn send(request: reqwest::RequestBuilder) -> Result<Response, UpstreamError> {
     request.send().await.map_err(|error| {
         let unsent = error.is_connect() || error.is_builder();

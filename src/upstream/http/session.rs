@@ -1,4 +1,5 @@
-//! What is known of a connected server for as long as its session lasts.
+//! What is known of a connected server for as long as its session lasts
+//! (<https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#session-management>).
 
 use std::sync::Arc;
 
@@ -33,11 +34,13 @@ impl Session {
         Self { facts, id: None, _stop_on_drop: stop.clone().drop_guard(), stop, sse: Some(conn) }
     }
 
-    /// Whether it is of no more use, its one stream being gone.
+    /// Whether it can take no more requests: it was forgotten, or its HTTP+SSE stream is gone.
     pub(super) fn is_over(&self) -> bool {
         self.stop.is_cancelled() || self.sse.as_ref().is_some_and(|conn| conn.is_over())
     }
 
+    /// The headers that each request of the session carries
+    /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#protocol-version-header>).
     pub(super) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if let Ok(version) = HeaderValue::from_str(&self.facts.version) {

@@ -59,7 +59,10 @@ struct Line {
 }
 
 impl SseConn {
-    /// Opens the stream and says hello; the error says why that can't be done.
+    /// Opens the stream and says `initialize`.
+    ///
+    /// # Errors
+    /// Why that can't be done, in words: no stream, no usable endpoint, or no handshake.
     pub(super) async fn open(
         target: &Arc<Target>,
         link: &Hub,
@@ -153,7 +156,7 @@ impl SseConn {
             || self.ask(method::PING, None, PONG_WITHIN.min(timeout)).await.is_ok()
     }
 
-    /// One request of our own.
+    /// Sends a request of Placet's own, to which the server may be silent as long as `patience`.
     async fn ask(
         &self,
         method: &str,
@@ -168,6 +171,9 @@ impl SseConn {
     }
 
     /// Sends one request and waits for its answer on the stream.
+    ///
+    /// # Errors
+    /// As [`Upstream::request`](crate::upstream::Upstream::request).
     pub(super) async fn request(
         &self,
         request: Request,
@@ -231,7 +237,7 @@ impl SseConn {
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// What the answer to a POST says of the message in it.
+    /// What the HTTP status that answers a POST says of the message in it.
     fn judge(&self, status: StatusCode) -> Result<(), UpstreamError> {
         if status.is_success() {
             return Ok(());
@@ -289,7 +295,8 @@ fn get_headers(target: &Target) -> HeaderMap {
     headers
 }
 
-/// Reads up to the event that names the endpoint; gives back what came right behind it, too.
+/// Reads up to the event that names the endpoint; gives back its data and the events after it that
+/// were read too.
 async fn first_event(
     response: &mut Response,
     parser: &mut Parser,

@@ -1,5 +1,7 @@
 //! The subscription at a modern server: one `subscriptions/listen` for the changes it tells of and
 //! the resources somebody watches; another in its place when these change, and when it broke.
+//!
+//! <https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/subscriptions>
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -76,7 +78,7 @@ pub(super) async fn keep(target: Arc<Target>, hub: Arc<Hub>, session: Weak<Sessi
                         () = stopped.cancelled() => {}
                         () = read(response, &mut parser, &target, &again, &session) => {}
                     }
-                    // Who waited for it may have turned to the next.
+                    // Whoever waited for its end may have turned to the next subscription.
                     let _ = ending.send(());
                 });
                 let next =
@@ -109,7 +111,7 @@ pub(super) async fn keep(target: Arc<Target>, hub: Arc<Hub>, session: Weak<Sessi
         let broken = async {
             match current.as_mut() {
                 Some(reading) => {
-                    // Its end is its end, whichever way.
+                    // The sender is used or dropped: either way the stream has ended.
                     let _ = (&mut reading.ended).await;
                     reading.since.elapsed()
                 }

@@ -21,7 +21,7 @@ pub(super) const SESSION_ID: HeaderName = HeaderName::from_static(header_name::S
 pub(super) const PROTOCOL_VERSION: HeaderName =
     HeaderName::from_static(header_name::PROTOCOL_VERSION);
 
-/// The endpoint, and the two ways to it.
+/// The server's address and headers, and the two HTTP clients that reach it.
 pub(in crate::upstream) struct Target {
     pub(super) url: Url,
     pub(super) headers: HeaderMap,

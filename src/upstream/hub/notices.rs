@@ -30,12 +30,16 @@ impl Hub {
         self.listens.lock().expect("no holder of this lock panics")
     }
 
-    /// Request `id` listens, with the watched resources of that change.
+    /// Notes that request `id` is a subscription, asked for the watched resources as of that
+    /// change.
     pub(crate) fn listens_with(self: &Arc<Self>, id: u64, change: u64) -> Listening {
         self.listens().insert(id, change);
         Listening { hub: Arc::clone(self), id }
     }
 
+    /// Sends a notification where it belongs; `own` is the request whose stream it came on.
+    /// Progress goes by its token
+    /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/progress#progress-flow>).
     pub(super) fn notified(&self, notification: Notification, own: Option<u64>) {
         let owner = match notification.method.as_str() {
             method::NOTIFICATIONS_PROGRESS => {
@@ -47,7 +51,7 @@ impl Hub {
             method::NOTIFICATIONS_SUBSCRIPTIONS_ACKNOWLEDGED => {
                 return self.acknowledged(&notification);
             }
-            // A server cancels nothing but a subscription.
+            // Of our requests a server cancels only a subscription.
             method::NOTIFICATIONS_CANCELLED => return self.listening_ended(&notification),
             method::NOTIFICATIONS_TOOLS_LIST_CHANGED => {
                 self.audience.told.store(true, Ordering::Relaxed);
@@ -84,6 +88,8 @@ impl Hub {
         logging.next().is_none().then_some(*id)
     }
 
+    /// Notes which resources the server agreed to tell of
+    /// (<https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/subscriptions#receiving-notifications>).
     fn acknowledged(&self, notification: &Notification) {
         let node = notification.params.as_deref().and_then(|p| json::parse(p).ok());
         let Some(node) = node else { return };

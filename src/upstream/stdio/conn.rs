@@ -1,4 +1,4 @@
-//! One running child: who writes to it, who reads from it, and who buries it.
+//! One running child: what writes to it, what reads from it, and what waits for its end.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -51,7 +51,10 @@ struct Line {
 }
 
 impl Conn {
-    /// Starts a child; the error says why it can't be started.
+    /// Starts a child.
+    ///
+    /// # Errors
+    /// Why it can't be started, in words.
     pub(super) fn start(
         spec: &Spec,
         common: &Arc<Common>,
@@ -133,17 +136,20 @@ impl Conn {
         self.last_words.lock().expect("no holder of this lock panics").clone()
     }
 
-    /// What a request that was written and got no answer is told.
+    /// The error of a request that was written and got no answer.
     pub(super) fn lost(&self) -> UpstreamError {
         UpstreamError::Lost(self.obituary())
     }
 
-    /// Queues a request.
+    /// Queues a request, one line of JSON.
+    ///
+    /// # Errors
+    /// [`UpstreamError::NotSent`] where the child has ended.
     pub(super) async fn write(&self, id: u64, text: String) -> Result<(), UpstreamError> {
         let line = Line { text, id: Some(id) };
         let gone = || UpstreamError::NotSent(self.obituary());
         tokio::select! {
-            // Whoever ends the child tells every waiting request, queued ones too.
+            // `supervise` tells every waiting request of the child's end, queued ones too.
             sent = self.out.send(line) => sent.map_err(|_| gone()),
             () = self.ended.cancelled() => Err(gone()),
         }
@@ -156,7 +162,10 @@ impl Conn {
         }
     }
 
-    /// One request of our own.
+    /// Sends a request of Placet's own, to which the child may be silent as long as `patience`.
+    ///
+    /// # Errors
+    /// [`UpstreamError::NotSent`] or [`UpstreamError::Lost`], also once that time is over.
     pub(super) async fn ask(
         &self,
         method: &str,
@@ -285,7 +294,7 @@ fn respond(hub: &Arc<Hub>, out: &mpsc::WeakSender<Line>, received: Received) {
     }
 }
 
-/// The tasks at a child's three pipes, and what came out of the last.
+/// The tasks at a child's three pipes, and the last lines of its standard error.
 struct Pipes {
     writer: JoinHandle<()>,
     readers: [JoinHandle<()>; 2],

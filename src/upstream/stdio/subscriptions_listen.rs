@@ -1,5 +1,7 @@
 //! The subscription at a modern child: one `subscriptions/listen` on the channel that everything
 //! shares, another in its place when what is watched changes, or when the child ended it.
+//!
+//! <https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/subscriptions>
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -16,10 +18,10 @@ use crate::protocol::{jsonrpc, method};
 
 /// Wait before a subscription that the child ended is asked for again; doubles each time.
 const AGAIN_FIRST: Duration = Duration::from_secs(1);
-/// Longest such wait.
+/// Longest wait before a subscription is asked for again.
 const AGAIN_LONGEST: Duration = Duration::from_secs(30);
 
-/// Listens for as long as the child lives.
+/// Subscribes for as long as the child lives, if it tells of anything.
 pub(super) fn start(conn: &Arc<Conn>, capabilities: &str) {
     let kinds: Vec<&'static str> = changing(capabilities).into_iter().map(|(_, k)| k).collect();
     let watches = offers_watching(capabilities);

@@ -1,5 +1,7 @@
 //! `tasks/result`: a request that waits for the end of a task. It is attached like any held call,
 //! with signs of life, but without a budget: its client asked to wait, and may leave at any time.
+//!
+//! <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#retrieving-task-results>
 
 use std::time::Duration;
 
@@ -46,6 +48,7 @@ enum Told {
     Nobody,
 }
 
+/// Answers `tasks/result`: at once where the task is over, else at its end.
 pub(crate) async fn result(
     mcp: &Mcp,
     incoming: &Incoming,
@@ -53,7 +56,7 @@ pub(crate) async fn result(
     id: &str,
 ) -> Response {
     let owner = owner(incoming);
-    // Who asks for what is not there, or is over already, gets no stream.
+    // A task that is not there, or is over already, is answered without a stream.
     let view = match mcp.broker.look_at_task(&owner, id).await {
         Ok(view) => view,
         Err(error) => return failed(incoming, &error),
@@ -151,7 +154,7 @@ impl Wait {
                 Ok(held) => held,
                 Err(error) => return Told::Word(failed(&self.incoming, &error)),
             };
-            // Ended for this task alone, the call may go on for others.
+            // This ends the wait for this task alone: the call may go on for others.
             let done = self.gone.child_token();
             let (beats, mut heard) = mpsc::channel(BEATS);
             let terms = Terms {
@@ -252,7 +255,8 @@ impl Wait {
     }
 }
 
-/// A notification that names the task it belongs to.
+/// The notification with the task it belongs to in `_meta`
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#related-task-metadata>).
 fn about(note: &str, id: &str) -> Option<String> {
     let node = json::parse(note).ok()?;
     let params = node.get("params").map_or("{}", |p| p.raw);
