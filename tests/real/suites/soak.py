@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 
-from harness import ADMIN, ANA, FIXTURES, Placet, Stage, expect, until
+from harness import ADMIN, ANA, FIXTURES, Placet, Stage, equal, expect, until
 
 SLOW = bool(os.environ.get("PLACET_REAL_SLOW"))
 SECONDS = 600 if SLOW else 20
