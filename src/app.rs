@@ -276,7 +276,7 @@ impl SignInMailer for Mailer {
 /// A one-time sign-in link for a reviewer, good for `people.link_life`.
 ///
 /// # Errors
-/// The database failed.
+/// [`StoreError`], when the store can't be read or written.
 pub async fn sign_in_link(
     config: &Config,
     store: &dyn Store,

@@ -38,7 +38,7 @@ impl Broker {
     /// Appends audit records that belong to no other change.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn record(&self, events: Vec<AuditEvent>) -> Result<(), StoreError> {
         self.store().audit().append(events).await
     }
@@ -48,7 +48,7 @@ impl Audit<'_> {
     /// Sealed records after that `seq`, in order.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn after(&self, seq: i64, limit: u32) -> Result<Vec<Record>, StoreError> {
         self.broker.store().audit().list(seq, limit).await
     }
@@ -56,7 +56,7 @@ impl Audit<'_> {
     /// The page of `per_page` records before that `seq`; the newest if there is none.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn page(&self, before: Option<i64>, per_page: i64) -> Result<AuditPage, StoreError> {
         let end = match before {
             Some(before) => before.saturating_sub(1).max(0),

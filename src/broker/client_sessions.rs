@@ -11,7 +11,7 @@ impl Broker {
     /// Opens a session; false where its agent has [`MAX_SESSIONS_PER_AGENT`] that are in use.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn open_client_session(&self, session: &ClientSession) -> Result<bool, StoreError> {
         self.store().client_sessions().insert(session, MAX_SESSIONS_PER_AGENT).await
     }
@@ -20,7 +20,7 @@ impl Broker {
     /// one, nor another upstream's.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn client_session(
         &self,
         id: &str,
@@ -34,7 +34,7 @@ impl Broker {
     /// Keeps a session from becoming idle; false once there is none any more.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn keep_client_session(&self, id: &str) -> Result<bool, StoreError> {
         Ok(self.store().client_sessions().find(id, self.now()).await?.is_some())
     }
@@ -42,7 +42,7 @@ impl Broker {
     /// Ends a session.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn end_client_session(&self, id: &str) -> Result<(), StoreError> {
         self.store().client_sessions().delete(id).await
     }

@@ -26,7 +26,7 @@ impl Broker {
     /// Whether the store can be written.
     ///
     /// # Errors
-    /// It can't.
+    /// [`StoreError`], when it can't.
     pub async fn check_store(&self) -> Result<(), StoreError> {
         self.store().check().await
     }
@@ -34,7 +34,7 @@ impl Broker {
     /// The figures as they are now.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn figures(&self) -> Result<Figures, StoreError> {
         let now = self.now();
         let stats = self.store().approvals().stats(now).await?;

@@ -40,7 +40,7 @@ impl Broker {
     /// The limits over this call, as they are counted now.
     ///
     /// # Errors
-    /// The store can't be read.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn limits_over(&self, a: &Approval) -> Result<Vec<Limit>, StoreError> {
         let (config, now) = (&self.config().approvals, self.now());
         let policy = self.policies().of(&a.call.upstream);

@@ -45,7 +45,7 @@ impl Broker {
     /// Uses an attempt up; false if that was done before.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn use_attempt(&self, attempt: &Attempt) -> Result<bool, StoreError> {
         self.store().oidc().use_attempt(&attempt.hash(), attempt.expires_at).await
     }
@@ -69,7 +69,7 @@ impl Broker {
     /// that, and takes back what was counted: the session's cookie.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn sign_in_by_provider(
         &self,
         person: &Person,
@@ -118,7 +118,7 @@ impl Broker {
     /// nobody fills the records: then milliseconds to wait if it is one too many.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn refuse_sign_in(
         &self,
         refused: &RefusedSignIn,

@@ -31,7 +31,7 @@ impl Broker {
     /// What the link with this hash leads to; none where nothing is there any more.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn follow_link(&self, hash: &str) -> Result<Option<Followed>, StoreError> {
         let Some(link) = self.store().review_links().find(hash).await? else { return Ok(None) };
         let Some(approval) = self.get(&link.approval).await? else { return Ok(None) };

@@ -76,7 +76,7 @@ impl Broker {
     /// there, so that they count as having done so.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`DecideError::Store`], when the store can't be read or written.
     pub async fn rights_on_page(
         &self,
         approval: &Approval,

@@ -38,11 +38,11 @@ pub(crate) fn handle(hash: &str) -> &str {
 }
 
 impl Broker {
-    /// Whose session has this cookie; nobody's too if its reviewer is no longer configured, or if it
-    /// began at the sign-in provider and the time of that is over.
+    /// Whose session has this cookie; nobody's too if its reviewer is no longer configured, or if
+    /// it began at the sign-in provider and the time of that is over.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn signed_in(&self, cookie: &str) -> Result<Option<SignedIn>, StoreError> {
         let (hash, now) = (token_hash(cookie), self.now());
         let session = self.store().sessions().find(&hash, self.idle_since(now), now).await?;
@@ -60,7 +60,7 @@ impl Broker {
     /// Ends the session of that hash.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn sign_out(&self, hash: &str) -> Result<(), StoreError> {
         self.store().sessions().delete(hash).await
     }

@@ -25,7 +25,7 @@ pub enum ByToken {
 /// Makes the one-time token of a sign-in link.
 ///
 /// # Errors
-/// The store failed.
+/// [`StoreError`], when the store can't be read or written.
 pub(crate) async fn one_time_token(
     store: &dyn Store,
     ids: &dyn IdSource,
@@ -42,7 +42,7 @@ impl Broker {
     /// many.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn count_sign_in(
         &self,
         what: SignInBy,
@@ -71,7 +71,7 @@ impl Broker {
     /// guess is for nothing; people behind one address don't use it up for each other.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn sign_in_by_token(
         &self,
         token: &str,
@@ -94,7 +94,7 @@ impl Broker {
     /// address, or it was asked for too often.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn sign_in_to_mail(
         &self,
         email: &str,
@@ -119,7 +119,7 @@ impl Broker {
     /// Whom an unused one-time token signs in.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn signs_in(&self, token: &str) -> Result<Option<String>, StoreError> {
         let found = self.store().sessions().find_sign_in(&token_hash(token), self.now()).await?;
         Ok(found.map(|sign_in| sign_in.reviewer))
@@ -128,7 +128,7 @@ impl Broker {
     /// Signs in by a one-time token, once: the session's cookie.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn redeem_sign_in(
         &self,
         token: &str,

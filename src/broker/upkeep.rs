@@ -20,7 +20,7 @@ impl Broker {
     /// Renews this process's lease.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn renew_lease(&self) -> Result<(), StoreError> {
         let now = self.now();
         self.store().nodes().renew(self.node(), now, now.plus(LEASE)).await
@@ -29,7 +29,7 @@ impl Broker {
     /// Ends this process's lease, and lets go of its requests.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn end_lease(&self) -> Result<(), StoreError> {
         self.store().nodes().end(self.node(), self.now()).await
     }
@@ -37,7 +37,7 @@ impl Broker {
     /// Ends what nobody decided, or nobody claimed, in time.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn expire_due(&self) -> Result<(), StoreError> {
         let now = self.now();
         for id in self.store().due().expiries(now, BATCH).await? {
@@ -52,7 +52,7 @@ impl Broker {
     /// Turns running calls of dead processes into indeterminate ones. They are never sent again.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn lose_orphaned(&self) -> Result<(), StoreError> {
         let now = self.now();
         for id in self.store().due().orphaned(now, BATCH).await? {
@@ -82,7 +82,7 @@ impl Broker {
     /// Gives audit records their place in the chain.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn seal_audit(&self) -> Result<(), StoreError> {
         while self.store().audit().seal(SEAL_BATCH).await? == SEAL_BATCH {}
         Ok(())
@@ -91,7 +91,7 @@ impl Broker {
     /// Removes what is older than it must be kept.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn purge(&self) -> Result<(), StoreError> {
         let now = self.now();
         let before = now.minus(self.config().approvals.history_retention);
@@ -106,7 +106,7 @@ impl Broker {
     /// agent follows it as a task.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn to_run_unattended(
         &self,
     ) -> Result<HashMap<ApprovalId, Option<String>>, StoreError> {
