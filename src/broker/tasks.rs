@@ -402,8 +402,8 @@ impl Broker {
         let (id, now) = (&approval.id, self.now());
         // In the core a task is over once its end was asked for:
         // https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#cancelling-tasks
-        // In the extension it is over with
-        // the call it follows, if that runs already and nobody else waits for it.
+        // In the extension it is over with the call it follows, if that runs already and nobody
+        // else waits for it.
         let others = self.store().tasks().others(task, id, now).await?;
         let mut stops = approval.state == State::Running && others == 0;
         if !stops || owner.form == Form::Core {

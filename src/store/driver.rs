@@ -309,7 +309,7 @@ impl Tx {
         Ok(on_link!(self, link => bound!(sql, args).execute(&mut **link).await?.rows_affected()))
     }
 
-    /// All rows.
+    /// All rows of the result, in its order.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], when the database refuses the statement or can't be reached.
