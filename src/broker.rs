@@ -1,7 +1,7 @@
 //! The application: everything the outside may ask for, as a few verbs over ports.
 //!
-//! It knows no HTTP and no SQL. The store is the truth; [`Hints`] only wake who would otherwise
-//! poll.
+//! It knows no HTTP and no SQL. The store is the truth; [`Hints`] only wake those who would
+//! otherwise poll.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -112,11 +112,11 @@ pub struct Parts {
     pub config: Arc<Config>,
     /// The store.
     pub store: Arc<dyn Store>,
-    /// The time.
+    /// The clock, from which `now` is taken.
     pub clock: Arc<dyn Clock>,
-    /// Ids and chance.
+    /// The source of ids and random bytes.
     pub ids: Arc<dyn IdSource>,
-    /// The upstreams by name.
+    /// The upstreams, by their configured names.
     pub upstreams: HashMap<String, Arc<dyn Upstream>>,
     /// The key of masks' digests.
     pub masking_key: [u8; 32],
@@ -142,12 +142,12 @@ pub enum DecideError {
     /// The request itself is wrong.
     #[error("{0}")]
     Invalid(String),
-    /// The approval does not allow it; here it is as it stands.
+    /// The state or the terms of the approval do not allow it.
     #[error("{refusal}")]
     Refused {
-        /// Why.
+        /// Why it is refused.
         refusal: Refusal,
-        /// As it stands.
+        /// The approval as it stands.
         approval: Box<Approval>,
     },
     /// The store failed; nothing was decided.
@@ -191,7 +191,7 @@ impl Broker {
         &self.inner.store
     }
 
-    /// Ids and chance.
+    /// The source of ids and random bytes.
     pub fn ids(&self) -> &Arc<dyn IdSource> {
         &self.inner.ids
     }
@@ -201,12 +201,12 @@ impl Broker {
         self.inner.clock.now()
     }
 
-    /// What masks secrets.
+    /// Hides secrets in what people are shown.
     pub fn masker(&self) -> &Masker {
         &self.inner.masker
     }
 
-    /// What wakes waiters.
+    /// The wake-ups inside the process.
     pub fn hints(&self) -> &Hints {
         &self.inner.hints
     }
@@ -216,7 +216,7 @@ impl Broker {
         &self.inner.policies
     }
 
-    /// Figures of this process.
+    /// Counters of this process, for the metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.inner.metrics
     }
@@ -231,7 +231,7 @@ impl Broker {
         &self.inner.stop
     }
 
-    /// Whether it is stopping.
+    /// Whether the process is stopping: no new work begins.
     pub fn stopping(&self) -> bool {
         self.inner.stop.soft.is_cancelled()
     }
@@ -246,17 +246,24 @@ impl Broker {
         &self.inner.node
     }
 
-    /// The upstream of that name.
+    /// The upstream of that name; none if it is not configured.
     pub fn upstream(&self, name: &str) -> Option<&Arc<dyn Upstream>> {
         self.inner.upstreams.get(name)
     }
 
-    /// One approval.
+    /// The approval of that id; none if there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read.
     pub async fn get(&self, id: &ApprovalId) -> Result<Option<Approval>, StoreError> {
         self.inner.store.approvals().find(id, self.now()).await
     }
 
     /// One approval, if this reviewer may see it.
+    ///
+    /// # Errors
+    /// [`DecideError::NotFound`], when there is none that they may see; [`DecideError::Store`],
+    /// when the store can't be read.
     pub async fn get_for(
         &self,
         id: &ApprovalId,
@@ -267,6 +274,9 @@ impl Broker {
     }
 
     /// Approvals, newest first, as far as this reviewer may see them.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read.
     pub async fn list_for(
         &self,
         reviewer: &Reviewer,
@@ -281,7 +291,7 @@ impl Broker {
     /// Attempts to tell people of an approval, oldest first.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn attempts(&self, id: &ApprovalId) -> Result<Vec<AttemptRecord>, StoreError> {
         self.inner.store.outbox().attempts(id).await
     }

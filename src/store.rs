@@ -1,5 +1,6 @@
-//! What the program remembers. One verb is one transaction; a verb that returned `Ok` has
-//! survived a crash. Conditions that decide a race stand in the statements, not in the callers.
+//! What the program remembers. One verb is one transaction; what a verb stored before it returned
+//! `Ok` survives a crash. Conditions that decide a race stand in the statements, not in the
+//! callers.
 //!
 //! Each noun has a trait of its own in a file of its own, and [`Store`] hands them out.
 #![warn(missing_docs)]
@@ -57,29 +58,33 @@ use sessions::SessionStore;
 use settings::SettingsStore;
 use tasks::TaskStore;
 
-/// The store: one accessor for each noun, and what is about the whole database. `now` is always
-/// passed in.
+/// The store: one accessor for each noun, and the verbs about the whole database. The current
+/// instant is always passed in as `now`.
 ///
 /// Accessors rather than supertraits: the verbs of each noun keep short names that would collide in
 /// one trait, and a fake for a test writes only the parts that are asked for.
+///
+/// # Errors
+/// The verbs fail with [`StoreError`]: `Unavailable`, when the database can't be reached or
+/// written; `Corrupt`, when a stored value can't be read back.
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Approvals.
     fn approvals(&self) -> &dyn ApprovalStore;
 
-    /// What there is to do without any request.
+    /// What reconcilers have to do: work that no request brings.
     fn due(&self) -> &dyn DueStore;
 
     /// Requests that wait for an approval.
     fn holds(&self) -> &dyn HoldStore;
 
-    /// Tasks, and what is said to a call while it runs.
+    /// Tasks, and the questions and answers of calls that run.
     fn tasks(&self) -> &dyn TaskStore;
 
-    /// What reviewers let through beforehand.
+    /// Grants: calls that reviewers let through in advance.
     fn grants(&self) -> &dyn GrantStore;
 
-    /// What is counted in a window.
+    /// Limits: uses counted in a sliding window.
     fn limits(&self) -> &dyn LimitStore;
 
     /// Messages on their way to people.
@@ -91,16 +96,16 @@ pub trait Store: Send + Sync {
     /// Reviewers who are signed in.
     fn sessions(&self) -> &dyn SessionStore;
 
-    /// Sign-ins through a provider.
+    /// Sign-ins through the OpenID Connect provider.
     fn oidc(&self) -> &dyn OidcStore;
 
-    /// What reviewers confirm single decisions with.
+    /// Passkeys, with which reviewers confirm single decisions.
     fn passkeys(&self) -> &dyn PasskeyStore;
 
-    /// What people keep here about themselves.
+    /// What people keep here about themselves: tokens, absences, wishes.
     fn settings(&self) -> &dyn SettingsStore;
 
-    /// What is known of agents.
+    /// What is known of agents: how long their clients wait, and what they do now.
     fn agents(&self) -> &dyn AgentStore;
 
     /// Sessions of legacy MCP clients.
@@ -112,13 +117,14 @@ pub trait Store: Send + Sync {
     /// The audit log.
     fn audit(&self) -> &dyn AuditStore;
 
-    /// Removes holds of dead nodes, used-up tokens and sessions, deliveries long done, and
-    /// approvals that ended before `history_before`.
+    /// Removes holds of dead processes, expired tokens and sessions, and what ended before
+    /// `history_before`: deliveries, grants, approvals. Returns the number of rows removed.
     async fn purge(&self, now: Timestamp, history_before: Timestamp) -> Result<u64>;
 
-    /// The 32 random bytes of that name, made at first use.
+    /// The secret of that name, 32 bytes: `fresh` is stored at the first use, and what is stored is
+    /// returned ever after.
     async fn secret(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]>;
 
-    /// Whether the database can be written.
+    /// Succeeds if the database can be written.
     async fn check(&self) -> Result<()>;
 }

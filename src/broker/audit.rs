@@ -19,7 +19,7 @@ pub struct AuditPage {
     pub records: Vec<Record>,
     /// How many are not sealed yet.
     pub unsealed: i64,
-    /// Before which `seq` the next page begins; none: there is nothing older.
+    /// The `seq` before which the next page begins; none if there is nothing older.
     pub older: Option<i64>,
 }
 
@@ -27,7 +27,7 @@ impl Broker {
     /// The audit, for those who may read it.
     ///
     /// # Errors
-    /// It is not for this person.
+    /// [`DecideError::Forbidden`], when this person's role may not read it.
     pub fn audit_for(&self, reviewer: &Reviewer) -> Result<Audit<'_>, DecideError> {
         if !reviewer.role.reads_all() {
             return Err(DecideError::Forbidden("the audit is for auditors and admins"));
@@ -38,7 +38,7 @@ impl Broker {
     /// Appends audit records that belong to no other change.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn record(&self, events: Vec<AuditEvent>) -> Result<(), StoreError> {
         self.store().audit().append(events).await
     }
@@ -48,7 +48,7 @@ impl Audit<'_> {
     /// Sealed records after that `seq`, in order.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn after(&self, seq: i64, limit: u32) -> Result<Vec<Record>, StoreError> {
         self.broker.store().audit().list(seq, limit).await
     }
@@ -56,7 +56,7 @@ impl Audit<'_> {
     /// The page of `per_page` records before that `seq`; the newest if there is none.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn page(&self, before: Option<i64>, per_page: i64) -> Result<AuditPage, StoreError> {
         let end = match before {
             Some(before) => before.saturating_sub(1).max(0),

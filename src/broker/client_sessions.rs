@@ -1,26 +1,28 @@
-//! Sessions of legacy MCP clients.
+//! Sessions of legacy MCP clients, after
+//! <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#session-management>.
 
 use crate::store::{ClientSession, StoreError};
 
 use super::Broker;
 
-/// Most legacy sessions of one agent token; `initialize` is answered 429 beyond it.
+/// Most legacy sessions of one agent token; beyond that `initialize` is answered with status 429
+/// (<https://www.rfc-editor.org/rfc/rfc6585#section-4>).
 pub const MAX_SESSIONS_PER_AGENT: u32 = 32;
 
 impl Broker {
     /// Opens a session; false where its agent has [`MAX_SESSIONS_PER_AGENT`] that are in use.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn open_client_session(&self, session: &ClientSession) -> Result<bool, StoreError> {
         self.store().client_sessions().insert(session, MAX_SESSIONS_PER_AGENT).await
     }
 
-    /// The session of that id, which is used now. Another agent's session does not exist for this
-    /// one, nor another upstream's.
+    /// The session of that id, which is marked as used. None if it belongs to another agent or
+    /// another upstream.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn client_session(
         &self,
         id: &str,
@@ -34,7 +36,7 @@ impl Broker {
     /// Keeps a session from becoming idle; false once there is none any more.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn keep_client_session(&self, id: &str) -> Result<bool, StoreError> {
         Ok(self.store().client_sessions().find(id, self.now()).await?.is_some())
     }
@@ -42,7 +44,7 @@ impl Broker {
     /// Ends a session.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn end_client_session(&self, id: &str) -> Result<(), StoreError> {
         self.store().client_sessions().delete(id).await
     }

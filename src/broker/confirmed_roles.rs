@@ -1,10 +1,10 @@
-//! What the sign-in provider's word does to what people may do here: it confirms groups and roles
-//! that the configuration gives, and gives none. Who needs a confirmation that is not there, or does
-//! not count any more, is as if the configuration did not give it. That holds for a person however
-//! they come, by whatever session, token or link, since it is kept with the person.
+//! What the claims of the sign-in provider do to people's rights: they confirm groups and roles
+//! that the configuration gives, and never give any. A group or role that needs a confirmation
+//! counts as not given while there is none, or it has run out. That holds for a person by whatever
+//! session, token or link they come, since it is kept with the person.
 //!
-//! Who is asked and told stays with the configuration alone: people whose confirmation has run out
-//! learn of a call, sign in, and may then approve it.
+//! Whom to ask and tell the configuration alone says: people whose confirmation has run out learn
+//! of a call, sign in, and may then approve it.
 
 use std::borrow::Cow;
 
@@ -39,6 +39,9 @@ pub(crate) fn narrowed<'c>(config: &'c Config, words: &[ProviderClaims]) -> Cow<
 
 impl Broker {
     /// The configuration as far as the provider's words confirm it now.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read.
     pub async fn confirmed(&self) -> Result<Cow<'_, Config>, StoreError> {
         let config: &Config = self.config();
         if !config.oidc.as_ref().is_some_and(crate::config::oidc::Oidc::narrows) {
@@ -48,6 +51,9 @@ impl Broker {
     }
 
     /// The reviewer of that name with the groups and the role that count now.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read.
     pub async fn reviewer(&self, name: &str) -> Result<Option<Reviewer>, StoreError> {
         if self.config().reviewer(name).is_none() {
             return Ok(None);
@@ -56,6 +62,10 @@ impl Broker {
     }
 
     /// Refuses the approval of somebody who was asked as one of a group that is not confirmed.
+    ///
+    /// # Errors
+    /// [`DecideError::Refused`], when the group is not confirmed; [`DecideError::Store`], when the
+    /// store can't be read.
     pub(super) async fn check_confirmed(
         &self,
         approval: &Approval,

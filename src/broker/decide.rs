@@ -10,21 +10,21 @@ use super::plan::Wishes;
 use super::rights::Verb;
 use super::{Broker, DecideError};
 
-/// How often a change is computed anew when the row has changed meanwhile.
+/// Most tries to compute a change when the row has changed meanwhile.
 const MAX_CONFLICTS: usize = 8;
 
 /// One reviewer's decision, as asked for.
 #[derive(Debug, Clone)]
 pub struct Verdict {
-    /// Yes or no.
+    /// Approve or reject.
     pub choice: Choice,
-    /// Why.
+    /// The reviewer's reason, free text; may be empty.
     pub reason: String,
-    /// The digest that was shown, where one was.
+    /// The digest of the call as it was shown; none if none was shown.
     pub digest: Option<String>,
     /// Through which channel.
     pub via: Via,
-    /// How surely this comes from the reviewer.
+    /// How surely the reviewer is who they say.
     pub assurance: Assurance,
 }
 
@@ -32,7 +32,8 @@ impl Broker {
     /// Records a reviewer's decision. Repeating one's own is fine and stores nothing.
     ///
     /// # Errors
-    /// It is not there, not theirs to say, not fit, too late; or the store failed.
+    /// [`DecideError`]: not found; not theirs to decide, another digest or too late (`Refused`); an
+    /// unfit reason (`Invalid`); or the store failed.
     pub async fn decide(
         &self,
         id: &ApprovalId,
@@ -71,7 +72,8 @@ impl Broker {
     /// Withdraws a pending approval (admins) or an approved one (admins, or who approved).
     ///
     /// # Errors
-    /// It is not there, not theirs to withdraw, begun or ended; or the store failed.
+    /// [`DecideError`]: not found; not theirs to withdraw, begun or ended (`Refused`); an unfit
+    /// reason (`Invalid`); or the store failed.
     pub async fn cancel(
         &self,
         id: &ApprovalId,
@@ -88,7 +90,8 @@ impl Broker {
     /// Says what became of an indeterminate call (admins, never of their own agent's).
     ///
     /// # Errors
-    /// It is not there, not theirs to settle, not indeterminate; or the store failed.
+    /// [`DecideError`]: not found; not theirs to settle, not indeterminate (`Refused`); an unfit
+    /// reason (`Invalid`); or the store failed.
     pub async fn settle(
         &self,
         id: &ApprovalId,
@@ -102,7 +105,11 @@ impl Broker {
         self.change(id, |approval| approval.settle(done, by, &reason, self.now())).await
     }
 
-    /// Reads, computes, stores; anew if somebody else was in between.
+    /// Reads the approval, computes the change and stores it; again if somebody else was faster.
+    ///
+    /// # Errors
+    /// [`DecideError::NotFound`]; [`DecideError::Refused`], when `compute` refuses;
+    /// [`DecideError::Store`], when the store failed or others were faster `MAX_CONFLICTS` times.
     pub(super) async fn change(
         &self,
         id: &ApprovalId,
@@ -125,7 +132,11 @@ impl Broker {
         Err(DecideError::Store(StoreError::Conflict(Box::new(current))))
     }
 
-    /// Persists a change with what must be told about it, then wakes who waits.
+    /// Stores a change with the messages about it, then wakes those who wait.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`], when the row has changed since the transition was computed; else
+    /// as the store fails.
     pub async fn apply(&self, transition: Transition) -> Result<Approval, StoreError> {
         let now = self.now();
         let id = transition.after.id.clone();

@@ -26,17 +26,19 @@ use super::{Broker, seal};
 
 /// Progress messages that wait for a slow client; more are dropped.
 const PROGRESS_CAPACITY: usize = 64;
-/// Longest time between two tries to store an outcome, as a power of two times 100 ms.
+/// Longest pause between two tries to store an outcome, as an exponent: 2^6 times 100 ms, 6.4 s.
 const MAX_STORE_BACKOFF: u32 = 6;
 
-/// How a request wants to be told of progress.
+/// What a request wants to hear while its call runs.
 #[derive(Debug, Clone, Default)]
 pub struct Wishes {
-    /// It sent a progress token.
+    /// It sent a progress token:
+    /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/progress#progress-flow>.
     pub progress: bool,
-    /// It asked for log messages (modern), raw JSON.
+    /// The lowest level of log messages it asks for (modern era), raw JSON:
+    /// <https://modelcontextprotocol.io/specification/2026-07-28/server/utilities/logging#per-request-log-level>.
     pub log_level: Option<String>,
-    /// The form in which it follows a task that the upstream answers with.
+    /// The form in which it follows a task, where the upstream answers with one.
     pub tasks: Option<Form>,
 }
 
@@ -52,7 +54,7 @@ pub struct Execution {
 }
 
 impl Execution {
-    /// One that never began.
+    /// An execution that never began.
     fn not_sent(why: String) -> Self {
         let (tell, done) = oneshot::channel();
         // The receiver is at hand.
@@ -70,14 +72,18 @@ struct End {
 /// What became of an execution.
 #[derive(Debug)]
 pub enum Done {
-    /// Stored; here is the approval.
+    /// The outcome is stored, in this approval.
     Recorded(Box<Approval>),
-    /// Certainly not run: it is approved still.
+    /// The call was certainly not sent, for this reason: it is approved still.
     NotSent(String),
 }
 
 impl Broker {
     /// Sends a permitted call and waits for its answer.
+    ///
+    /// # Errors
+    /// [`UpstreamError`], when the upstream is not configured, was surely not sent the call, or the
+    /// answer is lost.
     pub async fn dispatch(
         &self,
         permit: Permit,
@@ -149,8 +155,12 @@ impl Broker {
         }
     }
 
-    /// Takes an approved call and executes it. None if it can't be taken any more: somebody else
-    /// did, its time is over, or it is no longer permitted (then it is cancelled). Read it again.
+    /// Claims an approved call and executes it. None if it can't be claimed any more: somebody else
+    /// did, its time is over, or the policy no longer permits it (then it is cancelled). After that
+    /// the caller reads the approval again.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn execute(
         &self,
         id: &ApprovalId,
@@ -212,8 +222,8 @@ impl Broker {
         Ok(None)
     }
 
-    /// Sends the call, stores what became of it, and tells the holder. Nobody waiting is fine:
-    /// the outcome is stored.
+    /// Sends the call, stores its outcome, and tells the holder. If nobody waits any more, the
+    /// stored outcome stays owed.
     async fn run_claimed(
         &self,
         claimed: Approval,
@@ -229,7 +239,7 @@ impl Broker {
         let tokens = (cancel.clone(), overdue.clone());
         let call = claimed.clone();
         let sending = self.send_claimed(&call, permit, caller, wishes, progress, tokens);
-        // A panic in there must not leave it running for ever.
+        // A panic in the execution must not leave the approval running for ever.
         let mut sending = std::pin::pin!(AssertUnwindSafe(sending).catch_unwind());
         // An answer after that still counts.
         let stopping = async {
@@ -327,8 +337,8 @@ impl Broker {
         .await
     }
 
-    /// Stores what became of an execution; tries again for as long as the store is not there,
-    /// since the truth is only here.
+    /// Stores what became of an execution. While the store can't be written it tries again, since
+    /// nothing else knows the outcome.
     async fn record_end(
         &self,
         mut current: Approval,
@@ -355,8 +365,8 @@ impl Broker {
         current
     }
 
-    /// Why an approved call may not run after all, by the policy in force now and by what of the
-    /// configuration is confirmed.
+    /// Why an approved call may not run after all: the policy in force and the confirmed part of
+    /// the configuration are asked again at the claim. None if it may.
     fn obstacle(&self, approval: &Approval, config: &Config) -> Option<String> {
         let no = |what: &str| Some(format!("no longer permitted: {what}"));
         if !approval.call.is_intact() {
@@ -425,7 +435,7 @@ impl Broker {
     }
 }
 
-/// What of an outcome is stored.
+/// The part of an outcome that is stored: beyond `max` bytes only whether it failed.
 pub(super) fn keep(outcome: Outcome, max: usize) -> Outcome {
     let size = match &outcome {
         Outcome::Result(raw) | Outcome::Error(raw) => raw.len(),

@@ -1,8 +1,9 @@
-//! Grants against fatigue: who approved a call may let further calls like it through, as far as
-//! the rule offers that, and never for what is critical.
+//! Grants against fatigue: a reviewer who approved a call may let further calls like it through, as
+//! far as the rule offers that, and never critical ones.
 //!
-//! A grant stands on what its giver saw: when the policy or the tool's definition changes, or its
-//! giver may no longer approve, it ends at the next call that would use it, or when it is looked at.
+//! A grant holds only for what its giver saw. When the policy or the tool's definition changes, or
+//! the giver may no longer approve, it ends at the next call that would use it, or when a list
+//! shows it.
 
 use std::time::Duration;
 
@@ -27,9 +28,9 @@ const LISTED: u32 = 200;
 /// What a reviewer may grant with an approval.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
-    /// The most.
+    /// The most uses and the longest time.
     pub limits: GrantLimits,
-    /// The call's values that may be freed: JSON Pointer and canonical JSON.
+    /// The call's values that may be left free: JSON Pointer (RFC 6901) and canonical JSON.
     pub values: Vec<(String, String)>,
 }
 
@@ -47,9 +48,9 @@ pub struct GrantRow {
 /// What a reviewer wants to grant.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    /// Calls.
+    /// How many calls it lets through.
     pub uses: u32,
-    /// Time.
+    /// How long it lasts.
     pub duration: Duration,
     /// JSON Pointers of the values that may differ.
     pub free: Vec<String>,
@@ -100,7 +101,11 @@ impl Broker {
         Some(catalog.find(&call.tool)?.fingerprint.clone())
     }
 
-    /// Gives a grant.
+    /// Stores a grant that a reviewer gives with an approval, and records it.
+    ///
+    /// # Errors
+    /// [`DecideError::NotFound`]; `Forbidden`, when no grant is offered to them; `Invalid`, when
+    /// they want more than is offered, or the agent has the most open grants; `Store`.
     pub async fn grant(
         &self,
         id: &ApprovalId,
@@ -160,13 +165,15 @@ impl Broker {
         Ok(grant)
     }
 
-    /// The grants this person may see, newest first; those that nothing stands under any more are
-    /// ended first.
+    /// The grants this person may see, newest first; those whose basis is gone are ended first.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn grants_for(&self, reviewer: &Reviewer) -> Result<Vec<GrantRow>, StoreError> {
         let config = self.confirmed().await?;
         let mut seen = Vec::new();
         for mut grant in self.store().grants().list(LISTED).await? {
-            // What its approval may not be seen of, its grant may not either.
+            // A grant shows of the call what its approval shows, so the same people may see it.
             let redact = match self.get(&grant.approval).await? {
                 Some(approval) if approval.may_be_seen_by(reviewer.person()) => {
                     approval.terms.redact
@@ -195,7 +202,10 @@ impl Broker {
         }
     }
 
-    /// Revokes a grant: the next call is asked about again. Repeating it is fine.
+    /// Revokes a grant: people are asked about the next call again. Repeating it changes nothing.
+    ///
+    /// # Errors
+    /// [`DecideError::NotFound`]; `Forbidden`, when it is not theirs to revoke; `Store`.
     pub async fn revoke_grant(
         &self,
         id: &GrantId,
@@ -232,7 +242,7 @@ impl Broker {
         self.end_grant(grant, "policy", reason.to_owned()).await
     }
 
-    /// Why a grant stands no more, if so.
+    /// Why a grant's basis is gone; none if it still holds.
     fn undermined(&self, grant: &Grant, config: &Config) -> Option<&'static str> {
         let policy = self.policies().of(&grant.upstream);
         let Some(policy) = policy.filter(|p| p.source_fingerprint() == grant.policy) else {
@@ -252,8 +262,8 @@ impl Broker {
         (!still).then_some("who gave it may not approve this any more")
     }
 
-    /// Lets a call that needs approval through where a grant covers it. Not where the identical
-    /// call is open or its end is owed: that one decides.
+    /// Lets a call that needs approval through where a grant covers it; but not if the identical
+    /// call is open or its result still owed: then that approval decides.
     pub(super) async fn by_grant(&self, asking: &Asking, rule: &Rule) -> Option<Submission> {
         let call = &asking.call;
         if call.method != Method::CallTool || rule.approval.grant.is_none() {
@@ -312,8 +322,8 @@ impl Broker {
     }
 }
 
-/// The rule for this tool, where it asks one person for approval and offers grants. What takes
-/// several people is not for one of them to let through.
+/// The rule for this tool, if it asks one person for approval and offers grants. If several people
+/// must approve, no one of them may let calls through alone.
 fn offering<'p>(policy: &'p Policy, agent: &str, tool: &str) -> Option<(&'p Rule, GrantLimits)> {
     let rule = policy.rule_for(agent, tool)?;
     let alone = rule.approval.quorum.unwrap_or(1) == 1 && rule.approval.panel.is_none();

@@ -1,4 +1,4 @@
-//! What operators ask: whether the store works, and how much there is to do.
+//! What operators want to know: whether the store works, and how much there is to do.
 
 use std::time::Duration;
 
@@ -23,10 +23,10 @@ pub struct Figures {
 }
 
 impl Broker {
-    /// Whether the store can be written.
+    /// Succeeds if the store can be written.
     ///
     /// # Errors
-    /// It can't.
+    /// [`StoreError`], when the store can't be written.
     pub async fn check_store(&self) -> Result<(), StoreError> {
         self.store().check().await
     }
@@ -34,7 +34,7 @@ impl Broker {
     /// The figures as they are now.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn figures(&self) -> Result<Figures, StoreError> {
         let now = self.now();
         let stats = self.store().approvals().stats(now).await?;

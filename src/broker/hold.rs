@@ -1,7 +1,8 @@
-//! One held request: waits for its approval to be decided, executes it or hands over, and is
-//! detached whatever happens.
+//! One held request: it waits for its approval to be decided, executes the call or is answered
+//! with the hand-over, and is detached whatever happens.
 //!
-//! All waking is a hint: listen first, read the store, then wait, with a poll as a net.
+//! Every wake-up is only a hint: the hold listens first, reads the store, then waits; a poll finds
+//! what no hint told.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -29,7 +30,7 @@ use super::wait_tool::WAIT_TOOL;
 /// A sign of life while a request is held.
 #[derive(Debug)]
 pub enum Beat {
-    /// Nothing happened; the message is for people.
+    /// Nothing happened; the text is a progress message for people.
     Alive(String),
     /// The approval is no longer pending.
     Decided,
@@ -40,15 +41,17 @@ pub enum Beat {
 /// How a request is held.
 #[derive(Debug)]
 pub struct Terms {
-    /// Longest time.
+    /// How long it is held at most.
     pub budget: Duration,
     /// Time between signs of life.
     pub heartbeat: Duration,
-    /// Where they go; full means dropped.
+    /// Where the signs of life go; they are dropped while it is full.
     pub beats: mpsc::Sender<Beat>,
-    /// Cancelled when the client is gone or has cancelled the request.
+    /// Cancelled when the client is gone or has cancelled the request, after
+    /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/cancellation#cancellation-flow>.
     pub gone: CancellationToken,
-    /// Cancelled when the client does not want to wait on: undecided, it is handed over.
+    /// Cancelled when the client does not want to wait any longer: an undecided call is handed
+    /// over.
     pub enough: CancellationToken,
     /// What the request wants to hear of the running call.
     pub wishes: Wishes,
@@ -61,7 +64,7 @@ pub enum Ended {
     Answered {
         /// The answer.
         answer: Answer,
-        /// Present where this is the end's one telling.
+        /// Present where this answer is the one hand-over of the owed result.
         owed: Option<OwedResult>,
     },
     /// The client is gone; nothing more is sent.
@@ -172,7 +175,7 @@ impl Held {
                 told_decided = true;
                 let _ = terms.beats.try_send(Beat::Decided);
             }
-            // What this request executes itself tells its end: the store may hold less of it than
+            // An execution of this request tells its own end: the store may hold less of it than
             // was answered.
             let step =
                 if execution.is_some() { Step::Wait } else { self.step(executed_here).await };
@@ -225,7 +228,7 @@ impl Held {
         }
     }
 
-    /// Reads the approval again; what can't be read stays as it was.
+    /// Reads the approval again; if the store can't be read, it stays as it was.
     async fn reload(&mut self) {
         match self.broker.get(&self.approval.id).await {
             Ok(Some(now)) => self.approval = now,
@@ -276,7 +279,7 @@ impl Held {
         Ended::Answered { answer, owed }
     }
 
-    /// Certainly not run: it stays approved, and this request is told so.
+    /// The call was certainly not sent: it stays approved, and this request is answered so.
     async fn not_sent(&mut self) -> Ended {
         self.end_answered().await;
         let statement = Statement {
@@ -319,7 +322,8 @@ impl Held {
         }
     }
 
-    /// The client is gone: detached, and withdrawn if its agent wants that.
+    /// The client is gone: the request is detached, and its approval withdrawn if its agent wants
+    /// that.
     async fn left(&mut self, began: Timestamp) -> Ended {
         let attached = self.hold.id.is_some();
         let left = self.hold.end().await;
@@ -401,7 +405,7 @@ enum Event {
     Vanished,
 }
 
-/// What the upstream said is passed on before how it ended.
+/// The next event. What the upstream said is passed on before how the call ended.
 async fn next_event(execution: &mut Option<Execution>) -> Event {
     let Some(execution) = execution else { return std::future::pending().await };
     // The upstream may keep its end of the notifications open for longer than the call.

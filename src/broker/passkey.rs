@@ -18,7 +18,7 @@ use super::{Broker, DecideError};
 /// Longest name of a passkey, characters.
 pub(crate) const MAX_PASSKEY_NAME: usize = 60;
 
-/// Said of every answer that does not hold; the log and the audit say more.
+/// What everybody is told whose answer is not accepted; the log and the audit say why.
 const NOT_ACCEPTED: &str = "the passkey was not accepted; nothing was decided, try again";
 
 impl Broker {
@@ -30,12 +30,21 @@ impl Broker {
     }
 
     /// A person's passkeys, the newest first.
+    ///
+    /// # Errors
+    /// [`DecideError::Store`], when the store can't be read.
     pub async fn passkeys(&self, reviewer: &str) -> Result<Vec<Passkey>, DecideError> {
         Ok(self.store().passkeys().of(reviewer).await?)
     }
 
-    /// Begins to add a passkey; what the browser needs for it. A mailed link is not enough: whoever
-    /// reads somebody's mail would make themselves a stronger proof than the mail.
+    /// Begins to add a passkey and returns the JSON options for the browser. A session from a
+    /// mailed link is not enough: whoever reads somebody's mail could then make a stronger proof
+    /// than it.
+    ///
+    /// # Errors
+    /// [`DecideError::Forbidden`], when they are signed in by a mailed link, or browsers have no
+    /// passkeys for `server.public_url`; `Invalid`, when they have the most that are allowed;
+    /// `Store`.
     pub async fn begin_passkey(&self, who: Proven<'_>) -> Result<String, DecideError> {
         let party = self.party()?;
         if who.assurance < Assurance::Session {
@@ -63,6 +72,10 @@ impl Broker {
     }
 
     /// Adds the passkey that the browser made.
+    ///
+    /// # Errors
+    /// [`DecideError::Invalid`], when the name, the answer or the number of passkeys is not fit;
+    /// `Forbidden`, when the answer is not accepted, came too late or was used before; `Store`.
     pub async fn add_passkey(
         &self,
         who: Proven<'_>,
@@ -103,7 +116,12 @@ impl Broker {
         }
     }
 
-    /// Begins to confirm the approval of one call, as it was shown; what the browser needs for it.
+    /// Begins to confirm the approval of one call, as it was shown; returns the JSON options for
+    /// the browser.
+    ///
+    /// # Errors
+    /// [`DecideError::NotFound`]; `Refused`, when approving is not theirs; `Forbidden`, when
+    /// browsers have no passkeys for `server.public_url`; `Store`.
     pub async fn begin_confirming(
         &self,
         id: &ApprovalId,
@@ -128,8 +146,12 @@ impl Broker {
         Ok(begun.options)
     }
 
-    /// Whether the browser's answer confirms that this reviewer approves this call, as it was shown.
-    /// The answer counts once, whatever comes of it.
+    /// Checks that the browser's answer confirms that this reviewer approves this call, as it was
+    /// shown; returns the assurance that gives. The answer counts once, accepted or not.
+    ///
+    /// # Errors
+    /// [`DecideError::Invalid`], when the answer can't be read; `Forbidden`, when it is not
+    /// accepted, was made for another call, came too late or was used before; `Store`.
     pub async fn confirm(
         &self,
         id: &ApprovalId,
@@ -167,7 +189,7 @@ impl Broker {
         Err(self.refuse_passkey(name, Some(id), why).await?)
     }
 
-    /// The ceremony that this answer belongs to, which it ends.
+    /// The ceremony that this answer belongs to; it ends with the answer.
     async fn answered(
         &self,
         challenge: &str,

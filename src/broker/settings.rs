@@ -37,7 +37,7 @@ pub struct OwnSettings {
     pub wishes: Preferences,
 }
 
-/// What of their own somebody ends, by its id.
+/// What kind of thing of their own somebody ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Own {
     /// A session, by the beginning of its hash.
@@ -54,7 +54,7 @@ impl Broker {
     /// What a person keeps here.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`DecideError::Store`], when the store can't be read or written.
     pub async fn settings_of(&self, reviewer: &str) -> Result<OwnSettings, DecideError> {
         let (store, now) = (self.store().settings(), self.now());
         let of = |absences: &[Absence], whose: fn(&Absence) -> &String| {
@@ -73,7 +73,10 @@ impl Broker {
         })
     }
 
-    /// Ends something of a person's own; not found where it is not theirs.
+    /// Ends one of a person's own sessions, tokens, absences or passkeys, and records that.
+    ///
+    /// # Errors
+    /// [`DecideError::NotFound`], when they have none of that id; `Store`.
     pub async fn end_own(&self, reviewer: &str, own: Own, id: &str) -> Result<(), DecideError> {
         let store = self.store().settings();
         let event = |kind, key| AuditEvent::new(kind, reviewer, self.now()).with(key, id);
@@ -96,7 +99,12 @@ impl Broker {
         if ended { Ok(()) } else { Err(DecideError::NotFound) }
     }
 
-    /// Makes a personal token that proves no more than this person did; the secret is kept nowhere.
+    /// Makes a personal token and returns its secret, which is kept nowhere. It proves no more than
+    /// the session it was made in, and is good for `life`.
+    ///
+    /// # Errors
+    /// [`DecideError::Invalid`], when name, life or scopes are not fit, or they have the most
+    /// tokens that are allowed; `Store`.
     pub async fn make_token(
         &self,
         who: Proven<'_>,
@@ -145,7 +153,11 @@ impl Broker {
         Ok(secret)
     }
 
-    /// Enters that somebody is away, and who stands in.
+    /// Enters that somebody is away from `from` until `until`, and who stands in.
+    ///
+    /// # Errors
+    /// [`DecideError::Invalid`], when nobody can stand in, or the absence does not fit beside
+    /// others; `Store`.
     pub async fn enter_absence(
         &self,
         reviewer: &str,
@@ -176,6 +188,9 @@ impl Broker {
     }
 
     /// Sets what a person wants to be told, and when not.
+    ///
+    /// # Errors
+    /// [`DecideError::Store`], when the store can't be written.
     pub async fn set_preferences(
         &self,
         reviewer: &str,

@@ -14,18 +14,18 @@ use super::sessions::{VIA_LINK, VIA_TOKEN};
 /// What became of a sign-in with a token.
 #[derive(Debug)]
 pub enum ByToken {
-    /// Here is the session's cookie.
+    /// They are signed in, with this session cookie.
     SignedIn(String),
-    /// It is nobody's.
+    /// The token is nobody's.
     Wrong,
-    /// Too many were tried from that address; again after so many milliseconds.
+    /// Too many were tried from that address; the number is the milliseconds to wait.
     TooMany(u64),
 }
 
-/// Makes the one-time token of a sign-in link.
+/// Makes and stores the one-time token of a sign-in link.
 ///
 /// # Errors
-/// The store failed.
+/// [`StoreError`], when the store can't be read or written.
 pub(crate) async fn one_time_token(
     store: &dyn Store,
     ids: &dyn IdSource,
@@ -38,11 +38,11 @@ pub(crate) async fn one_time_token(
 }
 
 impl Broker {
-    /// Counts one try of this address against its window; milliseconds to wait if it is one too
-    /// many.
+    /// Counts one try from this address in its sliding window; returns the milliseconds to wait if
+    /// it is one too many.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn count_sign_in(
         &self,
         what: SignInBy,
@@ -58,7 +58,10 @@ impl Broker {
         self.store().limits().take(&LimitKey::SignIn(what, client), most, since, now).await
     }
 
-    /// Takes back what was counted last.
+    /// Takes back the try that was counted last.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read or written.
     pub(super) async fn uncount_sign_in(
         &self,
         what: SignInBy,
@@ -67,11 +70,12 @@ impl Broker {
         self.store().limits().give_back(&LimitKey::SignIn(what, client)).await
     }
 
-    /// Signs in whose own token this is. It is counted before the token is looked at, so that no
-    /// guess is for nothing; people behind one address don't use it up for each other.
+    /// Signs in the reviewer whose token this is. The try is counted before the token is looked at,
+    /// so every guess costs one; a good token takes its try back, so people behind one address
+    /// don't use it up for each other.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn sign_in_by_token(
         &self,
         token: &str,
@@ -90,11 +94,11 @@ impl Broker {
         Ok(ByToken::SignedIn(cookie))
     }
 
-    /// The one-time token to mail to that address, and whose it is; none where nobody has the
+    /// The one-time token to mail to that address, with its reviewer; none if nobody has the
     /// address, or it was asked for too often.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn sign_in_to_mail(
         &self,
         email: &str,
@@ -116,19 +120,20 @@ impl Broker {
         Ok(Some((reviewer, token)))
     }
 
-    /// Whom an unused one-time token signs in.
+    /// Name of the reviewer whom an unused one-time token signs in.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn signs_in(&self, token: &str) -> Result<Option<String>, StoreError> {
         let found = self.store().sessions().find_sign_in(&token_hash(token), self.now()).await?;
         Ok(found.map(|sign_in| sign_in.reviewer))
     }
 
-    /// Signs in by a one-time token, once: the session's cookie.
+    /// Signs in by a one-time token, once; returns the session's cookie, or none if the token is
+    /// used or expired.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn redeem_sign_in(
         &self,
         token: &str,

@@ -19,35 +19,35 @@ use super::result_delivery::OwedResult;
 use super::seal;
 use super::{Broker, call_log::CallRecord};
 
-/// Reason of approvals that the policy overtook.
+/// Reason given where an approval ends because the policy denies its call now.
 pub(super) const NO_LONGER_PERMITTED: &str = "no longer permitted: the policy now denies this call";
-/// Reason of approvals that the policy made superfluous.
+/// Reason given where an approval ends because the policy allows its call now.
 pub(super) const NO_LONGER_NEEDED: &str = "no longer needs approval";
 
 /// What becomes of a call.
 #[derive(Debug)]
 pub enum Submission {
-    /// There is nothing of that name, or it is hidden: the same answer.
+    /// There is nothing of that name, or it is hidden: both get the same answer.
     UnknownTool,
-    /// The parameters are not acceptable.
+    /// The parameters are not acceptable, for this reason.
     Invalid(String),
-    /// The answer is here.
+    /// It is answered at once.
     Answered(Answer),
-    /// It ended before, and this is what it ended with.
+    /// The identical call ended before, and this is its owed result.
     Ended {
-        /// The answer.
+        /// The answer it ended with.
         answer: Answer,
-        /// Present where this is the end's one telling.
+        /// Present where this answer is the one hand-over of that result.
         owed: Option<OwedResult>,
     },
     /// It is allowed: send it now.
     Forward(Permit),
-    /// It waits.
+    /// It waits for its approval.
     Held(Box<Held>),
 }
 
 impl Broker {
-    /// Judges a call.
+    /// Judges a call by the policy in force, and answers, forwards or holds it.
     pub async fn submit(&self, asking: Asking) -> Submission {
         self.all_told(&asking.agent.name, &asking.call.digest).await;
         let now = self.now();
@@ -91,8 +91,9 @@ impl Broker {
         }
     }
 
-    /// A prompt or a resource: no list of them is kept, so that what is unknown is for the
-    /// upstream to say.
+    /// Judges a call for a prompt or a resource. No list of them is kept, so the upstream answers
+    /// for those that do not exist (code -32002 for resources, after
+    /// <https://modelcontextprotocol.io/specification/2025-11-25/server/resources#error-handling>).
     async fn submit_other(
         &self,
         asking: &Asking,
@@ -120,8 +121,8 @@ impl Broker {
         }
     }
 
-    /// The identical call is running or unsettled: joined whatever the policy says now. Pending
-    /// and approved ones that the policy no longer lets through end here.
+    /// Joins the identical call if it is running or not settled, whatever the policy says now. A
+    /// pending or approved one, which the policy no longer lets through, is ended.
     async fn join_running(&self, asking: &Asking) -> Result<Option<Submission>, StoreError> {
         let Some(found) = self.find_identical(asking).await? else { return Ok(None) };
         match found.state {
@@ -166,6 +167,10 @@ impl Broker {
         }
     }
 
+    /// The approval of the identical call that is open, or whose result is still owed.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read or written.
     pub(super) async fn find_identical(
         &self,
         asking: &Asking,
@@ -178,16 +183,19 @@ impl Broker {
             .await
     }
 
-    /// The answer an end gives to a later request.
+    /// The answer that an ended approval gives to a later identical call.
     pub(super) fn answer_end(&self, approval: &Approval) -> Option<Submission> {
         let delivery = Delivery { replayed: true, shared: false };
         let answer = ended(approval, delivery, self.now())?;
         Some(Submission::Ended { answer, owed: self.owed_result(approval) })
     }
 
-    /// Ends what the policy overtook. Nobody is owed that: this very call is answered otherwise,
-    /// and those attached are answered with the cancellation. Some if it was claimed meanwhile:
-    /// what runs is joined.
+    /// Cancels an approval that the policy has made pointless. Its result is owed to nobody: this
+    /// very call gets another answer, and the attached requests get the cancellation. Returns the
+    /// approval if it was claimed meanwhile: a running call is joined.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read or written.
     pub(super) async fn overtake(
         &self,
         mut found: Approval,
@@ -416,6 +424,10 @@ impl Broker {
         }
     }
 
+    /// Attaches a request to the open approval of the identical call, and holds it.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read or written.
     pub(super) async fn join(
         &self,
         asking: &Asking,

@@ -1,5 +1,8 @@
-//! Calls followed by polling: made, looked at, awaited, ended. A task belongs to the agent that
-//! made the call, whatever its id is worth; to everybody else it does not exist.
+//! Tasks, calls that are followed by polling: made, looked at, awaited, ended. A task belongs to
+//! the agent that made the call; to everybody else it does not exist, even if they know its id. Two
+//! forms are spoken: the core of 2025-11-25
+//! (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#creating-tasks>)
+//! and the extension (<https://modelcontextprotocol.io/extensions/tasks/overview>).
 //!
 //! A task that is looked at stands for a waiting request: what it follows runs at once when it is
 //! approved. One that nobody looks at for three poll intervals waits, like any call whose agent
@@ -34,12 +37,12 @@ pub struct Owner {
     pub agent: Agent,
     /// The upstream it asks at; empty: at all of its own.
     pub upstream: String,
-    /// The protocol it asks in.
+    /// The form it asks in: core or extension.
     pub form: Form,
 }
 
 impl Owner {
-    /// Whether the task is its to speak of: not once its upstream was taken from the agent.
+    /// Whether the task is theirs; no longer so once the agent may not use its upstream any more.
     fn owns(&self, task: &Task) -> bool {
         let own = self.agent.upstreams.as_ref();
         task.form == self.form && own.is_none_or(|list| list.contains(&task.upstream))
@@ -49,7 +52,7 @@ impl Owner {
 /// A task as it stands now.
 #[derive(Debug, Clone)]
 pub struct View {
-    /// It.
+    /// The task as it is stored.
     pub task: Task,
     /// Where it stands.
     pub status: Status,
@@ -59,22 +62,22 @@ pub struct View {
     pub changed_at: Timestamp,
     /// The approval it follows.
     pub approval: Option<Approval>,
-    /// What it asks, raw JSON of `inputRequests`.
+    /// What the running call asks, raw JSON of `inputRequests`.
     pub questions: Option<String>,
 }
 
 /// A task to be stored.
 #[derive(Debug, Clone)]
 pub struct NewTask {
-    /// The agent.
+    /// Name of the agent.
     pub agent: String,
-    /// The upstream.
+    /// Name of the upstream.
     pub upstream: String,
-    /// The legacy session.
+    /// Id of the legacy session; none in the modern era.
     pub session: Option<String>,
-    /// The protocol.
+    /// The form in which it is followed: core or extension.
     pub form: Form,
-    /// The tool.
+    /// Name of the tool.
     pub tool: String,
     /// What it follows.
     pub follows: Follows,
@@ -88,7 +91,7 @@ pub enum TaskError {
     /// There is none, it expired, or it is somebody else's: the same to whoever asks.
     #[error("there is no such task")]
     Unknown,
-    /// It has ended before.
+    /// It has ended before, in this status.
     #[error("the task is {} already", .0.as_str())]
     Terminal(Status),
     /// Too many requests of the agent are held.
@@ -100,8 +103,11 @@ pub enum TaskError {
 }
 
 impl Broker {
-    /// Makes a task of a call that is being held, and lets the request go. Given back, the request
-    /// is to be held: the agent has too many tasks, or the store can't be written.
+    /// Makes a task of a call that is being held, and lets the request go.
+    ///
+    /// # Errors
+    /// The request itself, boxed, which is to be held: the agent has too many tasks, or the store
+    /// can't be written.
     pub async fn make_task(&self, held: Held, form: Form) -> Result<View, Box<Held>> {
         let now = self.now();
         let approval = held.approval().clone();
@@ -117,7 +123,8 @@ impl Broker {
         };
         let Some(task) = self.store_task(new).await else { return Err(Box::new(held)) };
         held.let_go().await;
-        // A task begins as one that works, whatever became of the call meanwhile.
+        // A task begins as "working", whatever became of the call meanwhile:
+        // https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#creating-tasks
         let mut view = self.view_of(task, Some(approval), None);
         view.status = Status::Working;
         Ok(view)
@@ -154,7 +161,10 @@ impl Broker {
         now.plus(self.config().approvals.task_poll_interval.saturating_mul(INTERVALS))
     }
 
-    /// A task as it stands; nothing follows from it.
+    /// A task as it stands. It does not begin to count as waiting by that, and nothing runs.
+    ///
+    /// # Errors
+    /// [`TaskError::Unknown`], when there is none that is theirs; [`TaskError::Store`].
     pub async fn peek_at_task(&self, owner: &Owner, id: &str) -> Result<View, TaskError> {
         let id = TaskId::parse(id).ok_or(TaskError::Unknown)?;
         let (agent, upstream) = (&owner.agent.name, &owner.upstream);
@@ -163,7 +173,12 @@ impl Broker {
         self.view(task).await
     }
 
-    /// Its agent looks at a task: it counts as waiting, and what is approved runs.
+    /// Its agent looks at a task (`tasks/get`): it counts as waiting, and its call runs if
+    /// approved.
+    /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#getting-tasks>
+    ///
+    /// # Errors
+    /// [`TaskError::Unknown`], when there is none that is theirs; [`TaskError::Store`].
     pub async fn look_at_task(&self, owner: &Owner, id: &str) -> Result<View, TaskError> {
         let view = self.peek_at_task(owner, id).await?;
         if view.status.is_terminal() {
@@ -187,7 +202,7 @@ impl Broker {
         Ok(view)
     }
 
-    /// Claims and executes behind the caller's back: it may take long even to begin.
+    /// Claims and executes in the background, since even the beginning may take long.
     pub(crate) fn run_for_task(&self, id: ApprovalId, session: Option<String>) {
         let broker = self.clone();
         self.tracker().spawn(async move {
@@ -316,6 +331,10 @@ impl Broker {
     }
 
     /// A request that waits for the end of a task, attached like any other.
+    ///
+    /// # Errors
+    /// [`TaskError::Unknown`], when it follows no approval; [`TaskError::TooMany`], when the agent
+    /// has the most held requests; [`TaskError::Store`].
     pub async fn await_task(&self, owner: &Owner, view: &View) -> Result<Held, TaskError> {
         let approval = view.approval.clone().ok_or(TaskError::Unknown)?;
         let max = self.config().approvals.max_held_per_agent;
@@ -366,6 +385,10 @@ impl Broker {
 
     /// Ends a task by its agent's wish, and with it the call, unless somebody else waits for that.
     /// What runs already is asked to stop; its outcome stays owed.
+    ///
+    /// # Errors
+    /// [`TaskError::Unknown`], when there is none that is theirs; [`TaskError::Terminal`], when it
+    /// has ended before; [`TaskError::Store`].
     pub async fn end_task(&self, owner: &Owner, id: &str) -> Result<View, TaskError> {
         let view = self.peek_at_task(owner, id).await?;
         if view.status.is_terminal() {
@@ -377,8 +400,10 @@ impl Broker {
             return self.peek_at_task(owner, id).await;
         };
         let (id, now) = (&approval.id, self.now());
-        // In the core a task is over once its end was asked for. In the extension it is over with
-        // the call it follows, if that runs already and nobody else waits for it.
+        // In the core a task is over once its end was asked for:
+        // https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#cancelling-tasks
+        // In the extension it is over with the call it follows, if that runs already and nobody
+        // else waits for it.
         let others = self.store().tasks().others(task, id, now).await?;
         let mut stops = approval.state == State::Running && others == 0;
         if !stops || owner.form == Form::Core {
@@ -394,7 +419,10 @@ impl Broker {
         self.peek_at_task(owner, view.task.id.as_str()).await
     }
 
-    /// Withdraws what has not begun; false if it runs.
+    /// Withdraws an approval whose call has not begun; false if the call runs.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read or written.
     pub(super) async fn withdraw(&self, id: &ApprovalId, agent: &str) -> Result<bool, StoreError> {
         let withdrawn = self
             .change(id, |a| {
@@ -413,7 +441,11 @@ impl Broker {
         }
     }
 
-    /// One page of an agent's tasks, newest first, and the place of the next.
+    /// One page of an agent's tasks, newest first, and the place where the next page begins.
+    /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#listing-tasks>
+    ///
+    /// # Errors
+    /// [`TaskError::Store`], when the store can't be read.
     pub async fn list_tasks(
         &self,
         owner: &Owner,
@@ -439,6 +471,9 @@ impl Broker {
     }
 
     /// Answers what the running call asks. Answers to what was not asked are ignored.
+    ///
+    /// # Errors
+    /// [`TaskError::Unknown`], when there is none that is theirs; [`TaskError::Store`].
     pub async fn answer_task(
         &self,
         owner: &Owner,

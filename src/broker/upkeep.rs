@@ -1,4 +1,4 @@
-//! What has no request to do it: deadlines, lost processes, the seal of the audit, old rows. Each
+//! Work that no request brings: deadlines, lost processes, the seal of the audit, old rows. Each
 //! step reads the store, does what is due, and may be repeated at any time, on any process.
 
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use crate::store::StoreError;
 
 use super::Broker;
 
-/// A process is dead to the others this long after its last sign.
+/// How long after its last renewal a process counts as dead to the others.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
 /// Most approvals of one step; the next step takes the rest.
 const BATCH: u32 = 200;
@@ -20,7 +20,7 @@ impl Broker {
     /// Renews this process's lease.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn renew_lease(&self) -> Result<(), StoreError> {
         let now = self.now();
         self.store().nodes().renew(self.node(), now, now.plus(LEASE)).await
@@ -29,7 +29,7 @@ impl Broker {
     /// Ends this process's lease, and lets go of its requests.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn end_lease(&self) -> Result<(), StoreError> {
         self.store().nodes().end(self.node(), self.now()).await
     }
@@ -37,7 +37,7 @@ impl Broker {
     /// Ends what nobody decided, or nobody claimed, in time.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn expire_due(&self) -> Result<(), StoreError> {
         let now = self.now();
         for id in self.store().due().expiries(now, BATCH).await? {
@@ -52,7 +52,7 @@ impl Broker {
     /// Turns running calls of dead processes into indeterminate ones. They are never sent again.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn lose_orphaned(&self) -> Result<(), StoreError> {
         let now = self.now();
         for id in self.store().due().orphaned(now, BATCH).await? {
@@ -65,7 +65,8 @@ impl Broker {
         Ok(())
     }
 
-    /// Ends an approval, if it is still to be ended and nobody is faster; whether that was done.
+    /// Ends an approval, unless that is no longer due or somebody else was faster; says whether it
+    /// did.
     async fn end_one(
         &self,
         id: &ApprovalId,
@@ -79,10 +80,10 @@ impl Broker {
         }
     }
 
-    /// Gives audit records their place in the chain.
+    /// Seals audit records: gives them their place in the hash chain.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn seal_audit(&self) -> Result<(), StoreError> {
         while self.store().audit().seal(SEAL_BATCH).await? == SEAL_BATCH {}
         Ok(())
@@ -91,7 +92,7 @@ impl Broker {
     /// Removes what is older than it must be kept.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn purge(&self) -> Result<(), StoreError> {
         let now = self.now();
         let before = now.minus(self.config().approvals.history_retention);
@@ -106,7 +107,7 @@ impl Broker {
     /// agent follows it as a task.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn to_run_unattended(
         &self,
     ) -> Result<HashMap<ApprovalId, Option<String>>, StoreError> {

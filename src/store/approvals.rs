@@ -12,29 +12,29 @@ use crate::domain::time::Timestamp;
 /// Which approvals to list, newest first.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Any of these states; empty: all.
+    /// In any of these states; empty: in all.
     pub states: Vec<State>,
-    /// Of this upstream.
+    /// Only those of this upstream.
     pub upstream: Option<String>,
-    /// Of this tool.
+    /// Only those of this tool.
     pub tool: Option<String>,
-    /// Of this agent.
+    /// Only those of this agent.
     pub agent: Option<String>,
-    /// That have all of these words (see [`crate::domain::search_words`]); not with `by_urgency` or
-    /// `changed_since`.
+    /// Only those that have all of these words (see [`crate::domain::search_words`]); not to be
+    /// combined with `by_urgency` or `changed_since`.
     pub words: Vec<String>,
-    /// Only those this reviewer may see; none: all.
+    /// Only those that this reviewer may see; none: all.
     pub visible_to: Option<String>,
-    /// Only indeterminate ones that nobody settled (with `states`).
+    /// Of the indeterminate ones only those that nobody settled (used with `states`).
     pub unsettled: bool,
-    /// Older than this id.
+    /// Only those older than the approval of this id.
     pub before: Option<String>,
-    /// Changed at or after this instant (for events), oldest change first.
+    /// Only those changed at or after this instant, the oldest change first (for the event stream).
     pub changed_since: Option<Timestamp>,
-    /// The most urgent first, by severity and then by deadline, instead of the newest. What no
-    /// rule gave a severity counts as critical.
+    /// The most urgent first, by severity and then by deadline, instead of the newest first. An
+    /// approval without a severity counts as critical.
     pub by_urgency: bool,
-    /// At most so many.
+    /// Most rows to return.
     pub limit: u32,
 }
 
@@ -43,21 +43,29 @@ pub struct Filter {
 pub struct QueueStats {
     /// Approvals per state.
     pub by_state: Vec<(String, i64)>,
-    /// When the oldest pending one came.
+    /// When the oldest pending approval was made.
     pub oldest_pending: Option<Timestamp>,
-    /// Requests held by live nodes.
+    /// Requests held by processes that are alive.
     pub held: i64,
 }
 
-/// The verbs about approvals. As everywhere, one verb is one transaction.
+/// The verbs about approvals. Each verb is one transaction.
+///
+/// # Errors
+/// Every verb fails with [`super::StoreError`]: `Unavailable`, when the database can't be reached
+/// or written; `Corrupt`, when a stored value can't be read back.
 #[async_trait]
 pub trait ApprovalStore: Send + Sync {
-    /// Makes an approval, or joins the open one of the identical call, or finds the end that is
-    /// owed to it, or refuses. One transaction.
+    /// Makes an approval, or joins the open one of the identical call, or finds the owed result of
+    /// that call, or refuses. All in one transaction.
     async fn submit(&self, submit: Submit, now: Timestamp) -> Result<Submitted>;
 
-    /// Persists a change with its audit events and messages, if the row is still what the change
+    /// Stores a change with its audit events and messages, if the row is still what the change
     /// was computed from and its time conditions hold.
+    ///
+    /// # Errors
+    /// [`super::StoreError::Conflict`] with the approval as it is now, when the row has changed or
+    /// a time condition fails; and what every verb fails with.
     async fn apply(
         &self,
         transition: Transition,
@@ -65,11 +73,11 @@ pub trait ApprovalStore: Send + Sync {
         now: Timestamp,
     ) -> Result<Approval>;
 
-    /// One approval.
+    /// The approval of that id, as it stands.
     async fn find(&self, id: &ApprovalId, now: Timestamp) -> Result<Option<Approval>>;
 
-    /// The open one of the identical call: pending, approved, running or unsettled; else the
-    /// latest end still owed since `owed_since`.
+    /// The open approval of the identical call (pending, approved, running, or indeterminate and
+    /// not settled); else the latest that ended after `owed_since` and whose result is still owed.
     async fn find_identical(
         &self,
         agent: &str,
@@ -78,10 +86,10 @@ pub trait ApprovalStore: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<Approval>>;
 
-    /// Approvals, newest first.
+    /// The approvals that `filter` lets through, in its order; without one the newest first.
     async fn list(&self, filter: &Filter, now: Timestamp) -> Result<Vec<Approval>>;
 
-    /// Marks an end as told; false if it was told before.
+    /// Marks the owed result of an approval as handed over; false if it was handed over before.
     async fn take_end(&self, id: &ApprovalId, now: Timestamp) -> Result<bool>;
 
     /// Figures of the queue.

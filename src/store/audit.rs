@@ -5,18 +5,22 @@ use async_trait::async_trait;
 use super::error::Result;
 use crate::domain::audit::{AuditEvent, Record};
 
-/// The verbs about the audit log. As everywhere, one verb is one transaction.
+/// The verbs about the audit log. Each verb is one transaction.
+///
+/// # Errors
+/// Every verb fails with [`super::StoreError`]: `Unavailable`, when the database can't be reached
+/// or written; `Corrupt`, when a stored value can't be read back.
 #[async_trait]
 pub trait AuditStore: Send + Sync {
     /// Appends audit records that belong to no other change.
     async fn append(&self, events: Vec<AuditEvent>) -> Result<()>;
 
-    /// Gives up to `limit` records their place in the chain; returns how many.
+    /// Gives up to `limit` records their place in the hash chain; returns how many it sealed.
     async fn seal(&self, limit: u32) -> Result<u32>;
 
-    /// Sealed records after `seq`, in order.
+    /// Up to `limit` sealed records whose number is greater than `after`, in order.
     async fn list(&self, after: i64, limit: u32) -> Result<Vec<Record>>;
 
-    /// Records not yet sealed.
+    /// How many records are not yet sealed.
     async fn unsealed(&self) -> Result<i64>;
 }

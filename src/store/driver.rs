@@ -19,21 +19,21 @@ use super::{Result, StoreError};
 #[cfg(test)]
 pub(crate) mod recorded;
 
-/// Readers of SQLite, and connections to PostgreSQL.
+/// Most reading connections to SQLite, and most connections to PostgreSQL.
 const POOL_SIZE: u32 = 8;
 /// How long a statement waits for another process's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a new SQLite file is tried to be opened while other processes open it too.
+/// Most tries to open a new SQLite file while other processes open it, too.
 const MAX_OPEN_TRIES: u32 = 100;
 /// Time between those tries.
 const OPEN_RETRY: Duration = Duration::from_millis(50);
-/// How often migrations of SQLite are tried while other processes apply them too: whoever fails
-/// does so because another process was first with one of them, or with the table they are noted in.
+/// Most tries to migrate SQLite while other processes migrate it, too. A try fails only because
+/// another process was first with one migration, or with the table in which they are noted.
 const MAX_MIGRATION_TRIES: usize = MIGRATIONS.len() + 2;
 /// How long a verb waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// (version, description, SQLite, PostgreSQL)
+/// Version, description, SQL for SQLite, SQL for PostgreSQL.
 const MIGRATIONS: [(i64, &str, &str, &str); 11] = [
     (
         1,
@@ -108,7 +108,7 @@ const MIGRATIONS: [(i64, &str, &str, &str); 11] = [
 pub(super) enum Db {
     /// One writer, since SQLite has one anyway and a queue is fairer than `SQLITE_BUSY`.
     Sqlite { readers: SqlitePool, writer: SqlitePool },
-    /// A pool.
+    /// One pool for reading and writing.
     Postgres(PgPool),
 }
 
@@ -120,9 +120,9 @@ pub(super) enum Arg {
 }
 
 impl Arg {
-    /// PostgreSQL's text has no NUL; both databases store the sign of what can't be shown in its
-    /// place, so that a client's or upstream's odd word never makes a write fail. Raw JSON has no
-    /// raw NUL and stays as it is.
+    /// PostgreSQL's text can't hold NUL. Both databases store U+FFFD in its place, so that no text
+    /// of a client or upstream makes a write fail. Raw JSON has no raw NUL (RFC 8259 has it
+    /// escaped, <https://www.rfc-editor.org/rfc/rfc8259#section-7>) and stays as it is.
     fn text(text: String) -> Self {
         Self::Text(Some(if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }))
     }
@@ -214,6 +214,10 @@ impl From<PgRow> for Row {
 }
 
 impl Row {
+    /// The text in that column; none for null.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], when there is no such column, or it holds something else.
     pub(super) fn opt_text(&self, column: &str) -> Result<Option<String>> {
         Ok(match self {
             Self::Sqlite(row) => row.try_get(column)?,
@@ -221,6 +225,10 @@ impl Row {
         })
     }
 
+    /// The integer in that column; none for null.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], when there is no such column, or it holds something else.
     pub(super) fn opt_int(&self, column: &str) -> Result<Option<i64>> {
         Ok(match self {
             Self::Sqlite(row) => row.try_get(column)?,
@@ -228,10 +236,20 @@ impl Row {
         })
     }
 
+    /// The text in that column.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], when there is no such column, or it holds something else or
+    /// null.
     pub(super) fn text(&self, column: &str) -> Result<String> {
         self.opt_text(column)?.ok_or_else(|| null(column))
     }
 
+    /// The integer in that column.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], when there is no such column, or it holds something else or
+    /// null.
     pub(super) fn int(&self, column: &str) -> Result<i64> {
         self.opt_int(column)?.ok_or_else(|| null(column))
     }
@@ -281,6 +299,9 @@ macro_rules! bound {
 
 impl Tx {
     /// Runs a statement; returns how many rows it touched.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], when the database refuses the statement or can't be reached.
     pub(super) async fn execute(&mut self, sql: impl SqlSafeStr, args: Vec<Arg>) -> Result<u64> {
         let sql = sql.into_sql_str();
         #[cfg(test)]
@@ -288,7 +309,10 @@ impl Tx {
         Ok(on_link!(self, link => bound!(sql, args).execute(&mut **link).await?.rows_affected()))
     }
 
-    /// All rows.
+    /// All rows of the result, in its order.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], when the database refuses the statement or can't be reached.
     pub(super) async fn rows(&mut self, sql: impl SqlSafeStr, args: Vec<Arg>) -> Result<Vec<Row>> {
         let sql = sql.into_sql_str();
         #[cfg(test)]
@@ -299,7 +323,10 @@ impl Tx {
         }))
     }
 
-    /// The first row, if there is one.
+    /// The first row of the result; none if it is empty.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], when the database refuses the statement or can't be reached.
     pub(super) async fn row(
         &mut self,
         sql: impl SqlSafeStr,
@@ -309,12 +336,19 @@ impl Tx {
     }
 
     /// The integer `n` of the one row.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], when the database refuses the statement, can't be reached, or
+    /// the row has no integer `n`.
     pub(super) async fn count(&mut self, sql: impl SqlSafeStr, args: Vec<Arg>) -> Result<i64> {
         self.row(sql, args).await?.ok_or_else(|| null("n"))?.int("n")
     }
 
     /// Keeps others who ask for the same lock out until the transaction ends. SQLite's writer
     /// is alone already.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], when the database refuses the statement or can't be reached.
     pub(super) async fn lock(&mut self, lock: i64) -> Result<()> {
         if let Self::Postgres(tx) = self {
             sqlx::query("select pg_advisory_xact_lock($1)").bind(lock).execute(&mut **tx).await?;
@@ -322,7 +356,10 @@ impl Tx {
         Ok(())
     }
 
-    /// Makes it durable.
+    /// Commits the transaction; after that its changes survive a crash.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]; then nothing of the transaction is stored.
     pub(super) async fn commit(self) -> Result<()> {
         match self {
             Self::Sqlite(tx) => tx.commit().await?,
@@ -335,11 +372,10 @@ impl Tx {
 }
 
 impl Db {
-    /// Connects; does not migrate.
+    /// Connects; does not migrate. A new SQLite file is made with mode 0600.
     ///
     /// # Errors
-    /// The URL can't be read, or the database can't be reached. A new SQLite file is made with
-    /// mode 0600.
+    /// [`StoreError::Unavailable`], when the URL can't be read, or the database can't be reached.
     pub(super) async fn connect(url: &str) -> Result<Self> {
         if let Some(rest) = url.strip_prefix("sqlite:") {
             let path = rest.strip_prefix("//").unwrap_or(rest);
@@ -388,6 +424,10 @@ impl Db {
     }
 
     /// Brings the schema up to date; safe to run by several processes at once.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], when a migration fails or the schema is newer than this
+    /// program.
     pub(super) async fn migrate(&self) -> Result<()> {
         let migrator = |postgres: bool| {
             let list = MIGRATIONS.into_iter().map(|(version, name, sqlite, pg)| {
@@ -427,6 +467,9 @@ impl Db {
     }
 
     /// Opens a write transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], when no connection is free in time.
     pub(super) async fn begin(&self) -> Result<Tx> {
         Ok(match self {
             Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("begin immediate").await?),
@@ -435,6 +478,9 @@ impl Db {
     }
 
     /// A connection for reading. Two statements on it may see different states.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], when no connection is free in time.
     pub(super) async fn read(&self) -> Result<Tx> {
         Ok(match self {
             Self::Sqlite { readers, .. } => Tx::SqliteReader(readers.acquire().await?),

@@ -1,4 +1,4 @@
-//! What there is to do without any request.
+//! Work that no request brings: what reconcilers look for.
 
 use async_trait::async_trait;
 
@@ -6,13 +6,17 @@ use super::error::Result;
 use crate::domain::approval::ApprovalId;
 use crate::domain::time::Timestamp;
 
-/// What reconcilers look for.
+/// What reconcilers look for. Each verb returns at most `limit` ids.
+///
+/// # Errors
+/// Every verb fails with [`super::StoreError`]: `Unavailable`, when the database can't be reached
+/// or written; `Corrupt`, when a stored value can't be read back.
 #[async_trait]
 pub trait DueStore: Send + Sync {
-    /// Ids of what is past its deadline: pending ones, and approved ones nobody claimed.
+    /// Ids of approvals past their deadline: pending ones, and approved ones that nobody claimed.
     async fn expiries(&self, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>>;
 
-    /// Ids of running ones whose node is dead.
+    /// Ids of running approvals whose process is dead.
     async fn orphaned(&self, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>>;
 
     /// Ids of approved ones that run without a waiting agent, not tried since `tried_before`.

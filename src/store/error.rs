@@ -4,20 +4,20 @@ use thiserror::Error;
 
 use crate::domain::approval::Approval;
 
-/// Why a verb failed.
+/// Why a verb of the store failed.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// The row has changed since it was read; here is what it is now.
+    /// The approval has changed since it was read; it is given as it is now.
     #[error("changed meanwhile: approval {} is {}", .0.id, .0.state)]
     Conflict(Box<Approval>),
     /// A stored value can't be read back.
     #[error("{table}.{column} of {id} can't be read: {what}")]
     Corrupt {
-        /// Table.
+        /// Name of the table.
         table: &'static str,
-        /// Column.
+        /// Name of the column.
         column: &'static str,
-        /// The row.
+        /// Id of the row, or what else names it.
         id: String,
         /// What is wrong with it.
         what: String,
@@ -32,7 +32,7 @@ impl StoreError {
         Self::Corrupt { table, column, id: id.to_owned(), what: what.to_owned() }
     }
 
-    /// Whether a row of the same key was there already.
+    /// Whether an insert failed because a row of the same key is there already.
     pub fn is_duplicate(&self) -> bool {
         let Self::Unavailable(error) = self else { return false };
         error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)

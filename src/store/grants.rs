@@ -1,4 +1,4 @@
-//! What reviewers let through beforehand.
+//! Grants: calls that reviewers let through in advance.
 
 use async_trait::async_trait;
 
@@ -8,16 +8,20 @@ use crate::domain::time::Timestamp;
 
 use super::error::Result;
 
-/// The verbs about grants. As everywhere, one verb is one transaction.
+/// The verbs about grants. Each verb is one transaction.
+///
+/// # Errors
+/// Every verb fails with [`super::StoreError`]: `Unavailable`, when the database can't be reached
+/// or written; `Corrupt`, when a stored value can't be read back.
 #[async_trait]
 pub trait GrantStore: Send + Sync {
-    /// Stores a grant with its record; false where as many of its agent are open.
+    /// Stores a grant and records `event`; false if its agent has `max_open` open grants already.
     async fn insert(&self, grant: &Grant, max_open: u32, event: AuditEvent) -> Result<bool>;
 
-    /// One grant.
+    /// The grant of that id, open or not.
     async fn find(&self, id: &GrantId) -> Result<Option<Grant>>;
 
-    /// Those that may let a call of this tool through, the one that ends first at the front.
+    /// The open grants for this tool, the one that ends first at the front.
     async fn open(
         &self,
         agent: &str,
@@ -26,12 +30,12 @@ pub trait GrantStore: Send + Sync {
         now: Timestamp,
     ) -> Result<Vec<Grant>>;
 
-    /// The newest, open or not.
+    /// The newest grants, open or not; at most `limit`.
     async fn list(&self, limit: u32) -> Result<Vec<Grant>>;
 
-    /// Takes one use, with its record; false if it lets nothing through any more.
+    /// Takes one use and records `event`; false if the grant is used up, expired or ended.
     async fn take(&self, id: &GrantId, now: Timestamp, event: AuditEvent) -> Result<bool>;
 
-    /// Ends it before its time, with its record; false if it had ended so before.
+    /// Ends a grant before its time and records `event`; false if it was ended so before.
     async fn end(&self, id: &GrantId, end: &Ended, event: AuditEvent) -> Result<bool>;
 }

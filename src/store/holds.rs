@@ -9,18 +9,22 @@ use crate::domain::time::Timestamp;
 /// A request that waits for an approval.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewHold {
-    /// Its id, unique.
+    /// Its id, unique among all holds.
     pub id: String,
-    /// The node that keeps it open.
+    /// The process that keeps the request open.
     pub node: String,
-    /// The agent.
+    /// Name of the agent.
     pub agent: String,
 }
 
-/// The verbs about held requests. As everywhere, one verb is one transaction.
+/// The verbs about held requests. Each verb is one transaction.
+///
+/// # Errors
+/// Every verb fails with [`super::StoreError::Unavailable`], when the database can't be reached or
+/// written.
 #[async_trait]
 pub trait HoldStore: Send + Sync {
-    /// Attaches a request; false beyond `max_held`.
+    /// Attaches a request to an approval; false if its agent has `max_held` held requests already.
     async fn attach(
         &self,
         id: &ApprovalId,
@@ -29,9 +33,9 @@ pub trait HoldStore: Send + Sync {
         now: Timestamp,
     ) -> Result<bool>;
 
-    /// Detaches a request; returns how many are still attached.
+    /// Detaches a request; returns how many are still attached to its approval.
     async fn detach(&self, hold: &str, now: Timestamp) -> Result<i64>;
 
-    /// How many live requests are attached.
+    /// How many requests of live processes are attached to an approval.
     async fn attached(&self, id: &ApprovalId, now: Timestamp) -> Result<i64>;
 }

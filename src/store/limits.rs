@@ -1,4 +1,4 @@
-//! What is counted in a window, and how much of it is used.
+//! Limits: what is counted in a sliding window, and how much of it is used.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,44 +9,44 @@ use super::error::Result;
 use crate::domain::approval::ApprovalId;
 use crate::domain::time::Timestamp;
 
-/// What is counted.
+/// What a limit counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LimitKey {
-    /// Calls of an agent by one rule.
+    /// Calls of an agent that one rule judged.
     Calls {
-        /// The agent.
+        /// Name of the agent.
         agent: String,
-        /// The upstream.
+        /// Name of the upstream.
         upstream: String,
-        /// JSON Pointer of the rule.
+        /// JSON Pointer of the rule in its policy.
         rule: String,
-        /// The tool; empty: all that the rule fits count together.
+        /// Name of the tool; empty: all tools that the rule fits count together.
         tool: String,
-        /// The session; empty: all of the agent's count together.
+        /// Id of the session; empty: all sessions of the agent count together.
         session: String,
     },
-    /// A seal, by its nonce: it is good once.
+    /// A sealed state, by its nonce (32 hexadecimal digits): it is good once.
     Seal(String),
-    /// The page of an approval: its user is sent there once.
+    /// The page of an approval: the agent's user is sent there once.
     Page(ApprovalId),
     /// Tries to sign in from one address.
     SignIn(SignInBy, IpAddr),
-    /// Sign-in links to one mail address, by its hash.
+    /// Sign-in links sent to one mail address, by the hash of the address.
     SignInMail(String),
 }
 
 /// How somebody tries to sign in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignInBy {
-    /// With a token.
+    /// With a reviewer's token.
     Token,
     /// With a mailed link.
     Mail,
-    /// Through the provider.
+    /// Through the OpenID Connect provider.
     Provider,
 }
 
-/// As the database spells it. Rows that are there count on, so that no spelling ever changes.
+/// The spelling in the database. It must never change: rows that are there go on counting.
 impl fmt::Display for LimitKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -71,18 +71,22 @@ impl fmt::Display for LimitKey {
 /// How much of its limits an agent has used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spent {
-    /// Pending and approved ones.
+    /// Its pending and approved approvals.
     pub open: i64,
-    /// New ones in the window.
+    /// Its new approvals in the window.
     pub new: i64,
-    /// Uses of the rule's limit in its window.
+    /// Uses of the rule's limit in its window; none without such a limit.
     pub limited: Option<i64>,
 }
 
-/// The verbs about limits. As everywhere, one verb is one transaction.
+/// The verbs about limits. Each verb is one transaction.
+///
+/// # Errors
+/// Every verb fails with [`super::StoreError`]: `Unavailable`, when the database can't be reached
+/// or written; `Corrupt`, when a stored value can't be read back.
 #[async_trait]
 pub trait LimitStore: Send + Sync {
-    /// Counts one use against a sliding window: `None` if it fits, else milliseconds to wait.
+    /// Counts one use against a sliding window: none if it fits, else the milliseconds to wait.
     async fn take(
         &self,
         key: &LimitKey,
@@ -94,8 +98,8 @@ pub trait LimitStore: Send + Sync {
     /// Takes back the use that was counted last for this key.
     async fn give_back(&self, key: &LimitKey) -> Result<()>;
 
-    /// How much of its limits an agent has used: new approvals since `new_since`, uses of a limit's
-    /// key since a time.
+    /// How much of its limits an agent has used: its new approvals since `new_since`, and the uses
+    /// of the limit's key since the instant given with it.
     async fn spent(
         &self,
         agent: &str,

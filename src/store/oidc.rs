@@ -11,34 +11,39 @@ use super::sessions::Session;
 /// What the provider said of a reviewer when they signed in last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderClaims {
-    /// The reviewer.
+    /// Name of the reviewer.
     pub reviewer: String,
-    /// Which provider.
+    /// The provider's issuer, a URL.
     pub issuer: String,
-    /// What it calls them.
+    /// What it calls them: the claim `sub`.
     pub subject: String,
-    /// Those of its groups that they are in and the configuration mentions, as it calls them.
+    /// The provider's groups that they are in, as it names them; only those that the configuration
+    /// mentions.
     pub groups: Vec<String>,
-    /// When.
+    /// When the provider said so.
     pub said_at: Timestamp,
     /// Until when it counts.
     pub expires_at: Timestamp,
 }
 
-/// The verbs about sign-ins through a provider. As everywhere, one verb is one transaction.
+/// The verbs about sign-ins through a provider. Each verb is one transaction.
+///
+/// # Errors
+/// Every verb fails with [`super::StoreError`]: `Unavailable`, when the database can't be reached
+/// or written; `Corrupt`, when a stored value can't be read back.
 #[async_trait]
 pub trait OidcStore: Send + Sync {
-    /// Uses an attempt up; false if that was done before.
+    /// Marks an attempt as answered; false if it was answered before.
     async fn use_attempt(&self, hash: &str, expires_at: Timestamp) -> Result<bool>;
 
-    /// Makes a session with its audit record, and keeps what was said of its reviewer in place of
-    /// what was said before, with the record of that.
+    /// Makes a session with its audit record. What the provider said of its reviewer replaces what
+    /// it said before, and that is recorded, too.
     async fn sign_in(
         &self,
         session: &Session,
         claims: Option<(&ProviderClaims, AuditEvent)>,
     ) -> Result<()>;
 
-    /// All that was said and counts still.
+    /// All claims that still count at `now`.
     async fn claims(&self, now: Timestamp) -> Result<Vec<ProviderClaims>>;
 }

@@ -6,7 +6,7 @@ use super::error::Result;
 use crate::domain::approval::ApprovalId;
 use crate::domain::time::Timestamp;
 
-/// A message to be sent: written with the change it tells of.
+/// A message to be sent, stored in the same transaction as the change it tells of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewDelivery {
     /// Its id, `dlv_…`; for webhooks the `webhook-id`.
@@ -18,13 +18,13 @@ pub struct NewDelivery {
     /// What it tells: `requested`, `reminder`, `approved`, `rejected`, `expired`, `cancelled`,
     /// `completed`, `indeterminate`.
     pub topic: String,
-    /// The reviewer it goes to; none for a webhook. `list:ADDRESS` for a list's copy.
+    /// Name of the reviewer it goes to, or `list:ADDRESS` for a list's copy; none for a webhook.
     pub recipient: Option<String>,
-    /// The body, where it must not change between attempts (webhooks).
+    /// The JSON body of a webhook, which must not change between attempts; none for a mail.
     pub payload: Option<String>,
-    /// Not before.
+    /// Not sent before this instant.
     pub due_at: Timestamp,
-    /// Given up after this.
+    /// Given up after this instant.
     pub give_up_at: Timestamp,
 }
 
@@ -44,19 +44,19 @@ pub struct Delivery {
 pub enum Attempt {
     /// The other side took it.
     Delivered {
-        /// Its answer.
+        /// The other side's answer.
         detail: String,
     },
-    /// It failed; again at `next`.
+    /// It failed, and is tried again at `next`.
     Failed {
         /// What went wrong.
         detail: String,
-        /// The next attempt.
+        /// When the next attempt is due.
         next: Timestamp,
     },
     /// No longer worth sending, or given up.
     Dropped {
-        /// Why.
+        /// Why it is not sent.
         detail: String,
     },
 }
@@ -64,15 +64,15 @@ pub enum Attempt {
 /// One attempt, as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptRecord {
-    /// The delivery.
+    /// Id of the delivery.
     pub delivery: String,
     /// Name of the notifier.
     pub notifier: String,
-    /// What it told.
+    /// What the message told, as [`NewDelivery::topic`].
     pub topic: String,
-    /// The reviewer.
+    /// Whom it went to, as [`NewDelivery::recipient`].
     pub recipient: Option<String>,
-    /// When.
+    /// When it was made.
     pub at: Timestamp,
     /// `delivered`, `failed` or `dropped`.
     pub result: String,
@@ -80,10 +80,14 @@ pub struct AttemptRecord {
     pub detail: String,
 }
 
-/// The verbs about messages. As everywhere, one verb is one transaction.
+/// The verbs about messages. Each verb is one transaction.
+///
+/// # Errors
+/// Every verb fails with [`super::StoreError`]: `Unavailable`, when the database can't be reached
+/// or written; `Corrupt`, when a stored value can't be read back.
 #[async_trait]
 pub trait OutboxStore: Send + Sync {
-    /// Leases due deliveries until `lease_until`.
+    /// Leases up to `limit` due deliveries to the caller until `lease_until`.
     async fn claim(
         &self,
         now: Timestamp,
@@ -101,9 +105,9 @@ pub trait OutboxStore: Send + Sync {
     /// Attempts about an approval, oldest first.
     async fn attempts(&self, approval: &ApprovalId) -> Result<Vec<AttemptRecord>>;
 
-    /// Delivered messages of a topic to a recipient since an instant.
+    /// How many messages of a topic were delivered to a recipient since an instant.
     async fn delivered_since(&self, recipient: &str, topic: &str, since: Timestamp) -> Result<i64>;
 
-    /// Attempts per notifier and result, for the metrics.
+    /// How many attempts there were, by notifier and result; for the metrics.
     async fn attempt_counts(&self) -> Result<Vec<(String, String, i64)>>;
 }

@@ -12,9 +12,9 @@ use super::error::Result;
 pub struct Passkey {
     /// The credential's id, base64 (URL alphabet).
     pub id: String,
-    /// Whose it is.
+    /// Name of the reviewer whose it is.
     pub reviewer: String,
-    /// What they call it.
+    /// The name they gave it.
     pub name: String,
     /// The user handle, the same in all of a person's credentials, base64.
     pub handle: String,
@@ -33,11 +33,11 @@ pub struct Passkey {
 pub struct Ceremony {
     /// The challenge, 32 hexadecimal digits.
     pub challenge: String,
-    /// Who began it.
+    /// Name of the reviewer who began it.
     pub reviewer: String,
-    /// The approval that is to be approved with it; none: a passkey is added.
+    /// Id of the approval that it confirms; none where a passkey is added.
     pub approval: Option<String>,
-    /// The digest of the call they saw; empty where a passkey is added.
+    /// The digest of the call as they saw it; empty where a passkey is added.
     pub digest: String,
     /// The verifier's state, base64.
     pub state: String,
@@ -48,31 +48,36 @@ pub struct Ceremony {
 /// What became of a passkey that was to be added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Added {
-    /// It is stored.
+    /// The passkey was stored.
     Done,
-    /// This person has as many as may be.
+    /// Not stored: this person has the most that are allowed.
     TooMany,
-    /// A credential of that id is known.
+    /// Not stored: a credential of that id is known already.
     Known,
 }
 
-/// The verbs about passkeys. As everywhere, one verb is one transaction.
+/// The verbs about passkeys. Each verb is one transaction.
+///
+/// # Errors
+/// Every verb fails with [`super::StoreError`]: `Unavailable`, when the database can't be reached
+/// or written; `Corrupt`, when a stored value can't be read back.
 #[async_trait]
 pub trait PasskeyStore: Send + Sync {
     /// A person's passkeys, the newest first.
     async fn of(&self, reviewer: &str) -> Result<Vec<Passkey>>;
 
-    /// Adds one, at most `max` of a person.
+    /// Adds a passkey and records `event`, unless the person has `max` already.
     async fn add(&self, passkey: &Passkey, max: u32, event: AuditEvent) -> Result<Added>;
 
-    /// Removes one of this person's passkeys; false if there is none.
+    /// Removes one of this person's passkeys and records `event`; false if they have none of that
+    /// id.
     async fn remove(&self, reviewer: &str, id: &str, event: AuditEvent) -> Result<bool>;
 
     /// Begins a ceremony, in place of an earlier one of this person for the same approval.
     async fn begin(&self, ceremony: &Ceremony) -> Result<()>;
 
-    /// Ends this person's ceremony of that challenge and gives it to whoever asks first; none if
-    /// there is none, or its time is over.
+    /// Ends this person's ceremony of that challenge and returns it to the first who asks; none if
+    /// there is no such ceremony, or its time is over.
     async fn take(
         &self,
         challenge: &str,
@@ -80,6 +85,7 @@ pub trait PasskeyStore: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<Ceremony>>;
 
-    /// Stores what a use has changed; false if the passkey was removed or used in between.
+    /// Stores the `state` after a use and records `event`; false if the passkey was removed or used
+    /// since `before` was read.
     async fn used(&self, before: &Passkey, state: &str, event: AuditEvent) -> Result<bool>;
 }

@@ -13,18 +13,22 @@ pub struct ReviewLink {
     pub hash: String,
     /// The approval it is bound to.
     pub approval: ApprovalId,
-    /// The reviewer it is bound to.
+    /// Name of the reviewer it is bound to.
     pub reviewer: String,
     /// When it was made.
     pub created_at: Timestamp,
 }
 
-/// The verbs about review links. As everywhere, one verb is one transaction.
+/// The verbs about review links. Each verb is one transaction.
+///
+/// # Errors
+/// Every verb fails with [`super::StoreError`]: `Unavailable`, when the database can't be reached
+/// or written; `Corrupt`, when a stored value can't be read back.
 #[async_trait]
 pub trait ReviewLinkStore: Send + Sync {
     /// Stores a review link.
     async fn insert(&self, link: &ReviewLink) -> Result<()>;
 
-    /// The review link of that hash.
+    /// The review link whose token has that hash (SHA-256, hex).
     async fn find(&self, hash: &str) -> Result<Option<ReviewLink>>;
 }

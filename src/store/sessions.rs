@@ -9,7 +9,7 @@ use crate::domain::time::Timestamp;
 /// A one-time link that signs somebody in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignIn {
-    /// The reviewer.
+    /// Name of the reviewer.
     pub reviewer: String,
     /// What the session's `via` will be: `link` (mailed) or `terminal`.
     pub via: String,
@@ -20,22 +20,26 @@ pub struct SignIn {
 pub struct Session {
     /// SHA-256 of its cookie, hex.
     pub hash: String,
-    /// The reviewer.
+    /// Name of the reviewer.
     pub reviewer: String,
     /// How they signed in: `link`, `terminal`, `token`, …
     pub via: String,
-    /// What their browser calls itself; its own words.
+    /// What their browser calls itself, unchecked (`User-Agent`).
     pub client: Option<String>,
-    /// When.
+    /// When they signed in.
     pub created_at: Timestamp,
-    /// Last use.
+    /// When it was last used, to the minute.
     pub seen_at: Timestamp,
 }
 
-/// The verbs about sign-ins and sessions. As everywhere, one verb is one transaction.
+/// The verbs about sign-ins and sessions. Each verb is one transaction.
+///
+/// # Errors
+/// Every verb fails with [`super::StoreError`]: `Unavailable`, when the database can't be reached
+/// or written; `Corrupt`, when a stored value can't be read back.
 #[async_trait]
 pub trait SessionStore: Send + Sync {
-    /// Stores a one-time sign-in token.
+    /// Stores a one-time sign-in token by its hash (SHA-256, hex).
     async fn insert_sign_in(
         &self,
         hash: &str,
@@ -43,16 +47,16 @@ pub trait SessionStore: Send + Sync {
         expires_at: Timestamp,
     ) -> Result<()>;
 
-    /// Whom an unused, unexpired sign-in token signs in.
+    /// Whom the sign-in token of that hash signs in; none if it is used or expired.
     async fn find_sign_in(&self, hash: &str, now: Timestamp) -> Result<Option<SignIn>>;
 
-    /// Uses it up and makes the session, once, with its audit record.
+    /// Uses the token up and makes the session with its audit record; false if it was used before.
     async fn consume_sign_in(&self, hash: &str, session: &Session, now: Timestamp) -> Result<bool>;
 
     /// Makes a session, with its audit record.
     async fn insert(&self, session: &Session) -> Result<()>;
 
-    /// The session of that hash, seen since `idle_since`; marks it seen.
+    /// The session of that hash, if it was used since `idle_since`; marks it as used.
     async fn find(
         &self,
         hash: &str,
@@ -63,9 +67,10 @@ pub trait SessionStore: Send + Sync {
     /// Ends a session.
     async fn delete(&self, hash: &str) -> Result<()>;
 
-    /// A person's sessions in use since then, the newest first.
+    /// A person's sessions that were used since `idle_since`, the newest first.
     async fn of(&self, reviewer: &str, idle_since: Timestamp) -> Result<Vec<Session>>;
 
-    /// Ends one of this person's sessions, by the beginning of its hash; false if there is none.
+    /// Ends the session of this person whose hash begins with `handle` and records `event`; false
+    /// if there is none.
     async fn end(&self, reviewer: &str, handle: &str, event: AuditEvent) -> Result<bool>;
 }

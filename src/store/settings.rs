@@ -10,40 +10,45 @@ use crate::domain::time::Timestamp;
 
 use super::error::Result;
 
-/// A token somebody made for themselves; the token itself is kept as a hash only.
+/// A token that a reviewer made for themselves; of the token itself only the hash is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PersonalToken {
-    /// Its id.
+    /// Its id, `tok_…`.
     pub id: String,
-    /// Whose it is.
+    /// Name of the reviewer whose it is.
     pub reviewer: String,
-    /// What they call it.
+    /// The name they gave it.
     pub name: String,
     /// What it may be used for.
     pub scopes: Vec<String>,
-    /// How surely whoever made it was its owner; it proves no more.
+    /// The assurance of the session that made it; the token proves no more.
     pub assurance: Assurance,
     /// When it was made.
     pub created_at: Timestamp,
-    /// Until when it is good.
+    /// When it expires.
     pub expires_at: Timestamp,
-    /// Last use, to the minute.
+    /// When it was last used, to the minute.
     pub used_at: Option<Timestamp>,
 }
 
 /// Why an absence was not entered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotEntered {
-    /// It does not fit.
+    /// It does not fit beside the other absences.
     Clash(Clash),
-    /// This person has as many as may be.
+    /// This person has the most that are allowed.
     TooMany,
 }
 
-/// The verbs about people. As everywhere, one verb is one transaction.
+/// The verbs about people. Each verb is one transaction.
+///
+/// # Errors
+/// Every verb fails with [`super::StoreError`]: `Unavailable`, when the database can't be reached
+/// or written; `Corrupt`, when a stored value can't be read back.
 #[async_trait]
 pub trait SettingsStore: Send + Sync {
-    /// Stores a token by its hash; false where the person has as many that are still good.
+    /// Stores a token by its hash and records `event`; false if the person has `max` unexpired
+    /// ones.
     async fn insert_token(
         &self,
         hash: &str,
@@ -52,19 +57,20 @@ pub trait SettingsStore: Send + Sync {
         event: AuditEvent,
     ) -> Result<bool>;
 
-    /// The unexpired token of that hash; marks it used.
+    /// The unexpired token of that hash, which is marked as used.
     async fn find_token(&self, hash: &str, now: Timestamp) -> Result<Option<PersonalToken>>;
 
     /// A person's unexpired tokens, the newest first.
     async fn tokens(&self, reviewer: &str, now: Timestamp) -> Result<Vec<PersonalToken>>;
 
-    /// Revokes one of this person's tokens; false if there is none.
+    /// Revokes one of this person's tokens and records `event`; false if they have none of that id.
     async fn delete_token(&self, reviewer: &str, id: &str, event: AuditEvent) -> Result<bool>;
 
     /// All absences that are not over.
     async fn absences(&self, now: Timestamp) -> Result<Vec<Absence>>;
 
-    /// Enters an absence that fits beside the others, at most `max` of a person.
+    /// Enters an absence and records `event`. The inner result says why it was not entered: it does
+    /// not fit beside the others, or the person has `max` already.
     async fn insert_absence(
         &self,
         absence: &Absence,
@@ -72,7 +78,8 @@ pub trait SettingsStore: Send + Sync {
         event: AuditEvent,
     ) -> Result<std::result::Result<(), NotEntered>>;
 
-    /// Takes back one of this person's absences; false if there is none.
+    /// Removes one of this person's absences and records `event`; false if they have none of that
+    /// id.
     async fn delete_absence(&self, reviewer: &str, id: &str, event: AuditEvent) -> Result<bool>;
 
     /// Everybody's wishes that differ from the default.

@@ -63,7 +63,8 @@ impl SqlStore {
     /// Connects and brings the schema up to date.
     ///
     /// # Errors
-    /// The URL can't be read, the database can't be reached, or its schema is newer.
+    /// [`StoreError::Unavailable`], when the URL can't be read, the database can't be reached, or
+    /// its schema is newer than this program.
     pub async fn open(url: &str) -> Result<Self> {
         let store = Self { db: Db::connect(url).await? };
         store.db.migrate().await?;
@@ -88,7 +89,7 @@ impl SqlStore {
     }
 }
 
-/// Spawns what is boxed already: a task of each verb's own type would be compiled fifty times.
+/// Spawns a boxed future: a task for each verb's own type would be compiled fifty times.
 fn spawn(work: Pin<Box<dyn Future<Output = ()> + Send>>) {
     tokio::spawn(work);
 }

@@ -1,4 +1,4 @@
-//! An approval that is to be made, and what comes of that.
+//! An approval to be made, and what becomes of it: made, joined, answered or refused.
 
 use crate::domain::approval::Approval;
 use crate::domain::audit::AuditEvent;
@@ -8,7 +8,7 @@ use super::holds::NewHold;
 use super::limits::LimitKey;
 use super::outbox::NewDelivery;
 
-/// An approval to be made, and what joins or refuses it instead.
+/// An approval to be made, with the limits that may refuse it.
 #[derive(Debug, Clone)]
 pub struct Submit {
     /// The approval as it would be stored.
@@ -19,51 +19,53 @@ pub struct Submit {
     pub deliveries: Vec<NewDelivery>,
     /// The request that would be attached.
     pub hold: NewHold,
-    /// Most held requests of the agent; beyond it the request is not attached.
+    /// Most held requests of the agent; beyond that the request is not attached.
     pub max_held: u32,
-    /// Most pending and approved of the agent.
+    /// Most pending and approved approvals of the agent.
     pub max_pending_per_agent: u32,
-    /// Most pending and approved of all.
+    /// Most pending and approved approvals of all agents.
     pub max_pending: u32,
-    /// Most new ones of the agent since `new_since`.
+    /// Most new approvals of the agent since `new_since`.
     pub max_new: u32,
     /// Start of the sliding window for `max_new`.
     pub new_since: Timestamp,
-    /// Ends older than this are no longer owed.
+    /// Results of approvals that ended before this are no longer owed.
     pub owed_since: Timestamp,
-    /// The call's rate limit: key, most, start of the window. Consumed only when an approval is made.
+    /// The call's rate limit: key, most uses, start of the window. A use is counted only when an
+    /// approval is made.
     pub limit: Option<(LimitKey, u32, Timestamp)>,
 }
 
 /// What became of a [`Submit`].
 #[derive(Debug, Clone)]
 pub enum Submitted {
-    /// A new approval was made. `held` is false beyond the agent's held requests.
+    /// A new approval was made. `held` is false beyond the agent's most held requests.
     Created {
-        /// It.
+        /// The new approval.
         approval: Approval,
         /// Whether the request was attached.
         held: bool,
     },
     /// An identical call's approval is open; the request joined it.
     Attached {
-        /// It.
+        /// The open approval.
         approval: Approval,
         /// Whether the request was attached.
         held: bool,
     },
-    /// An end that is the answer; told by whoever hands it over, with [`super::approvals::ApprovalStore::take_end`].
+    /// The identical call has ended, and its result is still owed. Whoever hands it over marks it
+    /// with [`super::approvals::ApprovalStore::take_end`].
     Ended(Approval),
-    /// A cap refused it; again after so many milliseconds.
+    /// A limit refused it.
     Refused {
-        /// What refused.
+        /// The limit.
         cap: Cap,
-        /// When to try again.
+        /// When to try again, in milliseconds from now.
         retry_after_ms: u64,
     },
 }
 
-/// The named caps of section `[approvals]`, and the rule's own limit.
+/// The limits of section `[approvals]`, by their key, and the rule's own limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cap {
     /// `approvals.max_pending_per_agent`

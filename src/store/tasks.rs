@@ -1,4 +1,5 @@
-//! What is remembered of tasks, and of what is said to a call while it runs.
+//! Tasks, and what passes between an agent and its running call: the wish to stop, questions,
+//! answers.
 
 use async_trait::async_trait;
 
@@ -8,33 +9,38 @@ use crate::domain::time::Timestamp;
 
 use super::error::Result;
 
-/// A cancellation, as it took effect.
+/// The effect of ending a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
-    /// Whether it was this very request that ended the task.
+    /// Whether this very request ended the task.
     pub now: bool,
-    /// Requests and tasks that still wait for the approval.
+    /// How many other requests and tasks still wait for the approval.
     pub others: i64,
 }
 
-/// What is said to a running call, and what it asks.
+/// What the agent says to a running call, and what the call asks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Run {
-    /// Since when its agent wants it stopped.
+    /// When its agent first asked to stop it.
     pub stop_at: Option<Timestamp>,
-    /// What the upstream asks, raw JSON of `inputRequests`.
+    /// The upstream's open questions, raw JSON of `inputRequests`.
     pub questions: Option<String>,
-    /// What was answered and not yet passed on: raw JSON of `inputResponses`, one a line.
+    /// Answers not yet passed on: raw JSON of `inputResponses`, one for each line.
     pub answers: Option<String>,
 }
 
-/// The verbs about tasks. As everywhere, one verb is one transaction.
+/// The verbs about tasks. Each verb is one transaction.
+///
+/// # Errors
+/// Every verb fails with [`super::StoreError`]: `Unavailable`, when the database can't be reached
+/// or written; `Corrupt`, when a stored value can't be read back.
 #[async_trait]
 pub trait TaskStore: Send + Sync {
-    /// Stores a task; false beyond `max` living ones of its agent.
+    /// Stores a task; false if its agent has `max` living ones already.
     async fn insert(&self, task: &Task, max: u32) -> Result<bool>;
 
-    /// A task of this agent at this upstream, or at any where it is empty, that has not expired.
+    /// The task of that id, if it is this agent's, at this upstream (empty: at any), and not
+    /// expired.
     async fn find(
         &self,
         id: &TaskId,
@@ -43,10 +49,11 @@ pub trait TaskStore: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<Task>>;
 
-    /// Its agent looks at it: it waits until then.
+    /// Its agent looks at the task, which counts as waiting until `waits_until`.
     async fn look(&self, id: &TaskId, waits_until: Timestamp, now: Timestamp) -> Result<()>;
 
-    /// Living tasks of an agent at an upstream, or at any where it is empty, in one form, newest first, older than `before`.
+    /// Living tasks of an agent in one form, at an upstream (empty: at any), newest first; only
+    /// those older than `before` (time and id of the last task of the page before).
     async fn list(
         &self,
         agent: &str,
@@ -57,32 +64,32 @@ pub trait TaskStore: Send + Sync {
         now: Timestamp,
     ) -> Result<Vec<Task>>;
 
-    /// Ends a task by its agent's wish.
+    /// Ends a task because its agent wants that.
     async fn end(&self, id: &TaskId, now: Timestamp) -> Result<Ended>;
 
-    /// Requests, and tasks besides this one, that wait for an approval.
+    /// How many requests, and tasks other than this one, wait for an approval.
     async fn others(&self, id: &TaskId, approval: &ApprovalId, now: Timestamp) -> Result<i64>;
 
     /// How many tasks, living or ended, follow an approval.
     async fn following(&self, approval: &ApprovalId) -> Result<i64>;
 
-    /// Keeps the answer of a call that this process runs as a task.
+    /// Keeps the answer of a call that this process ran as a task.
     async fn answer(&self, id: &TaskId, answer: &Outcome, now: Timestamp) -> Result<()>;
 
-    /// Approved calls that a task waits for, each with that task's session.
+    /// Approved calls that a task waits for, each with the id of that task's legacy session.
     async fn attended(
         &self,
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<(ApprovalId, Option<String>)>>;
 
-    /// What is said to the running call of an approval.
+    /// What was said to the running call of an approval, and what it asks.
     async fn run_of(&self, approval: &ApprovalId) -> Result<Run>;
 
-    /// Its agent wants it stopped.
+    /// Notes that the agent wants the running call of an approval stopped.
     async fn stop_run(&self, approval: &ApprovalId, now: Timestamp) -> Result<()>;
 
-    /// The upstream asks this, or nothing any more.
+    /// Stores what the upstream asks, raw JSON of `inputRequests`; none: it asks nothing any more.
     async fn ask(
         &self,
         approval: &ApprovalId,
@@ -90,9 +97,9 @@ pub trait TaskStore: Send + Sync {
         now: Timestamp,
     ) -> Result<()>;
 
-    /// Keeps answers for whoever runs the call.
+    /// Keeps answers, raw JSON of `inputResponses`, for the process that runs the call.
     async fn reply(&self, approval: &ApprovalId, answers: &str, now: Timestamp) -> Result<()>;
 
-    /// Takes the answers that were kept, once.
+    /// Takes the answers that were kept, one for each line; each is returned once.
     async fn take_replies(&self, approval: &ApprovalId, now: Timestamp) -> Result<Option<String>>;
 }

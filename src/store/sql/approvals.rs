@@ -127,7 +127,7 @@ async fn submit(db: Db, submit: Submit, now: Timestamp) -> Result<Submitted> {
 }
 
 async fn over_a_cap(tx: &mut Tx, submit: &Submit, now: Timestamp) -> Result<Option<(Cap, u64)>> {
-    /// Pending ones end by people, at no known time.
+    /// What to wait, milliseconds, where people end the pending ones, at no known time.
     const WAIT_FOR_PEOPLE_MS: u64 = 30_000;
     let agent = &submit.approval.agent;
     let waiting = "select count(*) as n from approvals where state in ('pending', 'approved')";

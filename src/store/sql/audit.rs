@@ -32,6 +32,10 @@ impl AuditStore for SqlStore {
     }
 }
 
+/// Inserts audit records in the transaction of the change they tell of.
+///
+/// # Errors
+/// [`crate::store::StoreError`], when the database refuses.
 pub(super) async fn insert(tx: &mut Tx, events: &[AuditEvent]) -> Result<()> {
     for event in events {
         tx.execute(
@@ -50,6 +54,9 @@ pub(super) async fn insert(tx: &mut Tx, events: &[AuditEvent]) -> Result<()> {
 }
 
 /// Executes one statement with its record; false, and no record, where it changed nothing.
+///
+/// # Errors
+/// [`crate::store::StoreError`], when the database refuses; then neither is stored.
 pub(super) async fn recorded(
     db: Db,
     sql: impl sqlx::SqlSafeStr,

@@ -40,6 +40,9 @@ impl HoldStore for SqlStore {
 }
 
 /// How many of an agent's requests are attached.
+///
+/// # Errors
+/// [`crate::store::StoreError`], when the database can't be read.
 pub(super) async fn held_by(tx: &mut Tx, agent: &str, now: Timestamp) -> Result<i64> {
     tx.count(
         "select count(*) as n from holds h join nodes n on n.id = h.node \
@@ -50,6 +53,9 @@ pub(super) async fn held_by(tx: &mut Tx, agent: &str, now: Timestamp) -> Result<
 }
 
 /// Attaches a request.
+///
+/// # Errors
+/// [`crate::store::StoreError`], when the database refuses.
 pub(super) async fn insert(
     tx: &mut Tx,
     id: &ApprovalId,

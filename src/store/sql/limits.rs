@@ -17,6 +17,9 @@ pub(super) const OPEN_OF_AGENT: &str = "select count(*) as n from approvals \
      where state in ('pending', 'approved') and agent = $1";
 
 /// Counts one use in the window, unless it is full: then milliseconds until a place is free.
+///
+/// # Errors
+/// [`crate::store::StoreError`], when the database refuses.
 pub(super) async fn use_limit(
     tx: &mut Tx,
     key: &LimitKey,

@@ -50,6 +50,9 @@ impl OutboxStore for SqlStore {
 }
 
 /// A delivery that is there already is the same message; it is not sent twice.
+///
+/// # Errors
+/// [`crate::store::StoreError`], when the database refuses.
 pub(super) async fn insert(tx: &mut Tx, deliveries: &[NewDelivery], now: Timestamp) -> Result<()> {
     for d in deliveries {
         tx.execute(

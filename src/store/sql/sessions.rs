@@ -126,6 +126,10 @@ async fn insert(db: Db, session: Session) -> Result<()> {
     tx.commit().await
 }
 
+/// Makes a session, with its audit record.
+///
+/// # Errors
+/// [`crate::store::StoreError`], when the database refuses.
 pub(super) async fn add_session(tx: &mut Tx, session: &Session) -> Result<()> {
     tx.execute(
         "insert into sessions (hash, reviewer, via, client, created_at, seen_at) \

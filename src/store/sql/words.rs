@@ -7,10 +7,13 @@ use crate::domain::search_words::words_of;
 use crate::store::Result;
 use crate::store::driver::{Tx, args};
 
-/// A word of more approvals than this is not worth starting from where there is a rarer one.
+/// A word of more approvals than this is common: a search does not start from it.
 const COMMON: i64 = 5_000;
 
 /// Adds the words an approval has by now. Words never leave it while it is kept.
+///
+/// # Errors
+/// [`crate::store::StoreError`], when the database refuses.
 pub(super) async fn index(tx: &mut Tx, a: &Approval) -> Result<()> {
     let mut values = args![a.id.as_str()];
     let rows: Vec<String> = words_of(a)
@@ -36,18 +39,22 @@ pub(super) async fn index(tx: &mut Tx, a: &Approval) -> Result<()> {
 /// Whether even the rarest word is one of many approvals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Common {
-    /// There are few.
+    /// It is a word of few.
     No,
-    /// There are many.
+    /// It is a word of many.
     Yes,
 }
 
 /// The words with the rarest one in front, so that a list starts from few approvals.
+///
+/// # Errors
+/// [`crate::store::StoreError`], when the database can't be read.
 pub(super) async fn rarest_first(tx: &mut Tx, words: &[String]) -> Result<(Vec<String>, Common)> {
     let mut counted = Vec::with_capacity(words.len());
     for word in words {
-        // Counting ends where a word is known to be common. The order keeps PostgreSQL on the index:
-        // it would read the table for a common word, and all of it where those rows come late.
+        // Counting ends where a word is known to be common. The order keeps PostgreSQL on the
+        // index: it would read the table for a common word, and all of it where those rows come
+        // late.
         let n = tx
             .count(
                 "select count(*) as n from (select 1 as one from approval_words where word = $1 \

@@ -9,6 +9,10 @@ use crate::store::{Filter, Result};
 use super::row::read;
 use super::{URGENCY, select};
 
+/// The approvals that `filter` lets through, in its order.
+///
+/// # Errors
+/// [`crate::store::StoreError`], when the database or one of the rows can't be read.
 pub(super) async fn list(db: Db, filter: Filter, now: Timestamp) -> Result<Vec<Approval>> {
     let mut tx = db.read().await?;
     let (words, common) = words::rarest_first(&mut tx, &filter.words).await?;

@@ -10,6 +10,10 @@ use crate::domain::time::Timestamp;
 use crate::store::driver::Row;
 use crate::store::{Result, StoreError};
 
+/// Reads an approval back from its row.
+///
+/// # Errors
+/// [`StoreError::Corrupt`], which names column and row, when a value can't be read.
 pub(super) fn read(row: &Row) -> Result<Approval> {
     let id = row.text("id")?;
     let bad = |column, what: &str| StoreError::corrupt("approvals", column, &id, what);
