@@ -40,7 +40,7 @@ use crate::{reconcilers, tcp, upstream};
 
 pub(crate) mod signals;
 
-/// How long tasks may take to notice that the grace is over.
+/// How long running work may take to notice that the grace is over.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How long open connections may take after the last answer.
 const CONNECTIONS_CLOSE: Duration = Duration::from_secs(2);
@@ -48,22 +48,22 @@ const CONNECTIONS_CLOSE: Duration = Duration::from_secs(2);
 /// Why the program could not be built.
 #[derive(Debug, Error)]
 pub enum AppError {
-    /// The database.
+    /// The database can't be opened or migrated.
     #[error("database.url: {0}; check that the path or server exists and can be written")]
     Store(#[from] StoreError),
-    /// The address.
+    /// The address can't be listened on.
     #[error("server.listen: can't listen on {address}: {error}")]
     Listen {
-        /// Where.
+        /// The configured address.
         address: SocketAddr,
-        /// Why not.
+        /// The system's error.
         error: std::io::Error,
     },
 }
 
 /// The program, ready to run.
 pub struct App {
-    /// The application.
+    /// The verbs of the program.
     pub broker: Broker,
     /// Sends the outbox.
     pub deliverer: Arc<Deliverer>,
@@ -82,7 +82,7 @@ impl App {
     /// Opens the store, binds the address and puts everything together. Nothing is served yet.
     ///
     /// # Errors
-    /// The database can't be opened, or the address is taken.
+    /// [`AppError`], when the database can't be opened, or the address can't be listened on.
     pub async fn build(config: Config) -> Result<Self, AppError> {
         Self::build_with(config, Mailbox::default()).await
     }
@@ -90,7 +90,7 @@ impl App {
     /// The same, with the mailbox that notifiers inside the process write to.
     ///
     /// # Errors
-    /// As [`App::build`].
+    /// [`AppError`], as [`App::build`].
     pub async fn build_with(mut config: Config, mailbox: Mailbox) -> Result<Self, AppError> {
         let address = config.server.listen;
         let listener = TcpListener::bind(address)
@@ -173,7 +173,7 @@ impl App {
         self.stop.clone()
     }
 
-    /// Its store.
+    /// The opened store.
     pub fn store(&self) -> &SqlStore {
         &self.store
     }
@@ -327,7 +327,8 @@ pub async fn reload_policies(broker: &Broker, readiness: &Readiness) {
     }
 }
 
-/// Tries every upstream and every notifier.
+/// Tries every upstream, the sign-in provider and every notifier. Each line is the name in the
+/// configuration with what was found, or what went wrong.
 pub async fn connect_report(config: &Config) -> Vec<(String, Result<String, String>)> {
     /// How long one of them may take.
     const PATIENCE: Duration = Duration::from_secs(30);

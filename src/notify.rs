@@ -25,9 +25,9 @@ pub enum Message {
     Webhook {
         /// `webhook-id`: the same at every attempt.
         id: String,
-        /// `webhook-timestamp` of this attempt.
+        /// `webhook-timestamp` of this attempt; sent as Unix time in seconds.
         at: Timestamp,
-        /// The body.
+        /// The JSON body.
         body: String,
     },
 }
@@ -43,7 +43,8 @@ pub struct Email {
     pub text: String,
     /// The HTML part.
     pub html: String,
-    /// `Message-ID`, without angle brackets.
+    /// `Message-ID`, without angle brackets:
+    /// <https://www.rfc-editor.org/rfc/rfc5322#section-3.6.4>.
     pub message_id: String,
     /// `References` and `In-Reply-To`, without angle brackets.
     pub references: Option<String>,
@@ -52,18 +53,19 @@ pub struct Email {
 /// Why a message was not taken.
 #[derive(Debug, Clone, Error)]
 pub enum NotifyError {
-    /// May work later; after this long if the other side said so.
+    /// May work later.
     #[error("{detail}")]
     Retry {
         /// The other side's answer, or what went wrong.
         detail: String,
-        /// What it asked for.
+        /// How long to wait first, if the other side said so.
         after: Option<Duration>,
     },
     /// Will never work for this message.
     #[error("{0}")]
     Permanent(String),
-    /// The other side wants no more messages at all (webhook: 410).
+    /// The other side wants no more messages at all (webhook: status 410,
+    /// <https://www.rfc-editor.org/rfc/rfc9110#section-15.5.11>).
     #[error("{0}")]
     Disabled(String),
 }
@@ -75,8 +77,15 @@ pub trait Notifier: Send + Sync {
     fn name(&self) -> &str;
 
     /// Sends one message; returns the other side's answer.
+    ///
+    /// # Errors
+    /// [`NotifyError`]: whether trying again later may help, this message never can be sent, or the
+    /// other side wants none at all.
     async fn send(&self, message: &Message) -> Result<String, NotifyError>;
 
     /// Whether the channel can be reached, without sending anything.
+    ///
+    /// # Errors
+    /// [`NotifyError`], when the channel can't be reached or its configuration is wrong.
     async fn probe(&self) -> Result<String, NotifyError>;
 }

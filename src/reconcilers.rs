@@ -23,7 +23,7 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(1);
 const REAP_EVERY: Duration = Duration::from_secs(3);
 /// How often unattended calls are looked for.
 const DISPATCH_EVERY: Duration = Duration::from_secs(1);
-/// How often the audit is sealed; within two seconds of the record.
+/// How often the audit is sealed; a record is sealed within two seconds.
 const SEAL_EVERY: Duration = Duration::from_secs(1);
 /// How often old rows are removed.
 const PURGE_EVERY: Duration = Duration::from_secs(3_600);
@@ -34,7 +34,7 @@ const RETRY_FIRST: Duration = Duration::from_secs(2);
 /// Longest wait between two attempts of an unattended call.
 const RETRY_LONGEST: Duration = Duration::from_secs(60);
 
-/// Starts all of them; they end with `stop`.
+/// Starts all reconcilers on the tracker; they end when `stop` is cancelled.
 pub fn start(broker: &Broker, tracker: &TaskTracker, stop: &CancellationToken) {
     let every = |interval, step: Step| {
         let (broker, stop) = (broker.clone(), stop.clone());
@@ -127,7 +127,10 @@ pub struct Unattended {
 }
 
 impl Unattended {
-    /// One step.
+    /// Runs the calls that are due now, once.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read or written.
     pub async fn run_once(&mut self, broker: &Broker) -> Result<(), StoreError> {
         if broker.stopping() {
             return Ok(());

@@ -1,6 +1,9 @@
-//! Requests that are about a resource or a prompt and do not fetch it: a subscription, a
-//! completion. They are judged by the rule of what they are about; nobody is asked for them, since
-//! what needs approval is shown by the read alone.
+//! Requests that are about a resource or a prompt and do not fetch it: a subscription
+//! (<https://modelcontextprotocol.io/specification/2025-11-25/server/resources#subscriptions>), a
+//! completion (see
+//! <https://modelcontextprotocol.io/specification/2025-11-25/server/utilities/completion>). They
+//! are judged by the rule for the resource or prompt; nobody is asked for approval of them, since
+//! only the later read shows anything that needs it.
 
 use crate::domain::audit::Kind;
 use crate::domain::policy::{Action, Verdict};
@@ -16,15 +19,15 @@ use super::refusals::{denied, limited, unavailable};
 pub enum Admission {
     /// It passes.
     Passes,
-    /// What it is about is hidden: answered as if it did not exist.
+    /// The resource or prompt is hidden: the answer is as if it did not exist.
     Unknown,
-    /// Denied or limited; this is the answer.
+    /// It is denied or limited, and this is the answer.
     Said(Box<Statement>),
 }
 
 impl Broker {
-    /// Judges a request `by` a method of its own about what `asking` would fetch; `counted` where
-    /// the rule's limit is for it, too.
+    /// Judges a request, whose method is `by`, about what `asking` would fetch. If `counted`, it
+    /// counts as a use of the rule's limit.
     pub async fn admit(&self, asking: &Asking, by: &str, counted: bool) -> Admission {
         let call = &asking.call;
         let Some(policy) = self.policies().of(&call.upstream) else { return Admission::Passes };

@@ -16,7 +16,7 @@ pub enum Code {
     PolicyDenied,
     /// The rule's limit is reached.
     RateLimited,
-    /// Handed over: still waiting, or still running.
+    /// Hand-over: the approval is still waiting, or the call still running.
     ApprovalPending,
     /// A reviewer rejected it.
     ApprovalRejected,
@@ -28,9 +28,9 @@ pub enum Code {
     OutcomeUnknown,
     /// An admin settled it.
     OutcomeSettled,
-    /// It ran, the outcome was too large to keep.
+    /// It ran, and its outcome was too large to keep.
     OutcomeNotKept,
-    /// Certainly not run: the upstream can't be reached or started.
+    /// Certainly not sent: the upstream can't be reached or started.
     UpstreamUnavailable,
     /// A cap on pending or new approvals is reached.
     TooManyPending,
@@ -73,23 +73,23 @@ impl Code {
 /// Something Placet says about a call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Statement {
-    /// The code.
+    /// The stable code.
     pub code: Code,
     /// The text, beginning with the code in brackets.
     pub text: String,
-    /// The approval it is about.
+    /// Id of the approval it is about.
     pub approval: Option<String>,
     /// The approval's state.
     pub state: Option<State>,
-    /// The rule that decided.
+    /// JSON Pointer of the rule that decided.
     pub rule: Option<String>,
-    /// Why.
+    /// The reason that the rule or the reviewer gave.
     pub reason: Option<String>,
-    /// When to call again.
+    /// When to call again, milliseconds from now.
     pub retry_after_ms: Option<u64>,
     /// Until when reviewers may decide.
     pub expires_at: Option<Timestamp>,
-    /// A page for people.
+    /// URL of the approval's page, for people.
     pub status_url: Option<String>,
 }
 
@@ -126,21 +126,21 @@ impl Statement {
         self
     }
 
-    /// Adds why.
+    /// Adds the reason.
     #[must_use]
     pub fn because(mut self, reason: Option<String>) -> Self {
         self.reason = reason;
         self
     }
 
-    /// Adds when to call again.
+    /// Adds when to call again, milliseconds from now.
     #[must_use]
     pub fn retry_after(mut self, ms: u64) -> Self {
         self.retry_after_ms = Some(ms);
         self
     }
 
-    /// What stands under [`meta::DECISION`].
+    /// The JSON object that stands under [`meta::DECISION`].
     pub fn decision_json(&self) -> String {
         let text = |t: Option<&str>| t.map_or_else(|| "null".to_owned(), json::quote);
         json::object([
@@ -156,13 +156,15 @@ impl Statement {
         ])
     }
 
-    /// The JSON-RPC error object that carries it, where there is no result to say it in.
+    /// The JSON-RPC error object that carries it, for requests whose result has no place for it:
+    /// <https://www.jsonrpc.org/specification#error_object>.
     pub fn to_error(&self) -> String {
         let data = json::object([(meta::DECISION, self.decision_json().as_str())]);
         jsonrpc::error_object(code::DECISION, &self.text, Some(&data))
     }
 
-    /// The tool result that carries it.
+    /// The tool result that carries it, with `isError`:
+    /// <https://modelcontextprotocol.io/specification/2025-11-25/server/tools#calling-tools>.
     pub fn to_result(&self) -> String {
         format!(
             "{{\"content\":[{{\"type\":\"text\",\"text\":{}}}],\"isError\":true,\"_meta\":{{{}:{}}}}}",
@@ -176,7 +178,7 @@ impl Statement {
 /// The answer of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
-    /// Placet's own word.
+    /// Placet's own statement.
     Said(Box<Statement>),
     /// The upstream's.
     Replied(Reply),
@@ -191,13 +193,13 @@ impl From<Statement> for Answer {
 /// How a completed call comes to be answered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Delivery {
-    /// It ran for an earlier request.
+    /// The call ran for an earlier request.
     pub replayed: bool,
     /// Several requests were attached when it ran.
     pub shared: bool,
 }
 
-/// The pending answer of a hand-over.
+/// The answer of a hand-over: the approval is pending, or the call not yet ended.
 pub fn pending(approval: &Approval, status_url: String, now: Timestamp) -> Statement {
     let id = &approval.id;
     let tool = approval.call.title();
@@ -232,7 +234,7 @@ pub fn pending(approval: &Approval, status_url: String, now: Timestamp) -> State
     }
 }
 
-/// The answer that an ended, or unsettled, approval gives; none while it is open.
+/// The answer that an approval gives that has ended or is indeterminate; none while it is open.
 pub fn ended(approval: &Approval, delivery: Delivery, now: Timestamp) -> Option<Answer> {
     let id = &approval.id;
     let tool = approval.call.title();

@@ -10,11 +10,11 @@ use crate::upstream::ClientCapabilities;
 pub struct Asking {
     /// The agent.
     pub agent: Agent,
-    /// What its client calls itself.
+    /// What its client calls itself, `name/version`.
     pub client: Option<String>,
-    /// Its legacy session; none: the token is the session.
+    /// Id of its legacy session; none in the modern era, where the token stands for the session.
     pub session: Option<String>,
-    /// What its client can be asked.
+    /// What its client can be asked (client capabilities).
     pub features: ClientCapabilities,
     /// The call.
     pub call: ToolCall,

@@ -19,7 +19,7 @@ pub struct AuditPage {
     pub records: Vec<Record>,
     /// How many are not sealed yet.
     pub unsealed: i64,
-    /// Before which `seq` the next page begins; none: there is nothing older.
+    /// The `seq` before which the next page begins; none if there is nothing older.
     pub older: Option<i64>,
 }
 
@@ -27,7 +27,7 @@ impl Broker {
     /// The audit, for those who may read it.
     ///
     /// # Errors
-    /// It is not for this person.
+    /// [`DecideError::Forbidden`], when this person's role may not read it.
     pub fn audit_for(&self, reviewer: &Reviewer) -> Result<Audit<'_>, DecideError> {
         if !reviewer.role.reads_all() {
             return Err(DecideError::Forbidden("the audit is for auditors and admins"));

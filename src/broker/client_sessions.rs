@@ -1,10 +1,12 @@
-//! Sessions of legacy MCP clients.
+//! Sessions of legacy MCP clients, after
+//! <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#session-management>.
 
 use crate::store::{ClientSession, StoreError};
 
 use super::Broker;
 
-/// Most legacy sessions of one agent token; `initialize` is answered 429 beyond it.
+/// Most legacy sessions of one agent token; beyond that `initialize` is answered with status 429
+/// (<https://www.rfc-editor.org/rfc/rfc6585#section-4>).
 pub const MAX_SESSIONS_PER_AGENT: u32 = 32;
 
 impl Broker {
@@ -16,8 +18,8 @@ impl Broker {
         self.store().client_sessions().insert(session, MAX_SESSIONS_PER_AGENT).await
     }
 
-    /// The session of that id, which is used now. Another agent's session does not exist for this
-    /// one, nor another upstream's.
+    /// The session of that id, which is marked as used. None if it belongs to another agent or
+    /// another upstream.
     ///
     /// # Errors
     /// [`StoreError`], when the store can't be read or written.

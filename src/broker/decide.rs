@@ -32,8 +32,8 @@ impl Broker {
     /// Records a reviewer's decision. Repeating one's own is fine and stores nothing.
     ///
     /// # Errors
-    /// [`DecideError`]: not found, not theirs to decide (`Forbidden`), an unfit reason or digest
-    /// (`Invalid`), too late (`Refused`), or the store failed.
+    /// [`DecideError`]: not found; not theirs to decide, another digest or too late (`Refused`); an
+    /// unfit reason (`Invalid`); or the store failed.
     pub async fn decide(
         &self,
         id: &ApprovalId,
@@ -72,8 +72,8 @@ impl Broker {
     /// Withdraws a pending approval (admins) or an approved one (admins, or who approved).
     ///
     /// # Errors
-    /// [`DecideError`]: not found, not theirs to withdraw (`Forbidden`), begun or ended
-    /// (`Refused`), or the store failed.
+    /// [`DecideError`]: not found; not theirs to withdraw, begun or ended (`Refused`); an unfit
+    /// reason (`Invalid`); or the store failed.
     pub async fn cancel(
         &self,
         id: &ApprovalId,
@@ -90,8 +90,8 @@ impl Broker {
     /// Says what became of an indeterminate call (admins, never of their own agent's).
     ///
     /// # Errors
-    /// [`DecideError`]: not found, not theirs to settle (`Forbidden`), not indeterminate
-    /// (`Refused`), or the store failed.
+    /// [`DecideError`]: not found; not theirs to settle, not indeterminate (`Refused`); an unfit
+    /// reason (`Invalid`); or the store failed.
     pub async fn settle(
         &self,
         id: &ApprovalId,

@@ -1,4 +1,4 @@
-//! What operators ask: whether the store works, and how much there is to do.
+//! What operators want to know: whether the store works, and how much there is to do.
 
 use std::time::Duration;
 
@@ -23,10 +23,10 @@ pub struct Figures {
 }
 
 impl Broker {
-    /// Whether the store can be written.
+    /// Succeeds if the store can be written.
     ///
     /// # Errors
-    /// [`StoreError`], when it can't.
+    /// [`StoreError`], when the store can't be written.
     pub async fn check_store(&self) -> Result<(), StoreError> {
         self.store().check().await
     }

@@ -13,11 +13,11 @@ use super::{Broker, DecideError};
 /// Where a budget comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// `[approvals]`
+    /// The keys of section `[approvals]`.
     Approvals,
     /// The agent's own key.
     Agent,
-    /// Its client's drops.
+    /// Learned from the holds that its client dropped.
     Learned,
 }
 
@@ -39,9 +39,9 @@ pub struct HoldRow {
     pub with_progress: bool,
     /// Longest hold.
     pub budget: Duration,
-    /// Who says so.
+    /// Where the budget comes from.
     pub source: Source,
-    /// What was learned and counts.
+    /// What was learned, where it is in force.
     pub learned: Option<Learned>,
     /// After how many milliseconds the last holds in a row were dropped.
     pub drops: Vec<u64>,
@@ -120,6 +120,9 @@ impl Broker {
     }
 
     /// Every agent, as configured and as it behaves.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`], when the store can't be read.
     pub async fn agent_rows(&self) -> Result<Vec<AgentRow>, crate::store::StoreError> {
         let mut rows = Vec::new();
         for agent in &self.config().agents {
@@ -157,7 +160,8 @@ impl Broker {
     /// Forgets what was learned of an agent's holds; false if nothing was.
     ///
     /// # Errors
-    /// Only an admin may, there must be such an agent, and the store must take it.
+    /// [`DecideError`]: `Forbidden` to all but admins, `Invalid` without such an agent, or the
+    /// store failed.
     pub async fn forget_hold_budget(
         &self,
         agent: &str,

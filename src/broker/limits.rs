@@ -28,11 +28,12 @@ pub enum Counts {
 pub struct Limit {
     /// What it counts.
     pub counts: Counts,
-    /// Used; none where it is counted for each session, which is not kept with a call.
+    /// How much is used; none where each session has its own count: a stored call does not name its
+    /// session.
     pub used: Option<i64>,
-    /// Most.
+    /// The most that is allowed.
     pub max: u32,
-    /// Within this time; none: at once.
+    /// The sliding window; none where the limit is on what is open at one time.
     pub window: Option<Duration>,
 }
 
@@ -79,7 +80,7 @@ pub(super) fn limit_key(asking: &Asking, rule: &Rule, limit: RateLimit) -> Limit
     rate_key(&asking.agent.name, &asking.call, &rule.pointer, session)
 }
 
-/// Under what the calls of an agent by a rule are counted; of one session, or (empty) of all.
+/// The key under which calls of an agent by a rule are counted: of one session, or of all (empty).
 fn rate_key(agent: &str, call: &ToolCall, rule: &str, session: &str) -> LimitKey {
     // A pattern over URIs fits more of them than anybody could count: all count together.
     let tool = if call.method == Method::CallTool { call.tool.as_str() } else { "" };

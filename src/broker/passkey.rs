@@ -120,8 +120,8 @@ impl Broker {
     /// the browser.
     ///
     /// # Errors
-    /// [`DecideError::NotFound`]; `Forbidden`, when approving is not theirs, or browsers have no
-    /// passkeys for `server.public_url`; `Store`.
+    /// [`DecideError::NotFound`]; `Refused`, when approving is not theirs; `Forbidden`, when
+    /// browsers have no passkeys for `server.public_url`; `Store`.
     pub async fn begin_confirming(
         &self,
         id: &ApprovalId,

@@ -20,7 +20,7 @@ pub struct Renewal {
 }
 
 impl Renewal {
-    /// For these `params`; none if they are another call.
+    /// A permit for a further round with these `params`; none if they make another call.
     pub fn permit(&self, params: &str) -> Option<Permit> {
         let call = ToolCall::read_as(self.call.method, &self.call.upstream, params).ok()?;
         (call.digest == self.call.digest).then(|| Permit::allowed(call))
@@ -28,17 +28,17 @@ impl Renewal {
 }
 
 impl Permit {
-    /// The policy allows it.
+    /// For a call that the policy allows.
     pub(super) fn allowed(call: ToolCall) -> Self {
         Self { call, once: false, continues: None }
     }
 
-    /// It continues a call that was approved.
+    /// For a call that continues one that was approved, or that a grant covers.
     pub(super) fn resumed(call: ToolCall, approval: String) -> Self {
         Self { call, once: true, continues: Some(approval) }
     }
 
-    /// It was claimed; its bytes are those that were approved.
+    /// For a claimed call; none if its bytes are not those that were approved.
     pub(super) fn claimed(approval: &Approval) -> Option<Self> {
         let (call, continues) = (approval.call.clone(), None);
         call.is_intact().then_some(Self { call, once: true, continues })

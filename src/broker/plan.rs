@@ -20,7 +20,7 @@ use crate::store::NewDelivery;
 
 use super::Broker;
 
-/// How long everything but requests and reminders is tried.
+/// How long messages other than requests and reminders are tried.
 pub(crate) const TRIED_FOR: Duration = Duration::from_hours(24);
 /// Marks the copy for a list; its address follows.
 pub(crate) const LIST_PREFIX: &str = "list:";
@@ -30,12 +30,12 @@ pub(crate) const LIST_PREFIX: &str = "list:";
 pub struct Wishes(HashMap<String, Preferences>);
 
 impl Wishes {
-    /// As stored.
+    /// From the stored list of reviewers' names and wishes.
     pub fn new(all: Vec<(String, Preferences)>) -> Self {
         Self(all.into_iter().collect())
     }
 
-    /// One person's.
+    /// The wishes of one person; the default if none are stored.
     pub fn of(&self, reviewer: &str) -> Preferences {
         self.0.get(reviewer).cloned().unwrap_or_default()
     }
@@ -46,8 +46,8 @@ impl Wishes {
 }
 
 impl Broker {
-    /// What everybody wants to be told. Where that can't be read everybody is told everything: it
-    /// must not keep an outcome from being stored, nor a call from its reviewers.
+    /// What everybody wants to be told. If that can't be read, everybody is told everything: a
+    /// failing read must not keep an outcome from being stored, nor a call from its reviewers.
     pub(super) async fn wishes(&self) -> Wishes {
         match self.store().settings().preferences().await {
             Ok(all) => Wishes::new(all),
@@ -91,8 +91,8 @@ pub(crate) fn delivery_id(
     format!("dlv_{}", &hex(&Sha256::digest(whole))[..32])
 }
 
-/// The address mails of this notifier reach the reviewer at. The mailbox in the process needs
-/// none, so one is made up.
+/// The mail address at which this notifier reaches the reviewer. The mailbox in the process needs
+/// none, so it gets a made-up one.
 pub(crate) fn address(notifier: &Notifier, reviewer: &Reviewer) -> Option<String> {
     match notifier.kind {
         NotifierKind::Email { .. } => reviewer.email.clone(),
@@ -103,7 +103,7 @@ pub(crate) fn address(notifier: &Notifier, reviewer: &Reviewer) -> Option<String
     }
 }
 
-/// One approval as it stands, and all that planning may look at.
+/// One approval, with all that planning may look at.
 struct Plan<'a> {
     config: &'a Config,
     masker: &'a Masker,
@@ -149,7 +149,7 @@ impl<'a> Plan<'a> {
         self.planned
     }
 
-    /// What a change of state gives; a change within a state gives nothing.
+    /// The messages of a change of state; a change within a state has none.
     fn of_change(mut self, from: State) -> Vec<NewDelivery> {
         let to = self.approval.state;
         if from == to {
@@ -252,7 +252,8 @@ impl<'a> Plan<'a> {
         self.config.reviewers.iter().filter(|r| self.approval.asks(r.person())).collect()
     }
 
-    /// Who of them this notifier mails: not who is away, where it reaches who stands in.
+    /// Those of them whom this notifier mails: all but people who are away and whose delegate it
+    /// reaches.
     fn told(&self, notifier: &Notifier) -> Vec<&'a Reviewer> {
         let reached =
             |name: &str| self.config.reviewer(name).is_some_and(|r| address(notifier, r).is_some());
@@ -263,8 +264,8 @@ impl<'a> Plan<'a> {
         self.asked().into_iter().filter(|r| !replaced(r)).collect()
     }
 
-    /// When somebody is told of a decision they are asked for: at once, or after their quiet hours,
-    /// where those whom this notifier finds awake are enough to approve, and there is time then.
+    /// When a reviewer is asked for a decision: at once; or after their quiet hours, if the people
+    /// whom this notifier finds awake are enough to approve, and the approval is open till then.
     fn due(&self, notifier: &Notifier, reviewer: &Reviewer, at: Timestamp) -> Timestamp {
         let awake: Vec<&str> = self
             .told(notifier)

@@ -16,7 +16,7 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// Those of the configuration.
+    /// The policies of the configuration.
     pub fn new(config: &Config) -> Self {
         let current = config
             .upstreams
@@ -26,7 +26,7 @@ impl Policies {
         Self { current: RwLock::new(current), changes: broadcast::channel(64).0 }
     }
 
-    /// The policy of an upstream; none denies everything.
+    /// The policy of an upstream; none if it has none, and then every call is denied.
     pub fn of(&self, upstream: &str) -> Option<Arc<Policy>> {
         self.current.read().expect("no holder of this lock panics").get(upstream).cloned()
     }

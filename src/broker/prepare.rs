@@ -19,7 +19,10 @@ pub(super) struct Prepared {
 }
 
 impl Broker {
-    /// What would be stored if nothing stands in the way.
+    /// The approval, its record and its messages, as they are stored if no limit refuses them.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the absences can't be read.
     pub(super) async fn prepare(
         &self,
         asking: &Asking,

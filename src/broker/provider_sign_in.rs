@@ -24,25 +24,25 @@ const MAX_SUBJECT: usize = 200;
 pub enum Person {
     /// A reviewer.
     Reviewer(String),
-    /// Nobody, and may read.
+    /// No reviewer, but configured to read.
     Guest(String),
 }
 
 /// What is recorded where nobody was signed in.
 #[derive(Debug, Clone)]
 pub struct RefusedSignIn {
-    /// The word of the record.
+    /// Why, as the audit record says it.
     pub why: String,
     /// The provider's own account of it, for the log.
     pub detail: Option<String>,
-    /// What the provider calls who came, where it was proven.
+    /// What the provider calls that person (`sub`), where that was proven.
     pub subject: Option<String>,
     /// Whether it was counted when the attempt began.
     pub counted: bool,
 }
 
 impl Broker {
-    /// Uses an attempt up; false if that was done before.
+    /// Marks an attempt as answered; false if it was answered before.
     ///
     /// # Errors
     /// [`StoreError`], when the store can't be read or written.
@@ -50,10 +50,10 @@ impl Broker {
         self.store().oidc().use_attempt(&attempt.hash(), attempt.expires_at).await
     }
 
-    /// Who somebody is of whom the provider said this.
+    /// The person here whom the provider's claims mean.
     ///
     /// # Errors
-    /// Why they are nobody.
+    /// [`Stranger`], which says why they are nobody here.
     pub fn person_of(&self, said: &Said) -> Result<Person, Stranger> {
         let settings = self.config().oidc.as_ref().ok_or(Stranger::Unknown)?;
         match person::reviewer(self.config(), settings, said) {
@@ -65,8 +65,8 @@ impl Broker {
         }
     }
 
-    /// Begins their session, with what was said of a reviewer's groups where anything asks for
-    /// that, and takes back what was counted: the session's cookie.
+    /// Begins their session and returns its cookie. Claims about a reviewer's groups are kept where
+    /// the configuration needs them, and the counted try is taken back.
     ///
     /// # Errors
     /// [`StoreError`], when the store can't be read or written.
@@ -114,8 +114,8 @@ impl Broker {
         })
     }
 
-    /// Records that nobody was signed in. What no attempt stood behind is counted first, so that
-    /// nobody fills the records: then milliseconds to wait if it is one too many.
+    /// Records that nobody was signed in. A request that belongs to no attempt is counted first, so
+    /// that nobody can fill the records; returns the milliseconds to wait if it is one too many.
     ///
     /// # Errors
     /// [`StoreError`], when the store can't be read or written.

@@ -1,4 +1,4 @@
-//! What an agent is told whose call is not even queued.
+//! The answers to calls for which no approval is made.
 
 use std::time::Duration;
 

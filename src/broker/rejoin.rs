@@ -1,8 +1,9 @@
-//! A held request that lost its connection is back: it waits again for the very approval it
-//! waited for, and hears of that one's end.
+//! A held request that lost its connection comes back: it waits again for the same approval and is
+//! answered with its end. Streams are resumed after
+//! <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery>.
 //!
-//! It is the same request, not an identical call: where that would ask people anew, because the
-//! end was told to another request meanwhile, this one is still answered with the end.
+//! It is the same request, not an identical call. An identical call would ask people anew if the
+//! result was handed over to another request meanwhile; this one is still answered with it.
 
 use crate::domain::approval::{ApprovalId, State};
 
@@ -12,7 +13,7 @@ use super::refusals::unavailable;
 use super::submit::Submission;
 
 impl Broker {
-    /// Attaches a request again. What it gets is a hold, or how the approval ended.
+    /// Attaches a request again; returns a hold, or how the approval ended.
     pub async fn rejoin(&self, asking: &Asking, id: &ApprovalId) -> Submission {
         self.all_told(&asking.agent.name, &asking.call.digest).await;
         let lost = || Submission::Answered(unavailable().into());
@@ -24,7 +25,7 @@ impl Broker {
                 return lost();
             }
         };
-        // Whoever gives an id proves nothing with it.
+        // An id proves nothing: the approval must be this agent's.
         if found.agent != asking.agent.name || *found.digest() != asking.call.digest {
             return lost();
         }

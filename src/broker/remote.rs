@@ -17,16 +17,17 @@ use crate::upstream::{Caller, Reply, Request, ServerFacts, Upstream, UpstreamErr
 use super::Broker;
 use super::changes::POLL;
 
-/// The shortest pause between two looks, whatever the server says.
+/// The shortest pause between two polls, whatever the server asks for.
 const SHORTEST: Duration = Duration::from_millis(100);
-/// The longest one.
+/// The longest pause between two polls.
 const LONGEST: Duration = Duration::from_secs(30);
 /// The pause where the server names none.
 const USUAL: Duration = Duration::from_secs(1);
-/// What a task amounts to that the server ended by itself.
+/// The error message for a task that the server cancelled by itself.
 const ENDED_THERE: &str = "the server ended its task";
 
-/// Capabilities that say besides that tasks are followed.
+/// The capabilities with the addition that tasks are followed:
+/// <https://modelcontextprotocol.io/extensions/tasks/overview>.
 pub(crate) fn with_tasks(capabilities: &str) -> String {
     let extensions = json::object([(TASKS_EXTENSION, "{}")]);
     edit::with(capabilities, &[("extensions", extensions)])
@@ -51,8 +52,9 @@ impl Broker {
         supports && server.facts(caller).await.is_ok_and(|facts| takes_core_tasks(&facts))
     }
 
-    /// `params` as the upstream is to get them. A wish for a task goes to a server of 2025-11-25
-    /// only where it takes such wishes and the client follows what it answers.
+    /// `params` as the upstream gets them. The member `task` goes to a server of 2025-11-25 only if
+    /// the server takes calls of this tool as tasks and the client follows them:
+    /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#creating-tasks>.
     pub(super) async fn outgoing(
         &self,
         call: &ToolCall,
@@ -70,7 +72,7 @@ impl Broker {
         }
         let Some(server) = self.upstream(&call.upstream) else { return without };
         match server.facts(caller).await {
-            // There such a wish means nothing.
+            // A modern server ignores the member.
             Ok(facts) if facts.era == WireEra::Modern => params,
             _ => without,
         }
@@ -83,9 +85,10 @@ pub(super) struct Followed {
     server: Arc<dyn Upstream>,
     caller: Caller,
     claimed: Approval,
-    /// The longest silence, and the longest time after it was asked to stop.
+    /// Longest time without an answer, and longest time from the wish to stop to the end.
     patience: Duration,
-    /// Whether its end must be fetched (core).
+    /// Whether its result must be fetched by `tasks/result` (core), after
+    /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#retrieving-task-results>.
     core: bool,
 }
 
@@ -108,7 +111,13 @@ impl Followed {
         })
     }
 
-    /// Looks until the task has ended, and says how.
+    /// Polls the task until it has ended, and returns its result. Polling follows
+    /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#getting-tasks>,
+    /// `pollInterval` bounded by [`SHORTEST`] and [`LONGEST`].
+    ///
+    /// # Errors
+    /// [`UpstreamError::Lost`], when the server no longer tells of its task, or does not end it in
+    /// time.
     pub(super) async fn to_its_end(
         &self,
         mut task: Remote,

@@ -1,8 +1,9 @@
-//! Ends on their way to an agent. An end is owed until it was handed over, and only then marked as
-//! told: a process killed in between tells it again, rather than not at all.
+//! Owed results on their way to an agent. A result is owed until it was handed over, and marked
+//! only after that: if the process is killed in between, it is told twice rather than never.
 //!
-//! While an end is on its way the identical call waits here, so that it finds the end told and
-//! does not hear it twice. This is of one process; a second broker may repeat an end, never lose it.
+//! While a result is on its way the identical call waits here, so that it finds it handed over and
+//! does not get it twice. Other processes do not know of that: a second broker may repeat a result,
+//! but never lose it.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
@@ -16,13 +17,13 @@ use crate::notified::until;
 
 use super::Broker;
 
-/// Longest wait of the identical call for an end on its way; a slow reader may take longer.
+/// Longest wait of the identical call for a result on its way; a slow client may take longer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Agent and digest: what makes calls identical.
+/// Name of the agent and digest of the call: together they make calls identical.
 type Key = (String, Digest);
 
-/// The ends on their way.
+/// The results on their way, counted for each call.
 #[derive(Debug, Default)]
 pub(super) struct ResultsUnderWay {
     under_way: Mutex<HashMap<Key, usize>>,
@@ -35,7 +36,7 @@ impl ResultsUnderWay {
     }
 }
 
-/// An end on its way to the agent. Dropped without [`OwedResult::handed_over`], it is owed still.
+/// A result on its way to the agent. Dropped without [`OwedResult::handed_over`], it stays owed.
 #[derive(Debug)]
 pub struct OwedResult {
     broker: Broker,
@@ -44,13 +45,13 @@ pub struct OwedResult {
 }
 
 impl OwedResult {
-    /// It went to a connection that is not known to be closed: marked as told, behind the answer.
+    /// The result went to a connection that is not known to be closed: marks it in the background.
     pub fn handed_over(self) {
         let tracker = self.broker.tracker().clone();
         tracker.spawn(self.told());
     }
 
-    /// Marks it as told.
+    /// Marks the result as handed over.
     pub async fn told(self) {
         if let Err(error) =
             self.broker.store().approvals().take_end(&self.id, self.broker.now()).await
@@ -79,7 +80,7 @@ impl Drop for OwedResult {
 }
 
 impl Broker {
-    /// Begins to tell the end of an approval; none where it is owed no more.
+    /// Begins the hand-over of an approval's result; none if it is no longer owed.
     pub(super) fn owed_result(&self, approval: &Approval) -> Option<OwedResult> {
         if !approval.owed {
             return None;
@@ -89,7 +90,7 @@ impl Broker {
         Some(OwedResult { broker: self.clone(), id: approval.id.clone(), key })
     }
 
-    /// Waits until no end of this very call is on its way.
+    /// Waits until no result of this very call is on its way.
     pub(super) async fn all_told(&self, agent: &str, digest: &Digest) {
         let key = (agent.to_owned(), digest.clone());
         let results = &self.inner.results_under_way;

@@ -1,4 +1,4 @@
-//! A mailed review link: whose it is, and what it still does.
+//! A mailed review link: whose it is, and what may still be done by it.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use crate::store::StoreError;
 use super::Broker;
 use super::rights::Rights;
 
-/// A link decides without a sign-in for so long after it was made.
+/// How long after it was made a link lets its reviewer decide without a sign-in.
 pub(crate) const DECIDES_FOR: Duration = Duration::from_hours(24);
 
 /// What a link leads to.
 #[derive(Debug, Clone)]
 pub struct Followed {
-    /// Its call.
+    /// The approval it is bound to.
     pub approval: Approval,
     /// Whom it was sent to.
     pub reviewer: Reviewer,
@@ -28,7 +28,7 @@ pub struct Followed {
 }
 
 impl Broker {
-    /// What the link with this hash leads to; none where nothing is there any more.
+    /// What the link with this hash (SHA-256, hex) leads to; none if it or its approval is gone.
     ///
     /// # Errors
     /// [`StoreError`], when the store can't be read or written.

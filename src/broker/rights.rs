@@ -19,23 +19,23 @@ pub type Right = Result<(), Refusal>;
 pub enum Verb {
     /// Approve or reject it.
     Decide {
-        /// Which of them.
+        /// Approve or reject.
         choice: Choice,
-        /// How surely it is them.
+        /// How surely the reviewer is who they say.
         assurance: Assurance,
         /// Through which channel.
         via: Via,
     },
     /// Withdraw it before it is claimed.
     Withdraw,
-    /// Say what became of it.
+    /// Settle it: say what became of an indeterminate call.
     Settle,
 }
 
 /// What this person may do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rights {
-    /// Approve, were everything shown.
+    /// Approve it, provided that everything was shown.
     pub approve: Right,
     /// Reject.
     pub reject: Right,
@@ -47,7 +47,7 @@ pub struct Rights {
 }
 
 impl Rights {
-    /// Those of `who` through a channel.
+    /// The rights of `who` through the channel `via`.
     pub fn of(approval: &Approval, who: Proven<'_>, via: Via, now: Timestamp) -> Self {
         let person = who.reviewer.person();
         let by = Actor { who: person, assurance: who.assurance, via };
@@ -72,8 +72,8 @@ impl Rights {
 }
 
 impl Broker {
-    /// Their rights on the call's own page: where it asks for a passkey they may use one of theirs
-    /// there, so that they count as having done so.
+    /// Their rights on the call's own page. If the approval asks for a passkey and they have one,
+    /// they can use it there, so the rights are those of somebody who did.
     ///
     /// # Errors
     /// [`DecideError::Store`], when the store can't be read or written.
@@ -90,11 +90,12 @@ impl Broker {
         Ok(Rights::of(approval, who, Via::Web, self.now()))
     }
 
-    /// The approval, where it is for this person to do that. What has become of it does not matter
-    /// yet: the interface says so only after it has looked at the rest of the request.
+    /// The approval, if this person may do that to it. Its state is not looked at yet: a refusal
+    /// for that comes only after the rest of the request was checked.
     ///
     /// # Errors
-    /// There is none that they may see, or it is not for them; or the store failed.
+    /// [`DecideError::NotFound`], when there is none that they may see; `Refused`, when that is not
+    /// for them to do; `Store`.
     pub async fn permit(
         &self,
         id: &ApprovalId,

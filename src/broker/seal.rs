@@ -1,4 +1,5 @@
-//! States that travel through a client, sealed so that it can't make or change one.
+//! States (`requestState`) that travel through a client, sealed with HMAC-SHA256
+//! (<https://www.rfc-editor.org/rfc/rfc2104#section-2>) so that it can't make or change one.
 //!
 //! An upstream that answers an approved call with `input_required` hands out a `requestState`.
 //! It goes to the agent sealed with approval, agent and digest; one retry that carries it passes
@@ -21,7 +22,7 @@ use super::asking::Asking;
 /// Longest life of a seal. The store forgets that one was used a day later.
 const LONGEST: std::time::Duration = std::time::Duration::from_secs(30 * 86_400);
 
-/// What a seal is for. One made for the one is never taken for the other.
+/// What a seal is for. A seal for one purpose never passes for the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// The call was approved, and this is a further round of it.
@@ -47,18 +48,18 @@ impl Purpose {
     }
 }
 
-/// What a call's `requestState` and `inputResponses` amount to.
+/// What the check of a call's `requestState` and `inputResponses` finds.
 pub(super) enum Check {
-    /// It has none.
+    /// The call has neither.
     None,
     /// A valid seal, used for the first time.
     Passes {
         /// The call with the upstream's own state.
         call: ToolCall,
-        /// The approval it continues.
+        /// Id of the approval it continues.
         approval: String,
     },
-    /// No valid seal.
+    /// The seal is missing or not valid, for this reason.
     Invalid(String),
     /// The store can't tell now whether it was used.
     Unavailable,
@@ -93,6 +94,7 @@ pub(super) fn seal(
     edit::with(&rest, &[("requestState", json::quote(&sealed))])
 }
 
+/// Checks the seal of a call that claims to continue one, and uses it up.
 pub(super) async fn check(broker: &Broker, asking: &Asking, now: Timestamp) -> Check {
     let Ok(params) = json::parse(&asking.call.params) else { return Check::None };
     let (state, responses) = (params.get("requestState"), params.get("inputResponses"));
@@ -149,7 +151,7 @@ pub(super) fn closed(key: &[u8; 32], purpose: Purpose, body: &str) -> String {
     )
 }
 
-/// The object in a seal of this purpose; none if this broker did not make it.
+/// The JSON object in a seal of this purpose; none if it was not made with this key.
 pub(super) fn open(key: &[u8; 32], purpose: Purpose, sealed: &str) -> Option<String> {
     let (body, sent) = sealed.strip_prefix(purpose.prefix())?.split_once('.')?;
     let body = URL_SAFE_NO_PAD.decode(body).ok()?;

@@ -10,36 +10,36 @@ use crate::store::{Session, StoreError};
 
 use super::Broker;
 
-/// What a session's `via` is that a mailed link began.
+/// `via` of a session that a mailed link began.
 pub(crate) const VIA_LINK: &str = "link";
-/// That the link on the terminal began.
+/// `via` of a session that the link on the terminal began.
 pub(crate) const VIA_TERMINAL: &str = "terminal";
-/// That the reviewer's own token began.
+/// `via` of a session that the reviewer's own token began.
 pub(crate) const VIA_TOKEN: &str = "token";
 
-/// Most of what a browser calls itself that is kept, characters.
+/// Longest name of a browser (`User-Agent`) that is kept, characters.
 const MAX_BROWSER: usize = 200;
 
 /// A person with a session.
 #[derive(Debug, Clone)]
 pub struct SignedIn {
-    /// Who.
+    /// The reviewer, or a guest who may only read.
     pub reviewer: Reviewer,
-    /// How surely it is them.
+    /// How surely they are who they say.
     pub assurance: Assurance,
     /// SHA-256 of the session's cookie, hex.
     pub hash: String,
 }
 
-/// By what a person's list names a session: the beginning of its hash, which says nothing of the
-/// cookie.
+/// The name of a session in a person's list: the beginning of its hash, which tells nothing about
+/// the cookie.
 pub(crate) fn handle(hash: &str) -> &str {
     hash.get(..24).unwrap_or(hash)
 }
 
 impl Broker {
-    /// Whose session has this cookie; nobody's too if its reviewer is no longer configured, or if
-    /// it began at the sign-in provider and the time of that is over.
+    /// Whose session has this cookie; none also if its reviewer is no longer configured, or if it
+    /// began at the sign-in provider and its time is over.
     ///
     /// # Errors
     /// [`StoreError`], when the store can't be read or written.
@@ -66,6 +66,9 @@ impl Broker {
     }
 
     /// A person's sessions that count, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read or written.
     pub(super) async fn sessions_of(&self, reviewer: &str) -> Result<Vec<Session>, StoreError> {
         let now = self.now();
         let mut sessions = self.store().sessions().of(reviewer, self.idle_since(now)).await?;
@@ -73,7 +76,7 @@ impl Broker {
         Ok(sessions)
     }
 
-    /// A new session, not yet stored, and its cookie. `browser`: what it calls itself.
+    /// A new session, not yet stored, and its cookie. `browser` is the name it gives itself.
     pub(super) fn new_session(
         &self,
         reviewer: &str,
@@ -117,8 +120,8 @@ fn guest(config: &Config, session: &Session) -> Option<Reviewer> {
     })
 }
 
-/// How surely who signed in so is who they say: a mailed link proves no more than that somebody
-/// reads the mailbox.
+/// The assurance of a session by how it began: a mailed link proves only that somebody reads the
+/// mailbox.
 fn assurance(via: &str) -> Assurance {
     if via == VIA_LINK { Assurance::Link } else { Assurance::Session }
 }

@@ -14,15 +14,15 @@ use super::sessions::{VIA_LINK, VIA_TOKEN};
 /// What became of a sign-in with a token.
 #[derive(Debug)]
 pub enum ByToken {
-    /// Here is the session's cookie.
+    /// They are signed in, with this session cookie.
     SignedIn(String),
-    /// It is nobody's.
+    /// The token is nobody's.
     Wrong,
-    /// Too many were tried from that address; again after so many milliseconds.
+    /// Too many were tried from that address; the number is the milliseconds to wait.
     TooMany(u64),
 }
 
-/// Makes the one-time token of a sign-in link.
+/// Makes and stores the one-time token of a sign-in link.
 ///
 /// # Errors
 /// [`StoreError`], when the store can't be read or written.
@@ -38,8 +38,8 @@ pub(crate) async fn one_time_token(
 }
 
 impl Broker {
-    /// Counts one try of this address against its window; milliseconds to wait if it is one too
-    /// many.
+    /// Counts one try from this address in its sliding window; returns the milliseconds to wait if
+    /// it is one too many.
     ///
     /// # Errors
     /// [`StoreError`], when the store can't be read or written.
@@ -58,7 +58,10 @@ impl Broker {
         self.store().limits().take(&LimitKey::SignIn(what, client), most, since, now).await
     }
 
-    /// Takes back what was counted last.
+    /// Takes back the try that was counted last.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read or written.
     pub(super) async fn uncount_sign_in(
         &self,
         what: SignInBy,
@@ -67,8 +70,9 @@ impl Broker {
         self.store().limits().give_back(&LimitKey::SignIn(what, client)).await
     }
 
-    /// Signs in whose own token this is. It is counted before the token is looked at, so that no
-    /// guess is for nothing; people behind one address don't use it up for each other.
+    /// Signs in the reviewer whose token this is. The try is counted before the token is looked at,
+    /// so every guess costs one; a good token takes its try back, so people behind one address
+    /// don't use it up for each other.
     ///
     /// # Errors
     /// [`StoreError`], when the store can't be read or written.
@@ -90,7 +94,7 @@ impl Broker {
         Ok(ByToken::SignedIn(cookie))
     }
 
-    /// The one-time token to mail to that address, and whose it is; none where nobody has the
+    /// The one-time token to mail to that address, with its reviewer; none if nobody has the
     /// address, or it was asked for too often.
     ///
     /// # Errors
@@ -116,7 +120,7 @@ impl Broker {
         Ok(Some((reviewer, token)))
     }
 
-    /// Whom an unused one-time token signs in.
+    /// Name of the reviewer whom an unused one-time token signs in.
     ///
     /// # Errors
     /// [`StoreError`], when the store can't be read or written.
@@ -125,7 +129,8 @@ impl Broker {
         Ok(found.map(|sign_in| sign_in.reviewer))
     }
 
-    /// Signs in by a one-time token, once: the session's cookie.
+    /// Signs in by a one-time token, once; returns the session's cookie, or none if the token is
+    /// used or expired.
     ///
     /// # Errors
     /// [`StoreError`], when the store can't be read or written.

@@ -1,4 +1,4 @@
-//! Whose a reviewer's token is that came with a request, and whether it is for that.
+//! The reviewer whose token came with a request, and whether the token is good for that request.
 
 use thiserror::Error;
 
@@ -11,13 +11,13 @@ use crate::store::StoreError;
 
 use super::Broker;
 
-/// Why a token does not do.
+/// Why a token is refused.
 #[derive(Debug, Error)]
 pub enum TokenRefused {
-    /// It is nobody's.
+    /// No reviewer has this token.
     #[error("this token is no reviewer's")]
     Unknown,
-    /// It was made for something else.
+    /// It was made for something else: it lacks this scope.
     #[error("this token was not made for that: it lacks the scope {:?}", .0.as_str())]
     Lacks(Scope),
     /// The store failed.
@@ -30,7 +30,7 @@ impl Broker {
     /// which may do what it was made for and proves no more than the session that made it.
     ///
     /// # Errors
-    /// It is nobody's, or not for that; or the store failed.
+    /// [`TokenRefused`]: nobody's, without the scope, or the store failed.
     pub async fn token_holder(
         &self,
         token: &str,

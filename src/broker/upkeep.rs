@@ -1,4 +1,4 @@
-//! What has no request to do it: deadlines, lost processes, the seal of the audit, old rows. Each
+//! Work that no request brings: deadlines, lost processes, the seal of the audit, old rows. Each
 //! step reads the store, does what is due, and may be repeated at any time, on any process.
 
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use crate::store::StoreError;
 
 use super::Broker;
 
-/// A process is dead to the others this long after its last sign.
+/// How long after its last renewal a process counts as dead to the others.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
 /// Most approvals of one step; the next step takes the rest.
 const BATCH: u32 = 200;
@@ -65,7 +65,8 @@ impl Broker {
         Ok(())
     }
 
-    /// Ends an approval, if it is still to be ended and nobody is faster; whether that was done.
+    /// Ends an approval, unless that is no longer due or somebody else was faster; says whether it
+    /// did.
     async fn end_one(
         &self,
         id: &ApprovalId,
@@ -79,7 +80,7 @@ impl Broker {
         }
     }
 
-    /// Gives audit records their place in the chain.
+    /// Seals audit records: gives them their place in the hash chain.
     ///
     /// # Errors
     /// [`StoreError`], when the store can't be read or written.

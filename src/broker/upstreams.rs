@@ -1,4 +1,4 @@
-//! What is known of the upstreams; nothing is asked of them for that.
+//! What is known of the upstreams already; no request is sent to them for it.
 
 use super::Broker;
 use crate::config::Transport;

@@ -1,8 +1,9 @@
-//! A client that can open pages for its user is sent to the page of the approval its call waits
-//! for, once. It waits on by calling again with the state it was given, which says what for.
+//! A client that can open pages for its user is sent to the page of the approval that its call
+//! waits for, once (<https://modelcontextprotocol.io/specification/2025-11-25/client/elicitation>).
+//! It goes on waiting by calling again with the state it was given, which names that approval.
 //!
-//! The state is no proof of anything: whoever brings it is let in to wait for that approval, as
-//! the same agent with the same call, and gets its end. It may be brought any number of times.
+//! The state proves nothing: whoever brings it, as the same agent with the same call, may only wait
+//! for that approval and gets its end. It may be brought any number of times.
 
 use crate::domain::approval::{Approval, ApprovalId};
 use crate::domain::call::ToolCall;
@@ -13,12 +14,12 @@ use crate::store::LimitKey;
 use super::Broker;
 use super::seal::{self, Purpose};
 
-/// A call that was told what it waits for.
+/// What a call says it waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waits {
     /// The approval.
     pub approval: ApprovalId,
-    /// How often it was told, from 1.
+    /// How often it was told so, from 1.
     pub round: u32,
 }
 

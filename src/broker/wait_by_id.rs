@@ -1,8 +1,8 @@
 //! An agent waits for one of its approvals by its id, as the identical call would: for models that
 //! can't repeat arguments exactly.
 //!
-//! It makes no approval and forwards nothing. What runs is the approval's own call, claimed as
-//! ever; an id is no proof of anything, so that the agent is compared at each use.
+//! It makes no approval and forwards nothing. Only the approval's own call can run, claimed as
+//! always. An id proves nothing, so the agent is compared at each use.
 
 use crate::config::Agent;
 use crate::domain::approval::{Approval, ApprovalId, State};
@@ -20,15 +20,15 @@ use super::submit::{NO_LONGER_NEEDED, NO_LONGER_PERMITTED, Submission};
 pub struct Waiting {
     /// The agent.
     pub agent: Agent,
-    /// What its client calls itself.
+    /// What its client calls itself, `name/version`.
     pub client: Option<String>,
-    /// Its legacy session.
+    /// Id of its legacy session; none in the modern era.
     pub session: Option<String>,
     /// What its client can be asked.
     pub features: ClientCapabilities,
     /// The upstream at whose address it waits.
     pub upstream: String,
-    /// The id it gave, unread.
+    /// The id it gave, not yet parsed.
     pub approval: String,
 }
 
@@ -41,8 +41,8 @@ enum Stand {
 }
 
 impl Broker {
-    /// Waits for an approval. None where the agent has no such approval of a tool call at this
-    /// upstream, or its end is past being told.
+    /// Waits for an approval. None if the agent has no such approval of a tool call at this
+    /// upstream, or its result is no longer owed.
     pub async fn wait(&self, waiting: Waiting) -> Option<Submission> {
         let id = ApprovalId::parse(&waiting.approval)?;
         let is_own = |a: &Approval| {
@@ -127,7 +127,7 @@ impl Broker {
     }
 }
 
-/// Nothing can be said of it now, not even that it did not run.
+/// The answer while the store can't be read: it must not even say that the call did not run.
 fn unreadable(id: &ApprovalId, error: &crate::store::StoreError) -> Submission {
     tracing::error!(%error, "an approval that is waited for could not be read");
     let text = format!(

@@ -1,7 +1,8 @@
 //! Mail over SMTP.
 //!
 //! It promises that no value can add a header or a recipient, and that every mail says it was
-//! made by a machine. It does not know what a mail is about.
+//! made by a machine (`Auto-Submitted`, <https://www.rfc-editor.org/rfc/rfc3834#section-5>). It
+//! does not know what a mail is about.
 
 use std::time::Duration;
 
@@ -97,7 +98,7 @@ impl Notifier for Smtp {
 
 /// Puts the mail together: text first, HTML as the better alternative.
 fn compose(email: &Email, from: &Mailbox) -> Result<Mail, String> {
-    // Only the bare address: a name would be one more place for foreign text.
+    // Only the address, without a name: that would be one more place for foreign text.
     let to: Address =
         email.to.parse().map_err(|e| format!("the recipient's address is not one: {e}"))?;
     let mut builder = Mail::builder()
@@ -122,7 +123,7 @@ fn raw(name: &'static str, value: &str) -> HeaderValue {
     HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned())
 }
 
-/// One line of bounded length: whatever could end a header becomes a space.
+/// One line of at most [`MAX_SUBJECT`] characters: whatever could end a header becomes a space.
 fn one_line(text: &str) -> String {
     let line: String = text
         .chars()
@@ -143,8 +144,9 @@ fn bracketed(id: &str) -> String {
     format!("<{id}>")
 }
 
-/// Whether trying again may help. Only a refusal of this very mail or recipient is final; what a
-/// changed password, certificate or relay rule would mend is tried again.
+/// Whether trying again may help. Only a refusal of this very mail or recipient is final; a refusal
+/// that a changed password, certificate or relay rule would mend (enhanced status 5.7,
+/// <https://www.rfc-editor.org/rfc/rfc3463#section-3.8>) is tried again.
 fn classify(error: &lettre::transport::smtp::Error) -> NotifyError {
     let detail = describe(error);
     let code = error.status().map(u16::from);

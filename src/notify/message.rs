@@ -250,8 +250,11 @@ pub(crate) fn summary(letter: Letter<'_>, waiting: &[Approval]) -> Email {
     render_summary(letter, None, &words)
 }
 
-/// The message of `placet notify test`; an error where nobody could receive it. A mail goes to
-/// the notifier's first list, else to an admin, else to any reviewer with an address.
+/// The message of `placet notify test`. A mail goes to the notifier's first list, else to an admin,
+/// else to any reviewer with an address.
+///
+/// # Errors
+/// A sentence for the operator, when nobody has an address to which the mail could go.
 pub(crate) fn test_message(
     config: &Config,
     masker: &Masker,

@@ -32,7 +32,8 @@ pub(crate) enum Refused {
 /// Judges a URL before it is requested. Names pass: their addresses are judged when they resolve.
 ///
 /// # Errors
-/// [`Refused`], when its literal address is not public.
+/// [`Refused`], when the scheme is not http or https, there is no host, or its literal address is
+/// not public.
 pub(crate) fn check(url: &Url) -> Result<(), Refused> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(Refused::Scheme(url.scheme().to_owned()));
@@ -58,6 +59,8 @@ fn judge(address: IpAddr) -> Result<(), Refused> {
     special(address).map_or(Ok(()), |what| Err(Refused::NotPublic { address, what }))
 }
 
+/// The special ranges of IPv4, after <https://www.rfc-editor.org/rfc/rfc6890#section-2.2.2>, and
+/// multicast.
 fn special_v4(address: Ipv4Addr) -> Option<&'static str> {
     match address.octets() {
         [0, ..] => Some("an unspecified"),
@@ -76,6 +79,8 @@ fn special_v4(address: Ipv4Addr) -> Option<&'static str> {
     }
 }
 
+/// The special ranges of IPv6, after <https://www.rfc-editor.org/rfc/rfc6890#section-2.2.3>,
+/// multicast, and what embeds or borrows an IPv4 address.
 fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
     if let Some(v4) = address.to_ipv4_mapped() {
         return special_v4(v4);

@@ -29,7 +29,7 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(15);
 pub(crate) const MAX_ANSWER: usize = 4 * 1024;
 /// Most characters of an answer that are recorded.
 const MAX_RECORDED: usize = 200;
-/// Longest `Retry-After` that is honoured.
+/// Longest `Retry-After` that is obeyed.
 pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 /// Least and most bytes of a signing key, as the specification asks.
 const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
@@ -74,7 +74,7 @@ pub(crate) struct Webhook {
 }
 
 impl Webhook {
-    /// Makes the endpoint's client. What is wrong with the secret is said at each attempt.
+    /// Makes the endpoint's client. A wrong secret is reported at each attempt.
     pub(crate) fn new(name: &str, url: &Url, secret: &Secret, allow_private_network: bool) -> Self {
         let ready = read_secret(secret.expose())
             .map_err(|e| format!("notifiers.{name}.secret: {e}"))
@@ -137,7 +137,7 @@ impl Notifier for Webhook {
 }
 
 fn client(allow_private_network: bool) -> Result<Client, String> {
-    // Somebody else may have installed it first; that is fine.
+    // An error only says that a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = Client::builder()
         .redirect(redirect::Policy::none())
@@ -166,7 +166,8 @@ fn classify(
     }
 }
 
-/// `Retry-After`, in seconds or as a date, at most [`MAX_RETRY_AFTER`].
+/// `Retry-After`, in seconds or as a date, at most [`MAX_RETRY_AFTER`]:
+/// <https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3>.
 fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     let length = if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {

@@ -25,7 +25,7 @@ const MAX_LOOKED_AT: u32 = 200;
 pub(super) enum Prepared<'a> {
     /// Send this.
     Send {
-        /// What.
+        /// The message to send.
         message: Message,
         /// Counts a request mail as under way until it is recorded.
         counted: Option<Counted<'a>>,
@@ -61,6 +61,10 @@ fn ready(message: Message) -> Prepared<'static> {
 }
 
 impl Deliverer {
+    /// Decides whether a due delivery is still worth sending, and makes the message.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read or written.
     pub(super) async fn prepare(
         &self,
         delivery: &Delivery,

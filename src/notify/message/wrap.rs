@@ -1,9 +1,10 @@
 //! The text part's lines, none wider than mail programs show whole.
 
-/// Widest line of a text part, characters; only a link may be longer.
+/// Widest line of a text part, characters; only a link may be longer. After
+/// <https://www.rfc-editor.org/rfc/rfc5322#section-2.1.1>.
 pub(super) const COLUMNS: usize = 78;
 
-/// Deepest indentation that is kept in a line that is broken.
+/// Deepest indentation, in columns, that is kept in a line that is broken.
 const MAX_INDENT: usize = 40;
 
 /// The text with long lines broken, at spaces where there are any. What goes on is indented under
