@@ -17,7 +17,7 @@ use session::cancellation::InFlight;
 use session::http_sse;
 use session::resumability::Streams;
 use session::server_requests::Open;
-use session::subscriptions::Standing;
+use session::subscriptions::Subscriptions;
 use stream::stream_limit::Listeners;
 
 pub use crate::broker::client_sessions::MAX_SESSIONS_PER_AGENT;
@@ -56,7 +56,7 @@ pub struct Mcp {
     streams: Arc<Streams>,
     old_streams: Arc<http_sse::Streams>,
     open: Arc<Open>,
-    standing: Arc<Standing>,
+    standing: Arc<Subscriptions>,
     listeners: Arc<Listeners>,
 }
 

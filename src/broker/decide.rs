@@ -15,7 +15,7 @@ const MAX_CONFLICTS: usize = 8;
 
 /// One reviewer's decision, as asked for.
 #[derive(Debug, Clone)]
-pub struct Verdict {
+pub struct DecisionRequest {
     /// Approve or reject.
     pub choice: Choice,
     /// The reviewer's reason, free text; may be empty.
@@ -38,10 +38,10 @@ impl Broker {
         &self,
         id: &ApprovalId,
         reviewer: &Reviewer,
-        verdict: Verdict,
+        verdict: DecisionRequest,
     ) -> Result<Approval, DecideError> {
         // First whether it is there, then whether they may, then whether what they say is fit.
-        let Verdict { choice, assurance, via, .. } = verdict;
+        let DecisionRequest { choice, assurance, via, .. } = verdict;
         let visible = self.permit(id, reviewer, Verb::Decide { choice, assurance, via }).await?;
         let said = visible.decision_of(&reviewer.name).map(|d| d.choice);
         if choice == Choice::Approve && said != Some(Choice::Approve) {

@@ -11,7 +11,7 @@ use crate::config::{Config, Reviewer, Role};
 use crate::domain::approval::{Approval, ApprovalId, Choice, State};
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::call::{Method, ToolCall};
-use crate::domain::grant::{Ended, Grant, GrantId, Shape, Standing, values};
+use crate::domain::grant::{Ended, Grant, GrantId, GrantState, Shape, values};
 use crate::domain::json;
 use crate::domain::policy::{Action, GrantLimits, Policy, Rule};
 use crate::domain::risk::may_be_decided_lightly;
@@ -181,7 +181,7 @@ impl Broker {
                 None if reviewer.role.reads_all() => Vec::new(),
                 _ => continue,
             };
-            if grant.standing(self.now()) == Standing::Open
+            if grant.standing(self.now()) == GrantState::Open
                 && let Some(reason) = self.undermined(&grant, &config)
             {
                 grant.ended = Some(self.void(&grant, reason).await?);

@@ -1,8 +1,5 @@
 //! Tasks, calls that are followed by polling: made, looked at, awaited, ended. A task belongs to
-//! the agent that made the call; to everybody else it does not exist, even if they know its id. Two
-//! forms are spoken: the core of 2025-11-25
-//! (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#creating-tasks>)
-//! and the extension (<https://modelcontextprotocol.io/extensions/tasks/overview>).
+//! the agent that made the call; to everybody else it does not exist, even if they know its id.
 //!
 //! A task that is looked at stands for a waiting request: what it follows runs at once when it is
 //! approved. One that nobody looks at for three poll intervals waits, like any call whose agent
@@ -102,12 +99,12 @@ pub enum TaskError {
     Store(#[from] StoreError),
 }
 
+/// # Errors
+/// Verbs with a [`TaskError`] fail with `Unknown`, when there is no such task of theirs; with
+/// `Store`; and `end_task` with `Terminal`, `await_task` with `TooMany`.
 impl Broker {
-    /// Makes a task of a call that is being held, and lets the request go.
-    ///
-    /// # Errors
-    /// The request itself, boxed, which is to be held: the agent has too many tasks, or the store
-    /// can't be written.
+    /// Makes a task of a call that is being held, and lets the request go. The error is the request,
+    /// which must be held: the agent has too many tasks, or the store can't be written.
     pub async fn make_task(&self, held: Held, form: Form) -> Result<View, Box<Held>> {
         let now = self.now();
         let approval = held.approval().clone();
@@ -123,8 +120,7 @@ impl Broker {
         };
         let Some(task) = self.store_task(new).await else { return Err(Box::new(held)) };
         held.let_go().await;
-        // A task begins as "working", whatever became of the call meanwhile:
-        // https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#creating-tasks
+        // A task begins as "working", whatever became of the call meanwhile.
         let mut view = self.view_of(task, Some(approval), None);
         view.status = Status::Working;
         Ok(view)
@@ -162,9 +158,6 @@ impl Broker {
     }
 
     /// A task as it stands. It does not begin to count as waiting by that, and nothing runs.
-    ///
-    /// # Errors
-    /// [`TaskError::Unknown`], when there is none that is theirs; [`TaskError::Store`].
     pub async fn peek_at_task(&self, owner: &Owner, id: &str) -> Result<View, TaskError> {
         let id = TaskId::parse(id).ok_or(TaskError::Unknown)?;
         let (agent, upstream) = (&owner.agent.name, &owner.upstream);
@@ -173,12 +166,7 @@ impl Broker {
         self.view(task).await
     }
 
-    /// Its agent looks at a task (`tasks/get`): it counts as waiting, and its call runs if
-    /// approved.
-    /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#getting-tasks>
-    ///
-    /// # Errors
-    /// [`TaskError::Unknown`], when there is none that is theirs; [`TaskError::Store`].
+    /// Its agent looks at a task (`tasks/get`): it counts as waiting and runs if approved.
     pub async fn look_at_task(&self, owner: &Owner, id: &str) -> Result<View, TaskError> {
         let view = self.peek_at_task(owner, id).await?;
         if view.status.is_terminal() {
@@ -331,10 +319,6 @@ impl Broker {
     }
 
     /// A request that waits for the end of a task, attached like any other.
-    ///
-    /// # Errors
-    /// [`TaskError::Unknown`], when it follows no approval; [`TaskError::TooMany`], when the agent
-    /// has the most held requests; [`TaskError::Store`].
     pub async fn await_task(&self, owner: &Owner, view: &View) -> Result<Held, TaskError> {
         let approval = view.approval.clone().ok_or(TaskError::Unknown)?;
         let max = self.config().approvals.max_held_per_agent;
@@ -385,10 +369,6 @@ impl Broker {
 
     /// Ends a task by its agent's wish, and with it the call, unless somebody else waits for that.
     /// What runs already is asked to stop; its outcome stays owed.
-    ///
-    /// # Errors
-    /// [`TaskError::Unknown`], when there is none that is theirs; [`TaskError::Terminal`], when it
-    /// has ended before; [`TaskError::Store`].
     pub async fn end_task(&self, owner: &Owner, id: &str) -> Result<View, TaskError> {
         let view = self.peek_at_task(owner, id).await?;
         if view.status.is_terminal() {
@@ -402,8 +382,7 @@ impl Broker {
         let (id, now) = (&approval.id, self.now());
         // In the core a task is over once its end was asked for:
         // https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#cancelling-tasks
-        // In the extension it is over with the call it follows, if that runs already and nobody
-        // else waits for it.
+        // In the extension it is over with its call, if that runs and nobody else waits for it.
         let others = self.store().tasks().others(task, id, now).await?;
         let mut stops = approval.state == State::Running && others == 0;
         if !stops || owner.form == Form::Core {
@@ -420,9 +399,6 @@ impl Broker {
     }
 
     /// Withdraws an approval whose call has not begun; false if the call runs.
-    ///
-    /// # Errors
-    /// [`StoreError`], when the store can't be read or written.
     pub(super) async fn withdraw(&self, id: &ApprovalId, agent: &str) -> Result<bool, StoreError> {
         let withdrawn = self
             .change(id, |a| {
@@ -442,10 +418,6 @@ impl Broker {
     }
 
     /// One page of an agent's tasks, newest first, and the place where the next page begins.
-    /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#listing-tasks>
-    ///
-    /// # Errors
-    /// [`TaskError::Store`], when the store can't be read.
     pub async fn list_tasks(
         &self,
         owner: &Owner,
@@ -471,9 +443,6 @@ impl Broker {
     }
 
     /// Answers what the running call asks. Answers to what was not asked are ignored.
-    ///
-    /// # Errors
-    /// [`TaskError::Unknown`], when there is none that is theirs; [`TaskError::Store`].
     pub async fn answer_task(
         &self,
         owner: &Owner,

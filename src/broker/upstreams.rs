@@ -2,7 +2,7 @@
 
 use super::Broker;
 use crate::config::Transport;
-use crate::domain::upstream_health::Standing;
+use crate::domain::upstream_health::UpstreamState;
 use crate::upstream::Report;
 
 /// One upstream, as configured and as this process found it.
@@ -15,7 +15,7 @@ pub struct UpstreamRow {
     /// Its address, or program and arguments, secrets masked.
     pub target: Vec<String>,
     /// How it stands.
-    pub standing: Standing,
+    pub standing: UpstreamState,
     /// What is known of it.
     pub report: Report,
 }

@@ -201,7 +201,7 @@ pub struct Grant {
 
 /// Where a grant stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum GrantState {
     /// It lets calls through.
     Open,
     /// Every use was made.
@@ -212,7 +212,7 @@ pub enum Standing {
     Ended,
 }
 
-impl Standing {
+impl GrantState {
     /// The word of the interface.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -226,15 +226,15 @@ impl Standing {
 
 impl Grant {
     /// Where it stands.
-    pub fn standing(&self, now: Timestamp) -> Standing {
+    pub fn standing(&self, now: Timestamp) -> GrantState {
         if self.ended.is_some() {
-            Standing::Ended
+            GrantState::Ended
         } else if self.used >= self.max_uses {
-            Standing::UsedUp
+            GrantState::UsedUp
         } else if self.expires_at <= now {
-            Standing::Expired
+            GrantState::Expired
         } else {
-            Standing::Open
+            GrantState::Open
         }
     }
 }

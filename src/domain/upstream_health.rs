@@ -113,7 +113,7 @@ pub struct ListRead {
 
 /// How an upstream stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum UpstreamState {
     /// Nothing has come from it yet, and nothing went wrong.
     Unused,
     /// A connection is being opened, or its process started.
@@ -126,7 +126,7 @@ pub enum Standing {
     Ended,
 }
 
-impl Standing {
+impl UpstreamState {
     /// The word for programs.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -208,14 +208,14 @@ impl UpstreamHealth {
     }
 
     /// How it stands; `opening` says whether a connection is being opened right now.
-    pub fn standing(&self, opening: bool) -> Standing {
+    pub fn standing(&self, opening: bool) -> UpstreamState {
         match self.failure.as_ref().filter(|f| !f.answered_since).map(|f| f.trouble) {
-            Some(Trouble::NotSent | Trouble::Lost) => Standing::Failing,
-            Some(Trouble::Ended) if opening => Standing::Starting,
-            Some(Trouble::Ended) => Standing::Ended,
-            Some(Trouble::List) | None if self.answered_at.is_some() => Standing::Reachable,
-            Some(Trouble::List) | None if opening => Standing::Starting,
-            Some(Trouble::List) | None => Standing::Unused,
+            Some(Trouble::NotSent | Trouble::Lost) => UpstreamState::Failing,
+            Some(Trouble::Ended) if opening => UpstreamState::Starting,
+            Some(Trouble::Ended) => UpstreamState::Ended,
+            Some(Trouble::List) | None if self.answered_at.is_some() => UpstreamState::Reachable,
+            Some(Trouble::List) | None if opening => UpstreamState::Starting,
+            Some(Trouble::List) | None => UpstreamState::Unused,
         }
     }
 }
@@ -253,18 +253,18 @@ mod tests {
     #[test]
     fn an_answer_outdates_the_last_error_and_does_not_hide_it() {
         let mut health = UpstreamHealth::default();
-        assert_eq!(health.standing(false), Standing::Unused);
-        assert_eq!(health.standing(true), Standing::Starting);
+        assert_eq!(health.standing(false), UpstreamState::Unused);
+        assert_eq!(health.standing(true), UpstreamState::Starting);
 
         health.failed(Trouble::NotSent, "connection refused", at(1));
-        assert_eq!(health.standing(true), Standing::Failing);
+        assert_eq!(health.standing(true), UpstreamState::Failing);
         health.answered(at(2));
 
-        assert_eq!(health.standing(false), Standing::Reachable);
+        assert_eq!(health.standing(false), UpstreamState::Reachable);
         let failure = health.failure.clone().unwrap();
         assert_eq!((failure.at, failure.answered_since), (at(1), true));
         health.failed(Trouble::Lost, "cut off", at(3));
-        assert_eq!(health.standing(false), Standing::Failing);
+        assert_eq!(health.standing(false), UpstreamState::Failing);
         assert_eq!(health.answered_at, Some(at(2)));
     }
 
@@ -274,8 +274,8 @@ mod tests {
         health.answered(at(1));
         health.failed(Trouble::Ended, "exit status: 9", at(2));
 
-        assert_eq!(health.standing(false), Standing::Ended);
-        assert_eq!(health.standing(true), Standing::Starting);
+        assert_eq!(health.standing(false), UpstreamState::Ended);
+        assert_eq!(health.standing(true), UpstreamState::Starting);
     }
 
     #[test]
@@ -285,7 +285,7 @@ mod tests {
         health.failed(Trouble::List, "refused", at(1));
         health.answered(at(2));
         assert!(!health.failure.as_ref().unwrap().answered_since);
-        assert_eq!(health.standing(false), Standing::Reachable);
+        assert_eq!(health.standing(false), UpstreamState::Reachable);
 
         health.listed_tools(3, at(3));
 

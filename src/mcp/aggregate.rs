@@ -15,7 +15,7 @@ use crate::mcp::stream::progress::Progress;
 use crate::protocol::{code, jsonrpc, method};
 use crate::upstream::{Caller, Notification, ServerFacts};
 
-use super::request::{Incoming, Named, may_use, upstreams_of};
+use super::request::{ClientRequest, Named, may_use, upstreams_of};
 use super::respond::{self, json_response};
 use super::response::{self, policy_filter};
 use super::stream::relay;
@@ -31,9 +31,9 @@ pub(crate) mod page;
 /// Finds the upstream that a request means; a request that means none, or all, stays as it is.
 pub(crate) async fn resolve(
     mcp: &Mcp,
-    mut incoming: Incoming,
+    mut incoming: ClientRequest,
     params: Option<&Node<'_>>,
-) -> Incoming {
+) -> ClientRequest {
     if incoming.message.method.starts_with("tasks/") {
         // A task belongs to its agent at every address; it is answered in its upstream's terms.
         if let Some(upstream) = form::upstream_of(mcp, &incoming, params).await {
@@ -79,7 +79,7 @@ struct Found<'n, 's> {
 
 fn by_name<'n, 's>(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     place: Option<&'n Node<'s>>,
 ) -> Option<Found<'n, 's>> {
     let place = place?;
@@ -95,7 +95,7 @@ fn by_name<'n, 's>(
 
 async fn by_uri<'n, 's>(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     place: Option<&'n Node<'s>>,
 ) -> Option<Found<'n, 's>> {
     let place = place?;
@@ -105,7 +105,11 @@ async fn by_uri<'n, 's>(
 }
 
 /// Answers what is asked of all upstreams at once, and what none of them has.
-pub(crate) async fn whole(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
+pub(crate) async fn whole(
+    mcp: &Mcp,
+    incoming: ClientRequest,
+    params: Option<&Node<'_>>,
+) -> Response {
     let method = incoming.message.method.as_str();
     if let Some(kind) = page::Kind::of(method) {
         let start = match merge::Start::read(mcp, &incoming, params) {
@@ -130,7 +134,7 @@ pub(crate) async fn whole(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_
     }
 }
 
-fn invalid(incoming: &Incoming, text: &str) -> Response {
+fn invalid(incoming: &ClientRequest, text: &str) -> Response {
     let id = incoming.message.id_raw();
     json_response(StatusCode::OK, jsonrpc::error(id, code::INVALID_PARAMS, text, None))
 }

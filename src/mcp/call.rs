@@ -13,14 +13,14 @@ use crate::mcp::stream::progress::{Progress, progress_token};
 use crate::protocol::{code, jsonrpc};
 use crate::upstream::Notifications;
 
-use super::request::Incoming;
+use super::request::ClientRequest;
 use super::respond::json_response;
 use super::session::subscriptions;
 use super::stream::relay;
 use super::tasks::{self, form};
 use super::{Mcp, response};
 use rounds::{Rounds, asking};
-use url_elicitation::Way;
+use url_elicitation::PageRoute;
 
 pub(crate) mod admission;
 pub(crate) mod hold;
@@ -30,7 +30,11 @@ pub(crate) mod url_elicitation;
 pub(crate) mod wait_tool;
 
 /// Answers a call: its answer at once, a task to follow, or a request that is held.
-pub(crate) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
+pub(crate) async fn call(
+    mcp: &Mcp,
+    incoming: ClientRequest,
+    params: Option<&Node<'_>>,
+) -> Response {
     let id = incoming.message.id_raw();
     let invalid = |text: &str| {
         json_response(StatusCode::OK, jsonrpc::error(id, code::INVALID_PARAMS, text, None))
@@ -111,7 +115,7 @@ pub(crate) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>
                 }
             }
             let way = if by_id {
-                Way::None
+                PageRoute::None
             } else {
                 url_elicitation::way(mcp, &incoming, &held, again).await
             };
@@ -126,7 +130,7 @@ pub(crate) async fn call(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>
 /// An allowed call goes upstream now.
 async fn forward(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     permit: Permit,
     wishes: Wishes,
     progress: Progress,

@@ -9,7 +9,7 @@ use crate::domain::json::{self, edit};
 use crate::protocol::{meta, version};
 use crate::upstream::{Caller, ServerFacts};
 
-use super::request::Incoming;
+use super::request::ClientRequest;
 use super::respond::plain;
 use super::server_facts::facts_of;
 use super::tasks::form;
@@ -22,7 +22,7 @@ const WITHHELD: [&str; 2] = ["tasks", "extensions"];
 /// each call says so by itself.
 pub(crate) async fn initialize_result(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     caller: &Caller,
     version: &str,
 ) -> String {
@@ -39,7 +39,11 @@ pub(crate) async fn initialize_result(
 }
 
 /// What is known of the servers behind the address; none of one that can't be reached in time.
-pub(crate) async fn facts(mcp: &Mcp, incoming: &Incoming, caller: &Caller) -> Option<ServerFacts> {
+pub(crate) async fn facts(
+    mcp: &Mcp,
+    incoming: &ClientRequest,
+    caller: &Caller,
+) -> Option<ServerFacts> {
     if incoming.upstream.is_empty() {
         return Some(aggregate::facts(mcp, &incoming.agent, caller).await);
     }
@@ -68,7 +72,7 @@ fn server_info(facts: Option<&ServerFacts>) -> String {
 }
 
 /// Answers `server/discover`.
-pub(crate) async fn discover(mcp: &Mcp, incoming: &Incoming) -> Response {
+pub(crate) async fn discover(mcp: &Mcp, incoming: &ClientRequest) -> Response {
     let facts = facts(mcp, incoming, &incoming.caller()).await;
     let mut pairs = vec![
         ("resultType", "\"complete\"".to_owned()),

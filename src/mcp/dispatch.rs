@@ -18,7 +18,7 @@ use crate::upstream::{ClientCapabilities, Notifications, Request, WireEra};
 use super::call::{self, admission, input_required};
 use super::discover::discover;
 use super::envelope::{Message, MessageKind, Refused};
-use super::request::{self, Incoming, accepts_streams, client_name};
+use super::request::{self, ClientRequest, accepts_streams, client_name};
 use super::respond::{json_response, no_method, nothing, plain, refused};
 use super::revision::{self, headers};
 use super::session::{self, subscriptions};
@@ -37,7 +37,11 @@ const MODERN_METHODS: [&str; 7] = [
 ];
 
 /// Answers a modern request whose headers were checked.
-pub(crate) async fn modern(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
+pub(crate) async fn modern(
+    mcp: &Mcp,
+    incoming: ClientRequest,
+    params: Option<&Node<'_>>,
+) -> Response {
     match incoming.message.method.as_str() {
         _ if is_call(mcp, &incoming) => call::call(mcp, incoming, params).await,
         method::SERVER_DISCOVER => discover(mcp, &incoming).await,
@@ -54,7 +58,11 @@ pub(crate) async fn modern(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'
 }
 
 /// Answers a legacy request of a session that was found.
-pub(crate) async fn legacy(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
+pub(crate) async fn legacy(
+    mcp: &Mcp,
+    incoming: ClientRequest,
+    params: Option<&Node<'_>>,
+) -> Response {
     match incoming.message.method.as_str() {
         _ if is_call(mcp, &incoming) => call::call(mcp, incoming, params).await,
         method::PING => plain(&incoming, "{}"),
@@ -83,7 +91,7 @@ pub(crate) async fn legacy(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'
 
 /// Whether the request goes through the broker: every call of a tool, and each prompt or resource
 /// that the policy has rules for.
-fn is_call(mcp: &Mcp, incoming: &Incoming) -> bool {
+fn is_call(mcp: &Mcp, incoming: &ClientRequest) -> bool {
     let Some(method) = Method::parse(&incoming.message.method) else { return false };
     let policy = mcp.broker.policies().of(&incoming.upstream);
     method == Method::CallTool || policy.is_some_and(|p| p.governs(method))
@@ -91,7 +99,7 @@ fn is_call(mcp: &Mcp, incoming: &Incoming) -> bool {
 
 /// Sends a request upstream and its answer back; the answer becomes a stream once it takes long or
 /// the server says something meanwhile.
-async fn pass(mcp: &Mcp, incoming: Incoming, params: Option<&Node<'_>>) -> Response {
+async fn pass(mcp: &Mcp, incoming: ClientRequest, params: Option<&Node<'_>>) -> Response {
     if incoming.upstream.is_empty() {
         return aggregate::whole(mcp, incoming, params).await;
     }
@@ -152,7 +160,7 @@ pub(crate) async fn answer(
         }
         WireEra::Legacy => ClientCapabilities::default(),
     };
-    let mut incoming = Incoming {
+    let mut incoming = ClientRequest {
         features,
         agent,
         upstream: upstream.to_owned(),
@@ -185,7 +193,7 @@ pub(crate) async fn answer(
 
 async fn modern_message(
     mcp: &Mcp,
-    incoming: Incoming,
+    incoming: ClientRequest,
     headers: &HeaderMap,
     params: Option<&Node<'_>>,
 ) -> Response {
@@ -238,9 +246,9 @@ async fn modern_message(
 /// JSON) if a name in them was replaced.
 async fn resolved(
     mcp: &Mcp,
-    incoming: Incoming,
+    incoming: ClientRequest,
     params: Option<&Node<'_>>,
-) -> (Incoming, Option<String>) {
+) -> (ClientRequest, Option<String>) {
     if !incoming.upstream.is_empty() {
         return (incoming, None);
     }
@@ -255,7 +263,7 @@ async fn resolved(
 /// <https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#custom-headers-from-tool-parameters>
 fn check_mirrors(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     headers: &HeaderMap,
     params: Option<&Node<'_>>,
 ) -> Result<(), headers::Wrong> {
@@ -278,7 +286,11 @@ fn check_mirrors(
     }
 }
 
-async fn legacy_message(mcp: &Mcp, mut incoming: Incoming, params: Option<&Node<'_>>) -> Response {
+async fn legacy_message(
+    mcp: &Mcp,
+    mut incoming: ClientRequest,
+    params: Option<&Node<'_>>,
+) -> Response {
     match incoming.message.kind {
         MessageKind::Response => {
             if let (Some(session), Some(reply)) = (&incoming.session, incoming.message.reply.take())
@@ -309,7 +321,7 @@ async fn legacy_message(mcp: &Mcp, mut incoming: Incoming, params: Option<&Node<
 /// A notification cancels a request of its own session
 /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/cancellation#cancellation-flow>),
 /// or passes.
-fn notified(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) {
+fn notified(mcp: &Mcp, incoming: &ClientRequest, params: Option<&Node<'_>>) {
     if incoming.message.method == method::NOTIFICATIONS_CANCELLED {
         if let (Some(session), Some(id)) =
             (&incoming.session, params.and_then(|p| p.get("requestId")))

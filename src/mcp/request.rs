@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, header};
 use crate::config::Agent;
 use crate::domain::call::params_with_meta;
 use crate::domain::json::Node;
-use crate::mcp::session::cancellation::Flight;
+use crate::mcp::session::cancellation::InFlightRequest;
 use crate::protocol::meta;
 use crate::store::ClientSession;
 use crate::upstream::{Caller, ClientCapabilities, Request, WireEra};
@@ -16,7 +16,7 @@ use super::Mcp;
 use super::envelope::Message;
 
 /// A request as it goes upstream.
-pub(crate) fn request_of(incoming: &Incoming) -> Request {
+pub(crate) fn request_of(incoming: &ClientRequest) -> Request {
     let params = incoming.message.params.as_deref().map(|p| params_with_meta(p, &[]));
     Request::new(&incoming.message.method, params)
 }
@@ -49,7 +49,7 @@ pub(crate) fn behind(mcp: &Mcp, agent: &Agent, upstream: &str) -> Vec<String> {
 
 /// One request with everything known of it.
 #[derive(Debug, Clone)]
-pub(crate) struct Incoming {
+pub(crate) struct ClientRequest {
     pub(crate) agent: Agent,
     /// Name of the upstream; empty where all of the agent's are addressed as one and no single one
     /// is meant.
@@ -67,10 +67,10 @@ pub(crate) struct Incoming {
     /// Whether it can read an event stream.
     pub(crate) streams: bool,
     /// Its entry among the requests under way, through which a notification may cancel it.
-    pub(crate) flight: Arc<Flight>,
+    pub(crate) flight: Arc<InFlightRequest>,
 }
 
-impl Incoming {
+impl ClientRequest {
     /// The same for one upstream, with params of its own.
     pub(crate) fn to(&self, upstream: &str, params: Option<String>) -> Self {
         let mut one = self.clone();

@@ -9,10 +9,10 @@ use crate::protocol::{code, jsonrpc};
 use crate::upstream::WireEra;
 
 use super::envelope::Refused;
-use super::request::Incoming;
+use super::request::ClientRequest;
 
 /// There is no such method; the modern era answers that with HTTP 404.
-pub(crate) fn no_method(incoming: &Incoming) -> Response {
+pub(crate) fn no_method(incoming: &ClientRequest) -> Response {
     let status = match incoming.era {
         WireEra::Modern => StatusCode::NOT_FOUND,
         WireEra::Legacy => StatusCode::OK,
@@ -22,7 +22,7 @@ pub(crate) fn no_method(incoming: &Incoming) -> Response {
     json_response(status, jsonrpc::error(id, code::METHOD_NOT_FOUND, &text, None))
 }
 
-pub(crate) fn plain(incoming: &Incoming, result: &str) -> Response {
+pub(crate) fn plain(incoming: &ClientRequest, result: &str) -> Response {
     json_response(StatusCode::OK, jsonrpc::result(incoming.message.id_raw(), result))
 }
 

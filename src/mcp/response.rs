@@ -16,7 +16,7 @@ use crate::upstream::{Caller, Reply, Upstream, UpstreamError, WireEra};
 use super::Mcp;
 use super::aggregate::names;
 use super::call::wait_tool;
-use super::request::Incoming;
+use super::request::ClientRequest;
 use super::revision::cache_hints;
 use super::tasks::adopt::adopt;
 use super::tasks::tool_marks::offer;
@@ -29,7 +29,7 @@ pub(crate) mod policy_filter;
 pub(crate) type Reported = (StatusCode, String);
 
 /// The answer of a call: Placet's own word or the upstream's.
-pub(crate) async fn of_call(mcp: &Mcp, incoming: &Incoming, answer: Answer) -> Reported {
+pub(crate) async fn of_call(mcp: &Mcp, incoming: &ClientRequest, answer: Answer) -> Reported {
     match answer {
         Answer::Said(statement) => said(incoming, &statement),
         Answer::Replied(reply) => of_upstream(mcp, incoming, Ok(reply)).await,
@@ -37,7 +37,7 @@ pub(crate) async fn of_call(mcp: &Mcp, incoming: &Incoming, answer: Answer) -> R
 }
 
 /// Placet's own word about a call: the result of a tool, the error of anything else.
-pub(crate) fn said(incoming: &Incoming, statement: &Statement) -> Reported {
+pub(crate) fn said(incoming: &ClientRequest, statement: &Statement) -> Reported {
     if policy_filter::answers_with_errors(&incoming.message.method) {
         let error = statement.to_error();
         return (StatusCode::OK, jsonrpc::error_raw(incoming.message.id_raw(), &error));
@@ -52,7 +52,7 @@ pub(crate) fn said(incoming: &Incoming, statement: &Statement) -> Reported {
 /// What the upstream answered, or the error that it did not.
 pub(crate) async fn of_upstream(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     reply: Result<Reply, UpstreamError>,
 ) -> Reported {
     let id = incoming.message.id_raw();
@@ -70,7 +70,7 @@ pub(crate) async fn of_upstream(
 
 /// What an upstream answered in the client's terms: its era, and nothing of what the policy
 /// hides.
-pub(crate) async fn in_terms_of(mcp: &Mcp, incoming: &Incoming, reply: Reply) -> Reply {
+pub(crate) async fn in_terms_of(mcp: &Mcp, incoming: &ClientRequest, reply: Reply) -> Reply {
     let from = match mcp.broker.upstream(&incoming.upstream) {
         Some(server) => server_era(server, &incoming.caller(), &reply).await,
         None => incoming.era,
@@ -117,21 +117,21 @@ pub(crate) async fn in_terms_of(mcp: &Mcp, incoming: &Incoming, reply: Reply) ->
 }
 
 /// There is no such tool, prompt or resource, or it is hidden.
-pub(crate) fn unknown(incoming: &Incoming, kind: Method, name: &str) -> Reported {
+pub(crate) fn unknown(incoming: &ClientRequest, kind: Method, name: &str) -> Reported {
     let name = incoming.named.as_ref().map_or(name, |n| n.text.as_str());
     let error = policy_filter::unknown(incoming.era, &incoming.message.method, kind, name);
     (StatusCode::OK, jsonrpc::error_raw(incoming.message.id_raw(), &error))
 }
 
 /// Whether it continues an earlier request, by what the client was asked.
-fn is_retry(incoming: &Incoming) -> bool {
+fn is_retry(incoming: &ClientRequest) -> bool {
     let params = incoming.message.params.as_deref().and_then(|p| json::parse(p).ok());
     params.is_some_and(|p| p.get("requestState").is_some() || p.get("inputResponses").is_some())
 }
 
 /// Names the server in a legacy server's result: in the modern era each result does
 /// (<https://modelcontextprotocol.io/specification/2026-07-28/basic#_meta>).
-async fn stamped(mcp: &Mcp, incoming: &Incoming, from: WireEra, raw: String) -> String {
+async fn stamped(mcp: &Mcp, incoming: &ClientRequest, from: WireEra, raw: String) -> String {
     if (from, incoming.era) != (WireEra::Legacy, WireEra::Modern) {
         return raw;
     }
@@ -145,7 +145,7 @@ async fn stamped(mcp: &Mcp, incoming: &Incoming, from: WireEra, raw: String) -> 
 }
 
 /// Whether a capability that the client lacks would be passed on if it had it.
-fn passes(mcp: &Mcp, incoming: &Incoming, capability: &str) -> bool {
+fn passes(mcp: &Mcp, incoming: &ClientRequest, capability: &str) -> bool {
     let config = mcp.broker.config();
     let is = |f: &ClientFeature| f.as_str() == capability;
     config.upstream(&incoming.upstream).is_some_and(|u| u.client_features.iter().any(is))
@@ -157,12 +157,12 @@ fn internal(text: &str) -> String {
 }
 
 /// The upstream gave no answer that this client can have.
-pub(crate) fn failed(incoming: &Incoming, text: &str) -> Reported {
+pub(crate) fn failed(incoming: &ClientRequest, text: &str) -> Reported {
     (StatusCode::OK, jsonrpc::error_raw(incoming.message.id_raw(), &internal(text)))
 }
 
 /// The task that was to answer is gone without a word.
-pub(crate) fn lost(incoming: &Incoming) -> Reported {
+pub(crate) fn lost(incoming: &ClientRequest) -> Reported {
     let id = incoming.message.id_raw();
     (StatusCode::OK, jsonrpc::error(id, code::INTERNAL_ERROR, "the request was lost", None))
 }

@@ -12,7 +12,7 @@ use crate::store::ClientSession;
 use crate::upstream::{Caller, ClientCapabilities};
 
 use super::envelope::MessageKind;
-use super::request::{self, Incoming};
+use super::request::{self, ClientRequest};
 use super::respond::{json_response, method_not_allowed, problem};
 use super::revision::{self, header};
 use super::{MAX_SESSIONS_PER_AGENT, Mcp, discover};
@@ -86,7 +86,7 @@ pub(crate) fn caller(mcp: &Mcp, agent: &Agent, session: &ClientSession) -> Calle
 /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#initialization>).
 pub(crate) async fn initialize(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     params: Option<&Node<'_>>,
 ) -> Response {
     let id = incoming.message.id_raw();

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::mcp::session::resumability::Writer;
 
 use super::Mcp;
-use super::request::Incoming;
+use super::request::ClientRequest;
 use super::respond::event_stream;
 use event::{COMMENT, event};
 
@@ -50,7 +50,7 @@ impl Events {
 
     /// The stream that answers a request: one that can be resumed, where the client knows how
     /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery>).
-    pub(crate) fn answering(mcp: &Mcp, incoming: &Incoming) -> (Self, Response) {
+    pub(crate) fn answering(mcp: &Mcp, incoming: &ClientRequest) -> (Self, Response) {
         let kept = incoming.session.as_ref().and_then(|session| mcp.streams.begin(session));
         match kept {
             Some((writer, body)) => {

@@ -16,7 +16,7 @@ use crate::upstream::{Notification, Watch, Watching};
 
 use super::call::admission;
 use super::notifications::{Heard, News};
-use super::request::{self, Incoming};
+use super::request::{self, ClientRequest};
 use super::respond::json_response;
 use super::stream::Events;
 use super::tasks::Watch as TaskWatch;
@@ -80,7 +80,7 @@ struct Honoured {
 impl Honoured {
     /// The subset of what is asked for that can be told. A server that can't be asked now is
     /// asked as soon as it can be.
-    async fn of(mcp: &Mcp, incoming: &Incoming, wanted: Wanted) -> Self {
+    async fn of(mcp: &Mcp, incoming: &ClientRequest, wanted: Wanted) -> Self {
         let behind = request::behind(mcp, &incoming.agent, &incoming.upstream);
         let capabilities = join_all(behind.iter().map(|name| capabilities(mcp, incoming, name)));
         let capabilities = capabilities.await;
@@ -118,7 +118,7 @@ impl Honoured {
 }
 
 /// What an upstream says it offers; none where it can't be reached.
-async fn capabilities(mcp: &Mcp, incoming: &Incoming, upstream: &str) -> Option<String> {
+async fn capabilities(mcp: &Mcp, incoming: &ClientRequest, upstream: &str) -> Option<String> {
     let server = mcp.broker.upstream(upstream)?;
     let facts = tokio::time::timeout(FACTS_WITHIN, server.facts(&incoming.caller())).await;
     Some(facts.ok()?.ok()?.capabilities)
@@ -146,7 +146,7 @@ struct Watched {
 impl Watched {
     /// Begins to watch; none where the policy or the server refuses. The policy judges it as a
     /// subscription of the legacy era.
-    async fn of(mcp: &Mcp, incoming: &Incoming, written: String) -> Option<Self> {
+    async fn of(mcp: &Mcp, incoming: &ClientRequest, written: String) -> Option<Self> {
         let mut asked = incoming.clone();
         method::RESOURCES_SUBSCRIBE.clone_into(&mut asked.message.method);
         let params = json::object([("uri", json::quote(&written).as_str())]);
@@ -175,7 +175,7 @@ impl Watched {
 /// has too many streams.
 pub(crate) fn listen(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     params: Option<&Node<'_>>,
     tasks: TaskWatch,
 ) -> Response {
@@ -212,7 +212,7 @@ struct Asked {
 
 async fn run(
     mcp: Mcp,
-    incoming: Incoming,
+    incoming: ClientRequest,
     asked: Asked,
     mut news: News,
     events: Events,

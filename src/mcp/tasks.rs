@@ -15,7 +15,7 @@ use crate::domain::task::{Follows, Form, Task};
 use crate::protocol::{jsonrpc, method};
 
 use super::Mcp;
-use super::request::Incoming;
+use super::request::ClientRequest;
 use super::respond::json_response;
 use errors::{no_id, undeclared};
 use form::{declares_extension, owner, speaks_core, task_id};
@@ -40,7 +40,7 @@ pub(crate) mod wire;
 /// The held call itself, where no task could be made of it: it is to be held on its request.
 pub(crate) async fn create(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     held: Held,
     form: Form,
 ) -> Result<Response, Box<Held>> {
@@ -55,7 +55,7 @@ pub(crate) async fn create(
 /// Answers `tasks/…` of the modern era; none where there is no such method.
 pub(crate) async fn modern(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     params: Option<&Node<'_>>,
 ) -> Option<Response> {
     let method = incoming.message.method.as_str();
@@ -77,7 +77,7 @@ pub(crate) async fn modern(
 /// versions before 2025-11-25.
 pub(crate) async fn legacy(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     params: Option<&Node<'_>>,
 ) -> Option<Response> {
     if !speaks_core(incoming) {
@@ -106,7 +106,7 @@ pub(crate) async fn legacy(
 /// The task that the request names and its id at the upstream, if it is one of an upstream's own.
 async fn theirs(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     params: Option<&Node<'_>>,
 ) -> Option<(Task, String)> {
     if incoming.message.method == method::TASKS_LIST {

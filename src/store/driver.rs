@@ -213,11 +213,11 @@ impl From<PgRow> for Row {
     }
 }
 
+/// # Errors
+/// [`StoreError::Unavailable`], when there is no such column, or it holds something else; without
+/// `opt_` also, when it holds null.
 impl Row {
-    /// The text in that column; none for null.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`], when there is no such column, or it holds something else.
+    /// None for null.
     pub(super) fn opt_text(&self, column: &str) -> Result<Option<String>> {
         Ok(match self {
             Self::Sqlite(row) => row.try_get(column)?,
@@ -225,10 +225,7 @@ impl Row {
         })
     }
 
-    /// The integer in that column; none for null.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`], when there is no such column, or it holds something else.
+    /// None for null.
     pub(super) fn opt_int(&self, column: &str) -> Result<Option<i64>> {
         Ok(match self {
             Self::Sqlite(row) => row.try_get(column)?,
@@ -236,20 +233,10 @@ impl Row {
         })
     }
 
-    /// The text in that column.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`], when there is no such column, or it holds something else or
-    /// null.
     pub(super) fn text(&self, column: &str) -> Result<String> {
         self.opt_text(column)?.ok_or_else(|| null(column))
     }
 
-    /// The integer in that column.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`], when there is no such column, or it holds something else or
-    /// null.
     pub(super) fn int(&self, column: &str) -> Result<i64> {
         self.opt_int(column)?.ok_or_else(|| null(column))
     }
@@ -297,11 +284,11 @@ macro_rules! bound {
     }};
 }
 
+/// # Errors
+/// [`StoreError::Unavailable`], when the database refuses the statement or can't be reached; after a
+/// failed commit nothing of the transaction is stored.
 impl Tx {
     /// Runs a statement; returns how many rows it touched.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`], when the database refuses the statement or can't be reached.
     pub(super) async fn execute(&mut self, sql: impl SqlSafeStr, args: Vec<Arg>) -> Result<u64> {
         let sql = sql.into_sql_str();
         #[cfg(test)]
@@ -310,9 +297,6 @@ impl Tx {
     }
 
     /// All rows of the result, in its order.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`], when the database refuses the statement or can't be reached.
     pub(super) async fn rows(&mut self, sql: impl SqlSafeStr, args: Vec<Arg>) -> Result<Vec<Row>> {
         let sql = sql.into_sql_str();
         #[cfg(test)]
@@ -324,9 +308,6 @@ impl Tx {
     }
 
     /// The first row of the result; none if it is empty.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`], when the database refuses the statement or can't be reached.
     pub(super) async fn row(
         &mut self,
         sql: impl SqlSafeStr,
@@ -336,19 +317,12 @@ impl Tx {
     }
 
     /// The integer `n` of the one row.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`], when the database refuses the statement, can't be reached, or
-    /// the row has no integer `n`.
     pub(super) async fn count(&mut self, sql: impl SqlSafeStr, args: Vec<Arg>) -> Result<i64> {
         self.row(sql, args).await?.ok_or_else(|| null("n"))?.int("n")
     }
 
     /// Keeps others who ask for the same lock out until the transaction ends. SQLite's writer
     /// is alone already.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`], when the database refuses the statement or can't be reached.
     pub(super) async fn lock(&mut self, lock: i64) -> Result<()> {
         if let Self::Postgres(tx) = self {
             sqlx::query("select pg_advisory_xact_lock($1)").bind(lock).execute(&mut **tx).await?;
@@ -357,9 +331,6 @@ impl Tx {
     }
 
     /// Commits the transaction; after that its changes survive a crash.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`]; then nothing of the transaction is stored.
     pub(super) async fn commit(self) -> Result<()> {
         match self {
             Self::Sqlite(tx) => tx.commit().await?,

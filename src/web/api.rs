@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
-use crate::broker::decide::Verdict;
+use crate::broker::decide::DecisionRequest;
 use crate::broker::rights::Verb;
 use crate::domain::approval::{Approval, Choice, Outcome, Via};
 use crate::domain::approval_json::{Detail, approval_json};
@@ -168,7 +168,7 @@ async fn decide(
         let word = body.text("decision")?.ok_or_else(|| Problem::invalid("decision is missing"))?;
         let choice = Choice::parse(&word)
             .ok_or_else(|| Problem::invalid("decision must be \"approve\" or \"reject\""))?;
-        let verdict = Verdict {
+        let verdict = DecisionRequest {
             choice,
             reason: body.reason()?,
             digest: body.text("digest")?,

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-use crate::broker::decide::Verdict;
+use crate::broker::decide::DecisionRequest;
 use crate::domain::approval::{Approval, Assurance, Choice, State as Stands, Via};
 use crate::domain::visible_text::visible;
 use crate::store::AttemptRecord;
@@ -59,7 +59,11 @@ impl Fields {
     ///
     /// # Errors
     /// `invalid_request`: the form has no decision or no digest.
-    pub(crate) fn verdict(self, via: Via, assurance: Assurance) -> Result<Verdict, Problem> {
+    pub(crate) fn verdict(
+        self,
+        via: Via,
+        assurance: Assurance,
+    ) -> Result<DecisionRequest, Problem> {
         let choice = self
             .decision
             .as_deref()
@@ -68,7 +72,7 @@ impl Fields {
         let digest = self.digest.filter(|d| !d.is_empty()).ok_or_else(|| {
             Problem::invalid("the form has no digest of the call it showed; open the page again")
         })?;
-        Ok(Verdict {
+        Ok(DecisionRequest {
             choice,
             reason: self.reason.unwrap_or_default(),
             digest: Some(digest),

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::broker::decide::Verdict;
+use crate::broker::decide::DecisionRequest;
 use crate::domain::approval::{Approval, ApprovalId, Choice, Via};
 use crate::domain::visible_text::visible;
 
@@ -61,7 +61,7 @@ pub(crate) async fn decide(
         let reason = field("reason").unwrap_or_default();
         let mut lines = Vec::with_capacity(chosen.len());
         for (id, digest) in chosen {
-            let verdict = Verdict {
+            let verdict = DecisionRequest {
                 choice,
                 reason: reason.to_owned(),
                 digest: Some(digest),

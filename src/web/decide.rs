@@ -1,7 +1,7 @@
 //! A reviewer's verbs as pages, links and API share them.
 
 use crate::broker::DecideError;
-use crate::broker::decide::Verdict;
+use crate::broker::decide::DecisionRequest;
 use crate::config::Reviewer;
 use crate::domain::approval::{Approval, ApprovalId, State, Via};
 use crate::domain::audit::{AuditEvent, Kind};
@@ -19,7 +19,7 @@ impl Web {
         &self,
         id: &ApprovalId,
         reviewer: &Reviewer,
-        verdict: Verdict,
+        verdict: DecisionRequest,
     ) -> Result<Approval, Problem> {
         let before = self.broker.get_for(id, reviewer).await?;
         let after = self.broker.decide(id, reviewer, verdict).await?;

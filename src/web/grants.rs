@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use crate::broker::grants::{GrantRow, Offer, Wanted};
 use crate::domain::approval::Approval;
-use crate::domain::grant::{Grant, GrantId, Standing};
+use crate::domain::grant::{Grant, GrantId, GrantState};
 use crate::domain::json;
 use crate::domain::mask::Masker;
 use crate::domain::time::{Timestamp, in_words};
@@ -169,12 +169,12 @@ impl Card {
             tool: visible(&g.tool),
             by: g.by.clone(),
             standing: match standing {
-                Standing::Open => "open",
-                Standing::UsedUp => "used up",
-                Standing::Expired => "expired",
-                Standing::Ended => "ended",
+                GrantState::Open => "open",
+                GrantState::UsedUp => "used up",
+                GrantState::Expired => "expired",
+                GrantState::Ended => "ended",
             },
-            open: standing == Standing::Open,
+            open: standing == GrantState::Open,
             used: g.used,
             max_uses: g.max_uses,
             created: When::new(g.created_at, now),
@@ -185,7 +185,7 @@ impl Card {
                 .ended
                 .as_ref()
                 .map(|e| (e.by.clone(), visible(&e.reason), When::new(e.at, now))),
-            may_revoke: row.may_revoke && standing == Standing::Open,
+            may_revoke: row.may_revoke && standing == GrantState::Open,
         }
     }
 }

@@ -9,7 +9,7 @@ use axum::response::Response;
 use crate::broker::upstreams::UpstreamRow;
 use crate::domain::json;
 use crate::domain::time::Timestamp;
-use crate::domain::upstream_health::{ListKind, Standing, own_words};
+use crate::domain::upstream_health::{ListKind, UpstreamState, own_words};
 use crate::domain::visible_text::{mixed_script, visible};
 use crate::upstream::{ServerFacts, WireEra};
 
@@ -184,7 +184,7 @@ pub(crate) async fn show(State(web): State<Web>, who: Page) -> Response {
         StatusCode::OK,
         &UpstreamsPage {
             frame: who.frame("Upstreams", "upstreams"),
-            failing: rows.iter().filter(|row| row.standing == Standing::Failing).count(),
+            failing: rows.iter().filter(|row| row.standing == UpstreamState::Failing).count(),
             upstreams: rows.iter().map(|row| Card::new(row, now)).collect(),
         },
     )

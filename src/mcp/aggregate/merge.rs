@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::json::{self, Node};
 use crate::mcp::Mcp;
-use crate::mcp::request::{Incoming, upstreams_of};
+use crate::mcp::request::{ClientRequest, upstreams_of};
 use crate::mcp::response::Reported;
 use crate::protocol::jsonrpc;
 use crate::upstream::WireEra;
@@ -33,7 +33,7 @@ impl Start {
     /// agent no longer has.
     pub(crate) fn read(
         mcp: &Mcp,
-        incoming: &Incoming,
+        incoming: &ClientRequest,
         params: Option<&Node<'_>>,
     ) -> Result<Self, String> {
         let mut upstreams = upstreams_of(mcp, &incoming.agent);
@@ -67,7 +67,7 @@ fn read_cursor(text: &str) -> Option<(String, String)> {
 /// A page of the merged list.
 pub(crate) async fn merged(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     kind: &'static Kind,
     start: Start,
     cancel: &CancellationToken,
@@ -108,7 +108,7 @@ pub(crate) async fn merged(
 
 struct Merged<'m> {
     mcp: &'m Mcp,
-    incoming: &'m Incoming,
+    incoming: &'m ClientRequest,
     kind: &'static Kind,
     entries: Vec<String>,
     next: Option<String>,

@@ -2,7 +2,7 @@
 //! mean somebody else's resource, `{upstream}+{uri}`.
 
 use crate::domain::json::{self, Node, edit};
-use crate::mcp::request::{Incoming, Named};
+use crate::mcp::request::{ClientRequest, Named};
 use crate::protocol::method;
 
 /// Stands between an upstream and one of its names. No upstream's name has an underscore, so that
@@ -49,7 +49,7 @@ pub(crate) fn prefixed_contents(upstream: &str, result: &str) -> String {
 }
 
 /// An answer's own URIs in the form the client uses, where it put the upstream's name before its.
-pub(crate) fn as_addressed(incoming: &Incoming, result: String) -> String {
+pub(crate) fn as_addressed(incoming: &ClientRequest, result: String) -> String {
     match &incoming.named {
         Some(Named { prefixed: true, .. }) if incoming.message.method == method::RESOURCES_READ => {
             prefixed_contents(&incoming.upstream, &result)

@@ -14,7 +14,7 @@ use crate::config::Agent;
 use crate::domain::json::{self, Node};
 use crate::domain::time::Timestamp;
 use crate::mcp::Mcp;
-use crate::mcp::request::{Incoming, upstreams_of};
+use crate::mcp::request::{ClientRequest, upstreams_of};
 use crate::mcp::uri_template::{MAX_URI, Pattern};
 
 use super::names;
@@ -70,7 +70,7 @@ impl Owners {
 /// The upstream that a URI (or template) means, and its own form of it.
 pub(crate) async fn find(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     written: &str,
 ) -> Option<(String, String)> {
     let upstreams = upstreams_of(mcp, &incoming.agent);
@@ -89,7 +89,7 @@ pub(crate) async fn find(
 }
 
 /// Asks all upstreams anew if what is known is older than [`KEPT`].
-pub(crate) async fn refresh(mcp: &Mcp, incoming: &Incoming) {
+pub(crate) async fn refresh(mcp: &Mcp, incoming: &ClientRequest) {
     let now = mcp.broker.now();
     let known = mcp.owners.of(&incoming.agent);
     let at = known.lists().at;
@@ -99,7 +99,7 @@ pub(crate) async fn refresh(mcp: &Mcp, incoming: &Incoming) {
 }
 
 /// Asks anew, unless somebody did since `arrived`.
-async fn ask(mcp: &Mcp, incoming: &Incoming, arrived: Timestamp) {
+async fn ask(mcp: &Mcp, incoming: &ClientRequest, arrived: Timestamp) {
     let known = mcp.owners.of(&incoming.agent);
     let _one_at_a_time = known.asking.lock().await;
     if known.lists().at.is_some_and(|at| at > arrived) {
@@ -125,7 +125,7 @@ async fn ask(mcp: &Mcp, incoming: &Incoming, arrived: Timestamp) {
 }
 
 /// Everything one upstream lists; none if it could not be asked for all of it.
-async fn listed(mcp: &Mcp, incoming: &Incoming, upstream: &str) -> Option<Listed> {
+async fn listed(mcp: &Mcp, incoming: &ClientRequest, upstream: &str) -> Option<Listed> {
     let (resources, templates) = tokio::join!(
         all_pages(mcp, incoming, upstream, &RESOURCES, MAX_RESOURCES),
         all_pages(mcp, incoming, upstream, &TEMPLATES, MAX_TEMPLATES),
@@ -136,7 +136,7 @@ async fn listed(mcp: &Mcp, incoming: &Incoming, upstream: &str) -> Option<Listed
 
 async fn all_pages(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     upstream: &str,
     kind: &Kind,
     most: usize,

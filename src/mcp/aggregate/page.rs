@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::json::{self, Node, edit};
-use crate::mcp::request::{self, Incoming};
+use crate::mcp::request::{self, ClientRequest};
 use crate::mcp::{Mcp, response};
 use crate::protocol::{code, jsonrpc, method};
 use crate::upstream::Reply;
@@ -75,7 +75,7 @@ pub(crate) enum Asked {
 /// Asks one upstream, at most [`LIST_WITHIN`], and answers in the client's terms.
 pub(crate) async fn ask(
     mcp: &Mcp,
-    one: &Incoming,
+    one: &ClientRequest,
     capability: Option<&str>,
     cancel: &CancellationToken,
 ) -> Asked {
@@ -122,7 +122,7 @@ pub(crate) enum Turned {
 /// Fetches one page of one upstream.
 pub(crate) async fn page(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     upstream: &str,
     kind: &Kind,
     cursor: Option<&str>,
@@ -148,7 +148,7 @@ pub(crate) async fn page(
 }
 
 /// The tools an upstream had when it was reached last.
-async fn known_tools(mcp: &Mcp, one: &Incoming) -> Option<Page> {
+async fn known_tools(mcp: &Mcp, one: &ClientRequest) -> Option<Page> {
     let catalog = mcp.broker.upstream(&one.upstream)?.catalog()?;
     let tools = json::array(catalog.tools.iter().map(|t| &t.raw));
     let list = Reply::Result(json::object([("tools", tools.as_str())]));

@@ -7,7 +7,7 @@ use crate::broker::admit::Admission;
 use crate::domain::call::{Method, ToolCall};
 use crate::domain::json;
 use crate::mcp::Mcp;
-use crate::mcp::request::Incoming;
+use crate::mcp::request::ClientRequest;
 use crate::mcp::respond::json_response;
 use crate::mcp::response::{self, policy_filter};
 use crate::protocol::method;
@@ -16,7 +16,7 @@ use super::rounds::asking;
 
 /// Refuses a request about a resource or a prompt, other than the call itself, that the policy
 /// does not let through; none where it passes.
-pub(crate) async fn refusal(mcp: &Mcp, incoming: &Incoming) -> Option<Response> {
+pub(crate) async fn refusal(mcp: &Mcp, incoming: &ClientRequest) -> Option<Response> {
     let by = incoming.message.method.as_str();
     let answered = |(status, body)| Some(json_response(status, body));
     let (kind, name) = policy_filter::subject(by, incoming.message.params.as_deref())?;

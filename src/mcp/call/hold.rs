@@ -12,16 +12,16 @@ use crate::broker::hold::{Beat, Ended, Held, Terms};
 use crate::broker::result_delivery::OwedResult;
 use crate::broker::submit::Submission;
 use crate::mcp::Mcp;
-use crate::mcp::request::Incoming;
+use crate::mcp::request::ClientRequest;
 use crate::mcp::respond::{json_response, nothing};
 use crate::mcp::response::{self, Reported};
 use crate::mcp::stream::progress::Progress;
-use crate::mcp::stream::request_stream::Line;
+use crate::mcp::stream::request_stream::RequestStream;
 use crate::upstream::{Reply, Said};
 
 use super::input_required;
 use super::rounds::Rounds;
-use super::url_elicitation::{self, Way};
+use super::url_elicitation::{self, PageRoute};
 
 /// Signs of life that wait for a slow client; more are dropped.
 const BEATS: usize = 64;
@@ -29,11 +29,11 @@ const BEATS: usize = 64;
 /// Holds the request. Where the client reads a stream, its head goes out at once.
 pub(crate) async fn run(
     mcp: &Mcp,
-    incoming: Incoming,
+    incoming: ClientRequest,
     held: Held,
     wishes: Wishes,
     progress: Progress,
-    way: Way,
+    way: PageRoute,
 ) -> Response {
     let limits = &mcp.broker.config().approvals;
     let enough = CancellationToken::new();
@@ -43,7 +43,7 @@ pub(crate) async fn run(
     let budget = mcp.broker.hold_budget(&incoming.agent, progress.wanted()).await;
     let held = held.learning(progress.wanted());
     if incoming.streams {
-        let (line, response) = Line::open(mcp, &incoming, progress);
+        let (line, response) = RequestStream::open(mcp, &incoming, progress);
         let end = Instant::now() + budget;
         let streamed = Streamed { mcp: mcp.clone(), incoming, line, wishes, end, way, enough };
         mcp.broker.tracker().spawn(streamed.run(held));
@@ -80,13 +80,13 @@ pub(crate) async fn run(
 /// A call that is held on an open stream.
 struct Streamed {
     mcp: Mcp,
-    incoming: Incoming,
-    line: Line,
+    incoming: ClientRequest,
+    line: RequestStream,
     wishes: Wishes,
     /// When the hold budget is spent. It does not begin anew for a client that comes back.
     end: Instant,
     /// How its user is sent to the page of the approval.
-    way: Way,
+    way: PageRoute,
     /// Cancelled when the user does not want that.
     enough: CancellationToken,
 }
@@ -198,7 +198,7 @@ impl Streamed {
 
     /// Sends the user of a legacy client to the approval's page, once.
     fn ask_for_page(&self) {
-        let Way::Asked { approval, first: true } = &self.way else { return };
+        let PageRoute::Asked { approval, first: true } = &self.way else { return };
         let (asked, answer) = url_elicitation::question(&self.mcp, approval);
         self.line.ask(asked);
         let (enough, over) = (self.enough.clone(), self.line.over());
@@ -214,7 +214,7 @@ impl Streamed {
 
     /// Tells a legacy client that its user has nothing more to do on the page.
     fn page_is_done(&self) {
-        if let Way::Asked { approval, .. } = &self.way {
+        if let PageRoute::Asked { approval, .. } = &self.way {
             self.line.events.try_message(&url_elicitation::complete(approval));
         }
     }
@@ -243,8 +243,8 @@ impl Streamed {
 /// The answer with the owed result it tells; none if the client is gone.
 async fn told(
     mcp: &Mcp,
-    incoming: &Incoming,
-    way: &Way,
+    incoming: &ClientRequest,
+    way: &PageRoute,
     ended: Ended,
 ) -> Option<(Reported, Option<OwedResult>)> {
     let Ended::Answered { answer, owed } = ended else { return None };

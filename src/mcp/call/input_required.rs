@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::domain::json::{self, Node, edit};
 use crate::mcp::Mcp;
-use crate::mcp::request::Incoming;
+use crate::mcp::request::ClientRequest;
 use crate::mcp::response::input_requests::{is_input_required, not_offered};
 use crate::mcp::response::{self, Reported};
 use crate::protocol::method;
@@ -21,7 +21,7 @@ const STATE_ONLY: Duration = Duration::from_millis(250);
 /// <https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/mrtr>
 pub(crate) async fn rounds<F: Future<Output = Result<Reply, Reported>>>(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     mut params: String,
     mut reply: Reply,
     notes: &Notifications,
@@ -46,7 +46,7 @@ pub(crate) async fn rounds<F: Future<Output = Result<Reply, Reported>>>(
 
 /// The `input_required` result about which a legacy client has to be asked; none where the reply
 /// is the answer.
-pub(crate) fn wanted<'r>(incoming: &Incoming, reply: &'r Reply) -> Option<&'r str> {
+pub(crate) fn wanted<'r>(incoming: &ClientRequest, reply: &'r Reply) -> Option<&'r str> {
     match reply {
         Reply::Result(raw) if incoming.era == WireEra::Legacy && is_input_required(raw) => {
             Some(raw)
@@ -59,7 +59,7 @@ pub(crate) fn wanted<'r>(incoming: &Incoming, reply: &'r Reply) -> Option<&'r st
 /// of those that were sent, or why the client can't be asked.
 async fn ask(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     params: &str,
     raw: &str,
     notes: &Notifications,

@@ -11,7 +11,7 @@ use crate::broker::refusals::unavailable_upstream;
 use crate::broker::submit::Submission;
 use crate::domain::call::{Method, ToolCall};
 use crate::mcp::Mcp;
-use crate::mcp::request::Incoming;
+use crate::mcp::request::ClientRequest;
 use crate::mcp::response::{self, Reported};
 use crate::protocol::{code, jsonrpc};
 use crate::upstream::{Notifications, Reply, UpstreamError};
@@ -21,7 +21,7 @@ use super::input_required;
 /// Sends an allowed call; its answer in the client's terms.
 pub(crate) async fn send(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     permit: Permit,
     wishes: &Wishes,
     notes: Option<Notifications>,
@@ -41,7 +41,7 @@ pub(crate) async fn send(
 /// for it here and the call goes up again; a modern one makes the next round itself.
 pub(crate) struct Rounds {
     pub(crate) mcp: Mcp,
-    pub(crate) incoming: Incoming,
+    pub(crate) incoming: ClientRequest,
     pub(crate) wishes: Wishes,
     /// What the server says, and what the client is asked.
     pub(crate) notes: Notifications,
@@ -113,7 +113,7 @@ impl Rounds {
 }
 
 /// What the broker is asked for this call.
-pub(crate) fn asking(incoming: &Incoming, call: ToolCall) -> Asking {
+pub(crate) fn asking(incoming: &ClientRequest, call: ToolCall) -> Asking {
     Asking {
         agent: incoming.agent.clone(),
         client: incoming.client.clone(),

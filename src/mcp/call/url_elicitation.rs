@@ -20,7 +20,7 @@ use crate::domain::approval::{Approval, State};
 use crate::domain::call::Method;
 use crate::domain::json::{self, Node};
 use crate::mcp::Mcp;
-use crate::mcp::request::Incoming;
+use crate::mcp::request::ClientRequest;
 use crate::mcp::respond::json_response;
 use crate::mcp::response::{self, Reported};
 use crate::protocol::{jsonrpc, meta, method, version};
@@ -30,7 +30,7 @@ use crate::upstream::{Reply, ServerRequest, WireEra};
 const KEY: &str = "approval";
 /// How the user of a held call is sent to its page.
 #[derive(Debug, Clone)]
-pub(crate) enum Way {
+pub(crate) enum PageRoute {
     /// It is not: the call is only held.
     None,
     /// The modern client waits in rounds; this one is held.
@@ -58,7 +58,7 @@ pub(crate) struct Again {
 }
 
 /// Takes out of a modern call what it says it waits for; none where it begins anew.
-pub(crate) fn taken(mcp: &Mcp, incoming: &Incoming, asking: &mut Asking) -> Option<Again> {
+pub(crate) fn taken(mcp: &Mcp, incoming: &ClientRequest, asking: &mut Asking) -> Option<Again> {
     if incoming.era != WireEra::Modern {
         return None;
     }
@@ -76,36 +76,41 @@ fn is_declined(result: &Node<'_>) -> bool {
 }
 
 /// How the user of this held call is sent to its page.
-pub(crate) async fn way(mcp: &Mcp, incoming: &Incoming, held: &Held, again: Option<Again>) -> Way {
+pub(crate) async fn way(
+    mcp: &Mcp,
+    incoming: &ClientRequest,
+    held: &Held,
+    again: Option<Again>,
+) -> PageRoute {
     let approval = || Box::new(held.approval().clone());
     if let Some(Again { waits, declined }) = again {
-        return Way::Rounds { approval: approval(), round: waits.round, declined };
+        return PageRoute::Rounds { approval: approval(), round: waits.round, declined };
     }
     let offers = incoming.features.offer(method::ELICITATION_CREATE, Some("{\"mode\":\"url\"}"));
     let waits = held.approval().state == State::Pending;
     if !incoming.agent.url_elicitation || !offers || !waits {
-        return Way::None;
+        return PageRoute::None;
     }
     match incoming.era {
         WireEra::Modern => {
             if mcp.broker.opens_page(held.approval()).await {
-                Way::Rounds { approval: approval(), round: 0, declined: false }
+                PageRoute::Rounds { approval: approval(), round: 0, declined: false }
             } else {
-                Way::None
+                PageRoute::None
             }
         }
         WireEra::Legacy => {
             let version = incoming.session.as_ref().map(|s| s.version.as_str());
             if !incoming.streams || version != Some(version::V2025_11_25) {
-                return Way::None;
+                return PageRoute::None;
             }
             let first = mcp.broker.opens_page(held.approval()).await;
-            Way::Asked { approval: approval(), first }
+            PageRoute::Asked { approval: approval(), first }
         }
     }
 }
 
-impl Way {
+impl PageRoute {
     /// Whether the client is to be told of the page before anything is held.
     pub(crate) fn is_first_round(&self) -> bool {
         matches!(self, Self::Rounds { round: 0, .. })
@@ -117,7 +122,12 @@ impl Way {
     }
 
     /// The answer of a hold in this way: as it is, or the next round of one that goes on.
-    pub(crate) async fn answer(&self, mcp: &Mcp, incoming: &Incoming, answer: Answer) -> Reported {
+    pub(crate) async fn answer(
+        &self,
+        mcp: &Mcp,
+        incoming: &ClientRequest,
+        answer: Answer,
+    ) -> Reported {
         if let (Self::Rounds { approval, round, declined: false }, Answer::Said(said)) =
             (self, &answer)
             && said.code == Code::ApprovalPending
@@ -132,7 +142,7 @@ impl Way {
 }
 
 /// Lets the request go, for the page to be opened. The user's next round is held.
-pub(crate) async fn open(mcp: &Mcp, incoming: &Incoming, held: Held) -> Response {
+pub(crate) async fn open(mcp: &Mcp, incoming: &ClientRequest, held: Held) -> Response {
     let approval = held.approval().clone();
     held.let_go().await;
     let statement = pending(&approval, page_of(mcp, &approval), mcp.broker.now());
@@ -144,7 +154,7 @@ pub(crate) async fn open(mcp: &Mcp, incoming: &Incoming, held: Held) -> Response
 /// back, so that nobody is asked twice.
 fn next_round(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     approval: &Approval,
     round: u32,
     said: &Statement,

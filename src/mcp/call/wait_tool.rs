@@ -6,7 +6,7 @@ use crate::broker::wait_tool::WAIT_TOOL;
 use crate::domain::call::{Method, ToolCall};
 use crate::domain::json::{self, Node, edit};
 use crate::mcp::Mcp;
-use crate::mcp::request::Incoming;
+use crate::mcp::request::ClientRequest;
 use crate::protocol::method;
 
 /// What is said of an id that is unknown, another agent's, or past being told.
@@ -30,7 +30,7 @@ const DEFINITION: &str = concat!(
 /// What its arguments must be, in words, where they are something else.
 pub(crate) fn asked(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     call: &ToolCall,
 ) -> Option<Result<Waiting, String>> {
     let is_wait = call.method == Method::CallTool && call.tool == WAIT_TOOL;
@@ -55,7 +55,7 @@ pub(crate) fn asked(
 }
 
 /// Adds the tool to the last page of an upstream's list, where the agent is offered it.
-pub(crate) fn listed(mcp: &Mcp, incoming: &Incoming, raw: String) -> String {
+pub(crate) fn listed(mcp: &Mcp, incoming: &ClientRequest, raw: String) -> String {
     let wanted = incoming.message.method == method::TOOLS_LIST
         && mcp.broker.offers_wait(&incoming.agent, &incoming.upstream);
     if wanted { with_tool(&raw).unwrap_or(raw) } else { raw }

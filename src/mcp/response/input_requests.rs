@@ -5,7 +5,7 @@
 use crate::domain::client_feature::ClientFeature;
 use crate::domain::json::{self, Node};
 use crate::mcp::Mcp;
-use crate::mcp::request::Incoming;
+use crate::mcp::request::ClientRequest;
 
 /// Whether it is an `input_required` result.
 pub(crate) fn is_input_required(raw: &str) -> bool {
@@ -15,7 +15,7 @@ pub(crate) fn is_input_required(raw: &str) -> bool {
 
 /// What an `input_required` result asks that this client did not declare, or that the
 /// configuration does not let pass; none where all is well.
-pub(crate) fn not_offered(mcp: &Mcp, incoming: &Incoming, raw: &str) -> Option<String> {
+pub(crate) fn not_offered(mcp: &Mcp, incoming: &ClientRequest, raw: &str) -> Option<String> {
     let upstream = mcp.broker.config().upstream(&incoming.upstream);
     let allowed = upstream.map(|u| u.client_features.as_slice()).unwrap_or_default();
     let features = incoming.features.within(allowed);

@@ -64,7 +64,12 @@ impl Known {
 
 impl InFlight {
     /// Registers a request until the flight is dropped. It may be cancelled already.
-    pub(crate) fn enter(self: &Arc<Self>, session: &str, id: &str, now: Timestamp) -> Flight {
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        session: &str,
+        id: &str,
+        now: Timestamp,
+    ) -> InFlightRequest {
         let key = (session.to_owned(), id.to_owned());
         let cancelled = Arc::new(CancellationToken::new());
         let mut known = self.lock();
@@ -73,7 +78,7 @@ impl InFlight {
         }
         known.under_way.insert(key.clone(), Arc::clone(&cancelled));
         drop(known);
-        Flight { entry: Some((Arc::clone(self), key)), cancelled }
+        InFlightRequest { entry: Some((Arc::clone(self), key)), cancelled }
     }
 
     /// Cancels a request of this very session, also one that comes right after this: at most `max`
@@ -93,19 +98,19 @@ impl InFlight {
 
 /// One request under way.
 #[derive(Debug, Default)]
-pub(crate) struct Flight {
+pub(crate) struct InFlightRequest {
     entry: Option<(Arc<InFlight>, Key)>,
     cancelled: Arc<CancellationToken>,
 }
 
-impl Flight {
+impl InFlightRequest {
     /// Fires when the client cancels the request by a notification.
     pub(crate) fn cancelled(&self) -> &CancellationToken {
         &self.cancelled
     }
 }
 
-impl Drop for Flight {
+impl Drop for InFlightRequest {
     fn drop(&mut self) {
         let Some((registry, key)) = self.entry.take() else { return };
         let entries = &mut registry.lock().under_way;

@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use crate::domain::call::params_with_meta;
 use crate::domain::json::{self, Node};
 use crate::domain::time::Timestamp;
-use crate::mcp::request::{self, Incoming};
+use crate::mcp::request::{self, ClientRequest};
 use crate::mcp::respond::{json_response, nothing};
 use crate::mcp::{MAX_SESSIONS_PER_AGENT, Mcp, response};
 use crate::protocol::{code, jsonrpc, meta, method};
@@ -22,7 +22,7 @@ use crate::upstream::{Level, Notification, Reply, UpstreamError, Watch, Watching
 
 /// Every session that asked for something.
 #[derive(Debug, Default)]
-pub(crate) struct Standing(Mutex<HashMap<String, Wants>>);
+pub(crate) struct Subscriptions(Mutex<HashMap<String, Wants>>);
 
 #[derive(Debug)]
 struct Wants {
@@ -35,7 +35,7 @@ struct Wants {
     watches: BTreeMap<(String, String), Option<Watch>>,
 }
 
-impl Standing {
+impl Subscriptions {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Wants>> {
         self.0.lock().expect("no holder of this lock panics")
     }
@@ -135,7 +135,7 @@ impl Standing {
 
 /// A watch that is being made; dropped before it was, it never began.
 struct Begun {
-    all: Arc<Standing>,
+    all: Arc<Subscriptions>,
     session: String,
     key: (String, String),
 }
@@ -175,12 +175,12 @@ pub(crate) fn covers(watched: &str, changed: &str) -> bool {
     rest.is_empty() || watched.ends_with('/') || rest.starts_with(['/', '?', '#'])
 }
 
-fn refused(incoming: &Incoming, code: i64, text: &str) -> Response {
+fn refused(incoming: &ClientRequest, code: i64, text: &str) -> Response {
     let id = incoming.message.id_raw();
     json_response(StatusCode::OK, jsonrpc::error(id, code, text, None))
 }
 
-fn done(incoming: &Incoming) -> Response {
+fn done(incoming: &ClientRequest) -> Response {
     json_response(StatusCode::OK, jsonrpc::result(incoming.message.id_raw(), "{}"))
 }
 
@@ -188,7 +188,7 @@ fn done(incoming: &Incoming) -> Response {
 /// legacy one is told the lowest that anybody wants over the same connection.
 pub(crate) async fn set_level(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     params: Option<&Node<'_>>,
 ) -> Response {
     let level = params.and_then(|p| p.get("level")).and_then(Node::as_str).and_then(Level::of);
@@ -226,7 +226,7 @@ pub(crate) async fn set_level(
 /// Has one upstream log at this level for the session.
 async fn level_at(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     upstream: &str,
     level: Level,
     params: Option<String>,
@@ -252,7 +252,7 @@ async fn level_at(
 /// `resources/subscribe` and `resources/unsubscribe`, after the policy has admitted them.
 pub(crate) async fn subscription(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     params: Option<&Node<'_>>,
 ) -> Response {
     match incoming.message.method.as_str() {
@@ -263,7 +263,7 @@ pub(crate) async fn subscription(
 
 /// `resources/subscribe`. Over a connection that several sessions share a resource stays
 /// subscribed until the last of them ends it.
-async fn subscribe(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) -> Response {
+async fn subscribe(mcp: &Mcp, incoming: &ClientRequest, params: Option<&Node<'_>>) -> Response {
     let Some(uri) = params.and_then(|p| p.get("uri")).and_then(Node::as_str) else {
         return refused(incoming, code::INVALID_PARAMS, "params.uri must be a string");
     };
@@ -308,7 +308,7 @@ async fn subscribe(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) ->
 }
 
 /// `resources/unsubscribe`; done also where there was no subscription.
-fn unsubscribe(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) -> Response {
+fn unsubscribe(mcp: &Mcp, incoming: &ClientRequest, params: Option<&Node<'_>>) -> Response {
     let Some(uri) = params.and_then(|p| p.get("uri")).and_then(Node::as_str) else {
         return refused(incoming, code::INVALID_PARAMS, "params.uri must be a string");
     };
@@ -325,7 +325,7 @@ fn unsubscribe(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) -> Res
 /// need to reach the client.
 pub(crate) async fn level_of(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     params: Option<&Node<'_>>,
 ) -> (Option<String>, Option<Level>) {
     if incoming.era == WireEra::Modern {
@@ -363,7 +363,7 @@ mod tests {
 
     #[test]
     fn the_session_not_seen_for_longest_makes_room() {
-        let standing = Standing::default();
+        let standing = Subscriptions::default();
         let at = |n: u32| Timestamp::from_micros(n.into());
         for n in 0..MAX_SESSIONS_PER_AGENT {
             standing.with("ann", &format!("s{n}"), at(n), |w| w.level = Some(Level::Info));

@@ -6,14 +6,14 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::mcp::request::Incoming;
+use crate::mcp::request::ClientRequest;
 use crate::mcp::respond::{json_response, nothing};
 use crate::mcp::response::{Reported, lost};
 use crate::mcp::{Mcp, PLAIN_ANSWER_WITHIN};
 use crate::upstream::{Notifications, Said, ServerRequest, WireEra};
 
 use super::progress::Progress;
-use super::request_stream::Line;
+use super::request_stream::RequestStream;
 
 /// Messages of the upstream that may wait for a slow client; more are dropped.
 const NOTES: usize = 64;
@@ -26,7 +26,7 @@ const NOTES: usize = 64;
 /// A modern client cancels by closing the stream.
 pub(crate) async fn run<F>(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     mut progress: Progress,
     exchange: impl FnOnce(Notifications, CancellationToken) -> F,
 ) -> Response
@@ -68,7 +68,7 @@ where
             () = tokio::time::sleep_until(plain_until), if incoming.streams => break First::Nothing,
         }
     };
-    let (mut line, response) = Line::open(mcp, incoming, progress);
+    let (mut line, response) = RequestStream::open(mcp, incoming, progress);
     let incoming = incoming.clone();
     mcp.broker.tracker().spawn(async move {
         let _left = left;

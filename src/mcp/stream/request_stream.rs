@@ -7,7 +7,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::domain::json;
 use crate::mcp::Mcp;
-use crate::mcp::request::Incoming;
+use crate::mcp::request::ClientRequest;
 use crate::protocol::jsonrpc;
 use crate::upstream::{Said, ServerRequest, WireEra};
 
@@ -15,9 +15,9 @@ use super::Events;
 use super::progress::Progress;
 
 /// The stream of one request.
-pub(crate) struct Line {
+pub(crate) struct RequestStream {
     mcp: Mcp,
-    incoming: Incoming,
+    incoming: ClientRequest,
     progress: Progress,
     /// The event stream to the client.
     pub(crate) events: Events,
@@ -26,9 +26,13 @@ pub(crate) struct Line {
     _over_on_drop: DropGuard,
 }
 
-impl Line {
+impl RequestStream {
     /// A stream and its response; the head goes out at once.
-    pub(crate) fn open(mcp: &Mcp, incoming: &Incoming, progress: Progress) -> (Self, Response) {
+    pub(crate) fn open(
+        mcp: &Mcp,
+        incoming: &ClientRequest,
+        progress: Progress,
+    ) -> (Self, Response) {
         let (events, response) = Events::answering(mcp, incoming);
         let over = CancellationToken::new();
         let line = Self {

@@ -6,7 +6,7 @@ use crate::broker::tasks::NewTask;
 use crate::domain::json::{self, Node, edit};
 use crate::domain::task::{Follows, Form, Remote, Task};
 use crate::mcp::Mcp;
-use crate::mcp::request::Incoming;
+use crate::mcp::request::ClientRequest;
 use crate::protocol::meta;
 
 use super::form::{form_of, owner};
@@ -21,7 +21,7 @@ const LONGEST_LIFE: Duration = Duration::from_hours(30 * 24);
 /// In words: the client can't follow a task of this form, or its agent has too many.
 pub(crate) async fn adopt(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     raw: &str,
     task: Remote,
 ) -> Result<String, String> {

@@ -14,7 +14,7 @@ use crate::domain::policy::Action;
 use crate::domain::task::{Follows, Form, Task};
 use crate::mcp::Mcp;
 use crate::mcp::call::rounds;
-use crate::mcp::request::Incoming;
+use crate::mcp::request::ClientRequest;
 use crate::mcp::respond::json_response;
 use crate::mcp::response::Reported;
 use crate::protocol::jsonrpc;
@@ -23,7 +23,7 @@ use super::form::owner;
 use super::wire;
 
 /// Whether a call was made as a task because Placet offered that in the list of tools.
-fn is_offered(mcp: &Mcp, incoming: &Incoming, tool: &str) -> bool {
+fn is_offered(mcp: &Mcp, incoming: &ClientRequest, tool: &str) -> bool {
     let policy = mcp.broker.policies().of(&incoming.upstream);
     let rule = policy.as_ref().and_then(|p| p.rule_for(&incoming.agent.name, tool));
     rule.is_some_and(|rule| rule.action == Action::RequireApproval)
@@ -31,7 +31,7 @@ fn is_offered(mcp: &Mcp, incoming: &Incoming, tool: &str) -> bool {
 
 async fn store(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     tool: &str,
     answer: Option<Outcome>,
 ) -> Option<Task> {
@@ -48,7 +48,7 @@ async fn store(
     mcp.broker.store_task(new).await
 }
 
-fn made(mcp: &Mcp, incoming: &Incoming, task: Task) -> Response {
+fn made(mcp: &Mcp, incoming: &ClientRequest, task: Task) -> Response {
     let view = mcp.broker.new_view(task);
     let result = wire::object(&vec![("task", wire::object(&wire::core(mcp, &view)))]);
     json_response(StatusCode::OK, jsonrpc::result(incoming.message.id_raw(), &result))
@@ -64,7 +64,7 @@ fn outcome((_, body): &Reported) -> Option<Outcome> {
 /// it, gets it as a task that is over.
 pub(crate) async fn or_task(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     form: Option<Form>,
     tool: &str,
     reported: Reported,
@@ -87,7 +87,7 @@ pub(crate) async fn or_task(
 /// makes one itself, or the agent has too many.
 pub(crate) async fn behind_a_task(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     form: Option<Form>,
     permit: Permit,
     wishes: &Wishes,

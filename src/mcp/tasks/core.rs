@@ -10,7 +10,7 @@ use crate::broker::tasks::View;
 use crate::domain::json::{self, Node};
 use crate::domain::time::Timestamp;
 use crate::mcp::Mcp;
-use crate::mcp::request::Incoming;
+use crate::mcp::request::ClientRequest;
 use crate::mcp::respond::json_response;
 use crate::protocol::jsonrpc;
 
@@ -25,7 +25,7 @@ pub(crate) mod waiting;
 /// Tasks on one page of the list.
 const PAGE: u32 = 50;
 
-fn task(mcp: &Mcp, incoming: &Incoming, view: &View) -> Response {
+fn task(mcp: &Mcp, incoming: &ClientRequest, view: &View) -> Response {
     let mut members = wire::core(mcp, view);
     members.extend(wire::waiting(mcp, view));
     let body = jsonrpc::result(incoming.message.id_raw(), &wire::object(&members));
@@ -34,7 +34,7 @@ fn task(mcp: &Mcp, incoming: &Incoming, view: &View) -> Response {
 
 /// Answers `tasks/get` about a task that Placet made
 /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#getting-tasks>).
-pub(crate) async fn get(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
+pub(crate) async fn get(mcp: &Mcp, incoming: &ClientRequest, id: &str) -> Response {
     match mcp.broker.look_at_task(&owner(incoming), id).await {
         Ok(view) => task(mcp, incoming, &view),
         Err(error) => failed(incoming, &error),
@@ -43,7 +43,7 @@ pub(crate) async fn get(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
 
 /// Answers `tasks/cancel` about a task that Placet made
 /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#cancelling-tasks>).
-pub(crate) async fn cancel(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
+pub(crate) async fn cancel(mcp: &Mcp, incoming: &ClientRequest, id: &str) -> Response {
     match mcp.broker.end_task(&owner(incoming), id).await {
         Ok(view) => task(mcp, incoming, &view),
         Err(error) => failed(incoming, &error),
@@ -52,7 +52,11 @@ pub(crate) async fn cancel(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response
 
 /// Answers `tasks/list`: the agent's tasks at this address, page by page
 /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#listing-tasks>).
-pub(crate) async fn list(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>) -> Response {
+pub(crate) async fn list(
+    mcp: &Mcp,
+    incoming: &ClientRequest,
+    params: Option<&Node<'_>>,
+) -> Response {
     let before = match params.and_then(|p| p.get("cursor")) {
         None => None,
         Some(cursor) => match cursor.as_str().and_then(place) {

@@ -5,22 +5,22 @@ use axum::response::Response;
 
 use crate::broker::tasks::TaskError;
 use crate::domain::json;
-use crate::mcp::request::Incoming;
+use crate::mcp::request::ClientRequest;
 use crate::mcp::respond::json_response;
 use crate::protocol::{TASKS_EXTENSION, code, jsonrpc};
 
-pub(crate) fn no_id(incoming: &Incoming) -> Response {
+pub(crate) fn no_id(incoming: &ClientRequest) -> Response {
     invalid(incoming, "params.taskId must be a string")
 }
 
-pub(crate) fn invalid(incoming: &Incoming, text: &str) -> Response {
+pub(crate) fn invalid(incoming: &ClientRequest, text: &str) -> Response {
     let error = jsonrpc::error(incoming.message.id_raw(), code::INVALID_PARAMS, text, None);
     json_response(StatusCode::OK, error)
 }
 
 /// The client did not declare the tasks extension with this very request
 /// (<https://modelcontextprotocol.io/specification/2026-07-28/basic#error-codes>).
-pub(crate) fn undeclared(incoming: &Incoming) -> Response {
+pub(crate) fn undeclared(incoming: &ClientRequest) -> Response {
     let extensions = json::object([(TASKS_EXTENSION, "{}")]);
     let required = json::object([("extensions", extensions.as_str())]);
     let data = json::object([("requiredCapabilities", required.as_str())]);
@@ -32,7 +32,7 @@ pub(crate) fn undeclared(incoming: &Incoming) -> Response {
 
 /// Why the broker could not do what was asked of a task. Unknown, expired and foreign tasks are
 /// answered alike.
-pub(crate) fn failed(incoming: &Incoming, error: &TaskError) -> Response {
+pub(crate) fn failed(incoming: &ClientRequest, error: &TaskError) -> Response {
     match error {
         TaskError::Unknown => invalid(incoming, "Task not found"),
         TaskError::Terminal(status) => invalid(
@@ -47,7 +47,7 @@ pub(crate) fn failed(incoming: &Incoming, error: &TaskError) -> Response {
     }
 }
 
-pub(crate) fn internal(incoming: &Incoming, text: &str) -> Response {
+pub(crate) fn internal(incoming: &ClientRequest, text: &str) -> Response {
     let error = jsonrpc::error(incoming.message.id_raw(), code::INTERNAL_ERROR, text, None);
     json_response(StatusCode::OK, error)
 }

@@ -10,7 +10,7 @@ use crate::broker::result_delivery::OwedResult;
 use crate::broker::tasks::{TaskError, View};
 use crate::domain::json::{self, Node, edit};
 use crate::domain::task::Status;
-use crate::mcp::request::Incoming;
+use crate::mcp::request::ClientRequest;
 use crate::mcp::respond::json_response;
 use crate::mcp::{Mcp, response};
 use crate::protocol::{code, jsonrpc, method};
@@ -25,7 +25,7 @@ const DONE: &str = "{\"resultType\":\"complete\"}";
 /// Answers `tasks/get`, `tasks/update` and `tasks/cancel` about a task that Placet made.
 pub(crate) async fn handle(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     params: Option<&Node<'_>>,
     id: &str,
 ) -> Response {
@@ -36,7 +36,7 @@ pub(crate) async fn handle(
     }
 }
 
-async fn get(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
+async fn get(mcp: &Mcp, incoming: &ClientRequest, id: &str) -> Response {
     let view = match mcp.broker.look_at_task(&owner(incoming), id).await {
         Ok(view) => view,
         Err(error) => return failed(incoming, &error),
@@ -52,7 +52,7 @@ async fn get(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
 /// A task with the members its status demands (raw JSON), and the owed result that it tells.
 pub(crate) async fn detailed(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     view: &View,
 ) -> (String, Option<OwedResult>) {
     let mut view = view.clone();
@@ -64,7 +64,7 @@ pub(crate) async fn detailed(
     {
         // Asked at the one address, it is answered in the terms of its own upstream.
         let upstream = view.task.upstream.clone();
-        let incoming = &Incoming { upstream, ..incoming.clone() };
+        let incoming = &ClientRequest { upstream, ..incoming.clone() };
         let (_, body) = response::of_call(mcp, incoming, answer).await;
         let node = json::parse(&body).ok();
         let member = |key: &str| Some(node.as_ref()?.get(key)?.raw.to_owned());
@@ -90,7 +90,12 @@ pub(crate) async fn detailed(
     (wire::object(&members), told)
 }
 
-async fn update(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>, id: &str) -> Response {
+async fn update(
+    mcp: &Mcp,
+    incoming: &ClientRequest,
+    params: Option<&Node<'_>>,
+    id: &str,
+) -> Response {
     let answers = params.and_then(|p| p.get("inputResponses")).filter(|a| a.is_object());
     let Some(answers) = answers else {
         return invalid(incoming, "params.inputResponses must be an object");
@@ -101,7 +106,7 @@ async fn update(mcp: &Mcp, incoming: &Incoming, params: Option<&Node<'_>>, id: &
     }
 }
 
-async fn cancel(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
+async fn cancel(mcp: &Mcp, incoming: &ClientRequest, id: &str) -> Response {
     match mcp.broker.end_task(&owner(incoming), id).await {
         // A task that has ended may be cancelled again: nothing changes.
         Ok(_) | Err(TaskError::Terminal(_)) => acknowledged(incoming),
@@ -109,6 +114,6 @@ async fn cancel(mcp: &Mcp, incoming: &Incoming, id: &str) -> Response {
     }
 }
 
-fn acknowledged(incoming: &Incoming) -> Response {
+fn acknowledged(incoming: &ClientRequest) -> Response {
     json_response(StatusCode::OK, jsonrpc::result(incoming.message.id_raw(), DONE))
 }

@@ -4,7 +4,7 @@ use crate::broker::tasks::Owner;
 use crate::domain::json::{self, Node, edit};
 use crate::domain::task::Form;
 use crate::mcp::Mcp;
-use crate::mcp::request::Incoming;
+use crate::mcp::request::ClientRequest;
 use crate::protocol::{TASKS_EXTENSION, meta, method, version};
 use crate::upstream::WireEra;
 
@@ -16,7 +16,7 @@ const CORE_CAPABILITY: &str = "{\"list\":{},\"cancel\":{},\"requests\":{\"tools\
 ///
 /// <https://modelcontextprotocol.io/extensions/tasks/overview>,
 /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#creating-tasks>
-pub(crate) fn form_of(incoming: &Incoming, params: Option<&Node<'_>>) -> Option<Form> {
+pub(crate) fn form_of(incoming: &ClientRequest, params: Option<&Node<'_>>) -> Option<Form> {
     // Neither protocol knows tasks for prompts or resources.
     if incoming.message.method != method::TOOLS_CALL {
         return None;
@@ -39,7 +39,7 @@ pub(crate) fn declares_extension(params: Option<&Node<'_>>) -> bool {
 }
 
 /// Whether the session is of 2025-11-25, the only version with tasks in its core.
-pub(crate) fn speaks_core(incoming: &Incoming) -> bool {
+pub(crate) fn speaks_core(incoming: &ClientRequest) -> bool {
     incoming.session.as_ref().is_some_and(|s| s.version == version::V2025_11_25)
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn task_id<'n>(params: Option<&'n Node<'_>>) -> Option<&'n str> {
 }
 
 /// Whose tasks this request may see: the agent's, at this address, of the form of its era.
-pub(crate) fn owner(incoming: &Incoming) -> Owner {
+pub(crate) fn owner(incoming: &ClientRequest) -> Owner {
     let form = match incoming.era {
         WireEra::Modern => Form::Extension,
         WireEra::Legacy => Form::Core,
@@ -71,7 +71,7 @@ pub(crate) fn owner(incoming: &Incoming) -> Owner {
 /// The upstream of the task that a request names, if it is the client's own.
 pub(crate) async fn upstream_of(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     params: Option<&Node<'_>>,
 ) -> Option<String> {
     let view = mcp.broker.peek_at_task(&owner(incoming), task_id(params)?).await.ok()?;

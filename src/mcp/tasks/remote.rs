@@ -8,7 +8,7 @@ use crate::broker::remote::with_tasks;
 use crate::broker::tasks::View;
 use crate::domain::json::{self, Node, edit};
 use crate::domain::task::{Follows, Remote, Task};
-use crate::mcp::request::Incoming;
+use crate::mcp::request::ClientRequest;
 use crate::mcp::stream::progress::{Progress, progress_token};
 use crate::mcp::stream::relay;
 use crate::mcp::{Mcp, response};
@@ -18,11 +18,11 @@ use crate::upstream::{Caller, Reply, Request, WireEra};
 use super::adopt::{renamed, renamed_meta};
 use super::wire::{self, related};
 
-fn caller(incoming: &Incoming, task: &Task) -> Caller {
+fn caller(incoming: &ClientRequest, task: &Task) -> Caller {
     Caller { session: task.session.clone(), ..incoming.caller() }
 }
 
-fn request(incoming: &Incoming, method: &str, params: String, progress: bool) -> Request {
+fn request(incoming: &ClientRequest, method: &str, params: String, progress: bool) -> Request {
     let modern = incoming.era == WireEra::Modern;
     let capabilities = modern.then(|| with_tasks("{}"));
     Request { progress, capabilities, ..Request::new(method, Some(params)) }
@@ -31,7 +31,7 @@ fn request(incoming: &Incoming, method: &str, params: String, progress: bool) ->
 /// Passes a request about an upstream's task on, under the id it has there.
 pub(crate) async fn forward(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     params: Option<&Node<'_>>,
     task: Task,
     theirs: &str,
@@ -63,7 +63,7 @@ pub(crate) async fn forward(
 }
 
 /// A task for the list, raw JSON: as the upstream tells of it, or as far as Placet knows it.
-pub(crate) async fn listed(mcp: &Mcp, incoming: &Incoming, view: &View) -> String {
+pub(crate) async fn listed(mcp: &Mcp, incoming: &ClientRequest, view: &View) -> String {
     let known = || wire::object(&wire::core(mcp, view));
     let Follows::Remote(theirs) = &view.task.follows else { return known() };
     let Some(server) = mcp.broker.upstream(&view.task.upstream) else { return known() };

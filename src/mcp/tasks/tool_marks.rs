@@ -7,12 +7,12 @@ use std::borrow::Cow;
 use crate::domain::json::{self, Node, edit};
 use crate::domain::policy::Action;
 use crate::mcp::Mcp;
-use crate::mcp::request::Incoming;
+use crate::mcp::request::ClientRequest;
 
 use super::form::speaks_core;
 
 /// Marks the gated tools of a page, where the tool itself says nothing else.
-pub(crate) fn offer(mcp: &Mcp, incoming: &Incoming, raw: String) -> String {
+pub(crate) fn offer(mcp: &Mcp, incoming: &ClientRequest, raw: String) -> String {
     if !speaks_core(incoming) {
         return raw;
     }

@@ -18,7 +18,7 @@ use crate::domain::approval::ApprovalId;
 use crate::domain::json::{self, Node, edit};
 use crate::domain::task::{Follows, Form, Status};
 use crate::mcp::Mcp;
-use crate::mcp::request::Incoming;
+use crate::mcp::request::ClientRequest;
 use crate::mcp::stream::Events;
 use crate::protocol::{jsonrpc, meta, method, version};
 use crate::store::ClientSession;
@@ -50,7 +50,7 @@ pub(crate) struct Watch {
 /// The response that refuses the subscription: the extension was not declared, or the store fails.
 pub(crate) async fn watched(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     params: Option<&Node<'_>>,
 ) -> Result<Watch, Response> {
     let owner = owner(incoming);
@@ -79,7 +79,7 @@ impl Watch {
     }
 
     /// Tells of changes until the stream is over, or every task is.
-    pub(crate) async fn run(mut self, mcp: Mcp, incoming: Incoming, events: Events) {
+    pub(crate) async fn run(mut self, mcp: Mcp, incoming: ClientRequest, events: Events) {
         let subscription = incoming.message.id_raw().to_owned();
         let mut hints = mcp.broker.hints().listen();
         let mut told: HashMap<String, (Status, Option<String>)> = HashMap::new();

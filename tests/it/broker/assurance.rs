@@ -1,7 +1,7 @@
 //! How surely decisions must come from reviewers, at the decision and again at the claim.
 
 use placet::broker::DecideError;
-use placet::broker::decide::Verdict;
+use placet::broker::decide::DecisionRequest;
 use placet::domain::approval::{Approval, ApprovalId, Assurance, Choice, Refusal, State, Via};
 
 use crate::support::world::World;
@@ -17,7 +17,7 @@ async fn approves(
     id: &ApprovalId,
     assurance: Assurance,
 ) -> Result<Approval, DecideError> {
-    let verdict = Verdict {
+    let verdict = DecisionRequest {
         choice: Choice::Approve,
         reason: String::new(),
         digest: None,

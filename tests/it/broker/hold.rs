@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use placet::broker::DecideError;
 use placet::broker::answer::Answer;
-use placet::broker::decide::Verdict;
+use placet::broker::decide::DecisionRequest;
 use placet::broker::hold::{Beat, Ended};
 use placet::broker::submit::Submission;
 use placet::domain::approval::{Assurance, Choice, MAX_REASON, Refusal, State, Via};
@@ -312,7 +312,7 @@ async fn the_right_to_decide_is_checked_before_the_reason() {
     let world = World::new().await;
     let id = world.call("{}").await.approval.id.clone();
     let say = async |who: &str, choice, reason: &str, digest: Option<&str>| {
-        let verdict = Verdict {
+        let verdict = DecisionRequest {
             choice,
             reason: reason.to_owned(),
             digest: digest.map(str::to_owned),

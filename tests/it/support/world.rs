@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use placet::broker::answer::Answer;
 use placet::broker::asking::Asking;
-use placet::broker::decide::Verdict;
+use placet::broker::decide::DecisionRequest;
 use placet::broker::execute::Wishes;
 use placet::broker::hold::{Beat, Ended, Held, Terms};
 use placet::broker::submit::Submission;
@@ -226,7 +226,7 @@ impl World {
         choice: Choice,
         id: &ApprovalId,
     ) -> Result<Approval, DecideError> {
-        let verdict = Verdict {
+        let verdict = DecisionRequest {
             choice,
             reason: "because".to_owned(),
             digest: None,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use placet::clock::{Clock as _, ManualClock};
 use placet::domain::time::Timestamp;
-use placet::domain::upstream_health::{ListKind, Standing, Trouble};
+use placet::domain::upstream_health::{ListKind, Trouble, UpstreamState};
 use placet::upstream::{Reply, Report, Request};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,7 @@ fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::new(BEGAN))
 }
 
-fn standing(report: &Report) -> Standing {
+fn standing(report: &Report) -> UpstreamState {
     report.health.standing(report.opening)
 }
 
@@ -61,7 +61,7 @@ async fn a_refusal_is_told_with_its_time_and_outdated_by_the_next_answer() {
     let clock = clock();
     let placet = built_at(http(&fake.url), clock.clone());
     let report = listed(&placet).await;
-    assert_eq!(standing(&report), Standing::Reachable);
+    assert_eq!(standing(&report), UpstreamState::Reachable);
     assert_eq!((report.health.answered_at, &report.health.failure), (Some(BEGAN), &None));
     assert_eq!(report.health.list(ListKind::Tools).unwrap().count, 2);
     assert!(report.facts.is_some());
@@ -71,7 +71,7 @@ async fn a_refusal_is_told_with_its_time_and_outdated_by_the_next_answer() {
     assert!(placet.call(true).await.is_err());
     let report = placet.upstream.report();
     let failure = report.health.failure.clone().unwrap();
-    assert_eq!(standing(&report), Standing::Failing);
+    assert_eq!(standing(&report), UpstreamState::Failing);
     assert_eq!((failure.trouble, failure.at), (Trouble::NotSent, clock.now()));
     assert!(failure.text.contains("403") && !failure.answered_since, "{failure:?}");
 
@@ -80,7 +80,7 @@ async fn a_refusal_is_told_with_its_time_and_outdated_by_the_next_answer() {
     let page = placet.send(Request::new("prompts/list", None), None).await;
     assert!(matches!(page, Ok(Reply::Result(_))), "{page:?}");
     let report = placet.upstream.report();
-    assert_eq!(standing(&report), Standing::Reachable);
+    assert_eq!(standing(&report), UpstreamState::Reachable);
     let failure = report.health.failure.clone().unwrap();
     assert_eq!((failure.at, failure.answered_since), (BEGAN.plus(Duration::from_secs(10)), true));
     let prompts = report.health.list(ListKind::Prompts).unwrap();
@@ -98,7 +98,7 @@ async fn a_server_that_refuses_its_list_is_reachable_and_its_error_stays() {
     let placet = built_at(http(&fake.url), clock());
 
     let report = trouble(&placet, Trouble::List).await;
-    assert_eq!(standing(&report), Standing::Reachable);
+    assert_eq!(standing(&report), UpstreamState::Reachable);
     assert!(report.health.failure.unwrap().text.contains("tools/list was refused"));
     assert!(placet.call(true).await.is_ok());
     assert!(!placet.upstream.report().health.failure.unwrap().answered_since);
@@ -125,7 +125,7 @@ async fn a_process_that_ends_unasked_is_written_down_and_started_again_when_need
     // One process for all: that of the caller is the one that Placet lists by.
     let placet = built_at(child("plain") + "instances = \"shared\"", clock.clone());
     let report = listed(&placet).await;
-    assert_eq!((standing(&report), report.connections), (Standing::Reachable, 1));
+    assert_eq!((standing(&report), report.connections), (UpstreamState::Reachable, 1));
     clock.advance(Duration::from_secs(5));
 
     // A request of its own kind: the fake answers it, and leaves.
@@ -134,7 +134,7 @@ async fn a_process_that_ends_unasked_is_written_down_and_started_again_when_need
     // What is written down is there a moment before the connection counts as gone.
     let report = eventually(async || {
         let report = placet.upstream.report();
-        (standing(&report) == Standing::Ended && report.connections == 0).then_some(report)
+        (standing(&report) == UpstreamState::Ended && report.connections == 0).then_some(report)
     })
     .await;
     let failure = report.health.failure.unwrap();
@@ -142,7 +142,7 @@ async fn a_process_that_ends_unasked_is_written_down_and_started_again_when_need
     assert!(failure.text.contains("exit status: 4"), "{failure:?}");
     eventually(async || placet.call(false).await.ok()).await;
     let report = placet.upstream.report();
-    assert_eq!((standing(&report), report.connections), (Standing::Reachable, 1));
+    assert_eq!((standing(&report), report.connections), (UpstreamState::Reachable, 1));
     assert!(report.health.failure.unwrap().answered_since);
     placet.end().await;
 }
@@ -155,7 +155,7 @@ async fn a_call_at_which_the_process_dies_is_told_as_one_that_may_have_run() {
     assert!(placet.send(call(r#"{"do":"die"}"#, true), None).await.is_err());
     let report = trouble(&placet, Trouble::Lost).await;
 
-    assert_eq!(standing(&report), Standing::Failing);
+    assert_eq!(standing(&report), UpstreamState::Failing);
     assert!(report.health.failure.unwrap().text.contains("out of cheese"));
     placet.end().await;
 }

@@ -16,7 +16,7 @@ use crate::broker::result_delivery::OwedResult;
 use crate::broker::tasks::Owner;
 use crate::domain::json::{self, Node, edit};
 use crate::mcp::Mcp;
-use crate::mcp::request::Incoming;
+use crate::mcp::request::ClientRequest;
 use crate::mcp::respond::{json_response, nothing};
 use crate::mcp::response::{self, Reported, lost};
 use crate::mcp::stream::Events;
@@ -51,7 +51,7 @@ enum Told {
 /// Answers `tasks/result`: at once where the task is over, else at its end.
 pub(crate) async fn result(
     mcp: &Mcp,
-    incoming: &Incoming,
+    incoming: &ClientRequest,
     params: Option<&Node<'_>>,
     id: &str,
 ) -> Response {
@@ -123,7 +123,7 @@ pub(crate) async fn result(
 
 struct Wait {
     mcp: Mcp,
-    incoming: Incoming,
+    incoming: ClientRequest,
     owner: Owner,
     id: String,
     progress: Progress,
