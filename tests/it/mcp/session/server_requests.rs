@@ -197,7 +197,7 @@ async fn a_question_that_came_with_no_request_waits_for_a_listener_and_is_then_d
         got(agent.call("7", "open", "{}")).await;
         // Placet's own connection has a stream of that kind too, and answers for nobody. While a
         // request is under way the question would be put to that.
-        until("both connections listen", async || feed.streams() == 2).await;
+        until("both connections listen", async || feed.streams() >= 2).await;
         feed.say(roots);
         if let Some(own) = &mut heard {
             let question = own.message().await.unwrap();
