@@ -20,52 +20,21 @@ use crate::store::{AttemptRecord, Filter, Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::upstream::Upstream;
 
-pub(crate) mod admit;
-pub mod answer;
-pub mod asking;
 pub(crate) mod audit;
-pub(crate) mod call_log;
-mod changes;
+pub mod call;
 pub(crate) mod client_sessions;
 mod clients;
-pub(crate) mod confirmed_roles;
-pub mod decide;
-pub mod execute;
-pub mod grants;
 pub(crate) mod health;
 pub(crate) mod hints;
-pub mod hold;
-pub mod hold_budget;
-pub(crate) mod limits;
-pub(crate) mod passkey;
-pub(crate) mod permit;
-pub(crate) mod plan;
+pub mod people;
 pub(crate) mod policies;
-mod prepare;
-pub(crate) mod provider_sign_in;
-pub(crate) mod refusals;
-mod rejoin;
-pub(crate) mod remote;
-pub(crate) mod result_delivery;
-pub(crate) mod review_link;
-pub mod rights;
-mod seal;
-pub(crate) mod sessions;
-pub(crate) mod settings;
-pub(crate) mod sign_in;
-pub mod submit;
-pub mod tasks;
-pub(crate) mod token_holder;
 pub(crate) mod upkeep;
 pub(crate) mod upstreams;
-pub(crate) mod url_elicitation;
-pub mod wait_by_id;
-pub(crate) mod wait_tool;
 
-use call_log::CallLog;
+use call::call_log::CallLog;
+use call::result_delivery::ResultsUnderWay;
 use hints::Hints;
 use policies::Policies;
-use result_delivery::ResultsUnderWay;
 
 /// The broker; cheap to clone.
 #[derive(Clone)]

@@ -400,6 +400,7 @@ mod tests {
             "approvals show apr_1",
             "approvals approve apr_1 --reason ok",
             "approvals reject apr_1 --reason no",
+            "approvals reject apr_1",
             "approvals cancel apr_1",
             "approvals settle apr_1 --done",
             "approvals watch --token-file f",
@@ -429,7 +430,7 @@ mod tests {
     #[test]
     fn usage_errors_exit_2() {
         for line in
-            ["", "sevre", "demo --decide maybe", "stdio --upstream", "approvals reject apr_1"]
+            ["", "sevre", "demo --decide maybe", "stdio --upstream", "approvals reject"]
         {
             let words = std::iter::once("placet").chain(line.split_whitespace());
             assert_eq!(Cli::try_parse_from(words).unwrap_err().exit_code(), 2, "{line}");

@@ -132,9 +132,9 @@ pub struct Server {
     pub max_sse_requests: u32,
     /// Most rounds in which a modern server asks for input before it answers a legacy client.
     pub max_input_rounds: u32,
-    /// How long a question of a server that belongs to no request waits for a client to listen.
+    /// How long a request of a server that belongs to no request waits for a client to listen.
     pub question_wait: Duration,
-    /// Most questions that wait for one client's own stream.
+    /// Most server requests that wait for one client's own stream.
     pub max_questions: u32,
     /// Most approvals in one export.
     pub max_export: u32,

@@ -172,7 +172,7 @@ async fn scene(
             biased;
             said = &mut call => break said?,
             Some(note) = hears.recv() => {
-                if let crate::upstream::Said::Notification(note) = note
+                if let crate::upstream::ServerMessage::Notification(note) = note
                     && let Some(text) = progress_text(&note)
                 {
                     say(&format!("         {}", visible(&text)));

@@ -56,7 +56,7 @@ pub struct Mcp {
     streams: Arc<Streams>,
     old_streams: Arc<http_sse::Streams>,
     open: Arc<Open>,
-    standing: Arc<Subscriptions>,
+    subscriptions: Arc<Subscriptions>,
     listeners: Arc<Listeners>,
 }
 
@@ -71,7 +71,7 @@ impl Mcp {
             streams,
             open: Arc::default(),
             old_streams: Arc::default(),
-            standing: Arc::default(),
+            subscriptions: Arc::default(),
             listeners: Arc::default(),
         }
     }

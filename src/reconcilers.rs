@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
-use crate::broker::execute::{Done, Wishes};
+use crate::broker::call::execute::{Done, Wishes};
 use crate::domain::approval::ApprovalId;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;

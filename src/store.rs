@@ -78,7 +78,7 @@ pub trait Store: Send + Sync {
     /// Requests that wait for an approval.
     fn holds(&self) -> &dyn HoldStore;
 
-    /// Tasks, and the questions and answers of calls that run.
+    /// Tasks, and the server requests and answers of calls that run.
     fn tasks(&self) -> &dyn TaskStore;
 
     /// Grants: calls that reviewers let through in advance.

@@ -38,7 +38,7 @@ mod stdio;
 pub use log_level::Level;
 pub use registry::build;
 pub use resource_subscriptions::{Watch, Watching};
-pub use server_request::{ClientCapabilities, Notifications, Said, ServerRequest};
+pub use server_request::{ClientCapabilities, Notifications, ServerMessage, ServerRequest};
 
 /// Whether a tool's marks for headers (`x-mcp-header`), if it has any, follow the rules
 /// (<https://modelcontextprotocol.io/specification/2026-07-28/server/tools#x-mcp-header>); `tool`
@@ -278,9 +278,9 @@ pub trait Upstream: Send + Sync {
     /// the sessions of this caller.
     fn subscribe(&self, caller: &Caller) -> tokio::sync::broadcast::Receiver<Notification>;
 
-    /// Questions of the server that belong to no request, for a client that listens; dropping
+    /// Requests of the server that belong to no request, for a client that listens; dropping
     /// the receiver ends it.
-    fn questions(&self, caller: &Caller) -> tokio::sync::mpsc::Receiver<ServerRequest>;
+    fn server_requests(&self, caller: &Caller) -> tokio::sync::mpsc::Receiver<ServerRequest>;
 
     /// Has the server tell of changes to a resource while the watch is kept; what it tells comes
     /// to everybody of this caller's connection. `params` are a legacy client's own, raw.

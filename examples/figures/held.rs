@@ -24,7 +24,7 @@ const IDLE: Duration = Duration::from_secs(3);
 const WATCH: Duration = Duration::from_secs(6);
 /// Until what happens at the beginning is over.
 const SETTLE: Duration = Duration::from_secs(1);
-/// Said by the client once all its requests are held.
+/// ServerMessage by the client once all its requests are held.
 const READY: &str = "held";
 /// Kernel ticks per second of processor time, as `/proc` counts it on every Linux.
 const TICKS: f64 = 100.0;

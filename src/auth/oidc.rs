@@ -1,6 +1,6 @@
 //! Signing in through an OpenID Connect provider: authorization code with PKCE, checked before
 //! anything of it is believed. What the provider says names a person; what they may do stays with
-//! the configuration ([`crate::broker::confirmed_roles`]).
+//! the configuration ([`crate::broker::people::confirmed_roles`]).
 //!
 //! - [`attempt`] binds one attempt to one browser, without a row in the store.
 //! - [`provider`] knows the provider: what is kept of it, the exchange of a code, userinfo.

@@ -15,7 +15,7 @@ pub struct UpstreamRow {
     /// Its address, or program and arguments, secrets masked.
     pub target: Vec<String>,
     /// How it stands.
-    pub standing: UpstreamState,
+    pub state: UpstreamState,
     /// What is known of it.
     pub report: Report,
 }
@@ -34,7 +34,7 @@ impl Broker {
                 name: settings.name.clone(),
                 transport,
                 target: self.masker().mask_target(&settings.target),
-                standing: report.health.standing(report.opening),
+                state: report.health.state(report.opening),
                 report,
             }
         };

@@ -65,7 +65,7 @@ pub enum ApprovalsCommand {
         /// The approval, apr_…
         id: String,
         /// Told to the agent
-        #[arg(long)]
+        #[arg(long, default_value = "")]
         reason: String,
         /// Only if the call has this digest
         #[arg(long)]

@@ -15,7 +15,7 @@ use crate::upstream::{self, Caller, Reply, Request, Upstream, UpstreamError, bui
 
 /// What a call was answered with.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct ServerMessage {
     /// The text of the result, or the error's message.
     pub text: String,
     /// Placet's code, where the answer has one.
@@ -60,8 +60,8 @@ impl Agent {
         &self,
         tool: &str,
         arguments: &str,
-        heard: mpsc::Sender<upstream::Said>,
-    ) -> Result<Said, UpstreamError> {
+        heard: mpsc::Sender<upstream::ServerMessage>,
+    ) -> Result<ServerMessage, UpstreamError> {
         let caller = Caller::new("sample-agent", None);
         loop {
             let params =
@@ -84,9 +84,9 @@ impl Agent {
     }
 }
 
-fn read(reply: &Reply) -> Said {
+fn read(reply: &Reply) -> ServerMessage {
     let (Reply::Result(raw) | Reply::Error(raw)) = reply;
-    let Ok(node) = json::parse(raw) else { return Said { text: raw.clone(), code: None } };
+    let Ok(node) = json::parse(raw) else { return ServerMessage { text: raw.clone(), code: None } };
     let text = node
         .get("content")
         .and_then(Node::elements)
@@ -97,5 +97,5 @@ fn read(reply: &Reply) -> Said {
     let code = node
         .get("_meta")
         .and_then(|m| m.get(meta::DECISION)?.get("code")?.as_str().map(str::to_owned));
-    Said { text, code }
+    ServerMessage { text, code }
 }

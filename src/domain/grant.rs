@@ -226,7 +226,7 @@ impl GrantState {
 
 impl Grant {
     /// Where it stands.
-    pub fn standing(&self, now: Timestamp) -> GrantState {
+    pub fn state(&self, now: Timestamp) -> GrantState {
         if self.ended.is_some() {
             GrantState::Ended
         } else if self.used >= self.max_uses {

@@ -202,7 +202,7 @@ pub struct Remote {
     /// How long it lives there, counted from when it was made, milliseconds.
     pub ttl_ms: Option<u64>,
     /// What it asks of the client, as raw JSON (extension alone).
-    pub questions: Option<String>,
+    pub input_requests: Option<String>,
     /// How it ended, where the upstream says so along with the status (extension alone).
     pub end: Option<Outcome>,
 }
@@ -248,7 +248,7 @@ impl Remote {
             status,
             poll_ms: number(["pollIntervalMs", "pollInterval"]),
             ttl_ms: number(["ttlMs", "ttl"]),
-            questions: raw("inputRequests").filter(|_| status == Status::InputRequired),
+            input_requests: raw("inputRequests").filter(|_| status == Status::InputRequired),
             end: match status {
                 Status::Completed => raw("result").map(Outcome::Result),
                 Status::Failed => raw("error").map(Outcome::Error),
@@ -282,7 +282,7 @@ mod tests {
             status: Status::Working,
             poll_ms: Some(250),
             ttl_ms: None,
-            questions: None,
+            input_requests: None,
             end: None,
         };
         assert_eq!(Remote::created(flat), Some(expected.clone()));

@@ -208,7 +208,7 @@ impl UpstreamHealth {
     }
 
     /// How it stands; `opening` says whether a connection is being opened right now.
-    pub fn standing(&self, opening: bool) -> UpstreamState {
+    pub fn state(&self, opening: bool) -> UpstreamState {
         match self.failure.as_ref().filter(|f| !f.answered_since).map(|f| f.trouble) {
             Some(Trouble::NotSent | Trouble::Lost) => UpstreamState::Failing,
             Some(Trouble::Ended) if opening => UpstreamState::Starting,
@@ -253,18 +253,18 @@ mod tests {
     #[test]
     fn an_answer_outdates_the_last_error_and_does_not_hide_it() {
         let mut health = UpstreamHealth::default();
-        assert_eq!(health.standing(false), UpstreamState::Unused);
-        assert_eq!(health.standing(true), UpstreamState::Starting);
+        assert_eq!(health.state(false), UpstreamState::Unused);
+        assert_eq!(health.state(true), UpstreamState::Starting);
 
         health.failed(Trouble::NotSent, "connection refused", at(1));
-        assert_eq!(health.standing(true), UpstreamState::Failing);
+        assert_eq!(health.state(true), UpstreamState::Failing);
         health.answered(at(2));
 
-        assert_eq!(health.standing(false), UpstreamState::Reachable);
+        assert_eq!(health.state(false), UpstreamState::Reachable);
         let failure = health.failure.clone().unwrap();
         assert_eq!((failure.at, failure.answered_since), (at(1), true));
         health.failed(Trouble::Lost, "cut off", at(3));
-        assert_eq!(health.standing(false), UpstreamState::Failing);
+        assert_eq!(health.state(false), UpstreamState::Failing);
         assert_eq!(health.answered_at, Some(at(2)));
     }
 
@@ -274,8 +274,8 @@ mod tests {
         health.answered(at(1));
         health.failed(Trouble::Ended, "exit status: 9", at(2));
 
-        assert_eq!(health.standing(false), UpstreamState::Ended);
-        assert_eq!(health.standing(true), UpstreamState::Starting);
+        assert_eq!(health.state(false), UpstreamState::Ended);
+        assert_eq!(health.state(true), UpstreamState::Starting);
     }
 
     #[test]
@@ -285,7 +285,7 @@ mod tests {
         health.failed(Trouble::List, "refused", at(1));
         health.answered(at(2));
         assert!(!health.failure.as_ref().unwrap().answered_since);
-        assert_eq!(health.standing(false), UpstreamState::Reachable);
+        assert_eq!(health.state(false), UpstreamState::Reachable);
 
         health.listed_tools(3, at(3));
 

@@ -4,9 +4,9 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::broker::execute::Wishes;
-use crate::broker::permit::Permit;
-use crate::broker::submit::Submission;
+use crate::broker::call::execute::Wishes;
+use crate::broker::call::permit::Permit;
+use crate::broker::call::submit::Submission;
 use crate::domain::call::{CallError, Method, ToolCall};
 use crate::domain::json::Node;
 use crate::mcp::stream::progress::{Progress, progress_token};

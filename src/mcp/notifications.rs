@@ -19,7 +19,7 @@ use super::response::policy_filter;
 /// What one client listens to.
 pub(crate) struct News {
     upstreams: StreamMap<String, BroadcastStream<Notification>>,
-    questions: StreamMap<String, ReceiverStream<ServerRequest>>,
+    server_requests: StreamMap<String, ReceiverStream<ServerRequest>>,
     policies: broadcast::Receiver<String>,
     /// The policies as this client knows them.
     known: HashMap<String, Option<Arc<Policy>>>,
@@ -32,9 +32,9 @@ pub(crate) struct News {
 /// Something that an upstream said without being asked.
 pub(crate) enum Heard {
     /// A notification that belongs to no request.
-    Told(Notification),
-    /// A question that belongs to no request.
-    Asked(ServerRequest),
+    Notification(Notification),
+    /// A server request that belongs to no request.
+    Request(ServerRequest),
 }
 
 impl News {
@@ -46,7 +46,7 @@ impl News {
         });
         Self {
             upstreams: heard.collect(),
-            questions: StreamMap::new(),
+            server_requests: StreamMap::new(),
             policies: mcp.broker.policies().changes(),
             known: upstreams
                 .iter()
@@ -62,9 +62,9 @@ impl News {
     pub(crate) fn and_questions(mcp: &Mcp, upstreams: &[String], caller: &Caller) -> Self {
         let asked = upstreams.iter().filter_map(|name| {
             let server = mcp.broker.upstream(name)?;
-            Some((name.clone(), ReceiverStream::new(server.questions(caller))))
+            Some((name.clone(), ReceiverStream::new(server.server_requests(caller))))
         });
-        Self { questions: asked.collect(), ..Self::of(mcp, upstreams, caller) }
+        Self { server_requests: asked.collect(), ..Self::of(mcp, upstreams, caller) }
     }
 
     /// The next thing, and the upstream it is about; none once nothing can come any more. What a
@@ -72,7 +72,7 @@ impl News {
     pub(crate) async fn next(&mut self) -> Option<(String, Heard)> {
         loop {
             if let Some((upstream, note)) = self.told_next.pop_front() {
-                return Some((upstream, Heard::Told(note)));
+                return Some((upstream, Heard::Notification(note)));
             }
             tokio::select! {
                 changed = self.policies.recv() => match changed {
@@ -82,14 +82,14 @@ impl News {
                     Err(broadcast::error::RecvError::Closed) => return None,
                     _ => {}
                 },
-                Some((upstream, asked)) = self.questions.next() => {
-                    return Some((upstream, Heard::Asked(asked)));
+                Some((upstream, asked)) = self.server_requests.next() => {
+                    return Some((upstream, Heard::Request(asked)));
                 }
                 said = self.upstreams.next() => match said {
                     Some((upstream, Ok(note))) => {
                         let policy = self.broker.policies().of(&upstream);
                         if policy_filter::may_hear(policy.as_deref(), &self.agent, &upstream, &note) {
-                            return Some((upstream, Heard::Told(note)));
+                            return Some((upstream, Heard::Notification(note)));
                         }
                     }
                     Some((_, Err(_missed))) => {}

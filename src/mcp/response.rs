@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 
-use crate::broker::answer::{Answer, Statement};
+use crate::broker::call::answer::{Answer, Statement};
 use crate::domain::call::Method;
 use crate::domain::client_feature::ClientFeature;
 use crate::domain::json::{self, edit};
@@ -31,7 +31,7 @@ pub(crate) type Reported = (StatusCode, String);
 /// The answer of a call: Placet's own word or the upstream's.
 pub(crate) async fn of_call(mcp: &Mcp, incoming: &ClientRequest, answer: Answer) -> Reported {
     match answer {
-        Answer::Said(statement) => said(incoming, &statement),
+        Answer::Statement(statement) => said(incoming, &statement),
         Answer::Replied(reply) => of_upstream(mcp, incoming, Ok(reply)).await,
     }
 }

@@ -46,7 +46,7 @@ pub(crate) async fn find(
     };
     match mcp.broker.client_session(id, &agent.name, upstream).await {
         Ok(Some(session)) => {
-            mcp.standing.seen(id, mcp.broker.now());
+            mcp.subscriptions.seen(id, mcp.broker.now());
             if let Some(version) = header(headers, header_name::PROTOCOL_VERSION)
                 && !version::SERVED_LEGACY.contains(&version)
                 && version != version::V2025_03_26
@@ -155,7 +155,7 @@ pub(crate) async fn delete(
         return problem(StatusCode::SERVICE_UNAVAILABLE, "the store is unavailable, try again");
     }
     mcp.streams.forget(&session.id);
-    mcp.standing.end(&session.id);
+    mcp.subscriptions.end(&session.id);
     let caller = caller(mcp, agent, &session);
     for server in
         request::behind(mcp, agent, upstream).iter().filter_map(|u| mcp.broker.upstream(u))

@@ -258,7 +258,7 @@ async fn run(
                 continue;
             }
             said = news.next() => match said {
-                Some((upstream, Heard::Told(note))) if honoured.admits(&upstream, &note) => {
+                Some((upstream, Heard::Notification(note))) if honoured.admits(&upstream, &note) => {
                     if incoming.upstream.is_empty() {
                         aggregate::told(&mcp, &incoming.agent, &upstream, note)
                     } else {

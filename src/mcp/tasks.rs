@@ -9,7 +9,7 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::broker::hold::Held;
+use crate::broker::call::hold::Held;
 use crate::domain::json::Node;
 use crate::domain::task::{Follows, Form, Task};
 use crate::protocol::{jsonrpc, method};

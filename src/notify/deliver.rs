@@ -81,7 +81,7 @@ impl Deliverer {
             warn!("a sign-in link was asked for and there is no e-mail notifier to send it");
             return;
         };
-        let Some(to) = crate::broker::plan::address(notifier, reviewer) else { return };
+        let Some(to) = crate::broker::people::plan::address(notifier, reviewer) else { return };
         let now = self.broker.now();
         let id = self.broker.ids().prefixed("dlv_", now);
         let masker = self.broker.masker();

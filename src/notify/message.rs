@@ -6,7 +6,7 @@
 
 use askama::Template;
 
-use crate::broker::plan::{address, delivery_id};
+use crate::broker::people::plan::{address, delivery_id};
 use crate::config::{self, Config, NotifierKind, Reviewer, Role};
 use crate::domain::approval::{Approval, Choice, State, Unattended};
 use crate::domain::json;

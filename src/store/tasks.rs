@@ -1,4 +1,4 @@
-//! Tasks, and what passes between an agent and its running call: the wish to stop, questions,
+//! Tasks, and what passes between an agent and its running call: the wish to stop, input_requests,
 //! answers.
 
 use async_trait::async_trait;
@@ -23,8 +23,8 @@ pub struct Ended {
 pub struct Run {
     /// When its agent first asked to stop it.
     pub stop_at: Option<Timestamp>,
-    /// The upstream's open questions, raw JSON of `inputRequests`.
-    pub questions: Option<String>,
+    /// The upstream's open input_requests, raw JSON of `inputRequests`.
+    pub input_requests: Option<String>,
     /// Answers not yet passed on: raw JSON of `inputResponses`, one for each line.
     pub answers: Option<String>,
 }
@@ -93,7 +93,7 @@ pub trait TaskStore: Send + Sync {
     async fn ask(
         &self,
         approval: &ApprovalId,
-        questions: Option<&str>,
+        input_requests: Option<&str>,
         now: Timestamp,
     ) -> Result<()>;
 

@@ -15,17 +15,17 @@ const PROBE_SILENCE: Duration = Duration::from_secs(10);
 /// How long a server may take to answer `initialize` (a package runner may download it first).
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How long a server's questions to clients wait, and how many.
+/// How long a server's requests to clients wait, and how many.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct QuestionLimits {
-    /// How long a question that belongs to no request waits for a client to listen: servers ask
+pub(super) struct ServerRequestLimits {
+    /// How long a server request that belongs to no request waits for a client to listen: servers ask
     /// for roots as soon as they are initialized, before the client's request is on its way.
     pub wait: Duration,
-    /// Questions that wait for a client's own stream; more are declined.
+    /// Server requests that wait for a client's own stream; more are declined.
     pub waiting: usize,
 }
 
-impl Default for QuestionLimits {
+impl Default for ServerRequestLimits {
     fn default() -> Self {
         Self { wait: Duration::from_secs(3), waiting: 16 }
     }
@@ -43,7 +43,7 @@ pub(super) struct Common {
     /// Whether one connection serves several agents.
     pub shared: bool,
     /// How far the server may ask clients.
-    pub questions: QuestionLimits,
+    pub server_requests: ServerRequestLimits,
     pub probe_silence: Duration,
     pub handshake_timeout: Duration,
     pub stop: CancellationToken,
@@ -77,7 +77,7 @@ impl Common {
             max_message,
             pin,
             shared: false,
-            questions: QuestionLimits::default(),
+            server_requests: ServerRequestLimits::default(),
             probe_silence: PROBE_SILENCE,
             handshake_timeout: HANDSHAKE_TIMEOUT,
             stop: CancellationToken::new(),

@@ -120,7 +120,7 @@ impl HttpLink {
             listen(&self.target, &self.hub, &session);
         }
         *place = Some(Arc::clone(&session));
-        self.hub.audience.opened.send_modify(|n| *n += 1);
+        self.hub.listeners.opened.send_modify(|n| *n += 1);
         Ok(session)
     }
 
@@ -162,7 +162,7 @@ impl HttpLink {
         if request.log_level.is_some() {
             self.hub.mark_logs(route.id);
         }
-        let params = outgoing_params(era, route.id, request, &self.hub.audience.features);
+        let params = outgoing_params(era, route.id, request, &self.hub.listeners.features);
         let mut headers = session.headers();
         if era == WireEra::Modern {
             let catalog = common.catalog();

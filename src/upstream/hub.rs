@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::common::Common;
-use super::listeners::Audience;
+use super::listeners::Listeners;
 use super::message::{self, Incoming};
 use super::{
     ClientCapabilities, Notifications, Reply, Request, ServerRequest, UpstreamError, WireEra,
@@ -59,7 +59,7 @@ pub(super) fn outgoing_params(
 /// Routes the messages of one connection.
 pub(super) struct Hub {
     pub common: Arc<Common>,
-    pub audience: Arc<Audience>,
+    pub listeners: Arc<Listeners>,
     routes: Mutex<HashMap<u64, Slot>>,
     /// Our `subscriptions/listen` requests, and the set of resources each was asked with.
     listens: Mutex<HashMap<u64, u64>>,
@@ -82,11 +82,11 @@ pub(super) enum Received {
     /// The server asked something that Placet answers itself; this is the message to send.
     Respond(String),
     /// The server asked the client something; the answer comes later.
-    Ask(Question),
+    ForClient(OpenRequest),
 }
 
 /// A request of the server that has not been answered.
-pub(super) struct Question {
+pub(super) struct OpenRequest {
     /// The server's id of it, raw JSON.
     pub id: String,
     pub asked: ServerRequest,
@@ -112,11 +112,11 @@ impl Drop for Route {
 }
 
 impl Hub {
-    /// A connection of that upstream; what belongs to no request goes to the audience.
-    pub(super) fn new(common: &Arc<Common>, audience: &Arc<Audience>) -> Arc<Self> {
+    /// A connection of that upstream; what belongs to no request goes to the listeners.
+    pub(super) fn new(common: &Arc<Common>, listeners: &Arc<Listeners>) -> Arc<Self> {
         Arc::new(Self {
             common: Arc::clone(common),
-            audience: Arc::clone(audience),
+            listeners: Arc::clone(listeners),
             routes: Mutex::default(),
             listens: Mutex::default(),
         })
@@ -138,7 +138,7 @@ impl Hub {
             logs: false,
         };
         self.routes().insert(id, slot);
-        self.audience.questions.somebody_came();
+        self.listeners.server_requests.somebody_came();
         Route { hub: Arc::clone(self), id, heard, answer }
     }
 
@@ -192,10 +192,10 @@ impl Hub {
                 Received::Nothing
             }
             Incoming::Request { id, method, params }
-                if self.audience.features.take(&method, params.as_deref()) =>
+                if self.listeners.features.take(&method, params.as_deref()) =>
             {
                 let (asked, answered) = ServerRequest::new(&method, params.as_deref());
-                Received::Ask(Question { id, asked, answered, own })
+                Received::ForClient(OpenRequest { id, asked, answered, own })
             }
             Incoming::Request { id, method, .. } => {
                 debug!(
@@ -218,7 +218,7 @@ impl Hub {
         }
     }
 
-    /// Where a question goes that came beside the requests: to the one asked last of those whose
+    /// Where a server request goes that came beside the requests: to the one asked last of those whose
     /// client listens. None where the connection serves several agents: whose it is can't be said.
     pub(super) fn owner(&self, own: Option<u64>) -> Option<(Notifications, Arc<Notify>)> {
         let routes = self.routes();
@@ -297,20 +297,20 @@ pub(super) async fn attend<T, E: From<UpstreamError>>(
 mod tests {
     use tokio_util::task::TaskTracker;
 
-    use super::super::Said;
+    use super::super::ServerMessage;
     use super::*;
 
     fn hub() -> Arc<Hub> {
         let tracker = TaskTracker::new();
         let common = Common::new("u", Duration::from_secs(1), 1000, None, &tracker);
-        Hub::new(&Arc::new(common), &Audience::new(ClientCapabilities::default()))
+        Hub::new(&Arc::new(common), &Listeners::new(ClientCapabilities::default()))
     }
 
     #[tokio::test]
     async fn progress_reaches_its_request_and_everything_else_everybody() {
         let hub = hub();
         let (to, mut own) = tokio::sync::mpsc::channel(1);
-        let mut all = hub.audience.events.subscribe();
+        let mut all = hub.listeners.events.subscribe();
         let route = hub.open(7, Some(to));
         let progress =
             r#"{"method":"notifications/progress","params":{"progressToken":7,"progress":0.50}}"#;
@@ -322,7 +322,9 @@ mod tests {
             }
         }
 
-        let Said::Notification(got) = own.try_recv().unwrap() else { panic!("a question") };
+        let ServerMessage::Notification(got) = own.try_recv().unwrap() else {
+            panic!("a question")
+        };
         assert_eq!(got.params.as_deref(), Some(r#"{"progressToken":7,"progress":0.50}"#));
         assert_eq!(all.try_recv().unwrap().method, "notifications/message");
         drop(route);

@@ -13,7 +13,7 @@ use tracing::debug;
 use super::common::Common;
 use super::handshake::{offers_logging, offers_watching};
 use super::link::{Link, RETRY_FIRST, RETRY_LONGEST};
-use super::listeners::Audience;
+use super::listeners::Listeners;
 use super::log_level::{Level, Wish};
 use super::resource_subscriptions::{Watch, Watching};
 use super::{Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra};
@@ -25,10 +25,10 @@ const TOLD_WITHIN: Duration = Duration::from_secs(10);
 /// How often it is looked whether anybody still listens.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// A connection with its audience.
+/// A connection with its listeners.
 pub(super) struct Instance {
     pub link: Arc<dyn Link>,
-    pub audience: Arc<Audience>,
+    pub listeners: Arc<Listeners>,
     /// The requests that run over it.
     pub requests: TaskTracker,
     common: Arc<Common>,
@@ -55,12 +55,12 @@ impl Drop for Watcher {
 impl Instance {
     pub(super) fn new(
         link: Arc<dyn Link>,
-        audience: Arc<Audience>,
+        listeners: Arc<Listeners>,
         common: &Arc<Common>,
     ) -> Arc<Self> {
         Arc::new(Self {
             link,
-            audience,
+            listeners,
             requests: TaskTracker::new(),
             common: Arc::clone(common),
             tended: AtomicBool::new(false),
@@ -87,8 +87,8 @@ impl Instance {
     ) -> Result<Reply, UpstreamError> {
         let _running = self.requests.token();
         let level = request.log_level.as_deref().and_then(level_of);
-        let _wish = level.map(|level| self.audience.levels.want(level));
-        if self.audience.levels.lowest().is_some() {
+        let _wish = level.map(|level| self.listeners.levels.want(level));
+        if self.listeners.levels.lowest().is_some() {
             self.keep_level().await;
         }
         self.link.request(request, notifications, cancel).await
@@ -101,7 +101,7 @@ impl Instance {
         if facts.era == WireEra::Modern || !offers_logging(&facts.capabilities) {
             return;
         }
-        let Some(level) = self.audience.levels.lowest() else { return };
+        let Some(level) = self.listeners.levels.lowest() else { return };
         if let Err(why) = self.tell_level(level, None).await {
             debug!(upstream = %self.common.name, "the log level was not set: {why}");
         }
@@ -114,7 +114,7 @@ impl Instance {
         params: Option<String>,
     ) -> Result<Reply, UpstreamError> {
         let mut logs_at = self.logs_at.lock().await;
-        let connection = *self.audience.opened.borrow();
+        let connection = *self.listeners.opened.borrow();
         if params.is_none() && *logs_at == Some((connection, level)) {
             return Ok(Reply::Result("{}".to_owned()));
         }
@@ -144,12 +144,12 @@ impl Instance {
                 jsonrpc::error_object(code::METHOD_NOT_FOUND, "this server logs nothing", None);
             return Ok((Watch::new(()), Reply::Error(error)));
         }
-        let wish: Wish = self.audience.levels.want(level);
+        let wish: Wish = self.listeners.levels.want(level);
         let done = Reply::Result("{}".to_owned());
         if facts.era == WireEra::Modern {
             return Ok((Watch::new(wish), done));
         }
-        let reply = match self.audience.levels.lowest() {
+        let reply = match self.listeners.levels.lowest() {
             // Others want more messages: the server stays at their level.
             Some(lowest) if lowest < level => self.tell_level(lowest, None).await?,
             _ => self.tell_level(level, params).await?,
@@ -160,7 +160,7 @@ impl Instance {
     /// Has the server tell of a resource, as [`super::Upstream::watch`]
     /// (<https://modelcontextprotocol.io/specification/2025-11-25/server/resources#subscriptions>).
     pub(super) async fn watch(self: &Arc<Self>, uri: &str, params: Option<String>) -> Watching {
-        let added = self.audience.watched.add(uri);
+        let added = self.listeners.resource_subscriptions.add(uri);
         let mut watcher = Watcher { instance: Arc::clone(self), uri: uri.to_owned(), asked: false };
         self.tend();
         let facts = match tokio::time::timeout(TOLD_WITHIN, self.link.connect()).await {
@@ -178,7 +178,7 @@ impl Instance {
         }
         watcher.asked = true;
         if facts.era == WireEra::Modern {
-            let agreed = self.audience.watched.agreed(uri, added.change);
+            let agreed = self.listeners.resource_subscriptions.agreed(uri, added.change);
             return match tokio::time::timeout(TOLD_WITHIN, agreed).await {
                 Ok(true) => Watching::Agreed(Watch::new(watcher)),
                 Ok(false) => Watching::Refused(None),
@@ -202,7 +202,7 @@ impl Instance {
 
     /// Ends one watch of a resource; the server is unsubscribed once nobody watches it.
     fn release(self: &Arc<Self>, uri: &str, asked: bool) {
-        let watched = &self.audience.watched;
+        let watched = &self.listeners.resource_subscriptions;
         if !watched.remove(uri) {
             return;
         }
@@ -215,13 +215,13 @@ impl Instance {
         let (me, uri) = (Arc::clone(self), uri.to_owned());
         self.common.tracker.spawn(async move {
             let _turn = turn.lock_owned().await;
-            if me.audience.watched.holds(&uri) || me.closed.is_cancelled() {
+            if me.listeners.resource_subscriptions.holds(&uri) || me.closed.is_cancelled() {
                 return;
             }
             if let Err(why) = me.ask(method::RESOURCES_UNSUBSCRIBE, uri_params(&uri)).await {
                 debug!(upstream = %me.common.name, "not unsubscribed: {why}");
             }
-            me.audience.watched.forget(&uri);
+            me.listeners.resource_subscriptions.forget(&uri);
         });
     }
 
@@ -258,14 +258,14 @@ impl Instance {
         let mut wait = RETRY_FIRST;
         loop {
             let Some(me) = me.upgrade() else { return };
-            if !me.audience.is_wanted() {
+            if !me.listeners.is_wanted() {
                 me.tended.store(false, Ordering::SeqCst);
                 // A listener that came meanwhile found it tended, and relies on that.
-                if !me.audience.is_wanted() || me.tended.swap(true, Ordering::SeqCst) {
+                if !me.listeners.is_wanted() || me.tended.swap(true, Ordering::SeqCst) {
                     return;
                 }
             }
-            let mut opened = me.audience.opened.subscribe();
+            let mut opened = me.listeners.opened.subscribe();
             match me.link.connect().await {
                 Ok(facts) => {
                     wait = RETRY_FIRST;
@@ -293,10 +293,10 @@ impl Instance {
     /// told before, and what it said meanwhile was not heard.
     async fn reopened(&self, facts: &ServerFacts) {
         if facts.era == WireEra::Legacy && offers_watching(&facts.capabilities) {
-            for uri in self.audience.watched.snapshot().1 {
-                let Some(turn) = self.audience.watched.turn(&uri) else { continue };
+            for uri in self.listeners.resource_subscriptions.snapshot().1 {
+                let Some(turn) = self.listeners.resource_subscriptions.turn(&uri) else { continue };
                 let _turn = turn.lock().await;
-                if !self.audience.watched.holds(&uri) {
+                if !self.listeners.resource_subscriptions.holds(&uri) {
                     continue;
                 }
                 if let Err(why) = self.ask(method::RESOURCES_SUBSCRIBE, uri_params(&uri)).await {
@@ -304,11 +304,11 @@ impl Instance {
                 }
             }
         }
-        if self.audience.levels.lowest().is_some() {
+        if self.listeners.levels.lowest().is_some() {
             self.keep_level().await;
         }
         self.common.relist.notify_one();
-        self.audience.missed(&facts.capabilities);
+        self.listeners.missed(&facts.capabilities);
     }
 }
 

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 
-use super::common::QuestionLimits;
+use super::common::ServerRequestLimits;
 use super::handshake::changing;
 use super::log_level::Levels;
-use super::resource_subscriptions::Watched;
+use super::resource_subscriptions::ResourceSubscriptions;
 use super::{ClientCapabilities, Notification, ServerRequest};
 use crate::domain::json;
 use crate::protocol::method;
@@ -17,12 +17,12 @@ use crate::protocol::method;
 pub(super) const MAX_EVENTS: usize = 256;
 
 /// The clients that hear what belongs to no request of an instance, and what they can be asked.
-pub(super) struct Audience {
+pub(super) struct Listeners {
     pub events: broadcast::Sender<Notification>,
-    pub questions: Questions,
+    pub server_requests: ServerRequests,
     pub features: ClientCapabilities,
     /// The resources somebody wants to hear of.
-    pub watched: Watched,
+    pub resource_subscriptions: ResourceSubscriptions,
     /// The log levels somebody wants.
     pub levels: Arc<Levels>,
     /// The server itself told these listeners that its tools changed.
@@ -31,15 +31,15 @@ pub(super) struct Audience {
     pub opened: watch::Sender<u64>,
 }
 
-impl Audience {
-    /// An audience that nobody belongs to yet.
+impl Listeners {
+    /// An listeners that nobody belongs to yet.
     pub(super) fn new(features: ClientCapabilities) -> Arc<Self> {
         let events = broadcast::Sender::new(MAX_EVENTS);
         Arc::new(Self {
             events,
-            questions: Questions::default(),
+            server_requests: ServerRequests::default(),
             features,
-            watched: Watched::default(),
+            resource_subscriptions: ResourceSubscriptions::default(),
             levels: Arc::default(),
             told: AtomicBool::new(false),
             opened: watch::Sender::default(),
@@ -48,7 +48,7 @@ impl Audience {
 
     /// Whether anybody hears what belongs to no request.
     pub(super) fn is_wanted(&self) -> bool {
-        self.events.receiver_count() > 0 || !self.watched.is_empty()
+        self.events.receiver_count() > 0 || !self.resource_subscriptions.is_empty()
     }
 
     /// Tells everybody who listens.
@@ -62,7 +62,7 @@ impl Audience {
         for (feature, _) in changing(capabilities) {
             self.tell(&format!("notifications/{feature}/list_changed"), None);
         }
-        for uri in self.watched.snapshot().1 {
+        for uri in self.resource_subscriptions.snapshot().1 {
             let params = json::object([("uri", json::quote(&uri).as_str())]);
             self.tell(method::NOTIFICATIONS_RESOURCES_UPDATED, Some(params));
         }
@@ -71,18 +71,18 @@ impl Audience {
 
 /// The clients' own streams of one instance.
 #[derive(Default)]
-pub(super) struct Questions {
+pub(super) struct ServerRequests {
     listeners: Mutex<Vec<mpsc::Sender<ServerRequest>>>,
     pub came: Notify,
 }
 
-impl Questions {
+impl ServerRequests {
     fn listeners(&self) -> MutexGuard<'_, Vec<mpsc::Sender<ServerRequest>>> {
         self.listeners.lock().expect("no holder of this lock panics")
     }
 
     /// A client listens on its own stream.
-    pub(super) fn listen(&self, limits: QuestionLimits) -> mpsc::Receiver<ServerRequest> {
+    pub(super) fn listen(&self, limits: ServerRequestLimits) -> mpsc::Receiver<ServerRequest> {
         let (sender, receiver) = mpsc::channel(limits.waiting.max(1));
         let mut listeners = self.listeners();
         listeners.retain(|l| !l.is_closed());
@@ -97,7 +97,7 @@ impl Questions {
         self.came.notify_waiters();
     }
 
-    /// Gives the question to the client that began to listen last and has room; gives it back if
+    /// Gives the server request to the client that began to listen last and has room; gives it back if
     /// nobody takes it.
     pub(super) fn hand(&self, mut asked: ServerRequest) -> Option<ServerRequest> {
         for listener in self.listeners().iter().rev() {

@@ -13,13 +13,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::common::{Common, QuestionLimits};
+use super::common::{Common, ServerRequestLimits};
 use super::health::HealthLog;
 use super::http::{HttpLink, Target};
 use super::hub::Hub;
 use super::instance::Instance;
 use super::link::{Link, RETRY_FIRST, RETRY_LONGEST};
-use super::listeners::Audience;
+use super::listeners::Listeners;
 use super::recorded::Recorded;
 use super::stdio::StdioLink;
 use super::{
@@ -92,8 +92,10 @@ impl Server {
             Era::Modern => Some(WireEra::Modern),
         };
         let mut common = Common::new(&settings.name, settings.timeout, max_message, pin, tracker);
-        common.questions =
-            QuestionLimits { wait: server.question_wait, waiting: server.max_questions as usize };
+        common.server_requests = ServerRequestLimits {
+            wait: server.question_wait,
+            waiting: server.max_questions as usize,
+        };
         common.health = HealthLog::new(settings, Arc::clone(clock));
         common.shared = settings.instances == Instances::Shared;
         let reach = match &settings.transport {
@@ -136,18 +138,18 @@ impl Server {
         let mut instances = self.instances();
         let instance = instances.entry(key).or_insert_with(|| {
             let features = match self.sharing {
-                // Each question goes to one request, whose own client is looked at then.
+                // Each server request goes to one request, whose own client is looked at then.
                 Instances::Shared => self.everything(),
                 Instances::Agent | Instances::Session => {
                     caller.features.within(&self.allowed).alive()
                 }
             };
-            let audience = Audience::new(features);
+            let listeners = Listeners::new(features);
             let link: Arc<dyn Link> = match &self.reach {
-                Reach::Http(target) => HttpLink::new(target, Hub::new(&self.common, &audience)),
-                Reach::Stdio(spec) => StdioLink::new(spec, &self.common, &audience),
+                Reach::Http(target) => HttpLink::new(target, Hub::new(&self.common, &listeners)),
+                Reach::Stdio(spec) => StdioLink::new(spec, &self.common, &listeners),
             };
-            Instance::new(Recorded::new(link, &self.common), audience, &self.common)
+            Instance::new(Recorded::new(link, &self.common), listeners, &self.common)
         });
         Arc::clone(instance)
     }
@@ -164,7 +166,7 @@ impl Server {
             && let Some(live) = self
                 .instances()
                 .values()
-                .find(|i| i.link.is_live() && i.audience.features == features)
+                .find(|i| i.link.is_live() && i.listeners.features == features)
         {
             return Arc::clone(&live.link);
         }
@@ -284,8 +286,8 @@ impl Upstream for Server {
         self.common.set_catalog(Arc::clone(&catalog));
         for instance in self.instances().values() {
             // A server need not say so itself; its clients are promised that they hear of it.
-            if !instance.audience.told.swap(false, Ordering::Relaxed) && changed {
-                instance.audience.tell(method::NOTIFICATIONS_TOOLS_LIST_CHANGED, None);
+            if !instance.listeners.told.swap(false, Ordering::Relaxed) && changed {
+                instance.listeners.tell(method::NOTIFICATIONS_TOOLS_LIST_CHANGED, None);
             }
         }
         Ok(catalog)
@@ -293,13 +295,13 @@ impl Upstream for Server {
 
     fn subscribe(&self, caller: &Caller) -> broadcast::Receiver<Notification> {
         let instance = self.instance(caller);
-        let heard = instance.audience.events.subscribe();
+        let heard = instance.listeners.events.subscribe();
         instance.tend();
         heard
     }
 
-    fn questions(&self, caller: &Caller) -> mpsc::Receiver<ServerRequest> {
-        self.instance(caller).audience.questions.listen(self.common.questions)
+    fn server_requests(&self, caller: &Caller) -> mpsc::Receiver<ServerRequest> {
+        self.instance(caller).listeners.server_requests.listen(self.common.server_requests)
     }
 
     async fn watch(&self, caller: &Caller, uri: &str, params: Option<String>) -> Watching {

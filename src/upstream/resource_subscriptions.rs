@@ -40,7 +40,7 @@ pub enum Watching {
 
 /// All watched resources of one connection.
 #[derive(Debug, Default)]
-pub(super) struct Watched {
+pub(super) struct ResourceSubscriptions {
     entries: Mutex<BTreeMap<String, Entry>>,
     /// Counts the changes of the set.
     changes: watch::Sender<u64>,
@@ -70,7 +70,7 @@ pub(super) struct Added {
     pub change: u64,
 }
 
-impl Watched {
+impl ResourceSubscriptions {
     fn entries(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
         self.entries.lock().expect("no holder of this lock panics")
     }
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn the_last_who_leaves_ends_it_and_only_new_ones_change_the_set() {
-        let watched = Watched::default();
+        let watched = ResourceSubscriptions::default();
         let first = watched.add("a:1").change;
         let second = watched.add("a:1").change;
         watched.add("a:2");
@@ -193,7 +193,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_agreement_counts_for_the_set_it_answers() {
-        let watched = Watched::default();
+        let watched = ResourceSubscriptions::default();
         let change = watched.add("a:1").change;
         watched.agree(change, ["a:1".to_owned()].into());
         assert!(watched.agreed("a:1", change).await);

@@ -1,5 +1,5 @@
 //! Requests of a server to its client: sampling, elicitation, roots. A connection declares what
-//! the client behind it can be asked, and hands each question to whoever can put it to the client.
+//! the client behind it can be asked, and hands each server request to whoever can put it to the client.
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -76,7 +76,7 @@ impl ClientCapabilities {
         self.live && self.offer(method, params)
     }
 
-    /// Whether the client declared what this question needs.
+    /// Whether the client declared what this server request needs.
     pub fn offer(&self, method: &str, params: Option<&str>) -> bool {
         let Some(feature) = ClientFeature::of_method(method) else { return false };
         let Ok(own) = json::parse(&self.json) else { return false };
@@ -99,14 +99,14 @@ impl ClientCapabilities {
 
 /// What an upstream says while a request of ours runs.
 #[derive(Debug)]
-pub enum Said {
+pub enum ServerMessage {
     /// A notification about the request, such as progress.
     Notification(Notification),
-    /// A question to the client.
-    Asked(ServerRequest),
+    /// A server request to the client.
+    Request(ServerRequest),
 }
 
-/// A question of an upstream to the client. Dropped, it is declined.
+/// A request of an upstream to the client. Dropped, it is declined.
 #[derive(Debug)]
 pub struct ServerRequest {
     /// The JSON-RPC method, such as `elicitation/create`.
@@ -117,7 +117,7 @@ pub struct ServerRequest {
 }
 
 impl ServerRequest {
-    /// A question, and where its answer comes.
+    /// A server request, and where its answer comes.
     pub fn new(method: &str, params: Option<&str>) -> (Self, oneshot::Receiver<Reply>) {
         let (answer, answered) = oneshot::channel();
         let params = params.map(str::to_owned);
@@ -132,7 +132,7 @@ impl ServerRequest {
 }
 
 /// Receives what belongs to a request while it runs; full means dropped, or declined.
-pub type Notifications = mpsc::Sender<Said>;
+pub type Notifications = mpsc::Sender<ServerMessage>;
 
 #[cfg(test)]
 mod tests {

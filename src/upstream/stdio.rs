@@ -22,7 +22,7 @@ use super::handshake::{
 };
 use super::hub::{OnCancel, attend, next_id, outgoing_params};
 use super::link::Link;
-use super::listeners::Audience;
+use super::listeners::Listeners;
 use super::{Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra, message};
 
 mod conn;
@@ -41,7 +41,7 @@ pub(super) const STABLE: Duration = Duration::from_mins(1);
 pub(super) struct StdioLink {
     spec: Arc<Spec>,
     common: Arc<Common>,
-    audience: Arc<Audience>,
+    listeners: Arc<Listeners>,
     state: Mutex<State>,
     /// The same connection as in `state`, for those who must not wait while one is opened.
     live: StdMutex<Option<Arc<Conn>>>,
@@ -67,12 +67,12 @@ impl StdioLink {
     pub(super) fn new(
         spec: &Arc<Spec>,
         common: &Arc<Common>,
-        audience: &Arc<Audience>,
+        listeners: &Arc<Listeners>,
     ) -> Arc<Self> {
         Arc::new(Self {
             spec: Arc::clone(spec),
             common: Arc::clone(common),
-            audience: Arc::clone(audience),
+            listeners: Arc::clone(listeners),
             state: Mutex::default(),
             live: StdMutex::default(),
         })
@@ -117,7 +117,7 @@ impl StdioLink {
                 self.common.learn(&facts);
                 conn.is_ready();
                 self.set_live(Some(&conn));
-                self.audience.opened.send_modify(|n| *n += 1);
+                self.listeners.opened.send_modify(|n| *n += 1);
                 state.conn = Some((Arc::clone(&conn), facts.clone()));
                 Ok((conn, facts))
             }
@@ -135,7 +135,7 @@ impl StdioLink {
     /// (<https://modelcontextprotocol.io/specification/2026-07-28/basic/versioning>).
     async fn start(&self) -> Result<(Arc<Conn>, ServerFacts), String> {
         let known = self.common.era();
-        let conn = Conn::start(&self.spec, &self.common, &self.audience)?;
+        let conn = Conn::start(&self.spec, &self.common, &self.listeners)?;
         let failed = match self.shake_hands(&conn, known).await {
             Ok(facts) => return Ok((conn, facts)),
             Err(failed) => failed,
@@ -146,7 +146,7 @@ impl StdioLink {
             Failed::Died if known.is_some() => Err(conn.obituary()),
             Failed::Died => {
                 debug!(upstream = %self.common.name, "the child left at server/discover");
-                let conn = Conn::start(&self.spec, &self.common, &self.audience)?;
+                let conn = Conn::start(&self.spec, &self.common, &self.listeners)?;
                 match self.shake_hands(&conn, Some(WireEra::Legacy)).await {
                     Ok(facts) => Ok((conn, facts)),
                     Err(failed) => {
@@ -166,7 +166,7 @@ impl StdioLink {
         conn: &Arc<Conn>,
         era: Option<WireEra>,
     ) -> Result<ServerFacts, Failed> {
-        let features = &self.audience.features;
+        let features = &self.listeners.features;
         if era != Some(WireEra::Legacy) {
             let patience = match era {
                 None => self.common.probe_silence,
@@ -248,7 +248,7 @@ impl Link for StdioLink {
         if request.log_level.is_some() {
             conn.hub.mark_logs(id);
         }
-        let params = outgoing_params(facts.era, id, &request, &self.audience.features);
+        let params = outgoing_params(facts.era, id, &request, &self.listeners.features);
         let line = jsonrpc::request(id, &request.method, params.as_deref());
         let heard = Arc::clone(&route.heard);
         let work = async {

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
 
-use crate::broker::hold_budget::{AgentRow, HoldRow, Source};
+use crate::broker::call::hold_budget::{AgentRow, HoldRow, Source};
 use crate::config::Role;
 use crate::domain::json;
 use crate::domain::time::{Timestamp, in_words};

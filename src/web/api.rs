@@ -10,8 +10,8 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
-use crate::broker::decide::DecisionRequest;
-use crate::broker::rights::Verb;
+use crate::broker::people::decide::DecisionRequest;
+use crate::broker::people::rights::Verb;
 use crate::domain::approval::{Approval, Choice, Outcome, Via};
 use crate::domain::approval_json::{Detail, approval_json};
 use crate::domain::json;
@@ -168,14 +168,14 @@ async fn decide(
         let word = body.text("decision")?.ok_or_else(|| Problem::invalid("decision is missing"))?;
         let choice = Choice::parse(&word)
             .ok_or_else(|| Problem::invalid("decision must be \"approve\" or \"reject\""))?;
-        let verdict = DecisionRequest {
+        let decision = DecisionRequest {
             choice,
             reason: body.reason()?,
             digest: body.text("digest")?,
             via: via(&headers),
             assurance,
         };
-        web.decide(&id, &writer, verdict).await
+        web.decide(&id, &writer, decision).await
     };
     answer(&web, decided.await)
 }

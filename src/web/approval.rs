@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-use crate::broker::decide::DecisionRequest;
+use crate::broker::people::decide::DecisionRequest;
 use crate::domain::approval::{Approval, Assurance, Choice, State as Stands, Via};
 use crate::domain::visible_text::visible;
 use crate::store::AttemptRecord;
@@ -59,7 +59,7 @@ impl Fields {
     ///
     /// # Errors
     /// `invalid_request`: the form has no decision or no digest.
-    pub(crate) fn verdict(
+    pub(crate) fn decision(
         self,
         via: Via,
         assurance: Assurance,
@@ -270,7 +270,7 @@ pub(crate) async fn decide(
             }
             None => who.proven().assurance,
         };
-        web.decide(&id, &who.reviewer, fields.verdict(Via::Web, assurance)?).await
+        web.decide(&id, &who.reviewer, fields.decision(Via::Web, assurance)?).await
     };
     answer(&web, &who, &id, decided.await.map(|_| ()))
 }

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::broker::decide::DecisionRequest;
+use crate::broker::people::decide::DecisionRequest;
 use crate::domain::approval::{Approval, ApprovalId, Choice, Via};
 use crate::domain::visible_text::visible;
 
@@ -61,7 +61,7 @@ pub(crate) async fn decide(
         let reason = field("reason").unwrap_or_default();
         let mut lines = Vec::with_capacity(chosen.len());
         for (id, digest) in chosen {
-            let verdict = DecisionRequest {
+            let decision = DecisionRequest {
                 choice,
                 reason: reason.to_owned(),
                 digest: Some(digest),
@@ -72,7 +72,7 @@ pub(crate) async fn decide(
                 Ok(a) => visible(&a.call.title()),
                 Err(_) => String::new(),
             };
-            let result = web.decide(&id, &who.reviewer, verdict).await;
+            let result = web.decide(&id, &who.reviewer, decision).await;
             lines.push(line(&id, tool, choice, result));
         }
         let done = lines.iter().filter(|l| l.done).count();

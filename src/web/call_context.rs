@@ -3,7 +3,7 @@
 
 use crate::auth::Proven;
 use crate::broker::Broker;
-use crate::broker::limits::{Counts, Limit};
+use crate::broker::call::limits::{Counts, Limit};
 use crate::config::Reviewer;
 use crate::domain::approval::{Approval, Assurance, Choice, State};
 use crate::domain::grant::values;

@@ -1,7 +1,7 @@
 //! One approval as its reviewers see it, on the approval page and behind a mailed link alike.
 
 use crate::broker::Broker;
-use crate::broker::rights::Rights;
+use crate::broker::people::rights::Rights;
 use crate::domain::approval::{Approval, Outcome, State, Unattended};
 use crate::domain::call::{Method, is_own_meta};
 use crate::domain::json::{self, Node};

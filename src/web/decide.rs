@@ -1,7 +1,7 @@
 //! A reviewer's verbs as pages, links and API share them.
 
 use crate::broker::DecideError;
-use crate::broker::decide::DecisionRequest;
+use crate::broker::people::decide::DecisionRequest;
 use crate::config::Reviewer;
 use crate::domain::approval::{Approval, ApprovalId, State, Via};
 use crate::domain::audit::{AuditEvent, Kind};
@@ -19,10 +19,10 @@ impl Web {
         &self,
         id: &ApprovalId,
         reviewer: &Reviewer,
-        verdict: DecisionRequest,
+        decision: DecisionRequest,
     ) -> Result<Approval, Problem> {
         let before = self.broker.get_for(id, reviewer).await?;
-        let after = self.broker.decide(id, reviewer, verdict).await?;
+        let after = self.broker.decide(id, reviewer, decision).await?;
         if before.state == State::Pending
             && let Some(at) = after.decided_at
         {

@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 use crate::auth::csrf::Bound;
 use crate::auth::personal_token::Scope;
 use crate::auth::{Proven, bearer, client_address};
-use crate::broker::sessions::SignedIn;
-use crate::broker::token_holder::TokenRefused;
+use crate::broker::people::sessions::SignedIn;
+use crate::broker::people::token_holder::TokenRefused;
 use crate::config::Reviewer;
 use crate::domain::approval::Assurance;
 

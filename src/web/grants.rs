@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
-use crate::broker::grants::{GrantRow, Offer, Wanted};
+use crate::broker::call::grants::{GrantRow, Offer, Wanted};
 use crate::domain::approval::Approval;
 use crate::domain::grant::{Grant, GrantId, GrantState};
 use crate::domain::json;
@@ -53,7 +53,7 @@ pub(crate) fn grant_json(row: &GrantRow, masker: &Masker, now: Timestamp) -> Str
     );
     json::object([
         ("id", json::quote(g.id.as_str()).as_str()),
-        ("standing", &json::quote(g.standing(now).as_str())),
+        ("standing", &json::quote(g.state(now).as_str())),
         ("approval", &json::quote(g.approval.as_str())),
         ("granted_by", &json::quote(&g.by)),
         ("agent", &json::quote(&g.agent)),
@@ -143,7 +143,7 @@ struct Card {
     upstream: String,
     tool: String,
     by: String,
-    standing: &'static str,
+    state: &'static str,
     open: bool,
     used: u32,
     max_uses: u32,
@@ -158,7 +158,7 @@ struct Card {
 impl Card {
     fn new(row: &GrantRow, masker: &Masker, now: Timestamp) -> Self {
         let g = &row.grant;
-        let standing = g.standing(now);
+        let state = g.state(now);
         let pinned = g.shape.pinned.iter().map(|(p, v)| line(p, v, masker, &row.redact));
         let free: Vec<String> = g.shape.free.iter().map(|f| visible(f)).collect();
         Self {
@@ -168,13 +168,13 @@ impl Card {
             upstream: g.upstream.clone(),
             tool: visible(&g.tool),
             by: g.by.clone(),
-            standing: match standing {
+            state: match state {
                 GrantState::Open => "open",
                 GrantState::UsedUp => "used up",
                 GrantState::Expired => "expired",
                 GrantState::Ended => "ended",
             },
-            open: standing == GrantState::Open,
+            open: state == GrantState::Open,
             used: g.used,
             max_uses: g.max_uses,
             created: When::new(g.created_at, now),
@@ -185,7 +185,7 @@ impl Card {
                 .ended
                 .as_ref()
                 .map(|e| (e.by.clone(), visible(&e.reason), When::new(e.at, now))),
-            may_revoke: row.may_revoke && standing == GrantState::Open,
+            may_revoke: row.may_revoke && state == GrantState::Open,
         }
     }
 }

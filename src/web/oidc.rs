@@ -19,9 +19,9 @@ use subtle::ConstantTimeEq as _;
 use crate::auth::csrf::{Bound, FORM_COOKIE};
 use crate::auth::oidc::Oidc;
 use crate::auth::oidc::attempt;
-use crate::auth::oidc::person::{Said, Stranger};
+use crate::auth::oidc::person::{Identity, Stranger};
 use crate::auth::oidc::provider::ProviderError;
-use crate::broker::provider_sign_in::{Person, RefusedSignIn};
+use crate::broker::people::provider_sign_in::{Person, RefusedSignIn};
 use crate::store::SignInBy;
 
 use super::Web;
@@ -135,7 +135,7 @@ impl Refused {
         refused
     }
 
-    fn of(stranger: Stranger, said: &Said, label: &str) -> Self {
+    fn of(stranger: Stranger, said: &Identity, label: &str) -> Self {
         let text = match stranger {
             Stranger::Unverified => format!(
                 "{label} does not say that your e-mail address is verified; verify it there and \
@@ -206,7 +206,7 @@ async fn take(
     oidc: &Oidc,
     query: &str,
     headers: &HeaderMap,
-) -> Result<(String, Person, Said), Refused> {
+) -> Result<(String, Person, Identity), Refused> {
     const AGAIN: &str = "this browser did not ask for that, or took too long, or asked again \
                          since; open the sign-in page and begin there";
     let now = web.broker.now();

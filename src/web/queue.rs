@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::auth::Proven;
 use crate::broker::Broker;
-use crate::broker::rights::Rights;
+use crate::broker::people::rights::Rights;
 use crate::domain::approval::{Approval, State as Stands, Via};
 use crate::domain::json;
 use crate::domain::risk;

@@ -6,8 +6,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::auth::csrf::Bound;
-use crate::broker::review_link::Followed;
-use crate::broker::rights::Rights;
+use crate::broker::people::review_link::Followed;
+use crate::broker::people::rights::Rights;
 use crate::config::Reviewer;
 use crate::domain::approval::{Approval, Assurance, Refusal, State as Stands, Via};
 use crate::id::token_hash;
@@ -163,9 +163,9 @@ pub(crate) async fn decide(
     if let Some(why) = live.sign_in {
         return Err(PageProblem(Problem::new(Code::Forbidden, why)));
     }
-    let verdict = fields.verdict(Via::Email, Assurance::Link)?;
-    let said = verb(verdict.choice);
-    match web.decide(&live.approval.id, &live.reviewer, verdict).await {
+    let decision = fields.decision(Via::Email, Assurance::Link)?;
+    let said = verb(decision.choice);
+    match web.decide(&live.approval.id, &live.reviewer, decision).await {
         Ok(after) => {
             let heading = if after.state == Stands::Pending {
                 format!("You {said} this call; {} so far", progress(&after))

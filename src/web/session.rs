@@ -4,7 +4,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 
 use crate::broker::Broker;
-use crate::broker::sessions::SignedIn;
+use crate::broker::people::sessions::SignedIn;
 use crate::store::StoreError;
 
 use super::cookies;

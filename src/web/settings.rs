@@ -10,8 +10,9 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
 
 use crate::auth::personal_token::Scope;
-use crate::broker::settings::Own;
-use crate::broker::{DecideError, plan, sessions};
+use crate::broker::DecideError;
+use crate::broker::people::settings::Own;
+use crate::broker::people::{plan, sessions};
 use crate::config::reach::passkey_domain;
 use crate::domain::approval::Assurance;
 use crate::domain::preferences::{

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use crate::auth::csrf::{Bound, FORM_COOKIE};
-use crate::broker::sign_in::ByToken;
+use crate::broker::people::sign_in::ByToken;
 use crate::domain::time::in_words;
 use crate::store::SignInBy;
 use crate::store::StoreError;

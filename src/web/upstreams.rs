@@ -52,7 +52,7 @@ pub(crate) fn to_json(row: &UpstreamRow) -> String {
         ("name", json::quote(&row.name).as_str()),
         ("transport", &json::quote(row.transport)),
         ("target", &format!("[{}]", target.join(","))),
-        ("state", &json::quote(row.standing.as_str())),
+        ("state", &json::quote(row.state.as_str())),
         ("era", &text(facts.map(era))),
         ("version", &text(facts.map(|f| f.version.as_str()))),
         ("server", &text(facts.and_then(|f| own_words(&f.server_info)).as_deref())),
@@ -116,8 +116,8 @@ impl Card {
                 _ => "Streamable HTTP",
             },
             target: visible(&row.target.join(" ")),
-            state: row.standing.as_str(),
-            state_words: row.standing.words(),
+            state: row.state.as_str(),
+            state_words: row.state.words(),
             era: facts.map(|f| (era(f), visible(&f.version))),
             flags: [
                 ("What the server calls itself", server.as_deref()),
@@ -184,7 +184,7 @@ pub(crate) async fn show(State(web): State<Web>, who: Page) -> Response {
         StatusCode::OK,
         &UpstreamsPage {
             frame: who.frame("Upstreams", "upstreams"),
-            failing: rows.iter().filter(|row| row.standing == UpstreamState::Failing).count(),
+            failing: rows.iter().filter(|row| row.state == UpstreamState::Failing).count(),
             upstreams: rows.iter().map(|row| Card::new(row, now)).collect(),
         },
     )

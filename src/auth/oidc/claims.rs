@@ -8,7 +8,7 @@ use crate::domain::json::{Node, Value};
 use crate::domain::time::Timestamp;
 
 use super::jws::{optional, text};
-use super::person::Said;
+use super::person::Identity;
 
 /// What an ID token must have been made for.
 #[derive(Debug, Clone, Copy)]
@@ -75,7 +75,7 @@ impl Expected<'_> {
 ///
 /// # Errors
 /// There is no `sub`, or a member is of the wrong type; as the end of such a sentence.
-pub(crate) fn said(claims: &Node<'_>, groups_claim: &str) -> Result<Said, &'static str> {
+pub(crate) fn said(claims: &Node<'_>, groups_claim: &str) -> Result<Identity, &'static str> {
     let subject = text(claims, "sub").ok_or("does not say who it is (sub)")?;
     let email = optional(claims, "email").map_err(|_| "has an address that is no text (email)")?;
     let email_verified = match claims.get("email_verified").map(|node| &node.value) {
@@ -83,7 +83,7 @@ pub(crate) fn said(claims: &Node<'_>, groups_claim: &str) -> Result<Said, &'stat
         Some(Value::Bool(verified)) => *verified,
         Some(_) => return Err("says neither true nor false of the address (email_verified)"),
     };
-    Ok(Said {
+    Ok(Identity {
         subject: subject.to_owned(),
         email: email.map(str::to_owned),
         email_verified,
@@ -232,7 +232,7 @@ mod tests {
 
         let groups = |all: &[&str]| Some(all.iter().map(|&g| g.to_owned()).collect::<Vec<_>>());
         assert_eq!(most.unwrap().groups, groups(&["x", "y"]));
-        let nothing = Said { subject: "s1".to_owned(), ..Said::default() };
+        let nothing = Identity { subject: "s1".to_owned(), ..Identity::default() };
         assert_eq!(least, Ok(nothing));
         assert_eq!(read(r#"{"sub":"s1","groups":"x"}"#).unwrap().groups, groups(&["x"]));
         for odd in ["", "null", "1", "[\"s1\"]"] {

@@ -9,7 +9,7 @@ const MAX_GUEST: usize = 200;
 
 /// What a provider said of a person, after every check.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Said {
+pub struct Identity {
     /// The provider's lasting identifier for them (`sub`).
     pub subject: String,
     /// Their e-mail address.
@@ -49,7 +49,7 @@ impl Stranger {
 pub(crate) fn reviewer<'c>(
     config: &'c Config,
     oidc: &Oidc,
-    said: &Said,
+    said: &Identity,
 ) -> Result<&'c Reviewer, Stranger> {
     match oidc.identify {
         Identify::Subject => oidc
@@ -72,7 +72,7 @@ pub(crate) fn reviewer<'c>(
 
 /// The name of a guest, who is not a reviewer but may read; none if it is not plain ASCII or is too
 /// long. No reviewer can have such a name.
-pub(crate) fn guest(said: &Said) -> Option<String> {
+pub(crate) fn guest(said: &Identity) -> Option<String> {
     let verified = said.email.as_ref().filter(|_| said.email_verified);
     let name = verified.unwrap_or(&said.subject);
     let plain = name.bytes().all(|b| b.is_ascii_graphic());
@@ -88,13 +88,13 @@ mod tests {
                           [[reviewers]]\nname = \"ben\"\ntoken = \"bbbbbbbbbbbbbbbbbbbb\"\n\
                           [oidc]\nissuer = \"https://a.example\"\nclient_id = \"x\"\n";
 
-    fn found(more: &str, said: &Said) -> Result<String, Stranger> {
+    fn found(more: &str, said: &Identity) -> Result<String, Stranger> {
         let config = config(&format!("{PEOPLE}{more}"));
         reviewer(&config, config.oidc.as_ref().unwrap(), said).map(|r| r.name.clone())
     }
 
-    fn said(email: &str, verified: bool) -> Said {
-        Said {
+    fn said(email: &str, verified: bool) -> Identity {
+        Identity {
             subject: "s1".to_owned(),
             email: (!email.is_empty()).then(|| email.to_owned()),
             email_verified: verified,
@@ -120,14 +120,14 @@ mod tests {
         let by_sub = "claim = \"sub\"\nsubjects = { ben = \"s1\" }\n";
 
         assert_eq!(found(by_sub, &said("ana@example.org", true)), Ok("ben".to_owned()));
-        let other = Said { subject: "S1".to_owned(), ..said("ana@example.org", true) };
+        let other = Identity { subject: "S1".to_owned(), ..said("ana@example.org", true) };
         assert_eq!(found(by_sub, &other), Err(Stranger::Unknown));
     }
 
     #[test]
     fn a_guests_name_is_plain_and_no_reviewers() {
         let named = |email: &str, verified, subject: &str| {
-            guest(&Said { subject: subject.to_owned(), ..said(email, verified) })
+            guest(&Identity { subject: subject.to_owned(), ..said(email, verified) })
         };
 
         assert_eq!(named("eve@a.example", true, "s1").as_deref(), Some("guest:eve@a.example"));

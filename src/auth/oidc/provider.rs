@@ -24,7 +24,7 @@ use super::claims::{Expected, said};
 use super::description::Description;
 use super::fetch::{Answer, Fetch};
 use super::jws::{JwsError, text};
-use super::person::Said;
+use super::person::Identity;
 
 /// How long after a failure the provider is not asked for its description again.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -171,7 +171,7 @@ impl Provider {
         attempt: &Attempt,
         code: &str,
         now: Timestamp,
-    ) -> Result<Said, ProviderError> {
+    ) -> Result<Identity, ProviderError> {
         let mut known = self.known(now).await?;
         let tokens = self.exchange(&known.description, attempt, code).await?;
         let mut payload = known.description.keys.payload(&tokens.id_token);
@@ -288,7 +288,7 @@ impl Provider {
 
     /// Who an ID token names, if it was made by the provider, for this client, for this attempt,
     /// and has not run out.
-    fn read_id_token(&self, payload: &str, expected: &Expected<'_>) -> Result<Said, String> {
+    fn read_id_token(&self, payload: &str, expected: &Expected<'_>) -> Result<Identity, String> {
         let claims = json::parse(payload).map_err(|error| format!("the ID token: {error}"))?;
         expected
             .check_id_token(&claims)
@@ -297,7 +297,7 @@ impl Provider {
     }
 
     /// Whether the ID token left out what is needed; many providers tell it only when asked.
-    fn lacks(&self, said: &Said) -> bool {
+    fn lacks(&self, said: &Identity) -> bool {
         let email = self.settings.identify == Identify::Email && said.email.is_none();
         email || (self.settings.narrows() && said.groups.is_none())
     }
@@ -309,7 +309,7 @@ impl Provider {
         description: &Description,
         tokens: &Tokens,
         expected: &Expected<'_>,
-        said: &mut Said,
+        said: &mut Identity,
     ) -> Result<(), ProviderError> {
         let Some(url) = &description.userinfo_endpoint else { return Ok(()) };
         // A token of an unknown kind is not used
@@ -346,7 +346,7 @@ impl Provider {
         description: &Description,
         answer: &Answer,
         expected: &Expected<'_>,
-    ) -> Result<Said, String> {
+    ) -> Result<Identity, String> {
         let signed = answer.is_signed();
         let body = answer.expect(&["application/json", "application/jwt"])?;
         let payload = if signed {

@@ -132,7 +132,7 @@ impl Bridge {
             .body(line.to_vec())
     }
 
-    /// A notification of the client, or its answer to a question.
+    /// A notification of the client, or its answer to a server request.
     pub(super) async fn aside(&self, message: &Message, line: Vec<u8>) {
         let session = self.session.lock().await.clone();
         match self.within(session.as_ref()).body(line).timeout(ASIDE).send().await {

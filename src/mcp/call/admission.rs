@@ -3,7 +3,7 @@
 
 use axum::response::Response;
 
-use crate::broker::admit::Admission;
+use crate::broker::call::admit::Admission;
 use crate::domain::call::{Method, ToolCall};
 use crate::domain::json;
 use crate::mcp::Mcp;
@@ -32,7 +32,7 @@ pub(crate) async fn refusal(mcp: &Mcp, incoming: &ClientRequest) -> Option<Respo
         Admission::Passes => None,
         Admission::Unknown => answered(response::unknown(incoming, kind, &name)),
         // A subscription may be ended whatever the policy says now.
-        Admission::Said(_) if by == method::RESOURCES_UNSUBSCRIBE => None,
-        Admission::Said(statement) => answered(response::said(incoming, &statement)),
+        Admission::Statement(_) if by == method::RESOURCES_UNSUBSCRIBE => None,
+        Admission::Statement(statement) => answered(response::said(incoming, &statement)),
     }
 }

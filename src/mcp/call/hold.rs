@@ -6,18 +6,18 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::answer::Answer;
-use crate::broker::execute::Wishes;
-use crate::broker::hold::{Beat, Ended, Held, Terms};
-use crate::broker::result_delivery::OwedResult;
-use crate::broker::submit::Submission;
+use crate::broker::call::answer::Answer;
+use crate::broker::call::execute::Wishes;
+use crate::broker::call::hold::{Beat, Ended, Held, Terms};
+use crate::broker::call::result_delivery::OwedResult;
+use crate::broker::call::submit::Submission;
 use crate::mcp::Mcp;
 use crate::mcp::request::ClientRequest;
 use crate::mcp::respond::{json_response, nothing};
 use crate::mcp::response::{self, Reported};
 use crate::mcp::stream::progress::Progress;
 use crate::mcp::stream::request_stream::RequestStream;
-use crate::upstream::{Reply, Said};
+use crate::upstream::{Reply, ServerMessage};
 
 use super::input_required;
 use super::rounds::Rounds;
@@ -186,7 +186,7 @@ impl Streamed {
         // What was said before the end is sent before the end.
         while let Ok(beat) = heard.try_recv() {
             match beat {
-                Beat::Upstream(said @ Said::Notification(_)) if !gone.is_cancelled() => {
+                Beat::Upstream(said @ ServerMessage::Notification(_)) if !gone.is_cancelled() => {
                     self.line.said(said);
                 }
                 Beat::Decided if !gone.is_cancelled() => self.page_is_done(),

@@ -9,7 +9,7 @@ use crate::mcp::request::ClientRequest;
 use crate::mcp::response::input_requests::{is_input_required, not_offered};
 use crate::mcp::response::{self, Reported};
 use crate::protocol::method;
-use crate::upstream::{Notifications, Reply, Said, ServerRequest, WireEra};
+use crate::upstream::{Notifications, Reply, ServerMessage, ServerRequest, WireEra};
 
 /// Pause before a round in which the server asks nothing and only wants its state back.
 const STATE_ONLY: Duration = Duration::from_millis(250);
@@ -74,7 +74,7 @@ async fn ask(
         let method = request.node.get("method").and_then(Node::as_str).unwrap_or_default();
         let asked = request.node.get("params").map(|p| legacy_params(method, p, n));
         let (asked, answer) = ServerRequest::new(method, asked.as_deref());
-        if notes.send(Said::Asked(asked)).await.is_err() {
+        if notes.send(ServerMessage::Request(asked)).await.is_err() {
             return Err("the client is gone".to_owned());
         }
         waiting.push((request.key.as_ref(), method, answer));
@@ -107,7 +107,7 @@ fn continued(params: &str, responses: Option<&str>, state: Option<&str>) -> Stri
     edit::with(&rest, &own)
 }
 
-/// The `params` of a question as a legacy client wants them: a page to open needs an id there,
+/// The `params` of a server request as a legacy client wants them: a page to open needs an id there,
 /// which the modern era dropped
 /// (<https://modelcontextprotocol.io/specification/2025-11-25/client/elicitation>).
 fn legacy_params(method: &str, params: &Node<'_>, n: usize) -> String {

@@ -4,11 +4,11 @@
 use axum::http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::asking::Asking;
-use crate::broker::execute::Wishes;
-use crate::broker::permit::{Permit, Renewal};
-use crate::broker::refusals::unavailable_upstream;
-use crate::broker::submit::Submission;
+use crate::broker::call::asking::Asking;
+use crate::broker::call::execute::Wishes;
+use crate::broker::call::permit::{Permit, Renewal};
+use crate::broker::call::refusals::unavailable_upstream;
+use crate::broker::call::submit::Submission;
 use crate::domain::call::{Method, ToolCall};
 use crate::mcp::Mcp;
 use crate::mcp::request::ClientRequest;

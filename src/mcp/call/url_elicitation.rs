@@ -12,10 +12,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use tokio::sync::oneshot;
 
-use crate::broker::answer::{Answer, Code, Statement, pending};
-use crate::broker::asking::Asking;
-use crate::broker::hold::Held;
-use crate::broker::url_elicitation::Waits;
+use crate::broker::call::answer::{Answer, Code, Statement, pending};
+use crate::broker::call::asking::Asking;
+use crate::broker::call::hold::Held;
+use crate::broker::call::url_elicitation::Waits;
 use crate::domain::approval::{Approval, State};
 use crate::domain::call::Method;
 use crate::domain::json::{self, Node};
@@ -128,7 +128,7 @@ impl PageRoute {
         incoming: &ClientRequest,
         answer: Answer,
     ) -> Reported {
-        if let (Self::Rounds { approval, round, declined: false }, Answer::Said(said)) =
+        if let (Self::Rounds { approval, round, declined: false }, Answer::Statement(said)) =
             (self, &answer)
             && said.code == Code::ApprovalPending
             && *round < mcp.broker.config().approvals.page_rounds
@@ -193,7 +193,7 @@ fn message(approval: &Approval) -> String {
     )
 }
 
-/// The question that sends a legacy client to the page, and where its answer comes.
+/// The server request that sends a legacy client to the page, and where its answer comes.
 pub(crate) fn question(
     mcp: &Mcp,
     approval: &Approval,

@@ -1,8 +1,8 @@
 //! `placet_wait`, the one tool that is Placet's own: listed for agents that have it switched on,
 //! answered here, never upstream, and no subject of any policy.
 
-use crate::broker::wait_by_id::Waiting;
-use crate::broker::wait_tool::WAIT_TOOL;
+use crate::broker::call::wait_by_id::Waiting;
+use crate::broker::call::wait_tool::WAIT_TOOL;
 use crate::domain::call::{Method, ToolCall};
 use crate::domain::json::{self, Node, edit};
 use crate::mcp::Mcp;

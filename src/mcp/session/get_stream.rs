@@ -58,21 +58,21 @@ pub(crate) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
                     events.comment();
                     // A session counts as used while its stream is open; the stream ends with it.
                     if let Ok(false) = mcp.broker.keep_client_session(&session.id).await {
-                        mcp.standing.end(&session.id);
+                        mcp.subscriptions.end(&session.id);
                         break;
                     }
-                    mcp.standing.seen(&session.id, mcp.broker.now());
+                    mcp.subscriptions.seen(&session.id, mcp.broker.now());
                     continue;
                 }
                 said = news.next() => match said {
                     // Not told: a resource or a log level that the session did not ask for.
-                    Some((upstream, Heard::Told(note)))
-                        if !mcp.standing.admits(&session.id, &upstream, &note) => continue,
-                    Some((upstream, Heard::Told(note))) if is_whole => {
+                    Some((upstream, Heard::Notification(note)))
+                        if !mcp.subscriptions.admits(&session.id, &upstream, &note) => continue,
+                    Some((upstream, Heard::Notification(note))) if is_whole => {
                         aggregate::told(&mcp, &agent, &upstream, note)
                     }
-                    Some((_, Heard::Told(note))) => note,
-                    Some((_, Heard::Asked(asked))) => {
+                    Some((_, Heard::Notification(note))) => note,
+                    Some((_, Heard::Request(asked))) => {
                         if caller.features.take(&asked.method, asked.params.as_deref()) {
                             request_stream::put(&mcp, &session.id, &events, asked, over.clone());
                         }

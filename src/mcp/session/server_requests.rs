@@ -1,4 +1,4 @@
-//! Questions put to legacy clients: requests of ours on a stream of theirs, answered by a POST of
+//! Server requests put to legacy clients: requests of ours on a stream of theirs, answered by a POST of
 //! the same session (<https://modelcontextprotocol.io/specification/2025-11-25/basic#messages>).
 
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use crate::upstream::Reply;
 /// Session and raw id.
 type Key = (String, String);
 
-/// Questions that no client has answered.
+/// Server requests that no client has answered.
 #[derive(Debug, Default)]
 pub(crate) struct Open(Mutex<HashMap<Key, oneshot::Sender<Reply>>>);
 
@@ -20,7 +20,7 @@ impl Open {
         self.0.lock().expect("no holder of this lock panics")
     }
 
-    /// Waits for the answer to `id` (raw JSON) in a session, until the question is dropped.
+    /// Waits for the answer to `id` (raw JSON) in a session, until the server request is dropped.
     pub(crate) fn ask(self: &Arc<Self>, session: &str, id: &str) -> Waiting {
         let key = (session.to_owned(), id.to_owned());
         let (sender, answer) = oneshot::channel();
@@ -28,7 +28,7 @@ impl Open {
         Waiting { open: Arc::clone(self), key, answer }
     }
 
-    /// Takes an answer that a client posted in this very session; it is dropped where no question
+    /// Takes an answer that a client posted in this very session; it is dropped where no server request
     /// of that id waits.
     pub(crate) fn answer(&self, session: &str, id: &str, reply: Reply) {
         if let Some(waits) = self.lock().remove(&(session.to_owned(), id.to_owned())) {
@@ -37,7 +37,7 @@ impl Open {
     }
 }
 
-/// A question that waits for its answer; dropping it forgets it.
+/// A server request that waits for its answer; dropping it forgets it.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     open: Arc<Open>,

@@ -237,11 +237,11 @@ async fn level_at(
     };
     // What it wanted before no longer counts.
     let (agent, now) = (&incoming.agent.name, mcp.broker.now());
-    let former = mcp.standing.with(agent, &session.id, now, |w| w.logs.remove(upstream));
+    let former = mcp.subscriptions.with(agent, &session.id, now, |w| w.logs.remove(upstream));
     drop(former);
     let (log, reply) = server.log_at(&incoming.caller(), level, params).await?;
     if matches!(reply, Reply::Result(_)) {
-        mcp.standing.with(agent, &session.id, now, |wants| {
+        mcp.subscriptions.with(agent, &session.id, now, |wants| {
             wants.level = Some(level);
             wants.logs.insert(upstream.to_owned(), log);
         });
@@ -275,7 +275,7 @@ async fn subscribe(mcp: &Mcp, incoming: &ClientRequest, params: Option<&Node<'_>
     let max = mcp.broker.config().server.max_subscriptions;
     let key = (incoming.upstream.clone(), uri.to_owned());
     let (agent, now) = (&incoming.agent.name, mcp.broker.now());
-    let Some(begun) = mcp.standing.begin(agent, &session.id, now, key, max) else {
+    let Some(begun) = mcp.subscriptions.begin(agent, &session.id, now, key, max) else {
         let text =
             format!("this session has {max} subscriptions (server.max_subscriptions): end one");
         return refused(incoming, code::INVALID_PARAMS, &text);
@@ -316,7 +316,7 @@ fn unsubscribe(mcp: &Mcp, incoming: &ClientRequest, params: Option<&Node<'_>>) -
     let ended = incoming
         .session
         .as_ref()
-        .and_then(|session| mcp.standing.lock().get_mut(&session.id)?.watches.remove(&key));
+        .and_then(|session| mcp.subscriptions.lock().get_mut(&session.id)?.watches.remove(&key));
     drop(ended);
     done(incoming)
 }
@@ -333,7 +333,7 @@ pub(crate) async fn level_of(
         let filter = params.and_then(|p| p.get("_meta")?.get(meta::LOG_LEVEL));
         return (level, filter.and_then(Node::as_str).and_then(Level::of));
     }
-    let level = incoming.session.as_ref().and_then(|s| mcp.standing.level(&s.id));
+    let level = incoming.session.as_ref().and_then(|s| mcp.subscriptions.level(&s.id));
     let Some(level) = level else { return (None, None) };
     // A legacy server was told when the level was set.
     let server = mcp.broker.upstream(&incoming.upstream);
@@ -363,17 +363,20 @@ mod tests {
 
     #[test]
     fn the_session_not_seen_for_longest_makes_room() {
-        let standing = Subscriptions::default();
+        let subscriptions = Subscriptions::default();
         let at = |n: u32| Timestamp::from_micros(n.into());
         for n in 0..MAX_SESSIONS_PER_AGENT {
-            standing.with("ann", &format!("s{n}"), at(n), |w| w.level = Some(Level::Info));
+            subscriptions.with("ann", &format!("s{n}"), at(n), |w| w.level = Some(Level::Info));
         }
-        standing.seen("s0", at(1000));
+        subscriptions.seen("s0", at(1000));
 
-        standing.with("bob", "other", at(2000), |w| w.level = Some(Level::Info));
-        assert!(standing.level("s1").is_some());
-        standing.with("ann", "one-more", at(2000), |w| w.level = Some(Level::Info));
+        subscriptions.with("bob", "other", at(2000), |w| w.level = Some(Level::Info));
+        assert!(subscriptions.level("s1").is_some());
+        subscriptions.with("ann", "one-more", at(2000), |w| w.level = Some(Level::Info));
 
-        assert_eq!((standing.level("s0"), standing.level("s1")), (Some(Level::Info), None));
+        assert_eq!(
+            (subscriptions.level("s0"), subscriptions.level("s1")),
+            (Some(Level::Info), None)
+        );
     }
 }

@@ -10,7 +10,7 @@ use crate::mcp::request::ClientRequest;
 use crate::mcp::respond::{json_response, nothing};
 use crate::mcp::response::{Reported, lost};
 use crate::mcp::{Mcp, PLAIN_ANSWER_WITHIN};
-use crate::upstream::{Notifications, Said, ServerRequest, WireEra};
+use crate::upstream::{Notifications, ServerMessage, ServerRequest, WireEra};
 
 use super::progress::Progress;
 use super::request_stream::RequestStream;
@@ -57,13 +57,13 @@ where
                 return json_response(status, body);
             }
             Some(said) = heard.recv() => match said {
-                // A client that reads no stream can be told nothing; a dropped question is
+                // A client that reads no stream can be told nothing; a dropped server request is
                 // declined.
                 _ if !incoming.streams => {}
-                Said::Notification(note) => if let Some(text) = progress.upstream(&note) {
+                ServerMessage::Notification(note) => if let Some(text) = progress.upstream(&note) {
                     break First::Tell(text);
                 },
-                Said::Asked(asked) => break First::Ask(asked),
+                ServerMessage::Request(asked) => break First::Ask(asked),
             },
             () = tokio::time::sleep_until(plain_until), if incoming.streams => break First::Nothing,
         }

@@ -9,7 +9,7 @@ use crate::domain::json;
 use crate::mcp::Mcp;
 use crate::mcp::request::ClientRequest;
 use crate::protocol::jsonrpc;
-use crate::upstream::{Said, ServerRequest, WireEra};
+use crate::upstream::{ServerMessage, ServerRequest, WireEra};
 
 use super::Events;
 use super::progress::Progress;
@@ -21,7 +21,7 @@ pub(crate) struct RequestStream {
     progress: Progress,
     /// The event stream to the client.
     pub(crate) events: Events,
-    /// Ends the questions that are open when the stream ends.
+    /// Ends the server requests that are open when the stream ends.
     over: CancellationToken,
     _over_on_drop: DropGuard,
 }
@@ -46,15 +46,15 @@ impl RequestStream {
         (line, response)
     }
 
-    /// Tells the client what the upstream says, or puts its question.
-    pub(crate) fn said(&mut self, said: Said) {
+    /// Tells the client what the upstream says, or puts its server request.
+    pub(crate) fn said(&mut self, said: ServerMessage) {
         match said {
-            Said::Notification(note) => {
+            ServerMessage::Notification(note) => {
                 if let Some(text) = self.progress.upstream(&note) {
                     self.events.try_message(&text);
                 }
             }
-            Said::Asked(asked) => self.ask(asked),
+            ServerMessage::Request(asked) => self.ask(asked),
         }
     }
 
@@ -68,7 +68,7 @@ impl RequestStream {
         }
     }
 
-    /// Puts a question to the client; declined where it can't be asked.
+    /// Puts a server request to the client; declined where it can't be asked.
     pub(crate) fn ask(&self, asked: ServerRequest) {
         let live = self.incoming.era == WireEra::Legacy
             && self.incoming.features.offer(&asked.method, asked.params.as_deref());
@@ -86,7 +86,7 @@ impl RequestStream {
     pub(crate) async fn drive<T>(
         &mut self,
         work: impl Future<Output = T>,
-        heard: &mut mpsc::Receiver<Said>,
+        heard: &mut mpsc::Receiver<ServerMessage>,
     ) -> Option<T> {
         let mut beat = tokio::time::interval(self.mcp.broker.config().approvals.heartbeat);
         let abandoned = self.events.clone();
@@ -107,7 +107,7 @@ impl RequestStream {
     }
 }
 
-/// Sends a question as a request of ours and waits for the answer that the client posts; until
+/// Sends a server request as a request of ours and waits for the answer that the client posts; until
 /// then, or until `over`, the asker waits.
 pub(crate) fn put(
     mcp: &Mcp,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::broker::tasks::NewTask;
+use crate::broker::call::tasks::NewTask;
 use crate::domain::json::{self, Node, edit};
 use crate::domain::task::{Follows, Form, Remote, Task};
 use crate::mcp::Mcp;

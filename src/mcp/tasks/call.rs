@@ -5,9 +5,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::execute::Wishes;
-use crate::broker::permit::Permit;
-use crate::broker::tasks::NewTask;
+use crate::broker::call::execute::Wishes;
+use crate::broker::call::permit::Permit;
+use crate::broker::call::tasks::NewTask;
 use crate::domain::approval::Outcome;
 use crate::domain::json;
 use crate::domain::policy::Action;

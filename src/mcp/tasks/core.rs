@@ -6,7 +6,7 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::broker::tasks::View;
+use crate::broker::call::tasks::View;
 use crate::domain::json::{self, Node};
 use crate::domain::time::Timestamp;
 use crate::mcp::Mcp;

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::broker::tasks::TaskError;
+use crate::broker::call::tasks::TaskError;
 use crate::domain::json;
 use crate::mcp::request::ClientRequest;
 use crate::mcp::respond::json_response;

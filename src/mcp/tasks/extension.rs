@@ -6,8 +6,8 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::broker::result_delivery::OwedResult;
-use crate::broker::tasks::{TaskError, View};
+use crate::broker::call::result_delivery::OwedResult;
+use crate::broker::call::tasks::{TaskError, View};
 use crate::domain::json::{self, Node, edit};
 use crate::domain::task::Status;
 use crate::mcp::request::ClientRequest;
@@ -85,7 +85,9 @@ pub(crate) async fn detailed(
     }
     let mut members = wire::extension(mcp, &view);
     members.extend(end);
-    members.extend(view.questions.clone().map(|questions| ("inputRequests", questions)));
+    members.extend(
+        view.input_requests.clone().map(|input_requests| ("inputRequests", input_requests)),
+    );
     members.extend(wire::waiting(mcp, &view));
     (wire::object(&members), told)
 }

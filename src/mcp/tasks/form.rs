@@ -1,6 +1,6 @@
 //! Which form of tasks a request speaks, whose tasks it may see, and what capabilities say of them.
 
-use crate::broker::tasks::Owner;
+use crate::broker::call::tasks::Owner;
 use crate::domain::json::{self, Node, edit};
 use crate::domain::task::Form;
 use crate::mcp::Mcp;

@@ -4,8 +4,8 @@
 use axum::response::Response;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::remote::with_tasks;
-use crate::broker::tasks::View;
+use crate::broker::call::remote::with_tasks;
+use crate::broker::call::tasks::View;
 use crate::domain::json::{self, Node, edit};
 use crate::domain::task::{Follows, Remote, Task};
 use crate::mcp::request::ClientRequest;

@@ -12,7 +12,7 @@ use axum::response::Response;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
-use crate::broker::tasks::{Owner, TaskError};
+use crate::broker::call::tasks::{Owner, TaskError};
 use crate::config::Agent;
 use crate::domain::approval::ApprovalId;
 use crate::domain::json::{self, Node, edit};
@@ -108,7 +108,7 @@ impl Watch {
                 if view.status.is_terminal() {
                     over.push(id.clone());
                 }
-                let now = (view.status, view.questions.clone());
+                let now = (view.status, view.input_requests.clone());
                 let before = told.insert(id.clone(), now.clone());
                 if before.unwrap_or((Status::Working, None)) == now {
                     continue;

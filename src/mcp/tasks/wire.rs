@@ -1,6 +1,6 @@
 //! A task as JSON, in the words of each protocol: times in RFC 3339, spans in milliseconds.
 
-use crate::broker::tasks::View;
+use crate::broker::call::tasks::View;
 use crate::domain::json;
 use crate::domain::task::Status;
 use crate::mcp::Mcp;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::broker::plan::{LIST_PREFIX, address, delivery_id};
+use crate::broker::people::plan::{LIST_PREFIX, address, delivery_id};
 use crate::config::{self, Reviewer};
 use crate::domain::approval::{Approval, Assurance, State};
 use crate::domain::time::Timestamp;
@@ -224,7 +224,7 @@ impl Deliverer {
             recipient: new.recipient.clone(),
             payload: None,
             due_at,
-            give_up_at: due_at.plus(crate::broker::plan::TRIED_FOR),
+            give_up_at: due_at.plus(crate::broker::people::plan::TRIED_FOR),
         };
         store.outbox().enqueue(vec![summary], now).await?;
         Ok(None)

@@ -7,7 +7,7 @@ use tokio_util::task::TaskTracker;
 use super::fake_store::FakeStore;
 use super::*;
 use crate::broker::Parts;
-use crate::broker::plan::Wishes;
+use crate::broker::people::plan::Wishes;
 use crate::clock::ManualClock;
 use crate::config::Role;
 use crate::domain::approval::{Approval, Assurance, Choice, State};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::broker::plan::LIST_PREFIX;
+use crate::broker::people::plan::LIST_PREFIX;
 use crate::domain::approval::Approval;
 use crate::domain::json;
 use crate::domain::risk;

@@ -162,7 +162,7 @@ impl TaskStore for SqlStore {
         let Some(row) = row else { return Ok(Run::default()) };
         Ok(Run {
             stop_at: row.opt_int("stop_at")?.map(Timestamp::from_micros),
-            questions: row.opt_text("questions")?,
+            input_requests: row.opt_text("questions")?,
             answers: row.opt_text("answers")?,
         })
     }
@@ -178,13 +178,13 @@ impl TaskStore for SqlStore {
     async fn ask(
         &self,
         approval: &ApprovalId,
-        questions: Option<&str>,
+        input_requests: Option<&str>,
         now: Timestamp,
     ) -> Result<()> {
         let sql = "insert into runs (approval, questions, changed_at) values ($1, $2, $3) \
                    on conflict (approval) do update \
                       set questions = excluded.questions, changed_at = excluded.changed_at";
-        self.write(sql, args![approval.as_str(), questions.map(str::to_owned), now]).await
+        self.write(sql, args![approval.as_str(), input_requests.map(str::to_owned), now]).await
     }
 
     async fn reply(&self, approval: &ApprovalId, answers: &str, now: Timestamp) -> Result<()> {

@@ -105,7 +105,7 @@ pub(super) fn respond(
     }
     match received {
         Received::Respond(body) => post_aside(target, hub, session, body),
-        Received::Ask(question) => {
+        Received::ForClient(question) => {
             let (target, again, session) =
                 (Arc::clone(target), Arc::clone(hub), Arc::clone(session));
             hub.common.tracker.spawn(async move {
@@ -182,7 +182,7 @@ impl<'a> Reading<'a> {
             match self.hub.receive(incoming, Some(self.id)) {
                 Received::Nothing => {}
                 Received::Answer(reply) => answer = Some(reply),
-                received @ (Received::Respond(_) | Received::Ask(_)) => {
+                received @ (Received::Respond(_) | Received::ForClient(_)) => {
                     if let Some(session) = self.session {
                         respond(self.target, self.hub, session, received);
                     }

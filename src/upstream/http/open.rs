@@ -57,7 +57,7 @@ impl HttpLink {
         let body = jsonrpc::request(
             id,
             method::SERVER_DISCOVER,
-            Some(&discover_params(&self.hub.audience.features)),
+            Some(&discover_params(&self.hub.listeners.features)),
         );
         let mut headers = mirrored_headers::for_request(method::SERVER_DISCOVER, None, None);
         headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(version::MODERN));
@@ -119,7 +119,7 @@ impl HttpLink {
         let body = jsonrpc::request(
             id,
             method::INITIALIZE,
-            Some(&initialize_params(&self.hub.audience.features)),
+            Some(&initialize_params(&self.hub.listeners.features)),
         );
         let response = post(&self.target, &self.target.pooled, HeaderMap::new(), body)
             .await

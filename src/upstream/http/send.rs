@@ -10,7 +10,7 @@ use super::super::message;
 use super::target::{Target, post_headers};
 use crate::domain::error_text::in_full;
 
-/// How long a notification, or an answer to a server's question, may take to be sent.
+/// How long a notification, or an answer to a server's request, may take to be sent.
 pub(super) const ASIDE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Whether it is an HTTP status with which a server refuses before it runs anything.

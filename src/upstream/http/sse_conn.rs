@@ -96,7 +96,7 @@ impl SseConn {
             heard_at: Mutex::new(Instant::now()),
         });
         // A hub of its own: what waits here ends with this stream and not with the next one.
-        let hub = Hub::new(&link.common, &link.audience);
+        let hub = Hub::new(&link.common, &link.listeners);
         let stop = link.common.stop.child_token();
         hub.common.tracker.spawn(read(
             Reader { response, parser, early },
@@ -112,7 +112,7 @@ impl SseConn {
     async fn shake_hands(&self) -> Result<ServerFacts, String> {
         let limit = self.hub.common.handshake_timeout;
         let facts = match self
-            .ask(method::INITIALIZE, Some(&initialize_params(&self.hub.audience.features)), limit)
+            .ask(method::INITIALIZE, Some(&initialize_params(&self.hub.listeners.features)), limit)
             .await
         {
             Ok(Reply::Result(result)) => read_initialize(&result)?,
@@ -187,7 +187,7 @@ impl SseConn {
         if request.log_level.is_some() {
             self.hub.mark_logs(id);
         }
-        let params = outgoing_params(WireEra::Legacy, id, &request, &self.hub.audience.features);
+        let params = outgoing_params(WireEra::Legacy, id, &request, &self.hub.listeners.features);
         let body = jsonrpc::request(id, &request.method, params.as_deref());
         let heard = Arc::clone(&route.heard);
         let work = self.exchange(client, id, body, &mut route.answer);
@@ -390,7 +390,7 @@ fn receive(data: &[u8], hub: &Arc<Hub>, line: &Arc<Line>) {
             for incoming in messages {
                 match hub.receive(incoming, None) {
                     Received::Respond(body) => post_aside(line, hub, body),
-                    Received::Ask(question) => {
+                    Received::ForClient(question) => {
                         let (line, again) = (Arc::clone(line), Arc::clone(hub));
                         hub.common.tracker.spawn(async move {
                             post_aside(

@@ -36,7 +36,7 @@ struct Reading {
 }
 
 pub(super) async fn keep(target: Arc<Target>, hub: Arc<Hub>, session: Weak<Session>) {
-    let watched = &hub.audience.watched;
+    let watched = &hub.listeners.resource_subscriptions;
     let mut changes = watched.changes();
     let mut wait = REOPEN_FIRST;
     let mut current: Option<Reading> = None;
@@ -88,7 +88,7 @@ pub(super) async fn keep(target: Arc<Target>, hub: Arc<Hub>, session: Weak<Sessi
                     drop(former);
                 } else if std::mem::take(&mut broke) {
                     hub.common.relist.notify_one();
-                    hub.audience.missed(&capabilities);
+                    hub.listeners.missed(&capabilities);
                 }
             }
             Ok(response) if response.status().is_server_error() => {
@@ -142,7 +142,7 @@ async fn listen(
     params: &str,
     id: u64,
 ) -> Result<Response, String> {
-    let params = params_with_meta(params, &modern_meta(hub.audience.features.as_json()));
+    let params = params_with_meta(params, &modern_meta(hub.listeners.features.as_json()));
     let method = method::SUBSCRIPTIONS_LISTEN;
     let mut headers = session.headers();
     headers.extend(mirrored_headers::for_request(method, Some(&params), None));

@@ -7,7 +7,7 @@ use std::sync::{Arc, MutexGuard};
 
 use tracing::debug;
 
-use super::super::{Notification, Said, WireEra};
+use super::super::{Notification, ServerMessage, WireEra};
 use super::Hub;
 use crate::domain::call;
 use crate::domain::json::{self, Node};
@@ -54,7 +54,7 @@ impl Hub {
             // Of our requests a server cancels only a subscription.
             method::NOTIFICATIONS_CANCELLED => return self.listening_ended(&notification),
             method::NOTIFICATIONS_TOOLS_LIST_CHANGED => {
-                self.audience.told.store(true, Ordering::Relaxed);
+                self.listeners.told.store(true, Ordering::Relaxed);
                 self.common.relist.notify_one();
                 None
             }
@@ -76,7 +76,7 @@ impl Hub {
             self.forward(id, notification);
         } else {
             let params = notification.params.map(|p| call::params_with_meta(&p, &[]));
-            self.audience.tell(&notification.method, params);
+            self.listeners.tell(&notification.method, params);
         }
     }
 
@@ -109,7 +109,7 @@ impl Hub {
             .and_then(Node::elements)
             .unwrap_or_default();
         let uris = uris.iter().filter_map(Node::as_str).map(str::to_owned).collect();
-        self.audience.watched.agree(change, uris);
+        self.listeners.resource_subscriptions.agree(change, uris);
     }
 
     fn listening_ended(&self, notification: &Notification) {
@@ -127,7 +127,7 @@ impl Hub {
         let Some(slot) = routes.get(&id) else { return };
         slot.heard.notify_one();
         if let Some(to) = &slot.notifications
-            && to.try_send(Said::Notification(notification)).is_err()
+            && to.try_send(ServerMessage::Notification(notification)).is_err()
         {
             debug!(upstream = %self.common.name, "a notification was dropped, its reader is slow");
         }

@@ -17,7 +17,7 @@ use super::super::child::{
 };
 use super::super::common::Common;
 use super::super::hub::{Hub, OnCancel, Received, attend, next_id};
-use super::super::listeners::Audience;
+use super::super::listeners::Listeners;
 use super::super::message::{self, Unreadable};
 use super::super::server_request_routing;
 use super::super::{Reply, UpstreamError};
@@ -58,13 +58,13 @@ impl Conn {
     pub(super) fn start(
         spec: &Spec,
         common: &Arc<Common>,
-        audience: &Arc<Audience>,
+        listeners: &Arc<Listeners>,
     ) -> Result<Arc<Self>, String> {
         let mut child = spec.start()?;
         let stdin = child.stdin.take().expect("standard input is piped");
         let stdout = child.stdout.take().expect("standard output is piped");
         let stderr = child.stderr.take().expect("standard error is piped");
-        let hub = Hub::new(common, audience);
+        let hub = Hub::new(common, listeners);
         let stop = common.stop.child_token();
         let ended = CancellationToken::new();
         let last_words = Arc::new(Mutex::new("the server process ended".to_owned()));
@@ -284,7 +284,7 @@ fn respond(hub: &Arc<Hub>, out: &mpsc::WeakSender<Line>, received: Received) {
     };
     match received {
         Received::Respond(text) => say(hub, out, text),
-        Received::Ask(question) => {
+        Received::ForClient(question) => {
             let (again, out) = (Arc::clone(hub), out.clone());
             hub.common.tracker.spawn(async move {
                 say(&again, &out, server_request_routing::answered(&again, question).await);

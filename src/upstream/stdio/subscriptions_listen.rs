@@ -46,7 +46,7 @@ async fn keep(
     watches: bool,
     capabilities: String,
 ) {
-    let watched = &hub.audience.watched;
+    let watched = &hub.listeners.resource_subscriptions;
     let mut changes = watched.changes();
     let mut wait = AGAIN_FIRST;
     let mut current = None;
@@ -63,7 +63,7 @@ async fn keep(
         } else {
             let route = hub.open(next_id(), None);
             let listening = hub.listens_with(route.id, change);
-            let meta = modern_meta(hub.audience.features.as_json());
+            let meta = modern_meta(hub.listeners.features.as_json());
             let params = params_with_meta(&listen_params(&kinds, &uris), &meta);
             let line = jsonrpc::request(route.id, method::SUBSCRIPTIONS_LISTEN, Some(&params));
             let Some(live) = conn.upgrade() else { return };
@@ -81,7 +81,7 @@ async fn keep(
             drop((former, listening));
         } else if std::mem::take(&mut ended_before) {
             hub.common.relist.notify_one();
-            hub.audience.missed(&capabilities);
+            hub.listeners.missed(&capabilities);
         }
         let ended = async {
             match current.as_mut() {

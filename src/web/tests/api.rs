@@ -59,12 +59,24 @@ async fn errors_are_checked_in_the_stated_order() {
     assert_eq!(code(&path, "olga", r#"{"decision":"approve","x":1}"#).await, "own_agent");
     assert_eq!(code(&path, "ana", "{").await, "invalid_request");
     assert_eq!(code(&path, "ana", r#"{"decision":"approve","x":1}"#).await, "invalid_request");
-    assert_eq!(code(&path, "ana", r#"{"decision":"reject"}"#).await, "invalid_request");
+    assert_eq!(code(&path, "ana", r#"{"decision":"reject","reason":7}"#).await, "invalid_request");
     assert_eq!(code(&path, "ana", r#"{"decision":1}"#).await, "invalid_request");
     assert_eq!(code(&path, "ana", &wrong).await, "digest_mismatch");
     assert_eq!(site.now_is(&approval.id).await.version, approval.version);
     site.clock.advance(Duration::from_mins(15));
     assert_eq!(code(&path, "ana", r#"{"decision":"approve"}"#).await, "expired");
+}
+
+#[tokio::test]
+async fn a_rejection_needs_no_reason() {
+    let site = Site::new().await;
+    let approval = site.pending(CALL).await;
+    let path = format!("/approvals/{}/decision", approval.id);
+
+    let said = site.api("POST", &path, "ana", r#"{"decision":"reject"}"#).await;
+
+    assert_eq!(said.status, 200);
+    assert_eq!(site.now_is(&approval.id).await.state, State::Rejected);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::issuer::start;
 use super::oidc::{config_for, session_of, whole};
 use super::*;
-use crate::broker::execute::Wishes;
+use crate::broker::call::execute::Wishes;
 use crate::domain::risk::Severity;
 use crate::upstream::Caller;
 
@@ -175,7 +175,7 @@ async fn a_grant_stands_only_while_its_giver_is_confirmed() {
         })
         .await;
     assert_eq!(approve(&site, &approval, &session).await.status, StatusCode::SEE_OTHER);
-    let wanted = || crate::broker::grants::Wanted {
+    let wanted = || crate::broker::call::grants::Wanted {
         uses: 2,
         duration: Duration::from_mins(20),
         free: Vec::new(),

@@ -4,7 +4,7 @@ use super::*;
 use crate::auth::Proven;
 use crate::auth::personal_token::Scope;
 use crate::broker::DecideError;
-use crate::broker::settings::Own;
+use crate::broker::people::settings::Own;
 use crate::domain::grant::{Ended, Grant, GrantId, Shape};
 use crate::domain::preferences::Preferences;
 use crate::domain::task::{Follows, Form, Task, TaskId};

@@ -74,7 +74,7 @@ impl Upstream for Fixed {
         self.told.subscribe()
     }
 
-    fn questions(&self, _caller: &Caller) -> tokio::sync::mpsc::Receiver<ServerRequest> {
+    fn server_requests(&self, _caller: &Caller) -> tokio::sync::mpsc::Receiver<ServerRequest> {
         tokio::sync::mpsc::channel(1).1
     }
 

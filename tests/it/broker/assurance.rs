@@ -1,7 +1,7 @@
 //! How surely decisions must come from reviewers, at the decision and again at the claim.
 
 use placet::broker::DecideError;
-use placet::broker::decide::DecisionRequest;
+use placet::broker::people::decide::DecisionRequest;
 use placet::domain::approval::{Approval, ApprovalId, Assurance, Choice, Refusal, State, Via};
 
 use crate::support::world::World;

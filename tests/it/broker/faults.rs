@@ -1,7 +1,7 @@
 //! The upstream fails, the store fails.
 
-use placet::broker::execute::Wishes;
-use placet::broker::submit::Submission;
+use placet::broker::call::execute::Wishes;
+use placet::broker::call::submit::Submission;
 use placet::domain::approval::{Choice, State};
 use placet::store::{Filter, Store as _};
 

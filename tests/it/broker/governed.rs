@@ -1,6 +1,6 @@
 //! The read of a resource waits, is claimed and is told as the call of a tool.
 
-use placet::broker::asking::Asking;
+use placet::broker::call::asking::Asking;
 use placet::domain::approval::{Choice, State};
 use placet::domain::call::{Method, ToolCall};
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use placet::broker::DecideError;
-use placet::broker::execute::Wishes;
-use placet::broker::grants::Wanted;
-use placet::broker::submit::Submission;
+use placet::broker::call::execute::Wishes;
+use placet::broker::call::grants::Wanted;
+use placet::broker::call::submit::Submission;
 use placet::domain::approval::{ApprovalId, Choice};
 use placet::domain::grant::{Grant, GrantState};
 use placet::store::Store as _;
@@ -85,7 +85,7 @@ async fn a_grant_lets_calls_of_its_shape_through_as_often_as_it_says() {
     let listed = world.broker.grants_for(world.config.reviewer("eve").unwrap()).await.unwrap();
     assert_eq!(listed.len(), 1);
     assert_eq!((listed[0].grant.used, &listed[0].grant.id), (2, &grant.id));
-    assert_eq!(listed[0].grant.standing(world.broker.now()), GrantState::UsedUp);
+    assert_eq!(listed[0].grant.state(world.broker.now()), GrantState::UsedUp);
     world.db.store.audit().seal(100).await.unwrap();
     let records = world.db.store.audit().list(0, 100).await.unwrap();
     let audit: Vec<&str> = records.iter().map(|r| r.kind.as_str()).collect();

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use placet::broker::hold::Ended;
-use placet::broker::hold_budget::Source;
-use placet::broker::submit::Submission;
+use placet::broker::call::hold::Ended;
+use placet::broker::call::hold_budget::Source;
+use placet::broker::call::submit::Submission;
 use placet::config::Agent;
 use placet::domain::approval::Choice;
 use placet::domain::hold_budget::LEARNED_FOR;

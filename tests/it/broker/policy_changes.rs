@@ -1,8 +1,8 @@
 //! The policy changes while a call waits, and what a claim looks at again.
 
-use placet::broker::answer::Answer;
-use placet::broker::execute::Wishes;
-use placet::broker::submit::Submission;
+use placet::broker::call::answer::Answer;
+use placet::broker::call::execute::Wishes;
+use placet::broker::call::submit::Submission;
 use placet::domain::approval::{Choice, State};
 use placet::upstream::Caller;
 use tokio_util::sync::CancellationToken;
@@ -39,7 +39,7 @@ async fn now_allowed_the_call_runs_and_what_was_pending_is_cancelled() {
     let caller = Caller::new("ci", None);
     let gone = CancellationToken::new();
     world.broker.dispatch(permit, &caller, &Wishes::default(), None, gone).await.unwrap();
-    let Answer::Said(said) = holding.answer().await else { panic!() };
+    let Answer::Statement(said) = holding.answer().await else { panic!() };
     assert_eq!(said.code.as_str(), "approval_cancelled");
     assert_eq!(said.reason.as_deref(), Some("no longer needs approval"));
     assert_eq!(world.upstream.calls(), 1);

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use placet::broker::submit::Submission;
-use placet::broker::tasks::{Owner, View};
+use placet::broker::call::submit::Submission;
+use placet::broker::call::tasks::{Owner, View};
 use placet::domain::approval::State;
 use placet::domain::task::{Form, Status};
 use placet::upstream::Request;
@@ -102,7 +102,7 @@ async fn what_a_servers_task_asks_is_answered_by_whichever_broker_hears_it() {
     let task = running(&world, Form::Extension).await;
     *state.lock().unwrap() = ASKS.to_owned();
     until("it asks", async || look(&world, &task).await.status == Status::InputRequired).await;
-    let asks = look(&world, &task).await.questions.unwrap();
+    let asks = look(&world, &task).await.input_requests.unwrap();
     assert!(asks.contains("elicitation/create"), "{asks}");
 
     let other = world.another("node-b").await;

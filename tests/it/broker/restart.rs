@@ -1,8 +1,8 @@
 //! Processes end, others go on: nothing lost, nothing run twice.
 
-use placet::broker::asking::Asking;
-use placet::broker::hold::Ended;
-use placet::broker::submit::Submission;
+use placet::broker::call::asking::Asking;
+use placet::broker::call::hold::Ended;
+use placet::broker::call::submit::Submission;
 use placet::domain::approval::State;
 use placet::store::Store as _;
 

@@ -2,7 +2,7 @@
 //! hand, and what is promised against what the change itself accepts.
 
 use placet::auth::Proven;
-use placet::broker::rights::{Right, Rights};
+use placet::broker::people::rights::{Right, Rights};
 use placet::config::Reviewer;
 use placet::domain::approval::{
     Approval, Assurance, Choice, Decision, Refusal, Settled, State, Via,

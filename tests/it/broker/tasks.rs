@@ -1,8 +1,8 @@
 //! Calls followed as tasks: who waits, what runs, what an end means to whom.
 
 use placet::broker::Broker;
-use placet::broker::submit::Submission;
-use placet::broker::tasks::{Owner, TaskError, View};
+use placet::broker::call::submit::Submission;
+use placet::broker::call::tasks::{Owner, TaskError, View};
 use placet::domain::approval::{Choice, State};
 use placet::domain::task::{Form, Status};
 use placet::reconcilers::Unattended;
@@ -317,7 +317,7 @@ async fn beyond_its_tasks_a_call_is_held_as_without() {
 async fn a_client_that_leaves_after_its_task_was_made_withdraws_nothing() {
     let world = World::new().await;
     let agent = world.config.agent("careful").unwrap().clone();
-    let asking = placet::broker::asking::Asking { agent, ..world.asking(&delete("{}")) };
+    let asking = placet::broker::call::asking::Asking { agent, ..world.asking(&delete("{}")) };
     let task = made_at(&world.broker, world.broker.submit(asking).await, Form::Core).await;
     let owner = owner(&world, "careful", Form::Core);
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use placet::broker::submit::Submission;
-use placet::broker::wait_by_id::Waiting;
+use placet::broker::call::submit::Submission;
+use placet::broker::call::wait_by_id::Waiting;
 use placet::domain::approval::{Choice, State};
 use placet::store::{Filter, Store as _};
 
@@ -189,7 +189,9 @@ async fn only_agents_that_are_offered_the_tool_are_told_of_it() {
         let mut asking = world.asking(r#"{"name":"delete_image_set","arguments":{}}"#);
         asking.agent = world.config.agent(agent).unwrap().clone();
         let handed = held_for(world.broker.submit(asking).await, Duration::ZERO);
-        let placet::broker::answer::Answer::Said(said) = handed.answer().await else { panic!() };
+        let placet::broker::call::answer::Answer::Statement(said) = handed.answer().await else {
+            panic!()
+        };
         said.text
     };
 

@@ -200,12 +200,12 @@ async fn what_is_said_to_a_running_call_is_kept_until_it_is_taken() {
 
         let run = tasks.run_of(&id(1)).await.unwrap();
         assert_eq!(run.stop_at, Some(at(5)), "since the first time");
-        assert_eq!(run.questions.as_deref(), Some("{\"q\":1}"));
+        assert_eq!(run.input_requests.as_deref(), Some("{\"q\":1}"));
         let taken = tasks.take_replies(&id(1), at(7)).await.unwrap();
         assert_eq!(taken.as_deref(), Some("{\"a\": 1}\n{\"b\":2}"));
         assert_eq!(tasks.take_replies(&id(1), at(8)).await.unwrap(), None);
         tasks.ask(&id(1), None, at(9)).await.unwrap();
-        assert_eq!(tasks.run_of(&id(1)).await.unwrap().questions, None);
+        assert_eq!(tasks.run_of(&id(1)).await.unwrap().input_requests, None);
         db.store.purge(at(9).plus(Duration::from_hours(24)), T0).await.unwrap();
         assert_eq!(tasks.run_of(&id(1)).await.unwrap(), Run::default(), "forgotten after a day");
     })

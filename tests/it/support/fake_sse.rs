@@ -23,7 +23,7 @@ use super::fake_http::Seen;
 pub struct Does {
     /// The status of the POST.
     pub status: u16,
-    /// Said on the stream the message belongs to, each after a pause; `$ID` becomes the id.
+    /// ServerMessage on the stream the message belongs to, each after a pause; `$ID` becomes the id.
     pub says: Vec<(Duration, String)>,
     /// Whether the stream ends then.
     pub ends: bool,

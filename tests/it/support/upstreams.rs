@@ -6,7 +6,8 @@ use std::time::Duration;
 use placet::clock::{Clock, SystemClock};
 use placet::config::{Config, Environment};
 use placet::upstream::{
-    Caller, Notification, Notifications, Reply, Request, Said, Upstream, UpstreamError, build,
+    Caller, Notification, Notifications, Reply, Request, ServerMessage, Upstream, UpstreamError,
+    build,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -65,10 +66,10 @@ pub fn ana() -> Caller {
 }
 
 /// What was said, which is no question.
-pub fn said(said: Said) -> Notification {
+pub fn said(said: ServerMessage) -> Notification {
     match said {
-        Said::Notification(note) => note,
-        Said::Asked(asked) => panic!("asked {}", asked.method),
+        ServerMessage::Notification(note) => note,
+        ServerMessage::Request(asked) => panic!("asked {}", asked.method),
     }
 }
 

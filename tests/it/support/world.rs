@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use placet::broker::answer::Answer;
-use placet::broker::asking::Asking;
-use placet::broker::decide::DecisionRequest;
-use placet::broker::execute::Wishes;
-use placet::broker::hold::{Beat, Ended, Held, Terms};
-use placet::broker::submit::Submission;
+use placet::broker::call::answer::Answer;
+use placet::broker::call::asking::Asking;
+use placet::broker::call::execute::Wishes;
+use placet::broker::call::hold::{Beat, Ended, Held, Terms};
+use placet::broker::call::submit::Submission;
+use placet::broker::people::decide::DecisionRequest;
 use placet::broker::{Broker, DecideError, Parts, Stop};
 use placet::clock::{Clock as _, ManualClock};
 use placet::config::{Config, Environment};
@@ -124,7 +124,7 @@ impl Holding {
 /// The code of Placet's own answer, or the upstream's raw answer.
 pub fn word(answer: &Answer) -> String {
     match answer {
-        Answer::Said(statement) => statement.code.as_str().to_owned(),
+        Answer::Statement(statement) => statement.code.as_str().to_owned(),
         Answer::Replied(Reply::Result(raw)) => raw.clone(),
         Answer::Replied(Reply::Error(raw)) => format!("error {raw}"),
     }

@@ -21,7 +21,7 @@ fn clock() -> Arc<ManualClock> {
 }
 
 fn standing(report: &Report) -> UpstreamState {
-    report.health.standing(report.opening)
+    report.health.state(report.opening)
 }
 
 /// Waits until the last error is of this kind.

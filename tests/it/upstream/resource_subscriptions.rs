@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use placet::domain::json;
-use placet::upstream::{Level, Notification, Reply, Request, Said, Watching};
+use placet::upstream::{Level, Notification, Reply, Request, ServerMessage, Watching};
 use tokio::sync::{broadcast, mpsc};
 
 use crate::support::upstreams::{Built, ana, built, call, child, eventually};
@@ -107,7 +107,9 @@ async fn a_log_message_of_a_child_belongs_to_the_one_request_that_asked_for_any(
             Request { log_level: Some("\"info\"".to_owned()), ..call(r#"{"log":"error"}"#, false) };
 
         placet.send(asking, Some(notes)).await.unwrap();
-        let Said::Notification(note) = own.recv().await.unwrap() else { panic!("a question") };
+        let ServerMessage::Notification(note) = own.recv().await.unwrap() else {
+            panic!("a question")
+        };
         assert_eq!(note.method, "notifications/message");
         let levels = tell(&placet, r#"{"log":"alert"}"#).await;
 

@@ -9,11 +9,11 @@ use axum::response::Response;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::answer::{Answer, Code};
-use crate::broker::execute::Wishes;
-use crate::broker::hold::{Beat, Ended, Terms};
-use crate::broker::result_delivery::OwedResult;
-use crate::broker::tasks::Owner;
+use crate::broker::call::answer::{Answer, Code};
+use crate::broker::call::execute::Wishes;
+use crate::broker::call::hold::{Beat, Ended, Terms};
+use crate::broker::call::result_delivery::OwedResult;
+use crate::broker::call::tasks::Owner;
 use crate::domain::json::{self, Node, edit};
 use crate::mcp::Mcp;
 use crate::mcp::request::ClientRequest;
@@ -25,7 +25,7 @@ use crate::mcp::tasks::core::wire::related;
 use crate::mcp::tasks::errors::{failed, internal};
 use crate::mcp::tasks::form::owner;
 use crate::protocol::{code, jsonrpc, meta};
-use crate::upstream::Said;
+use crate::upstream::ServerMessage;
 
 /// Signs of life that wait for a slow client; more are dropped.
 const BEATS: usize = 64;
@@ -186,11 +186,11 @@ impl Wait {
                 continue;
             };
             match &answer {
-                Answer::Said(said) if said.code == Code::ApprovalPending => {
+                Answer::Statement(said) if said.code == Code::ApprovalPending => {
                     return Told::Word(internal(&self.incoming, STOPPING));
                 }
                 // Not the end: it is approved still, and tried again.
-                Answer::Said(said) if said.code == Code::UpstreamUnavailable => {
+                Answer::Statement(said) if said.code == Code::UpstreamUnavailable => {
                     tokio::select! {
                         biased;
                         () = self.gone.cancelled() => return Told::Nobody,
@@ -245,9 +245,9 @@ impl Wait {
                 Some(note) => Some(note),
                 None => return events.comment(),
             },
-            Beat::Upstream(Said::Notification(note)) => self.progress.upstream(&note),
+            Beat::Upstream(ServerMessage::Notification(note)) => self.progress.upstream(&note),
             // Nobody is asked on behalf of a task.
-            Beat::Upstream(Said::Asked(_)) | Beat::Decided => None,
+            Beat::Upstream(ServerMessage::Request(_)) | Beat::Decided => None,
         };
         if let Some(note) = note.and_then(|n| about(&n, &self.id)) {
             events.try_message(&note);

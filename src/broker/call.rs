@@ -1,0 +1,27 @@
+//! One call, from the moment an agent makes it to the answer it gets.
+//!
+//! `submit` lets the policy judge it, `prepare` makes an approval of it, `hold` waits for people,
+//! `execute` claims it and sends it, and `answer` says what Placet itself has to say about it.
+
+pub(crate) mod admit;
+pub mod answer;
+pub mod asking;
+pub(crate) mod call_log;
+pub(in crate::broker) mod changes;
+pub mod execute;
+pub mod grants;
+pub mod hold;
+pub mod hold_budget;
+pub(crate) mod limits;
+pub(crate) mod permit;
+pub(in crate::broker) mod prepare;
+pub(crate) mod refusals;
+pub(in crate::broker) mod rejoin;
+pub(crate) mod remote;
+pub(crate) mod result_delivery;
+pub(in crate::broker) mod seal;
+pub mod submit;
+pub mod tasks;
+pub(crate) mod url_elicitation;
+pub mod wait_by_id;
+pub(crate) mod wait_tool;

@@ -1,0 +1,72 @@
+//! Requests that are about a resource or a prompt and do not fetch it: a subscription
+//! (<https://modelcontextprotocol.io/specification/2025-11-25/server/resources#subscriptions>), a
+//! completion (see
+//! <https://modelcontextprotocol.io/specification/2025-11-25/server/utilities/completion>). They
+//! are judged by the rule for the resource or prompt; nobody is asked for approval of them, since
+//! only the later read shows anything that needs it.
+
+use crate::domain::audit::Kind;
+use crate::domain::policy::{Action, Verdict};
+
+use super::answer::Statement;
+use super::asking::Asking;
+use super::limits::limit_key;
+use super::refusals::{denied, limited, unavailable};
+use crate::broker::Broker;
+
+/// What becomes of such a request.
+#[derive(Debug)]
+pub enum Admission {
+    /// It passes.
+    Passes,
+    /// The resource or prompt is hidden: the answer is as if it did not exist.
+    Unknown,
+    /// It is denied or limited, and this is the answer.
+    Statement(Box<Statement>),
+}
+
+impl Broker {
+    /// Judges a request, whose method is `by`, about what `asking` would fetch. If `counted`, it
+    /// counts as a use of the rule's limit.
+    pub async fn admit(&self, asking: &Asking, by: &str, counted: bool) -> Admission {
+        let call = &asking.call;
+        let Some(policy) = self.policies().of(&call.upstream) else { return Admission::Passes };
+        let title = format!("{by} {}", call.tool);
+        let now = self.now();
+        let (action, rule) = match policy.judge(&asking.agent.name, call) {
+            Ok(Verdict::Ungoverned) => return Admission::Passes,
+            Ok(Verdict::Ruled { action, rule }) => (action, rule),
+            // What can't be judged does not pass.
+            Ok(Verdict::Hidden) | Err(_) => return Admission::Unknown,
+        };
+        let said = |statement: Statement| Admission::Statement(Box::new(statement));
+        if action == Action::Deny {
+            self.metrics().call(&call.upstream, "deny");
+            self.note(asking, Kind::CallDenied, &rule.pointer, by).await;
+            return said(denied(&title, &rule.pointer, rule.reason.clone()));
+        }
+        if let (Some(limit), true) = (rule.rate_limit, counted) {
+            let key = limit_key(asking, rule, limit);
+            match self.store().limits().take(&key, limit.max, now.minus(limit.window), now).await {
+                Ok(None) => {}
+                Ok(Some(wait_ms)) => {
+                    self.metrics().call(&call.upstream, "rate_limited");
+                    self.note(asking, Kind::CallLimited, &rule.pointer, by).await;
+                    return said(limited(&title, &rule.pointer, wait_ms));
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a limit could not be counted; it is refused");
+                    return said(unavailable());
+                }
+            }
+        }
+        Admission::Passes
+    }
+
+    async fn note(&self, asking: &Asking, kind: Kind, rule: &str, by: &str) {
+        let event = self.call_event(kind, asking, rule).with("by", by);
+        if let Err(error) = self.record(vec![event]).await {
+            tracing::error!(%error, "a refusal could not be recorded; it stands all the same");
+        }
+    }
+}

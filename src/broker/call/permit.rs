@@ -1,0 +1,56 @@
+//! The proof that a call may go upstream, without which nothing is sent.
+
+use crate::domain::approval::Approval;
+use crate::domain::call::ToolCall;
+
+/// Proof that this very call may go upstream: minted by an allowing rule, or by a claim.
+#[derive(Debug)]
+pub struct Permit {
+    pub(in crate::broker) call: ToolCall,
+    pub(in crate::broker) once: bool,
+    /// The approval of which it is a further round.
+    pub(in crate::broker) continues: Option<String>,
+}
+
+/// Mints permits for further rounds of an allowed call, in which the server gets the input it
+/// asked for: nothing else of the call differs.
+#[derive(Debug, Clone)]
+pub struct Renewal {
+    call: ToolCall,
+}
+
+impl Renewal {
+    /// A permit for a further round with these `params`; none if they make another call.
+    pub fn permit(&self, params: &str) -> Option<Permit> {
+        let call = ToolCall::read_as(self.call.method, &self.call.upstream, params).ok()?;
+        (call.digest == self.call.digest).then(|| Permit::allowed(call))
+    }
+}
+
+impl Permit {
+    /// For a call that the policy allows.
+    pub(in crate::broker) fn allowed(call: ToolCall) -> Self {
+        Self { call, once: false, continues: None }
+    }
+
+    /// For a call that continues one that was approved, or that a grant covers.
+    pub(in crate::broker) fn resumed(call: ToolCall, approval: String) -> Self {
+        Self { call, once: true, continues: Some(approval) }
+    }
+
+    /// For a claimed call; none if its bytes are not those that were approved.
+    pub(in crate::broker) fn claimed(approval: &Approval) -> Option<Self> {
+        let (call, continues) = (approval.call.clone(), None);
+        call.is_intact().then_some(Self { call, once: true, continues })
+    }
+
+    /// The call it is for.
+    pub fn call(&self) -> &ToolCall {
+        &self.call
+    }
+
+    /// What lets further rounds of an allowed call through.
+    pub fn renewal(&self) -> Option<Renewal> {
+        (!self.once).then(|| Renewal { call: self.call.clone() })
+    }
+}

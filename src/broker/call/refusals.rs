@@ -1,0 +1,80 @@
+//! The answers to calls for which no approval is made.
+
+use std::time::Duration;
+
+use crate::domain::time::in_words;
+use crate::store::Cap;
+
+use super::answer::{Code, Statement};
+
+/// A rule, or the default, denies it.
+pub(in crate::broker) fn denied(title: &str, rule: &str, reason: Option<String>) -> Statement {
+    let why = reason
+        .as_deref()
+        .map_or_else(|| "no rule allows it".to_owned(), |r| r.trim_end_matches('.').to_owned());
+    let text = format!(
+        "Not executed. {title} is denied by policy (rule {rule}): {why}. Do not retry and do not \
+         try another way; tell your user."
+    );
+    Statement::new(Code::PolicyDenied, &text).by_rule(rule).because(reason)
+}
+
+/// A rule's limit is reached.
+pub(in crate::broker) fn limited(title: &str, rule: &str, wait_ms: u64) -> Statement {
+    let wait = in_words(Duration::from_millis(wait_ms.max(500)));
+    let text = format!(
+        "Not executed. {title} has reached its rate limit (rule {rule}). Call it again in {wait}."
+    );
+    Statement::new(Code::RateLimited, &text).by_rule(rule).retry_after(wait_ms)
+}
+
+/// The store can't be written.
+pub(crate) fn unavailable() -> Statement {
+    Statement::new(
+        Code::Unavailable,
+        "Not executed. Placet can't write its store now: nothing was queued and nothing ran. Call \
+         again in a minute; if it stays so, tell your user that Placet's operator must look.",
+    )
+    .retry_after(60_000)
+}
+
+/// The upstream can't be reached.
+pub(crate) fn unavailable_upstream(upstream: &str) -> Statement {
+    Statement::new(
+        Code::UpstreamUnavailable,
+        &format!(
+            "Not executed. The server behind {upstream} can't be reached or started. Call again \
+             in a while; if it stays so, tell your user."
+        ),
+    )
+    .retry_after(10_000)
+}
+
+/// The key of the configuration that a cap is set by.
+pub(in crate::broker) const fn cap_name(cap: Cap) -> &'static str {
+    match cap {
+        Cap::PendingPerAgent => "approvals.max_pending_per_agent",
+        Cap::Pending => "approvals.max_pending",
+        Cap::NewPerAgent => "approvals.max_new_per_agent",
+        Cap::RateLimit => "rate_limit",
+    }
+}
+
+pub(in crate::broker) fn too_many(cap: Cap, wait_ms: u64) -> Statement {
+    let what = match cap {
+        Cap::PendingPerAgent => "too many of your calls wait for approval already",
+        Cap::Pending => "too many calls wait for approval already",
+        Cap::NewPerAgent => "you have asked for too many approvals in a short time",
+        Cap::RateLimit => "the rule's rate limit is reached",
+    };
+    Statement::new(
+        Code::TooManyPending,
+        &format!(
+            "Not executed and not queued: {what}. Do not ask for more now; wait for the open ones, \
+             then call again in {}.",
+            in_words(Duration::from_millis(wait_ms.max(1_000)))
+        ),
+    )
+    .because(Some(what.to_owned()))
+    .retry_after(wait_ms)
+}

@@ -1,0 +1,468 @@
+//! An agent's call comes in: judged by the policy in force, then answered, forwarded or held.
+
+use crate::config::AuditCalls;
+use crate::domain::approval::{Approval, State};
+use crate::domain::audit::{AuditEvent, Kind};
+use crate::domain::call::Method;
+use crate::domain::policy::{Action, RateLimit, Rule, Verdict};
+use crate::domain::time::Timestamp;
+use crate::store::{Cap, NewHold, StoreError, Submit, Submitted};
+
+use super::answer::{Answer, Delivery, ended};
+use super::asking::Asking;
+use super::call_log::CallRecord;
+use super::hold::Held;
+use super::limits::limit_key;
+use super::permit::Permit;
+use super::prepare::Prepared;
+use super::refusals::{cap_name, denied, limited, too_many, unavailable, unavailable_upstream};
+use super::result_delivery::OwedResult;
+use super::seal;
+use crate::broker::Broker;
+
+/// Reason given where an approval ends because the policy denies its call now.
+pub(in crate::broker) const NO_LONGER_PERMITTED: &str =
+    "no longer permitted: the policy now denies this call";
+/// Reason given where an approval ends because the policy allows its call now.
+pub(in crate::broker) const NO_LONGER_NEEDED: &str = "no longer needs approval";
+
+/// What becomes of a call.
+#[derive(Debug)]
+pub enum Submission {
+    /// There is nothing of that name, or it is hidden: both get the same answer.
+    UnknownTool,
+    /// The parameters are not acceptable, for this reason.
+    Invalid(String),
+    /// It is answered at once.
+    Answered(Answer),
+    /// The identical call ended before, and this is its owed result.
+    Ended {
+        /// The answer it ended with.
+        answer: Answer,
+        /// Present where this answer is the one hand-over of that result.
+        owed: Option<OwedResult>,
+    },
+    /// It is allowed: send it now.
+    Forward(Permit),
+    /// It waits for its approval.
+    Held(Box<Held>),
+}
+
+impl Broker {
+    /// Judges a call by the policy in force, and answers, forwards or holds it.
+    pub async fn submit(&self, asking: Asking) -> Submission {
+        self.all_told(&asking.agent.name, &asking.call.digest).await;
+        let now = self.now();
+        let call = &asking.call;
+        let policy = self.policies().of(&call.upstream);
+        let judged = policy.as_ref().map(|policy| policy.judge(&asking.agent.name, call));
+        let Ok(verdict) = judged.transpose() else {
+            return Submission::Invalid("not JSON".to_owned());
+        };
+        if call.method != Method::CallTool {
+            return self.submit_other(&asking, verdict, now).await;
+        }
+        let catalog = self.upstream(&call.upstream).and_then(|u| u.catalog());
+        match (&catalog, verdict) {
+            (Some(catalog), Some(Verdict::Ruled { action, rule }))
+                if catalog.find(&call.tool).is_some() =>
+            {
+                let fingerprint = catalog.find(&call.tool).map(|t| t.fingerprint.clone());
+                match action {
+                    Action::Deny => self.deny(&asking, &rule.pointer, rule.reason.clone()).await,
+                    Action::Allow => self.allow(asking.clone(), rule, now).await,
+                    Action::RequireApproval => {
+                        self.ask(asking.clone(), rule, fingerprint, now).await
+                    }
+                }
+            }
+            (Some(catalog), None) if catalog.find(&call.tool).is_some() => {
+                self.deny(&asking, "/default", Some("no policy is configured".to_owned())).await
+            }
+            // Hidden and unknown look the same, and neither loses what runs already.
+            (Some(_), _) => match self.join_running(&asking).await {
+                Ok(Some(joined)) => joined,
+                _ => Submission::UnknownTool,
+            },
+            // No list was ever fetched: nothing can be said of any name, but what is stored of
+            // this very call is still true.
+            (None, verdict) => match self.stored_answer(&asking, verdict.as_ref()).await {
+                Some(submission) => submission,
+                None => Submission::Answered(unavailable_upstream(&call.upstream).into()),
+            },
+        }
+    }
+
+    /// Judges a call for a prompt or a resource. No list of them is kept, so the upstream answers
+    /// for those that do not exist (code -32002 for resources, after
+    /// <https://modelcontextprotocol.io/specification/2025-11-25/server/resources#error-handling>).
+    async fn submit_other(
+        &self,
+        asking: &Asking,
+        verdict: Option<Verdict<'_>>,
+        now: Timestamp,
+    ) -> Submission {
+        match verdict {
+            // Nothing is said of it any more: it passes.
+            None | Some(Verdict::Ungoverned) => {
+                Submission::Forward(Permit::allowed(asking.call.clone()))
+            }
+            Some(Verdict::Hidden) => match self.join_running(asking).await {
+                Ok(Some(joined)) => joined,
+                _ => Submission::UnknownTool,
+            },
+            Some(Verdict::Ruled { action: Action::Deny, rule }) => {
+                self.deny(asking, &rule.pointer, rule.reason.clone()).await
+            }
+            Some(Verdict::Ruled { action: Action::Allow, rule }) => {
+                self.allow(asking.clone(), rule, now).await
+            }
+            Some(Verdict::Ruled { action: Action::RequireApproval, rule }) => {
+                self.ask(asking.clone(), rule, None, now).await
+            }
+        }
+    }
+
+    /// Joins the identical call if it is running or not settled, whatever the policy says now. A
+    /// pending or approved one, which the policy no longer lets through, is ended.
+    async fn join_running(&self, asking: &Asking) -> Result<Option<Submission>, StoreError> {
+        let Some(found) = self.find_identical(asking).await? else { return Ok(None) };
+        match found.state {
+            State::Running => Ok(Some(self.join(asking, found).await?)),
+            State::Indeterminate if found.settled.is_none() => Ok(self.answer_end(&found)),
+            State::Pending | State::Approved => {
+                match self.overtake(found, NO_LONGER_PERMITTED).await? {
+                    Some(running) => Ok(Some(self.join(asking, running).await?)),
+                    None => Ok(None),
+                }
+            }
+            _ => {
+                self.store().approvals().take_end(&found.id, self.now()).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// What is stored of this call, while the upstream's tool list is not known.
+    async fn stored_answer(
+        &self,
+        asking: &Asking,
+        verdict: Option<&Verdict<'_>>,
+    ) -> Option<Submission> {
+        let found = self.find_identical(asking).await.ok()??;
+        let permitted = matches!(
+            verdict,
+            Some(Verdict::Ruled { action: Action::RequireApproval | Action::Allow, .. })
+        );
+        match found.state {
+            State::Running => self.join(asking, found).await.ok(),
+            State::Indeterminate if found.settled.is_none() => self.answer_end(&found),
+            State::Pending | State::Approved => {
+                if permitted {
+                    self.join(asking, found).await.ok()
+                } else {
+                    None
+                }
+            }
+            _ if permitted => self.answer_end(&found),
+            _ => None,
+        }
+    }
+
+    /// The approval of the identical call that is open, or whose result is still owed.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read or written.
+    pub(in crate::broker) async fn find_identical(
+        &self,
+        asking: &Asking,
+    ) -> Result<Option<Approval>, StoreError> {
+        let now = self.now();
+        let since = now.minus(self.config().approvals.result_retention);
+        self.store()
+            .approvals()
+            .find_identical(&asking.agent.name, &asking.call.digest, since, now)
+            .await
+    }
+
+    /// The answer that an ended approval gives to a later identical call.
+    pub(in crate::broker) fn answer_end(&self, approval: &Approval) -> Option<Submission> {
+        let delivery = Delivery { replayed: true, shared: false };
+        let answer = ended(approval, delivery, self.now())?;
+        Some(Submission::Ended { answer, owed: self.owed_result(approval) })
+    }
+
+    /// Cancels an approval that the policy has made pointless. Its result is owed to nobody: this
+    /// very call gets another answer, and the attached requests get the cancellation. Returns the
+    /// approval if it was claimed meanwhile: a running call is joined.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read or written.
+    pub(in crate::broker) async fn overtake(
+        &self,
+        mut found: Approval,
+        reason: &str,
+    ) -> Result<Option<Approval>, StoreError> {
+        // A reviewer may decide, or a holder claim, in between; each can happen once.
+        loop {
+            // It runs, or it ran a moment ago and the word of it is on its way: joined.
+            let ran = matches!(found.state, State::Completed | State::Indeterminate) && found.owed;
+            if found.state == State::Running || ran {
+                return Ok(Some(found));
+            }
+            let Ok(mut transition) = found.cancel("policy", reason, self.now()) else {
+                return Ok(None);
+            };
+            transition.after.owed = false;
+            match self.apply(transition).await {
+                Ok(_) => return Ok(None),
+                Err(StoreError::Conflict(current)) => found = *current,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn deny(&self, asking: &Asking, rule: &str, reason: Option<String>) -> Submission {
+        if let Ok(Some(joined)) = self.join_running(asking).await {
+            return joined;
+        }
+        let call = &asking.call;
+        self.metrics().call(&call.upstream, "deny");
+        let event = self.call_event(Kind::CallDenied, asking, rule);
+        if let Err(error) = self.record(vec![event]).await {
+            tracing::error!(%error, "a denial could not be recorded; it stands all the same");
+        }
+        Submission::Answered(denied(&call.title(), rule, reason).into())
+    }
+
+    async fn allow(&self, asking: Asking, rule: &Rule, now: Timestamp) -> Submission {
+        // A store that can't be read does not stop allowed calls.
+        match self.find_identical(&asking).await {
+            Ok(Some(found)) => match found.state {
+                State::Running => {
+                    if let Ok(joined) = self.join(&asking, found).await {
+                        return joined;
+                    }
+                    return Submission::Answered(unavailable().into());
+                }
+                State::Indeterminate if found.settled.is_none() => {
+                    if let Some(answer) = self.answer_end(&found) {
+                        return answer;
+                    }
+                }
+                State::Pending | State::Approved => {
+                    match self.overtake(found, NO_LONGER_NEEDED).await {
+                        Ok(None) => {}
+                        Ok(Some(running)) => match self.join(&asking, running).await {
+                            Ok(joined) => return joined,
+                            Err(_) => return Submission::Answered(unavailable().into()),
+                        },
+                        Err(error) => {
+                            tracing::warn!(%error, "a superfluous approval could not be cancelled");
+                        }
+                    }
+                }
+                // It ran, and nobody was told: tell it rather than run it again.
+                State::Completed | State::Indeterminate if found.owed => {
+                    if let Some(answer) = self.answer_end(&found) {
+                        return answer;
+                    }
+                }
+                _ => {}
+            },
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "the store can't be read; the call is allowed"),
+        }
+        if let Some(limit) = &rule.rate_limit
+            && let Some(limited) = self.limit(&asking, rule, *limit, now).await
+        {
+            return limited;
+        }
+        let event = self.call_event(Kind::CallAllowed, &asking, &rule.pointer);
+        let recorded = match self.config().audit.calls {
+            AuditCalls::Off => true,
+            AuditCalls::Strict => self.record(vec![event]).await.is_ok(),
+            AuditCalls::Group => self.inner.calls.push(CallRecord(event)),
+        };
+        if !recorded {
+            return Submission::Answered(unavailable().into());
+        }
+        self.metrics().call(&asking.call.upstream, "allow");
+        Submission::Forward(Permit::allowed(asking.call))
+    }
+
+    pub(in crate::broker) async fn limit(
+        &self,
+        asking: &Asking,
+        rule: &Rule,
+        limit: RateLimit,
+        now: Timestamp,
+    ) -> Option<Submission> {
+        let key = limit_key(asking, rule, limit);
+        match self.store().limits().take(&key, limit.max, now.minus(limit.window), now).await {
+            Ok(None) => None,
+            Ok(Some(wait)) => Some(self.limited(asking, &rule.pointer, wait).await),
+            Err(error) => {
+                tracing::error!(%error, "a limit could not be counted; the call is refused");
+                Some(Submission::Answered(unavailable().into()))
+            }
+        }
+    }
+
+    async fn limited(&self, asking: &Asking, rule: &str, wait_ms: u64) -> Submission {
+        self.metrics().call(&asking.call.upstream, "rate_limited");
+        let event = self.call_event(Kind::CallLimited, asking, rule);
+        if let Err(error) = self.record(vec![event]).await {
+            tracing::error!(%error, "a limit hit could not be recorded");
+        }
+        Submission::Answered(limited(&asking.call.title(), rule, wait_ms).into())
+    }
+
+    async fn ask(
+        &self,
+        asking: Asking,
+        rule: &Rule,
+        fingerprint: Option<String>,
+        now: Timestamp,
+    ) -> Submission {
+        let limits = &self.config().approvals;
+        let call = &asking.call;
+        let size = call.arguments().len();
+        if size > limits.max_arguments {
+            return Submission::Invalid(format!(
+                "the arguments have {size} bytes; a call that needs approval may have at most {} \
+                 (approvals.max_arguments)",
+                limits.max_arguments
+            ));
+        }
+        if let Some(id) = &asking.waits_for {
+            return self.rejoin(&asking, id).await;
+        }
+        match seal::check(self, &asking, now).await {
+            seal::Check::None => {}
+            seal::Check::Passes { call, approval } => {
+                let event = self
+                    .call_event(Kind::CallAllowed, &asking, &rule.pointer)
+                    .with("continues", &approval);
+                if let Err(error) = self.record(vec![event]).await {
+                    tracing::error!(%error, "a continued call could not be recorded");
+                    return Submission::Answered(unavailable().into());
+                }
+                return Submission::Forward(Permit::resumed(call, approval));
+            }
+            seal::Check::Invalid(why) => return Submission::Invalid(why),
+            seal::Check::Unavailable => return Submission::Answered(unavailable().into()),
+        }
+        if let Some(let_through) = self.by_grant(&asking, rule).await {
+            return let_through;
+        }
+        // Boxed: it would make every request's future larger.
+        let prepared = Box::pin(self.prepare(&asking, rule, fingerprint, now)).await;
+        let Prepared { approval, event, deliveries } = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                tracing::error!(%error, "a call that needs approval could not be prepared");
+                return Submission::Answered(unavailable().into());
+            }
+        };
+        let new_per_agent = limits.max_new_per_agent;
+        let request = Submit {
+            events: vec![event],
+            deliveries,
+            hold: self.new_hold(&asking.agent.name),
+            max_held: limits.max_held_per_agent,
+            max_pending_per_agent: limits.max_pending_per_agent,
+            max_pending: limits.max_pending,
+            max_new: new_per_agent.max,
+            new_since: now.minus(new_per_agent.window),
+            owed_since: now.minus(limits.result_retention),
+            limit: rule
+                .rate_limit
+                .map(|l| (limit_key(&asking, rule, l), l.max, now.minus(l.window))),
+            approval,
+        };
+        let hold_id = request.hold.id.clone();
+        // Two brokers may insert the identical call at once: the index lets one in, and the
+        // other finds it when it looks again.
+        let mut submitted = self.store().approvals().submit(request.clone(), now).await;
+        if submitted.as_ref().is_err_and(StoreError::is_duplicate) {
+            submitted = self.store().approvals().submit(request, now).await;
+        }
+        match submitted {
+            Ok(Submitted::Created { approval, held }) => {
+                self.metrics().call(&call.upstream, "require_approval");
+                self.hints().changed(&approval.id);
+                tracing::info!(
+                    approval.id = %approval.id,
+                    "approval {} requested by {} for {}/{}",
+                    approval.id, approval.agent, approval.call.upstream, approval.call.title()
+                );
+                Submission::Held(Box::new(Held::new(self.clone(), asking, approval, hold_id, held)))
+            }
+            Ok(Submitted::Attached { approval, held }) => {
+                self.hints().changed(&approval.id);
+                Submission::Held(Box::new(Held::new(self.clone(), asking, approval, hold_id, held)))
+            }
+            Ok(Submitted::Ended(approval)) => self
+                .answer_end(&approval)
+                .unwrap_or_else(|| Submission::Answered(unavailable().into())),
+            Ok(Submitted::Refused { cap: Cap::RateLimit, retry_after_ms }) => {
+                self.limited(&asking, &rule.pointer, retry_after_ms).await
+            }
+            Ok(Submitted::Refused { cap, retry_after_ms }) => {
+                self.metrics().call(&call.upstream, "too_many_pending");
+                let event = self
+                    .call_event(Kind::CallLimited, &asking, &rule.pointer)
+                    .with("cap", cap_name(cap));
+                if let Err(error) = self.record(vec![event]).await {
+                    tracing::error!(%error, "a limit hit could not be recorded");
+                }
+                Submission::Answered(too_many(cap, retry_after_ms).by_rule(&rule.pointer).into())
+            }
+            Err(error) => {
+                tracing::error!(%error, "a call that needs approval could not be stored");
+                Submission::Answered(unavailable().into())
+            }
+        }
+    }
+
+    /// Attaches a request to the open approval of the identical call, and holds it.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read or written.
+    pub(in crate::broker) async fn join(
+        &self,
+        asking: &Asking,
+        found: Approval,
+    ) -> Result<Submission, StoreError> {
+        let hold = self.new_hold(&asking.agent.name);
+        let max = self.config().approvals.max_held_per_agent;
+        let held = self.store().holds().attach(&found.id, &hold, max, self.now()).await?;
+        self.hints().changed(&found.id);
+        let held = Held::new(self.clone(), asking.clone(), found, hold.id, held);
+        Ok(Submission::Held(Box::new(held)))
+    }
+
+    pub(in crate::broker) fn new_hold(&self, agent: &str) -> NewHold {
+        NewHold {
+            id: self.ids().prefixed("hld_", self.now()),
+            node: self.node().to_owned(),
+            agent: agent.to_owned(),
+        }
+    }
+
+    pub(in crate::broker) fn call_event(
+        &self,
+        kind: Kind,
+        asking: &Asking,
+        rule: &str,
+    ) -> AuditEvent {
+        AuditEvent::new(kind, &asking.agent.name, self.now())
+            .by_method(asking.call.method.as_str())
+            .with("upstream", &asking.call.upstream)
+            .with("tool", &asking.call.tool)
+            .with("agent", &asking.agent.name)
+            .with("digest", asking.call.digest.as_str())
+            .with("rule", rule)
+    }
+}
