@@ -257,6 +257,21 @@ impl Broker {
         self.inner.store.approvals().list(&filter, self.now()).await
     }
 
+    /// How many of the approvals that this reviewer may see are of which agent, the most first.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read.
+    pub(crate) async fn count_by_agent(
+        &self,
+        reviewer: &Reviewer,
+        mut filter: Filter,
+    ) -> Result<Vec<(String, u64)>, StoreError> {
+        if !reviewer.role.reads_all() {
+            filter.visible_to = Some(reviewer.name.clone());
+        }
+        self.inner.store.approvals().count_by_agent(&filter).await
+    }
+
     /// Attempts to tell people of an approval, oldest first.
     ///
     /// # Errors

@@ -162,6 +162,8 @@ pub struct Approvals {
     pub heartbeat: Duration,
     /// How long an approved call waits for its agent to claim it.
     pub claim_window: Duration,
+    /// How old a tool list may be when an approved call is executed; an older one is fetched anew.
+    pub tool_list_age: Duration,
     /// How long a rejection is the answer to the identical call.
     pub cooldown: Duration,
     /// How long a result is owed that no agent has been told.
@@ -247,6 +249,12 @@ pub struct People {
     pub sign_in_window: Duration,
     /// Most sign-in mails to one address in a window.
     pub sign_in_mails: u32,
+    /// The sliding window of `request_mails` and `request_mails_per_agent`.
+    pub request_mail_window: Duration,
+    /// Most mails that ask one reviewer for decisions, in a window; a summary follows.
+    pub request_mails: u32,
+    /// How many about each agent's calls are sent even then.
+    pub request_mails_per_agent: u32,
     /// Most requests for a mail from one client address in a window.
     pub sign_in_requests: u32,
     /// Most wrong tokens from one client address in a window.

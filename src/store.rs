@@ -31,7 +31,7 @@ mod submission;
 pub mod tasks;
 
 pub use agents::Activity;
-pub use approvals::{Filter, QueueStats};
+pub use approvals::{Filter, Fold, QueueStats};
 pub use client_sessions::ClientSession;
 pub use error::{Result, StoreError};
 pub use holds::NewHold;

@@ -266,6 +266,18 @@ pub trait Upstream: Send + Sync {
     /// none before the first success.
     fn catalog(&self) -> Option<Arc<Catalog>>;
 
+    /// The tool list, fetched anew where the last one is older than `age`: a server need not say
+    /// that it changed.
+    ///
+    /// # Errors
+    /// [`UpstreamError`], when it had to be fetched and could not be.
+    async fn tools_within(&self, _age: std::time::Duration) -> Result<Arc<Catalog>, UpstreamError> {
+        match self.catalog() {
+            Some(catalog) => Ok(catalog),
+            None => self.refresh().await,
+        }
+    }
+
     /// What is known of the server, without asking it.
     fn report(&self) -> Report {
         Report::default()

@@ -25,6 +25,7 @@ pub(crate) fn rule(pointer: &str) -> Rule {
         rate_limit: None,
         sensitive: false,
         redact: Vec::new(),
+        masked_ok: false,
         risk: None,
         severity: None,
         approval: ApprovalTerms { unattended: Unattended::default(), ..ApprovalTerms::default() },

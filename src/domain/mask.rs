@@ -8,6 +8,9 @@ use super::json::{self, Node, Value};
 use super::policy::pattern::{Pattern, is_glob};
 
 mod target;
+mod value;
+
+use value::Masked;
 
 /// Which values are masked, and the key that makes two different secrets look different.
 #[derive(Debug, Clone)]
@@ -48,16 +51,51 @@ impl Masker {
         }
     }
 
+    /// A keyed digest of a text, 64 hex digits: equal for equal texts, and it tells nothing of them.
+    pub fn fingerprint(&self, text: &str) -> String {
+        hex(&self.mac(text))
+    }
+
+    fn mac(&self, text: &str) -> [u8; 32] {
+        // A key of any length is accepted by HMAC.
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.secret).expect("HMAC takes any key");
+        mac.update(text.as_bytes());
+        mac.finalize().into_bytes().into()
+    }
+
     /// What stands in the place of a secret: `‹masked, N characters, 8 hex of a keyed digest›`. The
     /// digest is an HMAC with SHA-256.
     ///
     /// <https://www.rfc-editor.org/rfc/rfc2104#section-2>
     pub fn mask_of(&self, value: &str) -> String {
-        // A key of any length is accepted by HMAC.
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.secret).expect("HMAC takes any key");
-        mac.update(value.as_bytes());
-        let digest = hex(&mac.finalize().into_bytes());
+        let digest = hex(&self.mac(value));
         format!("‹masked, {} characters, {}›", value.chars().count(), &digest[..8])
+    }
+
+    /// How many values of this JSON text are masked whole although they may say more than a secret:
+    /// nobody can judge them unseen. A text that is not JSON counts as one.
+    pub fn blind(&self, raw: &str, redact: &[String]) -> usize {
+        json::parse(raw).map_or(1, |node| self.count_blind(&node, &Redact::read(redact)))
+    }
+
+    fn count_blind(&self, node: &Node<'_>, redact: &Redact) -> usize {
+        match &node.value {
+            Value::Object(members) => members
+                .iter()
+                .map(|member| {
+                    if self.hides(&member.key, redact) {
+                        let (text, raw) = (member.node.as_str(), member.node.raw);
+                        usize::from(matches!(self.masked(&member.key, text, raw), Masked::Blind(_)))
+                    } else {
+                        self.count_blind(&member.node, redact)
+                    }
+                })
+                .sum(),
+            Value::Array(elements) => {
+                elements.iter().map(|element| self.count_blind(element, redact)).sum()
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+        }
     }
 
     fn write(&self, node: &Node<'_>, redact: &Redact, out: &mut String) {
@@ -71,8 +109,8 @@ impl Masker {
                     out.push_str(member.raw_key);
                     out.push(':');
                     if self.hides(&member.key, redact) {
-                        let value = member.node.as_str().unwrap_or(member.node.raw);
-                        json::write_string(&self.mask_of(value), out);
+                        let (text, raw) = (member.node.as_str(), member.node.raw);
+                        json::write_string(self.masked(&member.key, text, raw).text(), out);
                     } else {
                         self.write(&member.node, redact, out);
                     }

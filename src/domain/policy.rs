@@ -149,6 +149,8 @@ pub struct Rule {
     pub sensitive: bool,
     /// Keys whose values are masked, besides the configured ones.
     pub redact: Vec<String>,
+    /// Whether people may approve its calls without seeing what is masked of them.
+    pub masked_ok: bool,
     /// What kind of harm its calls could do, in its author's judgement.
     pub risk: Option<RiskClass>,
     /// How grave that harm would be, in its author's judgement.
@@ -376,6 +378,7 @@ impl Rule {
             rate_limit: None,
             sensitive: false,
             redact: Vec::new(),
+            masked_ok: false,
             risk: None,
             severity: None,
             approval: ApprovalTerms::default(),

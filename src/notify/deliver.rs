@@ -51,8 +51,9 @@ pub struct Deliverer {
     notifiers: HashMap<String, Arc<dyn Notifier>>,
     /// Webhooks that answered 410: not asked again by this process.
     disabled: Mutex<HashSet<String>>,
-    /// Request mails under way, per reviewer: they count before they are recorded.
-    under_way: Mutex<HashMap<String, i64>>,
+    /// Request mails under way, by reviewer and agent: they count before they are recorded. As many
+    /// as attempts under way, [`CONCURRENCY`].
+    under_way: Mutex<HashMap<(String, String), i64>>,
 }
 
 impl Deliverer {

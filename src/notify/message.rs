@@ -4,6 +4,8 @@
 //! is there and nothing said in it can break out of it. Secrets are masked. It does not know how
 //! a mail is sent, or when.
 
+use std::collections::HashMap;
+
 use askama::Template;
 
 use crate::broker::people::plan::{address, delivery_id};
@@ -221,10 +223,22 @@ pub(crate) fn sign_in(letter: Letter<'_>, reviewer: &Reviewer, link: &str) -> Em
     render_sign_in(letter, None, &words)
 }
 
-/// One mail in place of many requests; `waiting` are those the reviewer may still decide.
-pub(crate) fn summary(letter: Letter<'_>, waiting: &[Approval]) -> Email {
-    let lines: Vec<String> = waiting
+/// One mail in place of many requests; `waiting` are those the reviewer may still decide, or some of
+/// them where there are `more`. One of each agent is named before the second of any.
+pub(crate) fn summary(letter: Letter<'_>, waiting: &[Approval], more: bool) -> Email {
+    let mut of_agent: HashMap<&str, usize> = HashMap::new();
+    let mut in_turn: Vec<(usize, &Approval)> = waiting
         .iter()
+        .map(|a| {
+            let turn = of_agent.entry(&a.agent).or_default();
+            *turn += 1;
+            (*turn, a)
+        })
+        .collect();
+    in_turn.sort_by_key(|(turn, _)| *turn);
+    let lines: Vec<String> = in_turn
+        .iter()
+        .map(|(_, a)| *a)
         .take(MAX_SUMMARY)
         .map(|a| {
             let names = [&a.call.upstream, &a.call.tool, &a.agent];
@@ -241,7 +255,11 @@ pub(crate) fn summary(letter: Letter<'_>, waiting: &[Approval]) -> Email {
         .collect();
     let calls = if waiting.len() == 1 { "call waits" } else { "calls wait" };
     let words = Summary {
-        title: format!("{} {calls} for your decision", waiting.len()),
+        title: format!(
+            "{}{} {calls} for your decision",
+            if more { "At least " } else { "" },
+            waiting.len()
+        ),
         lines: &lines,
         more: waiting.len() - lines.len(),
         link: letter.config.link("/"),

@@ -34,8 +34,21 @@ pub struct Filter {
     /// The most urgent first, by severity and then by deadline, instead of the newest first. An
     /// approval without a severity counts as critical.
     pub by_urgency: bool,
+    /// Of agents with many, only some; not to be combined with `words` or `changed_since`.
+    pub fold: Option<Fold>,
+    /// How many rows to leave out at the beginning.
+    pub offset: u32,
     /// Most rows to return.
     pub limit: u32,
+}
+
+/// How many approvals of one agent are listed, so that one that floods can't bury another's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fold {
+    /// An agent with more than so many…
+    pub over: u32,
+    /// … is listed with its first so many.
+    pub shown: u32,
 }
 
 /// Figures of the queue.
@@ -88,6 +101,10 @@ pub trait ApprovalStore: Send + Sync {
 
     /// The approvals that `filter` lets through, in its order; without one the newest first.
     async fn list(&self, filter: &Filter, now: Timestamp) -> Result<Vec<Approval>>;
+
+    /// How many approvals `filter` lets through, by agent, the most first; its order, fold, offset
+    /// and limit don't count.
+    async fn count_by_agent(&self, filter: &Filter) -> Result<Vec<(String, u64)>>;
 
     /// Marks the owed result of an approval as handed over; false if it was handed over before.
     async fn take_end(&self, id: &ApprovalId, now: Timestamp) -> Result<bool>;

@@ -1,5 +1,7 @@
 //! Messages on their way to people, and what became of each try.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 
 use super::error::Result;
@@ -105,8 +107,14 @@ pub trait OutboxStore: Send + Sync {
     /// Attempts about an approval, oldest first.
     async fn attempts(&self, approval: &ApprovalId) -> Result<Vec<AttemptRecord>>;
 
-    /// How many messages of a topic were delivered to a recipient since an instant.
-    async fn delivered_since(&self, recipient: &str, topic: &str, since: Timestamp) -> Result<i64>;
+    /// How many messages of a topic were delivered to a recipient since an instant, by the agents
+    /// whose calls they are about; those about no call under an empty name.
+    async fn delivered_since(
+        &self,
+        recipient: &str,
+        topic: &str,
+        since: Timestamp,
+    ) -> Result<HashMap<String, i64>>;
 
     /// How many attempts there were, by notifier and result; for the metrics.
     async fn attempt_counts(&self) -> Result<Vec<(String, String, i64)>>;

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -60,6 +61,8 @@ struct Known {
     era: Option<WireEra>,
     facts: Option<ServerFacts>,
     catalog: Option<Arc<Catalog>>,
+    /// When that list came.
+    listed_at: Option<Instant>,
 }
 
 impl Common {
@@ -121,9 +124,17 @@ impl Common {
         self.known().catalog.clone()
     }
 
+    /// The last tool list, if it came at most `age` ago.
+    pub(super) fn catalog_within(&self, age: Duration) -> Option<Arc<Catalog>> {
+        let known = self.known();
+        known.listed_at.filter(|at| at.elapsed() <= age).and(known.catalog.clone())
+    }
+
     /// Replaces the tool list.
     pub(super) fn set_catalog(&self, catalog: Arc<Catalog>) {
         self.health.listed_tools(catalog.tools.len());
-        self.known().catalog = Some(catalog);
+        let mut known = self.known();
+        known.catalog = Some(catalog);
+        known.listed_at = Some(Instant::now());
     }
 }

@@ -271,6 +271,13 @@ impl Upstream for Server {
         }
     }
 
+    async fn tools_within(&self, age: Duration) -> Result<Arc<Catalog>, UpstreamError> {
+        match self.common.catalog_within(age) {
+            Some(catalog) => Ok(catalog),
+            None => self.refresh().await,
+        }
+    }
+
     async fn refresh(&self) -> Result<Arc<Catalog>, UpstreamError> {
         let _one_at_a_time = self.listing.lock().await;
         if self.common.stop.is_cancelled() {

@@ -14,7 +14,7 @@ use crate::store::AttemptRecord;
 use super::Web;
 use super::arguments::Show;
 use super::call_context::{Beside, beside};
-use super::call_view::CallView;
+use super::call_view::{CallView, unseen};
 use super::decide::approval_id;
 use super::error::{Code, Problem};
 use super::extract::{Page, Posted};
@@ -50,6 +50,8 @@ pub(crate) struct Fields {
     pub form_token: Option<String>,
     /// `yes` or `no`: whether an indeterminate call ran.
     pub done: Option<String>,
+    /// Given where the form stood under all values, the masked ones too.
+    pub revealed: Option<String>,
     /// What the browser answered when it was asked for a passkey.
     pub passkey: Option<String>,
 }
@@ -80,6 +82,20 @@ impl Fields {
             assurance,
         })
     }
+}
+
+/// Refuses an approval of what was masked on the page, where it says more than a secret.
+///
+/// # Errors
+/// `invalid_request`: the form stood under masked values that must be shown first.
+pub(crate) fn check_seen(web: &Web, approval: &Approval, fields: &Fields) -> Result<(), Problem> {
+    let approves = fields.decision.as_deref() == Some(Choice::Approve.as_str());
+    if approves && fields.revealed.is_none() && unseen(&web.broker, approval) > 0 {
+        return Err(Problem::invalid(
+            "masked values of this call say more than a secret; show them before you approve it",
+        ));
+    }
+    Ok(())
 }
 
 /// One attempt to tell somebody.
@@ -263,6 +279,7 @@ pub(crate) async fn decide(
     let decided = async {
         who.check_form(&web, fields.form_token.as_deref())?;
         let id = approval_id(&id)?;
+        check_seen(&web, &web.broker.get_for(&id, &who.reviewer).await?, &fields)?;
         let assurance = match fields.passkey.as_deref().filter(|answer| !answer.is_empty()) {
             Some(answer) => {
                 let digest = fields.digest.as_deref().unwrap_or_default();

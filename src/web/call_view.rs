@@ -88,6 +88,8 @@ pub(crate) struct CallView {
     pub meta: Option<Rendered>,
     /// How many long values are folded.
     pub folded: usize,
+    /// How many masked values must be shown before the call can be approved.
+    pub blind: usize,
     /// How many values are secret.
     pub secrets: usize,
     /// How many things are flagged.
@@ -104,6 +106,8 @@ pub(crate) struct CallView {
     pub tool_words: Option<String>,
     /// Whether the tool was redefined since the call came.
     pub tool_changed: bool,
+    /// Whether the upstream has another address than when the call came.
+    pub moved: bool,
     /// When an identical call ran before.
     pub ran_before: Option<When>,
     /// The reason why the approval ended, made visible.
@@ -129,8 +133,10 @@ impl CallView {
         let (arguments, extra, meta) = rendered_parts(broker, a, show);
         let all = || [Some(&arguments), extra.as_ref(), meta.as_ref()].into_iter().flatten();
         let (folded, secrets) = (all().map(|r| r.folded).sum(), all().map(|r| r.secrets).sum());
+        let blind = if show.revealed { 0 } else { unseen(broker, a) };
         let flags = all().map(|r| r.flags).sum();
         let tool = tool_words(broker, a);
+        let moved = a.state == State::Pending && broker.has_moved(a);
         Self {
             id: a.id.to_string(),
             state: a.state.as_str(),
@@ -157,6 +163,7 @@ impl CallView {
                 .then(|| raw(&a.call.arguments(), broker.masker(), &a.terms.redact, show)),
             terms: terms_words(a),
             folded,
+            blind,
             secrets,
             flags,
             show,
@@ -167,6 +174,7 @@ impl CallView {
             consequence: rights.approve.is_ok().then(|| consequence(a, viewer, now)),
             why_not: rights.why_not_approve(),
             tool_changed: tool.as_ref().is_some_and(|(_, changed)| *changed),
+            moved,
             tool_words: tool.and_then(|(words, _)| words),
             ran_before: a.ran_before.map(|t| When::new(t, now)),
             end_reason: a
@@ -188,6 +196,19 @@ impl CallView {
     pub(crate) fn can_reveal(&self) -> bool {
         self.secrets > 0 && !self.show.revealed
     }
+}
+
+/// How many values are masked of which people must see what they say before they approve.
+pub(crate) fn unseen(broker: &Broker, a: &Approval) -> usize {
+    if a.terms.masked_ok {
+        return 0;
+    }
+    let mut parts = vec![a.call.arguments().into_owned()];
+    if let Ok(params) = json::parse(&a.call.params) {
+        parts.extend(params.get("_meta").map(|meta| meta.keep_members(is_own_meta)));
+        parts.extend(a.call.method.further_members(&params));
+    }
+    parts.iter().map(|raw| broker.masker().blind(raw, &a.terms.redact)).sum()
 }
 
 /// A sentence for each name or reason with letters that pass for others. Arguments and decisions

@@ -14,7 +14,7 @@ use crate::domain::json;
 use crate::domain::risk;
 use crate::domain::time::in_words;
 use crate::domain::visible_text::{mixed_script, mixed_script_in, visible};
-use crate::store::Filter;
+use crate::store::{Filter, Fold};
 
 use super::Web;
 use super::arguments::{has_secrets, one_line};
@@ -23,8 +23,11 @@ use super::error::Problem;
 use super::extract::Page;
 use super::view::{Frame, When, page, state_words};
 
-/// Most approvals per section.
+/// Most approvals of a page, and of the other sections.
 const MAX_SHOWN: u32 = 100;
+
+/// An agent with many calls is folded, so that it can't bury another's.
+const FOLD: Fold = Fold { over: 20, shown: 10 };
 
 /// Longest line of arguments in a list, characters.
 pub(crate) const MAX_LINE: usize = 160;
@@ -136,8 +139,15 @@ struct QueuePage {
     pending: Vec<Row>,
     approved: Vec<Row>,
     unsettled: Vec<Row>,
-    /// How many wait, in words: `100+` where more wait than are shown.
-    pending_text: String,
+    /// How many wait, on all pages and in all folds.
+    pending_text: u64,
+    /// The agents with more calls than are listed, and how many more.
+    folds: Vec<AgentFold>,
+    /// The number of the page before this one, and of the one after it.
+    before: Option<u32>,
+    after: Option<u32>,
+    /// The rest of the query that narrows the queue, for links to other pages.
+    query: String,
     /// Whether any may be chosen, and whether several may be approved together.
     selectable: bool,
     together: bool,
@@ -147,12 +157,100 @@ struct QueuePage {
     narrowed: bool,
 }
 
+/// Calls of one agent that are not listed.
+#[derive(Debug)]
+struct AgentFold {
+    /// The agent's name, made visible.
+    agent: String,
+    /// The query that lists all of its calls.
+    query: String,
+    /// How many are not listed.
+    more: u64,
+}
+
 /// The query that narrows the queue; empty fields don't narrow.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Narrow {
+    page: Option<String>,
     upstream: Option<String>,
     tool: Option<String>,
     agent: Option<String>,
+}
+
+impl Narrow {
+    fn filter(&self, state: Stands) -> Filter {
+        let given = |field: &Option<String>| field.clone().filter(|f| !f.is_empty());
+        Filter {
+            states: vec![state],
+            unsettled: state == Stands::Indeterminate,
+            upstream: given(&self.upstream),
+            tool: given(&self.tool),
+            agent: given(&self.agent),
+            limit: MAX_SHOWN,
+            ..Filter::default()
+        }
+    }
+
+    /// Which page of the pending ones, from 1.
+    fn page(&self) -> u32 {
+        self.page.as_deref().and_then(|page| page.parse().ok()).unwrap_or(1).clamp(1, 1_000)
+    }
+
+    /// The query without the page.
+    fn query(&self, agent: Option<&str>) -> String {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        let agent = agent.or(self.agent.as_deref());
+        for (key, value) in [
+            ("upstream", self.upstream.as_deref()),
+            ("tool", self.tool.as_deref()),
+            ("agent", agent),
+        ] {
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                query.append_pair(key, value);
+            }
+        }
+        query.finish()
+    }
+}
+
+/// The pending approvals of one page, and what is not on it.
+struct Pending {
+    shown: Vec<Approval>,
+    /// How many there are.
+    count: u64,
+    folds: Vec<AgentFold>,
+    /// Whether a further page has more.
+    goes_on: bool,
+}
+
+async fn pending(web: &Web, who: &Page, narrow: &Narrow) -> Result<Pending, Problem> {
+    let filter = narrow.filter(Stands::Pending);
+    let counts = web.broker.count_by_agent(&who.reviewer, filter.clone()).await?;
+    // Whoever asks for one agent's calls wants to see them all.
+    let fold = filter.agent.is_none().then_some(FOLD);
+    let listed_of = |n: u64| match fold {
+        Some(fold) if n > u64::from(fold.over) => u64::from(fold.shown),
+        _ => n,
+    };
+    let folds = counts
+        .iter()
+        .filter(|(_, n)| listed_of(*n) < *n)
+        .map(|(agent, n)| AgentFold {
+            agent: visible(agent),
+            query: narrow.query(Some(agent)),
+            more: n - listed_of(*n),
+        })
+        .collect();
+    let offset = (narrow.page() - 1) * MAX_SHOWN;
+    let filter = Filter { by_urgency: true, fold, offset, ..filter };
+    let shown = web.broker.list_for(&who.reviewer, filter).await?;
+    let listed: u64 = counts.iter().map(|(_, n)| listed_of(*n)).sum();
+    Ok(Pending {
+        goes_on: listed > u64::from(offset) + shown.len() as u64 && !shown.is_empty(),
+        shown,
+        count: counts.iter().map(|(_, n)| n).sum(),
+        folds,
+    })
 }
 
 async fn listed(
@@ -161,18 +259,7 @@ async fn listed(
     narrow: &Narrow,
     state: Stands,
 ) -> Result<Vec<Approval>, Problem> {
-    let given = |field: &Option<String>| field.clone().filter(|f| !f.is_empty());
-    let filter = Filter {
-        states: vec![state],
-        unsettled: state == Stands::Indeterminate,
-        upstream: given(&narrow.upstream),
-        tool: given(&narrow.tool),
-        agent: given(&narrow.agent),
-        by_urgency: state == Stands::Pending,
-        limit: MAX_SHOWN,
-        ..Filter::default()
-    };
-    Ok(web.broker.list_for(&who.reviewer, filter).await?)
+    Ok(web.broker.list_for(&who.reviewer, narrow.filter(state)).await?)
 }
 
 /// `GET /`: the queue of this reviewer.
@@ -185,16 +272,16 @@ pub(crate) async fn show(
         let rows = |all: &[Approval]| {
             all.iter().map(|a| Row::new(&web.broker, a, who.proven())).collect::<Vec<_>>()
         };
-        let waiting = listed(&web, &who, &narrow, Stands::Pending).await?;
+        let Pending { shown: waiting, count, folds, goes_on } =
+            pending(&web, &who, &narrow).await?;
         let pending = rows(&waiting);
         let mut frame = who.frame("Queue", "queue");
         frame.refresh = Some(REFRESH);
         frame.live = true;
-        let more = if pending.len() >= MAX_SHOWN as usize { "+" } else { "" };
-        let pending_text = format!("{}{more}", pending.len());
-        if !pending.is_empty() {
-            frame.title = format!("({pending_text}) Queue");
+        if count > 0 {
+            frame.title = format!("({count}) Queue");
         }
+        let number = narrow.page();
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
         let (upstream, tool, agent) =
             (text(&narrow.upstream), text(&narrow.tool), text(&narrow.agent));
@@ -211,7 +298,11 @@ pub(crate) async fn show(
                 pending,
                 approved: rows(&listed(&web, &who, &narrow, Stands::Approved).await?),
                 unsettled: rows(&listed(&web, &who, &narrow, Stands::Indeterminate).await?),
-                pending_text,
+                pending_text: count,
+                folds,
+                before: (number > 1).then(|| number - 1),
+                after: goes_on.then_some(number + 1),
+                query: narrow.query(None),
                 narrowed: !(upstream.is_empty() && tool.is_empty() && agent.is_empty()),
                 upstream,
                 tool,

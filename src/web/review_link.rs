@@ -13,7 +13,7 @@ use crate::domain::approval::{Approval, Assurance, Refusal, State as Stands, Via
 use crate::id::token_hash;
 
 use super::Web;
-use super::approval::{DecidedPage, Fields, Options, ShowPage, refused_page};
+use super::approval::{DecidedPage, Fields, Options, ShowPage, check_seen, refused_page};
 use super::arguments::Show;
 use super::call_context::{Beside, beside};
 use super::call_view::{CallView, progress};
@@ -163,6 +163,7 @@ pub(crate) async fn decide(
     if let Some(why) = live.sign_in {
         return Err(PageProblem(Problem::new(Code::Forbidden, why)));
     }
+    check_seen(&web, &live.approval, &fields).map_err(PageProblem)?;
     let decision = fields.decision(Via::Email, Assurance::Link)?;
     let said = verb(decision.choice);
     match web.decide(&live.approval.id, &live.reviewer, decision).await {

@@ -172,14 +172,13 @@ impl Broker {
         if approval.state != State::Approved {
             return Ok(None);
         }
-        // Whether the tool is still the one that was approved can't be said without the list.
+        // Whether the tool is still the one that was approved can't be said without the list, nor
+        // by an old one: not every server says that its list changed.
         if approval.call.method == Method::CallTool
-            && let Some(upstream) = self.upstream(&approval.call.upstream)
-            && upstream.catalog().is_none()
-            && let Err(error) = upstream.refresh().await
+            && let Err(error) = self.list_tools(&approval.call.upstream).await
         {
-            tracing::warn!(approval.id = %id, %error, "approval {id} can't be executed yet");
-            return Ok(Some(Execution::not_sent(error.to_string())));
+            tracing::warn!(approval.id = %id, "approval {id} can't be executed yet: {error}");
+            return Ok(Some(Execution::not_sent(error)));
         }
         let config = self.confirmed().await?;
         if let Some(reason) = self.obstacle(&approval, &config) {
@@ -208,6 +207,22 @@ impl Broker {
             broker.run_claimed(claimed, permit, &caller, &wishes, progress, end).await;
         });
         Ok(Some(Execution { notifications, done, shared }))
+    }
+
+    /// Has the tools of an upstream listed, where that was not done just now.
+    ///
+    /// # Errors
+    /// Why they can't be listed.
+    pub(in crate::broker) async fn list_tools(&self, upstream: &str) -> Result<(), String> {
+        let Some(server) = self.upstream(upstream) else { return Ok(()) };
+        let limits = &self.config().approvals;
+        // Whoever holds the call must hear a sign of life.
+        let listed = server.tools_within(limits.tool_list_age);
+        match tokio::time::timeout(limits.heartbeat, listed).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("its tools were not listed in time".to_owned()),
+        }
     }
 
     async fn settle_transition(
@@ -368,7 +383,11 @@ impl Broker {
 
     /// Why an approved call may not run after all: the policy in force and the confirmed part of
     /// the configuration are asked again at the claim. None if it may.
-    fn obstacle(&self, approval: &Approval, config: &Config) -> Option<String> {
+    pub(in crate::broker) fn obstacle(
+        &self,
+        approval: &Approval,
+        config: &Config,
+    ) -> Option<String> {
         let no = |what: &str| Some(format!("no longer permitted: {what}"));
         if !approval.call.is_intact() {
             return no("the stored call does not fit its digest");
@@ -379,6 +398,9 @@ impl Broker {
         let upstream = &approval.call.upstream;
         if agent.upstreams.as_ref().is_some_and(|list| !list.contains(upstream)) {
             return no("the agent may no longer use this upstream");
+        }
+        if self.has_moved(approval) {
+            return no("the upstream has another address than when the call was made");
         }
         // Of prompts and resources no list is kept.
         if approval.call.method == Method::CallTool

@@ -182,7 +182,7 @@ impl Broker {
                 _ => continue,
             };
             if grant.state(self.now()) == GrantState::Open
-                && let Some(reason) = self.undermined(&grant, &config)
+                && let Some(reason) = self.undermined(&grant, &config).await?
             {
                 grant.ended = Some(self.void(&grant, reason).await?);
             }
@@ -243,7 +243,19 @@ impl Broker {
     }
 
     /// Why a grant's basis is gone; none if it still holds.
-    fn undermined(&self, grant: &Grant, config: &Config) -> Option<&'static str> {
+    async fn undermined(
+        &self,
+        grant: &Grant,
+        config: &Config,
+    ) -> Result<Option<&'static str>, StoreError> {
+        let basis = self.get(&grant.approval).await?;
+        if basis.is_none_or(|approval| self.has_moved(&approval)) {
+            return Ok(Some("the upstream has another address, or the approval is not kept"));
+        }
+        Ok(self.undermined_by_policy(grant, config))
+    }
+
+    fn undermined_by_policy(&self, grant: &Grant, config: &Config) -> Option<&'static str> {
         let policy = self.policies().of(&grant.upstream);
         let Some(policy) = policy.filter(|p| p.source_fingerprint() == grant.policy) else {
             return Some("the policy changed");
@@ -286,6 +298,10 @@ impl Broker {
         if !matches!(self.find_identical(asking).await, Ok(None)) {
             return None;
         }
+        if let Err(error) = self.list_tools(upstream).await {
+            tracing::warn!("the tools of {upstream} can't be listed, people are asked: {error}");
+            return None;
+        }
         let config = match self.confirmed().await {
             Ok(config) => config,
             Err(error) => {
@@ -294,7 +310,14 @@ impl Broker {
             }
         };
         for grant in grants.iter().filter(|g| g.shape.fits(call)) {
-            if let Some(reason) = self.undermined(grant, &config) {
+            let undermined = match self.undermined(grant, &config).await {
+                Ok(undermined) => undermined,
+                Err(error) => {
+                    tracing::error!(%error, "the basis of a grant can't be read; people are asked");
+                    return None;
+                }
+            };
+            if let Some(reason) = undermined {
                 if let Err(error) = self.void(grant, reason).await {
                     tracing::error!(%error, "grant {} could not be ended; it lets nothing through", grant.id);
                 }

@@ -11,12 +11,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use crate::domain::call::{Digest, ToolCall, hex};
+use crate::domain::approval::ApprovalId;
+use crate::domain::call::{Digest, Method, ToolCall, hex};
 use crate::domain::json::{self, Node, edit};
 use crate::domain::time::Timestamp;
-use crate::store::LimitKey;
+use crate::store::{LimitKey, StoreError};
 
+use super::answer::{Code, Statement};
 use super::asking::Asking;
+use super::refusals::{unavailable, unavailable_upstream};
 use crate::broker::Broker;
 
 /// Longest life of a seal. The store forgets that one was used a day later.
@@ -139,6 +142,42 @@ pub(in crate::broker) async fn check(broker: &Broker, asking: &Asking, now: Time
     };
     let call = ToolCall { params, ..asking.call.clone() };
     Check::Passes { call, approval: field("approval").to_owned() }
+}
+
+impl Broker {
+    /// Why an approved call may not go on with a further round; none if it may. It is judged as its
+    /// claim was: by the people, the policy, the tool and the address of now.
+    pub(in crate::broker) async fn no_further_round(&self, approval: &str) -> Option<Statement> {
+        let judged = async {
+            let approval = match ApprovalId::parse(approval) {
+                Some(id) => self.get(&id).await?,
+                None => None,
+            };
+            let Some(approval) = approval else { return Ok(None) };
+            if approval.call.method == Method::CallTool
+                && let Err(error) = self.list_tools(&approval.call.upstream).await
+            {
+                tracing::warn!(approval.id = %approval.id, "a further round waits: {error}");
+                return Ok(Some(unavailable_upstream(&approval.call.upstream)));
+            }
+            let config = self.confirmed().await?;
+            let said = self.obstacle(&approval, &config).map(|reason| {
+                let text = format!(
+                    "Not executed. This is a further round of {}, which was approved ({}), and it \
+                     is {reason}. Call {} anew, without requestState and inputResponses.",
+                    approval.call.title(),
+                    approval.id,
+                    approval.call.title()
+                );
+                Statement::about(&approval, Code::ApprovalCancelled, &text).because(Some(reason))
+            });
+            Ok::<_, StoreError>(said)
+        };
+        judged.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a further round could not be judged");
+            Some(unavailable())
+        })
+    }
 }
 
 /// Seals a JSON object.

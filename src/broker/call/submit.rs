@@ -341,6 +341,9 @@ impl Broker {
         match seal::check(self, &asking, now).await {
             seal::Check::None => {}
             seal::Check::Passes { call, approval } => {
+                if let Some(refused) = self.no_further_round(&approval).await {
+                    return Submission::Answered(refused.into());
+                }
                 let event = self
                     .call_event(Kind::CallAllowed, &asking, &rule.pointer)
                     .with("continues", &approval);

@@ -34,10 +34,17 @@ pub struct Terms {
     pub sensitive: bool,
     /// Further keys whose values are masked.
     pub redact: Vec<String>,
+    /// Whether it may be approved without seeing what is masked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub masked_ok: bool,
     /// The reviewer who owns the agent: sees and may reject, never approves.
     pub owner: Option<String>,
     /// Fingerprint of the tool's definition when the call came, in hex.
     pub tool_fingerprint: Option<String>,
+    /// Fingerprint of the upstream's address when the call came, in hex; none if it was made before
+    /// these were kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address_fingerprint: Option<String>,
 }
 
 impl Terms {

@@ -81,7 +81,7 @@ impl Masker {
     }
 
     /// The text with everything masked that looks like a key.
-    fn keys_in(&self, text: &str) -> String {
+    pub(super) fn keys_in(&self, text: &str) -> String {
         let part_of_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '+');
         let mut out = String::with_capacity(text.len());
         let mut rest = text;

@@ -31,12 +31,13 @@ const TOP_KEYS: [&str; 10] = [
     "approvals",
     "tests",
 ];
-const MATCH_KEYS: [&str; 10] = [
+const MATCH_KEYS: [&str; 11] = [
     "action",
     "reason",
     "rate_limit",
     "sensitive",
     "redact",
+    "masked_ok",
     "approval",
     "severity",
     "tools",

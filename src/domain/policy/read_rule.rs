@@ -15,8 +15,17 @@ use crate::domain::risk::{RiskClass, Severity};
 /// Most memory that a compiled `regex` may take, bytes.
 pub const MAX_REGEX_BYTES: usize = 1 << 20;
 
-pub(super) const RULE_KEYS: [&str; 8] =
-    ["action", "reason", "rate_limit", "sensitive", "redact", "approval", "risk", "severity"];
+pub(super) const RULE_KEYS: [&str; 9] = [
+    "action",
+    "reason",
+    "rate_limit",
+    "sensitive",
+    "redact",
+    "masked_ok",
+    "approval",
+    "risk",
+    "severity",
+];
 const APPROVAL_KEYS: [&str; 10] = [
     "when",
     "reviewers",
@@ -61,6 +70,7 @@ pub(super) fn rule(walk: &mut Walk, node: &Node<'_>, pointer: String, known: &[&
             "rate_limit" => rule.rate_limit = rate_limit(walk, node, &place),
             "sensitive" => rule.sensitive = walk.boolean(node, &place).unwrap_or(false),
             "redact" => rule.redact = redact(walk, node, &place),
+            "masked_ok" => rule.masked_ok = walk.boolean(node, &place).unwrap_or(false),
             "approval" => rule.approval = approval(walk, node, &place),
             // In a `match` the key is a list: what has to fit.
             "risk" if known.contains(&"tools") => {}

@@ -1,5 +1,6 @@
 //! A store of a few lines: approvals, deliveries and links, as far as delivering needs them.
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
@@ -134,6 +135,10 @@ impl ApprovalStore for FakeStore {
         unused()
     }
 
+    async fn count_by_agent(&self, _filter: &Filter) -> Result<Vec<(String, u64)>> {
+        unused()
+    }
+
     async fn take_end(&self, _id: &ApprovalId, _now: Timestamp) -> Result<bool> {
         unused()
     }
@@ -185,7 +190,13 @@ impl OutboxStore for FakeStore {
         Ok(())
     }
 
-    async fn delivered_since(&self, recipient: &str, topic: &str, since: Timestamp) -> Result<i64> {
+    async fn delivered_since(
+        &self,
+        recipient: &str,
+        topic: &str,
+        since: Timestamp,
+    ) -> Result<HashMap<String, i64>> {
+        let approvals = self.approvals.lock().unwrap();
         let rows = self.rows.lock().unwrap();
         let delivered = |r: &&Row| {
             r.delivery.new.recipient.as_deref() == Some(recipient)
@@ -194,7 +205,13 @@ impl OutboxStore for FakeStore {
                     .iter()
                     .any(|(at, a)| *at >= since && matches!(a, Attempt::Delivered { .. }))
         };
-        Ok(i64::try_from(rows.iter().filter(delivered).count()).unwrap())
+        let mut by_agent = HashMap::new();
+        for row in rows.iter().filter(delivered) {
+            let about =
+                approvals.iter().find(|a| Some(&a.id) == row.delivery.new.approval.as_ref());
+            *by_agent.entry(about.map(|a| a.agent.clone()).unwrap_or_default()).or_default() += 1;
+        }
+        Ok(by_agent)
     }
 
     async fn attempts(&self, _approval: &ApprovalId) -> Result<Vec<AttemptRecord>> {

@@ -1,6 +1,6 @@
 //! Whether a due delivery is still worth sending, and what is sent.
 
-use std::time::Duration;
+use std::collections::HashMap;
 
 use crate::broker::people::plan::{LIST_PREFIX, address, delivery_id};
 use crate::config::{self, Reviewer};
@@ -9,17 +9,14 @@ use crate::domain::time::Timestamp;
 use crate::id::token_hash;
 use crate::notify::Message;
 use crate::notify::message::{self, Letter};
-use crate::store::{Delivery, Filter, NewDelivery, ReviewLink, StoreError};
+use crate::store::{Delivery, Filter, Fold, NewDelivery, ReviewLink, StoreError};
 
 use super::schedule::is_urgent;
 use super::{Deliverer, lock};
 
-/// Most request mails per reviewer within [`REQUEST_WINDOW`]; then one summary.
-pub(crate) const MAX_REQUEST_MAILS: i64 = 20;
-/// The sliding window of [`MAX_REQUEST_MAILS`].
-pub(crate) const REQUEST_WINDOW: Duration = Duration::from_mins(10);
-/// Most pending approvals that a summary looks at.
+/// Most pending approvals that a summary looks at, and most of them of one agent.
 const MAX_LOOKED_AT: u32 = 200;
+const LOOKED_AT_PER_AGENT: Fold = Fold { over: 50, shown: 50 };
 
 /// What to do with a due delivery.
 pub(super) enum Prepared<'a> {
@@ -37,16 +34,17 @@ pub(super) enum Prepared<'a> {
 /// One request mail under way.
 pub(super) struct Counted<'a> {
     deliverer: &'a Deliverer,
-    recipient: String,
+    /// The reviewer, and the agent whose call it is.
+    key: (String, String),
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
         let mut under_way = lock(&self.deliverer.under_way);
-        if let Some(count) = under_way.get_mut(&self.recipient) {
+        if let Some(count) = under_way.get_mut(&self.key) {
             *count -= 1;
             if *count <= 0 {
-                under_way.remove(&self.recipient);
+                under_way.remove(&self.key);
             }
         }
     }
@@ -141,7 +139,7 @@ impl Deliverer {
             return Ok(dropped("the reviewer has decided, or may no longer"));
         }
         let counted = if new.topic == "requested" {
-            match self.admit(new, notifier, reviewer, now).await? {
+            match self.admit(new, notifier, (reviewer, &approval.agent), now).await? {
                 Some(counted) => Some(counted),
                 None => return Ok(dropped("summarised")),
             }
@@ -190,29 +188,37 @@ impl Deliverer {
         &self,
         new: &NewDelivery,
         notifier: &config::Notifier,
-        reviewer: &Reviewer,
+        (reviewer, agent): (&Reviewer, &str),
         now: Timestamp,
     ) -> Result<Option<Counted<'_>>, StoreError> {
         // Counted before asking: of two at once, both see the other.
-        let recipient = reviewer.name.clone();
-        let others = {
+        let key = (reviewer.name.clone(), agent.to_owned());
+        let (others, own_others) = {
             let mut under_way = lock(&self.under_way);
-            let count = under_way.entry(recipient.clone()).or_insert(0);
-            *count += 1;
-            *count - 1
+            *under_way.entry(key.clone()).or_insert(0) += 1;
+            let to_them: i64 =
+                under_way.iter().filter(|((to, _), _)| *to == reviewer.name).map(|(_, n)| n).sum();
+            (to_them - 1, under_way.get(&key).copied().unwrap_or(1) - 1)
         };
-        let counted = Counted { deliverer: self, recipient };
-        let since = now.minus(REQUEST_WINDOW);
+        let counted = Counted { deliverer: self, key };
+        let limits = &self.broker.config().people;
+        let since = now.minus(limits.request_mail_window);
         let store = &self.store;
         let delivered = store.outbox().delivered_since(&reviewer.name, "requested", since).await?;
-        if delivered + others < MAX_REQUEST_MAILS {
+        let all = delivered.values().sum::<i64>() + others;
+        let own = delivered.get(agent).copied().unwrap_or(0) + own_others;
+        // Agents that flood can't keep people from hearing of another.
+        let has_room = all < i64::from(limits.request_mails);
+        if has_room || own < i64::from(limits.request_mails_per_agent) {
             return Ok(Some(counted));
         }
         // One summary per window. Where this window's is out already, the next one covers what
         // came after it.
-        let window = i64::try_from(REQUEST_WINDOW.as_micros()).unwrap_or(i64::MAX);
+        let window = limits.request_mail_window.as_micros();
+        let window = i64::try_from(window).unwrap_or(i64::MAX).max(1);
         let this = now.micros().div_euclid(window);
-        let told = store.outbox().delivered_since(&reviewer.name, "summary", since).await? > 0;
+        let told = store.outbox().delivered_since(&reviewer.name, "summary", since).await?;
+        let told = told.values().sum::<i64>() > 0;
         let bucket = if told { this + 1 } else { this };
         let due_at = now.max(Timestamp::from_micros(bucket.saturating_mul(window)));
         let about = format!("window {bucket}");
@@ -243,18 +249,30 @@ impl Deliverer {
         let Some(to) = address(notifier, reviewer) else {
             return Ok(dropped("the reviewer has no address"));
         };
-        let filter =
-            Filter { states: vec![State::Pending], limit: MAX_LOOKED_AT, ..Filter::default() };
+        let filter = Filter {
+            states: vec![State::Pending],
+            limit: MAX_LOOKED_AT,
+            fold: Some(LOOKED_AT_PER_AGENT),
+            ..Filter::default()
+        };
         let mut waiting = self.store.approvals().list(&filter, now).await?;
+        let looked_at = u32::try_from(waiting.len()).unwrap_or(u32::MAX);
+        let most = waiting.iter().fold(HashMap::new(), |mut of, a: &Approval| {
+            *of.entry(a.agent.clone()).or_insert(0_u32) += 1;
+            of
+        });
+        let more =
+            looked_at >= MAX_LOOKED_AT || most.values().any(|n| *n >= LOOKED_AT_PER_AGENT.shown);
         waiting.retain(|a| a.is_open(now) && may_still_decide(reviewer, a));
         let Some(newest) = waiting.iter().map(|a| a.created_at).max() else {
             return Ok(dropped("nothing waits any more"));
         };
-        if self.store.outbox().delivered_since(recipient, "summary", newest).await? > 0 {
+        let told = self.store.outbox().delivered_since(recipient, "summary", newest).await?;
+        if told.values().sum::<i64>() > 0 {
             return Ok(dropped("an earlier summary named all that waits"));
         }
         let letter = self.letter(new, notifier, &to, recipient, now);
-        Ok(ready(Message::Email(message::summary(letter, &waiting))))
+        Ok(ready(Message::Email(message::summary(letter, &waiting, more))))
     }
 }
 

@@ -276,6 +276,28 @@ async fn beyond_twenty_requests_in_ten_minutes_there_is_one_summary() {
 }
 
 #[tokio::test]
+async fn a_flood_of_two_agents_keeps_nobody_from_hearing_of_a_third() {
+    let world = world([]);
+    for n in 1..=120 {
+        let mut asked = approval_numbered(n);
+        asked.terms.reviewers = vec!["ana".into()];
+        asked.agent = if n % 2 == 0 { "loud" } else { "louder" }.to_owned();
+        world.request(asked, "demo").await;
+    }
+    world.drain(NOW).await;
+    let flood = world.mails().len();
+    let mut quiet = approval_numbered(121);
+    quiet.terms.reviewers = vec!["ana".into()];
+    quiet.agent = "quiet".to_owned();
+
+    world.request(quiet, "demo").await;
+    world.drain(NOW).await;
+
+    assert_eq!(flood, 21, "as many as one reviewer gets in a window, and a summary");
+    assert!(world.mails()[21].text.contains("quiet"), "{}", world.mails()[21].text);
+}
+
+#[tokio::test]
 async fn what_comes_after_a_summary_is_told_by_the_next_one() {
     let world = world([]);
     let ask = |n, at| {

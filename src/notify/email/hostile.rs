@@ -99,7 +99,7 @@ fn mails(told: &Approval, config: &Config, masker: &Masker) -> Vec<(&'static str
         ("rejected", message::resolved(letter, told, State::Rejected)),
         ("expired", message::resolved(letter, told, State::Expired)),
         ("indeterminate", message::indeterminate(letter, told)),
-        ("summary", message::summary(letter, std::slice::from_ref(told))),
+        ("summary", message::summary(letter, std::slice::from_ref(told), false)),
         ("sign-in", message::sign_in(letter, &named, LINK)),
     ]
 }

@@ -231,13 +231,25 @@ fn a_summary_counts_and_names_what_waits_and_links_the_queue() {
     letter!(letter, "summary", config());
     let waiting = vec![approval(); MAX_SUMMARY + 3];
 
-    let mail = summary(letter, &waiting);
+    let mail = summary(letter, &waiting, false);
 
     assert_eq!(mail.subject, "23 calls wait for your decision");
     assert!(mail.text.contains("https://placet.example/\n"));
     assert_eq!(mail.text.matches("- images/delete_image_set for claude-code").count(), MAX_SUMMARY);
     assert!(mail.text.contains("- and 3 more"));
     assert!(mail.html.contains("<li>and 3 more</li>"));
+}
+
+#[test]
+fn a_summary_names_a_call_of_each_agent_before_the_second_of_any() {
+    letter!(letter, "summary", config());
+    let mut waiting = vec![approval(); 2 * MAX_SUMMARY];
+    waiting.last_mut().unwrap().agent = "quiet".to_owned();
+
+    let mail = summary(letter, &waiting, true);
+
+    assert_eq!(mail.subject, "At least 40 calls wait for your decision");
+    assert!(mail.text.contains("- images/delete_image_set for quiet"), "{}", mail.text);
 }
 
 #[test]

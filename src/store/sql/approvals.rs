@@ -77,6 +77,10 @@ impl ApprovalStore for SqlStore {
         list(self.db.clone(), filter.clone(), now).await
     }
 
+    async fn count_by_agent(&self, filter: &Filter) -> Result<Vec<(String, u64)>> {
+        list::count_by_agent(self.db.clone(), filter.clone()).await
+    }
+
     async fn take_end(&self, id: &ApprovalId, now: Timestamp) -> Result<bool> {
         let id = id.clone();
         self.run(|db| take_end(db, id, now)).await

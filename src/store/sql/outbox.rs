@@ -1,5 +1,7 @@
 //! The outbox: what must still be sent, and every attempt at it.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 
 use crate::domain::approval::ApprovalId;
@@ -39,7 +41,12 @@ impl OutboxStore for SqlStore {
         attempts(self.db.clone(), approval.clone()).await
     }
 
-    async fn delivered_since(&self, recipient: &str, topic: &str, since: Timestamp) -> Result<i64> {
+    async fn delivered_since(
+        &self,
+        recipient: &str,
+        topic: &str,
+        since: Timestamp,
+    ) -> Result<HashMap<String, i64>> {
         let (recipient, topic) = (recipient.to_owned(), topic.to_owned());
         delivered_since(self.db.clone(), recipient, topic, since).await
     }
@@ -187,15 +194,20 @@ async fn delivered_since(
     recipient: String,
     topic: String,
     since: Timestamp,
-) -> Result<i64> {
-    db.read()
+) -> Result<HashMap<String, i64>> {
+    let rows = db
+        .read()
         .await?
-        .count(
-            "select count(*) as n from outbox where state = 'delivered' \
-                and recipient = $1 and topic = $2 and finished_at > $3",
+        .rows(
+            "select coalesce(a.agent, '') as agent, count(*) as n \
+               from outbox o left join approvals a on a.id = o.approval \
+              where o.state = 'delivered' and o.recipient = $1 and o.topic = $2 \
+                and o.finished_at > $3 \
+              group by coalesce(a.agent, '')",
             args![recipient, topic, since],
         )
-        .await
+        .await?;
+    rows.iter().map(|row| Ok((row.text("agent")?, row.int("n")?))).collect()
 }
 
 async fn attempt_counts(db: Db) -> Result<Vec<(String, String, i64)>> {

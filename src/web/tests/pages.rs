@@ -138,6 +138,57 @@ async fn masked_values_are_revealed_by_a_form_and_recorded() {
 }
 
 #[tokio::test]
+async fn what_is_masked_and_says_more_than_a_secret_must_be_shown_before_it_is_approved() {
+    let site = Site::new().await;
+    let call = |value: &str| {
+        format!(r#"{{"name":"delete_image_set","arguments":{{"connection_string":"{value}"}}}}"#)
+    };
+    let blind = site.pending(&call("opaque")).await;
+    let cookie = site.cookie("ana").await;
+    let path = format!("/approvals/{}", blind.id);
+    let token = site.session_form_token(&cookie);
+    let masked = site.get(&path, &[("cookie", &cookie)]).await;
+    assert!(!masked.body.contains(">Approve</button>") && !masked.body.contains("opaque"));
+    let fields = [
+        ("form_token", token.as_str()),
+        ("digest", masked.field("digest").as_str()),
+        ("decision", "approve"),
+    ]
+    .map(|(k, v)| (k.to_owned(), v.to_owned()));
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+
+    let unseen = site.post(&path, &[("cookie", &cookie)], &fields).await;
+    let shown = site
+        .post(&format!("{path}/reveal"), &[("cookie", &cookie)], &[("form_token", &token)])
+        .await;
+    let seen = [&fields[..], &[("revealed", "1")]].concat();
+    let approved = site.post(&path, &[("cookie", &cookie)], &seen).await;
+
+    assert_eq!(unseen.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(shown.body.contains("opaque") && shown.body.contains(">Approve</button>"));
+    assert!(shown.body.contains("name=\"revealed\""));
+    assert_eq!(approved.status, StatusCode::SEE_OTHER);
+    assert_eq!(site.audited(Kind::Revealed).await, 1);
+}
+
+#[tokio::test]
+async fn a_value_whose_secret_part_alone_is_masked_and_a_rule_that_says_so_hinder_nobody() {
+    let site = Site::new().await;
+    let cookie = site.cookie("ana").await;
+    let call = |value: &str| {
+        format!(r#"{{"name":"delete_image_set","arguments":{{"connection_string":"{value}"}}}}"#)
+    };
+    let part = site.pending(&call("postgres://app:hunter2@db.prod/main")).await;
+    let allowed = site.pending_with(&call("opaque"), |a| a.terms.masked_ok = true).await;
+
+    for (id, shows) in [(part.id, "@db.prod/main"), (allowed.id, "‹masked, 6 characters")] {
+        let page = site.get(&format!("/approvals/{id}"), &[("cookie", &cookie)]).await;
+        assert!(page.body.contains(shows) && page.body.contains(">Approve</button>"), "{shows}");
+        assert!(!page.body.contains("hunter2"));
+    }
+}
+
+#[tokio::test]
 async fn the_owner_sees_and_may_reject_but_gets_no_approve() {
     let site = Site::new().await;
     let approval = site.pending(CALL).await;

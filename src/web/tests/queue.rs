@@ -59,6 +59,54 @@ async fn the_most_severe_comes_first_then_what_expires_first() {
 }
 
 #[tokio::test]
+async fn a_flood_of_one_agent_is_folded_and_buries_nobody_elses_call() {
+    let site = Site::new().await;
+    for n in 1..=130 {
+        let params = format!(r#"{{"name":"delete_image_set","arguments":{{"n":{n}}}}}"#);
+        site.pending_with(&params, |a| {
+            a.agent = if n <= 65 { "loud" } else { "lo<ud" }.to_owned();
+        })
+        .await;
+    }
+    let quiet = site.pending_with(CALL, |a| a.agent = "quiet".to_owned()).await;
+    let cookie = site.cookie("ana").await;
+    let rows = |page: &Answer| page.body.matches("data-row=").count();
+
+    let first = site.get("/", &[("cookie", &cookie)]).await;
+    let loud = site.get("/?agent=loud", &[("cookie", &cookie)]).await;
+
+    assert!(first.body.contains(&quiet.id.to_string()));
+    assert_eq!(rows(&first), 21);
+    assert!(first.body.contains("<title>(131) Queue"));
+    assert!(first.body.contains("<b>55 more</b> calls of <b>loud</b>"));
+    assert!(first.body.contains("/?agent=lo%3Cud"));
+    assert_eq!(rows(&loud), 65, "whoever asks for one agent's calls gets them all");
+}
+
+#[tokio::test]
+async fn the_queue_has_pages() {
+    let site = Site::new().await;
+    for n in 1..=103 {
+        let params = format!(r#"{{"name":"delete_image_set","arguments":{{"n":{n}}}}}"#);
+        site.pending(&params).await;
+    }
+    let cookie = site.cookie("ana").await;
+    let rows = |page: &Answer| page.body.matches("data-row=").count();
+
+    let first = site.get("/?agent=bot", &[("cookie", &cookie)]).await;
+    let second = site.get("/?agent=bot&page=2", &[("cookie", &cookie)]).await;
+    let beyond = site.get("/?agent=bot&page=9", &[("cookie", &cookie)]).await;
+
+    assert_eq!((rows(&first), rows(&second), rows(&beyond)), (100, 3, 0));
+    assert!(
+        first.body.contains("/?agent=bot&#38;page=2")
+            || first.body.contains("/?agent=bot&amp;page=2")
+    );
+    assert!(second.body.contains("rel=\"prev\"") && !second.body.contains("rel=\"next\""));
+    assert!(beyond.body.contains("see the first"));
+}
+
+#[tokio::test]
 async fn what_narrows_the_queue_lives_in_its_address() {
     let site = Site::new().await;
     site.pending(CALL).await;

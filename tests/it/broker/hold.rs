@@ -388,6 +388,44 @@ async fn an_upstreams_state_comes_back_sealed_and_passes_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_further_round_is_judged_like_the_claim_was() {
+    let asks = |approval: &str| {
+        format!(
+            r#"{{"version":"1","tools":{{"delete_image_set":{{"action":"require_approval","approval":{approval}}}}}}}"#
+        )
+    };
+    for change in ["quorum", "reviewers", "redefined", "nothing"] {
+        let world = World::new().await;
+        let raw = r#"{"resultType":"input_required","inputRequests":{},"requestState":"up-1"}"#;
+        world.upstream.next([Does::Answers(raw.to_owned())]);
+        let holding = world.call("{}").await;
+        world.approve(&holding.approval.id).await;
+        let said: serde_json::Value = serde_json::from_str(&holding.word().await).unwrap();
+        let state = said["requestState"].as_str().unwrap();
+        match change {
+            "quorum" => world.policy(&asks(r#"{"quorum":2}"#)),
+            "reviewers" => world.policy(&asks(r#"{"reviewers":["dora"]}"#)),
+            "redefined" => world.upstream.lists_next(&[("delete_image_set", "2")]),
+            _ => {}
+        }
+
+        let params = format!(
+            r#"{{"name":"delete_image_set","arguments":{{}},"requestState":"{state}","inputResponses":{{}}}}"#
+        );
+        let round = world.broker.submit(world.asking(&params)).await;
+
+        match round {
+            Submission::Forward(_) => assert_eq!(change, "nothing"),
+            Submission::Answered(Answer::Statement(said)) => {
+                assert_ne!(change, "nothing");
+                assert_eq!(said.code.as_str(), "approval_cancelled", "{change}");
+            }
+            other => panic!("{change}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn admins_and_who_approved_may_withdraw_before_the_claim() {
     let world = World::new().await;
     let holding = world.call("{}").await;

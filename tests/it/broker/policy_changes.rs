@@ -119,6 +119,30 @@ async fn a_claim_finds_a_tool_redefined() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_claim_finds_a_tool_redefined_by_a_server_that_never_said_so() {
+    let (world, word) = after(|w| w.upstream.lists_next(&[("delete_image_set", "2")])).await;
+
+    assert_eq!(word, "approval_cancelled");
+    assert_eq!(world.upstream.calls(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_made_for_another_address_of_the_upstream_is_void() {
+    let world = World::new().await;
+    let id = world.approved_for_nobody().await;
+    let before = world.stored(&id).await.terms.address_fingerprint;
+    assert!(before.is_some());
+    let moved = r#"update approvals set terms =
+        replace(terms, 'address_fingerprint":"', 'address_fingerprint":"0')"#;
+    world.db.raw(moved).await;
+
+    let word = world.call("{}").await.word().await;
+
+    assert_eq!(word, "approval_cancelled");
+    assert_eq!(world.upstream.calls(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tool_that_is_gone_is_unknown_and_its_approval_cancelled() {
     let world = World::new().await;
     let holding = world.call("{}").await;

@@ -40,6 +40,7 @@ pub struct FakeUpstream {
     sent: Mutex<Vec<Request>>,
     plan: Mutex<VecDeque<Does>>,
     catalog: Mutex<Option<Arc<Catalog>>>,
+    next_list: Mutex<Option<Arc<Catalog>>>,
     hidden: Mutex<Option<Arc<Catalog>>>,
     arrivals: watch::Sender<usize>,
     gate: Semaphore,
@@ -56,6 +57,7 @@ impl FakeUpstream {
             sent: Mutex::default(),
             plan: Mutex::default(),
             catalog: Mutex::default(),
+            next_list: Mutex::default(),
             hidden: Mutex::default(),
             arrivals: watch::channel(0).0,
             gate: Semaphore::new(0),
@@ -79,6 +81,15 @@ impl FakeUpstream {
             })
             .collect();
         *self.catalog.lock().unwrap() = Some(Arc::new(Catalog { tools }));
+    }
+
+    /// Its tools at the next list that is asked for.
+    pub fn lists_next(&self, tools: &[(&str, &str)]) {
+        let known = self.catalog.lock().unwrap().take();
+        self.lists(tools);
+        let next = self.catalog.lock().unwrap().take();
+        *self.next_list.lock().unwrap() = next;
+        *self.catalog.lock().unwrap() = known;
     }
 
     /// As after a start: nothing is known until it is asked; none if it can't be asked.
@@ -188,6 +199,16 @@ impl Upstream for FakeUpstream {
 
     fn catalog(&self) -> Option<Arc<Catalog>> {
         self.catalog.lock().unwrap().clone()
+    }
+
+    async fn tools_within(&self, _age: std::time::Duration) -> Result<Arc<Catalog>, UpstreamError> {
+        if let Some(next) = self.next_list.lock().unwrap().take() {
+            *self.catalog.lock().unwrap() = Some(next);
+        }
+        match self.catalog() {
+            Some(catalog) => Ok(catalog),
+            None => self.refresh().await,
+        }
     }
 
     async fn refresh(&self) -> Result<Arc<Catalog>, UpstreamError> {

@@ -4,7 +4,7 @@ use crate::domain::approval::{Approval, State};
 use crate::domain::time::Timestamp;
 use crate::store::driver::{Arg, Db, args};
 use crate::store::sql::words::{self, Common};
-use crate::store::{Filter, Result};
+use crate::store::{Filter, Fold, Result};
 
 use super::row::read;
 use super::{URGENCY, select};
@@ -21,27 +21,13 @@ pub(super) async fn list(db: Db, filter: Filter, now: Timestamp) -> Result<Vec<A
     // From the approvals of its rarest word; or, where that one is common, from those of the state,
     // tool, agent or upstream.
     let by_word = !words.is_empty() && (common == Common::No || !narrowed);
-    let mut wheres = vec!["1 = 1".to_owned()];
     let mut values: Vec<Arg> = args![now];
+    let mut wheres = conditions(&filter, &mut values);
     let mut bind = |value: Arg| {
         values.push(value);
         values.len()
     };
     let of_state = |state: &State| format!("a.state = '{}'", state.as_str());
-    for (column, value) in
-        [("upstream", &filter.upstream), ("tool", &filter.tool), ("agent", &filter.agent)]
-    {
-        if let Some(value) = value {
-            wheres.push(format!("a.{column} = ${}", bind(value.into())));
-        }
-    }
-    if let Some(reviewer) = &filter.visible_to {
-        let n = bind(format!("|{reviewer}|").into());
-        wheres.push(format!("(a.sensitive = 0 or replace(a.audience, ${n}, '') <> a.audience)"));
-    }
-    if filter.unsettled {
-        wheres.push("(a.state <> 'indeterminate' or a.settled is null)".to_owned());
-    }
     if let Some(before) = &filter.before {
         let n = bind(before.into());
         wheres.push(format!("a.id < ${n}"));
@@ -69,6 +55,9 @@ pub(super) async fn list(db: Db, filter: Filter, now: Timestamp) -> Result<Vec<A
         None => "a.id desc",
     };
     let limit = bind(filter.limit.into());
+    let offset = bind(filter.offset.into());
+    // What the offset leaves out must be found as well.
+    let found = bind(filter.limit.saturating_add(filter.offset).into());
     // One list for each state: each is read in its order from an index and ends at the limit.
     // All of them in one would be read whole and sorted.
     let lists = match &filter.states[..] {
@@ -81,18 +70,74 @@ pub(super) async fn list(db: Db, filter: Filter, now: Timestamp) -> Result<Vec<A
     let sql = if let [only] = &lists[..]
         && !filter.by_urgency
         && !by_word
+        && filter.fold.is_none()
     {
-        select(&format!("where {only} order by {order} limit ${limit}"))
+        select(&format!("where {only} order by {order} limit ${limit} offset ${offset}"))
     } else {
         // Sorted by what is small, so that only those that are shown are read whole.
-        let ids: Vec<String> = lists.iter().map(|wheres| format!(
-            "select id from (select a.id from {from} where {wheres} order by {order} limit ${limit}) l"
-        )).collect();
+        let ids: Vec<String> = lists.iter().map(|wheres| match filter.fold {
+            None => format!(
+                "select id from (select a.id from {from} where {wheres} order by {order} limit ${found}) l"
+            ),
+            Some(Fold { over, shown }) => format!(
+                "select id from (select a.id, count(*) over (partition by a.agent) as n, \
+                   row_number() over (partition by a.agent order by {order}) as place \
+                   from {from} where {wheres}) l where n <= {over} or place <= {shown}"
+            ),
+        }).collect();
         let order = if by_word { "a.id desc" } else { order };
         select(&format!(
-            "where a.id in ({}) order by {order} limit ${limit}",
+            "where a.id in ({}) order by {order} limit ${limit} offset ${offset}",
             ids.join(" union all ")
         ))
     };
     tx.rows(sql, values).await?.iter().map(read).collect()
+}
+
+/// What `filter` demands of an approval by its own columns; their values are added to `values`.
+fn conditions(filter: &Filter, values: &mut Vec<Arg>) -> Vec<String> {
+    let mut wheres = vec!["1 = 1".to_owned()];
+    let mut bind = |value: Arg| {
+        values.push(value);
+        values.len()
+    };
+    for (column, value) in
+        [("upstream", &filter.upstream), ("tool", &filter.tool), ("agent", &filter.agent)]
+    {
+        if let Some(value) = value {
+            wheres.push(format!("a.{column} = ${}", bind(value.into())));
+        }
+    }
+    if let Some(reviewer) = &filter.visible_to {
+        let n = bind(format!("|{reviewer}|").into());
+        wheres.push(format!("(a.sensitive = 0 or replace(a.audience, ${n}, '') <> a.audience)"));
+    }
+    if filter.unsettled {
+        wheres.push("(a.state <> 'indeterminate' or a.settled is null)".to_owned());
+    }
+    wheres
+}
+
+/// How many approvals `filter` lets through by their own columns, by agent, the most first.
+///
+/// # Errors
+/// [`crate::store::StoreError`], when the database can't be read.
+pub(super) async fn count_by_agent(db: Db, filter: Filter) -> Result<Vec<(String, u64)>> {
+    let mut values: Vec<Arg> = Vec::new();
+    let wheres = conditions(&filter, &mut values).join(" and ");
+    let states: Vec<String> =
+        filter.states.iter().map(|state| format!("'{}'", state.as_str())).collect();
+    let states = if states.is_empty() {
+        String::new()
+    } else {
+        format!(" and a.state in ({})", states.join(","))
+    };
+    let sql = format!(
+        "select a.agent, count(*) as n from approvals a where {wheres}{states} \
+          group by a.agent order by n desc, a.agent"
+    );
+    let rows = db.read().await?.rows(sqlx::AssertSqlSafe(sql), values).await?;
+    rows.iter()
+        .map(|row| Ok((row.text("agent")?, u64::try_from(row.int("n")?).unwrap_or_default())))
+        .collect()
 }
