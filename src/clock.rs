@@ -32,6 +32,12 @@ impl ManualClock {
         Self(Mutex::new(now))
     }
 
+    /// Moves the clock back by `length`, as an administrator or a time server may.
+    pub fn turn_back(&self, length: Duration) {
+        let mut now = self.0.lock().expect("no holder of this lock panics");
+        *now = now.minus(length);
+    }
+
     /// Moves the clock forward by `length`.
     pub fn advance(&self, length: Duration) {
         let mut now = self.0.lock().expect("no holder of this lock panics");

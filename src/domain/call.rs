@@ -391,6 +391,20 @@ mod tests {
     }
 
     #[test]
+    fn two_normal_forms_are_two_calls() {
+        let of = |args: &str| {
+            let params = format!(r#"{{"name":"t","arguments":{args}}}"#);
+            let call = ToolCall::read("images", &params).unwrap();
+            assert!(call.is_intact());
+            call.digest
+        };
+
+        assert_ne!(of(r#"{"k":"é"}"#), of("{\"k\":\"e\u{301}\"}"));
+        assert_ne!(of(r#"{"é":1}"#), of("{\"e\u{301}\":1}"));
+        assert_eq!(of(r#"{"k":"é"}"#), of(r#"{"k":"\u00e9"}"#), "an escape is no other text");
+    }
+
+    #[test]
     fn arguments_must_be_an_object() {
         assert_eq!(
             ToolCall::read("images", r#"{"name":"t","arguments":[1]}"#),

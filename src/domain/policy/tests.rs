@@ -530,3 +530,17 @@ fn the_fingerprint_is_the_hash_of_the_text() {
         "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
     );
 }
+
+#[test]
+fn no_key_turns_silence_or_a_fault_into_a_yes() {
+    for key in ["on_timeout", "on_error", "default_decision", "auto_approve", "fail_open"] {
+        let text = format!(
+            r#"{{"version":"1","tools":{{"x":{{"action":"require_approval",
+               "approval":{{"{key}":"approve"}},"{key}":"approve"}}}},"{key}":"allow"}}"#
+        );
+
+        let found = errors(&text).iter().filter(|e| e.contains(key)).count();
+
+        assert_eq!(found, 3, "{:?}", errors(&text));
+    }
+}

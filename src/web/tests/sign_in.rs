@@ -42,6 +42,23 @@ async fn a_reviewers_token_signs_in_and_an_agents_does_not() {
 }
 
 #[tokio::test]
+async fn a_session_that_was_planted_before_signing_in_is_never_taken_over() {
+    let site = Site::new().await;
+    let (cookie, form_token) = form(&site).await;
+    let planted = format!("placet_session={}", "A".repeat(43));
+    let cookies = format!("{cookie}; {planted}");
+    let token = token_of("ana");
+    let fields = [("token", token.as_str()), ("form_token", &form_token)];
+
+    let signed_in = site.post("/sign-in", &[("cookie", &cookies)], &fields).await;
+
+    let set = signed_in.header("set-cookie");
+    assert!(set.starts_with("placet_session=") && !set.starts_with(&planted), "{set}");
+    let old = site.get("/history", &[("cookie", &planted)]).await;
+    assert_eq!(old.header("location"), "/sign-in?next=%2Fhistory");
+}
+
+#[tokio::test]
 async fn a_form_of_another_browser_is_refused() {
     let site = Site::new().await;
     let (cookie, form_token) = form(&site).await;

@@ -1,6 +1,6 @@
 //! Rules that say `"unattended": "run"`, and what reconcilers do without any request.
 
-use placet::domain::approval::State;
+use placet::domain::approval::{Choice, State};
 use placet::reconcilers::Unattended;
 
 use crate::support::fake_upstream::Does;
@@ -42,6 +42,24 @@ async fn one_that_can_not_be_sent_is_tried_again_after_a_pause_and_not_before() 
     world.becomes(&id, State::Completed).await;
 
     assert_eq!((at_once, world.upstream.calls()), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_goes_back_revives_nothing() {
+    let world = World::new().await;
+    let holding = world.call("{}").await;
+    let id = holding.approval.id.clone();
+    holding.gone.cancel();
+    holding.ended().await;
+    world.pass(3_600);
+    world.broker.expire_due().await.unwrap();
+    assert_eq!(world.stored(&id).await.state, State::Expired);
+
+    world.clock.turn_back(std::time::Duration::from_hours(1));
+
+    assert!(world.says("ben", Choice::Approve, &id).await.is_err());
+    assert_eq!(world.stored(&id).await.state, State::Expired);
+    assert_eq!(world.upstream.calls(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

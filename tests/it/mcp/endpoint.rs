@@ -30,6 +30,27 @@ async fn only_an_agents_token_is_accepted_and_only_at_its_own_upstreams() {
 }
 
 #[tokio::test]
+async fn the_agents_own_token_cookies_and_host_reach_no_upstream() {
+    let (placet, fake) = usual().await;
+
+    for agent in placet.both(ANN).await {
+        let call = agent.call("1", "open", "{}");
+        let call = call.header("cookie", "a=1").header("x-own", "1").header("forwarded", "for=x");
+        assert_eq!(got(call).await.status, 200);
+    }
+
+    let seen = fake.seen_of("tools/call");
+    assert_eq!(seen.len(), 2);
+    for request in seen {
+        for header in ["authorization", "cookie", "x-own", "forwarded"] {
+            assert!(!request.headers.contains_key(header), "{header}");
+        }
+        assert!(fake.url.contains(request.headers["host"].to_str().unwrap()));
+    }
+    placet.end().await;
+}
+
+#[tokio::test]
 async fn a_body_must_be_json_by_its_header_and_not_too_large() {
     let fake = legacy(done).await;
     let lines = "[server]\nmax_body = \"64KiB\"";

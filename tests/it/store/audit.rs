@@ -107,3 +107,18 @@ async fn two_sealers_at_once_make_one_chain() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_chain_whose_end_was_cut_has_another_head_and_fewer_records() {
+    on_each(async |db: &Database| {
+        written(db).await;
+        let whole = walk(db).await.unwrap();
+
+        db.raw("delete from audit where seq = 8").await;
+        let cut = walk(db).await.unwrap();
+
+        assert_eq!((whole.records(), cut.records()), (8, 7));
+        assert_ne!(whole.head(), cut.head());
+    })
+    .await;
+}
