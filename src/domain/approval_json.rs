@@ -1,7 +1,7 @@
 //! The Approval as JSON: the one form that the HTTP API, webhooks and events show.
 
 use super::approval::{Approval, Outcome, State};
-use super::json;
+use super::json::{self, lenient};
 use super::mask::Masker;
 use super::risk::{RiskClass, Severity};
 use super::time::Timestamp;
@@ -22,7 +22,9 @@ pub(crate) fn approval_json(a: &Approval, detail: Detail<'_>) -> String {
     let text = |t: Option<&str>| t.map_or_else(|| "null".to_owned(), json::quote);
     let time = |t: Option<Timestamp>| text(t.map(|t| t.to_string()).as_deref());
     let shown = |raw: &str| match detail {
-        Detail::Raw | Detail::Without => raw.to_owned(),
+        // An answer may be something less than JSON; what shows it is JSON.
+        Detail::Raw | Detail::Without => lenient::readable(raw, &str::to_owned)
+            .map_or_else(|| json::quote(raw), std::borrow::Cow::into_owned),
         Detail::Masked(masker) => masker.mask(raw, &a.terms.redact),
     };
     let decisions =

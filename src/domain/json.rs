@@ -8,11 +8,12 @@
 use std::borrow::Cow;
 
 pub(crate) mod edit;
+pub mod lenient;
 mod number;
 mod parse;
 mod write;
 
-pub use number::compare_numbers;
+pub use number::{compare_numbers, whole_number};
 pub use parse::{JsonError, MAX_DEPTH, parse, parse_own};
 pub use write::{array, object, quote, write_string};
 

@@ -4,7 +4,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use super::call::hex;
-use super::json::{self, Node, Value};
+use super::json::{self, Node, Value, lenient};
 use super::policy::pattern::{Pattern, is_glob};
 
 mod target;
@@ -38,16 +38,18 @@ impl Masker {
             || redact.fits(key, &plain_key)
     }
 
-    /// The JSON text with every secret value replaced by its mask; everything else as sent.
+    /// The JSON text with every secret value replaced by its mask; everything else as sent. What
+    /// an upstream sent that is not quite JSON is made JSON first, and masked where it is too deep.
     pub fn mask(&self, raw: &str, redact: &[String]) -> String {
-        match json::parse(raw) {
-            Ok(node) => {
+        let readable = lenient::readable(raw, &|deep| self.mask_of(deep));
+        match readable.as_deref().map(json::parse) {
+            Some(Ok(node)) => {
                 let mut out = String::with_capacity(raw.len());
                 self.write(&node, &Redact::read(redact), &mut out);
                 out
             }
             // Not readable: nothing of it is shown.
-            Err(_) => json::quote(&self.mask_of(raw)),
+            _ => json::quote(&self.mask_of(raw)),
         }
     }
 

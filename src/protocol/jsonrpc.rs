@@ -6,7 +6,7 @@
 
 use std::fmt::Display;
 
-use crate::domain::json::{self, Node};
+use crate::domain::json::{self, Node, lenient};
 
 /// A request. `id` and `params` are raw JSON.
 pub(crate) fn request(id: impl Display, method: &str, params: Option<&str>) -> String {
@@ -47,9 +47,10 @@ pub(crate) fn error_object(code: i64, message: &str, data: Option<&str>) -> Stri
     format!("{{\"code\":{code},\"message\":{}{data}}}", json::quote(message))
 }
 
-/// The code of an error object given as JSON text; none where it has no integer for one.
+/// The code of an error object given as JSON text, also where the rest of it is odd; none where it
+/// has no integer for one.
 pub(crate) fn error_code(error: &str) -> Option<i64> {
-    code_of(&json::parse(error).ok()?)
+    lenient::member(error, "code")?.parse().ok()
 }
 
 /// The code of an error object; none where it has no integer for one.

@@ -65,7 +65,8 @@ fn read_page(
     names: &mut HashSet<String>,
     catalog: &mut Catalog,
 ) -> Result<Option<String>, String> {
-    let node = json::parse(page).map_err(|e| format!("tools/list was answered badly: {e}"))?;
+    let page = message::readable(page);
+    let node = json::parse(&page).map_err(|e| format!("tools/list was answered badly: {e}"))?;
     let tools = node
         .get("tools")
         .and_then(Node::elements)

@@ -4,7 +4,7 @@
 //! <https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#initialization>,
 //! <https://modelcontextprotocol.io/specification/2026-07-28/server/discover>
 
-use super::message;
+use super::message::{self, readable};
 use super::{ClientCapabilities, ServerFacts, WireEra};
 use crate::domain::json::{self, Node};
 use crate::protocol::{code, jsonrpc, meta, version};
@@ -58,7 +58,8 @@ pub(super) fn initialize_params(features: &ClientCapabilities) -> String {
 /// # Errors
 /// What is wrong with it, in words: no JSON, no version, or a version that is not spoken here.
 pub(super) fn read_initialize(result: &str) -> Result<ServerFacts, String> {
-    let node = json::parse(result).map_err(|e| format!("initialize was answered badly: {e}"))?;
+    let result = readable(result);
+    let node = json::parse(&result).map_err(|e| format!("initialize was answered badly: {e}"))?;
     let version = node
         .get("protocolVersion")
         .and_then(Node::as_str)
@@ -75,7 +76,8 @@ pub(super) fn read_initialize(result: &str) -> Result<ServerFacts, String> {
 
 /// Reads the result of `server/discover`.
 pub(super) fn read_discover(result: &str) -> Discovered {
-    let Ok(node) = json::parse(result) else { return Discovered::NotModern };
+    let result = readable(result);
+    let Ok(node) = json::parse(&result) else { return Discovered::NotModern };
     let Some(versions) = node.get("supportedVersions").and_then(Node::elements) else {
         return Discovered::NotModern;
     };

@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::message::readable;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Transport};
 use crate::domain::json::{self, Node};
@@ -98,7 +99,8 @@ impl HealthLog {
     pub(super) fn listed(&self, kind: ListKind, member: &str, params: Option<&str>, page: &str) {
         let asked = params.and_then(|p| json::parse(p).ok());
         let cursor = asked.as_ref().and_then(|p| p.get("cursor")).map(|c| c.raw);
-        let Ok(page) = json::parse(page) else { return };
+        let page = readable(page);
+        let Ok(page) = json::parse(&page) else { return };
         let Some(entries) = page.get(member).and_then(Node::elements) else { return };
         let next = page.get("nextCursor").filter(|c| c.as_str().is_some());
         let next = next.map(|c| c.raw.to_owned());

@@ -3,8 +3,9 @@
 //!
 //! A failure before the first byte of the request counts as not sent; so do the statuses with
 //! which a server refuses before it reads. Everything after that without a readable answer is
-//! lost. Nothing is sent twice except after 404 to a session id, or (allowed calls only) after a
-//! complaint about mirrored headers. No redirects, no proxy of the environment.
+//! lost. Nothing is sent twice except where the server has forgotten the session and so ran nothing,
+//! or (allowed calls only) after a complaint about mirrored headers; lists, which run nothing, also
+//! where a kept connection was dead. No redirects, no proxy of the environment.
 //!
 //! <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#session-management>,
 //! <https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#standard-request-headers>
@@ -14,8 +15,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reqwest::StatusCode;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
@@ -28,6 +29,8 @@ use super::{
 use crate::protocol::{code, jsonrpc, method};
 
 mod answer;
+mod body;
+mod forgotten;
 mod get_stream;
 mod open;
 mod send;
@@ -39,9 +42,18 @@ mod target;
 pub(super) use subscriptions_listen::{GATHER, OVERLAP};
 pub(super) use target::Target;
 
-use answer::Answered;
+use answer::{Answered, Sending, refusal};
+use forgotten::may_mean_forgotten;
 use session::Session;
 
+/// Requests that run nothing, and so may be sent again where nobody knows whether they arrived.
+const RUNS_NOTHING: [&str; 5] = [
+    method::PING,
+    method::TOOLS_LIST,
+    method::PROMPTS_LIST,
+    method::RESOURCES_LIST,
+    method::RESOURCES_TEMPLATES_LIST,
+];
 /// How long the end of a session may take at shutdown.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -75,8 +87,8 @@ fn listen(target: &Arc<Target>, hub: &Arc<Hub>, session: &Arc<Session>) {
 
 /// Why one attempt gave no answer.
 enum Failure {
-    /// The session id is no longer known.
-    SessionGone,
+    /// The session is no longer known, so that the server ran nothing; its words.
+    SessionGone(String),
     /// The server complains about mirrored headers.
     Headers(String),
     /// Anything else: it is the outcome.
@@ -172,9 +184,13 @@ impl HttpLink {
             headers.extend(mirrored_headers::for_request(&request.method, params.as_deref(), tool));
         }
         let body = jsonrpc::request(route.id, &request.method, params.as_deref());
-        let client = if request.once { &self.target.single } else { &self.target.pooled };
+        let sending = match request.once {
+            true => Sending::Once,
+            false if RUNS_NOTHING.contains(&request.method.as_str()) => Sending::Harmless,
+            false => Sending::Usual,
+        };
         let work =
-            answer::exchange(&self.target, client, &self.hub, session, headers, body, route.id);
+            answer::exchange(&self.target, sending, &self.hub, session, headers, body, route.id);
         let on_cancel = || match (era, request.once) {
             (WireEra::Legacy, once) => {
                 self.post_aside(session, message::cancelled(route.id));
@@ -195,38 +211,60 @@ impl HttpLink {
         {
             self.post_aside(session, message::cancelled(route.id));
         }
-        self.judge(session, answered?).await
+        self.judge(session, answered?, request.once).await
     }
 
-    /// What an HTTP answer means for the call; 404 to a session id asks for a new session
+    /// What an HTTP answer means for the call. Where it may mean that the session is forgotten the
+    /// server is asked ([`HttpLink::has_forgotten`]); 404 to a session id says so by itself
     /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#session-management>).
-    async fn judge(&self, session: &Arc<Session>, answered: Answered) -> Result<Reply, Failure> {
+    async fn judge(
+        &self,
+        session: &Arc<Session>,
+        answered: Answered,
+        once: bool,
+    ) -> Result<Reply, Failure> {
         let not_sent = |why: String| Failure::Final(UpstreamError::NotSent(why));
+        let is_legacy = session.facts.era == WireEra::Legacy;
         let status = answered.status();
-        if status == Some(StatusCode::NOT_FOUND) && session.id.is_some() {
-            return Err(Failure::SessionGone);
-        }
+        let suspect = |said: &str| {
+            is_legacy && status.is_some_and(|status| may_mean_forgotten(status, said, once))
+        };
         match answered {
-            Answered::Reply(_, Reply::Error(error)) => match jsonrpc::error_code(&error) {
-                Some(code::HEADER_MISMATCH) => Err(Failure::Headers(message::error_text(&error))),
-                Some(code::UNSUPPORTED_VERSION) => {
-                    self.forget(session).await;
-                    self.hub.common.forget_era();
-                    Err(not_sent(format!("refused: {}", message::error_text(&error))))
-                }
-                _ => {
-                    // Some servers tell of a lost session so. It stays an answer, but the next
-                    // request starts anew.
-                    if status == Some(StatusCode::BAD_REQUEST) && session.id.is_some() {
+            Answered::Reply(_, Reply::Error(error)) => {
+                let said = message::error_text(&error);
+                match jsonrpc::error_code(&error) {
+                    Some(code::HEADER_MISMATCH) => Err(Failure::Headers(said)),
+                    Some(code::UNSUPPORTED_VERSION) => {
                         self.forget(session).await;
+                        self.hub.common.forget_era();
+                        Err(not_sent(format!("refused: {said}")))
                     }
-                    Ok(Reply::Error(error))
+                    _ if suspect(&said) && self.has_forgotten(session).await => {
+                        Err(Failure::SessionGone(said))
+                    }
+                    _ => Ok(Reply::Error(error)),
                 }
-            },
+            }
             Answered::Reply(_, reply) => Ok(reply),
-            Answered::Refused(status) => Err(not_sent(format!("refused with HTTP {status}"))),
-            Answered::Unreadable(_, why) => Err(Failure::Final(UpstreamError::Lost(why))),
+            Answered::Refused { status, said } => {
+                let why = refusal(status, &said);
+                match status.as_u16() {
+                    400 | 404 if is_legacy => Err(Failure::SessionGone(why)),
+                    _ => Err(not_sent(why)),
+                }
+            }
+            Answered::Unreadable { why, said, .. } => {
+                let is_error = status.is_some_and(|s| s.is_client_error() || s.is_server_error());
+                if is_error && suspect(&said) && self.has_forgotten(session).await {
+                    return Err(Failure::SessionGone(why));
+                }
+                Err(Failure::Final(UpstreamError::Lost(why)))
+            }
         }
+    }
+
+    fn opens_another(&self) {
+        info!(upstream = %self.hub.common.name, "the session is gone, a new one is opened");
     }
 
     /// Sends a notification or an answer on the side; nobody waits for it.
@@ -254,29 +292,51 @@ impl Link for HttpLink {
         notifications: Option<Notifications>,
         cancel: CancellationToken,
     ) -> Result<Reply, UpstreamError> {
-        let (mut reopened, mut relisted) = (false, false);
+        let (mut asked, mut reopened, mut relisted) = (!request.once, false, false);
+        let began = Instant::now();
         loop {
-            let session = tokio::select! {
+            let found = async {
+                let session = self.session_for(&request).await?;
+                // Whoever decided took their time: the server may have been started again since.
+                let fresh = session.born >= began || session.sse.is_some();
+                let gone = !asked && !fresh && self.has_forgotten(&session).await;
+                Ok::<_, UpstreamError>((session, gone))
+            };
+            let (session, gone) = tokio::select! {
                 biased;
                 () = cancel.cancelled() => {
                     return Err(UpstreamError::NotSent("cancelled before it was sent".to_owned()));
                 }
-                session = self.session_for(&request) => session?,
+                found = found => found?,
             };
+            asked = true;
+            if gone {
+                self.forget(&session).await;
+                self.opens_another();
+                continue;
+            }
             if let Some(conn) = &session.sse {
-                return conn.request(request, notifications, &cancel).await;
+                let sent = conn.request(request.clone(), notifications.clone(), &cancel).await;
+                if !reopened && matches!(sent, Err(UpstreamError::NotSent(_))) && conn.is_over() {
+                    self.replace(&session).await;
+                    reopened = true;
+                    self.opens_another();
+                    continue;
+                }
+                return sent;
             }
             match self.attempt(&session, &request, notifications.clone(), &cancel).await {
                 Ok(reply) => return Ok(reply),
                 Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::SessionGone) => {
+                Err(Failure::SessionGone(why)) => {
                     self.forget(&session).await;
                     if reopened {
-                        let why = "HTTP 404 to the session id, also in a new session";
-                        return Err(UpstreamError::NotSent(why.to_owned()));
+                        return Err(UpstreamError::NotSent(format!(
+                            "{why}, also in a new session"
+                        )));
                     }
                     reopened = true;
-                    info!(upstream = %self.hub.common.name, "the session is gone, a new one is opened");
+                    self.opens_another();
                 }
                 Err(Failure::Headers(why)) => {
                     if request.once || relisted || request.method != method::TOOLS_CALL {

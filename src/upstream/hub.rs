@@ -13,11 +13,12 @@ use tracing::{debug, warn};
 
 use super::common::Common;
 use super::listeners::Listeners;
-use super::message::{self, Incoming};
+use super::message::{self, Incoming, Whose};
 use super::{
     ClientCapabilities, Notifications, Reply, Request, ServerRequest, UpstreamError, WireEra,
 };
 use crate::domain::call;
+use crate::domain::json;
 use crate::protocol::meta;
 
 mod notices;
@@ -182,9 +183,14 @@ impl Hub {
             self.touch(id);
         }
         match incoming {
-            Incoming::Answer { id, reply } if id.is_some() && id == own => Received::Answer(reply),
-            Incoming::Answer { id, reply } => {
-                let slot = id.and_then(|id| self.routes().remove(&id));
+            Incoming::Answer { to: Whose::Request(id), reply } if Some(id) == own => {
+                Received::Answer(reply)
+            }
+            Incoming::Answer { to, reply } => {
+                let slot = match to {
+                    Whose::Request(id) => self.routes().remove(&id),
+                    Whose::Unsaid | Whose::Nobody => None,
+                };
                 // A request that no longer waits needs no answer.
                 if slot.is_none_or(|slot| slot.answer.send(Ok(reply)).is_err()) {
                     debug!(upstream = %self.common.name, "an answer that nobody waits for");
@@ -192,7 +198,8 @@ impl Hub {
                 Received::Nothing
             }
             Incoming::Request { id, method, params }
-                if self.listeners.features.take(&method, params.as_deref()) =>
+                if params.as_deref().is_none_or(|p| json::parse(p).is_ok())
+                    && self.listeners.features.take(&method, params.as_deref()) =>
             {
                 let (asked, answered) = ServerRequest::new(&method, params.as_deref());
                 Received::ForClient(OpenRequest { id, asked, answered, own })

@@ -3,10 +3,10 @@
 //!
 //! <https://modelcontextprotocol.io/specification/2025-11-25/basic#messages>
 
-use serde::Deserialize;
+use std::borrow::Cow;
 
 use super::{Notification, Reply};
-use crate::domain::json::{self, JsonError, Node};
+use crate::domain::json::{self, lenient};
 use crate::protocol::{code, jsonrpc, method};
 
 /// Longest foreign text in an error or a log line, characters.
@@ -15,19 +15,47 @@ pub(super) const MAX_QUOTE: usize = 300;
 /// One message from the upstream.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Incoming {
-    /// An answer; the id is none where it is not one of ours.
-    Answer { id: Option<u64>, reply: Reply },
+    /// An answer.
+    Answer { to: Whose, reply: Reply },
     /// A request of the server: its raw id, its method and its raw params.
     Request { id: String, method: String, params: Option<String> },
     /// A notification: a method without an id.
     Notification(Notification),
 }
 
+/// Which request an answer says it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The one of this id, however the id was spelled.
+    Request(u64),
+    /// It does not say: its id is `null` or missing.
+    Unsaid,
+    /// One that was never sent.
+    Nobody,
+}
+
+impl Whose {
+    /// Reads a raw id. Some servers give a number back as text, or as the fraction that their
+    /// language makes of every number.
+    fn read(id: Option<&str>) -> Self {
+        let Some(raw) = id.filter(|raw| *raw != "null") else { return Self::Unsaid };
+        let text = lenient::string(raw).unwrap_or(Cow::Borrowed(raw));
+        json::whole_number(&text).map_or(Self::Nobody, Self::Request)
+    }
+
+    fn request(self) -> Option<u64> {
+        match self {
+            Self::Request(id) => Some(id),
+            Self::Unsaid | Self::Nobody => None,
+        }
+    }
+}
+
 /// A text that is no message, and the request it seems to answer.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Unreadable {
     pub id: Option<u64>,
-    /// Not JSON at all, as opposed to JSON that is refused.
+    /// Nothing in it belongs to anybody.
     pub noise: bool,
     pub why: String,
 }
@@ -60,86 +88,97 @@ pub(super) fn answer_with(raw_id: &str, reply: &Reply) -> String {
 
 /// The message of a raw JSON-RPC error, fit for a log or an error.
 pub(super) fn error_text(error: &str) -> String {
-    let parsed = json::parse(error).ok();
-    let text = parsed.as_ref().and_then(|n| n.get("message")).and_then(Node::as_str);
+    let text = lenient::member(error, "message").and_then(lenient::string);
     match (jsonrpc::error_code(error), text) {
-        (Some(code), Some(text)) => format!("{code} {}", printable(text)),
+        (Some(code), Some(text)) => format!("{code} {}", printable(&text)),
         (Some(code), None) => code.to_string(),
         (None, _) => printable(error),
     }
 }
 
-/// Reads one text: a message, or a batch of them as 2025-03-26 allowed.
-///
-/// # Errors
-/// [`Unreadable`]: no JSON, JSON that the strict reader refuses, or no JSON-RPC message.
-pub(super) fn read(text: &str) -> Result<Vec<Incoming>, Unreadable> {
-    let node = json::parse(text).map_err(|error| refused(text, &error))?;
-    match node.elements() {
-        Some(elements) => elements.iter().map(one).collect(),
-        None => Ok(vec![one(&node)?]),
-    }
+/// A result as JSON that Placet can read itself, whatever the upstream made of it.
+pub(super) fn readable(raw: &str) -> Cow<'_, str> {
+    lenient::readable(raw, &str::to_owned).unwrap_or(Cow::Borrowed(raw))
 }
 
-/// Reads one text given as bytes.
+/// Reads one text: a message, or a batch of them as 2025-03-26 allowed. What is inside a result or
+/// an error is not looked at: it passes as it came.
 ///
 /// # Errors
-/// As [`read`]; [`Unreadable`] too where it is not UTF-8.
-pub(super) fn read_bytes(bytes: &[u8]) -> Result<Vec<Incoming>, Unreadable> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => read(text),
-        Err(_) => {
-            Err(Unreadable { id: loose_id(bytes), noise: true, why: "it is not UTF-8".to_owned() })
+/// [`Unreadable`]: no JSON object, or one that is no JSON-RPC message.
+pub(super) fn read(text: &str) -> Result<Vec<Incoming>, Unreadable> {
+    let Some(elements) = lenient::elements(text) else { return Ok(vec![one(text)?]) };
+    let (mut messages, mut noise) = (Vec::new(), None);
+    for element in elements {
+        match one(element) {
+            Ok(message) => messages.push(message),
+            Err(what) if what.id.is_some() => return Err(what),
+            Err(what) => noise = Some(what),
         }
     }
+    match noise {
+        Some(what) if messages.is_empty() => Err(what),
+        _ => Ok(messages),
+    }
 }
 
-fn refused(text: &str, error: &JsonError) -> Unreadable {
-    // A key or a slice of the text may hold anything: it is quoted, and short.
-    let why = printable(&error.to_string());
-    Unreadable { id: loose_id(text.as_bytes()), noise: error.is_syntax(), why }
+/// Reads one text given as bytes. What is not UTF-8 in it is replaced as decoders do, and U+0000,
+/// which no database keeps in a text, by its escape.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_bytes(bytes: &[u8]) -> Result<Vec<Incoming>, Unreadable> {
+    let text = String::from_utf8_lossy(bytes);
+    if text.contains('\0') { read(&text.replace('\0', "\\u0000")) } else { read(&text) }
 }
 
-fn one(node: &Node<'_>) -> Result<Incoming, Unreadable> {
-    let id = node.get("id");
-    let own_id = id.and_then(Node::as_number).and_then(|digits| digits.parse::<u64>().ok());
+fn one(text: &str) -> Result<Incoming, Unreadable> {
     let unreadable =
-        |why: &str| Unreadable { id: own_id, noise: own_id.is_none(), why: why.to_owned() };
-    if let Some(method) = node.get("method") {
-        let method = method.as_str().ok_or_else(|| unreadable("its method is not a string"))?;
-        return Ok(match id {
-            Some(id) => Incoming::Request {
-                id: id.raw.to_owned(),
-                method: method.to_owned(),
-                params: node.get("params").map(|p| p.raw.to_owned()),
-            },
-            None => Incoming::Notification(Notification {
-                method: method.to_owned(),
-                params: node.get("params").map(|p| p.raw.to_owned()),
-            }),
+        |id: Option<u64>, why: String| Unreadable { id, noise: id.is_none(), why: printable(&why) };
+    let Some(members) = lenient::members(text) else {
+        // So that the one request it answers can be told at once, instead of at its timeout.
+        let id = Whose::read(lenient::last(&lenient::first_members(text), "id")).request();
+        let why = json::parse(text).err().map_or("it is no object".to_owned(), |e| e.to_string());
+        return Err(unreadable(id, why));
+    };
+    let member = |key: &str| lenient::last(&members, key);
+    let said = |key: &str| member(key).filter(|raw| *raw != "null");
+    let to = Whose::read(member("id"));
+    let (result, error) = (member("result"), said("error"));
+    let no_result = result.is_none_or(|raw| raw == "null");
+    if let Some(method) = said("method").filter(|_| no_result && error.is_none()) {
+        let method = lenient::string(method)
+            .ok_or_else(|| unreadable(to.request(), "its method is not a string".to_owned()))?
+            .into_owned();
+        let params = said("params").map(str::to_owned);
+        return Ok(match said("id") {
+            Some(id) => Incoming::Request { id: id.to_owned(), method, params },
+            None => Incoming::Notification(Notification { method, params }),
         });
     }
-    match (node.get("result"), node.get("error")) {
-        (Some(result), None) => {
-            Ok(Incoming::Answer { id: own_id, reply: Reply::Result(result.raw.to_owned()) })
+    let reply = match (result, error) {
+        (_, Some(error)) if no_result || is_told(error) => Reply::Error(error_object(error)),
+        (Some(result), _) => Reply::Result(result.to_owned()),
+        (None, _) => {
+            let why = "it has neither method, result nor error";
+            return Err(unreadable(to.request(), why.to_owned()));
         }
-        (None, Some(error)) if error.is_object() => {
-            Ok(Incoming::Answer { id: own_id, reply: Reply::Error(error.raw.to_owned()) })
-        }
-        (None, Some(_)) => Err(unreadable("its error is not an object")),
-        (Some(_), Some(_)) => Err(unreadable("it has a result and an error")),
-        (None, None) => Err(unreadable("it has neither method, result nor error")),
-    }
+    };
+    Ok(Incoming::Answer { to, reply })
 }
 
-/// The id of a text that the strict reader refused, so that the one request it answers can be
-/// told at once instead of waiting for its timeout.
-fn loose_id(bytes: &[u8]) -> Option<u64> {
-    #[derive(Deserialize)]
-    struct Loose {
-        id: Option<u64>,
+/// Whether an error beside a result tells of one: some write an empty one where there is none.
+fn is_told(error: &str) -> bool {
+    lenient::members(error).is_some_and(|members| !members.is_empty())
+}
+
+/// An error as it came, or where it is no object the object that says the same.
+fn error_object(raw: &str) -> String {
+    if raw.starts_with('{') {
+        return raw.to_owned();
     }
-    serde_json::from_slice::<Loose>(bytes).ok()?.id
+    let text = lenient::string(raw).unwrap_or(Cow::Borrowed(raw));
+    jsonrpc::error_object(code::INTERNAL_ERROR, &text, None)
 }
 
 /// Foreign text made harmless and short: control, bidirectional and zero-width characters as
@@ -159,49 +198,4 @@ pub(super) fn printable(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn results_and_errors_are_cut_out_as_they_were_sent() {
-        let result = read(r#"{"jsonrpc":"2.0","id":7, "result": { "z":1.00,"a":"\u0041" } }"#);
-        let error = read(r#"{"id":8,"error":{"code":-32602,"message":"no","x":1e2}}"#);
-
-        let want = Reply::Result(r#"{ "z":1.00,"a":"\u0041" }"#.into());
-        assert_eq!(result, Ok(vec![Incoming::Answer { id: Some(7), reply: want }]));
-        let want = Reply::Error(r#"{"code":-32602,"message":"no","x":1e2}"#.into());
-        assert_eq!(error, Ok(vec![Incoming::Answer { id: Some(8), reply: want }]));
-    }
-
-    #[test]
-    fn an_answer_with_duplicate_keys_is_unreadable_and_names_its_request() {
-        let found = read(r#"{"id":7,"result":{"a":1,"a":2}}"#).unwrap_err();
-
-        assert_eq!((found.id, found.noise), (Some(7), false));
-    }
-
-    #[test]
-    fn text_that_is_no_json_is_noise_of_nobody() {
-        let found = read("Server listening on stdio").unwrap_err();
-
-        assert_eq!((found.id, found.noise), (None, true));
-    }
-
-    #[test]
-    fn an_answer_with_both_or_neither_is_unreadable() {
-        assert_eq!(read(r#"{"id":7,"result":1,"error":{}}"#).unwrap_err().id, Some(7));
-        assert_eq!(read(r#"{"id":7}"#).unwrap_err().id, Some(7));
-    }
-
-    #[test]
-    fn a_ping_is_answered_and_everything_else_declined() {
-        assert_eq!(answer_to("\"a\"", "ping"), r#"{"jsonrpc":"2.0","id":"a","result":{}}"#);
-        assert!(answer_to("1", "sampling/createMessage").contains("\"code\":-32601"));
-    }
-
-    #[test]
-    fn foreign_text_is_made_harmless_and_short() {
-        assert_eq!(printable("a\u{1b}[31m\u{202e}b"), "a\\u{1b}[31m\\u{202e}b");
-        assert_eq!(printable(&"x".repeat(MAX_QUOTE + 1)).chars().count(), MAX_QUOTE + 1);
-    }
-}
+mod tests;

@@ -85,6 +85,17 @@ impl Parser {
         Ok(())
     }
 
+    /// The event that has begun and was not ended: its server may have forgotten the empty line.
+    pub(super) fn unfinished(&mut self) -> Option<Event> {
+        let line = std::mem::take(&mut self.line);
+        if !line.is_empty() {
+            self.end_line(&line).ok()?;
+        }
+        // Its id stays unknown: what comes back after it must come back.
+        self.pending_id = None;
+        self.end_event()
+    }
+
     fn end_line(&mut self, line: &[u8]) -> Result<Option<Event>, TooLarge> {
         let line = match line.strip_prefix("\u{feff}".as_bytes()) {
             Some(rest) if self.first_line => rest,
@@ -176,6 +187,18 @@ mod tests {
 
         assert_eq!(parser.last_id.as_deref(), Some("7"));
         assert_eq!(parser.retry, Some(Duration::from_millis(250)));
+    }
+
+    #[test]
+    fn an_event_that_nothing_ends_can_still_be_asked_for() {
+        let mut parser = Parser::new(100);
+        read(&mut parser, "id: 7\ndata: a\n\nid: 8\nevent: x\ndata: {\ndata: }");
+
+        let unfinished = parser.unfinished();
+
+        assert_eq!(unfinished, Some(Event { kind: "x".to_owned(), data: b"{\n}".to_vec() }));
+        assert_eq!(parser.unfinished(), None);
+        assert_eq!(parser.last_id.as_deref(), Some("7"));
     }
 
     #[test]

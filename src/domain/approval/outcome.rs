@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::json::{self, Node};
+use crate::domain::json::lenient;
 
 /// What the upstream answered to the call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,10 +22,7 @@ impl Outcome {
     /// Whether the answer says that the tool failed.
     pub fn is_error(&self) -> bool {
         match self {
-            Self::Result(raw) => json::parse(raw)
-                .ok()
-                .and_then(|n| n.get("isError").and_then(Node::as_bool))
-                .unwrap_or(false),
+            Self::Result(raw) => lenient::member(raw, "isError") == Some("true"),
             Self::Error(_) => true,
             Self::NotKept { is_error } => *is_error,
         }

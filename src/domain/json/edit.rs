@@ -1,13 +1,14 @@
 //! Edits of JSON text that leave alone what they don't name: members keep their order, and every
 //! key and value the bytes it came with. Only the white space between the members of the edited
-//! object is dropped. Text that is not a JSON object comes back as it is.
+//! object is dropped. Text that is not a JSON object comes back as it is; but to an upstream's own
+//! result, which may be something less than JSON, members can be added all the same.
 //!
 //! New values are raw JSON: the caller must make sure that they are.
 
 use std::borrow::Cow;
 
 use super::write::Members;
-use super::{Member, Node, parse};
+use super::{Member, Node, lenient, parse};
 
 impl<'a> Node<'a> {
     /// The object with the value that `value` gives for each member; a member for which it gives
@@ -53,14 +54,18 @@ pub(crate) fn with<V: AsRef<str>>(raw: &str, members: &[(&str, V)]) -> String {
 
 /// The object with those of these members that it lacks added at its end.
 pub(crate) fn with_missing<V: AsRef<str>>(raw: &str, members: &[(&str, V)]) -> String {
-    edited(raw, |object| {
-        let missing: Vec<(&str, &str)> = members
-            .iter()
-            .filter(|(key, _)| object.get(key).is_none())
-            .map(|(key, value)| (*key, value.as_ref()))
-            .collect();
-        object.with(&missing)
-    })
+    let Ok(object) = parse(raw) else {
+        return lenient::with_missing(raw, members).unwrap_or_else(|| raw.to_owned());
+    };
+    if !object.is_object() {
+        return raw.to_owned();
+    }
+    let missing: Vec<(&str, &str)> = members
+        .iter()
+        .filter(|(key, _)| object.get(key).is_none())
+        .map(|(key, value)| (*key, value.as_ref()))
+        .collect();
+    object.with(&missing)
 }
 
 /// The object with another value for the member `key`; unchanged if it has no such member.
@@ -84,10 +89,14 @@ pub(crate) fn without(raw: &str, keys: &[&str]) -> String {
 /// The object with these members in its `_meta`, which is added where there is none. A `_meta` that
 /// is not an object is replaced by one.
 pub(crate) fn with_meta<V: AsRef<str>>(raw: &str, members: &[(&str, V)]) -> String {
-    edited(raw, |object| {
-        let meta = object.get("_meta").filter(|m| m.is_object()).map_or("{}", |m| m.raw);
-        object.with(&[("_meta", with(meta, members))])
-    })
+    let Ok(object) = parse(raw) else {
+        return lenient::with_meta(raw, members).unwrap_or_else(|| raw.to_owned());
+    };
+    if !object.is_object() {
+        return raw.to_owned();
+    }
+    let meta = object.get("_meta").filter(|m| m.is_object()).map_or("{}", |m| m.raw);
+    object.with(&[("_meta", with(meta, members))])
 }
 
 /// The text with `by` in place of `part`, which is a slice of it: no other byte differs.

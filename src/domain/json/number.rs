@@ -14,6 +14,22 @@ pub fn compare_numbers(a: &str, b: &str) -> Ordering {
     }
 }
 
+/// The whole number that this JSON number is, however it is spelled (`7`, `7.0`, `70e-1`); none
+/// where it is no JSON number, negative, not whole, or larger than a `u64`.
+pub fn whole_number(text: &str) -> Option<u64> {
+    let node = super::parse(text).ok()?;
+    let number = Decimal::read(node.as_number()?);
+    if number.digits.is_empty() {
+        return Some(0);
+    }
+    let length = usize::try_from(number.exponent).ok().filter(|n| *n <= 20)?;
+    if number.negative || length < number.digits.len() {
+        return None;
+    }
+    let digits = std::str::from_utf8(&number.digits).ok()?;
+    format!("{digits:0<length$}").parse().ok()
+}
+
 /// 0.d1d2d3… × 10^exponent, without leading or trailing zeros among the digits.
 struct Decimal {
     negative: bool,

@@ -63,6 +63,28 @@ fn what_is_not_json_is_a_syntax_error() {
 }
 
 #[test]
+fn a_whole_number_is_read_in_every_spelling() {
+    for (text, want) in [
+        ("7", Some(7)),
+        ("7.0", Some(7)),
+        ("70e-1", Some(7)),
+        ("0.7E1", Some(7)),
+        ("-0.0", Some(0)),
+        ("18446744073709551615", Some(u64::MAX)),
+        ("18446744073709551616", None),
+        ("1e19", Some(10_000_000_000_000_000_000)),
+        ("1e999999999999999999999", None),
+        ("7.5", None),
+        ("-7", None),
+        ("\"7\"", None),
+        ("7e", None),
+        ("", None),
+    ] {
+        assert_eq!(whole_number(text), want, "{text}");
+    }
+}
+
+#[test]
 fn numbers_compare_by_exact_value() {
     use Ordering::{Equal, Greater, Less};
     for (a, b, want) in [

@@ -3,8 +3,10 @@
 //! Each function takes one upstream's policy and its own words, so that an address with several
 //! upstreams filters each before it puts them together.
 
+use std::borrow::Cow;
+
 use crate::domain::call::{Method, ToolCall, uri_arguments};
-use crate::domain::json::{self, Node, edit};
+use crate::domain::json::{self, Node, edit, lenient};
 use crate::domain::policy::{Action, Policy, Verdict};
 use crate::mcp::uri_template::Template;
 use crate::protocol::{code, jsonrpc, method};
@@ -41,6 +43,11 @@ pub(crate) fn result(
     if !judged {
         return raw;
     }
+    // What readers could understand differently is told as the one that was judged.
+    let raw = match lenient::readable(&raw, &str::to_owned) {
+        Some(Cow::Owned(readable)) => readable,
+        _ => raw,
+    };
     let Ok(node) = json::parse(&raw) else { return format!("{{\"{list}\":[]}}") };
     let Some(entries) = node.get(list).and_then(Node::elements) else {
         return format!("{{\"{list}\":[]}}");

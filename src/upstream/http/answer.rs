@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Response, StatusCode};
 use tracing::debug;
 
 use crate::protocol::header_name;
 
 use super::super::hub::{Hub, Received};
-use super::super::message::{self, Incoming};
+use super::super::message::{self, Incoming, Whose};
 use super::super::server_request_routing;
 use super::super::sse::{Event, Parser};
 use super::super::{Reply, UpstreamError, WireEra};
-use super::send::{ASIDE_TIMEOUT, describe, is_event_stream, is_refusal, post};
+use super::body::{Body, Kind, unread};
+use super::send::{ASIDE_TIMEOUT, describe, is_event_stream, is_refusal, post, post_harmless};
 use super::session::Session;
 use super::target::{Target, post_headers};
 
@@ -25,24 +26,44 @@ const RESUME_AFTER: Duration = Duration::from_secs(1);
 const RESUME_AFTER_MOST: Duration = Duration::from_secs(30);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static(header_name::LAST_EVENT_ID);
 
+/// Longest wait for the words of a server that refused by its status.
+const REFUSAL_WITHIN: Duration = Duration::from_secs(2);
+
 /// How a POST was answered.
 #[derive(Debug)]
 pub(super) enum Answered {
-    /// A JSON-RPC answer to it.
+    /// A JSON-RPC answer to it, under whatever status.
     Reply(StatusCode, Reply),
-    /// Refused by HTTP status, before the server read it.
-    Refused(StatusCode),
-    /// Anything else: the HTTP status where there was one, and why it is no answer.
-    Unreadable(Option<StatusCode>, String),
+    /// Refused by HTTP status, before the server ran anything; what it said, fit for an error.
+    Refused { status: StatusCode, said: String },
+    /// Anything else: the HTTP status where there was one, why it is no answer, and what it said.
+    Unreadable { status: Option<StatusCode>, why: String, said: String },
 }
 
 impl Answered {
     pub(super) fn status(&self) -> Option<StatusCode> {
         match self {
-            Self::Reply(status, _) | Self::Refused(status) => Some(*status),
-            Self::Unreadable(status, _) => *status,
+            Self::Reply(status, _) | Self::Refused { status, .. } => Some(*status),
+            Self::Unreadable { status, .. } => *status,
         }
     }
+}
+
+/// A refusal in words.
+pub(super) fn refusal(status: StatusCode, said: &str) -> String {
+    let colon = if said.is_empty() { "" } else { ": " };
+    format!("refused with HTTP {status}{colon}{said}")
+}
+
+/// How a request is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sending {
+    /// On a connection of its own, and never again.
+    Once,
+    /// Over a connection that may have been kept.
+    Usual,
+    /// The same, and again where that connection was dead: it runs nothing.
+    Harmless,
 }
 
 /// Sends a request and reads its answer, whatever it is.
@@ -51,14 +72,18 @@ impl Answered {
 /// That of sending: [`UpstreamError::NotSent`] or [`UpstreamError::Lost`].
 pub(super) async fn exchange(
     target: &Arc<Target>,
-    client: &Client,
+    sending: Sending,
     hub: &Arc<Hub>,
     session: &Arc<Session>,
     headers: HeaderMap,
     body: String,
     id: u64,
 ) -> Result<Answered, UpstreamError> {
-    let response = post(target, client, headers, body).await?;
+    let response = match sending {
+        Sending::Once => post(target, &target.single, headers, body).await?,
+        Sending::Usual => post(target, target.usual(), headers, body).await?,
+        Sending::Harmless => post_harmless(target, headers, body).await?,
+    };
     let mut reading = Reading::new(target, hub, Some(session), id);
     Ok(reading.answer(response).await)
 }
@@ -83,7 +108,7 @@ pub(super) fn post_aside(
     let (target, session, hub) = (Arc::clone(target), Arc::clone(session), Arc::clone(hub));
     let tracker = hub.common.tracker.clone();
     tracker.spawn(async move {
-        let sent = post(&target, &target.pooled, session.headers(), body);
+        let sent = post(&target, target.usual(), session.headers(), body);
         match tokio::time::timeout(ASIDE_TIMEOUT, sent).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => debug!(upstream = %hub.common.name, "a side message failed: {error}"),
@@ -123,7 +148,12 @@ struct Reading<'a> {
     session: Option<&'a Arc<Session>>,
     id: u64,
     parser: Parser,
+    /// What the server said that is no answer, fit for an error.
+    said: String,
 }
+
+/// An answer, and whether it names its request; or why there is none.
+type Read = Result<(Reply, bool), String>;
 
 impl<'a> Reading<'a> {
     fn new(
@@ -132,56 +162,101 @@ impl<'a> Reading<'a> {
         session: Option<&'a Arc<Session>>,
         id: u64,
     ) -> Self {
-        Self { target, hub, session, id, parser: Parser::new(hub.common.max_message) }
+        let parser = Parser::new(hub.common.max_message);
+        Self { target, hub, session, id, parser, said: String::new() }
     }
 
     async fn answer(&mut self, response: Response) -> Answered {
         let status = response.status();
-        if is_refusal(status) {
-            return Answered::Refused(status);
-        }
-        if !status.is_success() && !status.is_client_error() {
-            return Answered::Unreadable(Some(status), format!("answered HTTP {status}"));
-        }
-        if status.is_success() && is_event_stream(&response) {
-            return match self.stream(response).await {
-                Ok(reply) => Answered::Reply(status, reply),
-                Err(why) => Answered::Unreadable(Some(status), why),
-            };
-        }
-        match self.body(response).await {
-            Ok(reply) => Answered::Reply(status, reply),
-            Err(why) => {
-                let why = format!("answered HTTP {status}: {why}");
-                Answered::Unreadable(Some(status), why)
+        // With these a server refuses what it has not run, unless it answers by the request's id.
+        let refuses = is_refusal(status)
+            || status == StatusCode::BAD_REQUEST
+            || (status == StatusCode::NOT_FOUND && self.session.is_some_and(|s| s.id.is_some()));
+        let read = match unread(&response, &self.target.url, &self.hub.common.name) {
+            Some(why) => Err(why),
+            None if refuses => tokio::time::timeout(REFUSAL_WITHIN, self.read(status, response))
+                .await
+                .unwrap_or_else(|_| Err("its words did not end".to_owned())),
+            None => self.read(status, response).await,
+        };
+        let said = std::mem::take(&mut self.said);
+        match read {
+            Ok((reply, by_id)) if by_id || !refuses => Answered::Reply(status, reply),
+            Ok((Reply::Error(error), _)) => {
+                Answered::Refused { status, said: message::error_text(&error) }
             }
+            Ok((Reply::Result(_), _)) => Answered::Refused { status, said },
+            Err(_) if refuses => Answered::Refused { status, said },
+            Err(why) => Answered::Unreadable { status: Some(status), why, said },
         }
     }
 
-    async fn body(&self, mut response: Response) -> Result<Reply, String> {
+    async fn read(&mut self, status: StatusCode, response: Response) -> Read {
+        let mut body = Body::of(response);
+        let read = match body.kind().await {
+            Kind::Events => return self.stream(status, body).await,
+            Kind::Json => self.body(body).await,
+        };
+        read.map_err(|why| format!("answered HTTP {status}: {why}"))
+    }
+
+    async fn body(&mut self, mut body: Body) -> Read {
         let limit = self.hub.common.max_message;
-        let mut body = Vec::new();
-        while let Some(bytes) = response.chunk().await.map_err(describe)? {
-            if body.len() + bytes.len() > limit {
-                return Err(format!("the answer is larger than {limit} bytes (server.max_result)"));
+        let mut text = Vec::new();
+        let whole = loop {
+            match body.chunk().await {
+                Ok(Some(bytes)) if text.len() + bytes.len() > limit => {
+                    return Err(format!(
+                        "the answer is larger than {limit} bytes (server.max_result)"
+                    ));
+                }
+                Ok(Some(bytes)) => text.extend_from_slice(&bytes),
+                Ok(None) => break Ok(()),
+                // Perhaps only its end is missing.
+                Err(broken) => break Err(broken),
             }
-            body.extend_from_slice(&bytes);
-        }
-        if body.is_empty() {
+        };
+        if text.is_empty() {
+            whole?;
             return Err("the answer is empty".to_owned());
         }
-        let messages = message::read_bytes(&body)
-            .map_err(|what| format!("the answer is unreadable: {}", what.why))?;
-        self.deliver(messages).ok_or_else(|| "there is no answer to this request".to_owned())
+        match (message::read_bytes(&text), whole) {
+            (Ok(messages), _) => self
+                .deliver(messages, true)
+                .ok_or_else(|| "there is no answer to this request".to_owned()),
+            (Err(_), Err(broken)) => Err(broken),
+            (Err(what), Ok(())) => {
+                let text = String::from_utf8_lossy(&text);
+                // Nobody reads the source of a page.
+                if !text.trim_start().starts_with('<') {
+                    self.said = message::printable(text.trim());
+                }
+                Err(format!("the answer is unreadable: {}", what.why))
+            }
+        }
     }
 
-    /// Hands messages on; returns the answer among them.
-    fn deliver(&self, messages: Vec<Incoming>) -> Option<Reply> {
+    /// Hands messages on; returns the answer among them. Whatever comes back to a POST of one
+    /// request is about that one: an error without an id is its answer, and a result where it is
+    /// the `sole` thing that comes.
+    fn deliver(&mut self, messages: Vec<Incoming>, sole: bool) -> Option<(Reply, bool)> {
         let mut answer = None;
         for incoming in messages {
+            match incoming {
+                Incoming::Answer { to: Whose::Unsaid, reply }
+                    if sole || matches!(reply, Reply::Error(_)) =>
+                {
+                    answer.get_or_insert((reply, false));
+                    continue;
+                }
+                Incoming::Answer { to: Whose::Nobody, reply: Reply::Error(ref error) } => {
+                    self.said = message::error_text(error);
+                }
+                _ => {}
+            }
             match self.hub.receive(incoming, Some(self.id)) {
                 Received::Nothing => {}
-                Received::Answer(reply) => answer = Some(reply),
+                Received::Answer(reply) => answer = Some((reply, true)),
                 received @ (Received::Respond(_) | Received::ForClient(_)) => {
                     if let Some(session) = self.session {
                         respond(self.target, self.hub, session, received);
@@ -192,49 +267,70 @@ impl<'a> Reading<'a> {
         answer
     }
 
-    async fn stream(&mut self, mut response: Response) -> Result<Reply, String> {
+    async fn stream(&mut self, status: StatusCode, mut body: Body) -> Read {
         loop {
-            let broken = match self.events(&mut response).await? {
-                Ok(reply) => return Ok(reply),
+            let broken = match self.events(&mut body).await? {
+                Ok(answer) => return Ok(answer),
                 Err(broken) => broken,
             };
-            response = self.resume(broken).await?;
+            if !status.is_success() {
+                return Err(format!("answered HTTP {status}: {broken}"));
+            }
+            body = Body::of(self.resume(broken).await?);
         }
     }
 
     /// Reads events up to the answer; the inner error is how the stream ended without it, the
     /// outer one that there will be none.
-    async fn events(&mut self, response: &mut Response) -> Result<Result<Reply, String>, String> {
+    async fn events(&mut self, body: &mut Body) -> Result<Read, String> {
         let mut events = Vec::new();
         self.parser.restart();
         loop {
-            let bytes = match response.chunk().await {
-                Ok(Some(bytes)) => bytes,
-                Ok(None) => return Ok(Err("the stream ended without an answer".to_owned())),
-                Err(error) => return Ok(Err(format!("the stream broke: {}", describe(error)))),
+            let (ended, whole) = match body.chunk().await {
+                Ok(Some(bytes)) => (None, self.parser.push(&bytes, &mut events)),
+                // An event that nothing ends may be whole all the same.
+                Ok(None) => {
+                    events.extend(self.parser.unfinished());
+                    (Some("the stream ended without an answer".to_owned()), Ok(()))
+                }
+                Err(error) => {
+                    events.extend(self.parser.unfinished());
+                    (Some(format!("the stream broke: {error}")), Ok(()))
+                }
             };
-            let whole = self.parser.push(&bytes, &mut events);
             for Event { kind, data } in events.drain(..) {
-                if kind != "message" || data.is_empty() {
+                if data.is_empty() {
                     continue;
                 }
                 match message::read_bytes(&data) {
-                    Ok(messages) => {
-                        if let Some(reply) = self.deliver(messages) {
-                            return Ok(Ok(reply));
+                    // Events of other types are for others, but an answer is an answer.
+                    Ok(messages) if kind == "message" || self.is_answered_by(&messages) => {
+                        if let Some(answer) = self.deliver(messages, false) {
+                            return Ok(Ok(answer));
                         }
                     }
-                    Err(what) if what.id == Some(self.id) => {
+                    Err(what) if what.id == Some(self.id) && ended.is_none() => {
                         return Err(format!("the answer is unreadable: {}", what.why));
                     }
-                    Err(what) => self.hub.unreadable(&what),
+                    Err(what) if kind == "message" && ended.is_none() => {
+                        self.hub.unreadable(&what);
+                    }
+                    Ok(_) | Err(_) => {}
                 }
             }
             if whole.is_err() {
                 let limit = self.hub.common.max_message;
                 return Err(format!("a message is larger than {limit} bytes (server.max_result)"));
             }
+            if let Some(ended) = ended {
+                return Ok(Err(ended));
+            }
         }
+    }
+
+    fn is_answered_by(&self, messages: &[Incoming]) -> bool {
+        let own = Whose::Request(self.id);
+        messages.iter().any(|m| matches!(m, Incoming::Answer { to, .. } if *to == own))
     }
 
     /// A legacy server may close the stream and let the client come back for the rest

@@ -16,8 +16,8 @@ use super::super::handshake::{
 use super::super::hub::next_id;
 use super::super::{Reply, WireEra, message, mirrored_headers};
 use super::HttpLink;
-use super::answer::{self, Answered};
-use super::send::post;
+use super::answer::{self, Answered, refusal};
+use super::send::post_harmless;
 use super::session::Session;
 use super::sse_conn::SseConn;
 use super::target::{PROTOCOL_VERSION, SESSION_ID};
@@ -61,20 +61,24 @@ impl HttpLink {
         );
         let mut headers = mirrored_headers::for_request(method::SERVER_DISCOVER, None, None);
         headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(version::MODERN));
-        let response = post(&self.target, &self.target.pooled, headers, body)
+        let response = post_harmless(&self.target, headers, body)
             .await
             .map_err(|error| format!("server/discover: {error}"))?;
         let answered = answer::read_plain(&self.target, &self.hub, id, response).await;
         match answered {
             Answered::Reply(_, Reply::Result(result)) => Ok(read_discover(&result)),
+            Answered::Reply(status, Reply::Error(error)) if lacks_rights(status) => Err(format!(
+                "server/discover was refused with HTTP {status}: {}",
+                message::error_text(&error)
+            )),
             Answered::Reply(status, Reply::Error(error)) => {
                 Ok(read_discover_error(&error, status.as_u16() == 404))
             }
-            Answered::Refused(status) if matches!(status.as_u16(), 401 | 403 | 429) => {
-                Err(format!("server/discover was refused with HTTP {status}"))
+            Answered::Refused { status, said } if lacks_rights(status) => {
+                Err(format!("server/discover was {}", refusal(status, &said)))
             }
-            Answered::Refused(_) => Ok(Discovered::NotModern),
-            Answered::Unreadable(status, why) => match status {
+            Answered::Refused { .. } => Ok(Discovered::NotModern),
+            Answered::Unreadable { status, why, .. } => match status {
                 Some(status) if status.is_success() || status.is_client_error() => {
                     Ok(Discovered::NotModern)
                 }
@@ -121,7 +125,7 @@ impl HttpLink {
             method::INITIALIZE,
             Some(&initialize_params(&self.hub.listeners.features)),
         );
-        let response = post(&self.target, &self.target.pooled, HeaderMap::new(), body)
+        let response = post_harmless(&self.target, HeaderMap::new(), body)
             .await
             .map_err(|error| format!("initialize: {error}"))?;
         let session_id = response.headers().get(SESSION_ID).cloned();
@@ -134,14 +138,14 @@ impl HttpLink {
                 let why = format!("initialize was refused: {}", message::error_text(&error));
                 return Err(refused(why));
             }
-            Answered::Refused(status) => {
-                return Err(refused(format!("initialize was refused with HTTP {status}")));
+            Answered::Refused { status, said } => {
+                return Err(refused(format!("initialize was {}", refusal(status, &said))));
             }
-            Answered::Unreadable(_, why) => return Err(refused(format!("initialize: {why}"))),
+            Answered::Unreadable { why, .. } => return Err(refused(format!("initialize: {why}"))),
         };
         let session = Session::new(read_initialize(&result)?, session_id);
         let body = jsonrpc::notification(method::NOTIFICATIONS_INITIALIZED, None);
-        let accepted = post(&self.target, &self.target.pooled, session.headers(), body)
+        let accepted = post_harmless(&self.target, session.headers(), body)
             .await
             .map_err(|error| format!("notifications/initialized: {error}"))?;
         if accepted.status().is_success() {
@@ -151,6 +155,11 @@ impl HttpLink {
             Err(format!("notifications/initialized was answered HTTP {status}").into())
         }
     }
+}
+
+/// Whether an HTTP status says nothing of an era: whoever asks lacks rights, or asks too often.
+fn lacks_rights(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 401 | 403 | 429)
 }
 
 /// Why a POST of `initialize` opened no session.

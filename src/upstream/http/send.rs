@@ -15,7 +15,7 @@ pub(super) const ASIDE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Whether it is an HTTP status with which a server refuses before it runs anything.
 pub(super) fn is_refusal(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 401 | 403 | 405 | 413 | 415 | 429)
+    matches!(status.as_u16(), 401 | 403 | 405 | 410 | 413 | 415 | 429)
 }
 
 /// An error of the HTTP client in words, without the address (it may hold a secret).
@@ -34,6 +34,27 @@ pub(super) async fn post(
     body: String,
 ) -> Result<Response, UpstreamError> {
     send(client.post(target.url.clone()).headers(post_headers(target, headers)).body(body)).await
+}
+
+/// Posts what runs nothing, a message of the handshake or a request for a list. Where a kept
+/// connection turns out to be dead it is posted once more, on a new one; from then on none is kept.
+///
+/// # Errors
+/// As [`send`].
+pub(super) async fn post_harmless(
+    target: &Target,
+    headers: HeaderMap,
+    body: String,
+) -> Result<Response, UpstreamError> {
+    let first = post(target, target.usual(), headers.clone(), body.clone()).await;
+    let Err(UpstreamError::Lost(why)) = first else { return first };
+    if target.keeps_none() {
+        return Err(UpstreamError::Lost(why));
+    }
+    tracing::debug!("posted again, on a new connection: {why}");
+    let response = post(target, &target.single, headers, body).await?;
+    target.keep_none();
+    Ok(response)
 }
 
 /// Sends a request.

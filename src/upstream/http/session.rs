@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use reqwest::header::{HeaderMap, HeaderValue};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::super::ServerFacts;
@@ -16,6 +17,8 @@ pub(super) struct Session {
     pub(super) id: Option<HeaderValue>,
     /// The stream and endpoint, where the server speaks HTTP+SSE.
     pub(super) sse: Option<Arc<SseConn>>,
+    /// When it was opened.
+    pub(super) born: Instant,
     /// Ends the session's background stream when the session is forgotten.
     pub(super) stop: CancellationToken,
     _stop_on_drop: DropGuard,
@@ -25,13 +28,16 @@ impl Session {
     /// A session of Streamable HTTP; a modern one has no id.
     pub(super) fn new(facts: ServerFacts, id: Option<HeaderValue>) -> Self {
         let stop = CancellationToken::new();
-        Self { facts, id, sse: None, _stop_on_drop: stop.clone().drop_guard(), stop }
+        let born = Instant::now();
+        Self { facts, id, sse: None, born, _stop_on_drop: stop.clone().drop_guard(), stop }
     }
 
     /// A session on an HTTP+SSE connection.
     pub(super) fn over(conn: Arc<SseConn>, facts: ServerFacts) -> Self {
         let stop = conn.stop.clone();
-        Self { facts, id: None, _stop_on_drop: stop.clone().drop_guard(), stop, sse: Some(conn) }
+        let guard = stop.clone().drop_guard();
+        let (born, sse) = (Instant::now(), Some(conn));
+        Self { facts, id: None, born, _stop_on_drop: guard, stop, sse }
     }
 
     /// Whether it can take no more requests: it was forgotten, or its HTTP+SSE stream is gone.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Response, StatusCode};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -26,8 +26,9 @@ use super::super::message::{self, Unreadable};
 use super::super::server_request_routing;
 use super::super::sse::{Event, Parser};
 use super::super::{Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra};
+use super::body::unread;
 use super::send::{ASIDE_TIMEOUT, describe, is_event_stream, is_refusal, send};
-use super::target::{IDLE_CONNECTION, PROTOCOL_VERSION, Target, post_headers};
+use super::target::{IDLE_CONNECTION, PROTOCOL_VERSION, Target, UNCOMPRESSED, post_headers};
 
 /// How long the first event, which names the endpoint, may take.
 pub(super) const ENDPOINT_WITHIN: Duration = Duration::from_secs(10);
@@ -75,6 +76,9 @@ impl SseConn {
             .await
             .map_err(describe)?;
         let status = response.status();
+        if let Some(why) = unread(&response, &target.url, &link.common.name) {
+            return Err(format!("GET was {why}"));
+        }
         if !status.is_success() {
             return Err(format!("GET was answered HTTP {status}"));
         }
@@ -243,8 +247,8 @@ impl SseConn {
             return Ok(());
         }
         let why = format!("refused with HTTP {status}");
-        if status == StatusCode::NOT_FOUND {
-            // The next request opens another stream.
+        if matches!(status, StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST) {
+            // The stream's session is unknown there: the next request opens another stream.
             self.line.retired.store(true, Ordering::Relaxed);
             return Err(UpstreamError::NotSent(why));
         }
@@ -292,6 +296,7 @@ fn get_headers(target: &Target) -> HeaderMap {
     let mut headers = target.headers.clone();
     headers.remove(CONTENT_TYPE);
     headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+    headers.insert(ACCEPT_ENCODING, UNCOMPRESSED);
     headers
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::Client;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use crate::config::{HttpKind, Secret};
@@ -32,6 +32,8 @@ pub(in crate::upstream) struct Target {
     /// Opens a connection for every request: a kept one may be half dead, and then nobody knows
     /// whether an approved call arrived.
     pub(super) single: Client,
+    /// The server closes connections that it seems to keep.
+    unkept: AtomicBool,
 }
 
 impl Target {
@@ -64,7 +66,23 @@ impl Target {
             found_sse: AtomicBool::new(false),
             pooled: client(MAX_IDLE, connect_timeout),
             single: client(0, connect_timeout),
+            unkept: AtomicBool::new(false),
         }
+    }
+
+    /// The client for what may be sent again, or be lost.
+    pub(super) fn usual(&self) -> &Client {
+        if self.keeps_none() { &self.single } else { &self.pooled }
+    }
+
+    /// Whether the server was found to close connections right after an answer, without saying so.
+    pub(super) fn keeps_none(&self) -> bool {
+        self.unkept.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a kept connection was dead when it was used.
+    pub(super) fn keep_none(&self) {
+        self.unkept.store(true, Ordering::Relaxed);
     }
 
     /// Whether the server speaks HTTP+SSE, as far as is known.
@@ -97,6 +115,10 @@ fn without_certificates(settings: reqwest::ClientBuilder) -> Client {
     settings.tls_certs_only([]).build().expect("a client that trusts nobody can be built")
 }
 
+/// What every request asks for: an answer that is not compressed. Without a word any compression
+/// is allowed (<https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3>), and none is read here.
+pub(super) const UNCOMPRESSED: HeaderValue = HeaderValue::from_static("identity");
+
 /// The headers of every POST.
 pub(super) fn post_headers(target: &Target, more: HeaderMap) -> HeaderMap {
     let mut headers = target.headers.clone();
@@ -104,6 +126,7 @@ pub(super) fn post_headers(target: &Target, more: HeaderMap) -> HeaderMap {
     let own = [
         (CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (ACCEPT, HeaderValue::from_static("application/json, text/event-stream")),
+        (ACCEPT_ENCODING, UNCOMPRESSED),
     ];
     for (name, value) in own {
         headers.insert(name, value);

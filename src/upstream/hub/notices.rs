@@ -41,6 +41,11 @@ impl Hub {
     /// Progress goes by its token
     /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/progress#progress-flow>).
     pub(super) fn notified(&self, notification: Notification, own: Option<u64>) {
+        // Clients read strictly what does not answer them, and so does what stands between.
+        if notification.params.as_deref().is_some_and(|p| json::parse(p).is_err()) {
+            debug!(upstream = %self.common.name, "a notification with unreadable params was skipped");
+            return;
+        }
         let owner = match notification.method.as_str() {
             method::NOTIFICATIONS_PROGRESS => {
                 match progress_token(&notification).filter(|t| self.routes().contains_key(t)) {

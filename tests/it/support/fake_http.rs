@@ -63,6 +63,8 @@ pub enum Answer {
     Fed(Feed),
     /// The same after a first message.
     FedAfter(String, Feed),
+    /// A status, these headers and no others, and these bytes.
+    Plain(u16, Vec<(&'static str, &'static str)>, Vec<u8>),
 }
 
 /// What a test says on open streams.
@@ -232,7 +234,8 @@ pub async fn raw(reply: &'static [u8]) -> (String, Arc<Mutex<Vec<String>>>) {
     (url, seen)
 }
 
-fn is_whole(bytes: &[u8]) -> bool {
+/// Whether these bytes are a whole request.
+pub fn is_whole(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes).to_lowercase();
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
     let length = head.lines().find_map(|l| l.strip_prefix("content-length: ")?.parse().ok());
@@ -258,6 +261,10 @@ fn respond(answer: Answer, id: &str) -> Response {
         Answer::Open(pieces) => {
             builder.header("content-type", "text/event-stream").body(events(pieces, id, true))
         }
+        Answer::Plain(status, headers, body) => headers
+            .into_iter()
+            .fold(builder.status(status), |builder, (name, value)| builder.header(name, value))
+            .body(Body::from(with_id(&body, id))),
         Answer::Fed(feed) => {
             builder.header("content-type", "text/event-stream").body(feed.body(None, id))
         }
@@ -266,6 +273,14 @@ fn respond(answer: Answer, id: &str) -> Response {
         }
     }
     .unwrap()
+}
+
+/// Bytes, which need not be text, with the id in place of `$ID`.
+fn with_id(bytes: &[u8], id: &str) -> Vec<u8> {
+    match bytes.windows(3).position(|part| part == b"$ID") {
+        Some(at) => [&bytes[..at], id.as_bytes(), &with_id(&bytes[at + 3..], id)].concat(),
+        None => bytes.to_vec(),
+    }
 }
 
 fn events(pieces: Vec<(Duration, String)>, id: &str, stay: bool) -> Body {

@@ -142,8 +142,10 @@ for line in sys.stdin:
         elif tool.get("do") == "hang":
             waiting = message
             progress(message)
-        elif tool.get("do") == "duplicate":
-            send('{"jsonrpc":"2.0","id":%d,"result":{"a":1,"a":2}}' % message["id"])
+        elif tool.get("do") == "break-off":
+            send('{"jsonrpc":"2.0","id":%d,"result":{"a":' % message["id"])
+        elif tool.get("do") == "say":
+            send(tool["what"].replace("$ID", str(message["id"])))
         elif tool.get("do") == "huge":
             result(message, "x" * (2 << 20))
         elif tool.get("do") == "ask":

@@ -1,6 +1,8 @@
 //! HTTP upstreams: what every kind of failure says about whether the call may have happened, the
 //! two eras, and that bytes pass as they are.
 
+mod forgotten;
+mod odd_answers;
 mod sse_conn;
 
 use std::sync::Mutex;
@@ -62,7 +64,7 @@ async fn a_message_that_is_cancelled_before_it_is_sent_is_not_sent() {
 
 #[tokio::test]
 async fn a_status_that_refuses_before_reading_certainly_ran_nothing() {
-    for status in [401, 403, 405, 413, 415, 429] {
+    for status in [401, 403, 405, 410, 413, 415, 429] {
         let fake = Fake::legacy(move |_| Answer::Status(status)).await;
         let placet = built(http(&fake.url));
 
@@ -76,19 +78,18 @@ async fn a_status_that_refuses_before_reading_certainly_ran_nothing() {
 
 #[tokio::test]
 async fn an_unreadable_answer_is_lost_and_never_asked_for_again() {
-    let duplicate = r#"{"jsonrpc":"2.0","id":$ID,"result":{"a":1,"a":2}}"#.to_owned();
+    let broken = r#"{"jsonrpc":"2.0","id":$ID,"result":{"a":}"#.to_owned();
     let other_id = r#"{"jsonrpc":"2.0","id":"other","result":{}}"#.to_owned();
     let answers = [
         Answer::Status(500),
         Answer::Status(502),
         Answer::Status(202),
         Answer::Status(302),
-        Answer::Status(400),
         Answer::Json(200, "<html>".to_owned()),
-        Answer::Json(200, duplicate.clone()),
+        Answer::Json(200, broken.clone()),
         Answer::Json(200, other_id),
         Answer::Json(200, format!("\"{}\"", "x".repeat(1 << 20))),
-        Answer::Stream(vec![event(&duplicate)]),
+        Answer::Stream(vec![event(&broken)]),
         Answer::Stream(vec![event("{}")]),
         Answer::Stream(Vec::new()),
     ];

@@ -118,14 +118,32 @@ async fn lines_that_are_no_messages_are_skipped() {
 }
 
 #[tokio::test]
-async fn an_answer_with_duplicate_keys_is_lost_and_the_child_goes_on() {
+async fn an_answer_that_breaks_off_is_lost_at_once_and_the_child_goes_on() {
     let placet = built(child("legacy"));
 
-    let bad = act(&placet, "duplicate").await;
+    let bad = act(&placet, "break-off").await;
     let good = placet.call(true).await;
 
-    assert!(is_lost(&bad) && text_of(&bad).contains("duplicate key"), "{bad:?}");
+    assert!(is_lost(&bad) && text_of(&bad).contains("not JSON"), "{bad:?}");
     assert!(good.is_ok(), "{good:?}");
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn what_a_child_says_to_a_request_is_its_answer_however_it_is_written() {
+    let placet = built(child("legacy"));
+    for (said, want) in [
+        (r#"{"jsonrpc":"2.0","id":$ID,"result":{"a":1,"a":2}}"#, r#"{"a":1,"a":2}"#),
+        (r#"{"id":"$ID","error":null,"result":{"n":NaN}}"#, r#"{"n":NaN}"#),
+        ("\u{feff}{\"id\":$ID.0,\"result\":{\"t\":\"\\ud800\"}}\r", "{\"t\":\"\\ud800\"}"),
+        (r#"[{"id":$ID,"method":null,"result":{"b":-Infinity}}]"#, r#"{"b":-Infinity}"#),
+    ] {
+        let arguments = format!("{{\"do\":\"say\",\"what\":{}}}", json::quote(said));
+
+        let got = placet.send(call(&arguments, true), None).await;
+
+        assert_eq!(got.unwrap(), Reply::Result(want.to_owned()), "{said}");
+    }
     placet.end().await;
 }
 

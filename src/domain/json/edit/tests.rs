@@ -187,13 +187,23 @@ proptest! {
 
 #[test]
 fn what_is_no_object_comes_back_as_it_is() {
-    for raw in ["", "{", "[ 1 ]", "\"a\"", "{\"a\":1,\"a\":2}"] {
+    for raw in ["", "{", "[ 1 ]", "\"a\"", "{\"a\":1,}"] {
         assert_eq!(with(raw, &[("a", "1")]), raw);
         assert_eq!(with_missing(raw, &[("a", "1")]), raw);
         assert_eq!(with_meta(raw, &[("a", "1")]), raw);
         assert_eq!(replaced(raw, "a", "1"), raw);
         assert_eq!(without(raw, &["a"]), raw);
     }
+}
+
+#[test]
+fn to_what_is_not_quite_json_members_are_added_all_the_same() {
+    let odd = r#"{"a":1,"a":NaN}"#;
+
+    assert_eq!(with_missing(odd, &[("a", "1"), ("b", "2")]), r#"{"a":1,"a":NaN,"b":2}"#);
+    assert_eq!(with_meta(odd, &[("k", "1")]), r#"{"a":1,"a":NaN,"_meta":{"k":1}}"#);
+    assert_eq!(with(odd, &[("a", "2")]), odd);
+    assert_eq!(without(odd, &["a"]), odd);
 }
 
 #[test]
