@@ -70,6 +70,7 @@ pub struct App {
     /// What `/readyz` says.
     pub readiness: Arc<Readiness>,
     router: Router,
+    mcp: Mcp,
     store: SqlStore,
     listener: TcpListener,
     address: SocketAddr,
@@ -144,14 +145,16 @@ impl App {
             shutdown: stop.soft.clone(),
         };
         let hosts = Arc::new(Hosts::new(&config.server, bound));
+        let mcp = Mcp::new(broker.clone());
         let router = web::router(web)
-            .merge(mcp::router(Mcp::new(broker.clone())))
+            .merge(mcp::router(mcp.clone()))
             .layer(middleware::from_fn_with_state(hosts, host_guard));
         let app = Self {
             broker,
             deliverer,
             readiness,
             router,
+            mcp,
             store,
             listener,
             address: bound,
@@ -207,6 +210,7 @@ impl App {
         let background = CancellationToken::new();
         let reconcilers = TaskTracker::new();
         reconcilers::start(&self.broker, &reconcilers, &background);
+        reconcilers.spawn(self.mcp.upkeep(background.clone()));
         reconcilers.spawn(deliver::run(self.deliverer.clone(), background.clone()));
         let soft = self.stop.soft.clone();
         let listener = self.listener.tap_io(move |stream| {

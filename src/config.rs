@@ -110,6 +110,8 @@ pub struct Server {
     pub max_body: usize,
     /// Largest message of an upstream, bytes.
     pub max_result: usize,
+    /// Most legacy sessions of one agent.
+    pub max_sessions_per_agent: u32,
     /// How long the stream of a legacy client is kept while nobody reads it; zero: it is not kept.
     ///
     /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery>

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::any;
+use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
 
@@ -19,8 +20,6 @@ use session::resumability::Streams;
 use session::server_requests::Open;
 use session::subscriptions::Subscriptions;
 use stream::stream_limit::Listeners;
-
-pub use crate::broker::client_sessions::MAX_SESSIONS_PER_AGENT;
 
 pub(crate) mod aggregate;
 pub(crate) mod call;
@@ -40,6 +39,8 @@ pub(crate) mod subscriptions_listen;
 pub(crate) mod tasks;
 pub(crate) mod uri_template;
 
+/// How often sessions that ended elsewhere are looked for.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
 /// An answer that takes longer than this, or says something meanwhile, becomes a stream.
 const PLAIN_ANSWER_WITHIN: Duration = Duration::from_millis(800);
 /// How long `initialize` and `server/discover` wait for an upstream that is starting.
@@ -64,6 +65,8 @@ impl Mcp {
     /// The face of this broker, with no clients yet.
     pub fn new(broker: Broker) -> Self {
         let streams = Arc::new(Streams::new(broker.clone()));
+        let max_sessions = broker.config().server.max_sessions_per_agent;
+        let subscriptions = Arc::new(Subscriptions::new(max_sessions));
         Self {
             broker,
             in_flight: Arc::default(),
@@ -71,8 +74,21 @@ impl Mcp {
             streams,
             open: Arc::default(),
             old_streams: Arc::default(),
-            subscriptions: Arc::default(),
+            subscriptions,
             listeners: Arc::default(),
+        }
+    }
+
+    /// Lets go of what is kept for sessions that ended elsewhere, again and again until `stop`.
+    pub async fn upkeep(self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(FORGET_EVERY) => {}
+            }
+            if let Err(error) = session::forget_ended(&self).await {
+                tracing::warn!(%error, "what ended sessions left is looked for again");
+            }
         }
     }
 }

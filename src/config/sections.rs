@@ -46,6 +46,7 @@ pub(super) fn server(s: &Section<'_>) -> Server {
             .unwrap_or_default(),
         max_body: s.size("max_body").unwrap_or_default(),
         max_result: s.size("max_result").unwrap_or_default(),
+        max_sessions_per_agent: s.count("max_sessions_per_agent").unwrap_or_default(),
         resume_window: s.duration("resume_window").unwrap_or_default(),
         resume_buffer: s.size("resume_buffer").unwrap_or_default(),
         shutdown_grace: s.duration("shutdown_grace").unwrap_or_default(),

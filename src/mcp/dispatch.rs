@@ -168,6 +168,7 @@ pub(crate) async fn answer(
         era,
         client: client_name(params),
         session: None,
+        in_use: None,
         streams: accepts_streams(headers),
         flight: Arc::default(),
         message,
@@ -179,10 +180,11 @@ pub(crate) async fn answer(
                 return session::initialize(mcp, &incoming, params).await;
             }
             match session::find(mcp, &incoming.agent, upstream, headers).await {
-                Ok(session) => {
+                Ok((session, in_use)) => {
                     incoming.client.clone_from(&session.client);
                     incoming.features = session::features(mcp, &incoming.agent, &session);
                     incoming.session = Some(session);
+                    incoming.in_use = Some(Arc::new(in_use));
                 }
                 Err(response) => return response,
             }
