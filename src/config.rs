@@ -118,6 +118,18 @@ pub struct Server {
     pub resume_window: Duration,
     /// How much is kept of the streams of one legacy session, bytes.
     pub resume_buffer: usize,
+    /// Most connections of clients; none: as many as the system's descriptors allow.
+    pub max_connections: Option<u32>,
+    /// Most connections from one address that is no trusted proxy; none: half of all.
+    pub max_connections_per_address: Option<u32>,
+    /// How long the head of a request may take.
+    pub header_timeout: Duration,
+    /// How long the body of a request may take.
+    pub body_timeout: Duration,
+    /// How long a connection stays open without a request.
+    pub idle_timeout: Duration,
+    /// Largest head of a request, bytes.
+    pub max_headers: usize,
     /// How long running calls may still take at shutdown.
     pub shutdown_grace: Duration,
     /// Most resources that one session or stream hears of.
