@@ -108,6 +108,14 @@ pub struct Server {
     pub trusted_proxies: Vec<std::net::IpAddr>,
     /// Largest request body, bytes.
     pub max_body: usize,
+    /// Most values of one message of an agent.
+    pub max_message_nodes: u32,
+    /// Most bytes of one agent's messages that are read at once.
+    pub max_reading_per_agent: usize,
+    /// The same of all agents.
+    pub max_reading: usize,
+    /// Largest form of the pages and largest body of the HTTP API, bytes.
+    pub max_form: usize,
     /// Largest message of an upstream, bytes.
     pub max_result: usize,
     /// Most legacy sessions of one agent.

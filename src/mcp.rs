@@ -14,6 +14,7 @@ use crate::broker::Broker;
 
 use aggregate::owners::Owners;
 use endpoint::endpoint;
+use reading::Reading;
 use session::cancellation::InFlight;
 use session::http_sse;
 use session::resumability::Streams;
@@ -28,6 +29,7 @@ pub(crate) mod dispatch;
 pub(crate) mod endpoint;
 pub(crate) mod envelope;
 pub(crate) mod notifications;
+pub(crate) mod reading;
 pub(crate) mod request;
 pub(crate) mod respond;
 pub(crate) mod response;
@@ -59,6 +61,7 @@ pub struct Mcp {
     open: Arc<Open>,
     subscriptions: Arc<Subscriptions>,
     listeners: Arc<Listeners>,
+    reading: Arc<Reading>,
 }
 
 impl Mcp {
@@ -67,6 +70,7 @@ impl Mcp {
         let streams = Arc::new(Streams::new(broker.clone()));
         let max_sessions = broker.config().server.max_sessions_per_agent;
         let subscriptions = Arc::new(Subscriptions::new(max_sessions));
+        let reading = Arc::new(Reading::new(broker.config()));
         Self {
             broker,
             in_flight: Arc::default(),
@@ -76,6 +80,7 @@ impl Mcp {
             old_streams: Arc::default(),
             subscriptions,
             listeners: Arc::default(),
+            reading,
         }
     }
 

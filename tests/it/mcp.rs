@@ -9,6 +9,7 @@ mod hold_budget;
 mod http_sse_upstream;
 mod pairings;
 mod pass_through;
+mod reading;
 mod response;
 mod revision;
 mod session;

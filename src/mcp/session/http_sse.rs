@@ -272,7 +272,7 @@ fn as_message(text: String, id: Option<&str>) -> Option<String> {
 
 async fn post(mcp: &Mcp, session: Arc<OldSession>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let message = match read(mcp, &parts.headers, body).await {
+    let message = match read(mcp, &session.agent, &parts.headers, body).await {
         Ok(message) => message,
         Err(response) => return response,
     };
