@@ -8,7 +8,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::Router;
 use axum::middleware;
-use axum::serve::ListenerExt as _;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +32,9 @@ use crate::notify::memory::Mailbox;
 use crate::store::SignIn;
 use crate::store::sql::SqlStore;
 use crate::store::{Store, StoreError};
+use crate::tcp::connections::{Connections, Limits};
+use crate::tcp::serve::Serving;
+use crate::tcp::{descriptors, serve};
 use crate::web::health::{Health, Readiness};
 use crate::web::host_guard::{Hosts, host_guard};
 use crate::web::{self, SignInMailer, Web};
@@ -70,6 +72,8 @@ pub struct App {
     /// What `/readyz` says.
     pub readiness: Arc<Readiness>,
     router: Router,
+    connections: Arc<Connections>,
+    mcp: Mcp,
     store: SqlStore,
     listener: TcpListener,
     address: SocketAddr,
@@ -144,14 +148,17 @@ impl App {
             shutdown: stop.soft.clone(),
         };
         let hosts = Arc::new(Hosts::new(&config.server, bound));
+        let mcp = Mcp::new(broker.clone());
         let router = web::router(web)
-            .merge(mcp::router(Mcp::new(broker.clone())))
+            .merge(mcp::router(mcp.clone()))
             .layer(middleware::from_fn_with_state(hosts, host_guard));
         let app = Self {
             broker,
             deliverer,
             readiness,
             router,
+            connections: connections(&config),
+            mcp,
             store,
             listener,
             address: bound,
@@ -207,18 +214,21 @@ impl App {
         let background = CancellationToken::new();
         let reconcilers = TaskTracker::new();
         reconcilers::start(&self.broker, &reconcilers, &background);
+        reconcilers.spawn(self.mcp.upkeep(background.clone()));
         reconcilers.spawn(deliver::run(self.deliverer.clone(), background.clone()));
         let soft = self.stop.soft.clone();
-        let listener = self.listener.tap_io(move |stream| {
-            tcp::watch(&socket2::SockRef::from(&*stream), heartbeat);
-        });
-        let service = self.router.into_make_service_with_connect_info::<PeerAddress>();
-        let stopped = soft.clone();
-        let mut server = tokio::spawn(async move {
-            axum::serve(listener, service)
-                .with_graceful_shutdown(async move { stopped.cancelled().await })
-                .await
-        });
+        let server = serve::serve(
+            self.listener,
+            self.router,
+            Serving {
+                connections: self.connections,
+                max_head: self.broker.config().server.max_headers,
+                prepare: |stream, heartbeat| tcp::watch(&socket2::SockRef::from(stream), heartbeat),
+                heartbeat,
+                stop: soft.clone(),
+            },
+        );
+        let mut server = tokio::spawn(server);
         tokio::select! {
             biased;
             () = soft.cancelled() => {}
@@ -261,8 +271,34 @@ impl App {
     }
 }
 
-/// The peer's address as the pages want it.
-type PeerAddress = SocketAddr;
+/// Descriptors that the database may have open: its connections, and each one's files.
+const DATABASE_DESCRIPTORS: usize = 32;
+/// Descriptors that one upstream may have open besides those of its calls: listeners and lists, or
+/// a child's pipes.
+const UPSTREAM_DESCRIPTORS: usize = 16;
+
+/// The limits of connections, by the configuration and by what the system gives.
+fn connections(config: &Config) -> Arc<Connections> {
+    let server = &config.server;
+    let kept = DATABASE_DESCRIPTORS + UPSTREAM_DESCRIPTORS * config.upstreams.len();
+    let room = descriptors::room(server.max_connections.map(|n| n as usize), kept);
+    let max = room.connections;
+    if let (Some(wished), Some(all)) = (room.too_many, room.descriptors) {
+        tracing::warn!(
+            "server.max_connections is {wished}, but with {all} descriptors there can be {max}: \
+             raise the limit of open files (ulimit -n, LimitNOFILE)"
+        );
+    }
+    let per_address = server.max_connections_per_address.map_or(max.div_ceil(2), |n| n as usize);
+    Connections::new(Limits {
+        max,
+        max_per_address: per_address.min(max),
+        shared: server.trusted_proxies.clone(),
+        head: server.header_timeout,
+        body: server.body_timeout,
+        idle: server.idle_timeout,
+    })
+}
 
 struct Mailer(Arc<Deliverer>);
 

@@ -33,6 +33,7 @@ pub(crate) mod upstreams;
 
 use call::call_log::CallLog;
 use call::result_delivery::ResultsUnderWay;
+use client_sessions::Uses;
 use hints::Hints;
 use policies::Policies;
 
@@ -55,6 +56,7 @@ struct Inner {
     tracker: TaskTracker,
     calls: CallLog,
     results_under_way: ResultsUnderWay,
+    session_uses: Uses,
     metrics: Arc<Metrics>,
     seal_key: [u8; 32],
     stop: Stop,
@@ -143,6 +145,7 @@ impl Broker {
                 tracker: parts.tracker,
                 calls: CallLog::default(),
                 results_under_way: ResultsUnderWay::default(),
+                session_uses: Uses::default(),
                 metrics: Arc::default(),
                 seal_key: parts.seal_key,
                 stop: parts.stop,
@@ -193,6 +196,11 @@ impl Broker {
     /// Records of allowed calls that wait for the store.
     pub fn call_log(&self) -> &CallLog {
         &self.inner.calls
+    }
+
+    /// Which client sessions are in use.
+    fn session_uses(&self) -> &Uses {
+        &self.inner.session_uses
     }
 
     /// How the process is told to stop.

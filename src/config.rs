@@ -108,14 +108,36 @@ pub struct Server {
     pub trusted_proxies: Vec<std::net::IpAddr>,
     /// Largest request body, bytes.
     pub max_body: usize,
+    /// Most values of one message of an agent.
+    pub max_message_nodes: u32,
+    /// Most bytes of one agent's messages that are read at once.
+    pub max_reading_per_agent: usize,
+    /// The same of all agents.
+    pub max_reading: usize,
+    /// Largest form of the pages and largest body of the HTTP API, bytes.
+    pub max_form: usize,
     /// Largest message of an upstream, bytes.
     pub max_result: usize,
+    /// Most legacy sessions of one agent.
+    pub max_sessions_per_agent: u32,
     /// How long the stream of a legacy client is kept while nobody reads it; zero: it is not kept.
     ///
     /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery>
     pub resume_window: Duration,
     /// How much is kept of the streams of one legacy session, bytes.
     pub resume_buffer: usize,
+    /// Most connections of clients; none: as many as the system's descriptors allow.
+    pub max_connections: Option<u32>,
+    /// Most connections from one address that is no trusted proxy; none: half of all.
+    pub max_connections_per_address: Option<u32>,
+    /// How long the head of a request may take.
+    pub header_timeout: Duration,
+    /// How long the body of a request may take.
+    pub body_timeout: Duration,
+    /// How long a connection stays open without a request.
+    pub idle_timeout: Duration,
+    /// Largest head of a request, bytes.
+    pub max_headers: usize,
     /// How long running calls may still take at shutdown.
     pub shutdown_grace: Duration,
     /// Most resources that one session or stream hears of.

@@ -8,19 +8,19 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::any;
+use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
 
 use aggregate::owners::Owners;
 use endpoint::endpoint;
+use reading::Reading;
 use session::cancellation::InFlight;
 use session::http_sse;
 use session::resumability::Streams;
 use session::server_requests::Open;
 use session::subscriptions::Subscriptions;
 use stream::stream_limit::Listeners;
-
-pub use crate::broker::client_sessions::MAX_SESSIONS_PER_AGENT;
 
 pub(crate) mod aggregate;
 pub(crate) mod call;
@@ -29,6 +29,7 @@ pub(crate) mod dispatch;
 pub(crate) mod endpoint;
 pub(crate) mod envelope;
 pub(crate) mod notifications;
+pub(crate) mod reading;
 pub(crate) mod request;
 pub(crate) mod respond;
 pub(crate) mod response;
@@ -40,6 +41,8 @@ pub(crate) mod subscriptions_listen;
 pub(crate) mod tasks;
 pub(crate) mod uri_template;
 
+/// How often sessions that ended elsewhere are looked for.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
 /// An answer that takes longer than this, or says something meanwhile, becomes a stream.
 const PLAIN_ANSWER_WITHIN: Duration = Duration::from_millis(800);
 /// How long `initialize` and `server/discover` wait for an upstream that is starting.
@@ -58,12 +61,16 @@ pub struct Mcp {
     open: Arc<Open>,
     subscriptions: Arc<Subscriptions>,
     listeners: Arc<Listeners>,
+    reading: Arc<Reading>,
 }
 
 impl Mcp {
     /// The face of this broker, with no clients yet.
     pub fn new(broker: Broker) -> Self {
         let streams = Arc::new(Streams::new(broker.clone()));
+        let max_sessions = broker.config().server.max_sessions_per_agent;
+        let subscriptions = Arc::new(Subscriptions::new(max_sessions));
+        let reading = Arc::new(Reading::new(broker.config()));
         Self {
             broker,
             in_flight: Arc::default(),
@@ -71,8 +78,22 @@ impl Mcp {
             streams,
             open: Arc::default(),
             old_streams: Arc::default(),
-            subscriptions: Arc::default(),
+            subscriptions,
             listeners: Arc::default(),
+            reading,
+        }
+    }
+
+    /// Lets go of what is kept for sessions that ended elsewhere, again and again until `stop`.
+    pub async fn upkeep(self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(FORGET_EVERY) => {}
+            }
+            if let Err(error) = session::forget_ended(&self).await {
+                tracing::warn!(%error, "what ended sessions left is looked for again");
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
 use crate::broker::call::execute::{Done, Wishes};
+use crate::broker::client_sessions::LOOK_EVERY;
 use crate::domain::approval::ApprovalId;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
@@ -47,6 +48,8 @@ pub fn start(broker: &Broker, tracker: &TaskTracker, stop: &CancellationToken) {
     every(PURGE_EVERY, |b| Box::pin(async move { b.purge().await }));
     let (b, s) = (broker.clone(), stop.clone());
     tracker.spawn(async move { write_calls(&b, &s).await });
+    let (b, s) = (broker.clone(), stop.clone());
+    tracker.spawn(async move { note_sessions(&b, &s).await });
     let (b, s) = (broker.clone(), stop.clone());
     tracker.spawn(async move {
         let mut unattended = Unattended::default();
@@ -85,6 +88,22 @@ fn report(what: &str, result: Result<(), StoreError>) {
     if let Err(error) = result {
         tracing::warn!(%error, "{what} will try again: {error}");
     }
+}
+
+/// Notes which client sessions are in use, while there are any.
+async fn note_sessions(broker: &Broker, stop: &CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = broker.sessions_used() => {}
+        }
+        report("the use of sessions", broker.note_sessions().await);
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+    report("the use of sessions", broker.note_all_sessions().await);
 }
 
 /// Writes the records of allowed calls in groups, until told to stop and none is left.

@@ -32,7 +32,7 @@ pub mod tasks;
 
 pub use agents::Activity;
 pub use approvals::{Filter, Fold, QueueStats};
-pub use client_sessions::ClientSession;
+pub use client_sessions::{ClientSession, SessionSeen};
 pub use error::{Result, StoreError};
 pub use holds::NewHold;
 pub use limits::{LimitKey, SignInBy, Spent};

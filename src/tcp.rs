@@ -1,4 +1,5 @@
-//! What the kernel is told of each client's connection, so that a client that vanished without a
+//! Clients' connections: who may have one, how long it may be silent, and what the kernel is told
+//! of it, so that a client that vanished without a
 //! word, its cable pulled or its machine dead, is noticed within two heartbeats.
 //!
 //! A stream is written to once per heartbeat, and what was written must be acknowledged before the
@@ -7,6 +8,10 @@
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
+
+pub(crate) mod connections;
+pub(crate) mod descriptors;
+pub(crate) mod serve;
 
 /// Shortest time for an acknowledgement: a network that is slower is of no use.
 const SHORTEST: Duration = Duration::from_secs(1);

@@ -96,7 +96,8 @@ pub struct Web {
 /// [`host_guard`] belongs around it and the MCP face together; serve it with the peer's
 /// address (`into_make_service_with_connect_info::<SocketAddr>`).
 pub fn router(web: Web) -> Router {
-    let max_body = web.broker.config().server.max_body;
+    let server = &web.broker.config().server;
+    let max_body = server.max_form.min(server.max_body);
     Router::new()
         .route("/", get(queue::show))
         .route("/approvals/{id}", get(approval::show).post(approval::decide))

@@ -1,8 +1,9 @@
-//! Exact JSON: one pass over the source text, nothing rounded, nothing reordered.
+//! Exact JSON: one pass over the source text checks it, nothing is rounded, nothing reordered.
 //!
 //! Numbers stay the digits that were sent, every value knows its slice of the source, and
 //! whatever two parsers could read differently (duplicate keys, lone surrogates, bottomless
-//! nesting) is refused. The same tree serves the digest, the policy, masking and the pages, so
+//! nesting) is refused. What stands in an array or object is read when somebody looks at it, one
+//! level deep; before, it is its text. The same tree serves the digest, the policy, masking and the pages, so
 //! they can't disagree about what a call says.
 
 use std::borrow::Cow;
@@ -11,10 +12,12 @@ pub(crate) mod edit;
 pub mod lenient;
 mod number;
 mod parse;
+mod parts;
 mod write;
 
 pub use number::{compare_numbers, whole_number};
-pub use parse::{JsonError, MAX_DEPTH, parse, parse_own};
+pub use parse::{JsonError, MAX_DEPTH, parse, parse_own, parse_within};
+pub use parts::Parts;
 pub use write::{array, object, quote, write_string};
 
 /// A value together with the exact text it was read from.
@@ -38,9 +41,9 @@ pub enum Value<'a> {
     /// A string, decoded.
     String(Cow<'a, str>),
     /// An array.
-    Array(Vec<Node<'a>>),
+    Array(Parts<'a, Node<'a>>),
     /// An object, members in the order sent.
-    Object(Vec<Member<'a>>),
+    Object(Parts<'a, Member<'a>>),
 }
 
 /// One member of an object.

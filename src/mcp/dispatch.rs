@@ -168,6 +168,7 @@ pub(crate) async fn answer(
         era,
         client: client_name(params),
         session: None,
+        in_use: None,
         streams: accepts_streams(headers),
         flight: Arc::default(),
         message,
@@ -179,10 +180,11 @@ pub(crate) async fn answer(
                 return session::initialize(mcp, &incoming, params).await;
             }
             match session::find(mcp, &incoming.agent, upstream, headers).await {
-                Ok(session) => {
+                Ok((session, in_use)) => {
                     incoming.client.clone_from(&session.client);
                     incoming.features = session::features(mcp, &incoming.agent, &session);
                     incoming.session = Some(session);
+                    incoming.in_use = Some(Arc::new(in_use));
                 }
                 Err(response) => return response,
             }
@@ -231,8 +233,19 @@ async fn modern_message(
         );
     }
     let (incoming, own) = resolved(mcp, incoming, params).await;
-    let own = own.as_deref().and_then(|p| json::parse(p).ok());
-    let params = own.as_ref().or(params);
+    match own.as_deref().and_then(|p| json::parse(p).ok()) {
+        Some(own) => mirrored(mcp, incoming, headers, Some(&own)).await,
+        None => mirrored(mcp, incoming, headers, params).await,
+    }
+}
+
+/// Answers a modern request whose upstream is known, if its headers say what its arguments do.
+async fn mirrored(
+    mcp: &Mcp,
+    incoming: ClientRequest,
+    headers: &HeaderMap,
+    params: Option<&Node<'_>>,
+) -> Response {
     if let Err(wrong) = check_mirrors(mcp, &incoming, headers, params) {
         return json_response(
             StatusCode::BAD_REQUEST,
@@ -312,8 +325,10 @@ async fn legacy_message(
                 }
             }
             let (incoming, own) = resolved(mcp, incoming, params).await;
-            let own = own.as_deref().and_then(|p| json::parse(p).ok());
-            legacy(mcp, incoming, own.as_ref().or(params)).await
+            match own.as_deref().and_then(|p| json::parse(p).ok()) {
+                Some(own) => legacy(mcp, incoming, Some(&own)).await,
+                None => legacy(mcp, incoming, params).await,
+            }
         }
     }
 }

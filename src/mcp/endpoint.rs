@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -18,6 +18,7 @@ use crate::config::Agent;
 use super::Mcp;
 use super::dispatch::answer;
 use super::envelope::Message;
+use super::reading::{SMALL, TooMuch};
 use super::request::may_use;
 use super::respond::{method_not_allowed, problem, refused, unauthorized};
 use super::revision::header;
@@ -116,7 +117,7 @@ async fn post(
     headers: &HeaderMap,
     body: Body,
 ) -> Response {
-    match read(mcp, headers, body).await {
+    match read(mcp, &agent, headers, body).await {
         Ok(message) => answer(mcp, agent, upstream, headers, message).await,
         Err(response) => response,
     }
@@ -126,8 +127,14 @@ async fn post(
 ///
 /// # Errors
 /// The response that refuses it: 415 for another content type than JSON, 413 for a body larger than
-/// `server.max_body` bytes, 400 for one that breaks off or is no JSON-RPC message.
-pub(crate) async fn read(mcp: &Mcp, headers: &HeaderMap, body: Body) -> Result<Message, Response> {
+/// `server.max_body` bytes, 400 for one that breaks off, is no JSON-RPC message or has more values
+/// than `server.max_message_nodes`; 429 and 503 where too much is being read already.
+pub(crate) async fn read(
+    mcp: &Mcp,
+    agent: &Agent,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Message, Response> {
     let content_type = header(headers, "content-type").unwrap_or_default();
     let media = content_type.split(';').next().unwrap_or_default().trim();
     if !media.eq_ignore_ascii_case("application/json") {
@@ -136,29 +143,65 @@ pub(crate) async fn read(mcp: &Mcp, headers: &HeaderMap, body: Body) -> Result<M
             "Content-Type must be application/json",
         ));
     }
-    let max = mcp.broker.config().server.max_body;
-    let body = read_body(body, max).await?;
-    Message::read(&body).map_err(|why| refused(StatusCode::BAD_REQUEST, &why))
+    let server = &mcp.broker.config().server;
+    let size = body.size_hint();
+    if size.lower() > server.max_body as u64 {
+        return Err(too_large(body, server.max_body).await);
+    }
+    // One that does not say how large it is may be as large as any.
+    let most = size.upper().and_then(|n| usize::try_from(n).ok()).unwrap_or(server.max_body);
+    let share = mcp.reading.share(&agent.name, most, server.body_timeout).await;
+    let mut share = share.map_err(too_much)?;
+    let body = read_body(body, server.max_body, most).await?;
+    share.shrink(body.len());
+    let nodes = server.max_message_nodes as usize;
+    Message::read_within(&body, nodes).map_err(|why| refused(StatusCode::BAD_REQUEST, &why))
 }
 
-async fn read_body(mut body: Body, max: usize) -> Result<Vec<u8>, Response> {
-    let mut read = Vec::new();
+/// Too much is being read already, and was for as long as a body may take.
+fn too_much(of: TooMuch) -> Response {
+    let (status, why) = match of {
+        TooMuch::Agent => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "this token's other messages are still being read (server.max_reading_per_agent): \
+             try again",
+        ),
+        TooMuch::All => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many large messages are being read (server.max_reading): try again",
+        ),
+    };
+    let mut response = problem(status, why);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+async fn read_body(mut body: Body, max: usize, expected: usize) -> Result<Vec<u8>, Response> {
+    let mut read = Vec::with_capacity(expected.min(SMALL));
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
             return Err(problem(StatusCode::BAD_REQUEST, "the body could not be read"));
         };
         let Some(data) = frame.data_ref() else { continue };
         if read.len() + data.len() > max {
-            // The answer is the same whether or not the rest came.
-            let _ = tokio::time::timeout(DRAIN_WITHIN, drain(body)).await;
-            return Err(problem(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                &format!("the body is larger than {max} bytes (server.max_body)"),
-            ));
+            return Err(too_large(body, max).await);
+        }
+        if read.capacity() < read.len() + data.len() {
+            // At once what was announced, once more came than most messages have.
+            read.reserve_exact(expected.saturating_sub(read.len()).max(data.len()));
         }
         read.extend_from_slice(data);
     }
     Ok(read)
+}
+
+async fn too_large(body: Body, max: usize) -> Response {
+    // The answer is the same whether or not the rest came.
+    let _ = tokio::time::timeout(DRAIN_WITHIN, drain(body)).await;
+    problem(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        &format!("the body is larger than {max} bytes (server.max_body)"),
+    )
 }
 
 async fn drain(mut body: Body) {

@@ -73,10 +73,23 @@ impl Message {
     /// [`Refused`]: not JSON or not UTF-8 (-32700); a batch, a duplicate key, a key that equals a
     /// known one but for case, too deep, a lone surrogate, not a JSON-RPC 2.0 message (-32600).
     pub(crate) fn read(body: &[u8]) -> Result<Self, Refused> {
+        Self::read_within(body, usize::MAX)
+    }
+
+    /// Reads one message of at most `max_nodes` values.
+    ///
+    /// # Errors
+    /// [`Refused`]: as [`Message::read`], and -32600 for more values.
+    pub(crate) fn read_within(body: &[u8], max_nodes: usize) -> Result<Self, Refused> {
         let refuse = |code, message: String| Refused { code, message, id: readable_id(body) };
         let text = std::str::from_utf8(body)
             .map_err(|_| refuse(code::PARSE_ERROR, "the body is not UTF-8".to_owned()))?;
-        let node = json::parse(text).map_err(|error| match error {
+        let node = json::parse_within(text, max_nodes).map_err(|error| match error {
+            JsonError::TooMany { limit } => {
+                let text =
+                    format!("the message has more than {limit} values (server.max_message_nodes)");
+                refuse(code::INVALID_REQUEST, text)
+            }
             JsonError::Syntax { .. } => refuse(code::PARSE_ERROR, error.to_string()),
             other => refuse(code::INVALID_REQUEST, other.to_string()),
         })?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
 
+use crate::broker::client_sessions::SessionInUse;
 use crate::config::Agent;
 use crate::domain::call::params_with_meta;
 use crate::domain::json::Node;
@@ -60,6 +61,8 @@ pub(crate) struct ClientRequest {
     pub(crate) message: Message,
     /// The legacy session; none in the modern era and at `initialize`.
     pub(crate) session: Option<ClientSession>,
+    /// Keeps that session from making room for another as long as the request is open.
+    pub(crate) in_use: Option<Arc<SessionInUse>>,
     /// What the client calls itself.
     pub(crate) client: Option<String>,
     /// What servers may ask of it.

@@ -2,20 +2,23 @@
 //!
 //! <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#session-management>
 
+use std::collections::BTreeSet;
+
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
+use crate::broker::client_sessions::SessionInUse;
 use crate::config::Agent;
 use crate::domain::json::Node;
 use crate::protocol::{code, header_name, jsonrpc, version};
-use crate::store::ClientSession;
+use crate::store::{ClientSession, StoreError};
 use crate::upstream::{Caller, ClientCapabilities};
 
 use super::envelope::MessageKind;
 use super::request::{self, ClientRequest};
 use super::respond::{json_response, method_not_allowed, problem};
 use super::revision::{self, header};
-use super::{MAX_SESSIONS_PER_AGENT, Mcp, discover};
+use super::{Mcp, discover};
 
 pub(crate) mod cancellation;
 pub(crate) mod get_stream;
@@ -24,7 +27,8 @@ pub(crate) mod resumability;
 pub(crate) mod server_requests;
 pub(crate) mod subscriptions;
 
-/// The session of a legacy request. Another agent's session does not exist for this one.
+/// The session of a legacy request, which is in use until what comes with it is dropped. Another
+/// agent's session does not exist for this one.
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#session-management>,
 /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#protocol-version-header>
@@ -37,7 +41,7 @@ pub(crate) async fn find(
     agent: &Agent,
     upstream: &str,
     headers: &HeaderMap,
-) -> Result<ClientSession, Response> {
+) -> Result<(ClientSession, SessionInUse), Response> {
     let Some(id) = header(headers, header_name::SESSION_ID) else {
         return Err(problem(
             StatusCode::BAD_REQUEST,
@@ -45,7 +49,7 @@ pub(crate) async fn find(
         ));
     };
     match mcp.broker.client_session(id, &agent.name, upstream).await {
-        Ok(Some(session)) => {
+        Ok(Some(found)) => {
             mcp.subscriptions.seen(id, mcp.broker.now());
             if let Some(version) = header(headers, header_name::PROTOCOL_VERSION)
                 && !version::SERVED_LEGACY.contains(&version)
@@ -56,7 +60,7 @@ pub(crate) async fn find(
                     "header MCP-Protocol-Version names a version that is not spoken here",
                 ));
             }
-            Ok(session)
+            Ok(found)
         }
         Ok(None) => {
             Err(problem(StatusCode::NOT_FOUND, "there is no such session: begin with initialize"))
@@ -112,14 +116,22 @@ pub(crate) async fn initialize(
         created_at: broker.now(),
     };
     match broker.open_client_session(&session).await {
-        Ok(true) => {}
-        Ok(false) => {
-            return problem(
-                StatusCode::TOO_MANY_REQUESTS,
-                &format!(
-                    "this token has {MAX_SESSIONS_PER_AGENT} open sessions: end one with DELETE"
-                ),
+        Ok(Some(displaced)) => {
+            let (mcp, agent) = (mcp.clone(), incoming.agent.clone());
+            // Connections may take their time to close; the client that comes need not wait.
+            mcp.broker.tracker().clone().spawn(async move {
+                for session in displaced {
+                    over(&mcp, &agent, &session).await;
+                }
+            });
+        }
+        Ok(None) => {
+            let max = broker.config().server.max_sessions_per_agent;
+            let why = format!(
+                "this token has {max} open sessions (server.max_sessions_per_agent), and a request \
+                 or stream is open in each: end one with DELETE"
             );
+            return problem(StatusCode::TOO_MANY_REQUESTS, &why);
         }
         Err(error) => {
             tracing::error!(%error, "a session could not be stored");
@@ -146,21 +158,42 @@ pub(crate) async fn delete(
     if header(headers, header_name::SESSION_ID).is_none() {
         return method_not_allowed();
     }
-    let session = match find(mcp, agent, upstream, headers).await {
-        Ok(session) => session,
+    let (session, _in_use) = match find(mcp, agent, upstream, headers).await {
+        Ok(found) => found,
         Err(response) => return response,
     };
     if let Err(error) = mcp.broker.end_client_session(&session.id).await {
         tracing::error!(%error, "a session could not be ended");
         return problem(StatusCode::SERVICE_UNAVAILABLE, "the store is unavailable, try again");
     }
+    over(mcp, agent, &session).await;
+    StatusCode::NO_CONTENT.into_response()
+}
+
+/// Lets go of what is kept here for sessions that ended elsewhere: displaced or deleted through
+/// another broker, or removed because they were not used for long.
+///
+/// # Errors
+/// [`StoreError`], when the store can't be read.
+pub(crate) async fn forget_ended(mcp: &Mcp) -> Result<(), StoreError> {
+    let known: BTreeSet<String> =
+        mcp.subscriptions.sessions().into_iter().chain(mcp.streams.sessions_kept()).collect();
+    let known: Vec<String> = known.into_iter().collect();
+    let living = mcp.broker.living_client_sessions(&known).await?;
+    for id in known.iter().filter(|id| !living.contains(id)) {
+        mcp.streams.forget(id);
+        mcp.subscriptions.end(id);
+    }
+    Ok(())
+}
+
+/// Lets go of what is kept for a session that has ended, here and at its upstreams.
+async fn over(mcp: &Mcp, agent: &Agent, session: &ClientSession) {
     mcp.streams.forget(&session.id);
     mcp.subscriptions.end(&session.id);
-    let caller = caller(mcp, agent, &session);
-    for server in
-        request::behind(mcp, agent, upstream).iter().filter_map(|u| mcp.broker.upstream(u))
-    {
+    let caller = caller(mcp, agent, session);
+    let behind = request::behind(mcp, agent, &session.upstream);
+    for server in behind.iter().filter_map(|u| mcp.broker.upstream(u)) {
         server.close_session(&caller).await;
     }
-    StatusCode::NO_CONTENT.into_response()
 }

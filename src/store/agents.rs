@@ -24,6 +24,14 @@ pub struct Activity {
     pub seen_at: Option<Timestamp>,
 }
 
+impl Activity {
+    /// The same as seen at `now`: a session that is in use is stored with a time that lies ahead.
+    #[must_use]
+    pub fn until(self, now: Timestamp) -> Self {
+        Self { seen_at: self.seen_at.map(|at| at.min(now)), ..self }
+    }
+}
+
 /// The verbs about agents. Each verb is one transaction.
 ///
 /// # Errors

@@ -19,6 +19,7 @@ use crate::config::Reviewer;
 use crate::domain::approval::Assurance;
 
 use super::Web;
+use super::api::body::unread;
 use super::error::{Code, PageProblem, Problem};
 use super::session;
 use super::view::{Frame, Viewer};
@@ -238,9 +239,7 @@ impl<T: DeserializeOwned> FromRequest<Web> for Posted<T> {
     async fn from_request(request: Request, web: &Web) -> Result<Self, PageProblem> {
         match Form::<T>::from_request(request, web).await {
             Ok(Form(form)) => Ok(Self(form)),
-            Err(FormRejection::BytesRejection(_)) => {
-                Err(Problem::new(Code::TooLarge, "the form is larger than server.max_body").into())
-            }
+            Err(FormRejection::BytesRejection(rejection)) => Err(unread(&rejection).into()),
             Err(_) => Err(Problem::invalid("the form can't be read; open the page again").into()),
         }
     }

@@ -2,6 +2,7 @@
 
 mod absences;
 mod assurance;
+mod client_sessions;
 mod faults;
 mod governed;
 mod grants;

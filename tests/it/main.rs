@@ -5,6 +5,7 @@
 
 mod broker;
 mod cli;
+mod connections;
 mod domain;
 mod mcp;
 mod store;

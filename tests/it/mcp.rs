@@ -9,6 +9,7 @@ mod hold_budget;
 mod http_sse_upstream;
 mod pairings;
 mod pass_through;
+mod reading;
 mod response;
 mod revision;
 mod session;
@@ -32,7 +33,7 @@ use crate::support::fake_http::{self, Answer, Fake, Seen};
 use crate::support::placet::{Placet, tool_list};
 
 /// A legacy server with all tools, which answers calls by this function.
-async fn legacy(call: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Fake {
+pub async fn legacy(call: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Fake {
     Fake::start(move |seen| match seen.method().as_str() {
         "tools/list" => fake_http::result(&tool_list()),
         _ => fake_http::legacy(seen).unwrap_or_else(|| call(seen)),
@@ -59,7 +60,7 @@ async fn modern(call: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Fake 
 }
 
 /// What every server answers calls with that nobody looks at.
-fn done(_: &Seen) -> Answer {
+pub fn done(_: &Seen) -> Answer {
     fake_http::result(r#"{"content":[{"type":"text","text":"done"}]}"#)
 }
 

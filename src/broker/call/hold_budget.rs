@@ -130,6 +130,7 @@ impl Broker {
     /// [`crate::store::StoreError`], when the store can't be read.
     pub async fn agent_rows(&self) -> Result<Vec<AgentRow>, crate::store::StoreError> {
         let mut rows = Vec::new();
+        let now = self.now();
         for agent in &self.config().agents {
             let all = self.config().upstreams.iter().map(|u| u.name.clone());
             rows.push(AgentRow {
@@ -139,7 +140,7 @@ impl Broker {
                     self.described_hold(agent, false).await?,
                     self.described_hold(agent, true).await?,
                 ],
-                activity: self.store().agents().activity(&agent.name).await?,
+                activity: self.store().agents().activity(&agent.name).await?.until(now),
             });
         }
         Ok(rows)

@@ -1,11 +1,10 @@
 //! The reader: strict, and exact about where each value stands in the source.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 use thiserror::Error;
 
-use super::{Member, Node, Value};
+use super::Node;
 
 /// Deepest nesting that is read; a value at depth 65 is refused.
 pub const MAX_DEPTH: usize = 64;
@@ -37,6 +36,12 @@ pub enum JsonError {
     /// (<https://www.rfc-editor.org/rfc/rfc8259#section-9>).
     #[error("nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
+    /// More values than [`parse_within`] was told to read.
+    #[error("more than {limit} values")]
+    TooMany {
+        /// Most values that may be read.
+        limit: usize,
+    },
     /// Half of a surrogate pair, which is not a character. Parsers differ in what they make of it
     /// (<https://www.rfc-editor.org/rfc/rfc8259#section-8.2>).
     #[error("lone surrogate in a string at byte {offset}")]
@@ -58,7 +63,16 @@ impl JsonError {
 /// # Errors
 /// [`JsonError`] says what was refused and where.
 pub fn parse(source: &str) -> Result<Node<'_>, JsonError> {
-    parse_within(source, MAX_DEPTH)
+    checked(source, MAX_DEPTH, usize::MAX)
+}
+
+/// Reads one JSON text of at most `max_values` values: each element and each member's value counts
+/// as one, and so do arrays and objects themselves.
+///
+/// # Errors
+/// [`JsonError`] says what was refused and where.
+pub fn parse_within(source: &str, max_values: usize) -> Result<Node<'_>, JsonError> {
+    checked(source, MAX_DEPTH, max_values)
 }
 
 /// Reads JSON that this program wrote around values it had read. A list of approvals may be nested
@@ -67,18 +81,34 @@ pub fn parse(source: &str) -> Result<Node<'_>, JsonError> {
 /// # Errors
 /// [`JsonError`] says what was refused and where.
 pub fn parse_own(source: &str) -> Result<Node<'_>, JsonError> {
-    parse_within(source, MAX_DEPTH + OWN_DEPTH)
+    checked(source, MAX_DEPTH + OWN_DEPTH, usize::MAX)
 }
 
-fn parse_within(source: &str, deepest: usize) -> Result<Node<'_>, JsonError> {
-    let mut reader = Reader { source, bytes: source.as_bytes(), at: 0, deepest };
+/// Checks the whole text, in one pass that keeps nothing but the places of keys.
+fn checked(source: &str, deepest: usize, max_values: usize) -> Result<Node<'_>, JsonError> {
+    let bytes = source.as_bytes();
+    let mut reader =
+        Reader { source, bytes, at: 0, deepest, max_values, left: max_values, keys: Vec::new() };
     reader.skip_space();
-    let node = reader.value(1)?;
+    let start = reader.at;
+    reader.value(1)?;
+    let end = reader.at;
     reader.skip_space();
     if reader.at < reader.bytes.len() {
         return Err(reader.syntax("text after the value"));
     }
-    Ok(node)
+    Ok(Node::of(&source[start..end]))
+}
+
+/// Up to so many members each key is compared with those before it; of more, the keys are sorted:
+/// a hostile object of 100,000 keys must not cost quadratic time.
+const COMPARED: usize = 32;
+
+/// A key's place in the source, with its quotes.
+#[derive(Clone, Copy)]
+struct Key {
+    start: u32,
+    end: u32,
 }
 
 struct Reader<'a> {
@@ -86,6 +116,11 @@ struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
     deepest: usize,
+    max_values: usize,
+    /// Values that may still be read.
+    left: usize,
+    /// The keys of the objects that are being read, those of the innermost last.
+    keys: Vec<Key>,
 }
 
 impl<'a> Reader<'a> {
@@ -99,70 +134,58 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn value(&mut self, depth: usize) -> Result<Node<'a>, JsonError> {
+    fn value(&mut self, depth: usize) -> Result<(), JsonError> {
         if depth > self.deepest {
             return Err(JsonError::TooDeep);
         }
-        let start = self.at;
-        let value = match self.bytes.get(self.at) {
-            Some(b'{') => self.object(depth)?,
-            Some(b'[') => self.array(depth)?,
-            Some(b'"') => Value::String(self.string()?),
-            Some(b'-' | b'0'..=b'9') => self.number()?,
-            Some(b't') => self.word("true", Value::Bool(true))?,
-            Some(b'f') => self.word("false", Value::Bool(false))?,
-            Some(b'n') => self.word("null", Value::Null)?,
-            Some(_) => return Err(self.syntax("unexpected character")),
-            None => return Err(self.syntax("unexpected end")),
+        let Some(left) = self.left.checked_sub(1) else {
+            return Err(JsonError::TooMany { limit: self.max_values });
         };
-        Ok(Node { raw: &self.source[start..self.at], value })
+        self.left = left;
+        match self.bytes.get(self.at) {
+            Some(b'{') => self.object(depth),
+            Some(b'[') => self.array(depth),
+            Some(b'"') => self.string(),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.word("true"),
+            Some(b'f') => self.word("false"),
+            Some(b'n') => self.word("null"),
+            Some(_) => Err(self.syntax("unexpected character")),
+            None => Err(self.syntax("unexpected end")),
+        }
     }
 
-    fn word(&mut self, word: &str, value: Value<'a>) -> Result<Value<'a>, JsonError> {
+    fn word(&mut self, word: &str) -> Result<(), JsonError> {
         if self.bytes[self.at..].starts_with(word.as_bytes()) {
             self.at += word.len();
-            Ok(value)
+            Ok(())
         } else {
             Err(self.syntax("unexpected character"))
         }
     }
 
-    fn object(&mut self, depth: usize) -> Result<Value<'a>, JsonError> {
+    fn object(&mut self, depth: usize) -> Result<(), JsonError> {
         self.at += 1;
-        let mut members: Vec<Member<'a>> = Vec::new();
-        // Small objects are searched, large ones hashed: a hostile object of 100,000 keys must
-        // not cost quadratic time, and a usual one should cost no allocation.
-        let mut seen: Option<HashSet<String>> = None;
+        let own = self.keys.len();
         self.skip_space();
         if self.bytes.get(self.at) == Some(&b'}') {
             self.at += 1;
-            return Ok(Value::Object(members));
+            return Ok(());
         }
         loop {
-            let key_start = self.at;
+            let start = self.at;
             if self.bytes.get(self.at) != Some(&b'"') {
                 return Err(self.syntax("expected a key"));
             }
-            let key = self.string()?;
-            let raw_key = &self.source[key_start..self.at];
-            let known = match &mut seen {
-                Some(set) => !set.insert(key.to_string()),
-                None => members.iter().any(|m| m.key == key),
-            };
-            if known {
-                return Err(JsonError::DuplicateKey { key: key.into_owned(), offset: key_start });
-            }
+            self.string()?;
+            self.key(own, start)?;
             self.skip_space();
             if self.bytes.get(self.at) != Some(&b':') {
                 return Err(self.syntax("expected ':'"));
             }
             self.at += 1;
             self.skip_space();
-            let node = self.value(depth + 1)?;
-            members.push(Member { key, raw_key, node });
-            if members.len() == 32 && seen.is_none() {
-                seen = Some(members.iter().map(|m| m.key.to_string()).collect());
-            }
+            self.value(depth + 1)?;
             self.skip_space();
             match self.bytes.get(self.at) {
                 Some(b',') => {
@@ -171,23 +194,58 @@ impl<'a> Reader<'a> {
                 }
                 Some(b'}') => {
                     self.at += 1;
-                    return Ok(Value::Object(members));
+                    self.all_different(own)?;
+                    self.keys.truncate(own);
+                    return Ok(());
                 }
                 _ => return Err(self.syntax("expected ',' or '}'")),
             }
         }
     }
 
-    fn array(&mut self, depth: usize) -> Result<Value<'a>, JsonError> {
+    /// Notes a key that began at `start`, of the object whose keys begin at `own`.
+    fn key(&mut self, own: usize, start: usize) -> Result<(), JsonError> {
+        let place = |at: usize| u32::try_from(at).map_err(|_| self.syntax("too long a text"));
+        let key = Key { start: place(start)?, end: place(self.at)? };
+        let before = &self.keys[own..];
+        if before.len() < COMPARED && before.iter().any(|other| self.text(*other) == self.text(key))
+        {
+            return Err(self.duplicate(key));
+        }
+        self.keys.push(key);
+        Ok(())
+    }
+
+    /// Finds a key twice among many.
+    fn all_different(&mut self, own: usize) -> Result<(), JsonError> {
+        if self.keys.len() - own <= COMPARED {
+            return Ok(());
+        }
+        let mut keys = self.keys.split_off(own);
+        keys.sort_unstable_by(|a, b| self.text(*a).cmp(&self.text(*b)).then(a.start.cmp(&b.start)));
+        match keys.windows(2).find(|two| self.text(two[0]) == self.text(two[1])) {
+            Some(two) => Err(self.duplicate(two[1])),
+            None => Ok(()),
+        }
+    }
+
+    fn text(&self, key: Key) -> Cow<'a, str> {
+        unescaped(&self.source[key.start as usize..key.end as usize])
+    }
+
+    fn duplicate(&self, key: Key) -> JsonError {
+        JsonError::DuplicateKey { key: self.text(key).into_owned(), offset: key.start as usize }
+    }
+
+    fn array(&mut self, depth: usize) -> Result<(), JsonError> {
         self.at += 1;
-        let mut elements = Vec::new();
         self.skip_space();
         if self.bytes.get(self.at) == Some(&b']') {
             self.at += 1;
-            return Ok(Value::Array(elements));
+            return Ok(());
         }
         loop {
-            elements.push(self.value(depth + 1)?);
+            self.value(depth + 1)?;
             self.skip_space();
             match self.bytes.get(self.at) {
                 Some(b',') => {
@@ -196,7 +254,7 @@ impl<'a> Reader<'a> {
                 }
                 Some(b']') => {
                     self.at += 1;
-                    return Ok(Value::Array(elements));
+                    return Ok(());
                 }
                 _ => return Err(self.syntax("expected ',' or ']'")),
             }
@@ -211,8 +269,7 @@ impl<'a> Reader<'a> {
         if self.at == start { Err(self.syntax("expected a digit")) } else { Ok(()) }
     }
 
-    fn number(&mut self) -> Result<Value<'a>, JsonError> {
-        let start = self.at;
+    fn number(&mut self) -> Result<(), JsonError> {
         if self.bytes[self.at] == b'-' {
             self.at += 1;
         }
@@ -232,38 +289,20 @@ impl<'a> Reader<'a> {
             }
             self.digits()?;
         }
-        Ok(Value::Number(&self.source[start..self.at]))
+        Ok(())
     }
 
-    fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
+    /// Checks a string, up to after its closing quote.
+    fn string(&mut self) -> Result<(), JsonError> {
         self.at += 1;
-        let start = self.at;
         loop {
             match self.bytes.get(self.at) {
                 Some(b'"') => {
-                    let text = &self.source[start..self.at];
                     self.at += 1;
-                    return Ok(Cow::Borrowed(text));
-                }
-                Some(b'\\') => break,
-                Some(0..=0x1f) => return Err(self.syntax("control character in a string")),
-                Some(_) => self.at += 1,
-                None => return Err(self.syntax("unterminated string")),
-            }
-        }
-        let mut text = String::from(&self.source[start..self.at]);
-        let mut plain = self.at;
-        loop {
-            match self.bytes.get(self.at) {
-                Some(b'"') => {
-                    text.push_str(&self.source[plain..self.at]);
-                    self.at += 1;
-                    return Ok(Cow::Owned(text));
+                    return Ok(());
                 }
                 Some(b'\\') => {
-                    text.push_str(&self.source[plain..self.at]);
-                    text.push(self.escape()?);
-                    plain = self.at;
+                    self.escape()?;
                 }
                 Some(0..=0x1f) => return Err(self.syntax("control character in a string")),
                 Some(_) => self.at += 1,
@@ -326,4 +365,34 @@ impl<'a> Reader<'a> {
         }
         Ok(code)
     }
+}
+
+/// What a string says that was checked, given with its quotes.
+pub(super) fn unescaped(raw: &str) -> Cow<'_, str> {
+    let inside = raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default();
+    if !inside.contains('\\') {
+        return Cow::Borrowed(inside);
+    }
+    let mut reader = Reader {
+        source: inside,
+        bytes: inside.as_bytes(),
+        at: 0,
+        deepest: 0,
+        max_values: 0,
+        left: 0,
+        keys: Vec::new(),
+    };
+    let mut text = String::with_capacity(inside.len());
+    while let Some(found) = inside[reader.at..].find('\\') {
+        text.push_str(&inside[reader.at..reader.at + found]);
+        reader.at += found;
+        match reader.escape() {
+            Ok(c) => text.push(c),
+            // It was checked: this is never reached.
+            Err(_) => return Cow::Borrowed(inside),
+        }
+    }
+    text.push_str(&inside[reader.at..]);
+    text.shrink_to_fit();
+    Cow::Owned(text)
 }

@@ -101,3 +101,124 @@ fn numbers_compare_by_exact_value() {
         assert_eq!(compare_numbers(a, b), want, "{a} {b}");
     }
 }
+
+/// Texts with many values for their size, of about this many bytes.
+fn dense(size: usize) -> Vec<(&'static str, String)> {
+    let list = |element: &str| format!("[{}]", vec![element; size / (element.len() + 1)].join(","));
+    let keys: Vec<String> = (0..size / 9).map(|n| format!("\"{n:x}\":0")).collect();
+    vec![
+        ("numbers", list("1")),
+        ("empty lists", list("[]")),
+        ("empty objects", list("{}")),
+        ("empty strings", list("\"\"")),
+        ("escapes", list("\"\\n\"")),
+        ("lists of one", list("[1]")),
+        ("objects of one", list("{\"\":1}")),
+        ("deep lists", list(&format!("{}{}", "[".repeat(55), "]".repeat(55)))),
+        ("keys", format!("{{{}}}", keys.join(","))),
+    ]
+}
+
+#[test]
+fn reading_a_message_takes_less_than_eight_times_its_text_whatever_stands_in_it() {
+    for (name, text) in dense(256 << 10) {
+        let message = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"t","arguments":{{"x":{text}}}}}}}"#
+        );
+        let node = parse(&message).unwrap();
+
+        let arguments = node.get("params").and_then(|p| p.get("arguments")).unwrap();
+        let x = arguments.get("x").unwrap();
+        let canonical = arguments.canonical();
+
+        assert!(x.elements().is_some() || x.members().is_some());
+        drop(canonical);
+        let again = parse(&message).unwrap();
+        again.get("params").and_then(|p| p.get("arguments")?.get("x")).unwrap().canonical();
+        assert!(again.heap() < 4096, "{name}: {} for {}", again.heap(), message.len());
+    }
+}
+
+#[test]
+fn only_what_is_looked_at_is_read_and_one_level_deep() {
+    let text = format!("[{}]", vec!["[1,1,1,1]"; 1_000].join(","));
+    let node = parse(&text).unwrap();
+    let before = node.heap();
+
+    let one_level = node.elements().unwrap().len() * size_of::<Node<'_>>();
+
+    assert!(before < 100, "{before}");
+    assert!(node.heap() < one_level + 1_000 * 64, "{}", node.heap());
+}
+
+#[test]
+fn values_are_counted_before_any_is_kept() {
+    let text = r#"{"a":[1,{"b":null}],"c":"x"}"#;
+
+    assert!(parse_within(text, 6).is_ok());
+    assert_eq!(parse_within(text, 5), Err(JsonError::TooMany { limit: 5 }));
+    for (name, text) in dense(4 << 20) {
+        assert!(matches!(parse_within(&text, 10_000), Err(JsonError::TooMany { .. })), "{name}");
+    }
+}
+
+#[test]
+fn keys_that_differ_only_in_how_they_are_escaped_are_found_among_many() {
+    let many: Vec<String> = (0..100).map(|n| format!("\"key{n}\":{n}")).collect();
+    let text = format!("{{{},\"k\\u0065y5\":1}}", many.join(","));
+
+    let error = parse(&text).unwrap_err();
+
+    assert!(
+        matches!(error, JsonError::DuplicateKey { ref key, offset } if key == "key5" && offset > 500)
+    );
+    let nested = format!("{{\"a\":{{{}}},\"key5\":{{\"key5\":1}}}}", many.join(","));
+    assert!(parse(&nested).is_ok(), "each object has keys of its own");
+}
+
+/// What another reader makes of the same text, for comparison.
+fn same(node: &Node<'_>, other: &serde_json::Value) -> bool {
+    use serde_json::Value as Other;
+    match (&node.value, other) {
+        (Value::Null, Other::Null) => true,
+        (Value::Bool(a), Other::Bool(b)) => a == b,
+        (Value::Number(a), Other::Number(b)) => *a == b.to_string(),
+        (Value::String(a), Other::String(b)) => a == b,
+        (Value::Array(a), Other::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+        }
+        (Value::Object(a), Other::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|m| b.get(&*m.key).is_some_and(|b| same(&m.node, b)))
+        }
+        _ => false,
+    }
+}
+
+fn any_value() -> impl proptest::strategy::Strategy<Value = serde_json::Value> {
+    use proptest::prelude::*;
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        ".{0,6}".prop_map(Into::into),
+        r#"[\[\]{}",:\\ ]{0,6}"#.prop_map(Into::into),
+    ];
+    leaf.prop_recursive(5, 120, 40, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+            proptest::collection::btree_map(r#"[a-c"\\{\[]{0,3}"#, inner, 0..40)
+                .prop_map(|members| serde_json::Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+proptest::proptest! {
+    #[test]
+    fn values_are_read_as_another_reader_reads_them(value in any_value()) {
+        for text in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
+            let node = parse(&text).unwrap();
+            proptest::prop_assert!(same(&node, &value), "{text}");
+            proptest::prop_assert_eq!(&parse(&node.canonical()).unwrap().canonical(), &node.canonical());
+        }
+    }
+}

@@ -1,6 +1,8 @@
 //! JSON written anew: the canonical form, strings, and objects and arrays of raw parts.
 
-use super::{Member, Node, Value};
+use std::borrow::Cow;
+
+use super::{Node, Value};
 
 impl Node<'_> {
     /// Canonical form: key order, white space and string escapes of RFC 8785. Numbers stay exactly
@@ -21,7 +23,7 @@ impl Node<'_> {
             Value::String(text) => write_string(text, out),
             Value::Array(elements) => {
                 out.push('[');
-                for (i, element) in elements.iter().enumerate() {
+                for (i, element) in elements.each().enumerate() {
                     if i > 0 {
                         out.push(',');
                     }
@@ -30,16 +32,17 @@ impl Node<'_> {
                 out.push(']');
             }
             Value::Object(members) => {
-                let mut sorted: Vec<&Member<'_>> = members.iter().collect();
-                sorted.sort_by(|a, b| a.key.encode_utf16().cmp(b.key.encode_utf16()));
+                let mut sorted: Vec<(Cow<'_, str>, &str)> =
+                    members.each().map(|m| (m.key, m.node.raw)).collect();
+                sorted.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
                 out.push('{');
-                for (i, member) in sorted.into_iter().enumerate() {
+                for (i, (key, raw)) in sorted.into_iter().enumerate() {
                     if i > 0 {
                         out.push(',');
                     }
-                    write_string(&member.key, out);
+                    write_string(&key, out);
                     out.push(':');
-                    member.node.write_canonical(out);
+                    Node::of(raw).write_canonical(out);
                 }
                 out.push('}');
             }

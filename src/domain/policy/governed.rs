@@ -191,11 +191,11 @@ fn action_on(rule: &Rule, subject: &Subject<'_>, facts: &CallFacts<'_>) -> Actio
     let asks = readings.iter().any(|reading| {
         let uri = String::from_utf8_lossy(&reading.bytes);
         let text = uri_arguments(&uri);
-        let arguments = json::parse(&text);
         // A reading that the conditions can't look at is asked about.
-        !arguments.is_ok_and(|arguments| {
-            rule.action_on(&CallFacts { arguments: &arguments, ..*facts }) == Action::Allow
-        })
+        let Ok(arguments) = json::parse(&text) else { return true };
+        let CallFacts { agent, upstream, tool, .. } = *facts;
+        let facts = CallFacts { agent, upstream, tool, arguments: &arguments };
+        rule.action_on(&facts) != Action::Allow
     });
     if asks { Action::RequireApproval } else { action }
 }

@@ -70,6 +70,7 @@ fn unreadable(text: &str, error: &JsonError) -> Problem {
             (Some(*offset), "write the character itself".to_owned())
         }
         JsonError::TooDeep => (None, format!("write at most {MAX_DEPTH}")),
+        JsonError::TooMany { limit } => (None, format!("write at most {limit}")),
     };
     let place = offset.map_or(String::new(), |offset| pointer_at(text, offset));
     let spot = offset.map_or(String::new(), |offset| {

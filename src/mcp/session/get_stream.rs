@@ -6,22 +6,25 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use tokio_util::sync::CancellationToken;
 
+use crate::broker::client_sessions::SessionInUse;
 use crate::config::Agent;
 use crate::mcp::notifications::{Heard, News};
 use crate::mcp::request::{self, accepts_streams};
 use crate::mcp::respond::{event_stream, method_not_allowed, problem};
 use crate::mcp::revision::header;
+use crate::mcp::stream::stream_limit::Listener;
 use crate::mcp::stream::{Events, request_stream};
 use crate::mcp::{Mcp, aggregate, session, tasks};
 use crate::protocol::{header_name, jsonrpc, method};
+use crate::store::ClientSession;
 
 /// Opens the stream, or resumes another.
 pub(crate) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &HeaderMap) -> Response {
     if header(headers, header_name::SESSION_ID).is_none() || !accepts_streams(headers) {
         return method_not_allowed();
     }
-    let session = match session::find(mcp, &agent, upstream, headers).await {
-        Ok(session) => session,
+    let (session, in_use) = match session::find(mcp, &agent, upstream, headers).await {
+        Ok(found) => found,
         Err(response) => return response,
     };
     if let Some(last) = header(headers, header_name::LAST_EVENT_ID) {
@@ -38,16 +41,32 @@ pub(crate) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
         let why = format!("this token has {max} open streams (server.max_streams_per_agent)");
         return problem(StatusCode::TOO_MANY_REQUESTS, &why);
     };
+    stream(mcp, agent, session, (in_use, Some(open))).await
+}
+
+/// What happens in a session and belongs to no request, told until the client leaves; what is
+/// `held` is dropped then.
+pub(crate) async fn stream(
+    mcp: &Mcp,
+    agent: Agent,
+    session: ClientSession,
+    held: (SessionInUse, Option<Listener>),
+) -> Response {
+    // The other brokers must know before the client does.
+    if let Err(error) = mcp.broker.note_all_sessions().await {
+        tracing::warn!(%error, "it could not be noted yet that a session is in use");
+    }
+    let upstream = session.upstream.as_str();
     let caller = session::caller(mcp, &agent, &session);
     let mut news = News::and_questions(mcp, &request::behind(mcp, &agent, upstream), &caller);
     let (events, response) = Events::open();
-    let (mcp, is_whole) = (mcp.clone(), upstream.is_empty());
+    let (mcp, is_whole) = (mcp.clone(), session.upstream.is_empty());
     let told = tasks::tell_session(mcp.clone(), agent.clone(), session.clone(), events.clone());
     let told = mcp.broker.tracker().spawn(told);
     mcp.broker.tracker().clone().spawn(async move {
         let mut beat = tokio::time::interval(mcp.broker.config().approvals.heartbeat);
         let soft = mcp.broker.stop().soft.clone();
-        let _open = open;
+        let _held = held;
         let over = CancellationToken::new();
         let _over_on_drop = over.clone().drop_guard();
         loop {
@@ -56,8 +75,10 @@ pub(crate) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
                 () = soft.cancelled() => break,
                 _ = beat.tick() => {
                     events.comment();
-                    // A session counts as used while its stream is open; the stream ends with it.
-                    if let Ok(false) = mcp.broker.keep_client_session(&session.id).await {
+                    // The stream ends with its session.
+                    let ids = std::slice::from_ref(&session.id);
+                    let living = mcp.broker.living_client_sessions(ids).await;
+                    if living.is_ok_and(|living| living.is_empty()) {
                         mcp.subscriptions.end(&session.id);
                         break;
                     }

@@ -27,7 +27,7 @@ use crate::mcp::request::may_use;
 use crate::mcp::respond::{problem, unauthorized};
 use crate::mcp::revision::era_of;
 use crate::mcp::stream::Events;
-use crate::mcp::{MAX_SESSIONS_PER_AGENT, Mcp, session};
+use crate::mcp::{Mcp, session};
 use crate::protocol::{code, header_name, jsonrpc, method};
 use crate::upstream::{EventParser, WireEra};
 
@@ -55,11 +55,11 @@ impl Streams {
         self.0.lock().expect("no holder of this lock panics")
     }
 
-    /// Adds a stream unless its agent has as many as it may.
-    fn add(&self, id: &str, session: &Arc<OldSession>) -> bool {
+    /// Adds a stream unless its agent has `max`.
+    fn add(&self, id: &str, session: &Arc<OldSession>, max: u32) -> bool {
         let mut all = self.lock();
         let own = all.values().filter(|s| s.agent.name == session.agent.name).count();
-        if own >= MAX_SESSIONS_PER_AGENT as usize {
+        if own >= max as usize {
             return false;
         }
         all.insert(id.to_owned(), Arc::clone(session));
@@ -164,11 +164,11 @@ fn open(mcp: &Mcp, agent: Agent, upstream: &str) -> Response {
         ended: AtomicBool::new(false),
         under_way: TaskTracker::new(),
     });
-    if !mcp.old_streams.add(&id, &session) {
-        return problem(
-            StatusCode::TOO_MANY_REQUESTS,
-            &format!("this token has {MAX_SESSIONS_PER_AGENT} open streams: close one"),
-        );
+    let max = mcp.broker.config().server.max_sessions_per_agent;
+    if !mcp.old_streams.add(&id, &session, max) {
+        let why =
+            format!("this token has {max} open streams (server.max_sessions_per_agent): close one");
+        return problem(StatusCode::TOO_MANY_REQUESTS, &why);
     }
     let base = if upstream.is_empty() { "/mcp".to_owned() } else { format!("/mcp/{upstream}") };
     session.events.endpoint(&format!("{base}/messages?sessionId={id}"));
@@ -272,7 +272,7 @@ fn as_message(text: String, id: Option<&str>) -> Option<String> {
 
 async fn post(mcp: &Mcp, session: Arc<OldSession>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let message = match read(mcp, &parts.headers, body).await {
+    let message = match read(mcp, &session.agent, &parts.headers, body).await {
         Ok(message) => message,
         Err(response) => return response,
     };
@@ -368,8 +368,10 @@ async fn initialize(mcp: Mcp, session: Arc<OldSession>, message: Message) {
         return;
     }
     session.copy(&mcp, response, Some(&id)).await;
-    if let Some(headers) = session.headers() {
-        let news = get_stream::get(&mcp, agent, &upstream, &headers).await;
+    let Some(headers) = session.headers() else { return };
+    // Not counted among the streams of the agent: the session is one of few, and has no other.
+    if let Ok((own, in_use)) = session::find(&mcp, &agent, &upstream, &headers).await {
+        let news = get_stream::stream(&mcp, agent, own, (in_use, None)).await;
         let (again, told) = (mcp.clone(), Arc::clone(&session));
         session.start(&mcp, async move { told.copy(&again, news, None).await });
     }

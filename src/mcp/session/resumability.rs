@@ -97,6 +97,11 @@ impl Streams {
         keeps.then(|| kept.read(number))
     }
 
+    /// The sessions with streams.
+    pub(crate) fn sessions_kept(&self) -> Vec<String> {
+        self.sessions().keys().cloned().collect()
+    }
+
     /// The session is over: nobody reads on.
     pub(crate) fn forget(&self, session: &str) {
         let forgotten = self.sessions().remove(session);

@@ -16,13 +16,19 @@ use crate::domain::json::{self, Node};
 use crate::domain::time::Timestamp;
 use crate::mcp::request::{self, ClientRequest};
 use crate::mcp::respond::{json_response, nothing};
-use crate::mcp::{MAX_SESSIONS_PER_AGENT, Mcp, response};
+use crate::mcp::{Mcp, response};
 use crate::protocol::{code, jsonrpc, meta, method};
 use crate::upstream::{Level, Notification, Reply, UpstreamError, Watch, Watching, WireEra};
 
 /// Every session that asked for something.
-#[derive(Debug, Default)]
-pub(crate) struct Subscriptions(Mutex<HashMap<String, Wants>>);
+///
+/// Bounded by `server.max_sessions_per_agent` and, in each, `server.max_subscriptions`; emptied when
+/// a session ends, and of those that ended elsewhere by [`super::forget_ended`].
+#[derive(Debug)]
+pub(crate) struct Subscriptions {
+    max_sessions: u32,
+    sessions: Mutex<HashMap<String, Wants>>,
+}
 
 #[derive(Debug)]
 struct Wants {
@@ -36,8 +42,18 @@ struct Wants {
 }
 
 impl Subscriptions {
+    /// None yet; at most this many sessions of one agent are kept.
+    pub(crate) fn new(max_sessions: u32) -> Self {
+        Self { max_sessions, sessions: Mutex::default() }
+    }
+
+    /// The sessions that asked for something.
+    pub(crate) fn sessions(&self) -> Vec<String> {
+        self.lock().keys().cloned().collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Wants>> {
-        self.0.lock().expect("no holder of this lock panics")
+        self.sessions.lock().expect("no holder of this lock panics")
     }
 
     /// The session's wants, made if need be. As many sessions as a token may have are kept; the
@@ -50,6 +66,7 @@ impl Subscriptions {
         change: impl FnOnce(&mut Wants) -> T,
     ) -> T {
         let mut all = self.lock();
+        let mut displaced = None;
         if !all.contains_key(session) {
             let own = all.iter().filter(|(_, w)| w.agent == agent);
             let (count, oldest) = own.fold(
@@ -60,10 +77,10 @@ impl Subscriptions {
                 },
             );
             let oldest = oldest.map(|(_, id)| id.to_owned());
-            if count >= MAX_SESSIONS_PER_AGENT
+            if count >= self.max_sessions
                 && let Some(oldest) = oldest
             {
-                all.remove(&oldest);
+                displaced = all.remove(&oldest);
             }
         }
         let wants = all.entry(session.to_owned()).or_insert_with(|| Wants {
@@ -74,7 +91,11 @@ impl Subscriptions {
             watches: BTreeMap::new(),
         });
         wants.seen = now;
-        change(wants)
+        let changed = change(wants);
+        drop(all);
+        // Outside the lock: the end of a watch looks at others.
+        drop(displaced);
+        changed
     }
 
     /// Notes that the session was used, or that its stream is open.
@@ -363,9 +384,9 @@ mod tests {
 
     #[test]
     fn the_session_not_seen_for_longest_makes_room() {
-        let subscriptions = Subscriptions::default();
+        let subscriptions = Subscriptions::new(32);
         let at = |n: u32| Timestamp::from_micros(n.into());
-        for n in 0..MAX_SESSIONS_PER_AGENT {
+        for n in 0..32 {
             subscriptions.with("ann", &format!("s{n}"), at(n), |w| w.level = Some(Level::Info));
         }
         subscriptions.seen("s0", at(1000));

@@ -4,28 +4,50 @@ use async_trait::async_trait;
 
 use crate::domain::time::Timestamp;
 use crate::store::Result;
-use crate::store::client_sessions::{ClientSession, ClientSessionStore};
-use crate::store::driver::{Db, args};
+use crate::store::client_sessions::{ClientSession, ClientSessionStore, SessionSeen};
+use crate::store::driver::{Db, Row, args};
 
 use super::SqlStore;
-use super::sessions::SEEN_EVERY_S;
 
 /// Advisory lock of those who count client sessions before they add one.
 const SESSION_LOCK: i64 = 0x706c_6163_6574_0003;
 
-/// At the cap, a client session unseen for this long makes room for a new one: most
-/// clients never say that they are gone.
-const CLIENT_IDLE: std::time::Duration = std::time::Duration::from_secs(1_800);
-
 #[async_trait]
 impl ClientSessionStore for SqlStore {
-    async fn insert(&self, session: &ClientSession, max: u32) -> Result<bool> {
+    async fn insert(
+        &self,
+        session: &ClientSession,
+        max: u32,
+    ) -> Result<Option<Vec<ClientSession>>> {
         let session = session.clone();
         self.run(|db| insert(db, session, max)).await
     }
 
-    async fn find(&self, id: &str, now: Timestamp) -> Result<Option<ClientSession>> {
-        find(self.db.clone(), id.to_owned(), now).await
+    async fn find(&self, id: &str) -> Result<Option<ClientSession>> {
+        let mut tx = self.db.read().await?;
+        let row = tx
+            .row(
+                "select id, agent, upstream, version, client, capabilities, created_at \
+                   from client_sessions where id = $1",
+                args![id],
+            )
+            .await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    async fn living(&self, ids: &[String]) -> Result<Vec<String>> {
+        let mut tx = self.db.read().await?;
+        let mut found = Vec::new();
+        for id in ids {
+            let row = tx.row("select id from client_sessions where id = $1", args![id]).await?;
+            found.extend(row.map(|row| row.text("id")).transpose()?);
+        }
+        Ok(found)
+    }
+
+    async fn note(&self, seen: &[SessionSeen]) -> Result<()> {
+        let seen = seen.to_vec();
+        self.run(|db| note(db, seen)).await
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
@@ -34,18 +56,33 @@ impl ClientSessionStore for SqlStore {
     }
 }
 
-async fn insert(db: Db, session: ClientSession, max: u32) -> Result<bool> {
+async fn insert(db: Db, session: ClientSession, max: u32) -> Result<Option<Vec<ClientSession>>> {
     let mut tx = db.begin().await?;
     tx.lock(SESSION_LOCK).await?;
-    let open = "select count(*) as n from client_sessions where agent = $1";
-    if tx.count(open, args![&session.agent]).await? >= i64::from(max) {
-        tx.execute(
-            "delete from client_sessions where agent = $1 and seen_at <= $2",
-            args![&session.agent, session.created_at.minus(CLIENT_IDLE)],
-        )
-        .await?;
-        if tx.count(open, args![&session.agent]).await? >= i64::from(max) {
-            return Ok(false);
+    let now = session.created_at;
+    let mut displaced = Vec::new();
+    loop {
+        let open = "select count(*) as n from client_sessions where agent = $1";
+        let open = tx.count(open, args![&session.agent]).await?;
+        let beyond = open + 1 - i64::from(max);
+        if beyond <= 0 {
+            break;
+        }
+        // The time is asked twice: another broker may be noting that one of them is in use.
+        let ended = tx
+            .rows(
+                "delete from client_sessions where seen_at <= $2 and id in \
+                 (select id from client_sessions where agent = $1 and seen_at <= $2 \
+                   order by seen_at, created_at, id limit $3) \
+                 returning id, agent, upstream, version, client, capabilities, created_at",
+                args![&session.agent, now, beyond],
+            )
+            .await?;
+        if ended.is_empty() {
+            return Ok(None);
+        }
+        for row in &ended {
+            displaced.push(read(row)?);
         }
     }
     tx.execute(
@@ -59,46 +96,24 @@ async fn insert(db: Db, session: ClientSession, max: u32) -> Result<bool> {
             &session.version,
             session.client.clone(),
             &session.capabilities,
-            session.created_at
+            now
         ],
     )
     .await?;
     tx.commit().await?;
-    Ok(true)
+    Ok(Some(displaced))
 }
 
-async fn find(db: Db, id: String, now: Timestamp) -> Result<Option<ClientSession>> {
-    let row = db
-        .read()
-        .await?
-        .row(
-            "select id, agent, upstream, version, client, capabilities, created_at, seen_at \
-               from client_sessions where id = $1",
-            args![&id],
+async fn note(db: Db, seen: Vec<SessionSeen>) -> Result<()> {
+    let mut tx = db.begin().await?;
+    for SessionSeen { id, at, instead_of } in seen {
+        tx.execute(
+            "update client_sessions set seen_at = $2 \
+              where id = $1 and (seen_at < $2 or seen_at = $3)",
+            args![id, at, instead_of.unwrap_or(at)],
         )
         .await?;
-    let Some(row) = row else { return Ok(None) };
-    let seen_at = Timestamp::from_micros(row.int("seen_at")?);
-    if seen_at.until(now).as_secs() >= SEEN_EVERY_S
-        && let Err(error) = see(db, &id, now).await
-    {
-        // Allowed calls go on while the store can't be written.
-        tracing::warn!(%error, "it could not be noted that a session is in use");
     }
-    Ok(Some(ClientSession {
-        id: row.text("id")?,
-        agent: row.text("agent")?,
-        upstream: row.text("upstream")?,
-        version: row.text("version")?,
-        client: row.opt_text("client")?,
-        capabilities: row.text("capabilities")?,
-        created_at: Timestamp::from_micros(row.int("created_at")?),
-    }))
-}
-
-async fn see(db: Db, id: &str, now: Timestamp) -> Result<()> {
-    let mut tx = db.begin().await?;
-    tx.execute("update client_sessions set seen_at = $2 where id = $1", args![id, now]).await?;
     tx.commit().await
 }
 
@@ -106,4 +121,16 @@ async fn delete(db: Db, id: String) -> Result<()> {
     let mut tx = db.begin().await?;
     tx.execute("delete from client_sessions where id = $1", args![id]).await?;
     tx.commit().await
+}
+
+fn read(row: &Row) -> Result<ClientSession> {
+    Ok(ClientSession {
+        id: row.text("id")?,
+        agent: row.text("agent")?,
+        upstream: row.text("upstream")?,
+        version: row.text("version")?,
+        client: row.opt_text("client")?,
+        capabilities: row.text("capabilities")?,
+        created_at: Timestamp::from_micros(row.int("created_at")?),
+    })
 }

@@ -2,6 +2,7 @@
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
+use axum::http::StatusCode;
 
 use crate::domain::approval::MAX_REASON;
 use crate::domain::json::{self, Node};
@@ -14,11 +15,18 @@ const ALIKE: f64 = 0.7;
 /// A request's body as text.
 ///
 /// # Errors
-/// `too_large` over `server.max_body`; `invalid_request` if it is not UTF-8.
+/// `too_large` over `server.max_form`; `invalid_request` if it breaks off or is not UTF-8.
 pub(crate) fn text(body: Result<Bytes, BytesRejection>) -> Result<String, Problem> {
-    let bytes =
-        body.map_err(|_| Problem::new(Code::TooLarge, "the body is larger than server.max_body"))?;
+    let bytes = body.map_err(|rejection| unread(&rejection))?;
     String::from_utf8(bytes.into()).map_err(|_| Problem::invalid("the body is not UTF-8"))
+}
+
+/// What is said of a body that was not read to its end.
+pub(crate) fn unread(rejection: &BytesRejection) -> Problem {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        return Problem::new(Code::TooLarge, "the body is larger than server.max_form");
+    }
+    Problem::invalid("the body could not be read to its end")
 }
 
 /// A JSON object whose fields are all known.

@@ -10,7 +10,9 @@ use crate::domain::preferences::Preferences;
 use crate::domain::task::{Follows, Form, Task, TaskId};
 use crate::store::passkeys::{Added, Ceremony, Passkey};
 use crate::store::sql::recorded;
-use crate::store::{Attempt, ClientSession, Filter, LimitKey, NewDelivery, Session, SignIn};
+use crate::store::{
+    Attempt, ClientSession, Filter, LimitKey, NewDelivery, Session, SessionSeen, SignIn,
+};
 
 /// What grows with use.
 const LARGE: [&str; 14] = [
@@ -269,8 +271,13 @@ async fn agents(site: &Site) {
         capabilities: "{}".to_owned(),
         created_at: now,
     };
-    assert!(store.client_sessions().insert(&session, 9).await.unwrap());
-    store.client_sessions().find("c", now).await.unwrap();
+    assert!(store.client_sessions().insert(&session, 9).await.unwrap().is_some());
+    let later = ClientSession { id: "d".to_owned(), ..session.clone() };
+    assert!(store.client_sessions().insert(&later, 1).await.unwrap().is_some());
+    store.client_sessions().find("d").await.unwrap();
+    store.client_sessions().living(&["d".to_owned()]).await.unwrap();
+    let seen = SessionSeen { id: "d".to_owned(), at: now, instead_of: None };
+    store.client_sessions().note(&[seen]).await.unwrap();
     store.agents().activity("bot").await.unwrap();
     store.client_sessions().delete("c").await.unwrap();
     let event = || AuditEvent::new(Kind::ApprovalRequested, "bot", now);

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use placet::domain::policy::Policy;
 use reqwest::Method;
 
-use crate::support::placet::{ANN, Agent, BOB, Era, Stream, got};
-use crate::support::until;
+use crate::support::fake_http::Fake;
+use crate::support::placet::{ANN, Agent, BOB, Era, Placet, Stream, got};
+use crate::support::{soon, until};
 
-use super::usual;
+use super::{done, legacy, usual};
 
 const fn none() -> Era {
     Era::Legacy { session: None }
@@ -74,20 +75,86 @@ async fn a_session_belongs_to_its_agent_and_upstream_and_ends_by_delete() {
     placet.end().await;
 }
 
+/// The program with at most this many sessions of one agent.
+async fn with_at_most(max: u32) -> (Placet, Fake) {
+    let fake = legacy(done).await;
+    let lines = format!("[server]\nmax_sessions_per_agent = {max}");
+    (Placet::before(&fake.url).with(&lines).start().await, fake)
+}
+
+async fn lives(agent: &Agent) -> bool {
+    let status = got(agent.request("1", "ping", "{}")).await.status;
+    assert!(matches!(status, 200 | 404), "{status}");
+    status == 200
+}
+
 #[tokio::test]
-async fn the_thirty_third_session_of_a_token_is_refused_until_one_ends() {
-    let (placet, _fake) = usual().await;
+async fn clients_that_never_say_goodbye_lock_nobody_out() {
+    let (placet, _fake) = with_at_most(5).await;
     let agent = placet.agent(ANN, none());
+
+    for n in 0..40 {
+        assert_eq!(agent.initialize("2025-11-25").await.status, 200, "client {n}");
+    }
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn at_the_limit_the_session_least_recently_used_makes_room_at_once() {
+    let (placet, _fake) = with_at_most(3).await;
+    let bob = placet.legacy(BOB).await;
     let first = placet.legacy(ANN).await;
-    for _ in 1..placet::mcp::MAX_SESSIONS_PER_AGENT {
-        assert_eq!(agent.initialize("2025-11-25").await.status, 200);
+    let second = placet.legacy(ANN).await;
+    let third = placet.legacy(ANN).await;
+    assert!(lives(&first).await);
+
+    let fourth = placet.legacy(ANN).await;
+
+    assert!(!lives(&second).await, "its client begins anew");
+    assert!(lives(&first).await && lives(&third).await && lives(&fourth).await);
+    assert!(lives(&bob).await, "another agent's session");
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn a_session_with_an_open_stream_or_request_makes_no_room() {
+    let (placet, _fake) = with_at_most(3).await;
+    let streaming = placet.legacy(ANN).await;
+    let mut stream = Stream::open(streaming.http(Method::GET)).await;
+    let holding = placet.legacy(ANN).await;
+    let held = tokio::spawn(got(holding.call("1", "gated", "{}")));
+    placet.approval("pending").await;
+
+    for n in 0..4 {
+        let idle = placet.legacy(ANN).await;
+        assert!(lives(&idle).await, "{n}");
     }
 
-    assert_eq!(agent.initialize("2025-11-25").await.status, 429);
+    assert!(lives(&streaming).await && lives(&holding).await);
+    assert!(stream.next().await.is_some());
+    placet.decide("approve").await;
+    assert_eq!(soon("the held call", held).await.unwrap().code(), "approved");
+    placet.end().await;
+}
 
+#[tokio::test]
+async fn only_where_all_sessions_are_busy_is_one_more_refused() {
+    let (placet, _fake) = with_at_most(2).await;
+    let first = placet.legacy(ANN).await;
+    let open = Stream::open(first.http(Method::GET)).await;
+    let second = placet.legacy(ANN).await;
+    let closing = Stream::open(second.http(Method::GET)).await;
+    let agent = placet.agent(ANN, none());
+
+    let refused = agent.initialize("2025-11-25").await;
+    assert_eq!(refused.status, 429);
+    assert!(refused.body.contains("server.max_sessions_per_agent"), "{}", refused.body);
     assert_eq!(placet.agent(BOB, none()).initialize("2025-11-25").await.status, 200);
-    got(first.http(Method::DELETE)).await;
-    assert_eq!(agent.initialize("2025-11-25").await.status, 200);
+
+    drop(closing);
+    until("its place is free", async || agent.initialize("2025-11-25").await.status == 200).await;
+    assert!(lives(&first).await && !lives(&second).await);
+    drop(open);
     placet.end().await;
 }
 

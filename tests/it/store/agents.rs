@@ -97,7 +97,7 @@ async fn an_agents_activity_is_its_sessions_and_open_approvals() {
                 capabilities: "{}".to_owned(),
                 created_at: at(second),
             };
-            db.store.client_sessions().insert(&session, 9).await.unwrap();
+            db.store.client_sessions().insert(&session, 9).await.unwrap().unwrap();
         }
 
         let activity = db.store.agents().activity("ci").await.unwrap();

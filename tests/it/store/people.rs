@@ -1,6 +1,7 @@
 //! Links, sign-ins, sessions.
 
-use placet::store::{ClientSession, LimitKey, ReviewLink, Session, SignIn, Store};
+use placet::domain::time::Timestamp;
+use placet::store::{ClientSession, LimitKey, ReviewLink, Session, SessionSeen, SignIn, Store};
 
 use crate::support::approvals::{T0, at, id};
 use crate::support::db::{Database, on_each};
@@ -86,56 +87,73 @@ async fn sessions_live_while_they_are_used() {
     .await;
 }
 
-#[tokio::test]
-async fn an_agent_has_at_most_so_many_client_sessions() {
-    on_each(async |db: &Database| {
-        let new = |n: &str, agent: &str, second: u64| ClientSession {
-            id: n.to_owned(),
-            agent: agent.to_owned(),
-            upstream: "images".to_owned(),
-            version: "2025-11-25".to_owned(),
-            client: Some("c\0/1".to_owned()),
-            capabilities: r#"{"roots":{}}"#.to_owned(),
-            created_at: at(second),
-        };
+fn client_session(id: &str, agent: &str, created_at: Timestamp) -> ClientSession {
+    ClientSession {
+        id: id.to_owned(),
+        agent: agent.to_owned(),
+        upstream: "images".to_owned(),
+        version: "2025-11-25".to_owned(),
+        client: Some("c\0/1".to_owned()),
+        capabilities: r#"{"roots":{}}"#.to_owned(),
+        created_at,
+    }
+}
 
-        assert!(db.store.client_sessions().insert(&new("a", "ci", 0), 2).await.unwrap());
-        assert!(db.store.client_sessions().insert(&new("b", "ci", 0), 2).await.unwrap());
-        assert!(!db.store.client_sessions().insert(&new("c", "ci", 1), 2).await.unwrap());
-        assert!(db.store.client_sessions().insert(&new("d", "other", 1), 2).await.unwrap());
-        let found = db.store.client_sessions().find("a", at(1_000)).await.unwrap().unwrap();
+/// Opens a session where its agent may have two, and says which made room.
+async fn open(db: &Database, id: &str, agent: &str, second: u64) -> Option<Vec<String>> {
+    let session = client_session(id, agent, at(second));
+    let made = db.store.client_sessions().insert(&session, 2).await.unwrap();
+    made.map(|displaced| displaced.into_iter().map(|s| s.id).collect())
+}
+
+fn seen(id: &str, at: Timestamp, instead_of: Option<Timestamp>) -> SessionSeen {
+    SessionSeen { id: id.to_owned(), at, instead_of }
+}
+
+#[tokio::test]
+async fn of_so_many_client_sessions_the_one_least_recently_used_makes_room() {
+    on_each(async |db: &Database| {
+        let none = Some(Vec::new());
+        let sessions = db.store.client_sessions();
+        assert_eq!(open(db, "a", "ci", 0).await, none);
+        assert_eq!(open(db, "b", "ci", 1).await, none);
+        assert_eq!(open(db, "d", "other", 1).await, none);
+        let found = sessions.find("a").await.unwrap().unwrap();
         assert_eq!(
             (found.client.as_deref(), found.capabilities.as_str()),
             (Some("c\u{fffd}/1"), r#"{"roots":{}}"#)
         );
-        db.store.client_sessions().delete("b").await.unwrap();
-        assert!(db.store.client_sessions().insert(&new("e", "ci", 2), 2).await.unwrap());
-        assert!(db.store.client_sessions().find("b", at(3)).await.unwrap().is_none());
+        sessions.note(&[seen("a", at(2), None), seen("b", at(1), None)]).await.unwrap();
+
+        assert_eq!(open(db, "c", "ci", 3).await, Some(vec!["b".to_owned()]));
+
+        let asked = ["a", "b", "c", "d", "e"].map(str::to_owned);
+        assert_eq!(sessions.living(&asked).await.unwrap(), ["a", "c", "d"]);
+        sessions.delete("a").await.unwrap();
+        assert_eq!(open(db, "e", "ci", 4).await, none);
+        assert!(sessions.find("a").await.unwrap().is_none());
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_session_in_use_survives_while_idle_ones_make_room() {
+async fn a_client_session_in_use_makes_no_room_until_it_is_over_or_was_not_renewed() {
     on_each(async |db: &Database| {
-        let new = |n: &str, second: u64| ClientSession {
-            id: n.to_owned(),
-            agent: "ci".to_owned(),
-            upstream: "images".to_owned(),
-            version: "2025-11-25".to_owned(),
-            client: None,
-            capabilities: "{}".to_owned(),
-            created_at: at(second),
-        };
-        db.store.client_sessions().insert(&new("used", 0), 2).await.unwrap();
-        db.store.client_sessions().insert(&new("idle", 0), 2).await.unwrap();
-        db.store.client_sessions().find("used", at(1_700)).await.unwrap();
+        let sessions = db.store.client_sessions();
+        open(db, "a", "ci", 0).await;
+        open(db, "b", "ci", 1).await;
+        sessions.note(&[seen("a", at(20), None), seen("b", at(15), None)]).await.unwrap();
 
-        let made = db.store.client_sessions().insert(&new("new", 1_900), 2).await.unwrap();
-
-        assert!(made);
-        assert!(db.store.client_sessions().find("used", at(1_901)).await.unwrap().is_some());
-        assert!(db.store.client_sessions().find("idle", at(1_901)).await.unwrap().is_none());
+        assert_eq!(open(db, "c", "ci", 10).await, None);
+        // What another broker says of a short use, or of its own earlier note, changes nothing.
+        sessions.note(&[seen("a", at(11), None), seen("a", at(9), Some(at(8)))]).await.unwrap();
+        assert_eq!(open(db, "c", "ci", 12).await, None);
+        sessions.note(&[seen("b", at(12), Some(at(15)))]).await.unwrap();
+        assert_eq!(open(db, "c", "ci", 13).await, Some(vec!["b".to_owned()]));
+        assert_eq!(open(db, "d", "ci", 14).await, Some(vec!["c".to_owned()]));
+        assert_eq!(open(db, "e", "ci", 21).await, Some(vec!["d".to_owned()]));
+        sessions.note(&[seen("e", at(30), None)]).await.unwrap();
+        assert_eq!(open(db, "f", "ci", 22).await, Some(vec!["a".to_owned()]));
     })
     .await;
 }

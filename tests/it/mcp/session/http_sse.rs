@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use placet::domain::policy::Policy;
-use placet::mcp::MAX_SESSIONS_PER_AGENT;
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
@@ -422,10 +421,13 @@ async fn a_stream_begins_with_initialize_and_has_one() {
 
 #[tokio::test]
 async fn sessions_of_both_transports_count_together_and_end_with_their_stream() {
-    let (placet, _fake) = usual().await;
+    let fake = legacy(done).await;
+    let lines = "[server]\nmax_sessions_per_agent = 3";
+    let placet = Placet::before(&fake.url).with(lines).start().await;
     let agent = placet.agent(ANN, Era::Legacy { session: None });
-    for _ in 1..MAX_SESSIONS_PER_AGENT {
-        assert_eq!(agent.initialize("2025-11-25").await.status, 200);
+    let mut busy = Vec::new();
+    for _ in 1..3 {
+        busy.push(Stream::open(placet.legacy(ANN).await.http(Method::GET)).await);
     }
     let last = Old::start(&placet, ANN).await;
 
@@ -443,10 +445,10 @@ async fn sessions_of_both_transports_count_together_and_end_with_their_stream() 
 async fn streams_of_a_token_and_requests_of_a_stream_are_bounded() {
     const MAX: usize = 9;
     let fake = legacy(|_| Answer::Open(Vec::new())).await;
-    let lines = format!("[server]\nmax_sse_requests = {MAX}");
+    let lines = format!("[server]\nmax_sse_requests = {MAX}\nmax_sessions_per_agent = {MAX}");
     let placet = Placet::before(&fake.url).with(&lines).start().await;
     let mut all = Vec::new();
-    for _ in 0..MAX_SESSIONS_PER_AGENT {
+    for _ in 0..MAX {
         all.push(Old::open(&placet, ANN).await);
     }
     assert_eq!(got(get(&placet, ANN)).await.status, 429);
