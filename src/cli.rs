@@ -429,9 +429,7 @@ mod tests {
 
     #[test]
     fn usage_errors_exit_2() {
-        for line in
-            ["", "sevre", "demo --decide maybe", "stdio --upstream", "approvals reject"]
-        {
+        for line in ["", "sevre", "demo --decide maybe", "stdio --upstream", "approvals reject"] {
             let words = std::iter::once("placet").chain(line.split_whitespace());
             assert_eq!(Cli::try_parse_from(words).unwrap_err().exit_code(), 2, "{line}");
         }

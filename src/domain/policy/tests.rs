@@ -530,3 +530,18 @@ fn the_fingerprint_is_the_hash_of_the_text() {
         "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
     );
 }
+
+#[test]
+fn listed_methods_pass_by_their_exact_names() {
+    let policy = Policy::read(r#"{"version":"1","methods":["admin/count"]}"#).unwrap().0;
+
+    assert!(policy.allows_method("admin/count"));
+    for other in ["admin/Count", "admin/count ", "admin", ""] {
+        assert!(!policy.allows_method(other), "{other:?}");
+    }
+    for wrong in [r#""admin/count""#, r#"["admin/*"]"#, "[7]", r#"[""]"#, r#"{"admin/count":{}}"#] {
+        let text = format!(r#"{{"version":"1","methods":{wrong}}}"#);
+        let problems = Policy::read(&text).unwrap_err();
+        assert!(problems.iter().all(|p| p.place.starts_with("/methods")), "{problems:?}");
+    }
+}
