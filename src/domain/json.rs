@@ -8,11 +8,13 @@
 use std::borrow::Cow;
 
 pub(crate) mod edit;
+mod fold;
 mod number;
 mod parse;
 mod write;
 
-pub use number::compare_numbers;
+pub use fold::{differ_by_case, fold_case};
+pub use number::{compare_numbers, is_shortest};
 pub use parse::{JsonError, MAX_DEPTH, parse, parse_own};
 pub use write::{array, object, quote, write_string};
 

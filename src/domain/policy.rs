@@ -31,6 +31,8 @@ mod explain;
 mod governed;
 #[cfg(test)]
 mod governed_tests;
+#[cfg(test)]
+mod in_doubt_tests;
 mod lint;
 mod literal;
 mod path;
