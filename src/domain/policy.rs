@@ -42,6 +42,8 @@ mod properties;
 mod read;
 mod read_rule;
 #[cfg(test)]
+mod spelling_tests;
+#[cfg(test)]
 mod tests;
 mod uri;
 mod walk;
