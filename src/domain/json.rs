@@ -11,11 +11,13 @@ pub(crate) mod edit;
 mod fold;
 mod number;
 mod parse;
+mod strip;
 mod write;
 
 pub use fold::{differ_by_case, fold_case};
 pub use number::{compare_numbers, is_shortest};
 pub use parse::{JsonError, MAX_DEPTH, parse, parse_own};
+pub(crate) use strip::without_prefix;
 pub use write::{array, object, quote, write_string};
 
 /// A value together with the exact text it was read from.

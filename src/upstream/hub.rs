@@ -13,6 +13,7 @@ use tracing::{debug, warn};
 
 use super::common::Common;
 use super::listeners::Listeners;
+use super::marks;
 use super::message::{self, Incoming};
 use super::{
     ClientCapabilities, Notifications, Reply, Request, ServerRequest, UpstreamError, WireEra,
@@ -181,7 +182,7 @@ impl Hub {
         if let Some(id) = own {
             self.touch(id);
         }
-        match incoming {
+        match marks::without_ours(incoming) {
             Incoming::Answer { id, reply } if id.is_some() && id == own => Received::Answer(reply),
             Incoming::Answer { id, reply } => {
                 let slot = id.and_then(|id| self.routes().remove(&id));
