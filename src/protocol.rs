@@ -76,6 +76,8 @@ pub(crate) mod meta {
     ///
     /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/progress#progress-flow>
     pub(crate) const PROGRESS_TOKEN: &str = "progressToken";
+    /// What Placet's own keys begin with; nobody else's reach an agent.
+    pub(crate) const OWN_PREFIX: &str = "io.placet/";
     /// Placet's own key, in the result of a call: what was decided about it.
     pub(crate) const DECISION: &str = "io.placet/decision";
 }

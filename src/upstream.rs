@@ -25,6 +25,7 @@ mod instance;
 mod link;
 mod listeners;
 mod log_level;
+mod marks;
 mod message;
 mod mirrored_headers;
 mod recorded;

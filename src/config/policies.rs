@@ -10,6 +10,7 @@ use toml::Value;
 
 use crate::domain::json;
 use crate::domain::policy::{self, Policy};
+use crate::protocol::method;
 
 use super::problem::{Problem, Severity};
 use super::reader::{self, Section};
@@ -80,6 +81,14 @@ pub(super) fn load(s: &Section<'_>) -> Option<LoadedPolicy> {
     match Policy::read(&text) {
         Ok((policy, warnings)) => {
             warnings.into_iter().for_each(note);
+            for (i, name) in policy.methods().iter().enumerate() {
+                if method::is_request(name) || method::is_legacy_notification(name) {
+                    let message = "is a method of the specification, which is judged without this \
+                                   list; remove it";
+                    let place = format!("/methods/{i}");
+                    note(policy::Problem { place, message: message.to_owned(), warning: true });
+                }
+            }
             let agents = agents_of(&text);
             Some(LoadedPolicy { policy: Arc::new(policy), path, file, prefix, agents })
         }

@@ -9,15 +9,19 @@
 use std::borrow::Cow;
 
 pub(crate) mod edit;
+mod fold;
 pub mod lenient;
 mod number;
 mod parse;
 mod parts;
+mod strip;
 mod write;
 
-pub use number::{compare_numbers, whole_number};
+pub use fold::{differ_by_case, fold_case};
+pub use number::{compare_numbers, is_shortest, whole_number};
 pub use parse::{JsonError, MAX_DEPTH, parse, parse_own, parse_within};
 pub use parts::Parts;
+pub(crate) use strip::without_prefix;
 pub use write::{array, object, quote, write_string};
 
 /// A value together with the exact text it was read from.

@@ -7,7 +7,8 @@
 //! rule is, so that a `match` by `risk` fits every tool.
 //!
 //! The blocks `resources` and `prompts` do the same for resources and prompts (`governed`, `uri`).
-//! Without its block every such call passes.
+//! Without its block every such call passes. `methods` lists the exact names of methods outside the
+//! specification that may pass.
 //!
 //! `read` collects every problem in one walk, `lint` warns of what is allowed but surely not
 //! meant, `condition` looks into a call, `explain` says in words what [`Policy::evaluate`] does.
@@ -30,6 +31,8 @@ mod explain;
 mod governed;
 #[cfg(test)]
 mod governed_tests;
+#[cfg(test)]
+mod in_doubt_tests;
 mod lint;
 mod literal;
 mod path;
@@ -38,6 +41,8 @@ pub(super) mod pattern;
 mod properties;
 mod read;
 mod read_rule;
+#[cfg(test)]
+mod spelling_tests;
 #[cfg(test)]
 mod tests;
 mod uri;
@@ -219,6 +224,7 @@ pub struct Policy {
     default: Rule,
     resources: Option<Block>,
     prompts: Option<Block>,
+    methods: Vec<String>,
 }
 
 /// An exact `tools` entry.
@@ -281,6 +287,16 @@ impl Policy {
             Method::GetPrompt => self.prompts.is_some(),
             Method::ReadResource => self.resources.is_some(),
         }
+    }
+
+    /// Whether a method outside the protocol's specification may pass: its exact name is listed.
+    pub fn allows_method(&self, name: &str) -> bool {
+        self.methods.iter().any(|listed| listed == name)
+    }
+
+    /// The methods outside the specification that pass, in the order they are listed.
+    pub fn methods(&self) -> &[String] {
+        &self.methods
     }
 
     /// Whether a tool, a prompt or a resource is hidden.

@@ -130,6 +130,7 @@ pub(crate) async fn whole(
         None if policy_filter::answers_with_errors(method) => {
             invalid(&incoming, "params must name what is asked for")
         }
+        // An upstream's own addresses have what only one of them can answer.
         None => respond::no_method(&incoming),
     }
 }

@@ -15,6 +15,7 @@ use crate::mcp::stream::progress::{Progress, progress_token};
 use crate::protocol::{code, jsonrpc, meta, method};
 use crate::upstream::{ClientCapabilities, Notifications, Request, WireEra};
 
+use super::call::admission::Gate;
 use super::call::{self, admission, input_required};
 use super::discover::discover;
 use super::envelope::{Message, MessageKind, Refused};
@@ -25,23 +26,17 @@ use super::session::{self, subscriptions};
 use super::stream::relay;
 use super::{Mcp, aggregate, response, subscriptions_listen, tasks};
 
-/// Methods that pass in the modern era; its other methods are answered by Placet or do not exist.
-const MODERN_METHODS: [&str; 7] = [
-    method::TOOLS_LIST,
-    method::RESOURCES_LIST,
-    method::RESOURCES_TEMPLATES_LIST,
-    method::RESOURCES_READ,
-    method::PROMPTS_LIST,
-    method::PROMPTS_GET,
-    method::COMPLETION_COMPLETE,
-];
-
 /// Answers a modern request whose headers were checked.
 pub(crate) async fn modern(
     mcp: &Mcp,
     incoming: ClientRequest,
     params: Option<&Node<'_>>,
 ) -> Response {
+    match admission::gate(mcp, &incoming).await {
+        Gate::Open => {}
+        Gate::Listed => return pass(mcp, incoming, params).await,
+        Gate::Answered(response) => return response,
+    }
     match incoming.message.method.as_str() {
         _ if is_call(mcp, &incoming) => call::call(mcp, incoming, params).await,
         method::SERVER_DISCOVER => discover(mcp, &incoming).await,
@@ -49,11 +44,13 @@ pub(crate) async fn modern(
             Ok(watch) => subscriptions_listen::listen(mcp, &incoming, params, watch),
             Err(refused) => refused,
         },
-        method if MODERN_METHODS.contains(&method) => pass(mcp, incoming, params).await,
-        _ => match tasks::modern(mcp, &incoming, params).await {
-            Some(answer) => answer,
-            None => no_method(&incoming),
-        },
+        method if method.starts_with("tasks/") => {
+            match tasks::modern(mcp, &incoming, params).await {
+                Some(answer) => answer,
+                None => no_method(&incoming),
+            }
+        }
+        _ => pass(mcp, incoming, params).await,
     }
 }
 
@@ -63,11 +60,14 @@ pub(crate) async fn legacy(
     incoming: ClientRequest,
     params: Option<&Node<'_>>,
 ) -> Response {
+    match admission::gate(mcp, &incoming).await {
+        Gate::Open => {}
+        Gate::Listed => return pass(mcp, incoming, params).await,
+        Gate::Answered(response) => return response,
+    }
     match incoming.message.method.as_str() {
         _ if is_call(mcp, &incoming) => call::call(mcp, incoming, params).await,
         method::PING => plain(&incoming, "{}"),
-        // A method of the modern era alone.
-        method::SERVER_DISCOVER => no_method(&incoming),
         method if method.starts_with("tasks/") => {
             match tasks::legacy(mcp, &incoming, params).await {
                 Some(answer) => answer,
@@ -84,17 +84,17 @@ pub(crate) async fn legacy(
                 None => subscriptions::subscription(mcp, &incoming, params).await,
             }
         }
-        // Everything else passes: a server may know more methods than Placet does.
         _ => pass(mcp, incoming, params).await,
     }
 }
 
 /// Whether the request goes through the broker: every call of a tool, and each prompt or resource
-/// that the policy has rules for.
+/// that the policy has rules for or, without a policy, denies.
 fn is_call(mcp: &Mcp, incoming: &ClientRequest) -> bool {
     let Some(method) = Method::parse(&incoming.message.method) else { return false };
     let policy = mcp.broker.policies().of(&incoming.upstream);
-    method == Method::CallTool || policy.is_some_and(|p| p.governs(method))
+    let judged = policy.map_or(!incoming.upstream.is_empty(), |p| p.governs(method));
+    method == Method::CallTool || judged
 }
 
 /// Sends a request upstream and its answer back; the answer becomes a stream once it takes long or
@@ -204,6 +204,9 @@ async fn modern_message(
         // The modern core defines no notification from client to server over HTTP: a request is
         // cancelled by closing its stream. What the era has done away with is refused.
         MessageKind::Notification if revision::is_gone(&incoming.message.method) => {
+            if notify(mcp, &incoming) {
+                return StatusCode::ACCEPTED.into_response();
+            }
             return refused(
                 StatusCode::NOT_FOUND,
                 &Refused {
@@ -213,7 +216,12 @@ async fn modern_message(
                 },
             );
         }
-        MessageKind::Notification => return StatusCode::ACCEPTED.into_response(),
+        MessageKind::Notification => {
+            if !method::is_modern_notification(&incoming.message.method) {
+                notify(mcp, &incoming);
+            }
+            return StatusCode::ACCEPTED.into_response();
+        }
         MessageKind::Response => {
             return refused(
                 StatusCode::BAD_REQUEST,
@@ -335,7 +343,7 @@ async fn legacy_message(
 
 /// A notification cancels a request of its own session
 /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/cancellation#cancellation-flow>),
-/// or passes.
+/// or is passed on.
 fn notified(mcp: &Mcp, incoming: &ClientRequest, params: Option<&Node<'_>>) {
     if incoming.message.method == method::NOTIFICATIONS_CANCELLED {
         if let (Some(session), Some(id)) =
@@ -346,11 +354,20 @@ fn notified(mcp: &Mcp, incoming: &ClientRequest, params: Option<&Node<'_>>) {
         }
         return;
     }
-    // A careless server may run a call that has no id, and no policy has judged it: it is dropped.
-    if !incoming.message.method.starts_with("notifications/") {
-        return;
+    // Placet's own connections say it for themselves.
+    if incoming.message.method != method::NOTIFICATIONS_INITIALIZED {
+        notify(mcp, incoming);
     }
-    for upstream in request::behind(mcp, &incoming.agent, &incoming.upstream) {
+}
+
+/// Passes a notification on to every upstream behind the address that may have it; false where
+/// there is none, which is recorded.
+fn notify(mcp: &Mcp, incoming: &ClientRequest) -> bool {
+    let (era, name) = (incoming.era, incoming.message.method.as_str());
+    let mut behind = request::behind(mcp, &incoming.agent, &incoming.upstream);
+    behind.retain(|upstream| admission::may_notify(mcp, upstream, era, name));
+    let passes = !behind.is_empty();
+    for upstream in behind {
         let Some(server) = mcp.broker.upstream(&upstream).cloned() else { continue };
         let incoming = incoming.clone();
         mcp.broker.tracker().spawn(async move {
@@ -358,4 +375,12 @@ fn notified(mcp: &Mcp, incoming: &ClientRequest, params: Option<&Node<'_>>) {
             server.notify(&caller, &incoming.message.method, incoming.message.params).await;
         });
     }
+    if !passes {
+        let (broker, denied) = (mcp.broker.clone(), incoming.clone());
+        mcp.broker.tracker().spawn(async move {
+            let (agent, upstream) = (&denied.agent.name, &denied.upstream);
+            broker.deny_method(agent, upstream, &denied.message.method).await;
+        });
+    }
+    passes
 }

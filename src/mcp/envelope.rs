@@ -109,7 +109,7 @@ impl Message {
                 .map(|m| (m.key.as_ref(), &PARAM_KEYS[..])),
         );
         for (key, known) in sent {
-            if let Some(like) = known.iter().find(|k| **k != key && fold(key) == fold(k)) {
+            if let Some(like) = known.iter().find(|k| json::differ_by_case(k, key)) {
                 return Err(invalid(&format!(
                     "key {key:?} differs from {like:?} only in case: servers may read it as that"
                 )));
@@ -158,18 +158,6 @@ impl Message {
     pub(crate) fn id_raw(&self) -> &str {
         self.id.as_deref().unwrap_or("null")
     }
-}
-
-/// Folds a key as servers do that compare keys without case: two letters beyond ASCII, the long s
-/// and the Kelvin sign, fold into ASCII ones.
-fn fold(key: &str) -> String {
-    key.chars()
-        .map(|c| match c {
-            '\u{17f}' => 's',
-            '\u{212a}' => 'k',
-            other => other.to_ascii_lowercase(),
-        })
-        .collect()
 }
 
 /// MCP narrows the ids of JSON-RPC to strings and integers

@@ -83,7 +83,10 @@ impl News {
                     _ => {}
                 },
                 Some((upstream, asked)) = self.server_requests.next() => {
-                    return Some((upstream, Heard::Request(asked)));
+                    // Dropped, it is declined.
+                    if self.broker.policies().of(&upstream).is_some() {
+                        return Some((upstream, Heard::Request(asked)));
+                    }
                 }
                 said = self.upstreams.next() => match said {
                     Some((upstream, Ok(note))) => {
@@ -108,7 +111,9 @@ impl News {
             (Method::GetPrompt, "prompts"),
             (Method::ReadResource, "resources"),
         ] {
-            if [&before, &now].into_iter().flatten().any(|policy| policy.governs(kind)) {
+            let judged = [&before, &now].into_iter().flatten().any(|policy| policy.governs(kind));
+            // Without a policy every list is empty.
+            if judged || before.is_some() != now.is_some() {
                 let method = format!("notifications/{lists}/list_changed");
                 let note = Notification { method, params: None };
                 self.told_next.push_back((upstream.to_owned(), note));

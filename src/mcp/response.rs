@@ -188,7 +188,7 @@ fn result_type(raw: &str) -> Option<String> {
 /// The HTTP status of an error: the modern era has its own for some
 /// (<https://modelcontextprotocol.io/specification/2026-07-28/basic#error-codes>), everything else
 /// is 200.
-fn error_status(era: WireEra, raw: &str) -> StatusCode {
+pub(crate) fn error_status(era: WireEra, raw: &str) -> StatusCode {
     if era == WireEra::Legacy {
         return StatusCode::OK;
     }

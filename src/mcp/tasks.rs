@@ -15,6 +15,7 @@ use crate::domain::task::{Follows, Form, Task};
 use crate::protocol::{jsonrpc, method};
 
 use super::Mcp;
+use super::call::admission;
 use super::request::ClientRequest;
 use super::respond::json_response;
 use errors::{no_id, undeclared};
@@ -64,6 +65,9 @@ pub(crate) async fn modern(
     }
     Some(if declares_extension(params) {
         match (task_id(params), theirs(mcp, incoming, params).await) {
+            (Some(_), Some(_)) if ungoverned(mcp, incoming) => {
+                admission::denied(mcp, incoming).await
+            }
             (Some(_), Some((task, id))) => remote::forward(mcp, incoming, params, task, &id).await,
             (Some(id), None) => extension::handle(mcp, incoming, params, id).await,
             (None, _) => no_id(incoming),
@@ -85,6 +89,7 @@ pub(crate) async fn legacy(
     }
     if let Some((task, id)) = theirs(mcp, incoming, params).await {
         return match incoming.message.method.as_str() {
+            _ if ungoverned(mcp, incoming) => Some(admission::denied(mcp, incoming).await),
             method::TASKS_GET | method::TASKS_CANCEL | method::TASKS_RESULT => {
                 Some(remote::forward(mcp, incoming, params, task, &id).await)
             }
@@ -101,6 +106,11 @@ pub(crate) async fn legacy(
         }
         _ => None,
     }
+}
+
+/// Whether the upstream has no policy, so that nothing goes there.
+fn ungoverned(mcp: &Mcp, incoming: &ClientRequest) -> bool {
+    mcp.broker.policies().of(&incoming.upstream).is_none()
 }
 
 /// The task that the request names and its id at the upstream, if it is one of an upstream's own.

@@ -138,3 +138,85 @@ pub(crate) const NOTIFICATIONS_TASKS_STATUS: &str = "notifications/tasks/status"
 ///
 /// <https://modelcontextprotocol.io/extensions/tasks/overview>
 pub(crate) const NOTIFICATIONS_TASKS: &str = "notifications/tasks";
+
+/// Requests that a legacy client may make, of every legacy revision.
+///
+/// <https://modelcontextprotocol.io/specification/2025-11-25/schema>
+const LEGACY_REQUESTS: [&str; 17] = [
+    INITIALIZE,
+    PING,
+    TOOLS_LIST,
+    TOOLS_CALL,
+    PROMPTS_LIST,
+    PROMPTS_GET,
+    RESOURCES_LIST,
+    RESOURCES_TEMPLATES_LIST,
+    RESOURCES_READ,
+    RESOURCES_SUBSCRIBE,
+    RESOURCES_UNSUBSCRIBE,
+    COMPLETION_COMPLETE,
+    LOGGING_SET_LEVEL,
+    TASKS_GET,
+    TASKS_RESULT,
+    TASKS_LIST,
+    TASKS_CANCEL,
+];
+
+/// Requests that a modern client may make, those of the extension for tasks among them.
+///
+/// <https://modelcontextprotocol.io/specification/2026-07-28/schema>,
+/// <https://modelcontextprotocol.io/extensions/tasks/overview>
+const MODERN_REQUESTS: [&str; 13] = [
+    SERVER_DISCOVER,
+    SUBSCRIPTIONS_LISTEN,
+    TOOLS_LIST,
+    TOOLS_CALL,
+    PROMPTS_LIST,
+    PROMPTS_GET,
+    RESOURCES_LIST,
+    RESOURCES_TEMPLATES_LIST,
+    RESOURCES_READ,
+    COMPLETION_COMPLETE,
+    TASKS_GET,
+    TASKS_UPDATE,
+    TASKS_CANCEL,
+];
+
+/// Notifications that a legacy client may send.
+///
+/// <https://modelcontextprotocol.io/specification/2025-11-25/schema>
+const LEGACY_NOTIFICATIONS: [&str; 5] = [
+    NOTIFICATIONS_INITIALIZED,
+    NOTIFICATIONS_CANCELLED,
+    NOTIFICATIONS_PROGRESS,
+    NOTIFICATIONS_ROOTS_LIST_CHANGED,
+    NOTIFICATIONS_TASKS_STATUS,
+];
+
+/// Whether legacy clients may make this request, by its exact name.
+pub(crate) fn is_legacy_request(name: &str) -> bool {
+    LEGACY_REQUESTS.contains(&name)
+}
+
+/// Whether modern clients may make this request, by its exact name.
+pub(crate) fn is_modern_request(name: &str) -> bool {
+    MODERN_REQUESTS.contains(&name)
+}
+
+/// Whether clients of either era may make this request, by its exact name.
+pub(crate) fn is_request(name: &str) -> bool {
+    is_legacy_request(name) || is_modern_request(name)
+}
+
+/// Whether legacy clients may send this notification, by its exact name.
+pub(crate) fn is_legacy_notification(name: &str) -> bool {
+    LEGACY_NOTIFICATIONS.contains(&name)
+}
+
+/// Whether modern clients may send this notification, by its exact name: over HTTP they close the
+/// stream of what they cancel.
+///
+/// <https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/cancellation>
+pub(crate) fn is_modern_notification(name: &str) -> bool {
+    name == NOTIFICATIONS_CANCELLED
+}

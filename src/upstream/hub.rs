@@ -13,6 +13,7 @@ use tracing::{debug, warn};
 
 use super::common::Common;
 use super::listeners::Listeners;
+use super::marks;
 use super::message::{self, Incoming, Whose};
 use super::{
     ClientCapabilities, Notifications, Reply, Request, ServerRequest, UpstreamError, WireEra,
@@ -182,7 +183,7 @@ impl Hub {
         if let Some(id) = own {
             self.touch(id);
         }
-        match incoming {
+        match marks::without_ours(incoming) {
             Incoming::Answer { to: Whose::Request(id), reply } if Some(id) == own => {
                 Received::Answer(reply)
             }

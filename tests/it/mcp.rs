@@ -7,6 +7,8 @@ mod endpoint;
 mod governed;
 mod hold_budget;
 mod http_sse_upstream;
+mod marks;
+mod methods;
 mod pairings;
 mod pass_through;
 mod reading;

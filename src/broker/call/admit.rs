@@ -5,14 +5,17 @@
 //! are judged by the rule for the resource or prompt; nobody is asked for approval of them, since
 //! only the later read shows anything that needs it.
 
-use crate::domain::audit::Kind;
+use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::policy::{Action, Verdict};
 
 use super::answer::Statement;
 use super::asking::Asking;
 use super::limits::limit_key;
-use super::refusals::{denied, limited, unavailable};
+use super::refusals::{NO_POLICY, denied, limited, unavailable};
 use crate::broker::Broker;
+
+/// Most characters of a method's name that a record and an answer repeat.
+const MAX_SHOWN: usize = 128;
 
 /// What becomes of such a request.
 #[derive(Debug)]
@@ -30,7 +33,9 @@ impl Broker {
     /// counts as a use of the rule's limit.
     pub async fn admit(&self, asking: &Asking, by: &str, counted: bool) -> Admission {
         let call = &asking.call;
-        let Some(policy) = self.policies().of(&call.upstream) else { return Admission::Passes };
+        let Some(policy) = self.policies().of(&call.upstream) else {
+            return Admission::Statement(Box::new(self.no_policy(asking, by).await));
+        };
         let title = format!("{by} {}", call.tool);
         let now = self.now();
         let (action, rule) = match policy.judge(&asking.agent.name, call) {
@@ -61,6 +66,35 @@ impl Broker {
             }
         }
         Admission::Passes
+    }
+
+    async fn no_policy(&self, asking: &Asking, by: &str) -> Statement {
+        let call = &asking.call;
+        self.metrics().call(&call.upstream, "deny");
+        self.note(asking, Kind::CallDenied, "/default", by).await;
+        denied(&format!("{by} {}", call.tool), "/default", Some(NO_POLICY.to_owned()))
+    }
+
+    /// Denies a method as such, be it of a request or a notification, and records it. At the
+    /// address of all upstreams the upstream is empty.
+    pub async fn deny_method(&self, agent: &str, upstream: &str, method: &str) -> Statement {
+        self.metrics().call(upstream, "deny");
+        // The sender chooses the name, and how long it is.
+        let shown: String = method.chars().take(MAX_SHOWN).collect();
+        let (rule, reason) = if upstream.is_empty() || self.policies().of(upstream).is_some() {
+            ("/methods", "the specification has no such method, and the policy does not list it")
+        } else {
+            ("/default", NO_POLICY)
+        };
+        let event = AuditEvent::new(Kind::CallDenied, agent, self.now())
+            .with("method", &shown)
+            .with("upstream", upstream)
+            .with("agent", agent)
+            .with("rule", rule);
+        if let Err(error) = self.record(vec![event]).await {
+            tracing::error!(%error, "a refusal could not be recorded; it stands all the same");
+        }
+        denied(&format!("The method {shown:?}"), rule, Some(reason.to_owned()))
     }
 
     async fn note(&self, asking: &Asking, kind: Kind, rule: &str, by: &str) {

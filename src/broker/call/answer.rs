@@ -159,8 +159,13 @@ impl Statement {
     /// The JSON-RPC error object that carries it, for requests whose result has no place for it:
     /// <https://www.jsonrpc.org/specification#error_object>.
     pub fn to_error(&self) -> String {
+        self.to_error_of(code::DECISION)
+    }
+
+    /// The same under another code of JSON-RPC.
+    pub fn to_error_of(&self, code: i64) -> String {
         let data = json::object([(meta::DECISION, self.decision_json().as_str())]);
-        jsonrpc::error_object(code::DECISION, &self.text, Some(&data))
+        jsonrpc::error_object(code, &self.text, Some(&data))
     }
 
     /// The tool result that carries it, with `isError`:

@@ -7,6 +7,9 @@ use crate::store::Cap;
 
 use super::answer::{Code, Statement};
 
+/// Why everything is denied that an upstream without a policy is asked for.
+pub(in crate::broker) const NO_POLICY: &str = "no policy is configured";
+
 /// A rule, or the default, denies it.
 pub(in crate::broker) fn denied(title: &str, rule: &str, reason: Option<String>) -> Statement {
     let why = reason

@@ -15,7 +15,9 @@ use super::hold::Held;
 use super::limits::limit_key;
 use super::permit::Permit;
 use super::prepare::Prepared;
-use super::refusals::{cap_name, denied, limited, too_many, unavailable, unavailable_upstream};
+use super::refusals::{
+    NO_POLICY, cap_name, denied, limited, too_many, unavailable, unavailable_upstream,
+};
 use super::result_delivery::OwedResult;
 use super::seal;
 use crate::broker::Broker;
@@ -54,9 +56,10 @@ impl Broker {
         self.all_told(&asking.agent.name, &asking.call.digest).await;
         let now = self.now();
         let call = &asking.call;
-        let policy = self.policies().of(&call.upstream);
-        let judged = policy.as_ref().map(|policy| policy.judge(&asking.agent.name, call));
-        let Ok(verdict) = judged.transpose() else {
+        let Some(policy) = self.policies().of(&call.upstream) else {
+            return self.deny(&asking, "/default", Some(NO_POLICY.to_owned())).await;
+        };
+        let Ok(verdict) = policy.judge(&asking.agent.name, call) else {
             return Submission::Invalid("not JSON".to_owned());
         };
         if call.method != Method::CallTool {
@@ -64,7 +67,7 @@ impl Broker {
         }
         let catalog = self.upstream(&call.upstream).and_then(|u| u.catalog());
         match (&catalog, verdict) {
-            (Some(catalog), Some(Verdict::Ruled { action, rule }))
+            (Some(catalog), Verdict::Ruled { action, rule })
                 if catalog.find(&call.tool).is_some() =>
             {
                 let fingerprint = catalog.find(&call.tool).map(|t| t.fingerprint.clone());
@@ -76,9 +79,6 @@ impl Broker {
                     }
                 }
             }
-            (Some(catalog), None) if catalog.find(&call.tool).is_some() => {
-                self.deny(&asking, "/default", Some("no policy is configured".to_owned())).await
-            }
             // Hidden and unknown look the same, and neither loses what runs already.
             (Some(_), _) => match self.join_running(&asking).await {
                 Ok(Some(joined)) => joined,
@@ -86,7 +86,7 @@ impl Broker {
             },
             // No list was ever fetched: nothing can be said of any name, but what is stored of
             // this very call is still true.
-            (None, verdict) => match self.stored_answer(&asking, verdict.as_ref()).await {
+            (None, verdict) => match self.stored_answer(&asking, &verdict).await {
                 Some(submission) => submission,
                 None => Submission::Answered(unavailable_upstream(&call.upstream).into()),
             },
@@ -99,25 +99,23 @@ impl Broker {
     async fn submit_other(
         &self,
         asking: &Asking,
-        verdict: Option<Verdict<'_>>,
+        verdict: Verdict<'_>,
         now: Timestamp,
     ) -> Submission {
         match verdict {
             // Nothing is said of it any more: it passes.
-            None | Some(Verdict::Ungoverned) => {
-                Submission::Forward(Permit::allowed(asking.call.clone()))
-            }
-            Some(Verdict::Hidden) => match self.join_running(asking).await {
+            Verdict::Ungoverned => Submission::Forward(Permit::allowed(asking.call.clone())),
+            Verdict::Hidden => match self.join_running(asking).await {
                 Ok(Some(joined)) => joined,
                 _ => Submission::UnknownTool,
             },
-            Some(Verdict::Ruled { action: Action::Deny, rule }) => {
+            Verdict::Ruled { action: Action::Deny, rule } => {
                 self.deny(asking, &rule.pointer, rule.reason.clone()).await
             }
-            Some(Verdict::Ruled { action: Action::Allow, rule }) => {
+            Verdict::Ruled { action: Action::Allow, rule } => {
                 self.allow(asking.clone(), rule, now).await
             }
-            Some(Verdict::Ruled { action: Action::RequireApproval, rule }) => {
+            Verdict::Ruled { action: Action::RequireApproval, rule } => {
                 self.ask(asking.clone(), rule, None, now).await
             }
         }
@@ -144,15 +142,11 @@ impl Broker {
     }
 
     /// What is stored of this call, while the upstream's tool list is not known.
-    async fn stored_answer(
-        &self,
-        asking: &Asking,
-        verdict: Option<&Verdict<'_>>,
-    ) -> Option<Submission> {
+    async fn stored_answer(&self, asking: &Asking, verdict: &Verdict<'_>) -> Option<Submission> {
         let found = self.find_identical(asking).await.ok()??;
         let permitted = matches!(
             verdict,
-            Some(Verdict::Ruled { action: Action::RequireApproval | Action::Allow, .. })
+            Verdict::Ruled { action: Action::RequireApproval | Action::Allow, .. }
         );
         match found.state {
             State::Running => self.join(asking, found).await.ok(),

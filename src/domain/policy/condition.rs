@@ -14,16 +14,21 @@
 //!   elements are of the JSON type of `value`, as for `[*]` with `eq`.
 //!
 //! Deeper inside a compared array or object equality is by JSON type alone.
+//!
+//! Every operator, `exists` too, matches where a server may read another value than the one compared:
+//! where a key beside the path, or inside the value, differs from another by case only, and where a
+//! number is not the shortest spelling of its double ([`json::is_shortest`]).
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::fmt;
 
 use regex::Regex;
 
 use super::CallFacts;
 use super::literal::Literal;
-use super::path::Path;
-use crate::domain::json::{Node, Value, compare_numbers};
+use super::path::{Path, Place};
+use crate::domain::json::{self, Node, Value, compare_numbers};
 
 /// One condition on a call: `path`, `op`, `value`.
 #[derive(Debug, Clone)]
@@ -76,6 +81,8 @@ pub enum Finding {
     Missing,
     /// The value is not of a type the operator compares, so it counts as a match.
     WrongType,
+    /// A server may read another value there, so it counts as a match.
+    Ambiguous,
 }
 
 impl Finding {
@@ -91,6 +98,10 @@ impl Finding {
             Self::Differs => "does not match",
             Self::Missing => "nothing is there, which counts as a match",
             Self::WrongType => "another type of value is there, which counts as a match",
+            Self::Ambiguous => {
+                "a server may read another value there (keys that differ by case only, or a number \
+                 that is not the shortest spelling of its double), which counts as a match"
+            }
         }
     }
 }
@@ -99,8 +110,13 @@ impl Condition {
     /// What the condition finds in a call; with `[*]` it matches if any element does.
     pub fn examine(&self, facts: &CallFacts<'_>) -> Finding {
         let mut finding = Finding::Differs;
-        self.path.visit(facts, &mut |node| {
-            finding = self.test.examine(node);
+        self.path.visit(facts, &mut |place| {
+            finding = match place {
+                Place::Ambiguous => Finding::Ambiguous,
+                Place::Nothing => self.test.examine(None),
+                Place::Value(node) if self.test.is_ambiguous(node) => Finding::Ambiguous,
+                Place::Value(node) => self.test.examine(Some(node)),
+            };
             finding.asks()
         });
         finding
@@ -123,6 +139,20 @@ impl Test {
             Self::Contains(_) => "contains",
             Self::Exists(_) => "exists",
         }
+    }
+
+    /// Whether a server may read the value as another one, by itself or by what it is compared with.
+    fn is_ambiguous(&self, node: &Node<'_>) -> bool {
+        let near = |value: &Literal, node: &Node<'_>| value.differs_by_case(node);
+        has_two_readings(node)
+            || match self {
+                Self::Eq(value) | Self::Neq(value) => near(value, node),
+                Self::In(values) | Self::NotIn(values) => values.iter().any(|v| near(v, node)),
+                Self::Contains(value) => {
+                    node.elements().unwrap_or_default().iter().any(|e| near(value, e))
+                }
+                Self::Order(..) | Self::Regex(_) | Self::Exists(_) => false,
+            }
     }
 
     fn examine(&self, node: Option<&Node<'_>>) -> Finding {
@@ -161,6 +191,22 @@ impl Test {
             },
             Self::Exists(_) => unreachable!("presence is answered above"),
         }
+    }
+}
+
+/// Whether two keys of one object differ by case only, or a number is not the shortest spelling of its
+/// double, anywhere in the value.
+fn has_two_readings(node: &Node<'_>) -> bool {
+    match &node.value {
+        Value::Number(digits) => !json::is_shortest(digits),
+        Value::Array(elements) => elements.iter().any(has_two_readings),
+        Value::Object(members) => {
+            let mut keys = HashSet::with_capacity(members.len());
+            members
+                .iter()
+                .any(|m| !keys.insert(json::fold_case(&m.key)) || has_two_readings(&m.node))
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => false,
     }
 }
 

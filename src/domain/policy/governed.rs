@@ -6,7 +6,8 @@
 //! any, `default` decides, which is to allow.
 //!
 //! A URI has several readings (`uri`); the strictest verdict of all of them holds. An entry whose
-//! text is the URI byte for byte decides alone: its author has named exactly this.
+//! text is the URI byte for byte decides alone: its author has named exactly this. Where nobody can
+//! say which host a URI means, the strictest of all rules decides, and people are asked at least.
 
 use std::cmp::Reverse;
 
@@ -42,7 +43,11 @@ enum Over {
 #[derive(Debug)]
 pub(super) enum Subject<'a> {
     Name(&'a str),
-    Uri(Vec<Reading>),
+    Uri {
+        readings: Vec<Reading>,
+        /// Whether it can be said which host it means.
+        readable: bool,
+    },
 }
 
 impl<'a> Subject<'a> {
@@ -52,13 +57,13 @@ impl<'a> Subject<'a> {
 
     /// A resource by its URI; none where the URI is too long to be judged.
     pub(super) fn resource(uri: &'a str) -> Option<Self> {
-        readings(uri).map(Self::Uri)
+        readings(uri).map(|(readings, readable)| Self::Uri { readings, readable })
     }
 
     fn count(&self) -> usize {
         match self {
             Self::Name(_) => 1,
-            Self::Uri(readings) => readings.len(),
+            Self::Uri { readings, .. } => readings.len(),
         }
     }
 }
@@ -86,7 +91,7 @@ impl Key {
     fn fits(&self, subject: &Subject<'_>, reading: usize) -> bool {
         match (&self.over, subject) {
             (Over::Names(pattern), Subject::Name(name)) => pattern.fits(name),
-            (Over::Uris(pattern), Subject::Uri(readings)) => pattern.fits(readings, reading),
+            (Over::Uris(pattern), Subject::Uri { readings, .. }) => pattern.fits(readings, reading),
             _ => false,
         }
     }
@@ -126,7 +131,26 @@ impl Block {
         if self.hidden_by(subject).is_some() {
             return Verdict::Hidden;
         }
+        if let Subject::Uri { readable: false, .. } = subject
+            && !self.rules.iter().any(|(key, _)| key.exact && key.fits(subject, 0))
+        {
+            return self.unreadable();
+        }
         let (action, rule) = self.decide(subject, facts);
+        Verdict::Ruled { action, rule }
+    }
+
+    /// The verdict on what may mean anything: the strictest that the block has, and never milder than
+    /// to ask.
+    fn unreadable(&self) -> Verdict<'_> {
+        if !self.hide.is_empty() {
+            return Verdict::Hidden;
+        }
+        let rules = self.rules.iter().map(|(_, rule)| rule).chain([&self.default]);
+        let strictest = rules.max_by_key(|rule| strictness(rule.action, rule));
+        let rule = strictest.unwrap_or(&self.default);
+        let action =
+            if rule.action == Action::Deny { rule.action } else { Action::RequireApproval };
         Verdict::Ruled { action, rule }
     }
 
@@ -184,7 +208,7 @@ const fn strictness(action: Action, rule: &Rule) -> u8 {
 /// about one reading, people are asked.
 fn action_on(rule: &Rule, subject: &Subject<'_>, facts: &CallFacts<'_>) -> Action {
     let action = rule.action_on(facts);
-    let Subject::Uri(readings) = subject else { return action };
+    let Subject::Uri { readings, .. } = subject else { return action };
     if rule.action != Action::RequireApproval || action == Action::RequireApproval {
         return action;
     }

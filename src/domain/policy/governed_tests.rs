@@ -268,7 +268,7 @@ proptest! {
     ) {
         let _ = strictness(&policy, &uri);
         let normal = |text: &str| {
-            let all = uri::readings(text).unwrap_or_default();
+            let (all, _) = uri::readings(text).unwrap_or_default();
             let found = all.into_iter().find(|r| r.form == uri::Form::Normal);
             String::from_utf8(found.map(|r| r.bytes).unwrap_or_default()).unwrap()
         };

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use crate::domain::json::{Node, Value, compare_numbers};
+use crate::domain::json::{Node, Value, compare_numbers, differ_by_case};
 
 /// A JSON value of a condition.
 #[derive(Debug, Clone)]
@@ -60,7 +60,26 @@ impl Literal {
     }
 }
 
+impl Literal {
+    /// Whether a key of the value, anywhere in it, differs by case only from the key that stands in
+    /// its place here.
+    pub(super) fn differs_by_case(&self, node: &Node<'_>) -> bool {
+        self.shape.differs_by_case(node)
+    }
+}
+
 impl Shape {
+    fn differs_by_case(&self, node: &Node<'_>) -> bool {
+        match (self, &node.value) {
+            (Self::Array(a), Value::Array(b)) => a.iter().zip(b).any(|(a, b)| a.differs_by_case(b)),
+            (Self::Object(a), Value::Object(b)) => b.iter().any(|m| match a.get(m.key.as_ref()) {
+                Some(value) => value.differs_by_case(&m.node),
+                None => a.keys().any(|key| differ_by_case(key, &m.key)),
+            }),
+            _ => false,
+        }
+    }
+
     /// Recursion is as deep as the node, which [`crate::domain::json::MAX_DEPTH`] bounds.
     fn of(node: &Node<'_>) -> Self {
         match &node.value {

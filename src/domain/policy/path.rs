@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::CallFacts;
-use crate::domain::json::{self, MAX_DEPTH, Node, Value};
+use crate::domain::json::{self, MAX_DEPTH, Node, Value, differ_by_case};
 
 /// A place in the facts of a call.
 #[derive(Debug, Clone)]
@@ -58,12 +58,13 @@ impl Path {
         Ok(Self { text: text.to_owned(), root, steps })
     }
 
-    /// Calls `visit` with every value at the path until it says stop, or with none where there is
-    /// no value. `[*]` over an empty array, like any step that leads nowhere, gives none.
+    /// Calls `visit` with what is at the path until it says stop: every value; `Nothing` where there is
+    /// no value, as where `[*]` goes over an empty array or any step leads nowhere; `Ambiguous` where
+    /// a key beside the path differs from the path's by case only.
     pub(super) fn visit(
         &self,
         facts: &CallFacts<'_>,
-        visit: &mut dyn FnMut(Option<&Node<'_>>) -> bool,
+        visit: &mut dyn FnMut(Place<'_, '_>) -> bool,
     ) {
         let name = match self.root {
             Root::Arguments => {
@@ -73,26 +74,43 @@ impl Path {
             Root::AgentName => facts.agent,
             Root::UpstreamName => facts.upstream,
         };
-        visit(Some(&Node { raw: "", value: Value::String(Cow::Borrowed(name)) }));
+        visit(Place::Value(&Node { raw: "", value: Value::String(Cow::Borrowed(name)) }));
     }
 }
 
+/// What is at a path.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place<'n, 'a> {
+    /// A value.
+    Value(&'n Node<'a>),
+    /// No value.
+    Nothing,
+    /// Readers that ignore case may find another value than the path's.
+    Ambiguous,
+}
+
 /// Whether `visit` said stop.
-fn walk(node: &Node<'_>, steps: &[Step], visit: &mut dyn FnMut(Option<&Node<'_>>) -> bool) -> bool {
-    let Some((step, rest)) = steps.split_first() else { return visit(Some(node)) };
+fn walk(node: &Node<'_>, steps: &[Step], visit: &mut dyn FnMut(Place<'_, '_>) -> bool) -> bool {
+    let Some((step, rest)) = steps.split_first() else { return visit(Place::Value(node)) };
     let next = match step {
-        Step::Key(key) => node.get(key),
+        Step::Key(key) => {
+            let members = node.members().unwrap_or_default();
+            if members.iter().any(|m| differ_by_case(&m.key, key)) {
+                return visit(Place::Ambiguous);
+            }
+            node.get(key)
+        }
         Step::Index(index) => node.elements().and_then(|elements| elements.get(*index)),
         Step::Each => {
             return match node.elements() {
-                None | Some([]) => visit(None),
+                None | Some([]) => visit(Place::Nothing),
                 Some(elements) => elements.iter().any(|element| walk(element, rest, visit)),
             };
         }
     };
     match next {
         Some(node) => walk(node, rest, visit),
-        None => visit(None),
+        None => visit(Place::Nothing),
     }
 }
 
@@ -157,8 +175,12 @@ mod tests {
         let facts =
             CallFacts { agent: "bot", upstream: "images", tool: "t", arguments: &arguments };
         let mut seen = Vec::new();
-        Path::read(path).unwrap().visit(&facts, &mut |node| {
-            seen.push(node.map_or("none".to_owned(), Node::canonical));
+        Path::read(path).unwrap().visit(&facts, &mut |place| {
+            seen.push(match place {
+                Place::Value(node) => node.canonical(),
+                Place::Nothing => "none".to_owned(),
+                Place::Ambiguous => "ambiguous".to_owned(),
+            });
             false
         });
         seen
@@ -192,9 +214,29 @@ mod tests {
             "args.e[*]",
             "args.e[0]",
             "args.n.x",
-            "args.A",
         ] {
             assert_eq!(seen(path, arguments), ["none"], "{path}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_differs_by_case_only_makes_its_place_ambiguous_at_every_level() {
+        let arguments =
+            r#"{"a":{"b":1,"c":2,"\u0042":3},"K":1,"l":[{"x":1},{"x":2,"X":3}],"d":{"\u017f":1}}"#;
+
+        for (path, found) in [
+            ("args.a.b", &["ambiguous"][..]),
+            ("args.a.c", &["2"]),
+            ("args.A.c", &["ambiguous"]),
+            ("args.k", &["ambiguous"]),
+            ("args.\u{212a}", &["ambiguous"]),
+            ("args.K", &["1"]),
+            ("args.l[*].x", &["1", "ambiguous"]),
+            ("args.l[0].x", &["1"]),
+            ("args.L[0].x", &["ambiguous"]),
+            ("args.d.s", &["ambiguous"]),
+        ] {
+            assert_eq!(seen(path, arguments), found, "{path}");
         }
     }
 

@@ -19,7 +19,7 @@ use crate::domain::risk::RiskClass;
 /// Most bytes of a tool's name in `tools`.
 pub const MAX_NAME: usize = 256;
 
-const TOP_KEYS: [&str; 10] = [
+const TOP_KEYS: [&str; 11] = [
     "version",
     "description",
     "default",
@@ -28,6 +28,7 @@ const TOP_KEYS: [&str; 10] = [
     "match",
     "resources",
     "prompts",
+    "methods",
     "approvals",
     "tests",
 ];
@@ -93,6 +94,7 @@ fn top(walk: &mut Walk, root: &Node<'_>) -> Policy {
         default: Rule::new("/default".to_owned(), Action::Deny),
         resources: None,
         prompts: None,
+        methods: Vec::new(),
     };
     for member in walk.object(root, "", &TOP_KEYS) {
         let (node, place) = (&member.node, at("", &member.key));
@@ -117,6 +119,7 @@ fn top(walk: &mut Walk, root: &Node<'_>) -> Policy {
                 policy.resources = Some(blocks::block(walk, Kind::Resources, node, &place));
             }
             "prompts" => policy.prompts = Some(blocks::block(walk, Kind::Prompts, node, &place)),
+            "methods" => policy.methods = methods(walk, node, &place),
             "approvals" | "tests" => walk.error(&place, NOT_AVAILABLE),
             _ => {}
         }
@@ -155,6 +158,23 @@ fn tools(walk: &mut Walk, node: &Node<'_>, place: &str, policy: &mut Policy) {
         policy.by_name.insert(name.to_owned(), policy.tools.len());
         policy.tools.push(Entry { name: name.to_owned(), rule });
     }
+}
+
+/// Exact names; a glob would never fit, for no method is meant by half its name.
+fn methods(walk: &mut Walk, node: &Node<'_>, place: &str) -> Vec<String> {
+    let names = walk.names(node, place, "the exact name of a method", true);
+    for (i, element) in node.elements().unwrap_or_default().iter().enumerate() {
+        let Some(name) = element.as_str() else { continue };
+        if name.len() > MAX_NAME {
+            walk.error(&nth(place, i), format!("a name of more than {MAX_NAME} bytes; shorten it"));
+        } else if name.contains('*') {
+            walk.error(
+                &nth(place, i),
+                format!("{name:?} would never fit: names here are exact; write each method"),
+            );
+        }
+    }
+    names
 }
 
 fn match_entry(walk: &mut Walk, node: &Node<'_>, place: String) -> Match {

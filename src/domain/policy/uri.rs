@@ -10,25 +10,27 @@
 //!   where it is needed, dot segments resolved
 //!   (<https://www.rfc-editor.org/rfc/rfc3986#section-6.2.2>).
 //! - `Folded`: besides, everything decoded (again and again), `\` and repeated slashes as one
-//!   slash, tabs and line breaks dropped as browsers' parsers do, default ports and
-//!   `file://localhost` left out.
+//!   slash, tabs and line breaks dropped as browsers' parsers do, the host in its one spelling
+//!   (`authority`), users, default ports and `file://localhost` left out.
 //! - `Flat`: as `Folded`, with `?` and `#` as characters of the path, the host of a `file:` ignored
 //!   and no slash at the end, for servers that cut nothing off or look at the path alone.
-//! - `Bare`: as `Folded`, without query, fragment and the slash at the end, for servers that ignore
-//!   these. A pattern that has a query or fragment of its own is about them, and stays whole.
+//! - `Bare`: as `Folded`, without query, fragment, parameters of segments (`;…`) and the slash at the
+//!   end, for servers that ignore these. A pattern that has any of them is about them, and stays whole.
+//!
+//! The last three are made of every way in which a reader may take the URI ([`authority::ways`]).
 //!
 //! `*` is the one wildcard of a pattern: it fits any run of bytes, `/` included. It passes through
 //! every form, so that patterns are brought into the same forms as the URIs they meet.
 
-use url::Url;
+use percent::{decode, decode_once, respell, triplet};
+
+pub(super) mod authority;
+mod percent;
 
 /// Longest URI that a policy judges, bytes; a longer one is treated as if it did not exist.
 pub const MAX_URI: usize = 8 * 1024;
 /// Longest URI or pattern that a policy names, bytes.
 pub const MAX_URI_KEY: usize = 1024;
-/// How often percent-encoding is taken off; nobody encodes deeper.
-const MAX_DECODINGS: usize = 8;
-
 /// A spelling that URIs are brought into before they are compared; the module says what each is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
@@ -48,30 +50,31 @@ pub(super) struct Reading {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Every reading of a URI, the one as sent first; none where the URI is longer than [`MAX_URI`].
-pub(super) fn readings(uri: &str) -> Option<Vec<Reading>> {
+/// Every reading of a URI, the one as sent first, and whether its host can be read at all; none where
+/// the URI is longer than [`MAX_URI`] or has more than [`authority::MAX_WAYS`] hosts.
+pub(super) fn readings(uri: &str) -> Option<(Vec<Reading>, bool)> {
     if uri.len() > MAX_URI {
         return None;
     }
-    let of = |form, text: &str| Reading { form, bytes: spell(form, text) };
-    let mut all: Vec<Reading> = FORMS.into_iter().map(|form| of(form, uri)).collect();
-    // What the parser of most servers makes of it: odd hosts and ports, characters it drops.
-    if let Ok(parsed) = Url::parse(uri) {
+    let of = |form, text: &[u8]| Reading { form, bytes: spell(form, text) };
+    let mut all = vec![of(Form::Sent, uri.as_bytes()), of(Form::Normal, uri.as_bytes())];
+    let ways = authority::ways(uri)?;
+    for way in &ways {
         for form in [Form::Folded, Form::Flat, Form::Bare] {
-            let reading = of(form, parsed.as_str());
+            let reading = of(form, way);
             if !all.contains(&reading) {
                 all.push(reading);
             }
         }
     }
-    Some(all)
+    Some((all, ways.iter().all(|way| authority::is_readable(way))))
 }
 
 /// A URI, or a pattern over URIs, in every form.
 #[derive(Debug, Clone)]
 pub(super) struct UriPattern {
     forms: [Vec<u8>; 5],
-    /// Whether it has a query or a fragment.
+    /// Whether it has a query, a fragment or parameters of a segment.
     has_tail: bool,
 }
 
@@ -102,7 +105,8 @@ impl UriPattern {
                  count; write lower case, or \"/\" before it if a path is meant"
             ));
         }
-        Ok(Self { forms: FORMS.map(|form| spell(form, text)), has_tail: !parts.tail.is_empty() })
+        let has_tail = !parts.tail.is_empty() || parts.path.contains(&b';');
+        Ok(Self { forms: FORMS.map(|form| spell(form, bytes)), has_tail })
     }
 
     /// Whether it fits one of the readings of a URI, compared in the reading's own form.
@@ -144,11 +148,11 @@ fn wild(pattern: &[u8], text: &[u8]) -> bool {
     rest.ends_with(last)
 }
 
-fn spell(form: Form, text: &str) -> Vec<u8> {
+fn spell(form: Form, text: &[u8]) -> Vec<u8> {
     match form {
-        Form::Sent => text.as_bytes().to_vec(),
-        Form::Normal => normal(text.as_bytes()),
-        Form::Folded | Form::Flat | Form::Bare => folded(text.as_bytes(), form),
+        Form::Sent => text.to_vec(),
+        Form::Normal => normal(text),
+        Form::Folded | Form::Flat | Form::Bare => folded(text, form),
     }
 }
 
@@ -210,31 +214,6 @@ fn normal_once(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Percent-encoding in its normal form: off where the character needs none, in upper-case digits
-/// elsewhere, and put on every byte that can't stand in a URI.
-///
-/// <https://www.rfc-editor.org/rfc/rfc3986#section-6.2.2.2>
-fn respell(text: &[u8]) -> Vec<u8> {
-    const UNRESERVED: &[u8] = b"-._~";
-    let mut out = Vec::with_capacity(text.len());
-    let mut i = 0;
-    while i < text.len() {
-        let (byte, encoded) = match triplet(text, i) {
-            Some(byte) => (byte, true),
-            None => (text[i], false),
-        };
-        i += if encoded { 3 } else { 1 };
-        let unreserved = byte.is_ascii_alphanumeric() || UNRESERVED.contains(&byte);
-        let foreign = byte <= b' ' || byte >= 0x7f || b"\"<>\\^`{|}".contains(&byte);
-        if unreserved || (!encoded && !foreign) {
-            out.push(byte);
-        } else {
-            out.extend(format!("%{byte:02X}").bytes());
-        }
-    }
-    out
-}
-
 fn folded(text: &[u8], form: Form) -> Vec<u8> {
     let (flat, bare) = (form == Form::Flat, form == Form::Bare);
     let trimmed = text.trim_ascii();
@@ -249,26 +228,19 @@ fn folded(text: &[u8], form: Form) -> Vec<u8> {
         _ => slashes(&kept),
     };
     let parts = Parts::of(&slashed);
-    let scheme = parts.scheme.to_ascii_lowercase();
-    let mut authority = decode(parts.authority).to_ascii_lowercase();
+    let scheme = authority::scheme(parts.scheme);
+    let mut authority = authority::canonical(&scheme, &decode(parts.authority));
     if scheme == b"file:" && (flat || authority == b"localhost") {
         authority.clear();
-    }
-    let port: Option<&[u8]> = match scheme.as_slice() {
-        b"http:" | b"ws:" => Some(b":80"),
-        b"https:" | b"wss:" => Some(b":443"),
-        b"ftp:" => Some(b":21"),
-        _ => None,
-    };
-    if let Some(short) = port.and_then(|port| authority.strip_suffix(port)) {
-        authority = short.to_vec();
     }
     let (path, tail) = if flat {
         (decode(&[parts.path, parts.tail].concat()), Vec::new())
     } else {
         (decode(parts.path), if bare { Vec::new() } else { decode(parts.tail) })
     };
-    let mut path = resolve(&one_slash(&slashes(&path)));
+    let path = slashes(&path);
+    let path = if bare { without_parameters(&path) } else { path };
+    let mut path = resolve(&one_slash(&path));
     if (flat || bare) && path.len() > 1 && path.ends_with(b"/") {
         path.pop();
     }
@@ -286,6 +258,15 @@ fn folded(text: &[u8], form: Form) -> Vec<u8> {
     out.extend(path);
     out.extend(tail);
     out
+}
+
+/// Each segment up to its first `;`.
+///
+/// <https://www.rfc-editor.org/rfc/rfc3986#section-3.3>
+fn without_parameters(path: &[u8]) -> Vec<u8> {
+    let bare = |segment: &[u8]| segment.split(|b| *b == b';').next().map(<[u8]>::to_vec);
+    let segments: Vec<Vec<u8>> = path.split(|b| *b == b'/').filter_map(bare).collect();
+    segments.join(&b'/')
 }
 
 fn slashes(text: &[u8]) -> Vec<u8> {
@@ -327,50 +308,13 @@ fn resolve(path: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Takes percent-encoding off until nothing is left of it.
-fn decode(text: &[u8]) -> Vec<u8> {
-    let mut text = text.to_vec();
-    for _ in 0..MAX_DECODINGS {
-        let once = decode_once(&text);
-        if once.len() == text.len() {
-            break;
-        }
-        text = once;
-    }
-    text
-}
-
-fn decode_once(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut i = 0;
-    while i < text.len() {
-        if let Some(byte) = triplet(text, i) {
-            out.push(byte);
-            i += 3;
-        } else {
-            out.push(text[i]);
-            i += 1;
-        }
-    }
-    out
-}
-
-/// The byte that is percent-encoded at this offset, if one is.
-///
-/// <https://www.rfc-editor.org/rfc/rfc3986#section-2.1>
-fn triplet(text: &[u8], at: usize) -> Option<u8> {
-    let [b'%', high, low] = text.get(at..at + 3)? else { return None };
-    let digit = |b: &u8| char::from(*b).to_digit(16).and_then(|d| u8::try_from(d).ok());
-    Some(digit(high)? * 16 + digit(low)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn fits(pattern: &str, uri: &str) -> bool {
         let pattern = UriPattern::read(pattern).unwrap();
-        let all = readings(uri).unwrap();
+        let (all, _) = readings(uri).unwrap();
         (0..all.len()).any(|which| pattern.fits(&all, which))
     }
 
@@ -473,7 +417,7 @@ mod tests {
         ] {
             let normal = |r: &&Reading| r.form == Form::Normal;
             let pattern = UriPattern::read("file:///secret/*").unwrap();
-            let all = readings(uri).unwrap();
+            let (all, _) = readings(uri).unwrap();
             assert!(!all.iter().filter(normal).any(|r| pattern.fits_alone(r)), "{uri}");
         }
     }

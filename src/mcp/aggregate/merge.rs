@@ -150,19 +150,35 @@ impl Merged<'_> {
     }
 
     fn answer(self) -> Reported {
-        let mut members = vec![(self.kind.key, json::array(&self.entries))];
-        if let Some(next) = self.next {
-            members.push(("nextCursor", json::quote(&next)));
-        }
-        if self.incoming.era == WireEra::Modern {
-            members.push(("resultType", "\"complete\"".to_owned()));
-            members.push(("ttlMs", self.ttl_ms.unwrap_or(0).to_string()));
-            // Another agent has other upstreams.
-            members.push(("cacheScope", "\"private\"".to_owned()));
-        }
-        let result = json::object(members.iter().map(|(k, v)| (*k, v.as_str())));
+        let next = self.next.as_deref();
+        let result = list(self.incoming.era, self.kind, &self.entries, next, self.ttl_ms);
         (StatusCode::OK, jsonrpc::result(self.incoming.message.id_raw(), &result))
     }
+}
+
+/// The result (raw JSON) that is a list without entries.
+pub(crate) fn empty(era: WireEra, kind: &Kind) -> String {
+    list(era, kind, &[], None, None)
+}
+
+fn list(
+    era: WireEra,
+    kind: &Kind,
+    entries: &[String],
+    next: Option<&str>,
+    ttl_ms: Option<u64>,
+) -> String {
+    let mut members = vec![(kind.key, json::array(entries))];
+    if let Some(next) = next {
+        members.push(("nextCursor", json::quote(next)));
+    }
+    if era == WireEra::Modern {
+        members.push(("resultType", "\"complete\"".to_owned()));
+        members.push(("ttlMs", ttl_ms.unwrap_or(0).to_string()));
+        // Another agent has other upstreams.
+        members.push(("cacheScope", "\"private\"".to_owned()));
+    }
+    json::object(members.iter().map(|(k, v)| (*k, v.as_str())))
 }
 
 #[cfg(test)]

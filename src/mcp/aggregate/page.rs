@@ -128,6 +128,10 @@ pub(crate) async fn page(
     cursor: Option<&str>,
     cancel: &CancellationToken,
 ) -> Turned {
+    if mcp.broker.policies().of(upstream).is_none() {
+        // Nothing of it is for anybody.
+        return Turned::Page(Page::default());
+    }
     let mut one = incoming.to(upstream, list_params(incoming.message.params.as_deref(), cursor));
     kind.method.clone_into(&mut one.message.method);
     match ask(mcp, &one, kind.capability, cancel).await {

@@ -110,18 +110,20 @@ fn completion(policy: &Policy, params: Option<&str>, raw: String) -> String {
     node.with(&[("completion", shown)])
 }
 
-/// Whether an agent's client may hear of it: nothing of a hidden resource, and nothing of a denied
-/// one, however it came to be subscribed to.
+/// Whether an agent's client may hear of it: nothing of an upstream without a policy, nothing of a
+/// hidden resource, and nothing of a denied one, however it came to be subscribed to.
 pub(crate) fn may_hear(
     policy: Option<&Policy>,
     agent: &str,
     upstream: &str,
     note: &Notification,
 ) -> bool {
-    if note.method != method::NOTIFICATIONS_RESOURCES_UPDATED {
+    let Some(policy) = policy else { return false };
+    if note.method != method::NOTIFICATIONS_RESOURCES_UPDATED
+        || !policy.governs(Method::ReadResource)
+    {
         return true;
     }
-    let Some(policy) = policy.filter(|p| p.governs(Method::ReadResource)) else { return true };
     let params = note.params.as_deref().and_then(|p| json::parse(p).ok());
     let Some(uri) = params.as_ref().and_then(|p| p.get("uri")?.as_str()) else { return false };
     let Ok(read) = ToolCall::read_as(Method::ReadResource, upstream, &uri_arguments(uri)) else {
@@ -313,7 +315,7 @@ mod tests {
         assert!(hears(Some(&policy()), r#"{"uri":"db://prod/a"}"#));
         assert!(!hears(Some(&policy()), r#"{"uri":"db://prod/secret"}"#));
         assert!(!hears(Some(&policy()), "{}"));
-        assert!(hears(None, "{}"));
+        assert!(!hears(None, "{}"));
         let denying = Policy::read(r#"{"version":"1","resources":{"default":"deny"}}"#).unwrap().0;
         assert!(!hears(Some(&denying), r#"{"uri":"db://prod/a"}"#));
     }

@@ -256,6 +256,10 @@ async fn level_at(
         let error = jsonrpc::error_object(code::METHOD_NOT_FOUND, "there is no log here", None);
         return Ok(Reply::Error(error));
     };
+    if mcp.broker.policies().of(upstream).is_none() {
+        let error = jsonrpc::error_object(code::METHOD_NOT_FOUND, "there is no log here", None);
+        return Ok(Reply::Error(error));
+    }
     // What it wanted before no longer counts.
     let (agent, now) = (&incoming.agent.name, mcp.broker.now());
     let former = mcp.subscriptions.with(agent, &session.id, now, |w| w.logs.remove(upstream));

@@ -382,12 +382,17 @@ async fn a_clients_notifications_reach_all_upstreams() {
     got(agent.call("1", "u__open", "{}")).await;
     got(agent.call("1", "m__open", "{}")).await;
 
-    agent.notify("notifications/mine", r#"{"n":1.00}"#).await;
+    agent.notify("notifications/roots/list_changed", r#"{"n":1.00}"#).await;
 
     for fake in [u, m] {
-        until("the notification arrives", async || !fake.seen_of("notifications/mine").is_empty())
-            .await;
-        assert_eq!(fake.seen_of("notifications/mine")[0].member("params"), r#"{"n":1.00}"#);
+        until("the notification arrives", async || {
+            !fake.seen_of("notifications/roots/list_changed").is_empty()
+        })
+        .await;
+        assert_eq!(
+            fake.seen_of("notifications/roots/list_changed")[0].member("params"),
+            r#"{"n":1.00}"#
+        );
     }
     placet.end().await;
 }

@@ -181,11 +181,16 @@ async fn other_notifications_of_a_client_reach_the_upstream_and_its_own_do_not()
     let before = fake.seen_of("notifications/initialized").len();
 
     agent.notify("notifications/initialized", "{}").await;
-    agent.notify("notifications/mine", r#"{"n":1.00}"#).await;
+    agent.notify("notifications/roots/list_changed", r#"{"n":1.00}"#).await;
 
-    until("the notification arrives", async || !fake.seen_of("notifications/mine").is_empty())
-        .await;
-    assert_eq!(fake.seen_of("notifications/mine")[0].member("params"), r#"{"n":1.00}"#);
+    until("the notification arrives", async || {
+        !fake.seen_of("notifications/roots/list_changed").is_empty()
+    })
+    .await;
+    assert_eq!(
+        fake.seen_of("notifications/roots/list_changed")[0].member("params"),
+        r#"{"n":1.00}"#
+    );
     assert_eq!(fake.seen_of("notifications/initialized").len(), before);
     placet.end().await;
 }

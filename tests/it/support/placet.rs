@@ -116,6 +116,12 @@ impl Setup {
         self
     }
 
+    /// Without any policy.
+    pub fn without_policy(mut self) -> Self {
+        self.text = self.text.replace("policy = \"policy.json\"\n", "");
+        self
+    }
+
     /// Without waiting for the tool lists of these upstreams, which may never come.
     pub fn without_tools_of(mut self, upstreams: &[&str]) -> Self {
         self.upstreams.retain(|name| !upstreams.contains(&name.as_str()));
@@ -241,6 +247,14 @@ impl Placet {
         let request = self.http.post(url).header("content-type", "application/json").body(body);
         let answer = self.api(request).await;
         assert_eq!(answer["id"].as_str(), Some(id), "{answer}");
+    }
+
+    /// Sealed audit records of this kind, oldest first.
+    pub async fn records(&self, kind: &str) -> Vec<Value> {
+        let url = format!("{}/api/v1/audit?after=0&limit=200", self.base);
+        let mut records = self.api(self.http.get(url)).await["records"].take();
+        let records = records.as_array_mut().map(std::mem::take).unwrap_or_default();
+        records.into_iter().filter(|r| r["kind"] == kind).collect()
     }
 
     /// Withdraws an approval over the HTTP API.

@@ -65,7 +65,7 @@ impl Old {
     }
 
     /// Sends a request, which is accepted.
-    async fn ask(&self, id: &str, method: &str, params: &str) {
+    pub(in crate::mcp) async fn ask(&self, id: &str, method: &str, params: &str) {
         let body =
             format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#);
         let accepted = got(self.post(&body)).await;
@@ -83,7 +83,7 @@ impl Old {
     }
 
     /// The next message on the stream.
-    async fn told(&mut self) -> Value {
+    pub(in crate::mcp) async fn told(&mut self) -> Value {
         self.stream.message().await.unwrap()
     }
 
