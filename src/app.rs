@@ -24,7 +24,7 @@ use crate::broker::people::sign_in::one_time_token;
 use crate::broker::{Broker, Parts, Stop};
 use crate::clock::{Clock, SystemClock};
 use crate::config::oidc::CALLBACK;
-use crate::config::{Config, Reviewer, Severity, process_environment};
+use crate::config::{Config, Reviewer};
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::id::{IdSource, OsIds};
 use crate::mcp::{self, Mcp};
@@ -33,11 +33,12 @@ use crate::notify::memory::Mailbox;
 use crate::store::SignIn;
 use crate::store::sql::SqlStore;
 use crate::store::{Store, StoreError};
-use crate::web::health::{Health, Readiness};
+use crate::web::health::Readiness;
 use crate::web::host_guard::{Hosts, host_guard};
 use crate::web::{self, SignInMailer, Web};
 use crate::{reconcilers, tcp, upstream};
 
+mod reload;
 pub(crate) mod signals;
 
 /// How long running work may take to notice that the grace is over.
@@ -286,45 +287,6 @@ pub async fn sign_in_link(
     let sign_in = SignIn { reviewer: reviewer.to_owned(), via: VIA_TERMINAL.to_owned() };
     let token = one_time_token(store, &OsIds, &sign_in, expires_at).await?;
     Ok(config.link(&format!("/sign-in/{token}")))
-}
-
-/// Reads the configuration's policies again and puts them in force, all or none: where anything
-/// is wrong the old ones stay and `/readyz` says `degraded`. Nothing but policies is taken over.
-pub async fn reload_policies(broker: &Broker, readiness: &Readiness) {
-    let file = broker.config().file.clone();
-    let now = broker.now();
-    let mut events = Vec::new();
-    match Config::load(file.as_deref(), &process_environment()) {
-        Ok((fresh, _)) => {
-            for upstream in &fresh.upstreams {
-                let Some(policy) = upstream.policy.clone() else { continue };
-                if broker.config().upstream(&upstream.name).is_none() {
-                    continue;
-                }
-                events.push(
-                    AuditEvent::new(Kind::PolicyLoaded, "placet", now)
-                        .with("upstream", &upstream.name)
-                        .with("sha256", policy.source_fingerprint()),
-                );
-                broker.policies().replace(&upstream.name, policy);
-                tracing::info!(upstream = %upstream.name, "policy of {} loaded", upstream.name);
-            }
-            readiness.set("policies", Health::Ok);
-        }
-        Err(problems) => {
-            let errors = problems.iter().filter(|p| p.severity == Severity::Error);
-            for problem in errors.clone() {
-                tracing::error!("policies are not reloaded, the old ones stay: {problem}");
-            }
-            let count = errors.count().to_string();
-            events
-                .push(AuditEvent::new(Kind::PolicyRefused, "placet", now).with("problems", &count));
-            readiness.set("policies", Health::Degraded);
-        }
-    }
-    if let Err(error) = broker.record(events).await {
-        tracing::error!(%error, "the policy reload could not be recorded");
-    }
 }
 
 /// Tries every upstream, the sign-in provider and every notifier. Each line is the name in the

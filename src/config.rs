@@ -353,7 +353,7 @@ pub struct Upstream {
 }
 
 /// One `[[agents]]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agent {
     /// Its name.
     pub name: String,
@@ -380,7 +380,7 @@ pub struct Agent {
 }
 
 /// One `[[reviewers]]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reviewer {
     /// Their name.
     pub name: String,
@@ -444,6 +444,18 @@ impl Config {
     /// The reviewer of that name.
     pub fn reviewer(&self, name: &str) -> Option<&Reviewer> {
         self.reviewers.iter().find(|r| r.name == name)
+    }
+
+    /// The lists of principals that read otherwise in `other`.
+    pub(crate) fn differing_principals(&self, other: &Self) -> Vec<&'static str> {
+        let mut differ = Vec::new();
+        if self.agents != other.agents {
+            differ.push("[[agents]]");
+        }
+        if self.reviewers != other.reviewers {
+            differ.push("[[reviewers]]");
+        }
+        differ
     }
 
     /// The first notifier that sends sign-in mails; that is one for e-mail, or the mailbox in

@@ -2,6 +2,7 @@
 //! people can be answered by some.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 
 use globset::Glob;
 
@@ -13,7 +14,7 @@ use crate::domain::reviewers::assurance;
 use super::policies::LoadedPolicy;
 use super::problem::{Problem, Severity};
 use super::reach::{can_sign_in, is_notified, passkey_domain};
-use super::reader::Reader;
+use super::reader::{Environment, Reader};
 use super::upstreams::Read;
 use super::{Agent, Config, oidc, value};
 
@@ -47,6 +48,24 @@ pub(super) fn check(
             reader.warn(format!("{}.policy", read.path), "there is none: every call is denied");
         }
     }
+}
+
+/// What hinders these policies from being put in force in a program that runs with another
+/// configuration: errors only.
+pub(super) fn unfit_for(running: &Config, upstreams: &[Read]) -> Vec<Problem> {
+    let nothing = Environment::new();
+    let reader = Reader::new(String::new(), PathBuf::new(), &nothing);
+    for read in upstreams.iter().filter(|read| running.upstream(&read.upstream.name).is_some()) {
+        if let Some(policy) = &read.policy {
+            rules(&reader, running, &read.upstream.name, policy);
+        }
+    }
+    let errors = reader.finish().into_iter().filter(|p| p.severity == Severity::Error);
+    let with_mend = |mut problem: Problem| {
+        problem.message.push_str("; that is so with the agents, reviewers and notifiers that run now, which only a restart changes");
+        problem
+    };
+    errors.map(with_mend).collect()
 }
 
 /// Notes an error for each name that stands twice in a list.

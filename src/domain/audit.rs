@@ -97,6 +97,8 @@ kinds! {
     ConfigLoaded = "config_loaded",
     /// A policy was loaded.
     PolicyLoaded = "policy_loaded",
+    /// An upstream's policy was removed: everything is denied there.
+    PolicyRemoved = "policy_removed",
     /// A policy could not be loaded; the old one stays.
     PolicyRefused = "policy_refused",
     /// A notification was attempted.
