@@ -19,12 +19,13 @@ use crate::auth::oidc::Oidc;
 use crate::auth::oidc::attempt::Sealer;
 use crate::auth::oidc::provider::Provider;
 use crate::broker::call::wait_tool::WAIT_TOOL;
-use crate::broker::people::sessions::VIA_TERMINAL;
+use crate::broker::people::sessions::{VIA_TERMINAL, VIA_TERMINAL_SESSION};
 use crate::broker::people::sign_in::one_time_token;
 use crate::broker::{Broker, Parts, Stop};
 use crate::clock::{Clock, SystemClock};
 use crate::config::oidc::CALLBACK;
 use crate::config::{Config, Reviewer};
+use crate::domain::approval::Assurance;
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::id::{IdSource, OsIds};
 use crate::mcp::{self, Mcp};
@@ -160,6 +161,7 @@ impl App {
             work,
             upstream_work,
         };
+        app.broker.end_strangers().await?;
         app.record_start().await?;
         Ok(app)
     }
@@ -274,7 +276,8 @@ impl SignInMailer for Mailer {
     }
 }
 
-/// A one-time sign-in link for a reviewer, good for `people.link_life`.
+/// A one-time sign-in link for a reviewer, good for `people.link_life`; recorded. Its session proves
+/// `assurance`: no more than a mailed link does, or as much as a token.
 ///
 /// # Errors
 /// [`StoreError`], when the store can't be read or written.
@@ -282,10 +285,23 @@ pub async fn sign_in_link(
     config: &Config,
     store: &dyn Store,
     reviewer: &str,
+    assurance: Assurance,
 ) -> Result<String, StoreError> {
-    let expires_at = SystemClock.now().plus(config.people.link_life);
-    let sign_in = SignIn { reviewer: reviewer.to_owned(), via: VIA_TERMINAL.to_owned() };
-    let token = one_time_token(store, &OsIds, &sign_in, expires_at).await?;
+    let now = SystemClock.now();
+    let expires_at = now.plus(config.people.link_life);
+    let (via, assurance) = match assurance {
+        Assurance::Link => (VIA_TERMINAL, Assurance::Link),
+        Assurance::Session | Assurance::Passkey => (VIA_TERMINAL_SESSION, Assurance::Session),
+    };
+    let sign_in = SignIn {
+        reviewer: reviewer.to_owned(),
+        via: via.to_owned(),
+        entry: config.entry_of(reviewer).unwrap_or_default(),
+    };
+    let event = AuditEvent::new(Kind::SignInLinkMade, "placet", now)
+        .with("reviewer", reviewer)
+        .with("assurance", assurance.as_str());
+    let token = one_time_token(store, &OsIds, &sign_in, expires_at, Some(event)).await?;
     Ok(config.link(&format!("/sign-in/{token}")))
 }
 

@@ -14,6 +14,7 @@ use crate::domain::client_feature::ClientFeature;
 use crate::domain::policy::Policy;
 
 mod checks;
+mod entry;
 pub(crate) mod load;
 mod notifiers;
 pub(crate) mod oidc;
@@ -243,8 +244,12 @@ pub struct Masking {
 pub struct People {
     /// How long a session lasts without being used.
     pub session_idle: Duration,
+    /// How long a session lasts at most, used or not.
+    pub session_max: Duration,
     /// How long a sign-in link is good for.
     pub link_life: Duration,
+    /// Whether the terminal makes sign-in links, and sessions that such a link began count.
+    pub sign_in_link: bool,
     /// The window of the three limits below.
     pub sign_in_window: Duration,
     /// Most sign-in mails to one address in a window.

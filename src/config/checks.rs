@@ -31,6 +31,13 @@ pub(super) fn check(
     tokens(reader, config);
     addresses(reader, config);
     loopback(reader, config, implicit_agent);
+    if config.implicit_owner && !config.people.sign_in_link {
+        reader.error(
+            "people.sign_in_link",
+            "is false, and there are no [[reviewers]]: the owner could not sign in; add a reviewer, \
+             or leave it on",
+        );
+    }
     references(reader, config);
     oidc::check(reader, config);
     if config.upstreams.is_empty() {

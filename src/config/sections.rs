@@ -160,7 +160,9 @@ pub(super) fn telemetry(s: &Section<'_>) -> Telemetry {
 pub(super) fn people(s: &Section<'_>) -> People {
     let people = People {
         session_idle: s.positive("session_idle").unwrap_or_default(),
+        session_max: s.positive("session_max").unwrap_or_default(),
         link_life: s.positive("link_life").unwrap_or_default(),
+        sign_in_link: s.flag("sign_in_link").unwrap_or_default(),
         sign_in_window: s.positive("sign_in_window").unwrap_or_default(),
         sign_in_mails: s.count("sign_in_mails").unwrap_or_default(),
         request_mail_window: s.positive("request_mail_window").unwrap_or_default(),

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::extract::rejection::FormRejection;
 use axum::extract::{ConnectInfo, Form, FromRequest, FromRequestParts, Request};
-use axum::http::Uri;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::de::DeserializeOwned;
 
@@ -15,10 +15,11 @@ use crate::auth::personal_token::Scope;
 use crate::auth::{Proven, bearer, client_address};
 use crate::broker::people::sessions::SignedIn;
 use crate::broker::people::token_holder::TokenRefused;
-use crate::config::Reviewer;
+use crate::config::{Reviewer, Role};
 use crate::domain::approval::Assurance;
 
 use super::Web;
+use super::cookies;
 use super::error::{Code, PageProblem, Problem};
 use super::session;
 use super::view::{Frame, Viewer};
@@ -63,6 +64,7 @@ impl Page {
                 name: self.reviewer.name.clone(),
                 form_token: self.form_token.clone(),
                 reads_audit: self.reviewer.role.reads_all(),
+                manages: self.reviewer.role == Role::Admin,
             }),
         }
     }
@@ -158,6 +160,18 @@ impl FromRequestParts<Web> for Reader {
             None => Err(unauthorized()),
         }
     }
+}
+
+/// Whether the token or session that a stream began with still counts. It does not count as a use of
+/// the session. While the store can't be read, yes.
+pub(crate) async fn still_reads(web: &Web, reader: &Reviewer, headers: &HeaderMap) -> bool {
+    if headers.contains_key(axum::http::header::AUTHORIZATION) {
+        let Some(token) = bearer(headers) else { return false };
+        let held = web.broker.token_holder(token, Scope::Read).await;
+        return !matches!(held, Err(TokenRefused::Unknown | TokenRefused::Lacks(_)));
+    }
+    let cookie = cookies::cookie(headers, session::SESSION_COOKIE).unwrap_or_default();
+    web.broker.session_lasts(cookie, &reader.name).await.unwrap_or(true)
 }
 
 /// A reviewer by bearer token, to decide.

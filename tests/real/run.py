@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harness import Report, binary
 
 SUITES = [
-    "bad_input", "reload", "failing", "mail", "mail_pictures", "servers", "governed", "aws", "browser", "desk", "oidc", "passkeys", "commands", "two_brokers", "crash",
+    "bad_input", "reload", "credentials", "failing", "mail", "mail_pictures", "servers", "governed", "aws", "browser", "desk", "oidc", "passkeys", "commands", "two_brokers", "crash",
     "clients", "sse", "conformance", "lost_stream", "matrix", "loss", "soak",
 ]  # fmt: skip
 # Those that wait for minutes.
