@@ -10,6 +10,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::guesses::Guesses;
 use crate::clock::Clock;
 use crate::config::{Config, Reviewer};
 use crate::domain::approval::{Approval, ApprovalId, Refusal};
@@ -56,6 +57,7 @@ struct Inner {
     calls: CallLog,
     results_under_way: ResultsUnderWay,
     metrics: Arc<Metrics>,
+    guesses: Guesses,
     seal_key: [u8; 32],
     stop: Stop,
 }
@@ -129,6 +131,8 @@ impl Broker {
     pub fn new(parts: Parts) -> Self {
         let masker = Masker::new(&parts.config.masking.keys, &parts.masking_key);
         let policies = Policies::new(&parts.config);
+        let server = &parts.config.server;
+        let guesses = Guesses::new(server.wrong_tokens, server.wrong_token_window);
         Self {
             inner: Arc::new(Inner {
                 config: parts.config,
@@ -144,6 +148,7 @@ impl Broker {
                 calls: CallLog::default(),
                 results_under_way: ResultsUnderWay::default(),
                 metrics: Arc::default(),
+                guesses,
                 seal_key: parts.seal_key,
                 stop: parts.stop,
             }),
@@ -188,6 +193,11 @@ impl Broker {
     /// Counters of this process, for the metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.inner.metrics
+    }
+
+    /// How often wrong bearer tokens came, and from where.
+    pub(crate) fn guesses(&self) -> &Guesses {
+        &self.inner.guesses
     }
 
     /// Records of allowed calls that wait for the store.

@@ -16,6 +16,7 @@ use crate::domain::policy::Policy;
 mod checks;
 mod entry;
 pub(crate) mod load;
+pub(crate) mod mail_address;
 mod notifiers;
 pub(crate) mod oidc;
 mod policies;
@@ -107,6 +108,10 @@ pub struct Server {
     pub allowed_origins: Vec<String>,
     /// Addresses of proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<std::net::IpAddr>,
+    /// Most wrong bearer tokens from one client address within `wrong_token_window`.
+    pub wrong_tokens: u32,
+    /// The window of that limit.
+    pub wrong_token_window: Duration,
     /// Largest request body, bytes.
     pub max_body: usize,
     /// Largest message of an upstream, bytes.
@@ -421,6 +426,10 @@ pub enum NotifierKind {
         from: String,
         /// Addresses, such as of mailing lists, that get a copy.
         to: Vec<String>,
+        /// Whether the mail server takes addresses that are not ASCII before the @.
+        ///
+        /// <https://www.rfc-editor.org/rfc/rfc6531>
+        smtputf8: bool,
     },
     /// Standard Webhooks.
     Webhook {

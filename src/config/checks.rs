@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use globset::Glob;
+use url::Host;
 
 use crate::domain::approval::Assurance;
 use crate::domain::person::GROUP_PREFIX;
@@ -18,6 +19,8 @@ use super::reader::{Environment, Reader};
 use super::upstreams::Read;
 use super::{Agent, Config, oidc, value};
 
+mod people;
+
 /// Checks everything that more than one entry takes part in.
 pub(super) fn check(
     reader: &Reader<'_>,
@@ -29,7 +32,7 @@ pub(super) fn check(
     duplicates(reader, "agents", config.agents.iter().map(|a| a.name.as_str()));
     duplicates(reader, "reviewers", config.reviewers.iter().map(|r| r.name.as_str()));
     tokens(reader, config);
-    addresses(reader, config);
+    people::check(reader, config);
     loopback(reader, config, implicit_agent);
     if config.implicit_owner && !config.people.sign_in_link {
         reader.error(
@@ -110,30 +113,35 @@ fn indexed<L, H>(list: impl Iterator<Item = (L, H)>) -> impl Iterator<Item = (L,
     list.enumerate().map(|(i, (name, hash))| (name, i, hash))
 }
 
-fn addresses(reader: &Reader<'_>, config: &Config) {
-    let mut first: HashMap<String, usize> = HashMap::new();
-    for (i, reviewer) in config.reviewers.iter().enumerate() {
-        let Some(address) = reviewer.email.as_ref().map(|a| a.to_lowercase()) else { continue };
-        if let Some(other) = first.get(&address) {
-            let message = format!("is also the address of reviewers[{other}]; each needs its own");
-            reader.error(format!("reviewers[{i}].email"), message);
-        } else {
-            first.insert(address, i);
-        }
+/// Why others than this machine's own can reach Placet; none where nothing says so.
+fn reached_by_others(config: &Config) -> Option<String> {
+    let server = &config.server;
+    let local = match server.public_url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.to_canonical().is_loopback(),
+        None => false,
+    };
+    if !server.listen.ip().to_canonical().is_loopback() {
+        Some(format!("server.listen, {}, is not loopback", server.listen))
+    } else if !local {
+        Some(format!("server.public_url, {}, leads here from elsewhere", server.public_url))
+    } else if !server.trusted_proxies.is_empty() {
+        Some("server.trusted_proxies names a proxy, which leads here from elsewhere".to_owned())
+    } else {
+        None
     }
 }
 
-/// Where no token is needed, Placet must listen on a loopback address only.
+/// Where no token is needed, nobody but this machine's own may reach Placet: neither directly nor
+/// through a proxy.
 fn loopback(reader: &Reader<'_>, config: &Config, implicit_agent: bool) {
-    let listen = config.server.listen;
-    if listen.ip().is_loopback() {
-        return;
-    }
+    let Some(why) = reached_by_others(config) else { return };
     if implicit_agent {
         reader.error(
             "agents",
             format!(
-                "there are none, and {listen} is not loopback: anyone could call tools; add \
+                "there are none, and {why}: anyone could call tools; add \
                  [[agents]] with a name and a token_sha256 (`placet token new`)"
             ),
         );
@@ -142,7 +150,7 @@ fn loopback(reader: &Reader<'_>, config: &Config, implicit_agent: bool) {
         reader.error(
             "reviewers",
             format!(
-                "there are none, and {listen} is not loopback: nobody could decide safely; add \
+                "there are none, and {why}: nobody could decide safely; add \
                  [[reviewers]] with a name and an email or a token_sha256 (`placet token new`)"
             ),
         );

@@ -4,6 +4,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::Config;
+use super::mail_address::canonical;
 use crate::domain::call::hex;
 use crate::domain::json;
 
@@ -16,7 +17,7 @@ impl Config {
         let subjects = self.oidc.iter().flat_map(|oidc| &oidc.subjects);
         let mut parts = vec![
             reviewer.name.clone(),
-            reviewer.email.as_deref().unwrap_or_default().to_lowercase(),
+            canonical(reviewer.email.as_deref().unwrap_or_default()),
             reviewer.token_sha256.map(|hash| hex(&hash)).unwrap_or_default(),
             reviewer.role.as_str().to_owned(),
         ];

@@ -44,6 +44,8 @@ pub(super) fn server(s: &Section<'_>) -> Server {
                 text.parse().map_err(|_| "expected an IP address, as in 10.0.0.1".to_owned())
             })
             .unwrap_or_default(),
+        wrong_tokens: s.count("wrong_tokens").unwrap_or_default(),
+        wrong_token_window: s.positive("wrong_token_window").unwrap_or_default(),
         max_body: s.size("max_body").unwrap_or_default(),
         max_result: s.size("max_result").unwrap_or_default(),
         resume_window: s.duration("resume_window").unwrap_or_default(),

@@ -1,10 +1,10 @@
 //! What handlers take: a signed-in person for pages, a reviewer for the API, a form.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 
 use axum::extract::rejection::FormRejection;
-use axum::extract::{ConnectInfo, Form, FromRequest, FromRequestParts, Request};
+use axum::extract::{Form, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -211,11 +211,27 @@ async fn by_token(
     scope: Scope,
 ) -> Result<(Reviewer, Assurance), Problem> {
     let token = bearer(&parts.headers).ok_or_else(unauthorized)?;
-    web.broker.token_holder(token, scope).await.map_err(|refused| match refused {
-        TokenRefused::Unknown => unauthorized(),
-        TokenRefused::Lacks(_) => Problem::new(Code::Forbidden, refused.to_string()),
-        TokenRefused::Store(error) => error.into(),
-    })
+    let trusted = &web.broker.config().server.trusted_proxies;
+    let client = client_address::of_request(&parts.headers, &parts.extensions, trusted);
+    let (guesses, now) = (web.broker.guesses(), web.broker.now());
+    if let Some(wait) = guesses.wait(client, token, now) {
+        return Err(Problem::too_many(wait, "too many wrong tokens came from your address"));
+    }
+    match web.broker.token_holder(token, scope).await {
+        Ok(holder) => {
+            guesses.right(client, token, now);
+            Ok(holder)
+        }
+        Err(TokenRefused::Unknown) => {
+            guesses.wrong(client, now);
+            Err(unauthorized())
+        }
+        Err(refused @ TokenRefused::Lacks(_)) => {
+            guesses.right(client, token, now);
+            Err(Problem::new(Code::Forbidden, refused.to_string()))
+        }
+        Err(TokenRefused::Store(error)) => Err(error.into()),
+    }
 }
 
 fn unauthorized() -> Problem {
@@ -233,12 +249,8 @@ impl FromRequestParts<Web> for ClientAddress {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Infallible> {
-        let peer = parts
-            .extensions
-            .get::<ConnectInfo<SocketAddr>>()
-            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
         let trusted = &web.broker.config().server.trusted_proxies;
-        Ok(Self(client_address::address(&parts.headers, peer, trusted)))
+        Ok(Self(client_address::of_request(&parts.headers, &parts.extensions, trusted)))
     }
 }
 

@@ -30,6 +30,7 @@ mod assurance;
 mod authenticator;
 mod credentials;
 mod grants;
+mod guesses;
 mod hostile;
 mod issuer;
 mod links;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::auth::reviewer_by_token;
 use crate::config::Reviewer;
+use crate::config::mail_address::canonical;
 use crate::domain::audit::AuditEvent;
 use crate::domain::time::Timestamp;
 use crate::id::{IdSource, token_hash};
@@ -106,14 +107,14 @@ impl Broker {
         email: &str,
     ) -> Result<Option<(&Reviewer, String)>, StoreError> {
         let (people, now) = (&self.config().people, self.now());
-        let address = email.to_lowercase();
+        let address = canonical(email);
         let key = LimitKey::SignInMail(token_hash(&address));
         let since = now.minus(people.sign_in_window);
         if self.store().limits().take(&key, people.sign_in_mails, since, now).await?.is_some() {
             tracing::warn!("too many sign-in mails were asked for one address; none was sent");
             return Ok(None);
         }
-        let same = |r: &&Reviewer| r.email.as_ref().is_some_and(|e| e.to_lowercase() == address);
+        let same = |r: &&Reviewer| r.email.as_ref().is_some_and(|e| canonical(e) == address);
         let Some(reviewer) = self.config().reviewers.iter().find(same) else { return Ok(None) };
         let sign_in = SignIn {
             reviewer: reviewer.name.clone(),
