@@ -18,12 +18,13 @@ use crate::auth::oidc::Oidc;
 use crate::auth::oidc::attempt::Sealer;
 use crate::auth::oidc::provider::Provider;
 use crate::broker::call::wait_tool::WAIT_TOOL;
-use crate::broker::people::sessions::VIA_TERMINAL;
+use crate::broker::people::sessions::{VIA_TERMINAL, VIA_TERMINAL_SESSION};
 use crate::broker::people::sign_in::one_time_token;
 use crate::broker::{Broker, Parts, Stop};
 use crate::clock::{Clock, SystemClock};
 use crate::config::oidc::CALLBACK;
-use crate::config::{Config, Reviewer, Severity, process_environment};
+use crate::config::{Config, Reviewer};
+use crate::domain::approval::Assurance;
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::id::{IdSource, OsIds};
 use crate::mcp::{self, Mcp};
@@ -35,11 +36,12 @@ use crate::store::{Store, StoreError};
 use crate::tcp::connections::{Connections, Limits};
 use crate::tcp::serve::Serving;
 use crate::tcp::{descriptors, serve};
-use crate::web::health::{Health, Readiness};
+use crate::web::health::Readiness;
 use crate::web::host_guard::{Hosts, host_guard};
 use crate::web::{self, SignInMailer, Web};
 use crate::{reconcilers, tcp, upstream};
 
+mod reload;
 pub(crate) mod signals;
 
 /// How long running work may take to notice that the grace is over.
@@ -166,6 +168,7 @@ impl App {
             work,
             upstream_work,
         };
+        app.broker.end_strangers().await?;
         app.record_start().await?;
         Ok(app)
     }
@@ -309,7 +312,8 @@ impl SignInMailer for Mailer {
     }
 }
 
-/// A one-time sign-in link for a reviewer, good for `people.link_life`.
+/// A one-time sign-in link for a reviewer, good for `people.link_life`; recorded. Its session proves
+/// `assurance`: no more than a mailed link does, or as much as a token.
 ///
 /// # Errors
 /// [`StoreError`], when the store can't be read or written.
@@ -317,50 +321,24 @@ pub async fn sign_in_link(
     config: &Config,
     store: &dyn Store,
     reviewer: &str,
+    assurance: Assurance,
 ) -> Result<String, StoreError> {
-    let expires_at = SystemClock.now().plus(config.people.link_life);
-    let sign_in = SignIn { reviewer: reviewer.to_owned(), via: VIA_TERMINAL.to_owned() };
-    let token = one_time_token(store, &OsIds, &sign_in, expires_at).await?;
+    let now = SystemClock.now();
+    let expires_at = now.plus(config.people.link_life);
+    let (via, assurance) = match assurance {
+        Assurance::Link => (VIA_TERMINAL, Assurance::Link),
+        Assurance::Session | Assurance::Passkey => (VIA_TERMINAL_SESSION, Assurance::Session),
+    };
+    let sign_in = SignIn {
+        reviewer: reviewer.to_owned(),
+        via: via.to_owned(),
+        entry: config.entry_of(reviewer).unwrap_or_default(),
+    };
+    let event = AuditEvent::new(Kind::SignInLinkMade, "placet", now)
+        .with("reviewer", reviewer)
+        .with("assurance", assurance.as_str());
+    let token = one_time_token(store, &OsIds, &sign_in, expires_at, Some(event)).await?;
     Ok(config.link(&format!("/sign-in/{token}")))
-}
-
-/// Reads the configuration's policies again and puts them in force, all or none: where anything
-/// is wrong the old ones stay and `/readyz` says `degraded`. Nothing but policies is taken over.
-pub async fn reload_policies(broker: &Broker, readiness: &Readiness) {
-    let file = broker.config().file.clone();
-    let now = broker.now();
-    let mut events = Vec::new();
-    match Config::load(file.as_deref(), &process_environment()) {
-        Ok((fresh, _)) => {
-            for upstream in &fresh.upstreams {
-                let Some(policy) = upstream.policy.clone() else { continue };
-                if broker.config().upstream(&upstream.name).is_none() {
-                    continue;
-                }
-                events.push(
-                    AuditEvent::new(Kind::PolicyLoaded, "placet", now)
-                        .with("upstream", &upstream.name)
-                        .with("sha256", policy.source_fingerprint()),
-                );
-                broker.policies().replace(&upstream.name, policy);
-                tracing::info!(upstream = %upstream.name, "policy of {} loaded", upstream.name);
-            }
-            readiness.set("policies", Health::Ok);
-        }
-        Err(problems) => {
-            let errors = problems.iter().filter(|p| p.severity == Severity::Error);
-            for problem in errors.clone() {
-                tracing::error!("policies are not reloaded, the old ones stay: {problem}");
-            }
-            let count = errors.count().to_string();
-            events
-                .push(AuditEvent::new(Kind::PolicyRefused, "placet", now).with("problems", &count));
-            readiness.set("policies", Health::Degraded);
-        }
-    }
-    if let Err(error) = broker.record(events).await {
-        tracing::error!(%error, "the policy reload could not be recorded");
-    }
 }
 
 /// Tries every upstream, the sign-in provider and every notifier. Each line is the name in the

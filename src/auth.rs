@@ -14,6 +14,7 @@ use crate::domain::approval::Assurance;
 
 pub(crate) mod client_address;
 pub(crate) mod csrf;
+pub(crate) mod guesses;
 pub(crate) mod oidc;
 pub(crate) mod passkey;
 pub(crate) mod personal_token;

@@ -10,6 +10,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::guesses::Guesses;
 use crate::clock::Clock;
 use crate::config::{Config, Reviewer};
 use crate::domain::approval::{Approval, ApprovalId, Refusal};
@@ -58,6 +59,7 @@ struct Inner {
     results_under_way: ResultsUnderWay,
     session_uses: Uses,
     metrics: Arc<Metrics>,
+    guesses: Guesses,
     seal_key: [u8; 32],
     stop: Stop,
 }
@@ -131,6 +133,8 @@ impl Broker {
     pub fn new(parts: Parts) -> Self {
         let masker = Masker::new(&parts.config.masking.keys, &parts.masking_key);
         let policies = Policies::new(&parts.config);
+        let server = &parts.config.server;
+        let guesses = Guesses::new(server.wrong_tokens, server.wrong_token_window);
         Self {
             inner: Arc::new(Inner {
                 config: parts.config,
@@ -147,6 +151,7 @@ impl Broker {
                 results_under_way: ResultsUnderWay::default(),
                 session_uses: Uses::default(),
                 metrics: Arc::default(),
+                guesses,
                 seal_key: parts.seal_key,
                 stop: parts.stop,
             }),
@@ -191,6 +196,11 @@ impl Broker {
     /// Counters of this process, for the metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.inner.metrics
+    }
+
+    /// How often wrong bearer tokens came, and from where.
+    pub(crate) fn guesses(&self) -> &Guesses {
+        &self.inner.guesses
     }
 
     /// Records of allowed calls that wait for the store.

@@ -126,7 +126,9 @@ pub enum Command {
     #[command(subcommand)]
     Token(TokenCommand),
     /// A one-time sign-in link; only while the broker listens on loopback
-    #[command(after_help = "Examples:\n  placet sign-in-link\n  placet sign-in-link ana")]
+    #[command(
+        after_help = "Examples:\n  placet sign-in-link\n  placet sign-in-link ana --assurance session"
+    )]
     SignInLink(SignInLinkArgs),
     /// Notifiers
     #[command(subcommand)]
@@ -232,6 +234,18 @@ pub struct SignInLinkArgs {
     /// The reviewer [default: the only one]
     #[arg(value_name = "NAME")]
     pub name: Option<String>,
+    /// What its session proves: no more than a mailed link, or as much as the reviewer's token
+    #[arg(long, value_name = "WORD", value_enum, default_value_t = LinkAssurance::Link)]
+    pub assurance: LinkAssurance,
+}
+
+/// What the session of a sign-in link proves.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum LinkAssurance {
+    /// As a mailed link
+    Link,
+    /// As the reviewer's token
+    Session,
 }
 
 /// `notify …`

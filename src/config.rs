@@ -14,7 +14,9 @@ use crate::domain::client_feature::ClientFeature;
 use crate::domain::policy::Policy;
 
 mod checks;
+mod entry;
 pub(crate) mod load;
+pub(crate) mod mail_address;
 mod notifiers;
 pub(crate) mod oidc;
 mod policies;
@@ -106,6 +108,10 @@ pub struct Server {
     pub allowed_origins: Vec<String>,
     /// Addresses of proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<std::net::IpAddr>,
+    /// Most wrong bearer tokens from one client address within `wrong_token_window`.
+    pub wrong_tokens: u32,
+    /// The window of that limit.
+    pub wrong_token_window: Duration,
     /// Largest request body, bytes.
     pub max_body: usize,
     /// Most values of one message of an agent.
@@ -265,8 +271,12 @@ pub struct Masking {
 pub struct People {
     /// How long a session lasts without being used.
     pub session_idle: Duration,
+    /// How long a session lasts at most, used or not.
+    pub session_max: Duration,
     /// How long a sign-in link is good for.
     pub link_life: Duration,
+    /// Whether the terminal makes sign-in links, and sessions that such a link began count.
+    pub sign_in_link: bool,
     /// The window of the three limits below.
     pub sign_in_window: Duration,
     /// Most sign-in mails to one address in a window.
@@ -375,7 +385,7 @@ pub struct Upstream {
 }
 
 /// One `[[agents]]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agent {
     /// Its name.
     pub name: String,
@@ -402,7 +412,7 @@ pub struct Agent {
 }
 
 /// One `[[reviewers]]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reviewer {
     /// Their name.
     pub name: String,
@@ -438,6 +448,10 @@ pub enum NotifierKind {
         from: String,
         /// Addresses, such as of mailing lists, that get a copy.
         to: Vec<String>,
+        /// Whether the mail server takes addresses that are not ASCII before the @.
+        ///
+        /// <https://www.rfc-editor.org/rfc/rfc6531>
+        smtputf8: bool,
     },
     /// Standard Webhooks.
     Webhook {
@@ -466,6 +480,18 @@ impl Config {
     /// The reviewer of that name.
     pub fn reviewer(&self, name: &str) -> Option<&Reviewer> {
         self.reviewers.iter().find(|r| r.name == name)
+    }
+
+    /// The lists of principals that read otherwise in `other`.
+    pub(crate) fn differing_principals(&self, other: &Self) -> Vec<&'static str> {
+        let mut differ = Vec::new();
+        if self.agents != other.agents {
+            differ.push("[[agents]]");
+        }
+        if self.reviewers != other.reviewers {
+            differ.push("[[reviewers]]");
+        }
+        differ
     }
 
     /// The first notifier that sends sign-in mails; that is one for e-mail, or the mailbox in

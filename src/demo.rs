@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::{App, AppError};
 use crate::broker::Stop;
 use crate::config::{Config, Environment, Notifier, NotifierKind, Problem};
+use crate::domain::approval::Assurance;
 use crate::domain::visible_text::visible;
 use crate::notify::Message;
 use crate::notify::memory::Mailbox;
@@ -105,8 +106,9 @@ async fn story(
     say(&format!("placet   stands in front of it; connect a real MCP client to {endpoint}"));
     say(&format!("mailbox  what would be mailed to the reviewer: http://{sample_address}/mailbox"));
     let signals = tokio::spawn(crate::app::signals::signals(stop.clone()));
-    let link =
-        crate::app::sign_in_link(&config, app.store(), "owner").await.map_err(AppError::from)?;
+    let link = crate::app::sign_in_link(&config, app.store(), "owner", Assurance::Session)
+        .await
+        .map_err(AppError::from)?;
     let running = tokio::spawn(app.run());
     let life = crate::domain::time::in_words(config.people.link_life);
     say(&format!("queue    sign in as the reviewer \"owner\", once, within {life}: {link}"));

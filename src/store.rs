@@ -13,6 +13,7 @@ pub(crate) mod agents;
 pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod client_sessions;
+pub mod credentials;
 pub(crate) mod driver;
 pub(crate) mod due;
 mod error;
@@ -45,6 +46,7 @@ use agents::AgentStore;
 use approvals::ApprovalStore;
 use audit::AuditStore;
 use client_sessions::ClientSessionStore;
+use credentials::CredentialStore;
 use due::DueStore;
 use grants::GrantStore;
 use holds::HoldStore;
@@ -95,6 +97,9 @@ pub trait Store: Send + Sync {
 
     /// Reviewers who are signed in.
     fn sessions(&self) -> &dyn SessionStore;
+
+    /// All that people hold to be let in or to decide, to end it together.
+    fn credentials(&self) -> &dyn CredentialStore;
 
     /// Sign-ins through the OpenID Connect provider.
     fn oidc(&self) -> &dyn OidcStore;

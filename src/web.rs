@@ -42,6 +42,7 @@ pub(crate) mod history;
 pub(crate) mod host_guard;
 pub(crate) mod oidc;
 pub(crate) mod passkeys;
+mod people;
 pub(crate) mod queue;
 pub(crate) mod review_link;
 pub mod session;
@@ -115,6 +116,8 @@ pub fn router(web: Web) -> Router {
         .route("/agents", get(agents::show))
         .route("/agents/forget", post(agents::forget))
         .route("/audit", get(audit::show))
+        .route("/people", get(people::show))
+        .route("/people/sign-out", post(people::sign_out))
         .route("/settings", get(settings::show))
         .route("/settings/sessions/end", post(settings::end_session))
         .route("/settings/tokens", post(settings::make_token))

@@ -66,6 +66,7 @@ async fn times(place: Place, size: Size) -> Fallible<Vec<(String, Times)>> {
         client: None,
         created_at: now,
         seen_at: now,
+        entry: world.broker.config().entry_of("root").unwrap_or_default(),
     };
     world.store.sessions().insert(&session).await?;
     let client = client()?;

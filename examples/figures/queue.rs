@@ -108,6 +108,7 @@ async fn sign_in(world: &World) -> Fallible<()> {
         client: None,
         created_at: now,
         seen_at: now,
+        entry: world.broker.config().entry_of("ana").unwrap_or_default(),
     };
     Ok(world.store.sessions().insert(&session).await?)
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::broker::{Broker, Stop};
+use crate::config::process_environment;
 use crate::web::health::Readiness;
 
-use super::reload_policies;
+use super::reload::reload_policies;
 
 /// The first signal drains, the second gives up what still runs.
 pub(crate) async fn signals(stop: Stop) {
@@ -30,6 +31,6 @@ pub(crate) async fn signals(stop: Stop) {
 pub(crate) async fn reload_on_sighup(broker: Broker, readiness: Arc<Readiness>) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     while hangup.recv().await.is_some() {
-        reload_policies(&broker, &readiness).await;
+        reload_policies(&broker, &readiness, &process_environment()).await;
     }
 }

@@ -1,8 +1,9 @@
 //! The address a request comes from, for limits. A proxy is believed only if it is configured.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use axum::http::HeaderMap;
+use axum::extract::ConnectInfo;
+use axum::http::{Extensions, HeaderMap};
 
 /// The client's address: the peer's, or, where the peer is a trusted proxy, the last address in
 /// `X-Forwarded-For` that is not one.
@@ -27,6 +28,18 @@ pub(crate) fn address(headers: &HeaderMap, peer: IpAddr, trusted: &[IpAddr]) -> 
         }
     }
     client
+}
+
+/// The client's address of a request, by the peer that the server noted in its extensions.
+pub(crate) fn of_request(
+    headers: &HeaderMap,
+    extensions: &Extensions,
+    trusted: &[IpAddr],
+) -> IpAddr {
+    let peer = extensions
+        .get::<ConnectInfo<SocketAddr>>()
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
+    address(headers, peer, trusted)
 }
 
 #[cfg(test)]

@@ -10,4 +10,5 @@ pub mod rights;
 pub(crate) mod sessions;
 pub(crate) mod settings;
 pub(crate) mod sign_in;
+pub(crate) mod sign_out;
 pub(crate) mod token_holder;

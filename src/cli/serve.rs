@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use crate::app::signals::{reload_on_sighup, signals};
 use crate::app::{self, App, AppError};
 use crate::config::Config;
-use crate::domain::audit::{AuditEvent, Kind};
+use crate::domain::approval::Assurance;
 use crate::domain::time::in_words;
 
 use super::{Failure, Global, complain, load};
@@ -37,13 +37,14 @@ pub(crate) fn failure(error: &AppError) -> Failure {
 }
 
 /// Without configured reviewers the owner signs in by a one-time link: printed to a terminal,
-/// else written to a file that only its user can read.
+/// else written to a file that only its user can read. The owner has no other way, so that it proves
+/// as much as a token.
 async fn offer_sign_in(app: &App) -> Result<(), Failure> {
     let config = app.broker.config();
     let Some(owner) = config.reviewers.first().filter(|_| config.implicit_owner) else {
         return Ok(());
     };
-    let link = app::sign_in_link(config, app.store(), &owner.name)
+    let link = app::sign_in_link(config, app.store(), &owner.name, Assurance::Session)
         .await
         .map_err(|error| Failure::failed(error.to_string()))?;
     if std::io::stderr().is_terminal() {
@@ -57,11 +58,6 @@ async fn offer_sign_in(app: &App) -> Result<(), Failure> {
             Failure::failed(format!("the sign-in link can't be written: {error}"))
         })?;
         tracing::info!("the one-time sign-in link of {} is in {}", owner.name, path.display());
-    }
-    let event = AuditEvent::new(Kind::SignInLinkMade, "placet", app.broker.now())
-        .with("reviewer", &owner.name);
-    if let Err(error) = app.broker.record(vec![event]).await {
-        tracing::warn!(%error, "the sign-in link was not recorded");
     }
     Ok(())
 }

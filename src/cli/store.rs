@@ -2,6 +2,7 @@
 
 use crate::app;
 use crate::config::Config;
+use crate::domain::approval::Assurance;
 use crate::domain::audit::{Chain, Record};
 use crate::domain::duration::parse_duration;
 use crate::domain::json;
@@ -9,7 +10,7 @@ use crate::domain::time::Timestamp;
 use crate::store::Store as _;
 use crate::store::sql::SqlStore;
 
-use super::{AuditCommand, Failure, Global, SignInLinkArgs, load, say};
+use super::{AuditCommand, Failure, Global, LinkAssurance, SignInLinkArgs, load, say};
 
 /// Records read at once.
 const PAGE: u32 = 1_000;
@@ -112,12 +113,17 @@ async fn export(store: &SqlStore, since: Option<&str>) -> Result<(), Failure> {
 ///
 /// # Errors
 /// The configuration has errors or several reviewers are possible (exit code 2); the broker does
-/// not listen on loopback, there is no such reviewer, or the store failed (exit code 1).
+/// not listen on loopback, links are switched off, there is no such reviewer, or the store failed (exit code 1).
 pub(crate) async fn sign_in_link(global: &Global, args: SignInLinkArgs) -> Result<(), Failure> {
     let config = load(global)?;
     if !config.server.listen.ip().is_loopback() {
         return Err(Failure::failed(
             "server.listen is not a loopback address: reviewers sign in by mail or token",
+        ));
+    }
+    if !config.people.sign_in_link {
+        return Err(Failure::failed(
+            "people.sign_in_link is false: reviewers sign in by mail or token",
         ));
     }
     let reviewer = match (&args.name, config.reviewers.as_slice()) {
@@ -134,7 +140,12 @@ pub(crate) async fn sign_in_link(global: &Global, args: SignInLinkArgs) -> Resul
         }
     };
     let store = open(&config).await?;
-    let link = app::sign_in_link(&config, &store, &reviewer.name).await.map_err(failed)?;
+    let assurance = match args.assurance {
+        LinkAssurance::Link => Assurance::Link,
+        LinkAssurance::Session => Assurance::Session,
+    };
+    let link = app::sign_in_link(&config, &store, &reviewer.name, assurance).await;
+    let link = link.map_err(failed)?;
     store.close().await;
     say(&if global.json { format!("{{\"link\":{}}}", json::quote(&link)) } else { link });
     Ok(())

@@ -2,8 +2,10 @@
 //! people can be answered by some.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 
 use globset::Glob;
+use url::Host;
 
 use crate::domain::approval::Assurance;
 use crate::domain::person::GROUP_PREFIX;
@@ -13,9 +15,11 @@ use crate::domain::reviewers::assurance;
 use super::policies::LoadedPolicy;
 use super::problem::{Problem, Severity};
 use super::reach::{can_sign_in, is_notified, passkey_domain};
-use super::reader::Reader;
+use super::reader::{Environment, Reader};
 use super::upstreams::Read;
 use super::{Agent, Config, oidc, value};
+
+mod people;
 
 /// Checks everything that more than one entry takes part in.
 pub(super) fn check(
@@ -28,8 +32,15 @@ pub(super) fn check(
     duplicates(reader, "agents", config.agents.iter().map(|a| a.name.as_str()));
     duplicates(reader, "reviewers", config.reviewers.iter().map(|r| r.name.as_str()));
     tokens(reader, config);
-    addresses(reader, config);
+    people::check(reader, config);
     loopback(reader, config, implicit_agent);
+    if config.implicit_owner && !config.people.sign_in_link {
+        reader.error(
+            "people.sign_in_link",
+            "is false, and there are no [[reviewers]]: the owner could not sign in; add a reviewer, \
+             or leave it on",
+        );
+    }
     references(reader, config);
     oidc::check(reader, config);
     if config.upstreams.is_empty() {
@@ -47,6 +58,24 @@ pub(super) fn check(
             reader.warn(format!("{}.policy", read.path), "there is none: every call is denied");
         }
     }
+}
+
+/// What hinders these policies from being put in force in a program that runs with another
+/// configuration: errors only.
+pub(super) fn unfit_for(running: &Config, upstreams: &[Read]) -> Vec<Problem> {
+    let nothing = Environment::new();
+    let reader = Reader::new(String::new(), PathBuf::new(), &nothing);
+    for read in upstreams.iter().filter(|read| running.upstream(&read.upstream.name).is_some()) {
+        if let Some(policy) = &read.policy {
+            rules(&reader, running, &read.upstream.name, policy);
+        }
+    }
+    let errors = reader.finish().into_iter().filter(|p| p.severity == Severity::Error);
+    let with_mend = |mut problem: Problem| {
+        problem.message.push_str("; that is so with the agents, reviewers and notifiers that run now, which only a restart changes");
+        problem
+    };
+    errors.map(with_mend).collect()
 }
 
 /// Notes an error for each name that stands twice in a list.
@@ -84,30 +113,35 @@ fn indexed<L, H>(list: impl Iterator<Item = (L, H)>) -> impl Iterator<Item = (L,
     list.enumerate().map(|(i, (name, hash))| (name, i, hash))
 }
 
-fn addresses(reader: &Reader<'_>, config: &Config) {
-    let mut first: HashMap<String, usize> = HashMap::new();
-    for (i, reviewer) in config.reviewers.iter().enumerate() {
-        let Some(address) = reviewer.email.as_ref().map(|a| a.to_lowercase()) else { continue };
-        if let Some(other) = first.get(&address) {
-            let message = format!("is also the address of reviewers[{other}]; each needs its own");
-            reader.error(format!("reviewers[{i}].email"), message);
-        } else {
-            first.insert(address, i);
-        }
+/// Why others than this machine's own can reach Placet; none where nothing says so.
+fn reached_by_others(config: &Config) -> Option<String> {
+    let server = &config.server;
+    let local = match server.public_url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.to_canonical().is_loopback(),
+        None => false,
+    };
+    if !server.listen.ip().to_canonical().is_loopback() {
+        Some(format!("server.listen, {}, is not loopback", server.listen))
+    } else if !local {
+        Some(format!("server.public_url, {}, leads here from elsewhere", server.public_url))
+    } else if !server.trusted_proxies.is_empty() {
+        Some("server.trusted_proxies names a proxy, which leads here from elsewhere".to_owned())
+    } else {
+        None
     }
 }
 
-/// Where no token is needed, Placet must listen on a loopback address only.
+/// Where no token is needed, nobody but this machine's own may reach Placet: neither directly nor
+/// through a proxy.
 fn loopback(reader: &Reader<'_>, config: &Config, implicit_agent: bool) {
-    let listen = config.server.listen;
-    if listen.ip().is_loopback() {
-        return;
-    }
+    let Some(why) = reached_by_others(config) else { return };
     if implicit_agent {
         reader.error(
             "agents",
             format!(
-                "there are none, and {listen} is not loopback: anyone could call tools; add \
+                "there are none, and {why}: anyone could call tools; add \
                  [[agents]] with a name and a token_sha256 (`placet token new`)"
             ),
         );
@@ -116,7 +150,7 @@ fn loopback(reader: &Reader<'_>, config: &Config, implicit_agent: bool) {
         reader.error(
             "reviewers",
             format!(
-                "there are none, and {listen} is not loopback: nobody could decide safely; add \
+                "there are none, and {why}: nobody could decide safely; add \
                  [[reviewers]] with a name and an email or a token_sha256 (`placet token new`)"
             ),
         );

@@ -38,16 +38,17 @@ impl Config {
             .map(Path::to_owned)
             .or_else(|| PLACES.iter().map(PathBuf::from).find(|place| place.exists()));
         let Some(path) = found else { return Self::read("", None, env) };
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Self::read(&text, Some(&path), env),
-            Err(error) => Err(vec![Problem {
-                severity: Severity::Error,
-                file: path.display().to_string(),
-                key: String::new(),
-                value: None,
-                message: format!("can't be read: {error}; name another with --config"),
-            }]),
-        }
+        Self::read_under(&text_of(&path)?, Some(&path), env, None)
+    }
+
+    /// Reads the configuration again for a program that runs with this one, and takes over nothing
+    /// but policies: they must also fit the agents, reviewers and notifiers that run.
+    ///
+    /// # Errors
+    /// As for [`Config::load`].
+    pub(crate) fn reload(&self, env: &Environment) -> Result<(Self, Vec<Warning>), Vec<Problem>> {
+        let Some(path) = &self.file else { return Self::read("", None, env) };
+        Self::read_under(&text_of(path)?, Some(path), env, Some(self))
     }
 
     /// Reads the text of a configuration as if it stood at `file`.
@@ -59,21 +60,44 @@ impl Config {
         file: Option<&Path>,
         env: &Environment,
     ) -> Result<(Self, Vec<Warning>), Vec<Problem>> {
+        Self::read_under(text, file, env, None)
+    }
+
+    fn read_under(
+        text: &str,
+        file: Option<&Path>,
+        env: &Environment,
+        running: Option<&Self>,
+    ) -> Result<(Self, Vec<Warning>), Vec<Problem>> {
         let shown = file.map_or_else(|| EMBEDDED.to_owned(), |f| f.display().to_string());
         let base = file.and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
         let reader = Reader::new(shown, base, env);
         let given = table(&reader, text);
-        let config = given.map(|given| read(&reader, file, &given));
+        let read = given.map(|given| read_all(&reader, file, &given));
         let mut problems = reader.finish();
+        let good = |problems: &[Problem]| problems.iter().all(|p| p.severity == Severity::Warning);
+        if let (Some((_, upstreams)), Some(running), true) = (&read, running, good(&problems)) {
+            problems.extend(checks::unfit_for(running, upstreams));
+        }
         // A table keeps no order of its keys; this one people can follow.
         problems.sort_by(|a, b| (&a.file, &a.key).cmp(&(&b.file, &b.key)));
-        match config {
-            Some(config) if problems.iter().all(|p| p.severity == Severity::Warning) => {
-                Ok((config, problems))
-            }
+        match read {
+            Some((config, _)) if good(&problems) => Ok((config, problems)),
             _ => Err(problems),
         }
     }
+}
+
+fn text_of(path: &Path) -> Result<String, Vec<Problem>> {
+    std::fs::read_to_string(path).map_err(|error| {
+        vec![Problem {
+            severity: Severity::Error,
+            file: path.display().to_string(),
+            key: String::new(),
+            value: None,
+            message: format!("can't be read: {error}; name another with --config"),
+        }]
+    })
 }
 
 /// Parses the text as a TOML table. Only the parser's messages and their places are told: its own
@@ -99,7 +123,17 @@ fn table(reader: &Reader<'_>, text: &str) -> Option<Table> {
 }
 
 /// Reads a table over the defaults; what is wrong is noted in the reader.
+#[cfg(test)]
 pub(crate) fn read(reader: &Reader<'_>, file: Option<&Path>, given: &Table) -> Config {
+    read_all(reader, file, given).0
+}
+
+/// The same, with what is known of each upstream's policy.
+fn read_all(
+    reader: &Reader<'_>,
+    file: Option<&Path>,
+    given: &Table,
+) -> (Config, Vec<upstreams::Read>) {
     let defaults: Table = DEFAULTS.parse().expect("the embedded defaults are tested to be TOML");
     let root = reader.root(given, &defaults);
     let upstreams: Vec<upstreams::Read> =
@@ -140,5 +174,5 @@ pub(crate) fn read(reader: &Reader<'_>, file: Option<&Path>, given: &Table) -> C
     };
     root.finish();
     checks::check(reader, &config, &upstreams, implicit_agent);
-    config
+    (config, upstreams)
 }

@@ -66,6 +66,7 @@ pub(super) fn read(s: &Section<'_>) -> Option<Notifier> {
     });
     let secret = webhook_secret(s);
     let allow_private_network = s.flag("allow_private_network").unwrap_or(false);
+    let smtputf8 = s.flag("smtputf8").unwrap_or(false);
     let include_arguments = s.flag("include_arguments");
     if let Some(kind) = kind {
         belongs(s, kind);
@@ -76,6 +77,7 @@ pub(super) fn read(s: &Section<'_>) -> Option<Notifier> {
             smtp_url: Secret::new(smtp_url.unwrap_or_default()),
             from: from.unwrap_or_default(),
             to,
+            smtputf8,
         },
         Kind::Webhook => NotifierKind::Webhook {
             url: url?,
@@ -89,7 +91,7 @@ pub(super) fn read(s: &Section<'_>) -> Option<Notifier> {
 
 /// Notes the keys that a kind of notifier lacks, and those that belong to another kind.
 fn belongs(s: &Section<'_>, kind: Kind) {
-    let email = ["smtp_url", "smtp_url_env", "smtp_url_file", "from", "to"];
+    let email = ["smtp_url", "smtp_url_env", "smtp_url_file", "from", "to", "smtputf8"];
     let webhook = ["url", "secret", "secret_env", "secret_file", "allow_private_network"];
     let (foreign, of): (&[&'static str], _) = match kind {
         Kind::Email => (&webhook, "webhook"),

@@ -40,7 +40,7 @@ pub(crate) fn passkey_domain(public_url: &Url) -> Option<&str> {
 /// sign-in provider, or the one-time link of the owner who stands in where no reviewer is
 /// configured.
 pub(crate) fn can_sign_in(config: &Config, reviewer: &Reviewer) -> bool {
-    config.implicit_owner
+    (config.implicit_owner && config.people.sign_in_link)
         || reviewer.token_sha256.is_some()
         || (reviewer.email.is_some() && config.mailer().is_some())
         || config.oidc.as_ref().is_some_and(|oidc| oidc::signs_in(oidc, reviewer))

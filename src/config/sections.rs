@@ -44,6 +44,8 @@ pub(super) fn server(s: &Section<'_>) -> Server {
                 text.parse().map_err(|_| "expected an IP address, as in 10.0.0.1".to_owned())
             })
             .unwrap_or_default(),
+        wrong_tokens: s.count("wrong_tokens").unwrap_or_default(),
+        wrong_token_window: s.positive("wrong_token_window").unwrap_or_default(),
         max_body: s.size("max_body").unwrap_or_default(),
         max_message_nodes: s.count("max_message_nodes").unwrap_or_default(),
         max_reading_per_agent: s.size("max_reading_per_agent").unwrap_or_default(),
@@ -171,7 +173,9 @@ pub(super) fn telemetry(s: &Section<'_>) -> Telemetry {
 pub(super) fn people(s: &Section<'_>) -> People {
     let people = People {
         session_idle: s.positive("session_idle").unwrap_or_default(),
+        session_max: s.positive("session_max").unwrap_or_default(),
         link_life: s.positive("link_life").unwrap_or_default(),
+        sign_in_link: s.flag("sign_in_link").unwrap_or_default(),
         sign_in_window: s.positive("sign_in_window").unwrap_or_default(),
         sign_in_mails: s.count("sign_in_mails").unwrap_or_default(),
         request_mail_window: s.positive("request_mail_window").unwrap_or_default(),

@@ -438,6 +438,11 @@ fn hosts_origins_and_addresses_are_checked() {
         allowed_hosts = ["example.org:8420", "[::1]", "http://example.org", "a/b"]
         allowed_origins = ["https://App.example.org:443", "https://example.org/x"]
         trusted_proxies = ["10.0.0.1", "10.0.0.0.1"]
+        [[agents]]
+        name = "a"
+        token = "aaaaaaaaaaaaaaaaaaaa"
+        [[reviewers]]
+        name = "ana"
     "#;
 
     assert_eq!(

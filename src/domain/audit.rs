@@ -89,7 +89,10 @@ kinds! {
     AbsenceEntered = "absence_entered",
     /// A person took that back.
     AbsenceRemoved = "absence_removed",
-    /// The owner's one-time sign-in link was printed or written at start.
+    /// All that a person held to be let in was ended: their entry in the configuration changed or is
+    /// gone, or an admin said so.
+    CredentialsEnded = "credentials_ended",
+    /// A one-time sign-in link was made on the terminal, or for the owner at start.
     SignInLinkMade = "sign_in_link_made",
     /// Masked values were shown raw.
     Revealed = "revealed",
@@ -97,6 +100,8 @@ kinds! {
     ConfigLoaded = "config_loaded",
     /// A policy was loaded.
     PolicyLoaded = "policy_loaded",
+    /// An upstream's policy was removed: everything is denied there.
+    PolicyRemoved = "policy_removed",
     /// A policy could not be loaded; the old one stays.
     PolicyRefused = "policy_refused",
     /// A notification was attempted.

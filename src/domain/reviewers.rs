@@ -61,7 +61,9 @@ impl Reviewers {
     }
 
     /// The stand-ins for those who are away now. A stand-in must be a person who may be asked and
-    /// is not asked already, since nobody counts twice.
+    /// is not asked already, since nobody counts twice. Where they are away too, whom they named
+    /// stands in only if they are asked themselves: the agent's owner, an auditor and a stranger to
+    /// the rule have no seat to hand on.
     pub fn stand_ins(
         &self,
         people: &[Person<'_>],
@@ -74,7 +76,8 @@ impl Reviewers {
                 && !self.is_eligible(delegate)
         };
         let stand_in = |of: &String| {
-            let delegate = stand_in(absences, of, now).filter(|d| fit(d))?;
+            let asked = |delegate: &str| self.is_eligible(delegate);
+            let delegate = stand_in(absences, of, now, asked).filter(|d| fit(d))?;
             Some(StandIn { delegate: delegate.to_owned(), of: of.clone() })
         };
         self.eligible.iter().filter_map(stand_in).collect()
@@ -172,6 +175,49 @@ mod tests {
         assert_eq!(joined.eligible, ["ben", "dora"]);
         let of: Vec<_> = joined.panel.unwrap().parts.into_iter().map(|p| p.reviewers).collect();
         assert_eq!(of, [texts(&["ben"]), texts(&["dora"])]);
+    }
+
+    #[test]
+    fn a_chain_through_the_owner_an_auditor_or_a_stranger_to_the_rule_ends_there() {
+        let at = |hour: i64| Timestamp::from_micros(hour * 3_600_000_000);
+        let people = [
+            Person::new("ana", Role::Reviewer),
+            Person::new("ben", Role::Reviewer),
+            Person::new("cleo", Role::Auditor),
+            Person::new("dora", Role::Admin),
+            Person::new("eve", Role::Reviewer),
+            Person::new("fay", Role::Reviewer),
+        ];
+        let rule =
+            ApprovalTerms { reviewers: Some(texts(&["ben", "eve"])), ..ApprovalTerms::default() };
+        let asked = Reviewers::of(&people, &rule, Some("ana"), Assurance::Link);
+        let away = |reviewer: &str, delegate: &str| Absence {
+            id: String::new(),
+            reviewer: reviewer.to_owned(),
+            delegate: delegate.to_owned(),
+            from: at(0),
+            until: at(2),
+        };
+        let for_ben = |chain: &[(&str, &str)]| {
+            let absences: Vec<_> = chain.iter().map(|(who, to)| away(who, to)).collect();
+            let stands = asked.stand_ins(&people, Some("ana"), &absences, at(1));
+            stands.into_iter().find(|s| s.of == "ben").map(|s| s.delegate)
+        };
+
+        assert_eq!(for_ben(&[("ben", "ana"), ("ana", "fay")]), None, "the agent's owner");
+        assert_eq!(for_ben(&[("ben", "cleo"), ("cleo", "fay")]), None, "an auditor");
+        assert_eq!(for_ben(&[("ben", "gone"), ("gone", "fay")]), None, "nobody by that name");
+        assert_eq!(
+            for_ben(&[("ben", "dora"), ("dora", "fay")]).as_deref(),
+            Some("dora"),
+            "whom ben named has no seat of her own to hand on"
+        );
+        assert_eq!(
+            for_ben(&[("ben", "eve"), ("eve", "ana"), ("ana", "fay")]),
+            None,
+            "and behind one who is asked"
+        );
+        assert_eq!(for_ben(&[("ben", "eve"), ("eve", "fay")]).as_deref(), Some("fay"));
     }
 
     #[test]

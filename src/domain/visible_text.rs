@@ -13,7 +13,7 @@ use super::json::{Node, Value};
 
 mod confusables;
 
-pub(crate) use confusables::{mixed_script, mixed_script_in};
+pub(crate) use confusables::{mixed_script, mixed_script_in, reads_as};
 
 /// Most combining marks on one letter that are shown; more of them would cover the lines around it.
 const MAX_MARKS: usize = 4;

@@ -8,11 +8,12 @@ use std::time::Duration;
 use axum::body::{Body, HttpBody as _};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use http_body_util::BodyExt as _;
 
 use crate::auth;
+use crate::auth::client_address;
 use crate::config::Agent;
 
 use super::Mcp;
@@ -20,7 +21,7 @@ use super::dispatch::answer;
 use super::envelope::Message;
 use super::reading::{SMALL, TooMuch};
 use super::request::may_use;
-use super::respond::{method_not_allowed, problem, refused, unauthorized};
+use super::respond::{method_not_allowed, problem, refused, too_many, unauthorized};
 use super::revision::header;
 use super::session::{self, get_stream};
 
@@ -89,7 +90,10 @@ pub(crate) fn add_cors(
 
 async fn handle(mcp: &Mcp, upstream: Option<&str>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let Some(agent) = authenticate(mcp, &parts.headers) else { return unauthorized() };
+    let agent = match authenticate(mcp, &parts.headers, &parts.extensions) {
+        Ok(agent) => agent,
+        Err(refused) => return refused,
+    };
     let known = |name: &&str| name.is_empty() || may_use(mcp, &agent, name);
     let Some(upstream) = upstream.filter(known) else {
         return problem(StatusCode::NOT_FOUND, "there is no such upstream");
@@ -103,11 +107,33 @@ async fn handle(mcp: &Mcp, upstream: Option<&str>, request: Request) -> Response
 }
 
 /// The agent of the bearer token (<https://www.rfc-editor.org/rfc/rfc6750#section-2.1>), or the
-/// agent that is configured without a token; none where there is neither.
-pub(crate) fn authenticate(mcp: &Mcp, headers: &HeaderMap) -> Option<Agent> {
+/// agent that is configured without a token.
+///
+/// # Errors
+/// The response that refuses it: 401 where there is neither, 429 for a token that is not looked at
+/// since too many wrong ones came from its address.
+pub(crate) fn authenticate(
+    mcp: &Mcp,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+) -> Result<Agent, Response> {
     let config = mcp.broker.config();
-    let known = auth::bearer(headers).and_then(|token| auth::agent_by_token(config, token));
-    known.or_else(|| config.agents.iter().find(|a| a.token_sha256.is_none())).cloned()
+    if let Some(anonymous) = config.agents.iter().find(|a| a.token_sha256.is_none()) {
+        let known = auth::bearer(headers).and_then(|token| auth::agent_by_token(config, token));
+        return Ok(known.unwrap_or(anonymous).clone());
+    }
+    let Some(token) = auth::bearer(headers) else { return Err(unauthorized()) };
+    let client = client_address::of_request(headers, extensions, &config.server.trusted_proxies);
+    let (guesses, now) = (mcp.broker.guesses(), mcp.broker.now());
+    if let Some(wait) = guesses.wait(client, token, now) {
+        return Err(too_many(wait));
+    }
+    let Some(agent) = auth::agent_by_token(config, token) else {
+        guesses.wrong(client, now);
+        return Err(unauthorized());
+    };
+    guesses.right(client, token, now);
+    Ok(agent.clone())
 }
 
 async fn post(

@@ -79,8 +79,10 @@ impl News {
                     Ok(upstream) if self.upstreams.contains_key(&upstream) => {
                         self.policy_changed(&upstream);
                     }
+                    Ok(_) => {}
+                    // So many changed at once that some names are lost: each is looked at.
+                    Err(broadcast::error::RecvError::Lagged(_)) => self.look_at_all(),
                     Err(broadcast::error::RecvError::Closed) => return None,
-                    _ => {}
                 },
                 Some((upstream, asked)) = self.server_requests.next() => {
                     // Dropped, it is declined.
@@ -102,10 +104,23 @@ impl News {
         }
     }
 
-    /// Every list that the policy before or now says something of may have changed.
+    fn look_at_all(&mut self) {
+        let names: Vec<String> = self.known.keys().cloned().collect();
+        for name in names {
+            let now = self.broker.policies().of(&name);
+            let before = self.known.get(&name).and_then(Option::as_ref);
+            if before.map(Arc::as_ptr) != now.as_ref().map(Arc::as_ptr) {
+                self.policy_changed(&name);
+            }
+        }
+    }
+
+    /// Every list that the policy before or now says something of may have changed; all of them
+    /// where there was no policy before, or is none now.
     fn policy_changed(&mut self, upstream: &str) {
         let now = self.broker.policies().of(upstream);
         let before = self.known.insert(upstream.to_owned(), now.clone()).flatten();
+        let all = before.is_some() != now.is_some();
         for (kind, lists) in [
             (Method::CallTool, "tools"),
             (Method::GetPrompt, "prompts"),
@@ -113,7 +128,7 @@ impl News {
         ] {
             let judged = [&before, &now].into_iter().flatten().any(|policy| policy.governs(kind));
             // Without a policy every list is empty.
-            if judged || before.is_some() != now.is_some() {
+            if all || judged || before.is_some() != now.is_some() {
                 let method = format!("notifications/{lists}/list_changed");
                 let note = Notification { method, params: None };
                 self.told_next.push_back((upstream.to_owned(), note));

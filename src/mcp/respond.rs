@@ -38,6 +38,17 @@ pub(crate) fn unauthorized() -> Response {
     response
 }
 
+/// 429 for a token that is not looked at; `wait_ms` is rounded up to the seconds of `Retry-After`
+/// (<https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3>).
+pub(crate) fn too_many(wait_ms: u64) -> Response {
+    let mut response = problem(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too many wrong tokens came from your address (server.wrong_tokens); try again later",
+    );
+    response.headers_mut().insert(header::RETRY_AFTER, wait_ms.div_ceil(1000).into());
+    response
+}
+
 /// An error outside JSON-RPC, with the members of a problem document
 /// (<https://www.rfc-editor.org/rfc/rfc9457#section-3.1>).
 pub(crate) fn problem(status: StatusCode, detail: &str) -> Response {

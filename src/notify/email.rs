@@ -14,6 +14,7 @@ use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Message as Mail, 
 
 use super::{Email, Message, Notifier, NotifyError};
 use crate::config::Secret;
+use crate::config::mail_address::ascii_domain;
 use crate::domain::error_text::in_full;
 
 /// Longest wait for one answer of the server.
@@ -40,10 +41,10 @@ impl Smtp {
         let ready = transport(smtp_url.expose())
             .map_err(|e| format!("notifiers.{name}.smtp_url: {e}"))
             .and_then(|t| {
-                let from = from
-                    .parse()
-                    .map_err(|e| format!("notifiers.{name}.from: not \"Name <address>\": {e}"))?;
-                Ok((t, from))
+                let bad = |e| format!("notifiers.{name}.from: not \"Name <address>\": {e}");
+                let Mailbox { name: shown, email } = from.parse().map_err(bad)?;
+                let email = ascii_domain(email.as_ref()).parse().map_err(bad)?;
+                Ok((t, Mailbox::new(shown, email)))
             });
         Self { name: name.to_owned(), ready }
     }
@@ -99,8 +100,9 @@ impl Notifier for Smtp {
 /// Puts the mail together: text first, HTML as the better alternative.
 fn compose(email: &Email, from: &Mailbox) -> Result<Mail, String> {
     // Only the address, without a name: that would be one more place for foreign text.
-    let to: Address =
-        email.to.parse().map_err(|e| format!("the recipient's address is not one: {e}"))?;
+    let to: Address = ascii_domain(&email.to)
+        .parse()
+        .map_err(|e| format!("the recipient's address is not one: {e}"))?;
     let mut builder = Mail::builder()
         .from(from.clone())
         .to(Mailbox::new(None, to))

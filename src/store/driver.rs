@@ -34,7 +34,7 @@ const MAX_MIGRATION_TRIES: usize = MIGRATIONS.len() + 2;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Version, description, SQL for SQLite, SQL for PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 11] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 12] = [
     (
         1,
         "init",
@@ -100,6 +100,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 11] = [
         "words",
         include_str!("../../migrations/sqlite/0011_words.sql"),
         include_str!("../../migrations/postgres/0011_words.sql"),
+    ),
+    (
+        13,
+        "entries",
+        include_str!("../../migrations/sqlite/0013_entries.sql"),
+        include_str!("../../migrations/postgres/0013_entries.sql"),
     ),
 ];
 

@@ -24,6 +24,9 @@ pub struct ProviderClaims {
     pub said_at: Timestamp,
     /// Until when it counts.
     pub expires_at: Timestamp,
+    /// The entry of the configuration that it was said under, as of `Config::entry_of`; empty where
+    /// it was ended, or is a guest's.
+    pub entry: String,
 }
 
 /// The verbs about sign-ins through a provider. Each verb is one transaction.

@@ -26,6 +26,9 @@ pub struct Passkey {
     pub created_at: Timestamp,
     /// When it was last used.
     pub used_at: Option<Timestamp>,
+    /// The entry of the configuration that it was made under, as of `Config::entry_of`; empty where
+    /// it was ended, or is a guest's.
+    pub entry: String,
 }
 
 /// A ceremony that has begun and waits for the browser's answer.

@@ -17,6 +17,9 @@ pub struct ReviewLink {
     pub reviewer: String,
     /// When it was made.
     pub created_at: Timestamp,
+    /// The entry of the configuration that it was made under, as of `Config::entry_of`; empty where
+    /// it was ended, or is a guest's.
+    pub entry: String,
 }
 
 /// The verbs about review links. Each verb is one transaction.

@@ -11,8 +11,11 @@ use crate::domain::time::Timestamp;
 pub struct SignIn {
     /// Name of the reviewer.
     pub reviewer: String,
-    /// What the session's `via` will be: `link` (mailed) or `terminal`.
+    /// What the session's `via` will be: `link` (mailed), `terminal` or `terminal-session`.
     pub via: String,
+    /// The entry of the configuration that it was made under, as of `Config::entry_of`; empty where
+    /// it was ended, or is a guest's.
+    pub entry: String,
 }
 
 /// A reviewer's signed-in session.
@@ -30,6 +33,9 @@ pub struct Session {
     pub created_at: Timestamp,
     /// When it was last used, to the minute.
     pub seen_at: Timestamp,
+    /// The entry of the configuration that it was made under, as of `Config::entry_of`; empty where
+    /// it was ended, or is a guest's.
+    pub entry: String,
 }
 
 /// The verbs about sign-ins and sessions. Each verb is one transaction.
@@ -39,12 +45,13 @@ pub struct Session {
 /// or written; `Corrupt`, when a stored value can't be read back.
 #[async_trait]
 pub trait SessionStore: Send + Sync {
-    /// Stores a one-time sign-in token by its hash (SHA-256, hex).
+    /// Stores a one-time sign-in token by its hash (SHA-256, hex), with its record where it has one.
     async fn insert_sign_in(
         &self,
         hash: &str,
         sign_in: &SignIn,
         expires_at: Timestamp,
+        event: Option<AuditEvent>,
     ) -> Result<()>;
 
     /// Whom the sign-in token of that hash signs in; none if it is used or expired.

@@ -29,6 +29,9 @@ pub struct PersonalToken {
     pub expires_at: Timestamp,
     /// When it was last used, to the minute.
     pub used_at: Option<Timestamp>,
+    /// The entry of the configuration that it was made under, as of `Config::entry_of`; empty where
+    /// it was ended, or is a guest's.
+    pub entry: String,
 }
 
 /// Why an absence was not entered.

@@ -20,6 +20,7 @@ use super::agents::AgentStore;
 use super::approvals::ApprovalStore;
 use super::audit::AuditStore;
 use super::client_sessions::ClientSessionStore;
+use super::credentials::CredentialStore;
 use super::driver::{Db, args};
 use super::due::DueStore;
 use super::grants::GrantStore;
@@ -39,6 +40,7 @@ mod agents;
 mod approvals;
 mod audit;
 mod client_sessions;
+mod credentials;
 mod due;
 mod grants;
 mod holds;
@@ -129,6 +131,10 @@ impl Store for SqlStore {
     }
 
     fn sessions(&self) -> &dyn SessionStore {
+        self
+    }
+
+    fn credentials(&self) -> &dyn CredentialStore {
         self
     }
 

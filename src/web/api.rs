@@ -23,6 +23,7 @@ use super::decide::approval_id;
 use super::error::Problem;
 use super::extract::{Decider, Manager, Reader};
 use super::grants::{grant_id, grant_json};
+use super::people;
 use super::tools::ToolRow;
 use super::upstreams;
 
@@ -49,6 +50,7 @@ pub(crate) fn routes() -> Router<Web> {
         .route("/grants", get(list_grants))
         .route("/grants/{id}/revoke", post(revoke_grant))
         .route("/audit", get(audit))
+        .route("/people/{name}/sign-out", post(sign_out))
         .route("/me", get(me))
         .route("/openapi.json", get(description))
 }
@@ -251,6 +253,17 @@ async fn audit(
     Ok(json_response(format!("{{\"records\":[{}]}}", records.join(","))))
 }
 
+/// `POST /people/{name}/sign-out`: ends all sessions, personal tokens and mailed links of a person,
+/// for admins.
+async fn sign_out(
+    State(web): State<Web>,
+    Manager(writer): Manager,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    let ended = web.broker.sign_out_everywhere(&name, &writer).await.map_err(people::refused)?;
+    Ok(json_response(people::ended_json(&name, ended)))
+}
+
 /// `GET /me`: the reviewer who asks.
 async fn me(Reader(reader): Reader) -> Response {
     let groups: Vec<_> = reader.groups.iter().map(|g| json::quote(g)).collect();
@@ -293,6 +306,7 @@ mod tests {
                 "/grants",
                 "/grants/{id}/revoke",
                 "/audit",
+                "/people/{name}/sign-out",
                 "/me",
                 "/openapi.json"
             ]

@@ -26,6 +26,8 @@ pub(crate) enum Code {
     NotEligible,
     /// The reviewer's own agent.
     OwnAgent,
+    /// The request breaks the rules of HTTP.
+    BadRequest,
     /// The request is wrong.
     InvalidRequest,
     /// Time ran out.
@@ -59,6 +61,7 @@ impl Code {
             Self::Forbidden => "forbidden",
             Self::NotEligible => "not_eligible",
             Self::OwnAgent => "own_agent",
+            Self::BadRequest => "bad_request",
             Self::InvalidRequest => "invalid_request",
             Self::Expired => "expired",
             Self::AlreadyDecided => "already_decided",
@@ -79,6 +82,7 @@ impl Code {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Forbidden | Self::NotEligible | Self::OwnAgent => StatusCode::FORBIDDEN,
+            Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::InvalidRequest => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Expired
             | Self::AlreadyDecided
@@ -102,6 +106,7 @@ impl Code {
             Self::Forbidden => "Not allowed",
             Self::NotEligible => "You are not among the reviewers",
             Self::OwnAgent => "Your own agent's call",
+            Self::BadRequest => "The request can't be read",
             Self::InvalidRequest => "The request is not valid",
             Self::Expired => "Too late",
             Self::AlreadyDecided => "Already decided",
@@ -149,17 +154,24 @@ pub(crate) struct Problem {
     pub detail: String,
     /// The approval as it stands, for conflicts.
     pub approval: Option<Box<Approval>>,
+    /// Milliseconds after which it may be tried again; none: nothing is said of it.
+    pub retry_after_ms: Option<u64>,
 }
 
 impl Problem {
     /// A problem with this code; `detail` is a sentence for people.
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), approval: None }
+        Self { code, detail: detail.into(), approval: None, retry_after_ms: None }
     }
 
     /// A problem with the code `invalid_request`.
     pub(crate) fn invalid(detail: impl Into<String>) -> Self {
         Self::new(Code::InvalidRequest, detail)
+    }
+
+    /// Too much was tried: `wait_ms` is when it may be tried again.
+    pub(crate) fn too_many(wait_ms: u64, detail: impl Into<String>) -> Self {
+        Self { retry_after_ms: Some(wait_ms), ..Self::new(Code::TooManyRequests, detail) }
     }
 
     /// The problem as JSON; an approval in it is masked, and left out without a masker.
@@ -191,6 +203,10 @@ impl Problem {
             response
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(wait) = self.retry_after_ms {
+            // In whole seconds (https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3).
+            response.headers_mut().insert(header::RETRY_AFTER, wait.div_ceil(1000).into());
         }
         response
     }
@@ -238,7 +254,8 @@ impl From<DecideError> for Problem {
             DecideError::Refused { refusal, approval } => {
                 let code = Code::of(refusal);
                 let conflict = code.status() == StatusCode::CONFLICT;
-                Self { code, detail: refusal.to_string(), approval: conflict.then_some(approval) }
+                let approval = conflict.then_some(approval);
+                Self { approval, ..Self::new(code, refusal.to_string()) }
             }
             DecideError::Store(error) => error.into(),
         }

@@ -1,12 +1,12 @@
 //! What handlers take: a signed-in person for pages, a reviewer for the API, a form.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 
 use axum::extract::rejection::FormRejection;
-use axum::extract::{ConnectInfo, Form, FromRequest, FromRequestParts, Request};
-use axum::http::Uri;
+use axum::extract::{Form, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::de::DeserializeOwned;
 
@@ -15,11 +15,12 @@ use crate::auth::personal_token::Scope;
 use crate::auth::{Proven, bearer, client_address};
 use crate::broker::people::sessions::SignedIn;
 use crate::broker::people::token_holder::TokenRefused;
-use crate::config::Reviewer;
+use crate::config::{Reviewer, Role};
 use crate::domain::approval::Assurance;
 
 use super::Web;
 use super::api::body::unread;
+use super::cookies;
 use super::error::{Code, PageProblem, Problem};
 use super::session;
 use super::view::{Frame, Viewer};
@@ -64,6 +65,7 @@ impl Page {
                 name: self.reviewer.name.clone(),
                 form_token: self.form_token.clone(),
                 reads_audit: self.reviewer.role.reads_all(),
+                manages: self.reviewer.role == Role::Admin,
             }),
         }
     }
@@ -161,6 +163,18 @@ impl FromRequestParts<Web> for Reader {
     }
 }
 
+/// Whether the token or session that a stream began with still counts. It does not count as a use of
+/// the session. While the store can't be read, yes.
+pub(crate) async fn still_reads(web: &Web, reader: &Reviewer, headers: &HeaderMap) -> bool {
+    if headers.contains_key(axum::http::header::AUTHORIZATION) {
+        let Some(token) = bearer(headers) else { return false };
+        let held = web.broker.token_holder(token, Scope::Read).await;
+        return !matches!(held, Err(TokenRefused::Unknown | TokenRefused::Lacks(_)));
+    }
+    let cookie = cookies::cookie(headers, session::SESSION_COOKIE).unwrap_or_default();
+    web.broker.session_lasts(cookie, &reader.name).await.unwrap_or(true)
+}
+
 /// A reviewer by bearer token, to decide.
 #[derive(Debug, Clone)]
 pub(crate) struct Decider {
@@ -198,11 +212,27 @@ async fn by_token(
     scope: Scope,
 ) -> Result<(Reviewer, Assurance), Problem> {
     let token = bearer(&parts.headers).ok_or_else(unauthorized)?;
-    web.broker.token_holder(token, scope).await.map_err(|refused| match refused {
-        TokenRefused::Unknown => unauthorized(),
-        TokenRefused::Lacks(_) => Problem::new(Code::Forbidden, refused.to_string()),
-        TokenRefused::Store(error) => error.into(),
-    })
+    let trusted = &web.broker.config().server.trusted_proxies;
+    let client = client_address::of_request(&parts.headers, &parts.extensions, trusted);
+    let (guesses, now) = (web.broker.guesses(), web.broker.now());
+    if let Some(wait) = guesses.wait(client, token, now) {
+        return Err(Problem::too_many(wait, "too many wrong tokens came from your address"));
+    }
+    match web.broker.token_holder(token, scope).await {
+        Ok(holder) => {
+            guesses.right(client, token, now);
+            Ok(holder)
+        }
+        Err(TokenRefused::Unknown) => {
+            guesses.wrong(client, now);
+            Err(unauthorized())
+        }
+        Err(refused @ TokenRefused::Lacks(_)) => {
+            guesses.right(client, token, now);
+            Err(Problem::new(Code::Forbidden, refused.to_string()))
+        }
+        Err(TokenRefused::Store(error)) => Err(error.into()),
+    }
 }
 
 fn unauthorized() -> Problem {
@@ -220,12 +250,8 @@ impl FromRequestParts<Web> for ClientAddress {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Infallible> {
-        let peer = parts
-            .extensions
-            .get::<ConnectInfo<SocketAddr>>()
-            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
         let trusted = &web.broker.config().server.trusted_proxies;
-        Ok(Self(client_address::address(&parts.headers, peer, trusted)))
+        Ok(Self(client_address::of_request(&parts.headers, &parts.extensions, trusted)))
     }
 }
 

@@ -12,6 +12,7 @@ use crate::config::Reviewer;
 use crate::domain::approval::{Approval, ApprovalId, Decision, State as Stands};
 use crate::domain::approval_json::{Detail, approval_json};
 use crate::domain::time::Timestamp;
+use crate::domain::visible_text::visible;
 use crate::store::Filter;
 
 use super::Web;
@@ -163,10 +164,11 @@ const COLUMNS: &str = "id,state,upstream,tool,agent,rule,reason,digest,quorum,de
     expires_at,decided_at,finished_at,end_reason\r\n";
 
 /// A quoted field (<https://www.rfc-editor.org/rfc/rfc4180#section-2>). What spreadsheets would
-/// take for a formula gets an apostrophe in front, so that they read it as text.
+/// take for a formula gets an apostrophe in front, so that they read it as text. Line breaks, control
+/// and other invisible characters are spelled out as on the pages: a field is one line.
 fn csv_field(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
-    format!("\"{}{}\"", if formula { "'" } else { "" }, text.replace('"', "\"\""))
+    let formula = text.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠', '\t', '\r', '\n']);
+    format!("\"{}{}\"", if formula { "'" } else { "" }, visible(text).replace('"', "\"\""))
 }
 
 fn csv_row(a: &Approval) -> String {
@@ -307,9 +309,20 @@ mod tests {
     }
 
     #[test]
+    fn a_file_for_spreadsheets_has_no_raw_control_characters() {
+        let hostile = "a\u{1b}]0;x\u{7}\r\n=cmd\u{202e}\u{0}\u{9b}b\u{7f}\t";
+
+        let field = csv_field(hostile);
+
+        assert!(!field.chars().any(|c| c.is_control() || c == '\u{202e}'), "{field:?}");
+        assert!(field.starts_with("\"a⟦U+001B⟧]0;x⟦U+0007⟧"), "{field}");
+    }
+
+    #[test]
     fn spreadsheets_get_no_formulas() {
         assert_eq!(csv_field("=1+1"), "\"'=1+1\"");
         assert_eq!(csv_field("@SUM(A1)"), "\"'@SUM(A1)\"");
+        assert_eq!(csv_field("＝1+1"), "\"'＝1+1\"");
         assert_eq!(csv_field("a \"b\", c"), "\"a \"\"b\"\", c\"");
     }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, Uri, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use url::Url;
@@ -67,6 +67,7 @@ impl Hosts {
     }
 
     fn refusal(&self, uri: &Uri, headers: &HeaderMap) -> Option<&'static str> {
+        // Which host is meant was looked at before; here whether it is one of ours.
         if OPEN_PATHS.contains(&uri.path()) {
             return None;
         }
@@ -92,12 +93,35 @@ impl Hosts {
     }
 }
 
-/// Refuses requests for a foreign `Host` or from a foreign `Origin`; for the whole application.
+/// Why it can't be told which host a request is for: servers, proxies and caches could each read it
+/// otherwise (<https://www.rfc-editor.org/rfc/rfc9112#section-3.2>).
+fn unclear(request: &Request) -> Option<&'static str> {
+    let (uri, headers) = (request.uri(), request.headers());
+    let mut named = headers.get_all(header::HOST).iter();
+    let host = named.next();
+    if named.next().is_some() {
+        return Some("send one Host header, not several");
+    }
+    match (host, uri.authority()) {
+        (Some(host), Some(target)) => {
+            let same = host.to_str().ok().and_then(plain_host) == plain_host(target.as_str());
+            (!same).then_some("the Host header names another host than the request's own address")
+        }
+        // HTTP/1.0 knows no Host, and HTTP/2 has it in the request's own address.
+        (None, _) if request.version() == Version::HTTP_11 => Some("send a Host header"),
+        _ => None,
+    }
+}
+
+/// Refuses requests of which it is not clear what host they are for, for a foreign `Host` or from a foreign `Origin`; for the whole application.
 pub(crate) async fn host_guard(
     State(hosts): State<Arc<Hosts>>,
     request: Request,
     next: Next,
 ) -> Response {
+    if let Some(why) = unclear(&request) {
+        return Problem::new(Code::BadRequest, why).into_response();
+    }
     match hosts.refusal(request.uri(), request.headers()) {
         Some(why) => Problem::new(Code::Forbidden, why).into_response(),
         None => next.run(request).await,
@@ -178,6 +202,38 @@ mod tests {
         assert!(!hosts.knows_origin("https://inspector.example.org"));
         assert!(hosts.knows_origin("http://localhost:8420"));
         assert!(!hosts.knows_mcp_origin("null"));
+    }
+
+    fn unclear_of(target: &str, named: &[&str], version: Version) -> Option<&'static str> {
+        let mut request = Request::builder().uri(target).version(version);
+        for host in named {
+            request = request.header(header::HOST, *host);
+        }
+        unclear(&request.body(axum::body::Body::empty()).unwrap())
+    }
+
+    #[test]
+    fn several_hosts_no_host_and_hosts_that_differ_are_not_read() {
+        let (one, two, old) = (Version::HTTP_11, Version::HTTP_2, Version::HTTP_10);
+        for (target, named, version) in [
+            ("/", &["localhost:8420", "localhost:8420"][..], one),
+            ("/", &["localhost:8420", "evil.example"], one),
+            ("/healthz", &["a", "b"], old),
+            ("/", &[], one),
+            ("http://localhost:8420/", &[], one),
+            ("http://evil.example/", &["localhost:8420"], one),
+            ("http://localhost:8420/", &["evil.example"], two),
+        ] {
+            assert!(unclear_of(target, named, version).is_some(), "{target} {named:?}");
+        }
+        for (target, named, version) in [
+            ("/", &["localhost:8420"][..], one),
+            ("http://LOCALHOST:8420/", &["localhost:8420"], one),
+            ("http://localhost:8420/", &[], two),
+            ("/healthz", &[], old),
+        ] {
+            assert_eq!(unclear_of(target, named, version), None, "{target} {named:?}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::auth::csrf::Bound;
-use crate::broker::people::review_link::Followed;
+use crate::broker::people::review_link::{Followed, LinkLost};
 use crate::broker::people::rights::Rights;
 use crate::config::Reviewer;
 use crate::domain::approval::{Approval, Assurance, Refusal, State as Stands, Via};
@@ -20,7 +20,7 @@ use super::call_view::{CallView, progress};
 use super::error::{Code, PageProblem, Problem};
 use super::extract::{Posted, check_form};
 use super::session;
-use super::view::{Frame, page, verb};
+use super::view::{ErrorPage, Frame, page, verb};
 
 /// What a link leads to now.
 enum Link {
@@ -28,6 +28,8 @@ enum Link {
     Live(Box<Live>),
     /// Its reviewer has decided, or nobody can any more.
     Dead(Box<Live>),
+    /// It was ended: nothing of the call is told.
+    Ended(String),
     /// Somebody else is signed in here.
     Foreign { addressee: String, viewer: String },
 }
@@ -41,10 +43,15 @@ struct Live {
 }
 
 async fn follow(web: &Web, token: &str, headers: &HeaderMap) -> Result<Link, PageProblem> {
-    let unknown = || Problem::new(Code::NotFound, "this link leads nowhere; was it cut off?");
     let hash = token_hash(token);
-    let Followed { approval, reviewer, rights, dead } =
-        web.broker.follow_link(&hash).await?.ok_or_else(unknown)?;
+    let Followed { approval, reviewer, rights, dead } = match web.broker.follow_link(&hash).await {
+        Ok(followed) => followed,
+        Err(ended @ LinkLost::Ended) => return Ok(Link::Ended(ended.to_string())),
+        Err(LinkLost::Store(error)) => return Err(error.into()),
+        Err(lost @ LinkLost::Unknown) => {
+            return Err(Problem::new(Code::NotFound, lost.to_string()).into());
+        }
+    };
     let sign_in = rights.reject.err().and_then(Refusal::hint);
     let live = Box::new(Live { approval, reviewer, rights, hash, sign_in });
     if dead {
@@ -78,6 +85,10 @@ fn dead_page(web: &Web, live: &Live) -> Response {
         },
     };
     page(StatusCode::GONE, &DecidedPage::new(web, frame(), heading, approval))
+}
+
+fn ended_page(why: String) -> Response {
+    page(StatusCode::GONE, &ErrorPage { frame: frame(), detail: why })
 }
 
 fn foreign_problem(addressee: &str, viewer: &str) -> Problem {
@@ -129,6 +140,7 @@ pub(crate) async fn show(
     Ok(match follow(&web, &token, &headers).await? {
         Link::Live(live) => call_page(&web, &token, *live, show).await,
         Link::Dead(live) => dead_page(&web, &live),
+        Link::Ended(why) => ended_page(why),
         Link::Foreign { addressee, viewer } => {
             foreign_problem(&addressee, &viewer).into_page(frame())
         }
@@ -155,6 +167,7 @@ pub(crate) async fn decide(
     let live = match follow(&web, &token, &headers).await? {
         Link::Live(live) => live,
         Link::Dead(live) => return Ok(dead_page(&web, &live)),
+        Link::Ended(why) => return Ok(ended_page(why)),
         Link::Foreign { addressee, viewer } => {
             return Err(PageProblem(foreign_problem(&addressee, &viewer)));
         }
@@ -193,6 +206,7 @@ pub(crate) async fn reveal(
     let live = match follow(&web, &token, &headers).await? {
         Link::Live(live) => live,
         Link::Dead(live) => return Ok(dead_page(&web, &live)),
+        Link::Ended(why) => return Ok(ended_page(why)),
         Link::Foreign { addressee, viewer } => {
             return Err(PageProblem(foreign_problem(&addressee, &viewer)));
         }

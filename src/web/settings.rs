@@ -109,7 +109,7 @@ struct SettingsPage {
 fn via_words(via: &str) -> &'static str {
     match via {
         "link" => "a mailed link",
-        "terminal" => "the link on the terminal",
+        "terminal" | "terminal-session" => "the link on the terminal",
         "token" => "a token",
         "oidc" => "single sign-on",
         "passkey" => "a passkey",
@@ -125,7 +125,7 @@ fn no_passkeys(web: &Web, who: &Page) -> Option<&'static str> {
         );
     }
     (who.proven().assurance < Assurance::Session).then_some(
-        "You are signed in by a mailed link. To add a passkey, sign in with something stronger, \
+        "You are signed in by a mailed link, or one from the terminal. To add a passkey, sign in with something stronger, \
          such as your token.",
     )
 }

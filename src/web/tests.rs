@@ -28,7 +28,9 @@ mod agents;
 mod api;
 mod assurance;
 mod authenticator;
+mod credentials;
 mod grants;
+mod guesses;
 mod hostile;
 mod issuer;
 mod links;
@@ -175,6 +177,18 @@ impl Site {
         let file = std::env::temp_dir().join(format!("placet-web-{}-{n}.db", std::process::id()));
         let sql = SqlStore::open(&format!("sqlite:{}", file.display())).await.unwrap();
         let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_795_377_600_000_000)));
+        Self::on(text, file, sql, clock)
+    }
+
+    /// The program started again on the same database with another configuration. This one must
+    /// outlive it: the file goes with the first.
+    async fn restarted(&self, text: &str) -> Self {
+        let again = Self::on(text, self.file.clone(), self.sql.clone(), self.clock.clone());
+        again.web.broker.end_strangers().await.unwrap();
+        again
+    }
+
+    fn on(text: &str, file: PathBuf, sql: SqlStore, clock: Arc<ManualClock>) -> Self {
         let config = Arc::new(crate::config::tests::config(text));
         let oidc = config.oidc.as_ref().map(|settings| {
             let redirect = config.link(crate::config::oidc::CALLBACK);
@@ -266,9 +280,14 @@ impl Site {
             approval: id.clone(),
             reviewer: reviewer.to_owned(),
             created_at: self.clock.now(),
+            entry: self.entry(reviewer),
         };
         self.store().review_links().insert(&link).await.unwrap();
         format!("/review/{token}")
+    }
+
+    fn entry(&self, reviewer: &str) -> String {
+        self.web.broker.config().entry_of(reviewer).unwrap_or_default()
     }
 
     /// A signed-in reviewer's cookie.
@@ -286,6 +305,7 @@ impl Site {
             client: None,
             created_at: now,
             seen_at: now,
+            entry: self.entry(reviewer),
         };
         self.store().sessions().insert(&session).await.unwrap();
         format!("{}={token}", session::SESSION_COOKIE)

@@ -32,6 +32,8 @@ pub(crate) struct Viewer {
     pub form_token: String,
     /// Whether the audit is theirs to read.
     pub reads_audit: bool,
+    /// Whether other people are theirs to manage.
+    pub manages: bool,
 }
 
 impl Frame {

@@ -3,6 +3,7 @@
 mod agents;
 mod approvals;
 mod audit;
+mod credentials;
 mod driver;
 mod grants;
 mod limits;

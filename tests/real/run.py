@@ -17,7 +17,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harness import Report, binary
 
 SUITES = [
-    "bad_input", "failing", "odd_servers", "mail", "mail_pictures", "servers", "governed", "uris", "aws", "browser", "desk", "oidc", "passkeys", "commands", "two_brokers", "crash",
+    "bad_input", "reload", "credentials", "failing", "odd_servers", "mail", "mail_pictures", "servers", "governed", "uris",
+    "aws", "browser", "desk", "oidc", "passkeys", "commands", "two_brokers", "crash",
     "clients", "sse", "conformance", "lost_stream", "matrix", "loss", "soak",
 ]  # fmt: skip
 # Those that wait for minutes.

@@ -1,5 +1,6 @@
 //! Who somebody is, by what the provider says of them.
 
+use crate::config::mail_address::canonical;
 use crate::config::oidc::{Identify, Oidc};
 use crate::config::value::GUEST;
 use crate::config::{Config, Reviewer};
@@ -63,8 +64,9 @@ pub(crate) fn reviewer<'c>(
                 return Err(Stranger::Unverified);
             }
             // Letters that only look alike in another case belong to other people's addresses.
-            let same =
-                |r: &&Reviewer| r.email.as_ref().is_some_and(|e| e.eq_ignore_ascii_case(address));
+            let same = |r: &&Reviewer| {
+                r.email.as_ref().is_some_and(|e| canonical(e) == canonical(address))
+            };
             config.reviewers.iter().find(same).ok_or(Stranger::Unknown)
         }
     }

@@ -24,8 +24,12 @@ pub(crate) fn narrowed<'c>(config: &'c Config, words: &[ProviderClaims]) -> Cow<
     };
     let mut narrow = config.clone();
     for reviewer in &mut narrow.reviewers {
-        // What another provider said, before this one was configured, is not this one's word.
-        let word = words.iter().find(|w| w.reviewer == reviewer.name && w.issuer == oidc.issuer);
+        // What another provider said, before this one was configured, is not this one's word; and
+        // what was said of somebody else who had this name is not said of them.
+        let entry = config.entry_of(&reviewer.name);
+        let theirs = |w: &&ProviderClaims| Some(&w.entry) == entry.as_ref();
+        let mut words = words.iter().filter(|w| w.reviewer == reviewer.name && theirs(w));
+        let word = words.find(|w| w.issuer == oidc.issuer);
         let said = word.map_or(&[][..], |word| &word.groups);
         let any = |groups: &[String]| groups.iter().any(|group| said.contains(group));
         reviewer.groups.retain(|group| oidc.groups.get(group).is_none_or(|list| any(list)));
@@ -127,6 +131,7 @@ mod tests {
             groups: groups.iter().map(ToString::to_string).collect(),
             said_at: Timestamp::from_micros(0),
             expires_at: Timestamp::from_micros(1),
+            entry: config(PEOPLE).entry_of(reviewer).unwrap(),
         }
     }
 
@@ -155,6 +160,12 @@ mod tests {
         let elsewhere =
             ProviderClaims { issuer: "https://other.example".to_owned(), ..word("ana", &["sre"]) };
         assert_eq!(standing(mapped, &[elsewhere], "ana").0, ["desk"]);
+        let before = ProviderClaims { entry: "another".to_owned(), ..word("ana", &["sre"]) };
+        assert_eq!(
+            standing(mapped, &[before], "ana").0,
+            ["desk"],
+            "said of who had the name before"
+        );
     }
 
     #[test]

@@ -29,12 +29,15 @@ impl Broker {
         ))
     }
 
-    /// A person's passkeys, the newest first.
+    /// A person's passkeys that count, the newest first.
     ///
     /// # Errors
     /// [`DecideError::Store`], when the store can't be read.
     pub async fn passkeys(&self, reviewer: &str) -> Result<Vec<Passkey>, DecideError> {
-        Ok(self.store().passkeys().of(reviewer).await?)
+        let entry = self.config().entry_of(reviewer);
+        let mut keys = self.store().passkeys().of(reviewer).await?;
+        keys.retain(|key| Some(&key.entry) == entry.as_ref());
+        Ok(keys)
     }
 
     /// Begins to add a passkey and returns the JSON options for the browser. A session from a
@@ -49,7 +52,8 @@ impl Broker {
         let party = self.party()?;
         if who.assurance < Assurance::Session {
             return Err(DecideError::Forbidden(
-                "you are signed in by a mailed link; to add a passkey, sign in with your token",
+                "you are signed in by a mailed link, or one from the terminal; to add a passkey, sign in \
+                 with your token",
             ));
         }
         let (name, now) = (&who.reviewer.name, self.now());
@@ -104,6 +108,7 @@ impl Broker {
             state: made.state,
             created_at: now,
             used_at: None,
+            entry: self.config().entry_of(reviewer).unwrap_or_default(),
         };
         let event = AuditEvent::new(Kind::PasskeyAdded, reviewer, now)
             .with("passkey", &key.id)

@@ -111,6 +111,7 @@ impl Broker {
             groups: settings.mentioned(groups),
             said_at: now,
             expires_at: now.plus(settings.sign_in_life),
+            entry: self.config().entry_of(reviewer).unwrap_or_default(),
         })
     }
 

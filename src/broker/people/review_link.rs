@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use thiserror::Error;
+
 use crate::auth::Proven;
 use crate::config::Reviewer;
 use crate::domain::approval::{Approval, Assurance, Choice, Refusal, Via};
@@ -27,23 +29,43 @@ pub struct Followed {
     pub dead: bool,
 }
 
+/// Why a link leads nowhere.
+#[derive(Debug, Error)]
+pub enum LinkLost {
+    /// There is no such link, or its approval is kept no longer.
+    #[error("this link leads nowhere; was it cut off?")]
+    Unknown,
+    /// It was mailed to somebody whose entry in the configuration is another now or gone, or an
+    /// admin ended it.
+    #[error(
+        "this link works no more: what is known of the person it was mailed to has changed since, \
+         or they were signed out everywhere; sign in to see what waits for you"
+    )]
+    Ended,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 impl Broker {
-    /// What the link with this hash (SHA-256, hex) leads to; none if it or its approval is gone.
+    /// What the link with this hash (SHA-256, hex) leads to.
     ///
     /// # Errors
-    /// [`StoreError`], when the store can't be read or written.
-    pub async fn follow_link(&self, hash: &str) -> Result<Option<Followed>, StoreError> {
-        let Some(link) = self.store().review_links().find(hash).await? else { return Ok(None) };
-        let Some(approval) = self.get(&link.approval).await? else { return Ok(None) };
-        let Some(reviewer) = self.config().reviewer(&link.reviewer).cloned() else {
-            return Ok(None);
-        };
+    /// [`LinkLost`]: it or its approval is gone, it was ended, or the store failed.
+    pub async fn follow_link(&self, hash: &str) -> Result<Followed, LinkLost> {
+        let link = self.store().review_links().find(hash).await?.ok_or(LinkLost::Unknown)?;
+        let approval = self.get(&link.approval).await?.ok_or(LinkLost::Unknown)?;
+        let config = self.config();
+        if config.entry_of(&link.reviewer).as_ref() != Some(&link.entry) {
+            return Err(LinkLost::Ended);
+        }
+        let reviewer = config.reviewer(&link.reviewer).cloned().ok_or(LinkLost::Ended)?;
         let now = self.now();
         let rights = rights(&approval, &reviewer, link.created_at, now);
         let dead = !approval.is_open(now)
             || approval.decision_of(&reviewer.name).is_some()
             || approval.may_say(reviewer.person(), Choice::Reject).is_err();
-        Ok(Some(Followed { approval, reviewer, rights, dead }))
+        Ok(Followed { approval, reviewer, rights, dead })
     }
 }
 

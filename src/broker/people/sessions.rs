@@ -12,8 +12,11 @@ use crate::broker::Broker;
 
 /// `via` of a session that a mailed link began.
 pub(crate) const VIA_LINK: &str = "link";
-/// `via` of a session that the link on the terminal began.
+/// `via` of a session that a link on the terminal began: it proves no more than a mailed one, for
+/// whoever may run the program's commands can make it.
 pub(crate) const VIA_TERMINAL: &str = "terminal";
+/// `via` of a session that such a link began which was asked to prove more.
+pub(crate) const VIA_TERMINAL_SESSION: &str = "terminal-session";
 /// `via` of a session that the reviewer's own token began.
 pub(crate) const VIA_TOKEN: &str = "token";
 
@@ -38,8 +41,8 @@ pub(crate) fn handle(hash: &str) -> &str {
 }
 
 impl Broker {
-    /// Whose session has this cookie; none also if its reviewer is no longer configured, or if it
-    /// began at the sign-in provider and its time is over.
+    /// Whose session has this cookie; none also if its time is over, or the reviewer's entry in the
+    /// configuration is another than when it began.
     ///
     /// # Errors
     /// [`StoreError`], when the store can't be read or written.
@@ -79,6 +82,15 @@ impl Broker {
         Ok(sessions)
     }
 
+    /// Whether this person's session with this cookie still counts; it is not marked as used.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read.
+    pub async fn session_lasts(&self, cookie: &str, reviewer: &str) -> Result<bool, StoreError> {
+        let hash = token_hash(cookie);
+        Ok(self.sessions_of(reviewer).await?.iter().any(|session| session.hash == hash))
+    }
+
     /// A new session, not yet stored, and its cookie. `browser` is the name it gives itself.
     pub(in crate::broker) fn new_session(
         &self,
@@ -94,6 +106,7 @@ impl Broker {
             client: browser.map(|b| b.chars().take(MAX_BROWSER).collect()),
             created_at: now,
             seen_at: now,
+            entry: self.config().entry_of(reviewer).unwrap_or_default(),
         };
         (session, token)
     }
@@ -103,10 +116,20 @@ impl Broker {
     }
 }
 
-/// Whether a session that began at the sign-in provider counts still; others always do.
+/// Whether a session still counts: it is not too old, its reviewer's entry is the one it began
+/// under, and the way it began is still open.
 fn counts(config: &Config, session: &Session, now: Timestamp) -> bool {
-    let life = config.oidc.as_ref().map(|oidc| oidc.sign_in_life);
-    session.via != VIA_OIDC || life.is_some_and(|life| session.created_at.plus(life) > now)
+    let younger = |life| session.created_at.plus(life) > now;
+    let open = match session.via.as_str() {
+        VIA_OIDC => config.oidc.as_ref().is_some_and(|oidc| younger(oidc.sign_in_life)),
+        VIA_TERMINAL | VIA_TERMINAL_SESSION => config.people.sign_in_link,
+        _ => true,
+    };
+    let theirs = match config.entry_of(&session.reviewer) {
+        Some(entry) => entry == session.entry,
+        None => guest(config, session).is_some(),
+    };
+    open && theirs && younger(config.people.session_max)
 }
 
 /// Somebody who is no reviewer and may read, where that is configured. Nothing asks them, and no
@@ -124,9 +147,9 @@ fn guest(config: &Config, session: &Session) -> Option<Reviewer> {
 }
 
 /// The assurance of a session by how it began: a mailed link proves only that somebody reads the
-/// mailbox.
-fn assurance(via: &str) -> Assurance {
-    if via == VIA_LINK { Assurance::Link } else { Assurance::Session }
+/// mailbox, a link from the terminal that somebody runs commands there.
+pub(super) fn assurance(via: &str) -> Assurance {
+    if matches!(via, VIA_LINK | VIA_TERMINAL) { Assurance::Link } else { Assurance::Session }
 }
 
 #[cfg(test)]
@@ -134,9 +157,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mailed_link_signs_in_less_surely_than_anything_else() {
-        assert_eq!(assurance("link"), Assurance::Link);
-        for via in ["token", "terminal", "oidc", "passkey"] {
+    fn a_link_signs_in_less_surely_than_anything_else() {
+        for via in ["link", "terminal"] {
+            assert_eq!(assurance(via), Assurance::Link, "{via}");
+        }
+        for via in ["token", "terminal-session", "oidc", "passkey"] {
             assert_eq!(assurance(via), Assurance::Session, "{via}");
         }
     }

@@ -61,7 +61,7 @@ impl Broker {
             absences.iter().filter(|a| whose(a) == reviewer).cloned().collect()
         };
         let sessions = self.sessions_of(reviewer).await?;
-        let tokens = store.tokens(reviewer, now).await?;
+        let tokens = self.tokens_of(reviewer).await?;
         let absences = store.absences(now).await?;
         Ok(OwnSettings {
             sessions,
@@ -136,6 +136,7 @@ impl Broker {
             created_at: now,
             expires_at: now.plus(life),
             used_at: None,
+            entry: self.config().entry_of(&who.reviewer.name).unwrap_or_default(),
         };
         let event = AuditEvent::new(Kind::TokenMade, &token.reviewer, now)
             .with("token", &token.id)

@@ -4,11 +4,13 @@ use std::net::IpAddr;
 
 use crate::auth::reviewer_by_token;
 use crate::config::Reviewer;
+use crate::config::mail_address::canonical;
+use crate::domain::audit::AuditEvent;
 use crate::domain::time::Timestamp;
 use crate::id::{IdSource, token_hash};
 use crate::store::{LimitKey, SignIn, SignInBy, Store, StoreError};
 
-use super::sessions::{VIA_LINK, VIA_TOKEN};
+use super::sessions::{VIA_LINK, VIA_TERMINAL, VIA_TERMINAL_SESSION, VIA_TOKEN};
 use crate::broker::Broker;
 
 /// What became of a sign-in with a token.
@@ -22,7 +24,7 @@ pub enum ByToken {
     TooMany(u64),
 }
 
-/// Makes and stores the one-time token of a sign-in link.
+/// Makes and stores the one-time token of a sign-in link, with its record where it has one.
 ///
 /// # Errors
 /// [`StoreError`], when the store can't be read or written.
@@ -31,9 +33,10 @@ pub(crate) async fn one_time_token(
     ids: &dyn IdSource,
     sign_in: &SignIn,
     expires_at: Timestamp,
+    event: Option<AuditEvent>,
 ) -> Result<String, StoreError> {
     let token = ids.token();
-    store.sessions().insert_sign_in(&token_hash(&token), sign_in, expires_at).await?;
+    store.sessions().insert_sign_in(&token_hash(&token), sign_in, expires_at, event).await?;
     Ok(token)
 }
 
@@ -104,19 +107,23 @@ impl Broker {
         email: &str,
     ) -> Result<Option<(&Reviewer, String)>, StoreError> {
         let (people, now) = (&self.config().people, self.now());
-        let address = email.to_lowercase();
+        let address = canonical(email);
         let key = LimitKey::SignInMail(token_hash(&address));
         let since = now.minus(people.sign_in_window);
         if self.store().limits().take(&key, people.sign_in_mails, since, now).await?.is_some() {
             tracing::warn!("too many sign-in mails were asked for one address; none was sent");
             return Ok(None);
         }
-        let same = |r: &&Reviewer| r.email.as_ref().is_some_and(|e| e.to_lowercase() == address);
+        let same = |r: &&Reviewer| r.email.as_ref().is_some_and(|e| canonical(e) == address);
         let Some(reviewer) = self.config().reviewers.iter().find(same) else { return Ok(None) };
-        let sign_in = SignIn { reviewer: reviewer.name.clone(), via: VIA_LINK.to_owned() };
+        let sign_in = SignIn {
+            reviewer: reviewer.name.clone(),
+            via: VIA_LINK.to_owned(),
+            entry: self.config().entry_of(&reviewer.name).unwrap_or_default(),
+        };
         let expires_at = now.plus(people.link_life);
         let ids = self.ids().as_ref();
-        let token = one_time_token(self.store().as_ref(), ids, &sign_in, expires_at).await?;
+        let token = one_time_token(self.store().as_ref(), ids, &sign_in, expires_at, None).await?;
         Ok(Some((reviewer, token)))
     }
 
@@ -125,8 +132,19 @@ impl Broker {
     /// # Errors
     /// [`StoreError`], when the store can't be read or written.
     pub async fn signs_in(&self, token: &str) -> Result<Option<String>, StoreError> {
-        let found = self.store().sessions().find_sign_in(&token_hash(token), self.now()).await?;
-        Ok(found.map(|sign_in| sign_in.reviewer))
+        Ok(self.good_sign_in(&token_hash(token)).await?.map(|sign_in| sign_in.reviewer))
+    }
+
+    /// An unused sign-in that still counts: its reviewer's entry is the one it was made under, and
+    /// the terminal's are not switched off.
+    async fn good_sign_in(&self, hash: &str) -> Result<Option<SignIn>, StoreError> {
+        let config = self.config();
+        let found = self.store().sessions().find_sign_in(hash, self.now()).await?;
+        Ok(found.filter(|sign_in| {
+            let terminal = matches!(sign_in.via.as_str(), VIA_TERMINAL | VIA_TERMINAL_SESSION);
+            config.entry_of(&sign_in.reviewer).as_ref() == Some(&sign_in.entry)
+                && (!terminal || config.people.sign_in_link)
+        }))
     }
 
     /// Signs in by a one-time token, once; returns the session's cookie, or none if the token is
@@ -140,12 +158,7 @@ impl Broker {
         browser: Option<&str>,
     ) -> Result<Option<String>, StoreError> {
         let (hash, now) = (token_hash(token), self.now());
-        let Some(sign_in) = self.store().sessions().find_sign_in(&hash, now).await? else {
-            return Ok(None);
-        };
-        if self.config().reviewer(&sign_in.reviewer).is_none() {
-            return Ok(None);
-        }
+        let Some(sign_in) = self.good_sign_in(&hash).await? else { return Ok(None) };
         let (session, cookie) = self.new_session(&sign_in.reviewer, &sign_in.via, browser);
         let made = self.store().sessions().consume_sign_in(&hash, &session, now).await?;
         Ok(made.then_some(cookie))

@@ -45,6 +45,9 @@ impl Broker {
         }
         let found = self.store().settings().find_token(&token_hash(token), self.now()).await?;
         let token = found.ok_or(TokenRefused::Unknown)?;
+        if self.config().entry_of(&token.reviewer).as_ref() != Some(&token.entry) {
+            return Err(TokenRefused::Unknown);
+        }
         let reviewer = self.reviewer(&token.reviewer).await?.ok_or(TokenRefused::Unknown)?;
         if !token.scopes.iter().any(|s| s == scope.as_str()) {
             return Err(TokenRefused::Lacks(scope));

@@ -116,8 +116,9 @@ impl Refusal {
                  that you have with you. You may reject it."
             }
             Self::TooWeak(_) => {
-                "You are signed in by a mailed link. Approving this call needs more: sign in with \
-                 your token, or through the sign-in provider where there is one. You may reject it."
+                "You are signed in by a mailed link, or one from the terminal. Approving this call \
+                 needs more: sign in with your token, or through the sign-in provider where there is \
+                 one. You may reject it."
             }
             _ => return None,
         })

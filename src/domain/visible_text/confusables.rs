@@ -50,6 +50,35 @@ static DRESSED: LazyLock<Regex> = LazyLock::new(|| {
     .expect("a constant pattern is valid")
 });
 
+/// Letters of other scripts, and the Latin ones they are drawn like, place by place; lower case.
+const DRAWN: &str = "авеѕіјкмнорстухԁԛԝһүѵӏԍαβενικορτυχϲϳօոսցհıɑɡ";
+const DRAWN_LIKE: &str = "abesijkmhopctyxdqwhyvlgabevikoptuxcjonughlag";
+
+/// What a name looks like at a glance: names that give the same text are easily taken for each other.
+/// Case, invisible characters, full width, and letters of other scripts that pass for Latin ones make
+/// no difference; `0` is `o`, and `1`, `i` and `l` are one.
+pub(crate) fn reads_as(name: &str) -> String {
+    let mut read = String::with_capacity(name.len());
+    for c in name.chars() {
+        if c != ' ' && visible(c.encode_utf8(&mut [0; 4])).starts_with("⟦U+") {
+            continue;
+        }
+        // Full-width forms stand in the order of ASCII.
+        let narrow = u32::from(c).checked_sub(0xFEE0).filter(|code| (0x21..0x7F).contains(code));
+        let c = narrow.and_then(char::from_u32).unwrap_or(c);
+        for c in c.to_lowercase() {
+            let latin = DRAWN.chars().position(|drawn| drawn == c);
+            let c = latin.and_then(|at| DRAWN_LIKE.chars().nth(at)).unwrap_or(c);
+            read.push(match c {
+                '0' => 'o',
+                '1' | 'i' | '|' => 'l',
+                other => other,
+            });
+        }
+    }
+    read.replace("rn", "m").replace("vv", "w")
+}
+
 /// A sentence for the reviewer about everything in a text that passes for something else; none
 /// where nothing does.
 pub(crate) fn mixed_script(text: &str) -> Option<String> {
@@ -183,6 +212,25 @@ fn named(word: &str) -> String {
 mod tests {
     use super::*;
     use crate::domain::json;
+
+    #[test]
+    fn names_that_look_alike_read_the_same() {
+        assert_eq!(DRAWN.chars().count(), DRAWN_LIKE.chars().count());
+        for (one, other) in [
+            ("ana", "аnа"),
+            ("root", "r00t"),
+            ("lina", "Iina"),
+            ("bill", "bi11"),
+            ("warner", "vvamer"),
+            ("ana", "ａｎａ"),
+            ("ana", "a\u{200d}na"),
+            ("Olga", "оlga"),
+        ] {
+            assert_eq!(reads_as(one), reads_as(other), "{other}");
+        }
+        assert_ne!(reads_as("ana"), reads_as("anna"));
+        assert_ne!(reads_as("ana b"), reads_as("anab"));
+    }
 
     #[test]
     fn words_that_mix_confusable_scripts_are_named() {

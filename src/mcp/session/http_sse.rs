@@ -24,7 +24,7 @@ use crate::mcp::dispatch::answer;
 use crate::mcp::endpoint::{add_cors, authenticate, endpoint, read};
 use crate::mcp::envelope::{Message, MessageKind};
 use crate::mcp::request::may_use;
-use crate::mcp::respond::{problem, unauthorized};
+use crate::mcp::respond::problem;
 use crate::mcp::revision::era_of;
 use crate::mcp::stream::Events;
 use crate::mcp::{Mcp, session};
@@ -120,7 +120,10 @@ async fn at(mcp: &Mcp, upstream: Option<String>, request: Request, method: Metho
 }
 
 async fn handle(mcp: &Mcp, upstream: Option<&str>, request: Request, method: Method) -> Response {
-    let Some(agent) = authenticate(mcp, request.headers()) else { return unauthorized() };
+    let agent = match authenticate(mcp, request.headers(), request.extensions()) {
+        Ok(agent) => agent,
+        Err(refused) => return refused,
+    };
     // Without a name all of the agent's upstreams are meant.
     let known = |name: &&str| name.is_empty() || may_use(mcp, &agent, name);
     let Some(upstream) = upstream.filter(known) else {

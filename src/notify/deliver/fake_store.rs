@@ -79,6 +79,7 @@ impl Store for FakeStore {
         grants: crate::store::grants::GrantStore,
         limits: crate::store::limits::LimitStore,
         sessions: crate::store::sessions::SessionStore,
+        credentials: crate::store::credentials::CredentialStore,
         oidc: crate::store::oidc::OidcStore,
         passkeys: crate::store::passkeys::PasskeyStore,
         settings: crate::store::settings::SettingsStore,

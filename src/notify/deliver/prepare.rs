@@ -178,6 +178,7 @@ impl Deliverer {
             approval: approval.id.clone(),
             reviewer: reviewer.name.clone(),
             created_at: now,
+            entry: self.broker.config().entry_of(&reviewer.name).unwrap_or_default(),
         };
         self.store.review_links().insert(&link).await?;
         Ok(self.broker.config().link(&format!("/review/{token}")))

@@ -93,6 +93,19 @@ async fn a_mail_arrives_with_both_parts_and_its_headers() {
 }
 
 #[tokio::test]
+async fn a_domain_that_is_not_ascii_goes_out_as_xn_to_a_server_without_smtputf8() {
+    let sink = sink("250 fine", "235 welcome").await;
+    let smtp = Smtp::new("mail", &sink.url, "Büro <placet@bücher.example>");
+    let mail = Email { to: "ana@例え.テスト".into(), ..email() };
+
+    smtp.send(&Message::Email(mail)).await.unwrap();
+
+    let mail = sink.mails.lock().unwrap()[0].clone();
+    assert!(mail.lines().any(|l| l == "To: ana@xn--r8jz45g.xn--zckzah"), "{mail}");
+    assert!(mail.contains("<placet@xn--bcher-kva.example>"), "{mail}");
+}
+
+#[tokio::test]
 async fn no_value_adds_a_header() {
     let evil = "x\r\nBcc: eve@example.org\r\n\r\nbody\u{2028}\u{85}";
     let mail = Email {

@@ -23,6 +23,7 @@ fn read_claims(row: &Row) -> Result<ProviderClaims> {
         groups,
         said_at: Timestamp::from_micros(row.int("said_at")?),
         expires_at: Timestamp::from_micros(row.int("expires_at")?),
+        entry: row.opt_text("entry")?.unwrap_or_default(),
     })
 }
 
@@ -49,18 +50,21 @@ async fn sign_in(
     if let Some((claims, event)) = claims {
         let groups = serde_json::to_string(&claims.groups).expect("a list of texts serializes");
         tx.execute(
-            "insert into oidc_words (reviewer, issuer, subject, groups, said_at, expires_at) \
-             values ($1, $2, $3, $4, $5, $6) \
+            "insert into oidc_words \
+             (reviewer, issuer, subject, groups, said_at, expires_at, entry) \
+             values ($1, $2, $3, $4, $5, $6, $7) \
              on conflict (reviewer) do update set issuer = excluded.issuer, \
                  subject = excluded.subject, groups = excluded.groups, \
-                 said_at = excluded.said_at, expires_at = excluded.expires_at",
+                 said_at = excluded.said_at, expires_at = excluded.expires_at, \
+                 entry = excluded.entry",
             args![
                 claims.reviewer,
                 claims.issuer,
                 claims.subject,
                 groups,
                 claims.said_at,
-                claims.expires_at
+                claims.expires_at,
+                claims.entry
             ],
         )
         .await?;
@@ -92,7 +96,7 @@ impl OidcStore for SqlStore {
             .read()
             .await?
             .rows(
-                "select reviewer, issuer, subject, groups, said_at, expires_at from oidc_words \
+                "select reviewer, issuer, subject, groups, said_at, expires_at, entry from oidc_words \
                   where expires_at > $1",
                 args![now],
             )

@@ -23,6 +23,7 @@ fn read(row: &Row) -> Result<Passkey> {
         state: row.text("state")?,
         created_at: Timestamp::from_micros(row.int("created_at")?),
         used_at: row.opt_int("used_at")?.map(Timestamp::from_micros),
+        entry: row.opt_text("entry")?.unwrap_or_default(),
     })
 }
 
@@ -35,8 +36,9 @@ async fn add(db: Db, key: Passkey, max: u32, event: AuditEvent) -> Result<Added>
     }
     let added = tx
         .execute(
-            "insert into passkeys (id, reviewer, name, handle, public_key, state, created_at) \
-             values ($1, $2, $3, $4, $5, $6, $7) on conflict (id) do nothing",
+            "insert into passkeys \
+             (id, reviewer, name, handle, public_key, state, created_at, entry) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (id) do nothing",
             args![
                 &key.id,
                 &key.reviewer,
@@ -44,7 +46,8 @@ async fn add(db: Db, key: Passkey, max: u32, event: AuditEvent) -> Result<Added>
                 &key.handle,
                 &key.public_key,
                 &key.state,
-                key.created_at
+                key.created_at,
+                &key.entry
             ],
         )
         .await?;
@@ -115,7 +118,7 @@ impl PasskeyStore for SqlStore {
             .read()
             .await?
             .rows(
-                "select id, reviewer, name, handle, public_key, state, created_at, used_at \
+                "select id, reviewer, name, handle, public_key, state, created_at, used_at, entry \
                    from passkeys where reviewer = $1 order by created_at desc, id",
                 args![reviewer],
             )

@@ -25,8 +25,9 @@ impl ReviewLinkStore for SqlStore {
 async fn insert(db: Db, link: ReviewLink) -> Result<()> {
     let mut tx = db.begin().await?;
     tx.execute(
-        "insert into review_links (hash, approval, reviewer, created_at) values ($1, $2, $3, $4)",
-        args![&link.hash, link.approval.as_str(), &link.reviewer, link.created_at],
+        "insert into review_links (hash, approval, reviewer, created_at, entry) \
+         values ($1, $2, $3, $4, $5)",
+        args![&link.hash, link.approval.as_str(), &link.reviewer, link.created_at, &link.entry],
     )
     .await?;
     tx.commit().await
@@ -37,7 +38,7 @@ async fn find(db: Db, hash: String) -> Result<Option<ReviewLink>> {
         .read()
         .await?
         .row(
-            "select hash, approval, reviewer, created_at from review_links where hash = $1",
+            "select hash, approval, reviewer, created_at, entry from review_links where hash = $1",
             args![hash],
         )
         .await?;
@@ -48,5 +49,6 @@ async fn find(db: Db, hash: String) -> Result<Option<ReviewLink>> {
         approval,
         reviewer: row.text("reviewer")?,
         created_at: Timestamp::from_micros(row.int("created_at")?),
+        entry: row.opt_text("entry")?.unwrap_or_default(),
     }))
 }

@@ -20,9 +20,10 @@ impl SessionStore for SqlStore {
         hash: &str,
         sign_in: &SignIn,
         expires_at: Timestamp,
+        event: Option<AuditEvent>,
     ) -> Result<()> {
         let (hash, sign_in) = (hash.to_owned(), sign_in.clone());
-        self.run(|db| insert_sign_in(db, hash, sign_in, expires_at)).await
+        self.run(|db| insert_sign_in(db, hash, sign_in, expires_at, event)).await
     }
 
     async fn find_sign_in(&self, hash: &str, now: Timestamp) -> Result<Option<SignIn>> {
@@ -60,7 +61,7 @@ impl SessionStore for SqlStore {
             .read()
             .await?
             .rows(
-                "select hash, reviewer, via, client, created_at, seen_at from sessions \
+                "select hash, reviewer, via, client, created_at, seen_at, entry from sessions \
                   where reviewer = $1 and seen_at > $2 order by created_at desc, hash",
                 args![reviewer, idle_since],
             )
@@ -80,13 +81,15 @@ async fn insert_sign_in(
     hash: String,
     sign_in: SignIn,
     expires_at: Timestamp,
+    event: Option<AuditEvent>,
 ) -> Result<()> {
     let mut tx = db.begin().await?;
     tx.execute(
-        "insert into sign_ins (hash, reviewer, via, expires_at) values ($1, $2, $3, $4)",
-        args![hash, sign_in.reviewer, sign_in.via, expires_at],
+        "insert into sign_ins (hash, reviewer, via, entry, expires_at) values ($1, $2, $3, $4, $5)",
+        args![hash, sign_in.reviewer, sign_in.via, sign_in.entry, expires_at],
     )
     .await?;
+    audit::insert(&mut tx, event.as_slice()).await?;
     tx.commit().await
 }
 
@@ -95,12 +98,16 @@ async fn find_sign_in(db: Db, hash: String, now: Timestamp) -> Result<Option<Sig
         .read()
         .await?
         .row(
-            "select reviewer, via from sign_ins \
+            "select reviewer, via, entry from sign_ins \
               where hash = $1 and used_at is null and expires_at > $2",
             args![hash, now],
         )
         .await?;
-    row.map(|row| Ok(SignIn { reviewer: row.text("reviewer")?, via: row.text("via")? })).transpose()
+    row.map(|row| {
+        let entry = row.opt_text("entry")?.unwrap_or_default();
+        Ok(SignIn { reviewer: row.text("reviewer")?, via: row.text("via")?, entry })
+    })
+    .transpose()
 }
 
 async fn consume_sign_in(db: Db, hash: String, session: Session, now: Timestamp) -> Result<bool> {
@@ -132,15 +139,16 @@ async fn insert(db: Db, session: Session) -> Result<()> {
 /// [`crate::store::StoreError`], when the database refuses.
 pub(super) async fn add_session(tx: &mut Tx, session: &Session) -> Result<()> {
     tx.execute(
-        "insert into sessions (hash, reviewer, via, client, created_at, seen_at) \
-         values ($1, $2, $3, $4, $5, $6)",
+        "insert into sessions (hash, reviewer, via, client, created_at, seen_at, entry) \
+         values ($1, $2, $3, $4, $5, $6, $7)",
         args![
             &session.hash,
             &session.reviewer,
             &session.via,
             session.client.clone(),
             session.created_at,
-            session.seen_at
+            session.seen_at,
+            &session.entry
         ],
     )
     .await?;
@@ -159,7 +167,7 @@ async fn find(
         .read()
         .await?
         .row(
-            "select hash, reviewer, via, client, created_at, seen_at from sessions \
+            "select hash, reviewer, via, client, created_at, seen_at, entry from sessions \
               where hash = $1 and seen_at > $2",
             args![&hash, idle_since],
         )
@@ -182,6 +190,7 @@ fn read_session(row: &Row) -> Result<Session> {
         client: row.opt_text("client")?,
         created_at: Timestamp::from_micros(row.int("created_at")?),
         seen_at: Timestamp::from_micros(row.int("seen_at")?),
+        entry: row.opt_text("entry")?.unwrap_or_default(),
     })
 }
 

@@ -31,6 +31,7 @@ fn read_token(row: &Row) -> Result<PersonalToken> {
         created_at: Timestamp::from_micros(row.int("created_at")?),
         expires_at: Timestamp::from_micros(row.int("expires_at")?),
         used_at: row.opt_int("used_at")?.map(Timestamp::from_micros),
+        entry: row.opt_text("entry")?.unwrap_or_default(),
     })
 }
 
@@ -59,8 +60,9 @@ async fn insert_token(
     }
     let scopes = serde_json::to_string(&token.scopes).expect("a list of texts serializes");
     tx.execute(
-        "insert into tokens (id, hash, reviewer, name, scopes, assurance, created_at, expires_at) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "insert into tokens \
+         (id, hash, reviewer, name, scopes, assurance, created_at, expires_at, entry) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         args![
             &token.id,
             hash,
@@ -69,7 +71,8 @@ async fn insert_token(
             scopes,
             token.assurance.as_str(),
             token.created_at,
-            token.expires_at
+            token.expires_at,
+            &token.entry
         ],
     )
     .await?;
@@ -129,7 +132,8 @@ impl SettingsStore for SqlStore {
             .read()
             .await?
             .row(
-                "select id, reviewer, name, scopes, assurance, created_at, expires_at, used_at from tokens \
+                "select id, reviewer, name, scopes, assurance, created_at, expires_at, used_at, entry \
+                   from tokens \
                   where hash = $1 and expires_at > $2",
                 args![hash, now],
             )
@@ -150,7 +154,8 @@ impl SettingsStore for SqlStore {
             .read()
             .await?
             .rows(
-                "select id, reviewer, name, scopes, assurance, created_at, expires_at, used_at from tokens \
+                "select id, reviewer, name, scopes, assurance, created_at, expires_at, used_at, entry \
+                   from tokens \
                   where reviewer = $1 and expires_at > $2 order by created_at desc, id",
                 args![reviewer, now],
             )

@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
@@ -20,7 +21,7 @@ use crate::domain::time::Timestamp;
 use crate::store::{Filter, StoreError};
 
 use super::super::Web;
-use super::super::extract::Reader;
+use super::super::extract::{Reader, still_reads};
 use super::masked;
 
 /// How often the store is asked.
@@ -35,12 +36,17 @@ const MAX_CHANGES: u32 = 1_000;
 /// How many approvals' last told version is remembered.
 const MAX_TOLD: usize = 4_096;
 
+/// After how many polls it is asked again whether the reader may still read.
+const ASK_AGAIN: u32 = 10;
+
 /// A comment this often keeps connections open that nothing happens on.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 struct Listener {
     web: Web,
     reader: Reviewer,
+    headers: HeaderMap,
+    polls: u32,
     hints: broadcast::Receiver<ApprovalId>,
     hinting: bool,
     poll: Interval,
@@ -56,7 +62,11 @@ enum Wake {
 }
 
 /// Streams changes that the reader may see, masked.
-pub(crate) async fn stream(State(web): State<Web>, Reader(reader): Reader) -> Response {
+pub(crate) async fn stream(
+    State(web): State<Web>,
+    Reader(reader): Reader,
+    headers: HeaderMap,
+) -> Response {
     let mut poll = interval(POLL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut listener = Listener {
@@ -64,6 +74,8 @@ pub(crate) async fn stream(State(web): State<Web>, Reader(reader): Reader) -> Re
         hinting: true,
         since: web.broker.now(),
         reader,
+        headers,
+        polls: 0,
         poll,
         told: HashMap::new(),
         ready: VecDeque::new(),
@@ -89,7 +101,7 @@ impl Listener {
         }
     }
 
-    /// The next change; none when the program ends.
+    /// The next change; none when the program ends, or the reader may read no more.
     async fn next(&mut self) -> Option<Approval> {
         loop {
             if let Some(approval) = self.ready.pop_front() {
@@ -100,7 +112,15 @@ impl Listener {
                 Wake::Changed(id) => {
                     self.web.broker.get(&id).await.map(|found| found.into_iter().collect())
                 }
-                Wake::Poll => self.poll().await,
+                Wake::Poll => {
+                    self.polls += 1;
+                    if self.polls.is_multiple_of(ASK_AGAIN)
+                        && !still_reads(&self.web, &self.reader, &self.headers).await
+                    {
+                        return None;
+                    }
+                    self.poll().await
+                }
             };
             match changed {
                 Ok(changed) => self.queue(changed),

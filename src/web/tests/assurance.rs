@@ -40,7 +40,7 @@ async fn what_is_sure_enough_decides_and_is_recorded() {
     // Sessions of a provider count while one is configured.
     let provider = "[oidc]\nissuer = \"https://login.example.org\"\nclient_id = \"placet\"\n";
     let site = Site::with_config(&format!("{CONFIG}\n{provider}")).await;
-    for via in ["token", "terminal", "oidc"] {
+    for via in ["token", "terminal-session", "oidc"] {
         let call = CALL.replace("prod", via);
         let approval = site.pending_with(&call, |a| a.terms.assurance = Assurance::Session).await;
 
@@ -62,6 +62,19 @@ async fn a_mailed_sign_in_link_decides_where_nothing_more_is_asked_for() {
     assert_eq!(says(&site, &approval, "link", "approve").await.status, StatusCode::SEE_OTHER);
 
     assert_eq!(site.now_is(&approval.id).await.decisions[0].assurance, Assurance::Link);
+}
+
+#[tokio::test]
+async fn a_link_from_the_terminal_proves_no_more_than_a_mailed_one() {
+    let site = Site::new().await;
+    let approval = strict(&site).await;
+
+    assert_eq!(says(&site, &approval, "terminal", "approve").await.status, StatusCode::FORBIDDEN);
+    let cookie = site.cookie_via("ana", "terminal").await;
+    let page = site.get("/settings", &[("cookie", &cookie)]).await;
+
+    assert!(page.body.contains("by the link on the terminal"));
+    assert_eq!(site.now_is(&approval.id).await.state, State::Pending);
 }
 
 #[tokio::test]

@@ -153,6 +153,7 @@ async fn passkeys(site: &Site) {
         state: text("0"),
         created_at: now,
         used_at: None,
+        entry: String::new(),
     };
     let ceremony = Ceremony {
         challenge: text("c"),
@@ -238,10 +239,11 @@ async fn messages(site: &Site, id: &ApprovalId) {
 
 async fn people(site: &Site) {
     let (store, now) = (site.store(), site.clock.now());
-    let sign_in = SignIn { reviewer: "ana".to_owned(), via: "link".to_owned() };
+    let sign_in =
+        SignIn { reviewer: "ana".to_owned(), via: "link".to_owned(), entry: String::new() };
     store
         .sessions()
-        .insert_sign_in("hash", &sign_in, now.plus(Duration::from_secs(9)))
+        .insert_sign_in("hash", &sign_in, now.plus(Duration::from_secs(9)), None)
         .await
         .unwrap();
     store.sessions().find_sign_in("hash", now).await.unwrap();
@@ -252,6 +254,7 @@ async fn people(site: &Site) {
         client: None,
         created_at: now,
         seen_at: now,
+        entry: String::new(),
     };
     assert!(store.sessions().consume_sign_in("hash", &session, now).await.unwrap());
     store.sessions().find("s", Timestamp::from_micros(0), now).await.unwrap();

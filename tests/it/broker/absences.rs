@@ -95,6 +95,26 @@ async fn the_owner_of_the_agent_never_stands_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_stands_in_whom_the_owner_of_the_agent_named_in_turn() {
+    let world = World::new().await;
+    world.policy(ONE);
+    away(&world, "ben", "ana").await;
+    away(&world, "ana", "dora").await;
+    let holding = world.call("{}").await;
+    let id = holding.approval.id.clone();
+
+    let refused = world.says("dora", Choice::Approve, &id).await;
+
+    assert!(
+        matches!(refused, Err(DecideError::Refused { refusal: Refusal::NotEligible, .. })),
+        "{refused:?}"
+    );
+    assert!(holding.approval.terms.stand_ins.is_empty());
+    world.says("ben", Choice::Approve, &id).await.unwrap();
+    assert!(holding.word().await.contains(r#""said":"done""#), "ben may decide all the same");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stand_in_whom_the_rule_no_longer_replaces_does_not_count_at_the_claim() {
     let world = World::new().await;
     world.policy(ONE);

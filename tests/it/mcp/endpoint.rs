@@ -51,6 +51,63 @@ async fn the_agents_own_token_cookies_and_host_reach_no_upstream() {
 }
 
 #[tokio::test]
+async fn agents_tokens_are_guessed_at_a_throttled_rate_and_a_known_agent_goes_on() {
+    let placet = usual().await.0;
+    let limit = placet.broker.config().server.wrong_tokens;
+    let era = || Era::Legacy { session: None };
+    let known = got(placet.agent(ANN, era()).call("1", "open", "{}")).await.status;
+    let guess = async |n: u32| {
+        got(placet.agent(&format!("guessed-token-{n}"), era()).call("1", "open", "{}")).await
+    };
+    for n in 0..limit {
+        assert_eq!(guess(n).await.status, 401, "{n}");
+    }
+
+    let refused = guess(limit).await;
+    assert_eq!(refused.status, 429);
+    assert!(refused.header("retry-after").parse::<u32>().unwrap() <= 60);
+    let right = got(placet.agent(BOB, era()).call("1", "open", "{}")).await;
+    assert_eq!(right.status, 429, "not even the right one is told");
+    let again = got(placet.agent(ANN, era()).call("1", "open", "{}")).await;
+    assert_eq!(again.status, known);
+    let stream = placet.http.get(format!("{}/mcp/u/sse", placet.base)).bearer_auth("guess-x");
+    assert_eq!(got(stream).await.status, 429, "over HTTP+SSE neither");
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn a_request_of_which_it_is_unclear_what_host_it_is_for_is_a_bad_request() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let placet = usual().await.0;
+    let address = placet.base.strip_prefix("http://").unwrap();
+    let status = async |head: String| {
+        let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = format!("{head}Connection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        answer.get(9..12).unwrap_or_default().to_owned()
+    };
+
+    for path in ["/", "/mcp/u", "/api/v1/me", "/healthz"] {
+        for hosts in [
+            format!("Host: {address}\r\nHost: {address}\r\n"),
+            format!("Host: {address}\r\nhost: evil.example\r\n"),
+            String::new(),
+        ] {
+            let answer = status(format!("GET {path} HTTP/1.1\r\n{hosts}")).await;
+            assert_eq!(answer, "400", "{path} {hosts}");
+        }
+        let absolute = format!("GET http://evil.example{path} HTTP/1.1\r\nHost: {address}\r\n");
+        assert_eq!(status(absolute).await, "400", "{path}");
+    }
+    assert_eq!(status(format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\n")).await, "200");
+    assert_eq!(status("GET /healthz HTTP/1.0\r\n".to_owned()).await, "200");
+    assert_eq!(status("GET / HTTP/1.1\r\nHost: evil.example\r\n".to_owned()).await, "403");
+    placet.end().await;
+}
+
+#[tokio::test]
 async fn a_body_must_be_json_by_its_header_and_not_too_large() {
     let fake = legacy(done).await;
     let lines = "[server]\nmax_body = \"64KiB\"";

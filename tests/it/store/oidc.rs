@@ -15,6 +15,7 @@ fn session(hash: &str) -> Session {
         client: None,
         created_at: at(1),
         seen_at: at(1),
+        entry: "e".to_owned(),
     }
 }
 
@@ -26,6 +27,7 @@ fn word(groups: &[&str], expires: u64) -> ProviderClaims {
         groups: groups.iter().map(ToString::to_string).collect(),
         said_at: at(1),
         expires_at: at(expires),
+        entry: "e".to_owned(),
     }
 }
 

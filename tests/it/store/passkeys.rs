@@ -23,6 +23,7 @@ fn key(id: &str, reviewer: &str) -> Passkey {
         state: "0".to_owned(),
         created_at: T0,
         used_at: None,
+        entry: "e".to_owned(),
     }
 }
 

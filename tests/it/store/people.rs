@@ -14,11 +14,12 @@ fn session(hash: &str, reviewer: &str) -> Session {
         client: None,
         created_at: T0,
         seen_at: T0,
+        entry: "e".to_owned(),
     }
 }
 
 fn sign_in(reviewer: &str) -> SignIn {
-    SignIn { reviewer: reviewer.to_owned(), via: "link".to_owned() }
+    SignIn { reviewer: reviewer.to_owned(), via: "link".to_owned(), entry: "e".to_owned() }
 }
 
 #[tokio::test]
@@ -29,6 +30,7 @@ async fn review_links_are_found_by_hash() {
             approval: id(1),
             reviewer: "ben".to_owned(),
             created_at: T0,
+            entry: "e".to_owned(),
         };
         db.store.review_links().insert(&link).await.unwrap();
 
@@ -41,7 +43,7 @@ async fn review_links_are_found_by_hash() {
 #[tokio::test]
 async fn a_sign_in_link_is_for_one_reviewer_and_a_quarter_of_an_hour() {
     on_each(async |db: &Database| {
-        db.store.sessions().insert_sign_in("h", &sign_in("ben"), at(900)).await.unwrap();
+        db.store.sessions().insert_sign_in("h", &sign_in("ben"), at(900), None).await.unwrap();
 
         assert_eq!(
             db.store.sessions().find_sign_in("h", at(899)).await.unwrap(),
@@ -161,7 +163,7 @@ async fn a_client_session_in_use_makes_no_room_until_it_is_over_or_was_not_renew
 #[tokio::test]
 async fn purging_takes_what_is_used_up() {
     on_each(async |db: &Database| {
-        db.store.sessions().insert_sign_in("h", &sign_in("ben"), at(900)).await.unwrap();
+        db.store.sessions().insert_sign_in("h", &sign_in("ben"), at(900), None).await.unwrap();
         db.store.sessions().insert(&session("s", "ben")).await.unwrap();
         db.store.limits().take(&LimitKey::Seal("k".to_owned()), 1, T0, at(1)).await.unwrap();
 

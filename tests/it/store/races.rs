@@ -151,8 +151,9 @@ async fn an_end_is_taken_by_one_however_many_reach_for_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sign_in_link_opens_one_session() {
     on_each(async |db: &Database| {
-        let sign_in = SignIn { reviewer: "ben".to_owned(), via: "link".to_owned() };
-        db.store.sessions().insert_sign_in("link", &sign_in, at(900)).await.unwrap();
+        let sign_in =
+            SignIn { reviewer: "ben".to_owned(), via: "link".to_owned(), entry: String::new() };
+        db.store.sessions().insert_sign_in("link", &sign_in, at(900), None).await.unwrap();
 
         let used = at_once(db, 6, |i, store| async move {
             let session = Session {
@@ -162,6 +163,7 @@ async fn a_sign_in_link_opens_one_session() {
                 client: None,
                 created_at: at(1),
                 seen_at: at(1),
+                entry: String::new(),
             };
             store.sessions().consume_sign_in("link", &session, at(1)).await.unwrap()
         })

@@ -24,6 +24,7 @@ fn token(id: &str, reviewer: &str, expires: u64) -> PersonalToken {
         created_at: at(1),
         expires_at: at(expires),
         used_at: None,
+        entry: "e".to_owned(),
     }
 }
 
@@ -67,6 +68,7 @@ async fn a_person_ends_their_own_sessions_only() {
             client: Some("Browser/1".to_owned()),
             created_at: at(1),
             seen_at: at(1),
+            entry: String::new(),
         };
         db.store.sessions().insert(&session).await.unwrap();
         let sessions = db.store.sessions();

@@ -231,6 +231,15 @@ def doors(report, broker):
             expect("json" in reply.headers.get("content-type", ""), f"{reply.headers}")
             reply.json()
 
+    with report.case("several Hosts, no Host, and a Host that differs from the address: 400"):
+        own = f"Host: 127.0.0.1:{broker.port}\r\n"
+        for target, hosts in (
+            ("/", own + own), ("/mcp/slow", own + "Host: evil.example\r\n"), ("/", ""), ("http://evil.example/", own),
+        ):  # fmt: skip
+            with socket.create_connection(("127.0.0.1", broker.port), 10) as s:
+                s.sendall(f"GET {target} HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n".encode())
+                equal(s.recv(12)[9:12], b"400", f"status of {target} with {hosts!r}")
+
     with report.case("half a request and nonsense on the socket do not harm"):
         for nonsense in (b"GET / HTTP/1.1\r\nHost:", b"\x16\x03\x01\x02\x00\x01\x00", b"POST /mcp/slow HTTP/9.9\r\n\r\n"):
             with socket.create_connection(("127.0.0.1", broker.port), 5) as s:
