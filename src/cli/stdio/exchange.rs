@@ -7,7 +7,7 @@ use reqwest::{RequestBuilder, Response, StatusCode};
 use tokio::time::Instant;
 
 use crate::domain::call::params_with_meta;
-use crate::domain::json::{self, Node};
+use crate::domain::json::{self, Node, lenient};
 use crate::mcp::envelope::Message;
 use crate::protocol::{code, header_name, jsonrpc, meta, method, version};
 use crate::upstream::{EventParser, request_headers};
@@ -164,8 +164,13 @@ impl Bridge {
         if status == StatusCode::ACCEPTED || (body.is_empty() && status.is_success()) {
             return Next::Done;
         }
-        let Some(node) = json::parse(&body).ok().filter(|n| n.get("jsonrpc").is_some()) else {
+        if lenient::member(&body, "jsonrpc").is_none() {
             self.fail(message, &detail(status, &body)).await;
+            return Next::Done;
+        }
+        // A server's result may be something less than JSON: it passes, and nothing is learned of it.
+        let Ok(node) = json::parse(&body) else {
+            self.say(body).await;
             return Next::Done;
         };
         // The tool's headers may have changed since it was listed
@@ -207,12 +212,14 @@ impl Bridge {
             let Ok(Some(chunk)) = response.chunk().await else { return answered };
             let Some(messages) = parser.push(&chunk) else { return answered };
             for text in messages {
-                if let (Some((message, line)), Ok(node)) = (of, json::parse(&text))
-                    && node.get("method").is_none()
-                    && node.get("id").is_some_and(|id| id.raw == message.id_raw())
+                if let Some((message, line)) = of
+                    && lenient::member(&text, "method").is_none()
+                    && lenient::member(&text, "id") == Some(message.id_raw())
                 {
                     answered = true;
-                    self.learn(message, line, &node).await;
+                    if let Ok(node) = json::parse(&text) {
+                        self.learn(message, line, &node).await;
+                    }
                 }
                 self.say(text).await;
             }

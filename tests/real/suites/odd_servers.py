@@ -4,13 +4,14 @@ not run runs after all; and nothing waits for a timeout.
 """
 
 import json
-import os
+import re
 import sys
 import time
+import urllib.parse
 
-from harness import FIXTURES, Placet, Stage, code_of, decision_of, equal, expect, free_port, node, node_package, text_of, until
-
-sys.path.insert(0, str(FIXTURES))
+from harness import (
+    ANA, FIXTURES, Placet, Stage, code_of, decision_of, equal, expect, free_port, node, node_package, text_of, until,
+)  # fmt: skip
 
 POLICY = {"version": "1", "tools": {"free": {"action": "allow"}, "gated": {"action": "require_approval"}}}
 # The upstream's timeout is ten minutes; nothing here may come near it.
@@ -40,6 +41,7 @@ class Odd:
     def __init__(self, stage, oddity, http):
         self.stage, self.oddity = stage, oddity
         self.name = oddity.replace("_", "-") + ("-http" if http else "-stdio")
+        self.token = f"agent-token-of-{self.name}"
         self.dir = stage.dir / self.name
         self.dir.mkdir()
         argv = [sys.executable, "-B", str(FIXTURES / "odd_server.py"), oddity, str(self.dir)]
@@ -89,14 +91,15 @@ def run(report):
 def answers_and_errors(report, stage):
     odd = [Odd(stage, oddity, http) for http in (True, False) for oddity in BOTH + ERRORS_BOTH]
     odd += [Odd(stage, oddity, True) for oddity in HTTP + ERRORS_HTTP]
-    # Many children on a small machine: each gets its own broker's worth of time to start.
-    broker = Placet(stage, [server.config for server in odd]).start()
+    # An agent for each: what one agent may ask for in a while, and its sessions, are limited.
+    agents = [{"name": server.name, "token": server.token} for server in odd]
+    broker = Placet(stage, [server.config for server in odd], agents=agents).start()
     for server in odd:
         is_error = server.oddity in ERRORS_BOTH + ERRORS_HTTP
         for era in ("legacy", "modern"):
             with report.case(f"{server.name}, {era} client: an allowed call is answered at once"):
                 began = time.monotonic()
-                mcp = broker.mcp(server.config["name"], era=era)
+                mcp = broker.mcp(server.name, token=server.token, era=era)
                 answer = mcp.call("free", {"id": f"free {era}"}, timeout=AT_ONCE)
                 judge(server, answer, is_error)
                 equal(server.ran(f"free {era}"), 1, "executions")
@@ -132,7 +135,7 @@ def strict(text):
     def never(word):
         raise ValueError(f"{word} is no JSON")
 
-    json.loads(text, parse_constant=never).__str__().encode()
+    str(json.loads(text, parse_constant=never)).encode()
 
 
 def shown(broker, approval, is_error):
@@ -141,8 +144,24 @@ def shown(broker, approval, is_error):
     equal(approval["outcome"]["is_error"], is_error, "the outcome")
     strict(broker.api("GET", f"/approvals/{id}", status=200).text)
     strict(broker.api("GET", "/approvals?limit=5", status=200).text)
-    page = broker.http("GET", f"/approvals/{id}", headers={"Authorization": f"Bearer {os.environ.get('NONE', '')}"})
-    expect(page.status in (200, 303), f"the page: {page.status}")
+    page = broker.http("GET", f"/approvals/{id}", headers={"Cookie": signed_in(broker)})
+    expect(page.status == 200 and ("no such thing" if is_error else "did it") in page.text, f"the page: {page.status}")
+
+
+def signed_in(broker):
+    """The cookie of a reviewer's session."""
+    if not hasattr(broker, "cookie"):
+        page = broker.http("GET", "/sign-in")
+        token = re.search('name="form_token" value="([^"]*)"', page.text).group(1)
+        form = urllib.parse.urlencode({"token": ANA, "form_token": token, "next": "/"})
+        headers = {
+            "Content-Type": "application/x-www-form-urlencoded", "Origin": broker.url,
+            "Cookie": page.headers.get("set-cookie", "").split(";")[0],
+        }  # fmt: skip
+        reply = broker.http("POST", "/sign-in", form, headers)
+        expect("set-cookie" in reply.headers, f"sign-in: {reply.status} {reply.text[:300]}")
+        broker.cookie = reply.headers["set-cookie"].split(";")[0]
+    return broker.cookie
 
 
 def forgotten(report, stage):
