@@ -71,11 +71,12 @@ pub struct App {
     pub broker: Broker,
     /// Sends the outbox.
     pub deliverer: Arc<Deliverer>,
+    /// The agents' face.
+    pub mcp: Mcp,
     /// What `/readyz` says.
     pub readiness: Arc<Readiness>,
     router: Router,
     connections: Arc<Connections>,
-    mcp: Mcp,
     store: SqlStore,
     listener: TcpListener,
     address: SocketAddr,

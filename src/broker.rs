@@ -135,6 +135,7 @@ impl Broker {
         let policies = Policies::new(&parts.config);
         let server = &parts.config.server;
         let guesses = Guesses::new(server.wrong_tokens, server.wrong_token_window);
+        let calls = CallLog::new(parts.config.audit.max_buffered);
         Self {
             inner: Arc::new(Inner {
                 config: parts.config,
@@ -147,7 +148,7 @@ impl Broker {
                 masker,
                 node: parts.node,
                 tracker: parts.tracker,
-                calls: CallLog::default(),
+                calls,
                 results_under_way: ResultsUnderWay::default(),
                 session_uses: Uses::default(),
                 metrics: Arc::default(),

@@ -130,6 +130,8 @@ pub struct Server {
     ///
     /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery>
     pub resume_window: Duration,
+    /// Most streams of one legacy session that are kept.
+    pub resume_streams: u32,
     /// How much is kept of the streams of one legacy session, bytes.
     pub resume_buffer: usize,
     /// Most connections of clients; none: as many as the system's descriptors allow.
@@ -148,6 +150,8 @@ pub struct Server {
     pub shutdown_grace: Duration,
     /// Most resources that one session or stream hears of.
     pub max_subscriptions: u32,
+    /// Most notifications of one agent that are on their way to upstreams.
+    pub max_notifications_per_agent: u32,
     /// Most streams that one agent has open to hear of changes.
     pub max_streams_per_agent: u32,
     /// Most cancellations of one legacy session that are kept because they overtook their request.
@@ -250,6 +254,8 @@ pub enum AuditCalls {
 pub struct Audit {
     /// When allowed calls are recorded.
     pub calls: AuditCalls,
+    /// Most records of allowed calls that wait for the store; beyond, calls are unavailable.
+    pub max_buffered: u32,
 }
 
 /// `[telemetry]`

@@ -11,6 +11,7 @@ use axum::routing::any;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
+use crate::store::StoreError;
 
 use aggregate::owners::Owners;
 use endpoint::endpoint;
@@ -61,6 +62,8 @@ pub struct Mcp {
     open: Arc<Open>,
     subscriptions: Arc<Subscriptions>,
     listeners: Arc<Listeners>,
+    /// Notifications on their way to upstreams.
+    notifying: Arc<Listeners>,
     reading: Arc<Reading>,
 }
 
@@ -80,18 +83,27 @@ impl Mcp {
             old_streams: Arc::default(),
             subscriptions,
             listeners: Arc::default(),
+            notifying: Arc::default(),
             reading,
         }
     }
 
-    /// Lets go of what is kept for sessions that ended elsewhere, again and again until `stop`.
+    /// Lets go of what is kept here for sessions that ended elsewhere.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read.
+    pub async fn forget_ended(&self) -> Result<(), StoreError> {
+        session::forget_ended(self).await
+    }
+
+    /// The same again and again until `stop`.
     pub async fn upkeep(self, stop: CancellationToken) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(FORGET_EVERY) => {}
             }
-            if let Err(error) = session::forget_ended(&self).await {
+            if let Err(error) = self.forget_ended().await {
                 tracing::warn!(%error, "what ended sessions left is looked for again");
             }
         }

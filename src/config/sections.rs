@@ -54,6 +54,7 @@ pub(super) fn server(s: &Section<'_>) -> Server {
         max_result: s.size("max_result").unwrap_or_default(),
         max_sessions_per_agent: s.count("max_sessions_per_agent").unwrap_or_default(),
         resume_window: s.duration("resume_window").unwrap_or_default(),
+        resume_streams: s.count("resume_streams").unwrap_or_default(),
         resume_buffer: s.size("resume_buffer").unwrap_or_default(),
         max_connections: s.count("max_connections"),
         max_connections_per_address: s.count("max_connections_per_address"),
@@ -63,6 +64,7 @@ pub(super) fn server(s: &Section<'_>) -> Server {
         max_headers: s.size("max_headers").unwrap_or_default(),
         shutdown_grace: s.duration("shutdown_grace").unwrap_or_default(),
         max_subscriptions: s.count("max_subscriptions").unwrap_or_default(),
+        max_notifications_per_agent: s.count("max_notifications_per_agent").unwrap_or_default(),
         max_streams_per_agent: s.count("max_streams_per_agent").unwrap_or_default(),
         max_early_cancellations: s.count("max_early_cancellations").unwrap_or_default(),
         sse_initialize_within: s.positive("sse_initialize_within").unwrap_or_default(),
@@ -156,7 +158,10 @@ pub(super) fn approvals(s: &Section<'_>) -> Approvals {
 pub(super) fn audit(s: &Section<'_>) -> Audit {
     let words =
         [("group", AuditCalls::Group), ("strict", AuditCalls::Strict), ("off", AuditCalls::Off)];
-    let audit = Audit { calls: s.word("calls", &words).unwrap_or(AuditCalls::Group) };
+    let audit = Audit {
+        calls: s.word("calls", &words).unwrap_or(AuditCalls::Group),
+        max_buffered: s.count("max_buffered").unwrap_or_default(),
+    };
     s.finish();
     audit
 }

@@ -20,7 +20,7 @@ use super::call::{self, admission, input_required};
 use super::discover::discover;
 use super::envelope::{Message, MessageKind, Refused};
 use super::request::{self, ClientRequest, accepts_streams, client_name};
-use super::respond::{json_response, no_method, nothing, plain, refused};
+use super::respond::{json_response, no_method, nothing, plain, problem, refused};
 use super::revision::{self, headers};
 use super::session::{self, subscriptions};
 use super::stream::relay;
@@ -204,8 +204,10 @@ async fn modern_message(
         // The modern core defines no notification from client to server over HTTP: a request is
         // cancelled by closing its stream. What the era has done away with is refused.
         MessageKind::Notification if revision::is_gone(&incoming.message.method) => {
-            if notify(mcp, &incoming) {
-                return StatusCode::ACCEPTED.into_response();
+            match notify(mcp, &incoming) {
+                Ok(true) => return StatusCode::ACCEPTED.into_response(),
+                Ok(false) => {}
+                Err(too_many) => return too_many,
             }
             return refused(
                 StatusCode::NOT_FOUND,
@@ -217,8 +219,10 @@ async fn modern_message(
             );
         }
         MessageKind::Notification => {
-            if !method::is_modern_notification(&incoming.message.method) {
-                notify(mcp, &incoming);
+            if !method::is_modern_notification(&incoming.message.method)
+                && let Err(too_many) = notify(mcp, &incoming)
+            {
+                return too_many;
             }
             return StatusCode::ACCEPTED.into_response();
         }
@@ -242,7 +246,7 @@ async fn modern_message(
     }
     let (incoming, own) = resolved(mcp, incoming, params).await;
     match own.as_deref().and_then(|p| json::parse(p).ok()) {
-        Some(own) => mirrored(mcp, incoming, headers, Some(&own)).await,
+        Some(own) => Box::pin(mirrored(mcp, incoming, headers, Some(&own))).await,
         None => mirrored(mcp, incoming, headers, params).await,
     }
 }
@@ -320,10 +324,7 @@ async fn legacy_message(
             }
             StatusCode::ACCEPTED.into_response()
         }
-        MessageKind::Notification => {
-            notified(mcp, &incoming, params);
-            StatusCode::ACCEPTED.into_response()
-        }
+        MessageKind::Notification => notified(mcp, &incoming, params),
         MessageKind::Request => {
             if let Some(session) = &incoming.session {
                 let (id, now) = (incoming.message.id_raw(), mcp.broker.now());
@@ -334,7 +335,7 @@ async fn legacy_message(
             }
             let (incoming, own) = resolved(mcp, incoming, params).await;
             match own.as_deref().and_then(|p| json::parse(p).ok()) {
-                Some(own) => legacy(mcp, incoming, Some(&own)).await,
+                Some(own) => Box::pin(legacy(mcp, incoming, Some(&own))).await,
                 None => legacy(mcp, incoming, params).await,
             }
         }
@@ -344,7 +345,8 @@ async fn legacy_message(
 /// A notification cancels a request of its own session
 /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/cancellation#cancellation-flow>),
 /// or is passed on.
-fn notified(mcp: &Mcp, incoming: &ClientRequest, params: Option<&Node<'_>>) {
+fn notified(mcp: &Mcp, incoming: &ClientRequest, params: Option<&Node<'_>>) -> Response {
+    let accepted = || StatusCode::ACCEPTED.into_response();
     if incoming.message.method == method::NOTIFICATIONS_CANCELLED {
         if let (Some(session), Some(id)) =
             (&incoming.session, params.and_then(|p| p.get("requestId")))
@@ -352,27 +354,44 @@ fn notified(mcp: &Mcp, incoming: &ClientRequest, params: Option<&Node<'_>>) {
             let max = mcp.broker.config().server.max_early_cancellations;
             mcp.in_flight.cancel(&session.id, id.raw, mcp.broker.now(), max);
         }
-        return;
+        return accepted();
     }
     // Placet's own connections say it for themselves.
-    if incoming.message.method != method::NOTIFICATIONS_INITIALIZED {
-        notify(mcp, incoming);
+    if incoming.message.method == method::NOTIFICATIONS_INITIALIZED {
+        return accepted();
+    }
+    match notify(mcp, incoming) {
+        Ok(_) => accepted(),
+        Err(too_many) => too_many,
     }
 }
 
 /// Passes a notification on to every upstream behind the address that may have it; false where
 /// there is none, which is recorded.
-fn notify(mcp: &Mcp, incoming: &ClientRequest) -> bool {
+///
+/// # Errors
+/// 429, when as many of the agent's as may be are on their way.
+fn notify(mcp: &Mcp, incoming: &ClientRequest) -> Result<bool, Response> {
+    let max = mcp.broker.config().server.max_notifications_per_agent;
+    let Some(counted) = mcp.notifying.open(&incoming.agent.name, max) else {
+        let why = format!(
+            "{max} notifications of this token are on their way \
+             (server.max_notifications_per_agent)"
+        );
+        return Err(problem(StatusCode::TOO_MANY_REQUESTS, &why));
+    };
+    let counted = Arc::new(counted);
     let (era, name) = (incoming.era, incoming.message.method.as_str());
     let mut behind = request::behind(mcp, &incoming.agent, &incoming.upstream);
     behind.retain(|upstream| admission::may_notify(mcp, upstream, era, name));
     let passes = !behind.is_empty();
     for upstream in behind {
         let Some(server) = mcp.broker.upstream(&upstream).cloned() else { continue };
-        let incoming = incoming.clone();
+        let (incoming, counted) = (incoming.clone(), Arc::clone(&counted));
         mcp.broker.tracker().spawn(async move {
             let caller = incoming.caller();
             server.notify(&caller, &incoming.message.method, incoming.message.params).await;
+            drop(counted);
         });
     }
     if !passes {
@@ -382,5 +401,5 @@ fn notify(mcp: &Mcp, incoming: &ClientRequest) -> bool {
             broker.deny_method(agent, upstream, &denied.message.method).await;
         });
     }
-    passes
+    Ok(passes)
 }

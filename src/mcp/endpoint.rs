@@ -19,7 +19,7 @@ use crate::config::Agent;
 use super::Mcp;
 use super::dispatch::answer;
 use super::envelope::Message;
-use super::reading::{SMALL, TooMuch};
+use super::reading::{SMALL, Share, TooMuch};
 use super::request::may_use;
 use super::respond::{method_not_allowed, problem, refused, too_many, unauthorized};
 use super::revision::header;
@@ -144,12 +144,13 @@ async fn post(
     body: Body,
 ) -> Response {
     match read(mcp, &agent, headers, body).await {
-        Ok(message) => answer(mcp, agent, upstream, headers, message).await,
+        // Read it is; how many are answered at once is bounded by the connections.
+        Ok((message, _)) => Box::pin(answer(mcp, agent, upstream, headers, message)).await,
         Err(response) => response,
     }
 }
 
-/// Reads a message of either era.
+/// Reads a message of either era. Its share of what may be read comes with it.
 ///
 /// # Errors
 /// The response that refuses it: 415 for another content type than JSON, 413 for a body larger than
@@ -160,7 +161,7 @@ pub(crate) async fn read(
     agent: &Agent,
     headers: &HeaderMap,
     body: Body,
-) -> Result<Message, Response> {
+) -> Result<(Message, Share), Response> {
     let content_type = header(headers, "content-type").unwrap_or_default();
     let media = content_type.split(';').next().unwrap_or_default().trim();
     if !media.eq_ignore_ascii_case("application/json") {
@@ -181,7 +182,9 @@ pub(crate) async fn read(
     let body = read_body(body, server.max_body, most).await?;
     share.shrink(body.len());
     let nodes = server.max_message_nodes as usize;
-    Message::read_within(&body, nodes).map_err(|why| refused(StatusCode::BAD_REQUEST, &why))
+    let message = Message::read_within(&body, nodes);
+    let message = message.map_err(|why| refused(StatusCode::BAD_REQUEST, &why))?;
+    Ok((message, share))
 }
 
 /// Too much is being read already, and was for as long as a body may take.

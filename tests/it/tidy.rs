@@ -199,3 +199,79 @@ fn who_faces_agents_and_people_asks_the_broker_and_names_no_store_and_no_adapter
         assert_eq!(found, None, "{name} names a trait of the store: ask the broker");
     }
 }
+
+/// What holds more than one of something for longer than a statement.
+const COLLECTIONS: [&str; 16] = [
+    "Mutex<HashMap<",
+    "Mutex<BTreeMap<",
+    "Mutex<HashSet<",
+    "Mutex<VecDeque<",
+    "Mutex<Vec<",
+    "RwLock<HashMap<",
+    ": HashMap<",
+    ": HashSet<",
+    ": VecDeque<",
+    "mpsc::channel(",
+    "mpsc::channel::<",
+    "unbounded_channel(",
+    "broadcast::channel(",
+    "broadcast::Sender::new(",
+    "Semaphore::new(",
+    "Mutex<BTreeSet<",
+];
+
+/// Fields and variables that are made anew for each thing that is read, or once from the
+/// configuration.
+const SHORT_LIVED: [&str; 12] = [
+    "src/broker.rs",
+    "src/broker/people/plan.rs",
+    "src/broker/upkeep.rs",
+    "src/config.rs",
+    "src/config/checks.rs",
+    "src/config/policies.rs",
+    "src/demo.rs",
+    "src/demo/archive.rs",
+    "src/domain/policy.rs",
+    "src/mcp/notifications.rs",
+    "src/mcp/tasks/watch.rs",
+    "src/upstream.rs",
+];
+
+#[test]
+fn every_map_and_queue_stands_in_the_table_of_bounds() {
+    let table = std::fs::read_to_string(root().join("docs/bounds.md")).unwrap();
+    for path in files("src").into_iter().filter(|p| p.extension().is_some_and(|e| e == "rs")) {
+        let name = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+        let is_test = name.contains("tests") || name.contains("fake") || name.contains("recorded");
+        if is_test || SHORT_LIVED.contains(&name.as_str()) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+        let mut lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let Some(line) = lines.find(|line| COLLECTIONS.iter().any(|kind| line.contains(kind)))
+        else {
+            continue;
+        };
+        let place = name.trim_start_matches("src/").trim_end_matches(".rs");
+        assert!(table.contains(&format!("`{place}`")), "docs/bounds.md lacks {place}: {line}");
+    }
+}
+
+#[test]
+fn the_tests_that_the_table_of_bounds_names_are_there() {
+    let table = std::fs::read_to_string(root().join("docs/bounds.md")).unwrap();
+    let mut sources = String::new();
+    for path in files("src").into_iter().chain(files("tests")) {
+        if path.extension().is_some_and(|e| e == "rs") {
+            sources += &std::fs::read_to_string(path).unwrap();
+        }
+    }
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
+    let last = rows.filter_map(|row| row.trim_end_matches('|').rsplit('|').next());
+    let names = last.flat_map(|cell| cell.split('`')).filter(|name| name.matches('_').count() > 3);
+    let missing: Vec<&str> =
+        names.filter(|name| !sources.contains(&format!("fn {name}("))).collect();
+
+    assert!(missing.is_empty(), "{missing:#?}");
+}

@@ -6,9 +6,6 @@ use tokio::sync::Notify;
 
 use crate::domain::audit::AuditEvent;
 
-/// Most records that wait for the store; beyond it allowed calls are refused, since a call that
-/// leaves no trace must not run.
-pub(crate) const MAX_WAITING: usize = 10_000;
 /// Most records written in one transaction.
 const GROUP: usize = 500;
 
@@ -17,17 +14,25 @@ const GROUP: usize = 500;
 pub struct CallRecord(pub AuditEvent);
 
 /// The records that wait for the store.
-#[derive(Debug, Default)]
+///
+/// Bounded by `audit.max_buffered`; emptied in groups as soon as the store takes them.
+#[derive(Debug)]
 pub struct CallLog {
+    max: usize,
     waiting: Mutex<Vec<AuditEvent>>,
     wake: Notify,
 }
 
 impl CallLog {
+    /// None yet; at most `max` wait.
+    pub fn new(max: u32) -> Self {
+        Self { max: max as usize, waiting: Mutex::default(), wake: Notify::new() }
+    }
+
     /// Adds one; false if too many wait.
     pub fn push(&self, record: CallRecord) -> bool {
         let mut waiting = self.waiting.lock().expect("no holder of this lock panics");
-        if waiting.len() >= MAX_WAITING {
+        if waiting.len() >= self.max {
             return false;
         }
         waiting.push(record.0);
@@ -64,10 +69,11 @@ mod tests {
 
     #[test]
     fn records_are_kept_up_to_the_named_bound_and_not_lost_when_put_back() {
-        let log = CallLog::default();
+        const MAX: u32 = 700;
+        let log = CallLog::new(MAX);
         let event = || AuditEvent::new(Kind::CallAllowed, "a", Timestamp::from_micros(0));
 
-        for _ in 0..MAX_WAITING {
+        for _ in 0..MAX {
             assert!(log.push(CallRecord(event())));
         }
 

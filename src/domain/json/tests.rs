@@ -145,7 +145,7 @@ fn only_what_is_looked_at_is_read_and_one_level_deep() {
     let node = parse(&text).unwrap();
     let before = node.heap();
 
-    let one_level = node.elements().unwrap().len() * size_of::<Node<'_>>();
+    let one_level = size_of_val(node.elements().unwrap());
 
     assert!(before < 100, "{before}");
     assert!(node.heap() < one_level + 1_000 * 64, "{}", node.heap());

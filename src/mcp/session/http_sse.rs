@@ -23,6 +23,7 @@ use crate::domain::json::{self, Node};
 use crate::mcp::dispatch::answer;
 use crate::mcp::endpoint::{add_cors, authenticate, endpoint, read};
 use crate::mcp::envelope::{Message, MessageKind};
+use crate::mcp::reading::Share;
 use crate::mcp::request::may_use;
 use crate::mcp::respond::problem;
 use crate::mcp::revision::era_of;
@@ -275,28 +276,34 @@ fn as_message(text: String, id: Option<&str>) -> Option<String> {
 
 async fn post(mcp: &Mcp, session: Arc<OldSession>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let message = match read(mcp, &session.agent, &parts.headers, body).await {
-        Ok(message) => message,
+    let (message, share) = match read(mcp, &session.agent, &parts.headers, body).await {
+        Ok(read) => read,
         Err(response) => return response,
     };
     let params = message.params.as_deref().and_then(|p| json::parse(p).ok());
     let era = era_of(&parts.headers, params.as_ref());
     if message.kind == MessageKind::Request {
-        return asked(mcp, &session, message, era);
+        return asked(mcp, &session, (message, share), era);
     }
     let Some(headers) = session.headers() else { return uninitialized() };
     if era == WireEra::Modern {
         return StatusCode::ACCEPTED.into_response();
     }
-    answer(mcp, session.agent.clone(), &session.upstream, &headers, message).await
+    Box::pin(answer(mcp, session.agent.clone(), &session.upstream, &headers, message)).await
 }
 
 fn uninitialized() -> Response {
     problem(StatusCode::BAD_REQUEST, "this stream has no session yet: begin with initialize")
 }
 
-/// A request is accepted, and answered on the stream.
-fn asked(mcp: &Mcp, session: &Arc<OldSession>, message: Message, era: WireEra) -> Response {
+/// A request is accepted, and answered on the stream. No connection is held by it meanwhile, so that
+/// its share of what may be read bounds how much waits.
+fn asked(
+    mcp: &Mcp,
+    session: &Arc<OldSession>,
+    (message, share): (Message, Share),
+    era: WireEra,
+) -> Response {
     let max = mcp.broker.config().server.max_sse_requests;
     if session.under_way.len() >= max as usize {
         return problem(
@@ -339,6 +346,7 @@ fn asked(mcp: &Mcp, session: &Arc<OldSession>, message: Message, era: WireEra) -
     let early = mcp.in_flight.enter(own, &id, mcp.broker.now());
     let (mcp, session) = (mcp.clone(), Arc::clone(session));
     session.clone().start(&mcp.clone(), async move {
+        let _share = share;
         let (agent, upstream) = (session.agent.clone(), session.upstream.clone());
         let whole = async {
             let response = answer(&mcp, agent, &upstream, &headers, message).await;

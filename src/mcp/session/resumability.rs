@@ -23,8 +23,6 @@ use crate::notified::until;
 use crate::protocol::version;
 use crate::store::ClientSession;
 
-/// Most streams of one session that are kept; the oldest that ended make room.
-pub(crate) const MAX_STREAMS: usize = 64;
 /// How long a client is asked to wait before it comes back, milliseconds.
 const RETRY_MS: u32 = 1000;
 /// Events that may wait for a slow client; further notifications are dropped.
@@ -61,7 +59,7 @@ impl Streams {
         }
         let mut sessions = self.sessions();
         let own = sessions.entry(session.id.clone()).or_default();
-        if own.streams.len() >= MAX_STREAMS {
+        if own.streams.len() >= server.resume_streams as usize {
             let ended = own.streams.iter().position(|s| s.state().ended)?;
             own.streams.remove(ended);
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::support::fake_http::Answer;
 use crate::support::placet::{ANN, BOB, Era, Placet, got};
 use crate::support::soon;
 
@@ -50,6 +51,28 @@ async fn the_values_of_a_message_are_configured() {
         got(placet.modern(ANN).call("1", "open", &format!(r#"{{"x":{}}}"#, ones(30)))).await.status,
         200
     );
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn notifications_on_their_way_are_bounded_per_agent_and_the_calls_go_on() {
+    let fake = legacy(|seen| match seen.method().as_str() {
+        "notifications/mine" => Answer::Open(Vec::new()),
+        _ => done(seen),
+    })
+    .await;
+    let lines = "[server]\nmax_notifications_per_agent = 3";
+    let placet = Placet::before(&fake.url).with(lines).start().await;
+    let (ann, bob) = (placet.legacy(ANN).await, placet.legacy(BOB).await);
+
+    let mut statuses = Vec::new();
+    for _ in 0..5 {
+        statuses.push(ann.notify("notifications/mine", "{}").await.status);
+    }
+
+    assert_eq!(statuses, [202, 202, 202, 429, 429]);
+    assert_eq!(bob.notify("notifications/mine", "{}").await.status, 202);
+    assert_eq!(got(ann.call("1", "open", "{}")).await.status, 200);
     placet.end().await;
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use placet::app::App;
 use placet::broker::{Broker, Stop};
 use placet::config::Environment;
+use placet::mcp::Mcp;
 use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, SqliteConnection};
@@ -139,14 +140,14 @@ impl Setup {
         let config = config_of(&self.text, Some(&file), &Environment::new());
         let app = App::build(config).await.unwrap();
         let base = format!("http://{}", app.address());
-        let (broker, stop) = (app.broker.clone(), app.stop());
+        let (broker, mcp, stop) = (app.broker.clone(), app.mcp.clone(), app.stop());
         let run = tokio::spawn(app.run());
         for name in &self.upstreams {
             let server = Arc::clone(broker.upstream(name).unwrap());
             until("the tool list is known", async || server.catalog().is_some()).await;
         }
         let http = Client::builder().no_proxy().build().unwrap();
-        Placet { base, broker, http, stop, run, dir }
+        Placet { base, broker, mcp, http, stop, run, dir }
     }
 }
 
@@ -154,6 +155,7 @@ impl Setup {
 pub struct Placet {
     pub base: String,
     pub broker: Broker,
+    pub mcp: Mcp,
     pub http: Client,
     stop: Stop,
     run: tokio::task::JoinHandle<()>,

@@ -69,6 +69,25 @@ async fn a_resource_stays_subscribed_until_the_last_session_leaves_it() {
 }
 
 #[tokio::test]
+async fn what_is_kept_for_a_session_that_ended_elsewhere_is_let_go() {
+    for (server, placet) in pairings(done).await {
+        let [agent, _] = clients(&placet).await;
+        let params = json!({"uri": "a:1"}).to_string();
+        got(agent.request("1", "resources/subscribe", &params)).await;
+        server.watches(&["a:1"]).await;
+        placet.mcp.forget_ended().await.unwrap();
+        assert_eq!(server.watched(), ["a:1"], "it lives");
+
+        // As another broker would, or the sweep of those that nobody uses.
+        placet.raw("delete from client_sessions").await;
+        placet.mcp.forget_ended().await.unwrap();
+
+        server.watches(&[]).await;
+        placet.end().await;
+    }
+}
+
+#[tokio::test]
 async fn what_the_server_refuses_is_not_acknowledged_and_answered_with_its_error() {
     for (server, placet) in pairings(done).await {
         let [old, new] = clients(&placet).await;
