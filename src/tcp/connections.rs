@@ -203,11 +203,12 @@ impl Connections {
         self.open.lock().expect("no holder of this lock panics")
     }
 
-    /// Waits until one more can be taken in, in place of another or not.
+    /// Waits until one more can be taken in, in place of another or not. One waits at a time.
     pub(crate) async fn room(&self) {
-        let look =
-            || (!matches!(self.open().room(None, self.limits.max), Room::None)).then_some(());
-        crate::notified::until(&self.changed, look).await;
+        while matches!(self.open().room(None, self.limits.max), Room::None) {
+            // What was said since the look is kept for the one that waits.
+            self.changed.notified().await;
+        }
     }
 
     /// Takes a connection in. Where there are enough, the one that has said nothing whole for

@@ -5,9 +5,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::fake_http::Answer;
 use crate::support::placet::{ANN, BOB, Era, Placet, got};
-use crate::support::soon;
+use crate::support::{LONGEST_WAIT, soon, until};
 
 use super::{done, legacy, usual};
 
@@ -54,11 +53,16 @@ async fn the_values_of_a_message_are_configured() {
     placet.end().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn notifications_on_their_way_are_bounded_per_agent_and_the_calls_go_on() {
-    let fake = legacy(|seen| match seen.method().as_str() {
-        "notifications/mine" => Answer::Open(Vec::new()),
-        _ => done(seen),
+    // The server takes none of them before the end of the test.
+    let (ended, end) = std::sync::mpsc::channel::<()>();
+    let end = std::sync::Arc::new(std::sync::Mutex::new(end));
+    let fake = legacy(move |seen| {
+        if seen.method() == "notifications/mine" {
+            let _ = end.lock().map(|end| end.recv_timeout(LONGEST_WAIT));
+        }
+        done(seen)
     })
     .await;
     let lines = "[server]\nmax_notifications_per_agent = 3";
@@ -73,6 +77,9 @@ async fn notifications_on_their_way_are_bounded_per_agent_and_the_calls_go_on() 
     assert_eq!(statuses, [202, 202, 202, 429, 429]);
     assert_eq!(bob.notify("notifications/mine", "{}").await.status, 202);
     assert_eq!(got(ann.call("1", "open", "{}")).await.status, 200);
+    drop(ended);
+    until("they arrived", async || ann.notify("notifications/mine", "{}").await.status == 202)
+        .await;
     placet.end().await;
 }
 
