@@ -24,6 +24,9 @@ pub enum LimitKey {
         tool: String,
         /// Id of the session; empty: all sessions of the agent count together.
         session: String,
+        /// When the session began. What other sessions of the agent had used by then counts in this
+        /// one too, so that nothing is gained by a new one. It is no part of the key's spelling.
+        session_began: Option<Timestamp>,
     },
     /// A sealed state, by its nonce (32 hexadecimal digits): it is good once.
     Seal(String),
@@ -33,6 +36,25 @@ pub enum LimitKey {
     SignIn(SignInBy, IpAddr),
     /// Sign-in links sent to one mail address, by the hash of the address.
     SignInMail(String),
+}
+
+impl LimitKey {
+    /// For the calls of one session: the key that all sessions of the agent count under, and when
+    /// this one began. None for any other key.
+    pub fn of_all_sessions(&self) -> Option<(Self, Option<Timestamp>)> {
+        let Self::Calls { agent, upstream, rule, tool, session, session_began } = self else {
+            return None;
+        };
+        let all = Self::Calls {
+            agent: agent.clone(),
+            upstream: upstream.clone(),
+            rule: rule.clone(),
+            tool: tool.clone(),
+            session: String::new(),
+            session_began: None,
+        };
+        (!session.is_empty()).then_some((all, *session_began))
+    }
 }
 
 /// How somebody tries to sign in.
@@ -50,7 +72,7 @@ pub enum SignInBy {
 impl fmt::Display for LimitKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Calls { agent, upstream, rule, tool, session } => {
+            Self::Calls { agent, upstream, rule, tool, session, session_began: _ } => {
                 write!(f, "rate|{agent}|{upstream}|{rule}|{tool}|{session}")
             }
             Self::Seal(nonce) => write!(f, "seal|{nonce}"),
@@ -121,6 +143,7 @@ mod tests {
             rule: "/tools/delete".to_owned(),
             tool: "delete".to_owned(),
             session: "token".to_owned(),
+            session_began: Some(Timestamp::from_micros(7)),
         };
         let client: IpAddr = "192.0.2.7".parse().unwrap();
 

@@ -3,6 +3,7 @@
 use crate::config::Agent;
 use crate::domain::approval::ApprovalId;
 use crate::domain::call::ToolCall;
+use crate::domain::time::Timestamp;
 use crate::upstream::ClientCapabilities;
 
 /// A call with who asks.
@@ -14,6 +15,8 @@ pub struct Asking {
     pub client: Option<String>,
     /// Id of its legacy session; none in the modern era, where the token stands for the session.
     pub session: Option<String>,
+    /// When that session began; what the agent used of a limit before counts in it too.
+    pub session_began: Option<Timestamp>,
     /// What its client can be asked (client capabilities).
     pub features: ClientCapabilities,
     /// The call.

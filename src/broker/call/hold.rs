@@ -119,7 +119,8 @@ impl Held {
     ) -> Self {
         let client = approval.client.clone();
         let (features, call) = (ClientCapabilities::default(), approval.call.clone());
-        let asking = Asking { agent, client, session, features, call, waits_for: None };
+        let asking =
+            Asking { agent, client, session, session_began: None, features, call, waits_for: None };
         Self { for_task: true, ..Self::new(broker, asking, approval, hold, true) }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::domain::approval::Approval;
 use crate::domain::call::{Method, ToolCall};
 use crate::domain::policy::{RateLimit, Rule};
+use crate::domain::time::Timestamp;
 use crate::store::{LimitKey, StoreError};
 
 use super::asking::Asking;
@@ -49,7 +50,7 @@ impl Broker {
         let rate = rule.and_then(|r| r.rate_limit);
         let key = rate
             .filter(|l| l.per_agent)
-            .map(|l| (rate_key(&a.agent, &a.call, &a.rule, ""), now.minus(l.window)));
+            .map(|l| (rate_key(&a.agent, &a.call, &a.rule, "", None), now.minus(l.window)));
         let new = config.max_new_per_agent;
         let spent = self.store().limits().spent(&a.agent, now.minus(new.window), key).await?;
         let mut limits = vec![
@@ -76,12 +77,23 @@ impl Broker {
 }
 
 pub(in crate::broker) fn limit_key(asking: &Asking, rule: &Rule, limit: RateLimit) -> LimitKey {
-    let session = if limit.per_agent { "" } else { asking.session.as_deref().unwrap_or("token") };
-    rate_key(&asking.agent.name, &asking.call, &rule.pointer, session)
+    let (agent, call) = (&asking.agent.name, &asking.call);
+    if limit.per_agent {
+        return rate_key(agent, call, &rule.pointer, "", None);
+    }
+    let session = asking.session.as_deref().unwrap_or("token");
+    rate_key(agent, call, &rule.pointer, session, asking.session_began)
 }
 
-/// The key under which calls of an agent by a rule are counted: of one session, or of all (empty).
-fn rate_key(agent: &str, call: &ToolCall, rule: &str, session: &str) -> LimitKey {
+/// The key under which calls of an agent by a rule are counted: of one session, which began then, or
+/// of all (empty).
+fn rate_key(
+    agent: &str,
+    call: &ToolCall,
+    rule: &str,
+    session: &str,
+    session_began: Option<Timestamp>,
+) -> LimitKey {
     // A pattern over URIs fits more of them than anybody could count: all count together.
     let tool = if call.method == Method::CallTool { call.tool.as_str() } else { "" };
     LimitKey::Calls {
@@ -90,5 +102,6 @@ fn rate_key(agent: &str, call: &ToolCall, rule: &str, session: &str) -> LimitKey
         rule: rule.to_owned(),
         tool: tool.to_owned(),
         session: session.to_owned(),
+        session_began,
     }
 }

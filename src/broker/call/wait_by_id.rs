@@ -64,6 +64,7 @@ impl Broker {
             agent: waiting.agent,
             client: waiting.client,
             session: waiting.session,
+            session_began: None,
             features: waiting.features,
             call: found.call.clone(),
             waits_for: None,

@@ -118,6 +118,7 @@ pub(crate) fn asking(incoming: &ClientRequest, call: ToolCall) -> Asking {
         agent: incoming.agent.clone(),
         client: incoming.client.clone(),
         session: incoming.session.as_ref().map(|s| s.id.clone()),
+        session_began: incoming.session.as_ref().map(|s| s.created_at),
         features: incoming.features.clone(),
         call,
         waits_for: None,

@@ -16,7 +16,8 @@ pub(super) const SUBMIT_LOCK: i64 = 0x706c_6163_6574_0001;
 pub(super) const OPEN_OF_AGENT: &str = "select count(*) as n from approvals \
      where state in ('pending', 'approved') and agent = $1";
 
-/// Counts one use in the window, unless it is full: then milliseconds until a place is free.
+/// Counts one use in the window, unless it is full: then milliseconds until a place is free. A use
+/// of one session is counted for all of the agent's too: a later session begins with it.
 ///
 /// # Errors
 /// [`crate::store::StoreError`], when the database refuses.
@@ -27,18 +28,36 @@ pub(super) async fn use_limit(
     since: Timestamp,
     now: Timestamp,
 ) -> Result<Option<u64>> {
+    let all = key.of_all_sessions();
+    let (all, began) = all.map_or((None, None), |(all, began)| (Some(all.to_string()), began));
     let key = &key.to_string();
-    tx.execute("delete from rate_uses where key = $1 and at <= $2", args![key, since]).await?;
-    let row = tx
-        .row("select count(*) as n, min(at) as oldest from rate_uses where key = $1", args![key])
-        .await?;
-    if let Some(row) = row
-        && row.int("n")? >= i64::from(max)
-    {
-        let oldest = row.opt_int("oldest")?.unwrap_or(now.micros());
-        return Ok(Some((oldest - since.micros()).max(0).unsigned_abs() / 1000 + 1));
+    for key in [Some(key), all.as_ref()].into_iter().flatten() {
+        tx.execute("delete from rate_uses where key = $1 and at <= $2", args![key, since]).await?;
     }
-    tx.execute("insert into rate_uses (key, at) values ($1, $2)", args![key, now]).await?;
+    // Those of this session came after it began.
+    let before = began.map_or(i64::MIN, Timestamp::micros);
+    let other = all.as_deref().unwrap_or_default();
+    let n = tx
+        .count(
+            "select count(*) as n from rate_uses where key = $1 or (key = $2 and at <= $3)",
+            args![key, other, before],
+        )
+        .await?;
+    if n >= i64::from(max) {
+        // With so many too many, a place is free once all of these have left the window.
+        let row = tx
+            .row(
+                "select at from rate_uses where key = $1 or (key = $2 and at <= $3) \
+                  order by at limit 1 offset $4",
+                args![key, other, before, n - i64::from(max)],
+            )
+            .await?;
+        let leaves = row.map_or(Ok(now.micros()), |row| row.int("at"))?;
+        return Ok(Some((leaves - since.micros()).max(0).unsigned_abs() / 1000 + 1));
+    }
+    for key in [Some(key), all.as_ref()].into_iter().flatten() {
+        tx.execute("insert into rate_uses (key, at) values ($1, $2)", args![key, now]).await?;
+    }
     Ok(None)
 }
 

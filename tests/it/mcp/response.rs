@@ -1,10 +1,11 @@
 //! What Placet itself says about a call: every key of the decision, for every code that a client
 //! meets at this face.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::fake_http::{self, Answer};
-use crate::support::placet::{ANN, Got, Placet, got};
+use crate::support::placet::{ANN, BOB, Got, Placet, got};
 
 use super::{done, legacy, usual};
 
@@ -65,6 +66,25 @@ async fn denials_and_limits_name_the_rule() {
     assert_eq!(got(first.call("1", "limited_all", "{}")).await.code(), "");
     said(&got(second.call("1", "limited_all", "{}")).await, "rate_limited", true);
     said(&got(modern.call("1", "limited_all", "{}")).await, "rate_limited", true);
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn a_limit_per_session_is_not_reset_by_ending_the_session() {
+    let (placet, _fake) = usual().await;
+    let first = placet.legacy(ANN).await;
+    let beside = placet.legacy(ANN).await;
+    assert_eq!(got(first.call("1", "limited", "{}")).await.code(), "");
+
+    got(first.http(Method::DELETE)).await;
+    for _ in 0..2 {
+        let again = placet.legacy(ANN).await;
+        said(&got(again.call("1", "limited", "{}")).await, "rate_limited", true);
+        got(again.http(Method::DELETE)).await;
+    }
+
+    assert_eq!(got(beside.call("1", "limited", "{}")).await.code(), "");
+    assert_eq!(got(placet.legacy(BOB).await.call("1", "limited", "{}")).await.code(), "");
     placet.end().await;
 }
 

@@ -133,3 +133,34 @@ async fn beyond_the_held_requests_a_call_is_stored_but_not_attached() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_new_session_begins_with_what_the_agent_used_before_it() {
+    on_each(async |db: &Database| {
+        let take = async |session: &str, began: Option<u64>, second: u64| {
+            let key = LimitKey::Calls {
+                agent: "ci".to_owned(),
+                upstream: "u".to_owned(),
+                rule: "/tools/t".to_owned(),
+                tool: "t".to_owned(),
+                session: session.to_owned(),
+                session_began: began.map(at),
+            };
+            let since = at(second).minus(Duration::from_secs(10));
+            db.store.limits().take(&key, 2, since, at(second)).await.unwrap()
+        };
+
+        // Sessions side by side have each their own.
+        assert_eq!([take("a", Some(1), 20).await, take("a", Some(1), 21).await], [None, None]);
+        assert_eq!(take("a", Some(1), 22).await, Some(8_001));
+        assert_eq!(take("b", Some(2), 22).await, None);
+        // One that begins now has used what all of them did, until that has left the window.
+        assert_eq!(take("c", Some(23), 23).await, Some(8_001));
+        assert_eq!(take("c", Some(23), 31).await, None);
+        assert_eq!(take("c", Some(23), 31).await, Some(1_001));
+        assert_eq!(take("c", Some(23), 32).await, None);
+        // The token as a session began before everything.
+        assert_eq!(take("token", None, 32).await, None);
+    })
+    .await;
+}

@@ -169,6 +169,7 @@ impl World {
             agent: self.config.agent("ci").unwrap().clone(),
             client: Some("ci/1.0".to_owned()),
             session: None,
+            session_began: None,
             features: placet::upstream::ClientCapabilities::default(),
             call: ToolCall::read("images", params).unwrap(),
             waits_for: None,
