@@ -92,7 +92,7 @@ async fn handle(mcp: &Mcp, upstream: Option<&str>, request: Request) -> Response
     let (parts, body) = request.into_parts();
     let agent = match authenticate(mcp, &parts.headers, &parts.extensions) {
         Ok(agent) => agent,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     let known = |name: &&str| name.is_empty() || may_use(mcp, &agent, name);
     let Some(upstream) = upstream.filter(known) else {
@@ -116,21 +116,21 @@ pub(crate) fn authenticate(
     mcp: &Mcp,
     headers: &HeaderMap,
     extensions: &Extensions,
-) -> Result<Agent, Response> {
+) -> Result<Agent, Box<Response>> {
     let config = mcp.broker.config();
     if let Some(anonymous) = config.agents.iter().find(|a| a.token_sha256.is_none()) {
         let known = auth::bearer(headers).and_then(|token| auth::agent_by_token(config, token));
         return Ok(known.unwrap_or(anonymous).clone());
     }
-    let Some(token) = auth::bearer(headers) else { return Err(unauthorized()) };
+    let Some(token) = auth::bearer(headers) else { return Err(Box::new(unauthorized())) };
     let client = client_address::of_request(headers, extensions, &config.server.trusted_proxies);
     let (guesses, now) = (mcp.broker.guesses(), mcp.broker.now());
     if let Some(wait) = guesses.wait(client, token, now) {
-        return Err(too_many(wait));
+        return Err(Box::new(too_many(wait)));
     }
     let Some(agent) = auth::agent_by_token(config, token) else {
         guesses.wrong(client, now);
-        return Err(unauthorized());
+        return Err(Box::new(unauthorized()));
     };
     guesses.right(client, token, now);
     Ok(agent.clone())

@@ -123,7 +123,7 @@ async fn at(mcp: &Mcp, upstream: Option<String>, request: Request, method: Metho
 async fn handle(mcp: &Mcp, upstream: Option<&str>, request: Request, method: Method) -> Response {
     let agent = match authenticate(mcp, request.headers(), request.extensions()) {
         Ok(agent) => agent,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     // Without a name all of the agent's upstreams are meant.
     let known = |name: &&str| name.is_empty() || may_use(mcp, &agent, name);
