@@ -207,7 +207,7 @@ async fn modern_message(
             match notify(mcp, &incoming) {
                 Ok(true) => return StatusCode::ACCEPTED.into_response(),
                 Ok(false) => {}
-                Err(too_many) => return too_many,
+                Err(too_many) => return *too_many,
             }
             return refused(
                 StatusCode::NOT_FOUND,
@@ -222,7 +222,7 @@ async fn modern_message(
             if !method::is_modern_notification(&incoming.message.method)
                 && let Err(too_many) = notify(mcp, &incoming)
             {
-                return too_many;
+                return *too_many;
             }
             return StatusCode::ACCEPTED.into_response();
         }
@@ -362,7 +362,7 @@ fn notified(mcp: &Mcp, incoming: &ClientRequest, params: Option<&Node<'_>>) -> R
     }
     match notify(mcp, incoming) {
         Ok(_) => accepted(),
-        Err(too_many) => too_many,
+        Err(too_many) => *too_many,
     }
 }
 
@@ -371,14 +371,14 @@ fn notified(mcp: &Mcp, incoming: &ClientRequest, params: Option<&Node<'_>>) -> R
 ///
 /// # Errors
 /// 429, when as many of the agent's as may be are on their way.
-fn notify(mcp: &Mcp, incoming: &ClientRequest) -> Result<bool, Response> {
+fn notify(mcp: &Mcp, incoming: &ClientRequest) -> Result<bool, Box<Response>> {
     let max = mcp.broker.config().server.max_notifications_per_agent;
     let Some(counted) = mcp.notifying.open(&incoming.agent.name, max) else {
         let why = format!(
             "{max} notifications of this token are on their way \
              (server.max_notifications_per_agent)"
         );
-        return Err(problem(StatusCode::TOO_MANY_REQUESTS, &why));
+        return Err(Box::new(problem(StatusCode::TOO_MANY_REQUESTS, &why)));
     };
     let counted = Arc::new(counted);
     let (era, name) = (incoming.era, incoming.message.method.as_str());
