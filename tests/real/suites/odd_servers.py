@@ -18,7 +18,8 @@ POLICY = {"version": "1", "tools": {"free": {"action": "allow"}, "gated": {"acti
 AT_ONCE = 15
 
 BOTH = [
-    "plain", "text_id", "float_id", "exponent_id", "null_error", "no_version", "echoed_method", "bom", "spaces", "batch",
+    "plain", "text_id", "float_id", "exponent_id", "null_error", "no_version", "echoed_method", "bom", "spaces",
+    "batch",
     "duplicate_keys", "duplicate_id", "lone_surrogate", "nan", "infinity", "deep",
 ]  # fmt: skip
 ERRORS_BOTH = ["null_result", "text_error"]
@@ -217,7 +218,7 @@ def unusable(report, stage):
         Odd(stage, "redirect", True), Odd(stage, "garbage", True), Odd(stage, "breaks_off", False),
     )  # fmt: skip
     servers = (redirect, garbage, broken)
-    broker = Placet(stage, [s.config for s in servers], name="unusable").start(tools=["garbage-http", "breaks-off-stdio"])
+    broker = Placet(stage, [s.config for s in servers], name="unusable").start([garbage.name, broken.name])
 
     with report.case("a redirect: the error names where to, without secrets, and the key to change"):
 

@@ -40,6 +40,27 @@ async fn begin(client: &mut Client) {
     client.send(json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_that_is_not_strict_json_passes_as_the_answer() {
+    let odd = r#"{"jsonrpc":"2.0","id":$ID,"result":{"n":1,"n":2}}"#;
+    for given in [Answer::Json(200, odd.to_owned()), Answer::Stream(vec![event(odd)])] {
+        let fake = Fake::start(move |seen: &Seen| match seen.method().as_str() {
+            "initialize" => hello("one", "2025-11-25"),
+            "tools/call" => given.clone(),
+            _ => Answer::Status(202),
+        })
+        .await;
+        let mut client = Client::start_at(&server(&fake), "u", ANN);
+        begin(&mut client).await;
+
+        let called = client.ask(2, "tools/call", json!({"name": "t"})).await;
+
+        assert_eq!(called["result"]["n"], json!(2));
+        assert_eq!(fake.seen_of("tools/call").len(), 1);
+        client.leave().await;
+    }
+}
+
 /// A broker that forgets its first session when told to; the next is opened in `version`.
 async fn forgetful(version: &'static str) -> (Fake, Arc<AtomicBool>) {
     let forgotten = Arc::<AtomicBool>::default();
