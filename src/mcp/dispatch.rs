@@ -388,9 +388,16 @@ fn notify(mcp: &Mcp, incoming: &ClientRequest) -> Result<bool, Box<Response>> {
     for upstream in behind {
         let Some(server) = mcp.broker.upstream(&upstream).cloned() else { continue };
         let (incoming, counted) = (incoming.clone(), Arc::clone(&counted));
+        let stop = mcp.broker.stop().soft.clone();
         mcp.broker.tracker().spawn(async move {
             let caller = incoming.caller();
-            server.notify(&caller, &incoming.message.method, incoming.message.params).await;
+            let method = &incoming.message.method;
+            let sent = server.notify(&caller, method, incoming.message.params.clone());
+            tokio::select! {
+                biased;
+                () = sent => {}
+                () = stop.cancelled() => {}
+            }
             drop(counted);
         });
     }

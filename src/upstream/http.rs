@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -267,12 +268,13 @@ impl HttpLink {
         info!(upstream = %self.hub.common.name, "the session is gone, a new one is opened");
     }
 
-    /// Sends a notification or an answer on the side; nobody waits for it.
-    fn post_aside(&self, session: &Arc<Session>, body: String) {
+    /// Sends a notification or an answer on the side. The task ends when it is out, or was given up;
+    /// nobody need wait for it.
+    fn post_aside(&self, session: &Arc<Session>, body: String) -> Option<JoinHandle<()>> {
         if let Some(conn) = &session.sse {
             return conn.send(body);
         }
-        answer::post_aside(&self.target, &self.hub, session, body);
+        Some(answer::post_aside(&self.target, &self.hub, session, body))
     }
 }
 
@@ -357,7 +359,11 @@ impl Link for HttpLink {
         let session = self.session.lock().await.clone();
         // The modern era has no client notifications over HTTP.
         if let Some(session) = session.filter(|s| s.facts.era == WireEra::Legacy) {
-            self.post_aside(&session, jsonrpc::notification(method, params));
+            let sent = self.post_aside(&session, jsonrpc::notification(method, params));
+            // Whoever sends many is slowed down by it.
+            if let Some(sent) = sent {
+                let _ = sent.await;
+            }
         }
     }
 

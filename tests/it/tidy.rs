@@ -248,7 +248,10 @@ fn every_map_and_queue_stands_in_the_table_of_bounds() {
         }
         let text = std::fs::read_to_string(&path).unwrap();
         let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
-        let mut lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        // A map in a function goes with it; the ends of a channel do not.
+        let is_local = |line: &str| line.starts_with("let ") && !line.contains("channel");
+        let mut lines =
+            code.lines().map(str::trim).filter(|line| !line.starts_with("//") && !is_local(line));
         let Some(line) = lines.find(|line| COLLECTIONS.iter().any(|kind| line.contains(kind)))
         else {
             continue;

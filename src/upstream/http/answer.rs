@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Response, StatusCode};
+use tokio::task::JoinHandle;
 use tracing::debug;
 
 use crate::protocol::header_name;
@@ -98,13 +99,14 @@ pub(super) async fn read_plain(
     Reading::new(target, hub, None, id).answer(response).await
 }
 
-/// Posts a notification or an answer; what the server says to it is of no interest.
+/// Posts a notification or an answer; what the server says to it is of no interest. The task ends
+/// when it is out, or was given up.
 pub(super) fn post_aside(
     target: &Arc<Target>,
     hub: &Arc<Hub>,
     session: &Arc<Session>,
     body: String,
-) {
+) -> JoinHandle<()> {
     let (target, session, hub) = (Arc::clone(target), Arc::clone(session), Arc::clone(hub));
     let tracker = hub.common.tracker.clone();
     tracker.spawn(async move {
@@ -114,7 +116,7 @@ pub(super) fn post_aside(
             Ok(Err(error)) => debug!(upstream = %hub.common.name, "a side message failed: {error}"),
             Err(_) => debug!(upstream = %hub.common.name, "a side message timed out"),
         }
-    });
+    })
 }
 
 /// Answers what the server asked, now or once the client has. Modern servers send no requests, so
@@ -129,7 +131,7 @@ pub(super) fn respond(
         return;
     }
     match received {
-        Received::Respond(body) => post_aside(target, hub, session, body),
+        Received::Respond(body) => drop(post_aside(target, hub, session, body)),
         Received::ForClient(question) => {
             let (target, again, session) =
                 (Arc::clone(target), Arc::clone(hub), Arc::clone(session));

@@ -13,6 +13,7 @@ use std::time::Duration;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Response, StatusCode};
 use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};
@@ -258,11 +259,9 @@ impl SseConn {
         Err(UpstreamError::Lost(format!("the POST was answered HTTP {status}")))
     }
 
-    /// Sends a notification or an answer on the side; nobody waits for it.
-    pub(super) fn send(&self, body: String) {
-        if !self.is_gone() {
-            post_aside(&self.line, &self.hub, body);
-        }
+    /// Sends a notification or an answer on the side. The task ends when it is out, or was given up.
+    pub(super) fn send(&self, body: String) -> Option<JoinHandle<()>> {
+        (!self.is_gone()).then(|| post_aside(&self.line, &self.hub, body))
     }
 }
 
@@ -279,7 +278,7 @@ impl Line {
     }
 }
 
-fn post_aside(line: &Arc<Line>, hub: &Arc<Hub>, body: String) {
+fn post_aside(line: &Arc<Line>, hub: &Arc<Hub>, body: String) -> JoinHandle<()> {
     let (line, hub) = (Arc::clone(line), Arc::clone(hub));
     let tracker = hub.common.tracker.clone();
     tracker.spawn(async move {
@@ -289,7 +288,7 @@ fn post_aside(line: &Arc<Line>, hub: &Arc<Hub>, body: String) {
             Ok(Err(error)) => debug!(upstream = %hub.common.name, "a side message failed: {error}"),
             Err(_) => debug!(upstream = %hub.common.name, "a side message timed out"),
         }
-    });
+    })
 }
 
 fn get_headers(target: &Target) -> HeaderMap {
@@ -394,7 +393,7 @@ fn receive(data: &[u8], hub: &Arc<Hub>, line: &Arc<Line>) {
         Ok(messages) => {
             for incoming in messages {
                 match hub.receive(incoming, None) {
-                    Received::Respond(body) => post_aside(line, hub, body),
+                    Received::Respond(body) => drop(post_aside(line, hub, body)),
                     Received::ForClient(question) => {
                         let (line, again) = (Arc::clone(line), Arc::clone(hub));
                         hub.common.tracker.spawn(async move {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::placet::{ANN, BOB, Era, Placet, got};
+use crate::support::fake_http::{self, Answer, Fake};
+use crate::support::placet::{ANN, BOB, Era, Placet, got, tool_list};
 use crate::support::{LONGEST_WAIT, soon, until};
 
 use super::{done, legacy, usual};
@@ -58,16 +59,20 @@ async fn notifications_on_their_way_are_bounded_per_agent_and_the_calls_go_on() 
     // The server takes none of them before the end of the test.
     let (ended, end) = std::sync::mpsc::channel::<()>();
     let end = std::sync::Arc::new(std::sync::Mutex::new(end));
-    let fake = legacy(move |seen| {
-        if seen.method() == "notifications/mine" {
+    let fake = Fake::start(move |seen| match seen.method().as_str() {
+        "notifications/mine" => {
             let _ = end.lock().map(|end| end.recv_timeout(LONGEST_WAIT));
+            Answer::Status(202)
         }
-        done(seen)
+        "tools/list" => fake_http::result(&tool_list()),
+        _ => fake_http::legacy(seen).unwrap_or_else(|| done(seen)),
     })
     .await;
     let lines = "[server]\nmax_notifications_per_agent = 3";
     let placet = Placet::before(&fake.url).with(lines).start().await;
     let (ann, bob) = (placet.legacy(ANN).await, placet.legacy(BOB).await);
+    // Notifications go where a connection is.
+    got(ann.call("0", "open", "{}")).await;
 
     let mut statuses = Vec::new();
     for _ in 0..5 {
@@ -108,7 +113,7 @@ async fn large_messages_wait_for_each_other_and_all_are_answered() {
 
 #[tokio::test]
 async fn bodies_that_do_not_come_keep_only_their_own_agent_waiting_and_not_for_ever() {
-    let placet = one_at_a_time("1s").await;
+    let placet = one_at_a_time("4s").await;
     let host = placet.base.strip_prefix("http://").unwrap().to_owned();
     let head = format!(
         "POST /mcp/u HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {ANN}\r\n\
@@ -126,7 +131,7 @@ async fn bodies_that_do_not_come_keep_only_their_own_agent_waiting_and_not_for_e
         assert_eq!(got(placet.modern(ANN).call("1", "open", "{}")).await.status, 200);
         assert_eq!(got(placet.modern(BOB).call("1", "open", &large)).await.status, 200);
     };
-    tokio::time::timeout(Duration::from_millis(900), others).await.unwrap();
+    tokio::time::timeout(Duration::from_millis(3_500), others).await.unwrap();
 
     let mut refused = 0;
     for mut stream in slow {
