@@ -13,7 +13,7 @@ mod parse;
 mod write;
 
 pub use number::compare_numbers;
-pub use parse::{JsonError, MAX_DEPTH, parse, parse_own};
+pub use parse::{JsonError, MAX_DEPTH, parse, parse_own, without_mark};
 pub use write::{array, object, quote, write_string};
 
 /// A value together with the exact text it was read from.

@@ -1,5 +1,7 @@
 //! Sessions of legacy MCP clients.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 
 use super::error::Result;
@@ -37,6 +39,9 @@ pub trait ClientSessionStore: Send + Sync {
 
     /// The legacy session of that id, which is marked as used at `now`.
     async fn find(&self, id: &str, now: Timestamp) -> Result<Option<ClientSession>>;
+
+    /// The ids of all sessions; none is marked as used.
+    async fn ids(&self) -> Result<HashSet<String>>;
 
     /// Ends the session of that id; no error if there is none.
     async fn delete(&self, id: &str) -> Result<()>;

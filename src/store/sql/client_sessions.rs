@@ -1,5 +1,7 @@
 //! Sessions of legacy MCP clients.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 
 use crate::domain::time::Timestamp;
@@ -26,6 +28,11 @@ impl ClientSessionStore for SqlStore {
 
     async fn find(&self, id: &str, now: Timestamp) -> Result<Option<ClientSession>> {
         find(self.db.clone(), id.to_owned(), now).await
+    }
+
+    async fn ids(&self) -> Result<HashSet<String>> {
+        let rows = self.db.read().await?.rows("select id from client_sessions", args![]).await?;
+        rows.iter().map(|row| row.text("id")).collect()
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
