@@ -18,7 +18,7 @@ from harness import Report, binary
 
 SUITES = [
     "bad_input", "failing", "mail", "mail_pictures", "servers", "governed", "aws", "browser", "desk", "oidc", "passkeys", "commands", "two_brokers", "crash",
-    "clients", "sse", "conformance", "lost_stream", "matrix", "loss", "soak",
+    "clients", "sse", "conformance", "odd_children", "lost_stream", "matrix", "loss", "soak",
 ]  # fmt: skip
 # Those that wait for minutes.
 if os.environ.get("PLACET_REAL_SLOW"):
