@@ -168,6 +168,12 @@ pub struct Server {
     pub question_wait: Duration,
     /// Most server requests that wait for one client's own stream.
     pub max_questions: u32,
+    /// Most pages of one list of an upstream that Placet reads.
+    ///
+    /// <https://modelcontextprotocol.io/specification/2025-11-25/server/utilities/pagination>
+    pub max_list_pages: u32,
+    /// Most entries of one list of an upstream that Placet reads.
+    pub max_list_entries: u32,
     /// Most approvals in one export.
     pub max_export: u32,
 }
@@ -380,6 +386,10 @@ pub struct Upstream {
     pub era: Era,
     /// Who shares a connection or child.
     pub instances: Instances,
+    /// Most connections, or child processes, of one agent.
+    pub max_instances_per_agent: u32,
+    /// How long a connection or child process of an agent stays that nobody uses.
+    pub instance_idle: Duration,
     /// The policy; none denies everything.
     pub policy: Option<Arc<Policy>>,
     /// The file of the policy, re-read on SIGHUP.

@@ -28,6 +28,8 @@ const DISPATCH_EVERY: Duration = Duration::from_secs(1);
 const SEAL_EVERY: Duration = Duration::from_secs(1);
 /// How often old rows are removed.
 const PURGE_EVERY: Duration = Duration::from_secs(3_600);
+/// How often it is looked which sessions have ended.
+const LEAVE_EVERY: Duration = Duration::from_secs(5);
 /// How long records of allowed calls are gathered.
 const GATHER: Duration = Duration::from_millis(200);
 /// Wait after the first unattended call that could not be sent; doubles to the longest.
@@ -46,6 +48,7 @@ pub fn start(broker: &Broker, tracker: &TaskTracker, stop: &CancellationToken) {
     every(REAP_EVERY, |b| Box::pin(async move { b.lose_orphaned().await }));
     every(SEAL_EVERY, |b| Box::pin(async move { b.seal_audit().await }));
     every(PURGE_EVERY, |b| Box::pin(async move { b.purge().await }));
+    every(LEAVE_EVERY, |b| Box::pin(async move { b.leave_ended_sessions().await }));
     let (b, s) = (broker.clone(), stop.clone());
     tracker.spawn(async move { write_calls(&b, &s).await });
     let (b, s) = (broker.clone(), stop.clone());

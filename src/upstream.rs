@@ -22,8 +22,11 @@ mod health;
 mod http;
 mod hub;
 mod instance;
+mod instances;
 mod link;
+mod list_changes;
 mod listeners;
+mod lists;
 mod log_level;
 mod marks;
 mod message;
@@ -314,6 +317,11 @@ pub trait Upstream: Send + Sync {
 
     /// Ends whatever belongs to one client session.
     async fn close_session(&self, caller: &Caller);
+
+    /// The client sessions that something is kept for.
+    fn sessions(&self) -> Vec<Caller> {
+        Vec::new()
+    }
 
     /// Ends every connection and child process.
     async fn shutdown(&self);

@@ -225,6 +225,33 @@ impl Broker {
         let uses = self.session_uses();
         crate::notified::until(&uses.began, || (!uses.lock().is_empty()).then_some(())).await;
     }
+
+    /// Ends what upstreams keep for sessions that are no more: that made room for others, were
+    /// idle for too long, or ended in another process.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read or written.
+    pub async fn leave_ended_sessions(&self) -> Result<(), StoreError> {
+        let names = self.config().upstreams.iter().map(|upstream| upstream.name.as_str());
+        // First who uses them, then who is there: a session that begins meanwhile is among both.
+        let used: Vec<_> = names
+            .filter_map(|name| self.upstream(name))
+            .map(|upstream| (upstream, upstream.sessions()))
+            .filter(|(_, sessions)| !sessions.is_empty())
+            .collect();
+        if used.is_empty() {
+            return Ok(());
+        }
+        let open = self.store().client_sessions().ids().await?;
+        for (upstream, callers) in used {
+            for caller in callers {
+                if caller.session.as_ref().is_some_and(|id| !open.contains(id)) {
+                    upstream.close_session(&caller).await;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

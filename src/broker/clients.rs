@@ -20,7 +20,7 @@ impl Broker {
     pub(super) fn offered(&self, caller: &Caller, call: &ToolCall) -> String {
         let upstream = self.config().upstream(&call.upstream);
         let allowed = upstream.map(|u| u.client_features.as_slice()).unwrap_or_default();
-        caller.features.within(allowed).as_json().to_owned()
+        caller.features.within(allowed).to_json()
     }
 
     /// Who executes an approval that no request is attached to: the connection of the session it

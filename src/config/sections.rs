@@ -72,6 +72,8 @@ pub(super) fn server(s: &Section<'_>) -> Server {
         max_input_rounds: s.count("max_input_rounds").unwrap_or_default(),
         question_wait: s.positive("question_wait").unwrap_or_default(),
         max_questions: s.count("max_questions").unwrap_or_default(),
+        max_list_pages: s.count("max_list_pages").unwrap_or_default(),
+        max_list_entries: s.count("max_list_entries").unwrap_or_default(),
         max_export: s.count("max_export").unwrap_or_default(),
     };
     s.finish();

@@ -16,6 +16,11 @@ use crate::protocol::header_name;
 /// How long an upstream may be silent about a call, unless set.
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
 
+/// Most connections or child processes of one agent, unless set.
+pub(super) const DEFAULT_MAX_INSTANCES_PER_AGENT: u32 = 16;
+/// How long a connection or child process stays that nobody uses, unless set.
+pub(super) const DEFAULT_INSTANCE_IDLE: Duration = Duration::from_mins(30);
+
 /// Headers that can't be configured: those of one hop, and those that Placet or the agent sets.
 ///
 /// <https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1>
@@ -102,6 +107,10 @@ pub(super) fn read(s: &Section<'_>) -> Read {
         target: written(s),
         era,
         instances: s.word("instances", &instances).unwrap_or(Instances::Agent),
+        max_instances_per_agent: s
+            .count("max_instances_per_agent")
+            .unwrap_or(DEFAULT_MAX_INSTANCES_PER_AGENT),
+        instance_idle: s.positive("instance_idle").unwrap_or(DEFAULT_INSTANCE_IDLE),
         policy: policy.as_ref().map(|p| p.policy.clone()),
         policy_file: policy.as_ref().and_then(|p| p.path.clone()),
         timeout: s.positive("timeout").unwrap_or(DEFAULT_TIMEOUT),

@@ -40,6 +40,8 @@ impl Agent {
             target: Vec::new(),
             era: Era::Auto,
             instances: Instances::Shared,
+            max_instances_per_agent: 1,
+            instance_idle: std::time::Duration::from_secs(600),
             policy: None,
             policy_file: None,
             timeout: std::time::Duration::from_secs(600),

@@ -19,7 +19,7 @@ mod write;
 
 pub use fold::{differ_by_case, fold_case};
 pub use number::{compare_numbers, is_shortest, whole_number};
-pub use parse::{JsonError, MAX_DEPTH, parse, parse_own, parse_within};
+pub use parse::{JsonError, MAX_DEPTH, parse, parse_own, parse_within, without_mark};
 pub use parts::Parts;
 pub(crate) use strip::without_prefix;
 pub use write::{array, object, quote, write_string};

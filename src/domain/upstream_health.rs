@@ -207,6 +207,17 @@ impl UpstreamHealth {
         self.lists[kind as usize].as_ref()
     }
 
+    /// Whether its list of tools could not be read when that was tried last, though it answers or
+    /// was sent the question: agents have an old list, or none.
+    pub fn is_list_unread(&self) -> bool {
+        let never = self.list(ListKind::Tools).is_none();
+        self.failure.as_ref().filter(|f| !f.answered_since).is_some_and(|f| match f.trouble {
+            Trouble::List => true,
+            Trouble::Lost => never,
+            Trouble::NotSent | Trouble::Ended => false,
+        })
+    }
+
     /// How it stands; `opening` says whether a connection is being opened right now.
     pub fn state(&self, opening: bool) -> UpstreamState {
         match self.failure.as_ref().filter(|f| !f.answered_since).map(|f| f.trouble) {
@@ -286,9 +297,11 @@ mod tests {
         health.answered(at(2));
         assert!(!health.failure.as_ref().unwrap().answered_since);
         assert_eq!(health.state(false), UpstreamState::Reachable);
+        assert!(health.is_list_unread());
 
         health.listed_tools(3, at(3));
 
+        assert!(!health.is_list_unread());
         assert!(health.failure.as_ref().unwrap().answered_since);
         assert_eq!(health.list(ListKind::Tools).unwrap().count, 3);
     }

@@ -81,6 +81,7 @@ impl Message {
     /// # Errors
     /// [`Refused`]: as [`Message::read`], and -32600 for more values.
     pub(crate) fn read_within(body: &[u8], max_nodes: usize) -> Result<Self, Refused> {
+        let body = json::without_mark(body);
         let refuse = |code, message: String| Refused { code, message, id: readable_id(body) };
         let text = std::str::from_utf8(body)
             .map_err(|_| refuse(code::PARSE_ERROR, "the body is not UTF-8".to_owned()))?;
@@ -195,6 +196,14 @@ mod tests {
         assert_eq!(message.kind, MessageKind::Request);
         assert_eq!(message.params.as_deref(), Some(r#"{ "name":"t", "arguments":{"n":1.00} }"#));
         assert_eq!(message.id_raw(), "\"a\"");
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_a_message_is_ignored() {
+        let body = "\u{feff}{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}";
+
+        assert_eq!(Message::read(body.as_bytes()).unwrap().method, "ping");
+        assert_eq!(refused("\u{feff}\u{feff}{}").code, code::PARSE_ERROR);
     }
 
     #[test]

@@ -167,18 +167,21 @@ pub(crate) fn lost(incoming: &ClientRequest) -> Reported {
     (StatusCode::OK, jsonrpc::error(id, code::INTERNAL_ERROR, "the request was lost", None))
 }
 
-/// The era a server speaks. Nothing is known of a server that was not reached since the start,
-/// but its stored answers say it themselves: results of the modern era have a type.
+/// The era a server spoke when it answered. Results of the modern era say it themselves; of
+/// others it is the era of the caller's own connection, if there ever was one since the start.
 async fn server_era(server: &Arc<dyn Upstream>, caller: &Caller, reply: &Reply) -> WireEra {
-    if server.catalog().is_some()
-        && let Ok(facts) = server.facts(caller).await
-    {
-        return facts.era;
+    let typed = matches!(reply, Reply::Result(raw) if result_type(raw).is_some());
+    let Some(facts) = (match server.catalog() {
+        Some(_) => server.facts(caller).await.ok(),
+        None => None,
+    }) else {
+        return if typed { WireEra::Modern } else { WireEra::Legacy };
+    };
+    // An approved call may have run over another connection than this caller's.
+    if typed && server.report().facts.is_some_and(|any| any.era == WireEra::Modern) {
+        return WireEra::Modern;
     }
-    match reply {
-        Reply::Result(raw) if result_type(raw).is_some() => WireEra::Modern,
-        _ => WireEra::Legacy,
-    }
+    facts.era
 }
 
 fn result_type(raw: &str) -> Option<String> {

@@ -1,5 +1,7 @@
 //! Sessions of legacy MCP clients.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 
 use super::error::Result;
@@ -58,6 +60,9 @@ pub trait ClientSessionStore: Send + Sync {
 
     /// Notes when sessions were used; no error for one that is over.
     async fn note(&self, seen: &[SessionSeen]) -> Result<()>;
+
+    /// The ids of all sessions; none is marked as used.
+    async fn ids(&self) -> Result<HashSet<String>>;
 
     /// Ends the session of that id; no error if there is none.
     async fn delete(&self, id: &str) -> Result<()>;

@@ -7,9 +7,9 @@ use std::collections::HashSet;
 
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, warn};
 
-use super::common::Common;
+use super::common::{Common, ListBounds};
 use super::link::Link;
 use super::{Catalog, Reply, Request, Tool, UpstreamError, WireEra, message, mirrored_headers};
 use crate::domain::call::hex;
@@ -17,60 +17,112 @@ use crate::domain::json::{self, Node};
 use crate::domain::upstream_health::Trouble;
 use crate::protocol::method;
 
-/// Most tools of one upstream; with more, its list counts as unreadable.
-pub(super) const MAX_TOOLS: usize = 10_000;
-/// Most pages of one list.
-pub(super) const MAX_PAGES: usize = 1_000;
-
-/// Fetches the whole list over `link`.
+/// Fetches the whole list of tools over `link`, and notes it where that can't be read.
 ///
 /// # Errors
 /// That of the request; [`UpstreamError::Lost`] for a list that is refused, unreadable or too long.
 pub(super) async fn fetch(link: &dyn Link, common: &Common) -> Result<Catalog, UpstreamError> {
+    read(link, common).await.map_err(|unread| {
+        let why = match unread {
+            Unread::Failed(error) => return error,
+            Unread::Refused(error) => {
+                format!("tools/list was refused: {}", message::error_text(&error))
+            }
+            Unread::Unreadable(why) => why,
+        };
+        common.health.failed(Trouble::List, &why);
+        UpstreamError::Lost(why)
+    })
+}
+
+/// Reads the whole list of tools over `link`.
+///
+/// # Errors
+/// Why it can't be read.
+pub(super) async fn read(link: &dyn Link, common: &Common) -> Result<Catalog, Unread> {
     let mut catalog = Catalog::default();
     let mut names = HashSet::new();
-    let mut cursor: Option<String> = None;
-    for _ in 0..MAX_PAGES {
-        let params = cursor.as_deref().map(|c| json::object([("cursor", c)]));
-        let request = Request::new(method::TOOLS_LIST, params);
-        let page = match link.request(request, None, CancellationToken::new()).await? {
-            Reply::Result(page) => page,
-            Reply::Error(error) => {
-                let why = format!("tools/list was refused: {}", message::error_text(&error));
-                return Err(unreadable(common, why));
-            }
-        };
+    let most = common.lists.entries;
+    pages(link, common.lists, method::TOOLS_LIST, |page| {
         // The marks for headers are binding over modern HTTP alone.
-        let modern_http = link.is_http() && common.era() == Some(WireEra::Modern);
-        cursor = read_page(&page, modern_http, &common.name, &mut names, &mut catalog)
-            .map_err(|why| unreadable(common, why))?;
-        if cursor.is_none() {
-            return Ok(catalog);
+        let modern_http = link.is_http() && link.era() == Some(WireEra::Modern);
+        read_page(page, modern_http, &common.name, &mut names, &mut catalog)?;
+        if catalog.tools.len() > most {
+            let why = format!("tools/list has more than {most} tools (server.max_list_entries)");
+            return Err(why);
         }
+        Ok(())
+    })
+    .await?;
+    Ok(catalog)
+}
+
+/// Why a list was not read.
+pub(super) enum Unread {
+    /// There was no answer.
+    Failed(UpstreamError),
+    /// The server refused it: its error, raw JSON.
+    Refused(String),
+    /// What it answered is no list, or too long a one: why, in words.
+    Unreadable(String),
+}
+
+/// Reads every page of a list; `take` gets the raw result of each. A cursor that was followed
+/// already ends the list: the server would go on in a circle
+/// (<https://modelcontextprotocol.io/specification/2025-11-25/server/utilities/pagination>).
+///
+/// # Errors
+/// Why it was not read to its end; the pages before were taken.
+pub(super) async fn pages(
+    link: &dyn Link,
+    bounds: ListBounds,
+    method: &str,
+    mut take: impl FnMut(&str) -> Result<(), String>,
+) -> Result<(), Unread> {
+    let mut cursor: Option<String> = None;
+    let mut followed = HashSet::new();
+    for _ in 0..bounds.pages {
+        let params = cursor.as_deref().map(|c| json::object([("cursor", c)]));
+        let request = Request::new(method, params);
+        let page = match link.request(request, None, CancellationToken::new()).await {
+            Ok(Reply::Result(page)) => page,
+            Ok(Reply::Error(error)) => return Err(Unread::Refused(error)),
+            Err(error) => return Err(Unread::Failed(error)),
+        };
+        take(&page).map_err(Unread::Unreadable)?;
+        let Some((next, raw)) = next_cursor(&page) else { return Ok(()) };
+        if !followed.insert(next) {
+            debug!("{method} names a next page that was read already: it ends there");
+            return Ok(());
+        }
+        cursor = Some(raw);
     }
-    Err(unreadable(common, format!("tools/list has more than {MAX_PAGES} pages")))
+    let most = bounds.pages;
+    Err(Unread::Unreadable(format!("{method} has more than {most} pages (server.max_list_pages)")))
 }
 
-/// Notes that the server answers, but not with a list.
-fn unreadable(common: &Common, why: String) -> UpstreamError {
-    common.health.failed(Trouble::List, &why);
-    UpstreamError::Lost(why)
+/// The cursor of the page after this one: its JSON escapes decoded, and raw.
+fn next_cursor(page: &str) -> Option<(String, String)> {
+    let page = json::parse(page).ok()?;
+    let next = page.get("nextCursor")?;
+    Some((next.as_str()?.to_owned(), next.raw.to_owned()))
 }
 
-/// Adds the tools of one page; returns the raw cursor of the next.
+/// Adds the tools of one page.
 fn read_page(
     page: &str,
     check_headers: bool,
     upstream: &str,
     names: &mut HashSet<String>,
     catalog: &mut Catalog,
-) -> Result<Option<String>, String> {
+) -> Result<(), String> {
     let page = message::readable(page);
     let node = json::parse(&page).map_err(|e| format!("tools/list was answered badly: {e}"))?;
     let tools = node
         .get("tools")
         .and_then(Node::elements)
         .ok_or("tools/list was answered without a list of tools")?;
+    let mut again = 0_usize;
     for tool in tools {
         let Some(name) = tool.get("name").and_then(Node::as_str) else {
             warn!(%upstream, "a tool without a name was left out");
@@ -81,11 +133,8 @@ fn read_page(
             continue;
         }
         if !names.insert(name.to_owned()) {
-            warn!(%upstream, tool = %message::printable(name), "a second tool of that name was left out");
+            again += 1;
             continue;
-        }
-        if catalog.tools.len() == MAX_TOOLS {
-            return Err(format!("tools/list has more than {MAX_TOOLS} tools"));
         }
         catalog.tools.push(Tool {
             name: name.to_owned(),
@@ -93,16 +142,21 @@ fn read_page(
             fingerprint: hex(&Sha256::digest(tool.canonical())),
         });
     }
-    Ok(node.get("nextCursor").filter(|c| c.as_str().is_some()).map(|c| c.raw.to_owned()))
+    if again > 0 {
+        warn!(%upstream, "{again} tools whose names were listed before were left out");
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     fn page(text: &str) -> Result<Catalog, String> {
         let mut catalog = Catalog::default();
-        read_page(text, true, "u", &mut HashSet::new(), &mut catalog).map(|_| catalog)
+        read_page(text, true, "u", &mut HashSet::new(), &mut catalog).map(|()| catalog)
     }
 
     #[test]
@@ -128,29 +182,21 @@ mod tests {
         assert_eq!(catalog.tools[0].raw, r#"{"name":"a","v":1}"#);
     }
 
-    #[test]
-    fn more_tools_than_the_limit_are_refused() {
-        let list = |n: usize| {
-            let tools: Vec<_> = (0..n).map(|i| format!(r#"{{"name":"t{i}"}}"#)).collect();
-            format!(r#"{{"tools":[{}]}}"#, tools.join(","))
-        };
-
-        assert!(page(&list(MAX_TOOLS)).is_ok());
-        assert!(page(&list(MAX_TOOLS + 1)).is_err());
-    }
-
-    /// A server whose list never ends.
-    struct Endless;
+    /// A server whose next page is made of the cursor it is asked with, raw JSON.
+    struct Pages<F>(F, AtomicUsize);
 
     #[async_trait::async_trait]
-    impl Link for Endless {
+    impl<F: Fn(usize, Option<&str>) -> String + Send + Sync> Link for Pages<F> {
         async fn request(
             &self,
-            _: Request,
+            request: Request,
             _: Option<crate::upstream::Notifications>,
             _: CancellationToken,
         ) -> Result<Reply, UpstreamError> {
-            Ok(Reply::Result(r#"{"tools":[],"nextCursor":"more"}"#.to_owned()))
+            let count = self.1.fetch_add(1, Ordering::SeqCst);
+            let params = request.params.unwrap_or_else(|| "{}".to_owned());
+            let node = json::parse(&params).unwrap();
+            Ok(Reply::Result(self.0(count, node.get("cursor").map(|c| c.raw))))
         }
 
         async fn notify(&self, _: &str, _: Option<&str>) {}
@@ -163,6 +209,10 @@ mod tests {
             true
         }
 
+        fn era(&self) -> Option<WireEra> {
+            None
+        }
+
         fn is_http(&self) -> bool {
             false
         }
@@ -172,13 +222,46 @@ mod tests {
         async fn close(&self) {}
     }
 
-    #[tokio::test]
-    async fn a_list_without_end_is_refused() {
+    async fn fetched(
+        answer: impl Fn(usize, Option<&str>) -> String + Send + Sync,
+    ) -> (Result<Vec<String>, String>, usize, bool) {
         let tracker = tokio_util::task::TaskTracker::new();
-        let common = Common::new("u", std::time::Duration::from_secs(1), 1000, None, &tracker);
+        let mut common = Common::new("u", std::time::Duration::from_secs(1), 1000, None, &tracker);
+        common.lists = ListBounds { pages: 7, entries: 5 };
+        let link = Pages(answer, AtomicUsize::new(0));
+        let names = |list: Catalog| list.tools.into_iter().map(|tool| tool.name).collect();
+        let list = fetch(&link, &common).await.map(names).map_err(|error| error.to_string());
+        (list, link.1.load(Ordering::SeqCst), common.health.read().is_list_unread())
+    }
 
-        let error = fetch(&Endless, &common).await.unwrap_err();
+    #[tokio::test]
+    async fn a_cursor_that_was_followed_already_ends_the_list_which_is_used() {
+        let always = fetched(|_, _| r#"{"tools":[{"name":"a"}],"nextCursor":""}"#.to_owned()).await;
+        let circle = fetched(|_, cursor| match cursor {
+            None => r#"{"tools":[{"name":"a"}],"nextCursor":"A"}"#.to_owned(),
+            Some("\"A\"") => r#"{"tools":[{"name":"b"}],"nextCursor":"B"}"#.to_owned(),
+            _ => r#"{"tools":[{"name":"c"}],"nextCursor":"\u0041"}"#.to_owned(),
+        })
+        .await;
 
-        assert!(error.to_string().contains("more than 1000 pages"), "{error}");
+        assert_eq!(always, (Ok(vec!["a".to_owned()]), 2, false));
+        assert_eq!(circle, (Ok(["a", "b", "c"].map(str::to_owned).into()), 3, false));
+    }
+
+    #[tokio::test]
+    async fn a_list_of_more_pages_or_tools_than_the_limits_can_not_be_read() {
+        let (pages, count, unread) =
+            fetched(|n, _| format!(r#"{{"tools":[],"nextCursor":"{n}"}}"#)).await;
+        assert!(pages.unwrap_err().contains("more than 7 pages (server.max_list_pages)"));
+        assert_eq!((count, unread), (7, true));
+
+        let of = |n: usize| {
+            let tools: Vec<_> = (0..n).map(|i| format!(r#"{{"name":"t{i}"}}"#)).collect();
+            format!(r#"{{"tools":[{}]}}"#, tools.join(","))
+        };
+        assert_eq!(fetched(|_, _| of(5)).await.0.unwrap().len(), 5);
+        let (tools, _, unread) = fetched(|_, _| of(6)).await;
+        assert!(tools.unwrap_err().contains("more than 5 tools (server.max_list_entries)"));
+        assert!(unread);
     }
 }

@@ -159,7 +159,7 @@ pub(super) async fn read_stderr(upstream: String, stderr: ChildStderr, tail: Arc
     let mut reader = BufReader::new(stderr);
     let mut line = Vec::new();
     let (mut window, mut logged, mut left_out) = (Instant::now(), 0_u32, 0_u32);
-    while let Ok(Some(_)) = read_line(&mut reader, STDERR_LINE, false, &mut line).await {
+    while let Ok(Some(_)) = read_line(&mut reader, STDERR_LINE, &mut line, |_| {}).await {
         let text = String::from_utf8_lossy(&line).into_owned();
         if window.elapsed() > LOG_WINDOW {
             if left_out > 0 {
@@ -178,16 +178,15 @@ pub(super) async fn read_stderr(upstream: String, stderr: ChildStderr, tail: Arc
 }
 
 /// Reads one line without its end into `line`, keeping at most `limit` bytes; none at the end of
-/// the input. True says that something was left out; with `stop_when_full` it returns as soon as
-/// that is known.
+/// the input. True says that something was left out; `left_out` gets it in pieces.
 ///
 /// # Errors
 /// That of reading.
 pub(super) async fn read_line(
     reader: &mut (impl AsyncBufRead + Unpin),
     limit: usize,
-    stop_when_full: bool,
     line: &mut Vec<u8>,
+    mut left_out: impl FnMut(&[u8]),
 ) -> std::io::Result<Option<bool>> {
     line.clear();
     let (mut cut, mut any) = (false, false);
@@ -201,10 +200,13 @@ pub(super) async fn read_line(
         let part = &available[..end.unwrap_or(available.len())];
         let room = limit.saturating_sub(line.len()).min(part.len());
         line.extend_from_slice(&part[..room]);
-        cut |= room < part.len();
+        if room < part.len() {
+            cut = true;
+            left_out(&part[room..]);
+        }
         let used = end.map_or(available.len(), |at| at + 1);
         reader.consume(used);
-        if end.is_some() || (cut && stop_when_full) {
+        if end.is_some() {
             return Ok(Some(cut));
         }
     }
@@ -218,14 +220,17 @@ mod tests {
     async fn lines_are_bounded_and_the_last_needs_no_end() {
         let mut reader = BufReader::with_capacity(3, &b"abcdef\nxy\n\nend"[..]);
         let mut line = Vec::new();
-        let mut seen = Vec::new();
+        let (mut seen, mut rest) = (Vec::new(), Vec::new());
 
-        while let Some(cut) = read_line(&mut reader, 4, false, &mut line).await.unwrap() {
+        while let Some(cut) =
+            read_line(&mut reader, 4, &mut line, |left| rest.extend_from_slice(left)).await.unwrap()
+        {
             seen.push((String::from_utf8(line.clone()).unwrap(), cut));
         }
 
         let want = [("abcd", true), ("xy", false), ("", false), ("end", false)];
         assert_eq!(seen, want.map(|(text, cut)| (text.to_owned(), cut)));
+        assert_eq!(rest, b"ef");
     }
 
     #[test]

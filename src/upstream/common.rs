@@ -32,6 +32,21 @@ impl Default for ServerRequestLimits {
     }
 }
 
+/// How much of one list is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ListBounds {
+    /// Most pages.
+    pub pages: usize,
+    /// Most entries; a longer list counts as unreadable.
+    pub entries: usize,
+}
+
+impl Default for ListBounds {
+    fn default() -> Self {
+        Self { pages: 1_000, entries: 10_000 }
+    }
+}
+
 /// One upstream: its settings, and what is known of it.
 pub(super) struct Common {
     pub name: String,
@@ -45,6 +60,8 @@ pub(super) struct Common {
     pub shared: bool,
     /// How far the server may ask clients.
     pub server_requests: ServerRequestLimits,
+    /// How much of its lists is read.
+    pub lists: ListBounds,
     pub probe_silence: Duration,
     pub handshake_timeout: Duration,
     pub stop: CancellationToken,
@@ -58,11 +75,30 @@ pub(super) struct Common {
 
 #[derive(Default)]
 struct Known {
-    era: Option<WireEra>,
-    facts: Option<ServerFacts>,
+    /// Whether it speaks the modern era.
+    modern: Option<bool>,
+    /// Whether it takes `initialize`.
+    legacy: Option<bool>,
+    /// What it said of itself in the modern era.
+    modern_facts: Option<ServerFacts>,
+    /// What it said of itself in the legacy era.
+    legacy_facts: Option<ServerFacts>,
     catalog: Option<Arc<Catalog>>,
     /// When that list came.
     listed_at: Option<Instant>,
+}
+
+/// How a connection is begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// With `initialize` alone.
+    Legacy,
+    /// With `server/discover` alone.
+    Modern,
+    /// With `initialize`; a server that refuses it is known to speak the modern era.
+    LegacyElseModern,
+    /// With `server/discover`, which finds out.
+    Probe,
 }
 
 impl Common {
@@ -81,6 +117,7 @@ impl Common {
             pin,
             shared: false,
             server_requests: ServerRequestLimits::default(),
+            lists: ListBounds::default(),
             probe_silence: PROBE_SILENCE,
             handshake_timeout: HANDSHAKE_TIMEOUT,
             stop: CancellationToken::new(),
@@ -95,28 +132,76 @@ impl Common {
         self.known.lock().expect("no holder of this lock panics")
     }
 
-    /// The era, if the configuration says it or a connection found out.
-    pub(super) fn era(&self) -> Option<WireEra> {
-        self.pin.or(self.known().era)
+    /// How a connection is begun, by the configuration and by what is known; `legacy_first`: a
+    /// server of both eras is spoken to in the legacy one.
+    pub(super) fn opening(&self, legacy_first: bool) -> Opening {
+        match self.pin {
+            Some(WireEra::Legacy) => return Opening::Legacy,
+            Some(WireEra::Modern) => return Opening::Modern,
+            None => {}
+        }
+        let known = self.known();
+        match (known.modern, known.legacy) {
+            (None, _) => Opening::Probe,
+            (Some(false), _) => Opening::Legacy,
+            (Some(true), Some(true)) if legacy_first => Opening::Legacy,
+            (Some(true), None) if legacy_first => Opening::LegacyElseModern,
+            (Some(true), _) => Opening::Modern,
+        }
     }
 
     /// Remembers what a handshake found out.
     pub(super) fn learn(&self, facts: &ServerFacts) {
         let mut known = self.known();
-        known.era = Some(facts.era);
-        known.facts = Some(facts.clone());
+        match facts.era {
+            WireEra::Modern => {
+                known.modern = Some(true);
+                known.modern_facts = Some(facts.clone());
+            }
+            WireEra::Legacy => {
+                known.legacy = Some(true);
+                known.legacy_facts = Some(facts.clone());
+                // Nobody says `initialize` first to a server that may be modern.
+                if !*known.modern.get_or_insert(false) {
+                    known.modern_facts = None;
+                }
+            }
+        }
         drop(known);
         self.health.answered();
     }
 
-    /// Forgets the era, which did not fit: the next connection finds out anew.
-    pub(super) fn forget_era(&self) {
-        self.known().era = None;
+    /// Remembers that a modern server does not take `initialize`.
+    pub(super) fn refuses_initialize(&self) {
+        let mut known = self.known();
+        known.legacy = Some(false);
+        known.legacy_facts = None;
     }
 
-    /// What the last handshake found out.
+    /// Forgets the era, which did not fit: the next connection finds out anew.
+    pub(super) fn forget_era(&self) {
+        let mut known = self.known();
+        (known.modern, known.legacy) = (None, None);
+    }
+
+    /// What the last handshake found out, of the modern era if there is any.
     pub(super) fn facts(&self) -> Option<ServerFacts> {
-        self.known().facts.clone()
+        let known = self.known();
+        known.modern_facts.clone().or_else(|| known.legacy_facts.clone())
+    }
+
+    /// What a connection would find out that is begun now; none where it has to be begun for that.
+    pub(super) fn facts_for(&self, legacy_first: bool) -> Option<ServerFacts> {
+        let opening = self.opening(legacy_first);
+        let known = self.known();
+        let (legacy, modern) = (known.legacy_facts.clone(), known.modern_facts.clone());
+        match opening {
+            Opening::Legacy => legacy,
+            Opening::Modern => modern,
+            Opening::LegacyElseModern => None,
+            Opening::Probe if legacy_first => legacy.or(modern),
+            Opening::Probe => modern.or(legacy),
+        }
     }
 
     /// The last tool list.

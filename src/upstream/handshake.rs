@@ -38,17 +38,17 @@ fn client_info() -> String {
 
 /// The `params` of `server/discover`, raw JSON.
 pub(super) fn discover_params(features: &ClientCapabilities) -> String {
-    crate::domain::call::params_with_meta("{}", &modern_meta(features.as_json()))
+    crate::domain::call::params_with_meta("{}", &modern_meta(&features.to_json()))
 }
 
 /// The `params` of `initialize`, raw JSON: they declare what the client behind the connection can
 /// be asked.
 pub(super) fn initialize_params(features: &ClientCapabilities) -> String {
     let version = json::quote(version::SPOKEN_LEGACY[0]);
-    let info = client_info();
+    let (info, capabilities) = (client_info(), features.live_json());
     json::object([
         ("protocolVersion", version.as_str()),
-        ("capabilities", features.live_json()),
+        ("capabilities", capabilities.as_str()),
         ("clientInfo", &info),
     ])
 }

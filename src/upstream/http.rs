@@ -128,6 +128,7 @@ impl HttpLink {
             UpstreamError::NotSent(why)
         })?);
         self.hub.common.learn(&session.facts);
+        self.hub.listeners.learn(&session.facts);
         self.target.found_sse.store(session.sse.is_some(), Ordering::Relaxed);
         if session.sse.is_none() {
             listen(&self.target, &self.hub, &session);
@@ -373,6 +374,10 @@ impl Link for HttpLink {
 
     fn is_live(&self) -> bool {
         self.session.try_lock().is_ok_and(|s| s.as_ref().is_some_and(|s| !s.is_over()))
+    }
+
+    fn era(&self) -> Option<WireEra> {
+        self.hub.listeners.era()
     }
 
     fn is_http(&self) -> bool {

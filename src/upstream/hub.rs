@@ -42,8 +42,8 @@ pub(super) fn outgoing_params(
 ) -> Option<String> {
     let mut meta: Vec<(&str, String)> = Vec::new();
     if era == WireEra::Modern {
-        let capabilities = request.capabilities.as_deref().unwrap_or(features.as_json());
-        meta.extend(super::handshake::modern_meta(capabilities));
+        let capabilities = request.capabilities.clone().unwrap_or_else(|| features.to_json());
+        meta.extend(super::handshake::modern_meta(&capabilities));
         if let Some(level) = &request.log_level {
             meta.push((meta::LOG_LEVEL, level.clone()));
         }
@@ -149,6 +149,25 @@ impl Hub {
         if let Some(slot) = self.routes().get_mut(&id) {
             slot.written = true;
         }
+    }
+
+    /// Notes that the server certainly has not read these requests.
+    pub(super) fn mark_unread(&self, ids: &[u64]) {
+        let mut routes = self.routes();
+        for id in ids {
+            if let Some(slot) = routes.get_mut(id) {
+                slot.written = false;
+            }
+        }
+    }
+
+    /// The one request that the server may have read and not answered.
+    pub(super) fn only_written(&self) -> Option<u64> {
+        let routes = self.routes();
+        let listens = self.listens();
+        let mut waiting = routes.iter().filter(|(id, s)| s.written && !listens.contains_key(id));
+        let (id, _) = waiting.next()?;
+        waiting.next().is_none().then_some(*id)
     }
 
     /// Notes that the request wants log messages.
@@ -311,7 +330,7 @@ mod tests {
     fn hub() -> Arc<Hub> {
         let tracker = TaskTracker::new();
         let common = Common::new("u", Duration::from_secs(1), 1000, None, &tracker);
-        Hub::new(&Arc::new(common), &Listeners::new(ClientCapabilities::default()))
+        Hub::new(&Arc::new(common), &Listeners::new(ClientCapabilities::default(), false))
     }
 
     #[tokio::test]

@@ -1,13 +1,16 @@
 //! One instance of a server: its connection, and what the server must be told for those who
 //! listen there: that it stays connected, which resources they watch, what it shall log.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex as StdMutex, Weak};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::debug;
 
 use super::common::Common;
@@ -29,13 +32,43 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 pub(super) struct Instance {
     pub link: Arc<dyn Link>,
     pub listeners: Arc<Listeners>,
-    /// The requests that run over it.
+    /// What runs over it.
     pub requests: TaskTracker,
-    common: Arc<Common>,
+    pub common: Arc<Common>,
     tended: AtomicBool,
     closed: CancellationToken,
+    /// When it was used last.
+    used_at: StdMutex<Instant>,
     /// The level a legacy server was told last, and in which of its connections.
     logs_at: Mutex<Option<(u64, Level)>>,
+}
+
+/// An instance in use: it is not closed for want of use while this lives.
+pub(super) struct Used {
+    instance: Arc<Instance>,
+    _in_use: TaskTrackerToken,
+}
+
+impl Used {
+    /// Uses the instance from here on.
+    pub(super) fn of(instance: &Arc<Instance>) -> Self {
+        instance.touch();
+        Self { instance: Arc::clone(instance), _in_use: instance.requests.token() }
+    }
+}
+
+impl Deref for Used {
+    type Target = Arc<Instance>;
+
+    fn deref(&self) -> &Arc<Instance> {
+        &self.instance
+    }
+}
+
+impl Drop for Used {
+    fn drop(&mut self) {
+        self.instance.touch();
+    }
 }
 
 /// One who watches a resource.
@@ -65,8 +98,48 @@ impl Instance {
             common: Arc::clone(common),
             tended: AtomicBool::new(false),
             closed: common.stop.child_token(),
+            used_at: StdMutex::new(Instant::now()),
             logs_at: Mutex::default(),
         })
+    }
+
+    /// Fires when it is ended for good.
+    pub(super) fn closed(&self) -> CancellationToken {
+        self.closed.clone()
+    }
+
+    /// Notes that it is used now.
+    pub(super) fn touch(&self) {
+        *self.used_at.lock().expect("no holder of this lock panics") = Instant::now();
+    }
+
+    /// When it was used last.
+    pub(super) fn used_at(&self) -> Instant {
+        *self.used_at.lock().expect("no holder of this lock panics")
+    }
+
+    /// Whether nothing runs over it and nobody listens.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.requests.is_empty() && !self.listeners.is_wanted()
+    }
+
+    /// Whether somebody set a log level there, which a new one would not know.
+    pub(super) fn logs(&self) -> bool {
+        self.listeners.levels.lowest().is_some()
+    }
+
+    /// Ends it once nothing runs over it any more: an approved call runs on when its client leaves.
+    pub(super) fn wind_down(self: Arc<Self>) {
+        self.requests.close();
+        let stop = self.common.stop.clone();
+        let tracker = self.common.tracker.clone();
+        tracker.spawn(async move {
+            tokio::select! {
+                () = self.requests.wait() => {}
+                () = stop.cancelled() => {}
+            }
+            self.close().await;
+        });
     }
 
     /// Ends it for good.
@@ -85,7 +158,6 @@ impl Instance {
         notifications: Option<Notifications>,
         cancel: CancellationToken,
     ) -> Result<Reply, UpstreamError> {
-        let _running = self.requests.token();
         let level = request.log_level.as_deref().and_then(level_of);
         let _wish = level.map(|level| self.listeners.levels.want(level));
         if self.listeners.levels.lowest().is_some() {
@@ -206,7 +278,7 @@ impl Instance {
         if !watched.remove(uri) {
             return;
         }
-        let era = self.common.era();
+        let era = self.listeners.era();
         if !asked || era != Some(WireEra::Legacy) || !self.link.is_live() {
             watched.forget(uri);
             return;

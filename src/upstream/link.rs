@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use super::{Notifications, Reply, Request, ServerFacts, UpstreamError};
+use super::{Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra};
 
 /// Wait after the first failure to connect or to list the tools; doubles at each further one.
 pub(super) const RETRY_FIRST: Duration = Duration::from_millis(250);
@@ -34,6 +34,9 @@ pub(super) trait Link: Send + Sync {
 
     /// Whether it is connected now.
     fn is_live(&self) -> bool;
+
+    /// The era that was spoken last; none before the first connection.
+    fn era(&self) -> Option<WireEra>;
 
     /// Whether it speaks HTTP.
     fn is_http(&self) -> bool;

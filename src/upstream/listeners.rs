@@ -1,15 +1,15 @@
 //! Who hears what one instance of a server says, and what it must be told because of them.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 
 use super::common::ServerRequestLimits;
 use super::handshake::changing;
+use super::lists::{List, Lists};
 use super::log_level::Levels;
 use super::resource_subscriptions::ResourceSubscriptions;
-use super::{ClientCapabilities, Notification, ServerRequest};
+use super::{ClientCapabilities, Notification, ServerFacts, ServerRequest, WireEra};
 use crate::domain::json;
 use crate::protocol::method;
 
@@ -21,29 +21,51 @@ pub(super) struct Listeners {
     pub events: broadcast::Sender<Notification>,
     pub server_requests: ServerRequests,
     pub features: ClientCapabilities,
+    /// Whether a server of both eras is spoken to in the legacy one.
+    pub legacy_first: bool,
+    /// What the last handshake found out.
+    facts: Mutex<Option<ServerFacts>>,
     /// The resources somebody wants to hear of.
     pub resource_subscriptions: ResourceSubscriptions,
     /// The log levels somebody wants.
     pub levels: Arc<Levels>,
-    /// The server itself told these listeners that its tools changed.
-    pub told: AtomicBool,
+    /// What is known of the server's lists.
+    pub lists: Lists,
     /// Counts the connections so far.
     pub opened: watch::Sender<u64>,
 }
 
 impl Listeners {
     /// An listeners that nobody belongs to yet.
-    pub(super) fn new(features: ClientCapabilities) -> Arc<Self> {
+    pub(super) fn new(features: ClientCapabilities, legacy_first: bool) -> Arc<Self> {
         let events = broadcast::Sender::new(MAX_EVENTS);
         Arc::new(Self {
             events,
             server_requests: ServerRequests::default(),
             features,
+            legacy_first,
+            facts: Mutex::default(),
             resource_subscriptions: ResourceSubscriptions::default(),
             levels: Arc::default(),
-            told: AtomicBool::new(false),
+            lists: Lists::default(),
             opened: watch::Sender::default(),
         })
+    }
+
+    /// What the last handshake found out.
+    pub(super) fn facts(&self) -> Option<ServerFacts> {
+        self.facts.lock().expect("no holder of this lock panics").clone()
+    }
+
+    /// The era that was spoken last.
+    pub(super) fn era(&self) -> Option<WireEra> {
+        let facts = self.facts.lock().expect("no holder of this lock panics");
+        facts.as_ref().map(|facts| facts.era)
+    }
+
+    /// Remembers what a handshake found out.
+    pub(super) fn learn(&self, facts: &ServerFacts) {
+        *self.facts.lock().expect("no holder of this lock panics") = Some(facts.clone());
     }
 
     /// Whether anybody hears what belongs to no request.
@@ -60,7 +82,8 @@ impl Listeners {
     /// The server could not be heard for a while: whatever it tells of may have changed.
     pub(super) fn missed(&self, capabilities: &str) {
         for (feature, _) in changing(capabilities) {
-            self.tell(&format!("notifications/{feature}/list_changed"), None);
+            let changed = List::of_notification(&format!("notifications/{feature}/list_changed"));
+            changed.inspect(|list| self.lists.may_have_changed(*list));
         }
         for uri in self.resource_subscriptions.snapshot().1 {
             let params = json::object([("uri", json::quote(&uri).as_str())]);

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::common::Common;
 use super::link::Link;
-use super::{Notifications, Reply, Request, ServerFacts, UpstreamError};
+use super::{Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra};
 use crate::domain::upstream_health::{ListKind, Trouble};
 
 /// A connection whose every outcome is written down.
@@ -69,6 +69,10 @@ impl Link for Recorded {
 
     fn is_live(&self) -> bool {
         self.link.is_live()
+    }
+
+    fn era(&self) -> Option<WireEra> {
+        self.link.era()
     }
 
     fn is_http(&self) -> bool {

@@ -2,24 +2,27 @@
 //! kept fresh in the background.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use tokio::sync::{broadcast, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use super::common::{Common, ServerRequestLimits};
+use super::common::{Common, ListBounds, ServerRequestLimits};
 use super::health::HealthLog;
 use super::http::{HttpLink, Target};
 use super::hub::Hub;
-use super::instance::Instance;
+use super::instance::{Instance, Used};
+use super::instances::{Bounds, Instances, Key};
 use super::link::{Link, RETRY_FIRST, RETRY_LONGEST};
+use super::list_changes::{self, Pace};
 use super::listeners::Listeners;
+use super::lists::{List, digest_of};
 use super::recorded::Recorded;
 use super::stdio::StdioLink;
 use super::{
@@ -28,12 +31,10 @@ use super::{
     catalog, child,
 };
 use crate::clock::Clock;
-use crate::config::{self, Config, Era, Instances, Transport};
+use crate::config::{self, Config, Era, Instances as Sharing, Transport};
 use crate::domain::client_feature::ClientFeature;
 use crate::protocol::method;
 
-/// The agent name under which Placet itself asks for the tool list.
-const OWN_AGENT: &str = "placet";
 /// How often the tool list of an HTTP upstream is fetched anew.
 const RELIST_EVERY: Duration = Duration::from_mins(1);
 /// Builds every configured upstream and starts to fetch their tool lists.
@@ -51,16 +52,10 @@ pub fn build(
         .map(|settings| {
             let server = Server::new(settings, &config.server, clock, tracker);
             tracker.spawn(Arc::clone(&server).keep_catalog());
+            tracker.spawn(Arc::clone(&server).keep_few());
             (settings.name.clone(), server as Arc<dyn Upstream>)
         })
         .collect()
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Key {
-    Shared,
-    Agent(String, String),
-    Session(String, String),
 }
 
 enum Reach {
@@ -71,10 +66,12 @@ enum Reach {
 struct Server {
     common: Arc<Common>,
     reach: Reach,
-    sharing: Instances,
+    sharing: Sharing,
     /// The features of clients that the configuration lets the server use.
     allowed: Vec<ClientFeature>,
-    instances: Mutex<HashMap<Key, Arc<Instance>>>,
+    instances: Instances,
+    /// What those listen to who may have no instance: it is silent.
+    silent: broadcast::Sender<Notification>,
     listing: tokio::sync::Mutex<()>,
 }
 
@@ -96,8 +93,12 @@ impl Server {
             wait: server.question_wait,
             waiting: server.max_questions as usize,
         };
+        common.lists = ListBounds {
+            pages: server.max_list_pages as usize,
+            entries: server.max_list_entries as usize,
+        };
         common.health = HealthLog::new(settings, Arc::clone(clock));
-        common.shared = settings.instances == Instances::Shared;
+        common.shared = settings.instances == Sharing::Shared;
         let reach = match &settings.transport {
             Transport::Http { url, headers, kind } => {
                 Reach::Http(Arc::new(Target::new(url, headers, *kind, settings.timeout)))
@@ -111,78 +112,122 @@ impl Server {
             reach,
             sharing: settings.instances,
             allowed: settings.client_features.clone(),
-            instances: Mutex::default(),
+            instances: Instances::new(Bounds {
+                per_agent: settings.max_instances_per_agent as usize,
+                idle: settings.instance_idle,
+            }),
+            silent: broadcast::Sender::new(1),
             listing: tokio::sync::Mutex::default(),
         })
     }
 
-    fn instances(&self) -> MutexGuard<'_, HashMap<Key, Arc<Instance>>> {
-        self.instances.lock().expect("no holder of this lock panics")
+    /// Whether this caller's connection is spoken to in the legacy era where the server speaks
+    /// both: a legacy client is then asked and told as it is by the server itself.
+    fn is_legacy_first(&self, caller: &Caller) -> bool {
+        self.common.pin.is_none() && self.sharing != Sharing::Shared && caller.features.is_live()
     }
 
     fn key(&self, caller: &Caller) -> Key {
         match (self.sharing, &caller.session) {
-            (Instances::Shared, _) => Key::Shared,
-            (Instances::Session, Some(session)) => {
-                Key::Session(caller.agent.clone(), session.clone())
+            (Sharing::Shared, _) => Key::Shared,
+            (Sharing::Session, Some(session)) => {
+                Key::Session { agent: caller.agent.clone(), session: session.clone() }
             }
-            (Instances::Session, None) | (Instances::Agent, _) => {
-                let features = caller.features.within(&self.allowed);
-                Key::Agent(caller.agent.clone(), features.live_json().to_owned())
-            }
+            (Sharing::Session, None) | (Sharing::Agent, _) => Key::Agent {
+                agent: caller.agent.clone(),
+                features: self.asked_of(caller),
+                legacy_first: self.is_legacy_first(caller),
+            },
         }
     }
 
-    fn instance(&self, caller: &Caller) -> Arc<Instance> {
-        let key = self.key(caller);
-        let mut instances = self.instances();
-        let instance = instances.entry(key).or_insert_with(|| {
-            let features = match self.sharing {
-                // Each server request goes to one request, whose own client is looked at then.
-                Instances::Shared => self.everything(),
-                Instances::Agent | Instances::Session => {
-                    caller.features.within(&self.allowed).alive()
-                }
-            };
-            let listeners = Listeners::new(features);
-            let link: Arc<dyn Link> = match &self.reach {
-                Reach::Http(target) => HttpLink::new(target, Hub::new(&self.common, &listeners)),
-                Reach::Stdio(spec) => StdioLink::new(spec, &self.common, &listeners),
-            };
-            Instance::new(Recorded::new(link, &self.common), listeners, &self.common)
+    /// What the caller's client can be asked while a request runs. Where it can be asked nothing,
+    /// it makes no difference which era it speaks.
+    fn asked_of(&self, caller: &Caller) -> ClientCapabilities {
+        let features = caller.features.within(&self.allowed).alive();
+        if features.is_empty() { ClientCapabilities::default() } else { features }
+    }
+
+    /// The caller's instance, made if need be.
+    fn instance(&self, caller: &Caller) -> Result<Used, UpstreamError> {
+        let features = match self.sharing {
+            // Each server request goes to one request, whose own client is looked at then.
+            Sharing::Shared => self.everything(),
+            Sharing::Agent | Sharing::Session => self.asked_of(caller),
+        };
+        let session = caller.session.as_deref().map(|session| (caller.agent.as_str(), session));
+        let legacy_first = self.is_legacy_first(caller);
+        let taken =
+            self.instances.take(self.key(caller), session, || self.make(features, legacy_first));
+        let (used, displaced) = taken.map_err(UpstreamError::NotSent)?;
+        if let Some(displaced) = displaced {
+            displaced.wind_down();
+        }
+        Ok(used)
+    }
+
+    fn make(&self, features: ClientCapabilities, legacy_first: bool) -> Arc<Instance> {
+        let listeners = Listeners::new(features, legacy_first);
+        let link: Arc<dyn Link> = match &self.reach {
+            Reach::Http(target) => HttpLink::new(target, Hub::new(&self.common, &listeners)),
+            Reach::Stdio(spec) => StdioLink::new(spec, &self.common, &listeners),
+        };
+        let made = Instance::new(Recorded::new(link, &self.common), listeners, &self.common);
+        let (looks, closed) = (list_changes::keep(Arc::downgrade(&made)), made.closed());
+        self.common.tracker.spawn(async move {
+            tokio::select! {
+                () = closed.cancelled() => {}
+                () = looks => {}
+            }
         });
-        Arc::clone(instance)
+        made
     }
 
     fn everything(&self) -> ClientCapabilities {
         ClientCapabilities::all(&self.allowed)
     }
 
-    /// The connection over which Placet itself asks: of a child process any that lives and shows
+    /// The instance over which Placet itself asks: of a child process any that lives and shows
     /// as much, else its own.
-    fn own_link(&self) -> Arc<dyn Link> {
+    fn own_instance(&self) -> Result<Used, UpstreamError> {
         let features = self.everything();
         if matches!(self.reach, Reach::Stdio(_))
-            && let Some(live) = self
-                .instances()
-                .values()
-                .find(|i| i.link.is_live() && i.listeners.features == features)
+            && let Some(live) = self.instances.all().iter().find(|i| {
+                i.link.is_live() && i.listeners.features == features && !i.listeners.legacy_first
+            })
         {
-            return Arc::clone(&live.link);
+            return Ok(Used::of(live));
         }
-        let own = Caller { agent: OWN_AGENT.to_owned(), session: None, features };
-        Arc::clone(&self.instance(&own).link)
+        let key = if self.sharing == Sharing::Shared { Key::Shared } else { Key::Own };
+        let taken = self.instances.take(key, None, || self.make(features, false));
+        Ok(taken.map_err(UpstreamError::NotSent)?.0)
+    }
+
+    /// Closes the instances that nobody uses any more.
+    async fn keep_few(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = self.common.stop.cancelled() => return,
+                () = tokio::time::sleep(self.instances.look_every()) => {}
+            }
+            for idle in self.instances.take_idle(Instant::now()) {
+                debug!(upstream = %self.common.name, "a connection that nobody used is closed");
+                idle.wind_down();
+            }
+        }
     }
 
     /// Fetches the tool list as soon as the upstream can be reached, and again when it may have
     /// changed.
     async fn keep_catalog(self: Arc<Self>) {
         let mut wait = RETRY_FIRST;
+        let mut pace = Pace::default();
         loop {
             let listed = tokio::select! {
                 () = self.common.stop.cancelled() => return,
                 listed = self.refresh() => listed,
             };
+            pace.done(Instant::now());
             let pause = match listed {
                 Ok(_) => {
                     wait = RETRY_FIRST;
@@ -203,7 +248,10 @@ impl Server {
             };
             tokio::select! {
                 () = self.common.stop.cancelled() => return,
-                () = self.common.relist.notified() => {}
+                () = self.common.relist.notified() => tokio::select! {
+                    () = self.common.stop.cancelled() => return,
+                    () = tokio::time::sleep_until(pace.due(Instant::now())) => {}
+                },
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -224,12 +272,12 @@ impl Upstream for Server {
         cancel: CancellationToken,
     ) -> Result<Reply, UpstreamError> {
         // A modern upstream is told with each request what can be asked.
-        let features = || caller.features.within(&self.allowed).as_json().to_owned();
+        let features = || caller.features.within(&self.allowed).to_json();
         request.capabilities.get_or_insert_with(features);
         if self.common.stop.is_cancelled() {
             return Err(closing());
         }
-        self.instance(caller).request(request, notifications, cancel).await
+        self.instance(caller)?.request(request, notifications, cancel).await
     }
 
     async fn notify(&self, caller: &Caller, method: &str, params: Option<String>) {
@@ -238,22 +286,23 @@ impl Upstream for Server {
         if matches!(method, method::NOTIFICATIONS_INITIALIZED | method::NOTIFICATIONS_CANCELLED) {
             return;
         }
-        let key = self.key(caller);
-        let instance = self.instances().get(&key).cloned();
+        let instance = self.instances.find(&self.key(caller));
         if let Some(instance) = instance {
             instance.link.notify(method, params.as_deref()).await;
         }
     }
 
     async fn facts(&self, caller: &Caller) -> Result<ServerFacts, UpstreamError> {
-        if let Some(facts) = self.common.facts() {
+        let own = self.instances.find(&self.key(caller)).and_then(|i| i.listeners.facts());
+        let legacy_first = self.is_legacy_first(caller);
+        if let Some(facts) = own.or_else(|| self.common.facts_for(legacy_first)) {
             return Ok(facts);
         }
         if self.common.stop.is_cancelled() {
             return Err(closing());
         }
-        let instance = self.instance(caller);
-        instance.link.connect().await
+        let connected = self.instance(caller)?.link.connect().await;
+        connected.or_else(|error| self.common.facts().ok_or(error))
     }
 
     fn catalog(&self) -> Option<Arc<Catalog>> {
@@ -265,7 +314,7 @@ impl Upstream for Server {
         Report {
             health: self.common.health.read(),
             opening: self.common.health.is_opening(),
-            connections: self.instances().values().filter(live).count(),
+            connections: self.instances.all().iter().filter(live).count(),
             speaks_sse: matches!(&self.reach, Reach::Http(target) if target.is_sse()),
             facts: self.common.facts(),
         }
@@ -283,39 +332,53 @@ impl Upstream for Server {
         if self.common.stop.is_cancelled() {
             return Err(closing());
         }
-        let link = self.own_link();
-        let catalog = Arc::new(catalog::fetch(link.as_ref(), &self.common).await?);
-        let old = self.common.catalog();
-        let changed = old.as_ref().is_some_and(|old| differ(old, &catalog));
+        let own = self.own_instance()?;
+        let catalog = Arc::new(catalog::fetch(own.link.as_ref(), &self.common).await?);
+        let old = self.common.catalog().as_deref().map(digest_of);
+        let new = digest_of(&catalog);
+        let changed = old.is_some_and(|old| old != new);
         if old.is_none() || changed {
             info!(upstream = %self.common.name, tools = catalog.tools.len(), "tool list fetched");
         }
         self.common.set_catalog(Arc::clone(&catalog));
-        for instance in self.instances().values() {
+        if changed {
             // A server need not say so itself; its clients are promised that they hear of it.
-            if !instance.listeners.told.swap(false, Ordering::Relaxed) && changed {
-                instance.listeners.tell(method::NOTIFICATIONS_TOOLS_LIST_CHANGED, None);
+            for instance in self.instances.all() {
+                if instance.listeners.lists.note(List::Tools, Some(new)) {
+                    instance.listeners.tell(List::Tools.notification(), None);
+                }
             }
         }
         Ok(catalog)
     }
 
     fn subscribe(&self, caller: &Caller) -> broadcast::Receiver<Notification> {
-        let instance = self.instance(caller);
-        let heard = instance.listeners.events.subscribe();
+        let Ok(instance) = self.instance(caller) else { return self.silent.subscribe() };
+        let listeners = &instance.listeners;
+        if listeners.events.receiver_count() == 0 {
+            // What changes from here on is news.
+            listeners.lists.note(List::Tools, self.common.catalog().as_deref().map(digest_of));
+        }
+        let heard = listeners.events.subscribe();
         instance.tend();
         heard
     }
 
     fn server_requests(&self, caller: &Caller) -> mpsc::Receiver<ServerRequest> {
-        self.instance(caller).listeners.server_requests.listen(self.common.server_requests)
+        match self.instance(caller) {
+            Ok(instance) => instance.listeners.server_requests.listen(self.common.server_requests),
+            Err(_) => mpsc::channel(1).1,
+        }
     }
 
     async fn watch(&self, caller: &Caller, uri: &str, params: Option<String>) -> Watching {
         if self.common.stop.is_cancelled() {
             return Watching::Refused(None);
         }
-        self.instance(caller).watch(uri, params).await
+        match self.instance(caller) {
+            Ok(instance) => instance.watch(uri, params).await,
+            Err(_) => Watching::Refused(None),
+        }
     }
 
     async fn log_at(
@@ -327,39 +390,25 @@ impl Upstream for Server {
         if self.common.stop.is_cancelled() {
             return Err(closing());
         }
-        self.instance(caller).log_at(level, params).await
+        self.instance(caller)?.log_at(level, params).await
     }
 
     async fn close_session(&self, caller: &Caller) {
-        let key = self.key(caller);
-        if !matches!(key, Key::Session(..)) {
-            return;
-        }
-        let instance = self.instances().remove(&key);
-        let Some(instance) = instance else { return };
-        instance.requests.close();
+        let Some(session) = &caller.session else { return };
+        let Some(instance) = self.instances.leave(&caller.agent, session) else { return };
         if instance.requests.is_empty() {
             return instance.close().await;
         }
-        // An approved call runs on when its client leaves.
-        let stop = self.common.stop.clone();
-        self.common.tracker.spawn(async move {
-            tokio::select! {
-                () = instance.requests.wait() => {}
-                () = stop.cancelled() => {}
-            }
-            instance.close().await;
-        });
+        instance.wind_down();
+    }
+
+    fn sessions(&self) -> Vec<Caller> {
+        let sessions = self.instances.sessions();
+        sessions.iter().map(|(agent, session)| Caller::new(agent, Some(session))).collect()
     }
 
     async fn shutdown(&self) {
         self.common.stop.cancel();
-        let instances: Vec<_> = self.instances().drain().map(|(_, i)| i).collect();
-        join_all(instances.iter().map(|i| i.close())).await;
+        join_all(self.instances.drain().iter().map(|i| i.close())).await;
     }
-}
-
-fn differ(old: &Catalog, new: &Catalog) -> bool {
-    let prints = |c: &Catalog| c.tools.iter().map(|t| t.fingerprint.clone()).collect::<Vec<_>>();
-    prints(old) != prints(new)
 }

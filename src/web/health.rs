@@ -58,7 +58,8 @@ pub(crate) async fn healthz() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], "{\"status\":\"ok\"}").into_response()
 }
 
-/// `GET /readyz`: whether calls can be taken.
+/// `GET /readyz`: whether calls can be taken. An upstream whose list of tools can't be read makes
+/// it degraded.
 pub(crate) async fn readyz(State(web): State<Web>) -> Response {
     let mut checks = web.readiness.snapshot();
     checks.entry("policies".to_owned()).or_insert(Health::Ok);
@@ -70,6 +71,10 @@ pub(crate) async fn readyz(State(web): State<Web>) -> Response {
         }
     };
     checks.insert("store".to_owned(), store);
+    // An upstream that can't be reached is no news here: /upstreams tells of it.
+    let unread = web.broker.upstream_rows().iter().any(|row| row.report.health.is_list_unread());
+    let upstreams = if unread { Health::Degraded } else { Health::Ok };
+    checks.insert("upstreams".to_owned(), upstreams);
     let worst = checks.values().copied().max().unwrap_or(Health::Ok);
     let status = match worst {
         Health::Ok | Health::Degraded => StatusCode::OK,

@@ -19,7 +19,7 @@ from harness import Report, binary
 SUITES = [
     "bad_input", "reload", "credentials", "failing", "odd_servers", "mail", "mail_pictures", "servers", "governed", "uris",
     "aws", "browser", "desk", "oidc", "passkeys", "commands", "two_brokers", "crash",
-    "clients", "sse", "conformance", "lost_stream", "matrix", "loss", "soak",
+    "clients", "sse", "conformance", "odd_children", "lost_stream", "matrix", "loss", "soak",
 ]  # fmt: skip
 # Those that wait for minutes.
 if os.environ.get("PLACET_REAL_SLOW"):

@@ -157,6 +157,7 @@ impl Bridge {
     }
 
     async fn take(self: &Arc<Self>, line: Vec<u8>) {
+        let line = json::without_mark(&line).to_vec();
         let message = match Message::read(&line) {
             Ok(message) => message,
             Err(why) => {

@@ -1,5 +1,6 @@
 //! One message to the broker, and what comes back.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use reqwest::header::HeaderName;
@@ -258,6 +259,7 @@ impl Bridge {
             .map(|m| (m.key.as_ref(), m.node.raw.to_owned()))
             .collect();
         let mut cursor: Option<String> = None;
+        let mut followed = HashSet::new();
         for _ in 0..MAX_PAGES {
             let page = json::object(cursor.iter().map(|c| ("cursor", c.as_str())));
             let params = params_with_meta(&page, &meta);
@@ -277,7 +279,8 @@ impl Bridge {
             let Some(list) = node.get("result") else { return false };
             self.learn_tools(list);
             let next = list.get("nextCursor").filter(|c| c.as_str().is_some());
-            cursor = next.map(|c| c.raw.to_owned());
+            // A cursor that was followed already leads in a circle.
+            cursor = next.map(|c| c.raw.to_owned()).filter(|c| followed.insert(c.clone()));
             if cursor.is_none() {
                 return true;
             }

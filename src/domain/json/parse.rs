@@ -58,6 +58,12 @@ impl JsonError {
     }
 }
 
+/// The bytes of a JSON text without the byte order mark that some writers put before it: a reader
+/// may ignore it (<https://www.rfc-editor.org/rfc/rfc8259#section-8.1>).
+pub fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes)
+}
+
 /// Reads one JSON text.
 ///
 /// # Errors

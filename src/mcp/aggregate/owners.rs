@@ -26,8 +26,6 @@ const KEPT: Duration = Duration::from_secs(30);
 const MAX_RESOURCES: usize = 10_000;
 /// Most templates of one upstream that are known.
 const MAX_TEMPLATES: usize = 200;
-/// Most pages of one list.
-const MAX_PAGES: usize = 100;
 
 /// What each agent's upstreams list; as many entries as there are agents.
 #[derive(Debug, Default)]
@@ -147,7 +145,8 @@ async fn all_pages(
     let cancel = CancellationToken::new();
     let mut all = Vec::new();
     let mut cursor: Option<String> = None;
-    for _ in 0..MAX_PAGES {
+    let mut followed = HashSet::new();
+    for _ in 0..mcp.broker.config().server.max_list_pages {
         let turned = page::page(mcp, &own, upstream, kind, cursor.as_deref(), &cancel).await;
         let Turned::Page(page) = turned else { return None };
         let name = |entry: &String| {
@@ -155,7 +154,8 @@ async fn all_pages(
             Some(node.get(kind.name).and_then(Node::as_str)?.to_owned())
         };
         all.extend(page.entries.iter().filter_map(name).take(most - all.len()));
-        cursor = page.next;
+        // A cursor that was followed already leads in a circle.
+        cursor = page.next.filter(|next| followed.insert(next.clone()));
         if cursor.is_none() || all.len() == most {
             break;
         }

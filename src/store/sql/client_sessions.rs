@@ -1,5 +1,7 @@
 //! Sessions of legacy MCP clients.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 
 use crate::domain::time::Timestamp;
@@ -48,6 +50,11 @@ impl ClientSessionStore for SqlStore {
     async fn note(&self, seen: &[SessionSeen]) -> Result<()> {
         let seen = seen.to_vec();
         self.run(|db| note(db, seen)).await
+    }
+
+    async fn ids(&self) -> Result<HashSet<String>> {
+        let rows = self.db.read().await?.rows("select id from client_sessions", args![]).await?;
+        rows.iter().map(|row| row.text("id")).collect()
     }
 
     async fn delete(&self, id: &str) -> Result<()> {

@@ -8,13 +8,15 @@ use std::sync::atomic::Ordering;
 
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderValue};
+use tracing::debug;
 
+use super::super::common::Opening;
 use super::super::handshake::{
     Discovered, discover_params, initialize_params, read_discover, read_discover_error,
     read_initialize,
 };
 use super::super::hub::next_id;
-use super::super::{Reply, WireEra, message, mirrored_headers};
+use super::super::{Reply, message, mirrored_headers};
 use super::HttpLink;
 use super::answer::{self, Answered, refusal};
 use super::send::post_harmless;
@@ -35,21 +37,49 @@ impl HttpLink {
             if self.speaks_sse() {
                 return self.open_sse().await;
             }
-            match self.hub.common.era() {
-                Some(WireEra::Legacy) => self.initialize_or_sse().await,
-                era => match self.discover().await? {
-                    Discovered::Modern(facts) => Ok(Session::new(facts, None)),
-                    Discovered::Foreign(why) => Err(why),
-                    Discovered::NotModern if era.is_some() => {
-                        Err("the server does not speak the modern era".to_owned())
-                    }
-                    Discovered::NotModern => self.initialize_or_sse().await,
-                },
+            let legacy_first = self.hub.listeners.legacy_first;
+            let opening = self.hub.common.opening(legacy_first);
+            if opening == Opening::Legacy {
+                return self.initialize_or_sse().await;
+            }
+            if opening == Opening::LegacyElseModern
+                && let Some(session) = self.initialize_of_both().await
+            {
+                return Ok(session);
+            }
+            match self.discover().await? {
+                Discovered::Modern(facts) if opening == Opening::Probe && legacy_first => {
+                    self.hub.common.learn(&facts);
+                    let legacy = self.initialize_of_both().await;
+                    Ok(legacy.unwrap_or_else(|| Session::new(facts, None)))
+                }
+                Discovered::Modern(facts) => Ok(Session::new(facts, None)),
+                Discovered::Foreign(why) => Err(why),
+                Discovered::NotModern if opening == Opening::Probe => {
+                    self.initialize_or_sse().await
+                }
+                Discovered::NotModern => Err("the server does not speak the modern era".to_owned()),
             }
         };
         tokio::time::timeout(limit, opened)
             .await
             .unwrap_or_else(|_| Err(format!("no handshake within {limit:?}")))
+    }
+
+    /// Opens a legacy session at a server of the modern era, if it takes that.
+    async fn initialize_of_both(&self) -> Option<Session> {
+        let patience = self.hub.common.probe_silence;
+        let said = tokio::time::timeout(patience, self.initialize(true)).await;
+        let (why, is_refused) = match said {
+            Ok(Ok(session)) => return Some(session),
+            Ok(Err(Uninitialized { why, status })) => (why, status.is_some()),
+            Err(_) => (format!("no answer to initialize within {patience:?}"), true),
+        };
+        debug!(upstream = %self.hub.common.name, "it is modern alone: {why}");
+        if is_refused {
+            self.hub.common.refuses_initialize();
+        }
+        None
     }
 
     async fn discover(&self) -> Result<Discovered, String> {
@@ -104,7 +134,7 @@ impl HttpLink {
     /// Says `initialize`. A server of 2024-11-05 takes no POST here: then it may have a stream to
     /// GET.
     async fn initialize_or_sse(&self) -> Result<Session, String> {
-        match self.initialize().await {
+        match self.initialize(false).await {
             Ok(session) => Ok(session),
             Err(Uninitialized { why, status }) => {
                 let old = matches!(status.map(|s| s.as_u16()), Some(400 | 404 | 405));
@@ -118,14 +148,20 @@ impl HttpLink {
 
     /// Opens a legacy session
     /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#initialization>).
-    async fn initialize(&self) -> Result<Session, Uninitialized> {
+    ///
+    /// A server that is known to be modern gets the headers that those want with each POST.
+    async fn initialize(&self, is_modern: bool) -> Result<Session, Uninitialized> {
+        let mirrored = |method| match is_modern {
+            true => mirrored_headers::for_request(method, None, None),
+            false => HeaderMap::new(),
+        };
         let id = next_id();
         let body = jsonrpc::request(
             id,
             method::INITIALIZE,
             Some(&initialize_params(&self.hub.listeners.features)),
         );
-        let response = post_harmless(&self.target, HeaderMap::new(), body)
+        let response = post_harmless(&self.target, mirrored(method::INITIALIZE), body)
             .await
             .map_err(|error| format!("initialize: {error}"))?;
         let session_id = response.headers().get(SESSION_ID).cloned();
@@ -145,7 +181,9 @@ impl HttpLink {
         };
         let session = Session::new(read_initialize(&result)?, session_id);
         let body = jsonrpc::notification(method::NOTIFICATIONS_INITIALIZED, None);
-        let accepted = post_harmless(&self.target, session.headers(), body)
+        let mut headers = mirrored(method::NOTIFICATIONS_INITIALIZED);
+        headers.extend(session.headers());
+        let accepted = post_harmless(&self.target, headers, body)
             .await
             .map_err(|error| format!("notifications/initialized: {error}"))?;
         if accepted.status().is_success() {

@@ -142,7 +142,7 @@ async fn listen(
     params: &str,
     id: u64,
 ) -> Result<Response, String> {
-    let params = params_with_meta(params, &modern_meta(hub.listeners.features.as_json()));
+    let params = params_with_meta(params, &modern_meta(&hub.listeners.features.to_json()));
     let method = method::SUBSCRIPTIONS_LISTEN;
     let mut headers = session.headers();
     headers.extend(mirrored_headers::for_request(method, Some(&params), None));

@@ -2,11 +2,11 @@
 //! listens, or to our own subscriptions.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 
 use tracing::debug;
 
+use super::super::lists::List;
 use super::super::{Notification, ServerMessage, WireEra};
 use super::Hub;
 use crate::domain::call;
@@ -26,7 +26,7 @@ impl Drop for Listening {
 }
 
 impl Hub {
-    fn listens(&self) -> MutexGuard<'_, HashMap<u64, u64>> {
+    pub(super) fn listens(&self) -> MutexGuard<'_, HashMap<u64, u64>> {
         self.listens.lock().expect("no holder of this lock panics")
     }
 
@@ -58,17 +58,15 @@ impl Hub {
             }
             // Of our requests a server cancels only a subscription.
             method::NOTIFICATIONS_CANCELLED => return self.listening_ended(&notification),
-            method::NOTIFICATIONS_TOOLS_LIST_CHANGED => {
-                self.listeners.told.store(true, Ordering::Relaxed);
-                self.common.relist.notify_one();
-                None
+            method if let Some(list) = List::of_notification(method) => {
+                return self.listeners.lists.may_have_changed(list);
             }
             method if method.ends_with("/list_changed") => None,
             method::NOTIFICATIONS_RESOURCES_UPDATED => None,
             // On a channel that all share it can be meant for a request only if one alone asked.
             // In the legacy era it belongs to the connection, and whoever listens hears it too.
             method::NOTIFICATIONS_MESSAGE if own.is_none() => match self.only_logging() {
-                Some(id) if self.common.era() == Some(WireEra::Modern) => Some(id),
+                Some(id) if self.listeners.era() == Some(WireEra::Modern) => Some(id),
                 Some(id) => {
                     self.forward(id, notification.clone());
                     None

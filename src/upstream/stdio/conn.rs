@@ -18,14 +18,19 @@ use super::super::child::{
 use super::super::common::Common;
 use super::super::hub::{Hub, OnCancel, Received, attend, next_id};
 use super::super::listeners::Listeners;
-use super::super::message::{self, Unreadable};
+use super::super::message::{self, Incoming, Unreadable};
 use super::super::server_request_routing;
 use super::super::{Reply, UpstreamError};
+use super::oversized::{self, Oversized};
+use super::unread::{self, Written};
+use crate::domain::json;
 use crate::domain::upstream_health::Trouble;
-use crate::protocol::jsonrpc;
+use crate::protocol::{code, jsonrpc};
 
 /// Lines that wait to be written; beyond, requests wait and side messages are dropped.
 const MAX_QUEUE: usize = 64;
+/// How long a child that closed its output has to be gone.
+const LEAVING: Duration = Duration::from_millis(100);
 /// How long the rest of a dead child's output is read.
 const DRAIN: Duration = Duration::from_millis(500);
 
@@ -39,9 +44,21 @@ pub(super) struct Conn {
     /// The child and its group are gone.
     ended: CancellationToken,
     last_words: Arc<Mutex<String>>,
-    /// The handshake is done, and nobody on our side ends the child: its end is news.
-    newsworthy: Arc<AtomicBool>,
+    marks: Arc<Marks>,
     _stop_on_drop: DropGuard,
+}
+
+/// What is known of a child's life.
+#[derive(Debug, Default)]
+struct Marks {
+    /// The handshake is done, and nobody on our side ends the child: its end is news.
+    newsworthy: AtomicBool,
+    /// It answered a request after the handshake.
+    served: AtomicBool,
+    /// It closed its output by itself.
+    left: AtomicBool,
+    /// It ended by itself with exit code 0.
+    finished: AtomicBool,
 }
 
 struct Line {
@@ -70,12 +87,18 @@ impl Conn {
         let last_words = Arc::new(Mutex::new("the server process ended".to_owned()));
         let (out, lines) = mpsc::channel(MAX_QUEUE);
         let tail = Arc::new(Tail::default());
-        let newsworthy = Arc::new(AtomicBool::new(false));
+        let marks = Arc::<Marks>::default();
         let tracker = &common.tracker;
         let writer = tracker.spawn(write(stdin, lines, Arc::clone(&hub), stop.clone()));
         let name = common.name.clone();
         let readers = [
-            tracker.spawn(read(stdout, Arc::clone(&hub), out.downgrade(), stop.clone())),
+            tracker.spawn(read(
+                stdout,
+                Arc::clone(&hub),
+                out.downgrade(),
+                stop.clone(),
+                Arc::clone(&marks),
+            )),
             tracker.spawn(read_stderr(name, stderr, Arc::clone(&tail))),
         ];
         tracker.spawn(supervise(
@@ -85,7 +108,7 @@ impl Conn {
             stop.clone(),
             ended.clone(),
             Arc::clone(&last_words),
-            Arc::clone(&newsworthy),
+            Arc::clone(&marks),
         ));
         Ok(Arc::new(Self {
             hub,
@@ -93,7 +116,7 @@ impl Conn {
             out,
             ended,
             last_words,
-            newsworthy,
+            marks,
             _stop_on_drop: stop.clone().drop_guard(),
             stop,
         }))
@@ -101,7 +124,17 @@ impl Conn {
 
     /// The handshake is done: from here on it is told if the child ends by itself.
     pub(super) fn is_ready(&self) {
-        self.newsworthy.store(true, Ordering::SeqCst);
+        self.marks.newsworthy.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the child did what it is there for: it answered a request.
+    pub(super) fn has_served(&self) -> bool {
+        self.marks.served.load(Ordering::SeqCst)
+    }
+
+    /// Whether it ended by itself and without a fault.
+    pub(super) fn has_finished(&self) -> bool {
+        self.marks.finished.load(Ordering::SeqCst)
     }
 
     /// Whether it can take no more requests.
@@ -126,7 +159,7 @@ impl Conn {
 
     /// Ends the child and waits until it is gone.
     pub(super) async fn close(&self) {
-        self.newsworthy.store(false, Ordering::SeqCst);
+        self.marks.newsworthy.store(false, Ordering::SeqCst);
         self.stop.cancel();
         self.ended().await;
     }
@@ -191,43 +224,52 @@ impl Conn {
 
 impl Drop for Conn {
     fn drop(&mut self) {
-        self.newsworthy.store(false, Ordering::SeqCst);
+        self.marks.newsworthy.store(false, Ordering::SeqCst);
     }
 }
 
-/// Writes lines until the connection ends; then drops the child's input, which closes it.
+/// Writes lines until the connection ends; gives back the child's input, and what was written.
 async fn write(
     mut stdin: ChildStdin,
     mut lines: mpsc::Receiver<Line>,
     hub: Arc<Hub>,
     stop: CancellationToken,
-) {
+) -> (ChildStdin, Written) {
+    let mut written = Written::default();
     loop {
         let line = tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             line = lines.recv() => line,
         };
-        let Some(Line { text, id }) = line else { return };
+        let Some(Line { text, id }) = line else { break };
         // White space between tokens may hold line ends; inside strings they can't stand raw.
-        let text = if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ") } else { text };
+        let mut text =
+            if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ") } else { text };
+        text.push('\n');
         if let Some(id) = id {
             hub.mark_written(id);
         }
-        let written = async {
-            stdin.write_all(text.as_bytes()).await?;
-            stdin.write_all(b"\n").await?;
+        written.begin(id, text.len());
+        let whole = async {
+            let mut rest = text.as_bytes();
+            while !rest.is_empty() {
+                let count = stdin.write(rest).await?;
+                written.took(count);
+                rest = &rest[count..];
+            }
             stdin.flush().await
         };
         tokio::select! {
-            () = stop.cancelled() => return,
-            written = written => if let Err(error) = written {
+            () = stop.cancelled() => break,
+            whole = whole => if let Err(error) = whole {
                 debug!(upstream = %hub.common.name, "the child takes no more input: {error}");
                 stop.cancel();
-                return;
+                break;
             }
         }
     }
+    (stdin, written)
 }
 
 /// Reads messages to the end of the child's output.
@@ -236,28 +278,34 @@ async fn read(
     hub: Arc<Hub>,
     out: mpsc::WeakSender<Line>,
     stop: CancellationToken,
+    marks: Arc<Marks>,
 ) {
     let mut reader = BufReader::with_capacity(64 * 1024, stdout);
     let mut line = Vec::new();
     let limit = hub.common.max_message;
     loop {
-        match read_line(&mut reader, limit, true, &mut line).await {
+        let mut end = oversized::End::default();
+        match read_line(&mut reader, limit, &mut line, |left| end.push(left)).await {
             Ok(Some(false)) => {}
             Ok(Some(true)) => {
-                warn!(
-                    upstream = %hub.common.name,
-                    "a message is larger than {limit} bytes (server.max_result), the child is ended"
-                );
-                break;
+                too_large(&hub, &line, end);
+                line = Vec::new();
+                continue;
             }
             Ok(None) | Err(_) => break,
         }
+        let line = json::without_mark(&line);
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        match message::read_bytes(&line) {
+        match message::read_bytes(line) {
             Ok(messages) => {
                 for incoming in messages {
+                    if matches!(incoming, Incoming::Answer { .. })
+                        && marks.newsworthy.load(Ordering::SeqCst)
+                    {
+                        marks.served.store(true, Ordering::SeqCst);
+                    }
                     respond(&hub, &out, hub.receive(incoming, None));
                 }
             }
@@ -270,7 +318,24 @@ async fn read(
             Err(what) => hub.unreadable(&what),
         }
     }
+    marks.left.store(true, Ordering::SeqCst);
     stop.cancel();
+}
+
+/// A message is larger than it may be: the request it answers, if it is an answer, fails alone.
+fn too_large(hub: &Arc<Hub>, beginning: &[u8], end: oversized::End) {
+    let limit = hub.common.max_message;
+    let id = match oversized::look(json::without_mark(beginning), end) {
+        Oversized::Answer(id) => Some(id),
+        Oversized::SomeAnswer => hub.only_written(),
+        Oversized::Other => None,
+    };
+    let why = format!("a message is larger than {limit} bytes (server.max_result)");
+    warn!(upstream = %hub.common.name, "{why}, it was skipped");
+    let Some(id) = id else { return };
+    let text = format!("the upstream answered, but its answer was left out: {why}");
+    let error = jsonrpc::error_object(code::INTERNAL_ERROR, &text, None);
+    hub.receive(Incoming::Answer { id: Some(id), reply: Reply::Error(error) }, None);
 }
 
 /// Answers what the server asked, now or once the client has.
@@ -296,7 +361,7 @@ fn respond(hub: &Arc<Hub>, out: &mpsc::WeakSender<Line>, received: Received) {
 
 /// The tasks at a child's three pipes, and the last lines of its standard error.
 struct Pipes {
-    writer: JoinHandle<()>,
+    writer: JoinHandle<(ChildStdin, Written)>,
     readers: [JoinHandle<()>; 2],
     tail: Arc<Tail>,
 }
@@ -309,32 +374,49 @@ async fn supervise(
     stop: CancellationToken,
     ended: CancellationToken,
     last_words: Arc<Mutex<String>>,
-    newsworthy: Arc<AtomicBool>,
+    marks: Arc<Marks>,
 ) {
     let group = group_of(&child);
-    let by_itself = tokio::select! {
+    let mut by_itself = tokio::select! {
         status = child.wait() => Some(status.ok()),
         () = stop.cancelled() => None,
     };
     stop.cancel();
-    let status = match by_itself {
-        Some(status) => status,
-        None => wind_down(&mut child, group).await,
-    };
-    sweep(group).await;
     // Once it is gone no request can be queued any more: all that wait are told below.
-    let _ = pipes.writer.await;
+    let stdin = pipes.writer.await.ok();
+    if by_itself.is_none() && marks.left.load(Ordering::SeqCst) {
+        // A process that ends closes its output a moment before it is gone.
+        by_itself = timeout(LEAVING, child.wait()).await.ok().map(Result::ok);
+    }
+    let status = if let Some(status) = by_itself {
+        sweep(group).await;
+        if let Some((stdin, written)) = &stdin
+            && let Some(left) = unread::left_in(stdin)
+        {
+            hub.mark_unread(&written.unread(left));
+        }
+        marks.finished.store(status.is_some_and(|s| s.success()), Ordering::SeqCst);
+        status
+    } else {
+        // That closes its input.
+        drop(stdin);
+        let status = wind_down(&mut child, group).await;
+        sweep(group).await;
+        status
+    };
     for mut reader in pipes.readers {
         if timeout(DRAIN, &mut reader).await.is_err() {
             reader.abort();
         }
     }
     let words = obituary(status, pipes.tail.last());
+    let finished = marks.finished.load(Ordering::SeqCst) && marks.served.load(Ordering::SeqCst);
     if hub.common.stop.is_cancelled() {
         debug!(upstream = %hub.common.name, "child ended");
     } else {
         debug!(upstream = %hub.common.name, "{words}");
-        if newsworthy.load(Ordering::SeqCst) {
+        // One that leaves in order after its work is no trouble: the next request starts another.
+        if marks.newsworthy.load(Ordering::SeqCst) && !finished {
             hub.common.health.failed(Trouble::Ended, &words);
         }
     }

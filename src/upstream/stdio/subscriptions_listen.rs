@@ -63,7 +63,7 @@ async fn keep(
         } else {
             let route = hub.open(next_id(), None);
             let listening = hub.listens_with(route.id, change);
-            let meta = modern_meta(hub.listeners.features.as_json());
+            let meta = modern_meta(&hub.listeners.features.to_json());
             let params = params_with_meta(&listen_params(&kinds, &uris), &meta);
             let line = jsonrpc::request(route.id, method::SUBSCRIPTIONS_LISTEN, Some(&params));
             let Some(live) = conn.upgrade() else { return };

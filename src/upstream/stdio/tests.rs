@@ -20,7 +20,7 @@ fn link(script: &str, patience: Duration) -> Arc<StdioLink> {
     let command = ["sh", "-c", script].map(str::to_owned);
     let no_env: [(String, Secret); 0] = [];
     let spec = Arc::new(Spec::new(&command, &no_env, None));
-    StdioLink::new(&spec, &Arc::new(common), &Listeners::new(ClientCapabilities::default()))
+    StdioLink::new(&spec, &Arc::new(common), &Listeners::new(ClientCapabilities::default(), false))
 }
 
 #[tokio::test]

@@ -26,7 +26,11 @@ pub(crate) async fn answer(method: &str, exchange: &mut Exchange) -> Answer {
              "mimeType": "application/json", "description": "One parameter"}
         ]})),
         "resources/read" => read(exchange.params["uri"].as_str().unwrap_or_default()),
-        "prompts/list" => Ok(json!({"prompts": prompts()})),
+        "prompts/list" => {
+            let mut prompts = prompts();
+            prompts.extend(exchange.fixture.changed("prompts"));
+            Ok(json!({"prompts": prompts}))
+        }
         "prompts/get" => loop {
             let result = prompt(exchange)?;
             if exchange.session.is_none() || !mrtr::fulfil(exchange, &result).await? {

@@ -136,7 +136,7 @@ async fn answer(method: &str, mut exchange: Exchange) -> Answer {
             }
             Ok(json!({}))
         }
-        "tools/list" => Ok(json!({"tools": tools::list(false)})),
+        "tools/list" => Ok(json!({"tools": tools::listed(&exchange.fixture, false)})),
         "tools/call" => tools::call(exchange).await,
         method => content::answer(method, &mut exchange).await.map_err(|fault| match &fault.data {
             // The legacy era has a code of its own for a resource that is not there.

@@ -43,6 +43,8 @@ pub(crate) struct Fixture {
     listeners: Mutex<Vec<modern::Listener>>,
     tasks: Mutex<HashMap<String, Arc<tasks::Task>>>,
     counter: AtomicU64,
+    /// How often each list has changed.
+    changes: Mutex<HashMap<String, u64>>,
 }
 
 impl Fixture {
@@ -51,8 +53,19 @@ impl Fixture {
         self.counter.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Tells everybody who listens that a list changed.
-    pub(crate) fn announce(&self, list: &str) {
+    /// What a list has besides its usual entries, after its changes.
+    pub(crate) fn changed(&self, list: &str) -> Option<Value> {
+        let count = self.changes.lock().unwrap().get(list).copied()?;
+        Some(json!({
+            "name": format!("test_changed_{count}"),
+            "description": "Came with a change",
+            "inputSchema": {"type": "object"},
+        }))
+    }
+
+    /// Changes a list, and tells everybody who listens.
+    pub(crate) fn change(&self, list: &str) {
+        *self.changes.lock().unwrap().entry(list.to_owned()).or_default() += 1;
         let method = format!("notifications/{list}/list_changed");
         for session in self.sessions.lock().unwrap().values() {
             session.tell(&wire::notification(&method, json!({})));

@@ -170,7 +170,7 @@ async fn answer(method: &str, mut exchange: Exchange) -> Answer {
             },
             "instructions": "A fixture of the conformance suite."
         }),
-        "tools/list" => json!({"tools": tools::list(true)}),
+        "tools/list" => json!({"tools": tools::listed(&exchange.fixture, true)}),
         "tools/call" => tools::call(exchange).await?,
         "tasks/get" | "tasks/update" | "tasks/cancel" => tasks::answer(method, &exchange)?,
         method => content::answer(method, &mut exchange).await?,

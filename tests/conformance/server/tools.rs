@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::content::{PIXEL, SILENCE};
 use super::exchange::Exchange;
 use super::wire::Answer;
-use super::{ask, mrtr, tasks};
+use super::{Fixture, ask, mrtr, tasks};
 
 /// Between two messages of a tool that talks.
 const PAUSE: Duration = Duration::from_millis(30);
@@ -25,8 +25,8 @@ const COMMON: [(&str, &str); 11] = [
     ("test_tool_with_progress", "Reports progress while it runs"),
     ("test_error_handling", "Fails"),
     ("test_logging_tool", "Logs where that is wanted"),
-    ("test_trigger_tool_change", "Says that the list of tools changed"),
-    ("test_trigger_prompt_change", "Says that the list of prompts changed"),
+    ("test_trigger_tool_change", "Changes the list of tools"),
+    ("test_trigger_prompt_change", "Changes the list of prompts"),
 ];
 const ASKING: [(&str, &str); 2] = [
     ("test_elicitation_sep1034_defaults", "Asks with defaults"),
@@ -38,8 +38,14 @@ fn tool(name: &str, description: &str, properties: &Value) -> Value {
         "inputSchema": {"type": "object", "properties": properties}})
 }
 
-/// The tools of an era.
-pub(crate) fn list(modern: bool) -> Vec<Value> {
+/// The tools of an era, after their changes.
+pub(crate) fn listed(fixture: &Fixture, modern: bool) -> Vec<Value> {
+    let mut tools = list(modern);
+    tools.extend(fixture.changed("tools"));
+    tools
+}
+
+fn list(modern: bool) -> Vec<Value> {
     let plain = |(name, about): &(&str, &str)| tool(name, about, &json!({}));
     let text = |about: &str| json!({"type": "string", "description": about});
     let mut tools: Vec<Value> = COMMON.iter().map(plain).collect();
@@ -146,11 +152,11 @@ pub(crate) async fn call(mut exchange: Exchange) -> Answer {
             Ok(text("Tool with progress executed successfully"))
         }
         "test_trigger_tool_change" => {
-            exchange.fixture.announce("tools");
+            exchange.fixture.change("tools");
             Ok(text("The list of tools changed"))
         }
         "test_trigger_prompt_change" => {
-            exchange.fixture.announce("prompts");
+            exchange.fixture.change("prompts");
             Ok(text("The list of prompts changed"))
         }
         "json_schema_2020_12_tool" => {

@@ -8,6 +8,7 @@ mod policy_filter;
 mod stream_limit;
 mod subscriptions;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -27,6 +28,8 @@ struct Server {
     fake: Fake,
     feed: Feed,
     is_modern: bool,
+    /// How often each of its lists has changed.
+    changes: Arc<Mutex<HashMap<String, usize>>>,
     /// Answers this status to everything of the legacy session from now on.
     forgets: Arc<Mutex<Option<String>>>,
 }
@@ -39,16 +42,34 @@ impl Server {
     ) -> Self {
         let (feed, forgets) = (Feed::default(), Arc::<Mutex<Option<String>>>::default());
         let (fed, forgotten) = (feed.clone(), Arc::clone(&forgets));
+        let changes = Arc::<Mutex<HashMap<String, usize>>>::default();
+        let changed = Arc::clone(&changes);
         let fake = Fake::start(move |seen| {
+            if let Some(list) = Self::changed(seen, is_modern, &changed.lock().unwrap()) {
+                return list;
+            }
             if is_modern { Self::modern(seen, &fed) } else { Self::legacy(seen, &fed, &forgotten) }
                 .unwrap_or_else(|| answer(seen))
         })
         .await;
-        Self { fake, feed, is_modern, forgets }
+        Self { fake, feed, is_modern, changes, forgets }
+    }
+
+    /// A list that has changed.
+    fn changed(seen: &Seen, is_modern: bool, changes: &HashMap<String, usize>) -> Option<Answer> {
+        let method = seen.method();
+        let member = method.strip_suffix("/list")?;
+        let name = format!("changed-{}", changes.get(member)?);
+        let mut list = json!({ member: [{"name": name, "uri": "a:1"}] });
+        if is_modern {
+            list["resultType"] = json!("complete");
+        }
+        Some(fake_http::result(&list.to_string()))
     }
 
     fn modern(seen: &Seen, feed: &Feed) -> Option<Answer> {
         Some(match seen.method().as_str() {
+            "initialize" => fake_http::error(404, -32601),
             "server/discover" => fake_http::result(&format!(
                 r#"{{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{CAPABILITIES},"ttlMs":0,"cacheScope":"private"}}"#
             )),
@@ -100,6 +121,13 @@ impl Server {
             (_, method) if method.starts_with("notifications/") => Answer::Status(202),
             _ => return None,
         })
+    }
+
+    /// Changes a list and tells of it on every stream.
+    fn change(&self, method: &str) {
+        let list = method.split('/').nth(1).unwrap().to_owned();
+        *self.changes.lock().unwrap().entry(list).or_default() += 1;
+        self.tell(method, &json!({}));
     }
 
     /// Tells of a change on every stream.

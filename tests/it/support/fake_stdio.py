@@ -44,6 +44,11 @@ if mode == "grandchild":
     left = subprocess.Popen(["sleep", "600"], stdin=subprocess.DEVNULL,
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
+if mode == "mark":
+    sys.stdout.write("\ufeff")
+# What a server of both eras settled for at the first word it heard.
+era = None
+
 cancelled = []
 waiting = None
 # What a server that tells of changes was asked for.
@@ -120,13 +125,20 @@ for line in sys.stdin:
             sys.exit(1)
         if mode == "silent-on-probe":
             continue
-        if mode == "modern":
+        if mode == "both" and era == "legacy":
+            error(message, -32600)
+        elif mode in ("modern", "both"):
+            era = "modern"
             result(message, {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}})
         else:
             error(message, -32602)
     elif method == "initialize":
         if mode == "exit-always":
             sys.exit(7)
+        if mode == "modern" or era == "modern":
+            error(message, -32600)
+            continue
+        era = "legacy"
         result(message, {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}},
                          "serverInfo": {"name": "fake", "version": "1"}})
     elif method == "tools/list":
@@ -161,6 +173,8 @@ for line in sys.stdin:
         else:
             # The very bytes of the line, as a JSON string.
             result(message, {"line": line.rstrip("\n")})
+        if mode in ("finishes", "leaves"):
+            os._exit(0 if mode == "finishes" else 4)
     elif method == "notifications/cancelled":
         cancelled.append(message["params"]["requestId"])
         if waiting is not None:

@@ -413,6 +413,33 @@ async fn connections_are_shared_as_configured() {
 }
 
 #[tokio::test]
+async fn a_server_of_both_eras_is_spoken_to_in_each_clients_own() {
+    let fake = Fake::start(|seen| match (seen.verb.as_str(), seen.method().as_str()) {
+        (_, "tools/call") => result("{}"),
+        ("POST", "server/discover") => crate::support::fake_http::modern(seen).unwrap(),
+        _ => legacy(seen).unwrap_or(Answer::Status(202)),
+    })
+    .await;
+    let placet = built(http(&fake.url));
+    let legacy = Caller {
+        features: ClientCapabilities::declared(r#"{"elicitation":{}}"#, &ClientFeature::ALL, true),
+        ..Caller::new("ana", Some("s"))
+    };
+
+    for (caller, version) in [(legacy, "2025-11-25"), (Caller::new("ana", None), "2026-07-28")] {
+        assert_eq!(placet.upstream.facts(&caller).await.unwrap().version, version);
+        let sent =
+            placet.upstream.request(&caller, call("{}", true), None, CancellationToken::new());
+        sent.await.unwrap();
+        let seen = fake.seen_of("tools/call").pop().unwrap();
+        assert_eq!(seen.header("mcp-protocol-version"), version);
+    }
+    let said = fake.seen_of("initialize").pop().unwrap().member("params");
+    assert!(said.contains(r#""elicitation":{}"#), "{said}");
+    placet.end().await;
+}
+
+#[tokio::test]
 async fn a_question_of_the_server_is_declined_at_once() {
     let ask = r#"{"jsonrpc":"2.0","id":"q1","method":"sampling/createMessage","params":{}}"#;
     let ping = r#"{"jsonrpc":"2.0","id":"q2","method":"ping"}"#;

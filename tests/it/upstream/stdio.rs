@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use placet::domain::json;
-use placet::upstream::{Caller, Reply, UpstreamError, WireEra};
+use placet::upstream::{Caller, ClientCapabilities, Reply, UpstreamError, WireEra};
 use rustix::process::{Pid, test_kill_process};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -148,12 +148,82 @@ async fn what_a_child_says_to_a_request_is_its_answer_however_it_is_written() {
 }
 
 #[tokio::test]
-async fn an_answer_beyond_the_limit_is_lost() {
+async fn an_answer_beyond_the_limit_fails_its_request_alone_and_names_the_limit() {
     let placet = built(child("legacy"));
+    let before = pid_in(&act(&placet, "env").await);
 
-    let answer = act(&placet, "huge").await;
+    let (huge, beside) = tokio::join!(act(&placet, "huge"), act(&placet, "env"));
 
-    assert!(is_lost(&answer), "{answer:?}");
+    let Ok(Reply::Error(error)) = &huge else { panic!("{huge:?}") };
+    assert!(error.contains("server.max_result") && error.contains("1048576"), "{error}");
+    assert_eq!((pid_in(&beside), pid_in(&act(&placet, "env").await)), (before, before));
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn a_child_that_ends_after_each_answer_answers_every_call_and_none_twice() {
+    for (mode, once) in [("finishes", true), ("finishes", false), ("leaves", true)] {
+        let placet = built(child(mode));
+
+        let mut pids = std::collections::HashSet::new();
+        for _ in 0..5 {
+            pids.insert(pid_in(&placet.send(call(r#"{"do":"env"}"#, once), None).await));
+        }
+
+        assert_eq!(pids.len(), 5, "{mode}: each in a child of its own");
+        placet.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_before_a_childs_first_line_is_ignored() {
+    let placet = built(child("mark"));
+
+    assert!(placet.call(true).await.is_ok());
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn a_child_of_both_eras_is_spoken_to_in_each_clients_own() {
+    for (mode, legacy_speaks) in [("both", WireEra::Legacy), ("modern", WireEra::Modern)] {
+        let placet = built(child(mode));
+        let legacy = Caller {
+            features: ClientCapabilities::declared("{}", &[], true),
+            ..Caller::new("ana", Some("s"))
+        };
+
+        for (caller, era) in [(legacy, legacy_speaks), (ana(), WireEra::Modern)] {
+            assert_eq!(placet.upstream.facts(&caller).await.unwrap().era, era, "{mode}");
+            let sent =
+                placet.upstream.request(&caller, call("{}", true), None, CancellationToken::new());
+            let line = text_of(&sent.await);
+            let enveloped = line.contains("io.modelcontextprotocol/protocolVersion");
+            assert_eq!(enveloped, era == WireEra::Modern, "{mode}: {line}");
+        }
+        placet.end().await;
+    }
+}
+
+#[tokio::test]
+async fn an_agents_children_end_with_its_sessions_and_when_nobody_uses_them() {
+    let placet = built(child("legacy") + "instance_idle = \"300ms\"\n");
+    let session = Caller::new("ana", Some("1"));
+    eventually(async || placet.upstream.catalog()).await;
+
+    for caller in [&session, &ana()] {
+        let sent = placet.upstream.request(
+            caller,
+            call(r#"{"do":"env"}"#, true),
+            None,
+            CancellationToken::new(),
+        );
+        let pid = pid_in(&sent.await);
+        placet.upstream.close_session(&session).await;
+        eventually(async || (!is_running(pid)).then_some(())).await;
+    }
+    assert!(placet.upstream.sessions().is_empty());
+    let own = eventually(async || Some(placet.upstream.report().connections)).await;
+    assert_eq!(own, 1, "Placet's own stays");
     placet.end().await;
 }
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tomllib
 
-from harness import FIXTURES, ROOT, Failed, Placet, Stage, equal, expect, fixture_server, free_port, node, node_package
+from harness import FIXTURES, ROOT, Failed, Placet, Stage, equal, expect, fixture_server, free_port, node, node_package, python
 
 # Scenarios that speak of the server the client reaches, which is Placet: they have to be there.
 OWN = {
@@ -133,6 +133,37 @@ def as_client(stage, scenario):
     return json.loads(files[0].read_text()), (files[0].parent / "stderr.txt").read_text()
 
 
+# What a legacy client is asked while a request runs.
+LIVE = ["tools-call-elicitation", "tools-call-sampling"]
+
+
+def python_server(stage):
+    """A server of both eras on PyPI's `mcp` 2.x, over HTTP and as a child: scenario -> its checks, for each way."""
+    port = free_port()
+    argv = [python("mcp2"), "-B", FIXTURES / "both_eras.py"]
+    server = stage.start([*argv, port], "both-eras")
+    stage.wait_port(port, server, "the server of both eras")
+    url = f"http://127.0.0.1:{port}/mcp"
+    more = {"policy": {"version": "1", "default": "allow"}, "client_features": ["elicitation", "roots", "sampling"]}
+    upstreams = [
+        {"name": "http", "url": url, **more},
+        {"name": "stdio", "command": [str(a) for a in argv], "env": stage.upstream_env(), **more},
+    ]
+    broker = Placet(stage, upstreams, name="placet-both-eras", agents=[]).start()
+    ways = {"directly": url, "over HTTP": f"{broker.url}/mcp/http", "as a child": f"{broker.url}/mcp/stdio"}
+    return {(way, scenario): live(stage, way, at, scenario) for way, at in ways.items() for scenario in LIVE}
+
+
+def live(stage, way, url, scenario):
+    out = stage.dir / "both-eras" / way.replace(" ", "-") / scenario
+    index = node_package("conformance-modern/dist/index.js")
+    argv = [node(), index, "server", "--url", url, "--scenario", scenario, "-o", str(out)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
+    files = list(out.glob("*/checks.json"))
+    equal(len(files), 1, f"results ({done.stdout[-300:]} {done.stderr[-300:]})")
+    return json.loads(files[0].read_text())
+
+
 def run(report):
     legacy = Lane("2025-11-25", "conformance-modern", "legacy", "--requirements", "2025-11-25")
     modern = Lane("2026-07-28", "conformance-modern", "modern", "--requirements", "2026-07-28")
@@ -143,6 +174,9 @@ def run(report):
         # Across eras.
         Lane("2025-11-25 at a modern server", legacy.package, "modern", *legacy.options, like=legacy),
         Lane("2026-07-28 at a legacy server", modern.package, "legacy", *modern.options, like=modern),
+        # The default: the fixture speaks both, and each client is served in its own.
+        Lane("2025-11-25 at a server of both eras", legacy.package, "auto", *legacy.options, like=legacy),
+        Lane("2026-07-28 at a server of both eras", modern.package, "auto", *modern.options, like=modern),
     ]
     expected = tomllib.loads((ROOT / "tests/conformance/expected.toml").read_text())
     with report.case("expected.toml gives a reason for each failure of a run that exists"):
@@ -160,8 +194,14 @@ def run(report):
         # Each starts a Placet of its own.
         with concurrent.futures.ThreadPoolExecutor(3) as pool:
             as_clients = list(pool.map(lambda scenario: as_client(stage, scenario), AS_CLIENT))
+        both_eras = python_server(stage)
         for lane in lanes:
             lane.report(report)
+        for (way, scenario), checks in both_eras.items():
+            with report.case(f"a Python server of both eras, {way}: {scenario}"):
+                wrong = failures(checks)
+                expect(not wrong, "; ".join(wrong))
+                expect(named(checks, "SUCCESS"), "something was checked")
         for scenario, (checks, said) in zip(AS_CLIENT, as_clients):
             with report.case(f"as a client: {scenario}"):
                 wrong = failures(checks)

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{CAPABILITIES, OWN_STREAMS, clients, done, ear, heard, pairings};
-use crate::support::placet::got;
+use crate::support::placet::{ANN, got};
 use crate::support::until;
 
 const CHANGES: [&str; 3] = [
@@ -13,23 +13,31 @@ const CHANGES: [&str; 3] = [
 ];
 
 #[tokio::test]
-async fn changes_of_lists_reach_clients_of_either_era() {
-    for (server, placet) in pairings(done).await {
-        for agent in clients(&placet).await {
+async fn changes_of_lists_reach_clients_of_either_era_and_words_without_a_change_do_not() {
+    for era in 0..2 {
+        for (server, placet) in pairings(done).await {
+            // Alone, so that it is its own connection that is waited for.
+            let agent = match era {
+                0 => placet.legacy(ANN).await,
+                _ => placet.modern(ANN),
+            };
             let mut stream = ear(&agent, &server, "\"s\"", &[]).await;
 
             for change in CHANGES {
-                server.tell(change, &json!({}));
+                server.change(change);
                 assert_eq!(heard(&mut stream).await.0, change);
+                // Nothing has changed since.
+                server.tell(change, &json!({}));
             }
             // Log messages belong to no subscription.
             server.tell("notifications/message", &json!({"level": "info", "data": 1}));
-            server.tell(CHANGES[0], &json!({}));
+            server.change(CHANGES[0]);
             if heard(&mut stream).await.0 == "notifications/message" {
                 assert!(matches!(agent.era, crate::support::placet::Era::Legacy { .. }));
             }
+            drop(stream);
+            placet.end().await;
         }
-        placet.end().await;
     }
 }
 
@@ -49,7 +57,7 @@ async fn a_tool_list_that_changed_in_silence_is_told_of_too() {
     .await;
     let placet = crate::support::placet::Placet::start(&fake).await;
     let wanted = json!({"notifications": {"toolsListChanged": true}}).to_string();
-    let agent = placet.modern(crate::support::placet::ANN);
+    let agent = placet.modern(ANN);
     let mut stream =
         crate::support::placet::Stream::open(agent.request("1", "subscriptions/listen", &wanted))
             .await;

@@ -1,7 +1,8 @@
 //! HTTP+SSE upstreams of 2024-11-05: how they are found, what every kind of failure says about
 //! whether the call may have happened, and that nothing of Placet's goes to another server.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use placet::upstream::{Caller, Reply, UpstreamError, WireEra};
@@ -296,13 +297,21 @@ async fn a_request_of_the_server_is_answered_at_the_endpoint() {
 
 #[tokio::test]
 async fn a_changed_list_is_fetched_anew_and_told() {
-    let fake = FakeSse::calls(|_| result("{}")).await;
+    let changed = Arc::<AtomicBool>::default();
+    let flag = Arc::clone(&changed);
+    let fake = FakeSse::start(405, Begins::Well, move |seen| match seen.method().as_str() {
+        "tools/list" if flag.load(Ordering::SeqCst) => result(r#"{"tools":[{"name":"new"}]}"#),
+        "tools/call" => result("{}"),
+        _ => usual(seen).unwrap(),
+    })
+    .await;
     let placet = built(http(&fake.url));
     placet.call(true).await.unwrap();
     eventually(async || placet.upstream.catalog()).await;
     let mut told = placet.upstream.subscribe(&ana());
     let listed = fake.seen_of("tools/list").len();
 
+    changed.store(true, Ordering::SeqCst);
     fake.say(r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#);
 
     assert_eq!(told.recv().await.unwrap().method, "notifications/tools/list_changed");
