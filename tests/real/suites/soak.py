@@ -126,7 +126,7 @@ class Soak:
                 if not self.stop.is_set():
                     self.one_call(chance, mcp)
         finally:
-            # A token has 32 sessions at most: some are left behind, but not more than that.
+            # Some are left behind, as by clients that never end theirs.
             if era == "legacy" and self.left[agent] < 10 and chance.random() < 0.3:
                 self.left[agent] += 1
             elif era == "legacy":
