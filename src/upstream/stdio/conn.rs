@@ -18,7 +18,7 @@ use super::super::child::{
 use super::super::common::Common;
 use super::super::hub::{Hub, OnCancel, Received, attend, next_id};
 use super::super::listeners::Listeners;
-use super::super::message::{self, Incoming, Unreadable};
+use super::super::message::{self, Incoming, Unreadable, Whose};
 use super::super::server_request_routing;
 use super::super::{Reply, UpstreamError};
 use super::oversized::{self, Oversized};
@@ -335,7 +335,7 @@ fn too_large(hub: &Arc<Hub>, beginning: &[u8], end: oversized::End) {
     let Some(id) = id else { return };
     let text = format!("the upstream answered, but its answer was left out: {why}");
     let error = jsonrpc::error_object(code::INTERNAL_ERROR, &text, None);
-    hub.receive(Incoming::Answer { id: Some(id), reply: Reply::Error(error) }, None);
+    hub.receive(Incoming::Answer { to: Whose::Request(id), reply: Reply::Error(error) }, None);
 }
 
 /// Answers what the server asked, now or once the client has.
