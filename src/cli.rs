@@ -16,6 +16,7 @@ pub(crate) mod approvals;
 pub(crate) mod check;
 pub(crate) mod connect;
 pub(crate) mod demo;
+pub mod log_lines;
 pub(crate) mod notify;
 pub(crate) mod policy;
 pub(crate) mod serve;

@@ -21,6 +21,7 @@ pub mod preferences;
 pub(crate) mod reviewers;
 pub(crate) mod risk;
 pub(crate) mod search_words;
+pub(crate) mod shown_uri;
 pub mod task;
 pub mod time;
 pub mod upstream_health;

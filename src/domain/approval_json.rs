@@ -1,5 +1,7 @@
 //! The Approval as JSON: the one form that the HTTP API, webhooks and events show.
 
+use std::borrow::Cow;
+
 use super::approval::{Approval, Outcome, State};
 use super::json::{self, lenient};
 use super::mask::Masker;
@@ -27,6 +29,10 @@ pub(crate) fn approval_json(a: &Approval, detail: Detail<'_>) -> String {
             .map_or_else(|| json::quote(raw), std::borrow::Cow::into_owned),
         Detail::Masked(masker) => masker.mask(raw, &a.terms.redact),
     };
+    let tool = match detail {
+        Detail::Raw => Cow::Borrowed(a.call.tool.as_str()),
+        Detail::Masked(_) | Detail::Without => a.call.shown_tool(),
+    };
     let decisions =
         serde_json::to_string(&a.decisions).expect("decisions are plain text and serialize");
     let settled = serde_json::to_string(&a.settled).expect("plain text serializes");
@@ -39,10 +45,14 @@ pub(crate) fn approval_json(a: &Approval, detail: Detail<'_>) -> String {
         ("state", json::quote(a.state.as_str())),
         ("upstream", json::quote(&a.call.upstream)),
         ("method", json::quote(a.call.method.as_str())),
-        ("tool", json::quote(&a.call.tool)),
+        ("tool", json::quote(&tool)),
     ];
     if !matches!(detail, Detail::Without) {
-        pairs.push(("arguments", shown(&a.call.arguments())));
+        let arguments = match detail {
+            Detail::Raw | Detail::Without => a.call.arguments(),
+            Detail::Masked(_) => a.call.listed_arguments(),
+        };
+        pairs.push(("arguments", shown(&arguments)));
     }
     pairs.extend([
         ("digest", json::quote(a.digest().as_str())),

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use super::json::{self, JsonError, Node, edit};
+use super::shown_uri::shown_uri;
 
 /// Prefix of `_meta` keys that belong to the protocol, not to the call.
 ///
@@ -197,11 +198,28 @@ impl ToolCall {
         })
     }
 
+    /// What is called, for lists and records: of a URI without user, query and fragment.
+    pub fn shown_tool(&self) -> Cow<'_, str> {
+        match self.method {
+            Method::ReadResource => shown_uri(&self.tool),
+            Method::CallTool | Method::GetPrompt => Cow::Borrowed(&self.tool),
+        }
+    }
+
+    /// The arguments for lists and records, before values under secret names are masked: of a read,
+    /// its URI as [`Self::shown_tool`].
+    pub fn listed_arguments(&self) -> Cow<'_, str> {
+        match self.method {
+            Method::ReadResource => Cow::Owned(uri_arguments(&self.shown_tool())),
+            Method::CallTool | Method::GetPrompt => self.arguments(),
+        }
+    }
+
     /// What is called, for people: the tool's name alone, anything else with its method.
     pub fn title(&self) -> Cow<'_, str> {
         match self.method {
             Method::CallTool => Cow::Borrowed(&self.tool),
-            method => Cow::Owned(format!("{} {}", method.as_str(), self.tool)),
+            method => Cow::Owned(format!("{} {}", method.as_str(), self.shown_tool())),
         }
     }
 

@@ -63,6 +63,12 @@ impl Eye {
     }
 }
 
+/// Whether a character shows as itself, wherever it stands.
+pub(crate) fn is_visible(c: char) -> bool {
+    let mut buffer = [0; 4];
+    if c.is_ascii() { matches!(c, ' '..='~') } else { !UNSEEN.is_match(c.encode_utf8(&mut buffer)) }
+}
+
 /// The text with everything invisible or reordering written as an escape such as `⟦U+202E⟧`.
 ///
 /// The result is one line: line breaks and tabs are escaped like any control character.

@@ -179,7 +179,7 @@ fn csv_row(a: &Approval) -> String {
         a.id.to_string(),
         a.state.as_str().to_owned(),
         a.call.upstream.clone(),
-        a.call.tool.clone(),
+        a.call.shown_tool().into_owned(),
         a.agent.clone(),
         a.rule.clone(),
         a.reason.clone().unwrap_or_default(),

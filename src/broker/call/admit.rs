@@ -36,7 +36,7 @@ impl Broker {
         let Some(policy) = self.policies().of(&call.upstream) else {
             return Admission::Statement(Box::new(self.no_policy(asking, by).await));
         };
-        let title = format!("{by} {}", call.tool);
+        let title = format!("{by} {}", call.shown_tool());
         let now = self.now();
         let (action, rule) = match policy.judge(&asking.agent.name, call) {
             Ok(Verdict::Ungoverned) => return Admission::Passes,
@@ -72,7 +72,7 @@ impl Broker {
         let call = &asking.call;
         self.metrics().call(&call.upstream, "deny");
         self.note(asking, Kind::CallDenied, "/default", by).await;
-        denied(&format!("{by} {}", call.tool), "/default", Some(NO_POLICY.to_owned()))
+        denied(&format!("{by} {}", call.shown_tool()), "/default", Some(NO_POLICY.to_owned()))
     }
 
     /// Denies a method as such, be it of a request or a notification, and records it. At the

@@ -105,7 +105,7 @@ impl Broker {
         if approval.terms.sensitive {
             return event;
         }
-        let masked = self.masker().mask(&approval.call.arguments(), &approval.terms.redact);
+        let masked = self.masker().mask(&approval.call.listed_arguments(), &approval.terms.redact);
         event.with_raw("arguments", masked)
     }
 }

@@ -457,7 +457,7 @@ impl Broker {
         AuditEvent::new(kind, &asking.agent.name, self.now())
             .by_method(asking.call.method.as_str())
             .with("upstream", &asking.call.upstream)
-            .with("tool", &asking.call.tool)
+            .with("tool", &asking.call.shown_tool())
             .with("agent", &asking.agent.name)
             .with("digest", asking.call.digest.as_str())
             .with("rule", rule)

@@ -10,7 +10,7 @@ impl AuditEvent {
         Self { approval: Some(approval.id.to_string()), ..Self::new(kind, actor, at) }
             .by_method(approval.call.method.as_str())
             .with("upstream", &approval.call.upstream)
-            .with("tool", &approval.call.tool)
+            .with("tool", &approval.call.shown_tool())
             .with("agent", &approval.agent)
             .with("digest", approval.digest().as_str())
             .with("rule", &approval.rule)

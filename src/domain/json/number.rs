@@ -195,7 +195,8 @@ mod tests {
             prop_assume!(double.is_finite());
             let text = shortest(double);
 
-            prop_assert_eq!(text.parse::<f64>().unwrap(), double);
+            let again = text.parse::<f64>().unwrap();
+            prop_assert!(again.to_bits() == double.to_bits() || text == "0");
             prop_assert!(is_shortest(&text));
             let longer = if text.contains('.') && !text.contains('e') {
                 format!("{text}0")

@@ -285,8 +285,9 @@ proptest! {
         let tools = vec![("t1".to_owned(), rule)];
         let policy = Parts { default: "deny", hide: vec![], tools, matches: vec![] }.policy();
         let others = arguments.iter().filter(|(k, _)| k != key);
-        let others: String =
+        let others: Vec<String> =
             others.map(|(k, v)| format!("{}:{},", quote(k), v.write(false))).collect();
+        let others = others.concat();
         let own = arguments.iter().find(|(k, _)| k == key).map(|(_, v)| v.write(false));
         let own = own.unwrap_or_else(|| "1".to_owned());
         let upper = key.to_uppercase();

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::fake_http::{self, Answer, Fake, Seen, event};
 use crate::support::placet::{A_FEW_BEATS, ANN, BOB, Got, Placet, Stream, got};
+use crate::support::until;
 
 /// Placet's own code for what is no tool call.
 const DECISION: i64 = -31100;
@@ -389,5 +390,34 @@ async fn updates_of_hidden_resources_are_not_heard_and_a_changed_policy_is() {
         assert_eq!(heard["method"], format!("notifications/{list}/list_changed"));
     }
     drop(stream);
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn a_uri_is_listed_and_recorded_without_user_query_and_fragment_and_shown_whole_to_who_decides()
+ {
+    let [fake, _] = fakes().await;
+    let placet = start(&fake).await;
+    let agent = placet.legacy(ANN).await;
+    let uri = "vault://ann:hunter2@prod/key?token=S3CRET\\nforged#S3CRET";
+    let params = format!(r#"{{"uri":"{uri}"}}"#);
+
+    let read = tokio::spawn(got(agent.request("1", "resources/read", &params)));
+    let listed = placet.approval("pending").await;
+    let id = listed["id"].as_str().unwrap().to_owned();
+    let shown = placet.approval_raw(&id).await;
+    placet.decide("reject").await;
+    read.await.unwrap();
+    until("it is recorded", async || !placet.records("approval_rejected").await.is_empty()).await;
+
+    assert_eq!(listed["tool"], "vault://…@prod/key?…");
+    assert_eq!(listed["arguments"]["uri"], "vault://…@prod/key?…");
+    assert!(shown["arguments"]["uri"].as_str().unwrap().contains("token=S3CRET"), "{shown}");
+    for kind in ["approval_requested", "decision_recorded", "approval_rejected"] {
+        let records = placet.records(kind).await;
+        let text = format!("{records:?}");
+        assert!(text.contains("vault://…@prod/key?…"), "{text}");
+        assert!(!text.contains("S3CRET") && !text.contains("hunter2"), "{text}");
+    }
     placet.end().await;
 }

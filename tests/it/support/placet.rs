@@ -251,6 +251,11 @@ impl Placet {
         assert_eq!(answer["id"].as_str(), Some(id), "{answer}");
     }
 
+    /// The approval of that id as who decides sees it.
+    pub async fn approval_raw(&self, id: &str) -> Value {
+        self.api(self.http.get(format!("{}/api/v1/approvals/{id}", self.base))).await
+    }
+
     /// Sealed audit records of this kind, oldest first.
     pub async fn records(&self, kind: &str) -> Vec<Value> {
         let url = format!("{}/api/v1/audit?after=0&limit=200", self.base);

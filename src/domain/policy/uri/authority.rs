@@ -188,8 +188,9 @@ fn further(text: &[u8]) -> Vec<Vec<u8>> {
         found.push(written(&decoded, path));
     }
     let ends = |b: &u8| matches!(b, b'?' | b'#' | b'\\');
-    let users = run.iter().filter(|b| **b == b'@').count();
-    if users > 1 || (users == 1 && run.iter().any(ends)) {
+    let first = run.iter().position(|b| *b == b'@');
+    let more = first.is_some_and(|at| run[at + 1..].contains(&b'@'));
+    if more || (first.is_some() && run.iter().any(ends)) {
         let after = |(at, _): (usize, &u8)| written(&run[at + 1..], path);
         let signs = run.iter().enumerate().filter(|(_, b)| **b == b'@');
         // One more than is allowed is enough to refuse it.
@@ -242,8 +243,7 @@ fn by_query(rest: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
 fn by_older_rules(host: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(host).ok()?;
     let mapped: String = text
-        .replace('\u{df}', "ss")
-        .replace('\u{1e9e}', "ss")
+        .replace(['\u{df}', '\u{1e9e}'], "ss")
         .replace('\u{3c2}', "\u{3c3}")
         .replace(['\u{200c}', '\u{200d}'], "");
     (mapped != text).then(|| mapped.into_bytes())
@@ -276,7 +276,7 @@ pub(super) fn is_readable(text: &[u8]) -> bool {
     let host = without_dot(split.host);
     let port = split.port.filter(|port| !port.is_empty());
     (host.is_empty() || parsed(&name, host).is_some())
-        && port.is_none_or(|port| number(port).is_some_and(|n| n <= u64::from(u16::MAX)))
+        && port.is_none_or(|port| number(port).is_some_and(|n| u16::try_from(n).is_ok()))
 }
 
 #[cfg(test)]
