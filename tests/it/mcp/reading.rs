@@ -60,7 +60,7 @@ async fn notifications_on_their_way_are_bounded_per_agent_and_the_calls_go_on() 
     let (ended, end) = std::sync::mpsc::channel::<()>();
     let end = std::sync::Arc::new(std::sync::Mutex::new(end));
     let fake = Fake::start(move |seen| match seen.method().as_str() {
-        "notifications/mine" => {
+        "notifications/roots/list_changed" => {
             let _ = end.lock().map(|end| end.recv_timeout(LONGEST_WAIT));
             Answer::Status(202)
         }
@@ -76,15 +76,17 @@ async fn notifications_on_their_way_are_bounded_per_agent_and_the_calls_go_on() 
 
     let mut statuses = Vec::new();
     for _ in 0..5 {
-        statuses.push(ann.notify("notifications/mine", "{}").await.status);
+        statuses.push(ann.notify("notifications/roots/list_changed", "{}").await.status);
     }
 
     assert_eq!(statuses, [202, 202, 202, 429, 429]);
-    assert_eq!(bob.notify("notifications/mine", "{}").await.status, 202);
+    assert_eq!(bob.notify("notifications/roots/list_changed", "{}").await.status, 202);
     assert_eq!(got(ann.call("1", "open", "{}")).await.status, 200);
     drop(ended);
-    until("they arrived", async || ann.notify("notifications/mine", "{}").await.status == 202)
-        .await;
+    until("they arrived", async || {
+        ann.notify("notifications/roots/list_changed", "{}").await.status == 202
+    })
+    .await;
     placet.end().await;
 }
 
