@@ -147,6 +147,11 @@ impl Request {
             capabilities: None,
         }
     }
+
+    /// Whether whoever made it has given it up: it must not be sent, or sent again, any more.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.overdue.as_ref().is_some_and(CancellationToken::is_cancelled)
+    }
 }
 
 /// A notification of the upstream that belongs to a request: method and raw params. Progress has

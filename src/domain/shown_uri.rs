@@ -18,19 +18,35 @@ static IN_TEXT: LazyLock<Regex> = LazyLock::new(|| {
 ///
 /// <https://www.rfc-editor.org/rfc/rfc3986#section-3>
 pub(crate) fn shown_uri(uri: &str) -> Cow<'_, str> {
-    let end = uri.find(['?', '#']);
+    let lower = uri.to_ascii_lowercase();
+    // An escaped mark and a parameter of the path may hold as much as a query.
+    let marks = ["?", "#", "%3f", "%23"];
+    let mut end = marks.iter().filter_map(|mark| lower.find(mark)).min();
+    // A `;` alone ends a sentence.
+    let parameter = uri.find(';').filter(|at| uri[*at..].contains('='));
+    end = [end, parameter].into_iter().flatten().min();
+    if lower.trim_start().starts_with("data:") {
+        end = [end, uri.find(',')].into_iter().flatten().min();
+    }
     let place = &uri[..end.unwrap_or(uri.len())];
     let slash = |c: char| matches!(c, '/' | '\\');
-    let scheme = place.find(':').map_or(0, |at| at + 1);
+    let in_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    let scheme = place.find(':').filter(|at| place[..*at].chars().all(in_scheme));
+    let scheme = scheme.map_or(0, |at| at + 1);
     let begin = scheme + place[scheme..].find(|c| !slash(c)).unwrap_or(0);
     let rest = &place[begin..];
     let authority = &rest[..rest.find(slash).unwrap_or(rest.len())];
-    let user = authority.rfind('@').or_else(|| {
+    // Without slashes it may be an address of mail; with a colon there is a password.
+    let is_user = |at: &usize| begin > scheme || rest[..*at].contains(':');
+    let user = authority.rfind('@').filter(is_user).or_else(|| {
         // What is no port may be the beginning of a password with a slash in it.
-        let (_, port) = authority.split_once(':')?;
-        if port.bytes().all(|b| b.is_ascii_digit()) { None } else { rest.find('@') }
+        let after = match authority.split_once(':') {
+            Some((_, port)) if !port.bytes().all(|b| b.is_ascii_digit()) => rest,
+            _ => &rest[authority.len()..],
+        };
+        let at = rest.rfind('@').filter(|at| *at >= rest.len() - after.len())?;
+        rest[rest.len() - after.len()..at].contains(':').then_some(at)
     });
-    let user = user.filter(|_| begin > scheme);
     if end.is_none() && user.is_none() {
         return Cow::Borrowed(uri);
     }
@@ -71,6 +87,13 @@ mod tests {
             ("https://h/a@b", "https://h/a@b"),
             ("mailto:a@b", "mailto:a@b"),
             ("file:///a/b", "file:///a/b"),
+            ("https:u:p@x/a", "https:…@x/a"),
+            ("//u:p@x/", "//…@x/"),
+            ("https://x\\u:p@y", "https://…@y"),
+            ("custom:u:p@h", "custom:…@h"),
+            ("https://x/a;token=S", "https://x/a;…"),
+            ("https://x/%3Ftoken=S", "https://x/%…"),
+            ("data:text/plain,S", "data:text/plain,…"),
             ("", ""),
         ] {
             assert_eq!(shown_uri(uri), shown, "{uri}");

@@ -406,6 +406,7 @@ fn notify(mcp: &Mcp, incoming: &ClientRequest) -> Result<bool, Box<Response>> {
         mcp.broker.tracker().spawn(async move {
             let (agent, upstream) = (&denied.agent.name, &denied.upstream);
             broker.deny_method(agent, upstream, &denied.message.method).await;
+            drop(counted);
         });
     }
     Ok(passes)

@@ -144,8 +144,11 @@ async fn post(
     body: Body,
 ) -> Response {
     match read(mcp, &agent, headers, body).await {
-        // Read it is; how many are answered at once is bounded by the connections.
-        Ok((message, _)) => Box::pin(answer(mcp, agent, upstream, headers, message)).await,
+        Ok((message, share)) => {
+            // Read it is; how many are answered at once is bounded by the connections.
+            drop(share);
+            Box::pin(answer(mcp, agent, upstream, headers, message)).await
+        }
         Err(response) => response,
     }
 }

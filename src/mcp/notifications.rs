@@ -116,7 +116,7 @@ impl News {
     }
 
     /// Every list that the policy before or now says something of may have changed; all of them
-    /// where there was no policy before, or is none now.
+    /// where there was no policy before, or is none now: without one every list is empty.
     fn policy_changed(&mut self, upstream: &str) {
         let now = self.broker.policies().of(upstream);
         let before = self.known.insert(upstream.to_owned(), now.clone()).flatten();
@@ -127,8 +127,7 @@ impl News {
             (Method::ReadResource, "resources"),
         ] {
             let judged = [&before, &now].into_iter().flatten().any(|policy| policy.governs(kind));
-            // Without a policy every list is empty.
-            if all || judged || before.is_some() != now.is_some() {
+            if all || judged {
                 let method = format!("notifications/{lists}/list_changed");
                 let note = Notification { method, params: None };
                 self.told_next.push_back((upstream.to_owned(), note));

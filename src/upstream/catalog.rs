@@ -103,7 +103,8 @@ pub(super) async fn pages(
 
 /// The cursor of the page after this one: its JSON escapes decoded, and raw.
 fn next_cursor(page: &str) -> Option<(String, String)> {
-    let page = json::parse(page).ok()?;
+    let page = message::readable(page);
+    let page = json::parse(&page).ok()?;
     let next = page.get("nextCursor")?;
     Some((next.as_str()?.to_owned(), next.raw.to_owned()))
 }

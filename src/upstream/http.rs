@@ -241,7 +241,7 @@ impl HttpLink {
                         self.hub.common.forget_era();
                         Err(not_sent(format!("refused: {said}")))
                     }
-                    _ if suspect(&said) && self.has_forgotten(session).await => {
+                    _ if suspect(&said) && self.has_forgotten(session, true).await => {
                         Err(Failure::SessionGone(said))
                     }
                     _ => Ok(Reply::Error(error)),
@@ -251,13 +251,16 @@ impl HttpLink {
             Answered::Refused { status, said } => {
                 let why = refusal(status, &said);
                 match status.as_u16() {
-                    400 | 404 if is_legacy => Err(Failure::SessionGone(why)),
+                    404 if is_legacy => Err(Failure::SessionGone(why)),
+                    400 if is_legacy && (!once || self.has_forgotten(session, true).await) => {
+                        Err(Failure::SessionGone(why))
+                    }
                     _ => Err(not_sent(why)),
                 }
             }
             Answered::Unreadable { why, said, .. } => {
                 let is_error = status.is_some_and(|s| s.is_client_error() || s.is_server_error());
-                if is_error && suspect(&said) && self.has_forgotten(session).await {
+                if is_error && suspect(&said) && self.has_forgotten(session, once).await {
                     return Err(Failure::SessionGone(why));
                 }
                 Err(Failure::Final(UpstreamError::Lost(why)))
@@ -302,7 +305,7 @@ impl Link for HttpLink {
                 let session = self.session_for(&request).await?;
                 // Whoever decided took their time: the server may have been started again since.
                 let fresh = session.born >= began || session.sse.is_some();
-                let gone = !asked && !fresh && self.has_forgotten(&session).await;
+                let gone = !asked && !fresh && self.seems_to_have_forgotten(&session).await;
                 Ok::<_, UpstreamError>((session, gone))
             };
             let (session, gone) = tokio::select! {
@@ -313,6 +316,10 @@ impl Link for HttpLink {
                 found = found => found?,
             };
             asked = true;
+            // Given up meanwhile, it must not run after all: people may have settled it.
+            if request.is_given_up() {
+                return Err(UpstreamError::NotSent("it was given up before".to_owned()));
+            }
             if gone {
                 self.forget(&session).await;
                 self.opens_another();

@@ -15,6 +15,7 @@ use super::catalog::{self, Unread};
 use super::instance::Instance;
 use super::link::{RETRY_FIRST, RETRY_LONGEST};
 use super::lists::{List, ListDigest, digest_of};
+use super::message;
 use crate::domain::json::{self, Node};
 
 /// The pause between looks that somebody else's word is the reason for: none after a quiet time,
@@ -101,7 +102,8 @@ async fn digest(me: &Instance, list: List) -> Result<ListDigest, String> {
     for (method, member) in list.methods() {
         let mut left = me.common.lists.entries;
         let mut add = |page: &str| {
-            let node = json::parse(page).map_err(|error| error.to_string())?;
+            let page = message::readable(page);
+            let node = json::parse(&page).map_err(|error| error.to_string())?;
             let entries = node.get(member).and_then(Node::elements).unwrap_or_default();
             left = left.checked_sub(entries.len()).ok_or("it is too long")?;
             for entry in entries {

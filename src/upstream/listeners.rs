@@ -36,7 +36,7 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    /// An listeners that nobody belongs to yet.
+    /// Listeners that nobody belongs to yet.
     pub(super) fn new(features: ClientCapabilities, legacy_first: bool) -> Arc<Self> {
         let events = broadcast::Sender::new(MAX_EVENTS);
         Arc::new(Self {

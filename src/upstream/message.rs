@@ -112,12 +112,13 @@ pub(super) fn read(text: &str) -> Result<Vec<Incoming>, Unreadable> {
     for element in elements {
         match one(element) {
             Ok(message) => messages.push(message),
-            Err(what) if what.id.is_some() => return Err(what),
             Err(what) => noise = Some(what),
         }
     }
+    let answers = messages.iter().any(|m| matches!(m, Incoming::Answer { .. }));
     match noise {
-        Some(what) if messages.is_empty() => Err(what),
+        // Where it answers a request, that is told at once; but not at the cost of other answers.
+        Some(what) if messages.is_empty() || (what.id.is_some() && !answers) => Err(what),
         _ => Ok(messages),
     }
 }
@@ -137,7 +138,9 @@ fn one(text: &str) -> Result<Incoming, Unreadable> {
         |id: Option<u64>, why: String| Unreadable { id, noise: id.is_none(), why: printable(&why) };
     let Some(members) = lenient::members(text) else {
         // So that the one request it answers can be told at once, instead of at its timeout.
-        let id = Whose::read(lenient::last(&lenient::first_members(text), "id")).request();
+        let first = lenient::first_members(text);
+        let is_theirs = lenient::last(&first, "method").is_some();
+        let id = Whose::read(lenient::last(&first, "id").filter(|_| !is_theirs)).request();
         let why = json::parse(text).err().map_or("it is no object".to_owned(), |e| e.to_string());
         return Err(unreadable(id, why));
     };

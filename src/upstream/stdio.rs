@@ -40,8 +40,8 @@ pub(super) const BACKOFF_LONGEST: Duration = Duration::from_secs(30);
 pub(super) const STABLE: Duration = Duration::from_mins(1);
 
 /// Most children that one request is sent to, one after the other, each of which left before it
-/// read it.
-const MAX_ATTEMPTS: u32 = 3;
+/// read it. Each of them answered another request first, so it is how many may wait with it.
+const MAX_ATTEMPTS: u32 = 1_000;
 
 /// The connection of one caller: a child process, started when needed.
 pub(super) struct StdioLink {
@@ -346,6 +346,10 @@ impl Link for StdioLink {
     ) -> Result<Reply, UpstreamError> {
         let mut attempts = 0;
         let answer = loop {
+            // Given up meanwhile, it must not run after all: people may have settled it.
+            if request.is_given_up() {
+                return Err(UpstreamError::NotSent("it was given up before".to_owned()));
+            }
             attempts += 1;
             let (conn, answer) = self.attempt(&request, notifications.clone(), &cancel).await?;
             match answer {

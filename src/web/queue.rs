@@ -92,7 +92,12 @@ impl Row {
             look_alike: look_alike(broker, a),
             upstream: visible(&a.call.upstream),
             agent: visible(&a.agent),
-            arguments: one_line(&a.call.arguments(), broker.masker(), &a.terms.redact, MAX_LINE),
+            arguments: one_line(
+                &a.call.listed_arguments(),
+                broker.masker(),
+                &a.terms.redact,
+                MAX_LINE,
+            ),
             waiting: a.waiting,
             risk: risk::in_words(a.risk, a.severity),
             digest: a.digest().to_string(),
@@ -125,7 +130,8 @@ fn look_alike(broker: &Broker, a: &Approval) -> bool {
 /// Whether a call may be approved together with others: its rule gives a severity that is not
 /// critical, and the queue showed the whole call.
 pub(crate) fn may_approve_together(web: &Web, a: &Approval) -> bool {
-    let whole = one_line(&a.call.arguments(), web.broker.masker(), &a.terms.redact, MAX_LINE);
+    let whole =
+        one_line(&a.call.listed_arguments(), web.broker.masker(), &a.terms.redact, MAX_LINE);
     risk::may_be_decided_lightly(a.severity)
         && !whole.ends_with('…')
         && !has_secrets(&a.call.arguments(), web.broker.masker(), &a.terms.redact)

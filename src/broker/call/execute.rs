@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::domain::approval::{Approval, ApprovalId, Choice, Outcome, Refusal, State, Terms};
-use crate::domain::call::{Method, params_without_task};
+use crate::domain::call::{Method, ToolCall, params_without_task};
 use crate::domain::policy::{Action, Verdict};
 use crate::domain::task::{Form, Remote};
 use crate::store::StoreError;
@@ -207,6 +207,17 @@ impl Broker {
             broker.run_claimed(claimed, permit, &caller, &wishes, progress, end).await;
         });
         Ok(Some(Execution { notifications, done, shared }))
+    }
+
+    /// Whether the tools that a call is one of can be listed within a heartbeat, or are known not to
+    /// be listed at all; not while the server is busy with something else.
+    pub(in crate::broker) async fn lists_in_time(&self, call: &ToolCall) -> bool {
+        let Some(server) = self.upstream(&call.upstream) else { return true };
+        let limits = &self.config().approvals;
+        call.method != Method::CallTool
+            || tokio::time::timeout(limits.heartbeat, server.tools_within(limits.tool_list_age))
+                .await
+                .is_ok()
     }
 
     /// Has the tools of an upstream listed, where that was not done just now.

@@ -309,6 +309,7 @@ impl Broker {
                 return None;
             }
         };
+        let mut counted = false;
         for grant in grants.iter().filter(|g| g.shape.fits(call)) {
             let undermined = match self.undermined(grant, &config).await {
                 Ok(undermined) => undermined,
@@ -323,7 +324,9 @@ impl Broker {
                 }
                 continue;
             }
-            if let Some(limit) = &rule.rate_limit
+            // Counted once, however many grants are tried.
+            if !std::mem::replace(&mut counted, true)
+                && let Some(limit) = &rule.rate_limit
                 && let Some(limited) = self.limit(asking, rule, *limit, self.now()).await
             {
                 return Some(limited);

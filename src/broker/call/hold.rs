@@ -183,6 +183,9 @@ impl Held {
             match step {
                 Step::Answer(ended) => return ended,
                 // Nothing new is begun while stopping: it could only be cut off.
+                // A server that is busy lists its tools when it is done; till then nothing is claimed.
+                Step::Execute
+                    if !stopping && !self.broker.lists_in_time(&self.approval.call).await => {}
                 Step::Execute if !stopping => {
                     let caller = self.caller();
                     let id = self.approval.id.clone();

@@ -64,6 +64,8 @@ pub(in crate::broker) enum Check {
     },
     /// The seal is missing or not valid, for this reason.
     Invalid(String),
+    /// The seal is valid, but the call may not go on, or not now; the seal is not used up.
+    Refused(Box<Statement>),
     /// The store can't tell now whether it was used.
     Unavailable,
 }
@@ -125,6 +127,9 @@ pub(in crate::broker) async fn check(broker: &Broker, asking: &Asking, now: Time
     if expires.is_none_or(|at| Timestamp::from_micros(at) <= now) {
         return refuse("it has expired");
     }
+    if let Some(refused) = broker.no_further_round(field("approval")).await {
+        return Check::Refused(Box::new(refused));
+    }
     // Once, on any broker: the store counts.
     let key = LimitKey::Seal(field("nonce").to_owned());
     match broker.store().limits().take(&key, 1, Timestamp::from_micros(0), now).await {
@@ -147,13 +152,16 @@ pub(in crate::broker) async fn check(broker: &Broker, asking: &Asking, now: Time
 impl Broker {
     /// Why an approved call may not go on with a further round; none if it may. It is judged as its
     /// claim was: by the people, the policy, the tool and the address of now.
-    pub(in crate::broker) async fn no_further_round(&self, approval: &str) -> Option<Statement> {
+    async fn no_further_round(&self, approval: &str) -> Option<Statement> {
         let judged = async {
             let approval = match ApprovalId::parse(approval) {
                 Some(id) => self.get(&id).await?,
                 None => None,
             };
-            let Some(approval) = approval else { return Ok(None) };
+            let Some(approval) = approval else {
+                tracing::warn!("a further round of an approval that is not kept was refused");
+                return Ok(Some(unavailable()));
+            };
             if approval.call.method == Method::CallTool
                 && let Err(error) = self.list_tools(&approval.call.upstream).await
             {

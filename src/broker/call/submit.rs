@@ -335,9 +335,6 @@ impl Broker {
         match seal::check(self, &asking, now).await {
             seal::Check::None => {}
             seal::Check::Passes { call, approval } => {
-                if let Some(refused) = self.no_further_round(&approval).await {
-                    return Submission::Answered(refused.into());
-                }
                 let event = self
                     .call_event(Kind::CallAllowed, &asking, &rule.pointer)
                     .with("continues", &approval);
@@ -348,6 +345,7 @@ impl Broker {
                 return Submission::Forward(Permit::resumed(call, approval));
             }
             seal::Check::Invalid(why) => return Submission::Invalid(why),
+            seal::Check::Refused(said) => return Submission::Answered((*said).into()),
             seal::Check::Unavailable => return Submission::Answered(unavailable().into()),
         }
         if let Some(let_through) = self.by_grant(&asking, rule).await {

@@ -106,7 +106,8 @@ impl Shown<'_> {
         {
             return Some(format!("{scheme}://{}", self.address(rest)));
         }
-        self.authorization(text).or_else(|| self.pairs(text))
+        let pairs = |shown: &mut Self| shown.pairs(text).filter(|_| !names_only_a_secret(key));
+        self.authorization(text).or_else(|| pairs(self))
     }
 
     /// What comes after `scheme://`: userinfo and the values of secret parameters are masked.
@@ -191,6 +192,10 @@ impl Shown<'_> {
         let separator = if text.contains(';') { ';' } else { ' ' };
         let mut shown = Vec::new();
         let mut named = false;
+        // A single `=` may as well stand in a secret.
+        if text.split(separator).filter(|piece| piece.contains('=')).count() < 2 {
+            return None;
+        }
         for piece in text.split(separator) {
             if piece.trim().is_empty() {
                 shown.push(piece.to_owned());
@@ -303,6 +308,9 @@ mod tests {
 
         assert!(secret("password", "hunter2"));
         assert!(secret("api_key", "sk-0123456789"));
+        assert!(secret("api_key", "Zm9vYmFyYmF6cXV4cXV1eA=="));
+        assert!(secret("password", "abc=hunter2") && secret("password", "a=b;c=d"));
+        assert!(matches!(masked("connection_string", "opaque=1"), Masked::Blind(_)));
         assert!(secret("passphrase", "correct horse battery staple"));
         assert!(secret(
             "private_key",

@@ -173,6 +173,8 @@ fn spellings_that_only_some_readers_take_for_it_are_judged_as_the_plain_one() {
                 "https://intra.example/;x/admin",
                 "https://intra.example/admin;x=1",
                 "https://x,intra.example/admin",
+                "\u{a0}https://intra.example/admin",
+                "\u{feff}https://intra.example/admin",
             ][..],
         ),
         (
@@ -192,6 +194,27 @@ fn spellings_that_only_some_readers_take_for_it_are_judged_as_the_plain_one() {
                 "postgres://x/y?h%6Fst=prod&dbname=t",
                 "postgres://PROD./t",
             ],
+        ),
+        (
+            "postgres://prod/t",
+            "postgres://prod/t*",
+            &[
+                "postgresql:///t?host=prod",
+                "postgresql:///t?hostaddr=prod",
+                "postgresql://prod?dbname=t",
+                "postgresql://prod/?dbname=t",
+                "postgresql://prod/x?dbname=t",
+            ],
+        ),
+        (
+            "redis://prod/0",
+            "redis://prod/0",
+            &["redis://prod?db=0", "redis://prod/5?db=0", "redis:///0?host=prod"],
+        ),
+        (
+            "mysql://prod/db",
+            "mysql://prod/db*",
+            &["mysql://x/db?host=prod", "mysql://prod/x?database=db"],
         ),
         (
             "https://strasse.example/a",

@@ -183,11 +183,12 @@ impl<'a> Reading<'a> {
         };
         let said = std::mem::take(&mut self.said);
         match read {
+            // A result is the answer to the one request that was posted, under any status.
+            Ok((reply @ Reply::Result(_), _)) => Answered::Reply(status, reply),
             Ok((reply, by_id)) if by_id || !refuses => Answered::Reply(status, reply),
             Ok((Reply::Error(error), _)) => {
                 Answered::Refused { status, said: message::error_text(&error) }
             }
-            Ok((Reply::Result(_), _)) => Answered::Refused { status, said },
             Err(_) if refuses => Answered::Refused { status, said },
             Err(why) => Answered::Unreadable { status: Some(status), why, said },
         }

@@ -6,6 +6,7 @@
 //! <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#session-management>
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -25,10 +26,31 @@ const PONG_WITHIN: Duration = Duration::from_secs(5);
 impl HttpLink {
     /// Whether the server refuses even a ping in this session
     /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/ping>). A server
-    /// that can't be reached, is silent or answers otherwise has not forgotten it.
-    pub(super) async fn has_forgotten(&self, session: &Arc<Session>) -> bool {
+    /// that can't be reached, is silent or answers otherwise has not forgotten it. Good enough to
+    /// begin in a new session with what was not sent yet.
+    pub(super) async fn seems_to_have_forgotten(&self, session: &Arc<Session>) -> bool {
+        self.ping(session).await != Ping::Answered
+    }
+
+    /// Whether the server has forgotten the session, so that what it refused is sent again in a new
+    /// one. Where that `must_be_sure`, the refusal must prove it: it says so, or the server is one that
+    /// answers pings, if need be in a new session. A server that knows none would refuse it in a
+    /// session that it knows as well; then only the next request begins in a new session.
+    pub(super) async fn has_forgotten(&self, session: &Arc<Session>, must_be_sure: bool) -> bool {
+        let Ping::Refused { says_so } = self.ping(session).await else { return false };
+        let is_sure = says_so || self.target.answers_pings.load(Ordering::Relaxed);
+        if must_be_sure && !is_sure {
+            self.forget(session).await;
+            let Ok(fresh) = self.session().await else { return false };
+            self.ping(&fresh).await;
+            return self.target.answers_pings.load(Ordering::Relaxed);
+        }
+        true
+    }
+
+    async fn ping(&self, session: &Arc<Session>) -> Ping {
         if session.facts.era != WireEra::Legacy {
-            return false;
+            return Ping::Answered;
         }
         let id = next_id();
         let asked = async {
@@ -37,13 +59,39 @@ impl HttpLink {
             Some(answer::read_plain(&self.target, &self.hub, id, response).await)
         };
         let patience = PONG_WITHIN.min(self.hub.common.timeout / 2);
-        let Ok(Some(answered)) = tokio::time::timeout(patience, asked).await else { return false };
-        let refused = refuses(&answered);
-        if refused {
-            debug!(upstream = %self.hub.common.name, "a ping in the session was refused");
+        let Ok(Some(answered)) = tokio::time::timeout(patience, asked).await else {
+            return Ping::Answered;
+        };
+        if let Answered::Reply(_, Reply::Result(_)) = &answered {
+            self.target.answers_pings.store(true, Ordering::Relaxed);
         }
-        refused
+        if !refuses(&answered) {
+            return Ping::Answered;
+        }
+        debug!(upstream = %self.hub.common.name, "a ping in the session was refused");
+        Ping::Refused { says_so: says_so(&answered) }
     }
+}
+
+/// What became of a ping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ping {
+    /// It was answered, or nothing can be said of it.
+    Answered,
+    /// It was refused, and in words or by a 404 that tell of the session.
+    Refused { says_so: bool },
+}
+
+/// Whether a refusal tells of the session: 404, as the specification has it, or words.
+fn says_so(answered: &Answered) -> bool {
+    let words = match answered {
+        Answered::Reply(_, Reply::Error(error)) => speaks_of_session(&message::error_text(error)),
+        Answered::Reply(_, Reply::Result(_)) => false,
+        Answered::Refused { said, .. } | Answered::Unreadable { said, .. } => {
+            speaks_of_session(said)
+        }
+    };
+    words || answered.status() == Some(StatusCode::NOT_FOUND)
 }
 
 /// Whether this answer to a ping says that the session is unknown.
@@ -89,6 +137,7 @@ fn speaks_of_session(text: &str) -> bool {
             "not exist",
             "n't exist",
             "no such",
+            "no session",
             "terminated",
             "closed",
             "not recogni",

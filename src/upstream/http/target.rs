@@ -34,6 +34,8 @@ pub(in crate::upstream) struct Target {
     pub(super) single: Client,
     /// The server closes connections that it seems to keep.
     unkept: AtomicBool,
+    /// The server has answered a ping, so that a refused one says something.
+    pub(super) answers_pings: AtomicBool,
 }
 
 impl Target {
@@ -67,6 +69,7 @@ impl Target {
             pooled: client(MAX_IDLE, connect_timeout),
             single: client(0, connect_timeout),
             unkept: AtomicBool::new(false),
+            answers_pings: AtomicBool::new(false),
         }
     }
 

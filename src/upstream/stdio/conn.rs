@@ -388,16 +388,21 @@ async fn supervise(
         // A process that ends closes its output a moment before it is gone.
         by_itself = timeout(LEAVING, child.wait()).await.ok().map(Result::ok);
     }
-    let status = if let Some(status) = by_itself {
-        sweep(group).await;
+    let mark_unread = || {
         if let Some((stdin, written)) = &stdin
             && let Some(left) = unread::left_in(stdin)
         {
             hub.mark_unread(&written.unread(left));
         }
+    };
+    let status = if let Some(status) = by_itself {
+        sweep(group).await;
+        mark_unread();
         marks.finished.store(status.is_some_and(|s| s.success()), Ordering::SeqCst);
         status
     } else {
+        // It may have closed its input before it ended, as the writer noticed.
+        mark_unread();
         // That closes its input.
         drop(stdin);
         let status = wind_down(&mut child, group).await;

@@ -37,17 +37,21 @@ pub(super) fn look(beginning: &[u8], mut end: End) -> Oversized {
     if keys.skip_to_object().is_none() {
         return Oversized::Other;
     }
-    let mut is_answer = false;
+    let (mut is_answer, mut id) = (false, None);
     while let Some((key, value)) = keys.next() {
         match key {
             b"method" => return Oversized::Other,
-            b"id" => return number(value).map_or(Oversized::SomeAnswer, Oversized::Answer),
+            // One that breaks off may be another number.
+            b"id" if keys.at < beginning.len() => id = Some(number(value)),
             b"result" | b"error" => is_answer = true,
             _ => {}
         }
     }
     if !is_answer {
         return Oversized::Other;
+    }
+    if let Some(id) = id {
+        return id.map_or(Oversized::SomeAnswer, Oversized::Answer);
     }
     last_id(end.0.make_contiguous()).map_or(Oversized::SomeAnswer, Oversized::Answer)
 }
@@ -184,6 +188,7 @@ mod tests {
             (format!(r#"{{"result":{{"id":7,"a":"{long}"}}}}"#), Oversized::SomeAnswer),
             (format!(r#"{{"result":"{long},\"id\":7"}}"#), Oversized::SomeAnswer),
             (format!(r#"{{"method":"m","params":"{long}","id":7}}"#), Oversized::Other),
+            (format!(r#"{{"id":7,"method":"m","params":"{long}"}}"#), Oversized::Other),
             (format!(r#"["{long}"]"#), Oversized::Other),
             (long.clone(), Oversized::Other),
         ] {

@@ -426,6 +426,28 @@ async fn a_further_round_is_judged_like_the_claim_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_further_round_that_can_not_be_judged_now_may_come_again() {
+    let world = World::new().await;
+    let raw = r#"{"resultType":"input_required","inputRequests":{},"requestState":"up-1"}"#;
+    world.upstream.next([Does::Answers(raw.to_owned())]);
+    let holding = world.call("{}").await;
+    world.approve(&holding.approval.id).await;
+    let said: serde_json::Value = serde_json::from_str(&holding.word().await).unwrap();
+    let params = format!(
+        r#"{{"name":"delete_image_set","arguments":{{}},"requestState":"{}","inputResponses":{{}}}}"#,
+        said["requestState"].as_str().unwrap()
+    );
+    world.upstream.forgets_its_list(false);
+
+    let first = world.broker.submit(world.asking(&params)).await;
+    world.upstream.lists(&[("delete_image_set", "1")]);
+    let second = world.broker.submit(world.asking(&params)).await;
+
+    assert!(matches!(first, Submission::Answered(Answer::Statement(_))), "{first:?}");
+    assert!(matches!(second, Submission::Forward(_)), "{second:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn admins_and_who_approved_may_withdraw_before_the_claim() {
     let world = World::new().await;
     let holding = world.call("{}").await;

@@ -35,7 +35,14 @@ fn is_running(pid: i32) -> bool {
 
 fn pid_in(answer: &Result<Reply, UpstreamError>) -> i32 {
     let text = text_of(answer);
-    json::parse(&text).unwrap().get("pid").unwrap().as_number().unwrap().parse().unwrap()
+    json::parse(&text)
+        .unwrap_or_else(|_| panic!("{text}"))
+        .get("pid")
+        .unwrap()
+        .as_number()
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 #[tokio::test]

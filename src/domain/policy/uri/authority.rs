@@ -142,7 +142,8 @@ fn parsed(scheme: &[u8], host: &[u8]) -> Option<Host> {
 /// The URI as readers may take it: the text itself, and others that are written plainly. Tabs, line
 /// breaks and what surrounds the text are left out. None where there are more than [`MAX_WAYS`].
 pub(super) fn ways(uri: &str) -> Option<Vec<Vec<u8>>> {
-    let trimmed = uri.as_bytes().trim_ascii();
+    // Readers of several languages strip more than ASCII has.
+    let trimmed = uri.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}').as_bytes();
     let kept =
         trimmed.iter().copied().filter(|b| !matches!(b, b'\t' | b'\n' | b'\r' | 0)).collect();
     let mut all: Vec<Vec<u8>> = vec![kept];
@@ -206,8 +207,13 @@ fn further(text: &[u8]) -> Vec<Vec<u8>> {
         found.extend(hosts.map(|host| written(host, &more)).take(MAX_WAYS));
         return found;
     }
-    if name == b"postgres:" {
-        found.extend(by_query(&more).map(|(host, path)| written(&host, &path)));
+    if DATABASES.iter().any(|scheme| name.starts_with(scheme)) {
+        // Without a host before them, what follows the slashes is the database.
+        let (host, path) = match begin {
+            0..=2 => (authority, more.clone()),
+            _ => (&b""[..], [b"/", authority, &more].concat()),
+        };
+        found.extend(by_query(host, &path).map(|(host, path)| written(&host, &path)));
     }
     let with = |host: &[u8], port: Option<&[u8]>| {
         let port = port.map(|port| [b":", port].concat()).unwrap_or_default();
@@ -223,19 +229,27 @@ fn further(text: &[u8]) -> Vec<Vec<u8>> {
     found
 }
 
-/// The host and database that parameters of a PostgreSQL URI name, in place of those before them
+/// Schemes whose readers take host and database from parameters, too.
+const DATABASES: [&[u8]; 7] =
+    [b"postgres", b"redis", b"mysql", b"mariadb", b"mongodb", b"sqlserver", b"mssql"];
+
+/// The host and database that parameters of a database's URI name, in place of those before them
 /// (<https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS>).
-fn by_query(rest: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+fn by_query(authority: &[u8], rest: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     let at = rest.iter().position(|b| *b == b'?')?;
     let (path, query) = (&rest[..at], &rest[at + 1..]);
     let pairs =
         || url::form_urlencoded::parse(query.split(|b| *b == b'#').next().unwrap_or_default());
     let value = |key: &str| pairs().filter(|(k, _)| k == key).last().map(|(_, v)| v.into_owned());
-    let host = value("hostaddr").or_else(|| value("host"))?;
+    let host = ["hostaddr", "host", "server"].into_iter().find_map(value);
+    let name = ["dbname", "database", "db"].into_iter().find_map(value);
+    if host.is_none() && name.is_none() {
+        return None;
+    }
     let port = value("port").map(|port| format!(":{port}")).unwrap_or_default();
-    let path =
-        value("dbname").map_or_else(|| path.to_vec(), |name| format!("/{name}").into_bytes());
-    Some((format!("{host}{port}").into_bytes(), path))
+    let host = host.map_or_else(|| authority.to_vec(), |h| format!("{h}{port}").into_bytes());
+    let path = name.map_or_else(|| path.to_vec(), |name| format!("/{name}").into_bytes());
+    Some((host, path))
 }
 
 /// An international name as the rules of 2003 map it, by which some letters become others
