@@ -108,7 +108,8 @@ impl App {
             // Port 0 stands for "any"; links need the one that was given.
             let _ = config.server.public_url.set_port(Some(bound.port()));
         }
-        let store = SqlStore::open(config.database.url.expose()).await?;
+        let store =
+            SqlStore::open_with(config.database.url.expose(), &(&config.database).into()).await?;
         let config = Arc::new(config);
         let ids = Arc::new(OsIds);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -275,7 +276,8 @@ impl App {
     }
 }
 
-/// Descriptors that the database may have open: its connections, and each one's files.
+/// Descriptors that SQLite may have open: its connections, and each one's files; or those that
+/// PostgreSQL needs besides one for each connection.
 const DATABASE_DESCRIPTORS: usize = 32;
 /// Descriptors that one upstream may have open besides those of its calls: listeners and lists, or
 /// a child's pipes.
@@ -284,7 +286,13 @@ const UPSTREAM_DESCRIPTORS: usize = 16;
 /// The limits of connections, by the configuration and by what the system gives.
 fn connections(config: &Config) -> Arc<Connections> {
     let server = &config.server;
-    let kept = DATABASE_DESCRIPTORS + UPSTREAM_DESCRIPTORS * config.upstreams.len();
+    let database = &config.database;
+    let links = if database.url.expose().starts_with("sqlite:") {
+        0
+    } else {
+        database.connections.saturating_add(database.agent_connections) as usize
+    };
+    let kept = DATABASE_DESCRIPTORS + links + UPSTREAM_DESCRIPTORS * config.upstreams.len();
     let room = descriptors::room(server.max_connections.map(|n| n as usize), kept);
     let max = room.connections;
     if let (Some(wished), Some(all)) = (room.too_many, room.descriptors) {

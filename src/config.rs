@@ -98,6 +98,23 @@ pub struct Config {
 pub struct Database {
     /// `sqlite:PATH` (already relative to the configuration file) or `postgres://…`.
     pub url: Secret,
+    /// Longest that PostgreSQL works at one statement; the program waits a second longer.
+    pub statement_timeout: Duration,
+    /// Longest wait for another's lock; on SQLite for another process's write.
+    pub lock_timeout: Duration,
+    /// Longest that PostgreSQL keeps a transaction open whose broker says nothing.
+    pub idle_in_transaction_timeout: Duration,
+    /// Longest wait for a connection, free or new.
+    pub connect_timeout: Duration,
+    /// How long what others' transactions are in the way of is tried again, and how long is asked
+    /// what became of a commit whose answer was lost.
+    pub retry_for: Duration,
+    /// After so long without a word PostgreSQL asks whether the broker is still there.
+    pub keepalive: Duration,
+    /// Most connections to PostgreSQL for people and for what runs by itself.
+    pub connections: u32,
+    /// Most connections to PostgreSQL for what agents ask for.
+    pub agent_connections: u32,
 }
 
 /// `[approvals]`

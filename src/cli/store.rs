@@ -16,7 +16,7 @@ use super::{AuditCommand, Failure, Global, LinkAssurance, SignInLinkArgs, load, 
 const PAGE: u32 = 1_000;
 
 async fn open(config: &Config) -> Result<SqlStore, Failure> {
-    SqlStore::open(config.database.url.expose())
+    SqlStore::open_with(config.database.url.expose(), &(&config.database).into())
         .await
         .map_err(|error| Failure::failed(format!("database.url: {error}")))
 }

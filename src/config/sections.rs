@@ -92,8 +92,19 @@ pub(super) fn database(s: &Section<'_>) -> Database {
         }
         url
     });
+    let database = Database {
+        url: Secret::new(url.unwrap_or_default()),
+        statement_timeout: s.positive("statement_timeout").unwrap_or_default(),
+        lock_timeout: s.positive("lock_timeout").unwrap_or_default(),
+        idle_in_transaction_timeout: s.positive("idle_in_transaction_timeout").unwrap_or_default(),
+        connect_timeout: s.positive("connect_timeout").unwrap_or_default(),
+        retry_for: s.positive("retry_for").unwrap_or_default(),
+        keepalive: s.positive("keepalive").unwrap_or_default(),
+        connections: s.count("connections").unwrap_or_default(),
+        agent_connections: s.count("agent_connections").unwrap_or_default(),
+    };
     s.finish();
-    Database { url: Secret::new(url.unwrap_or_default()) }
+    database
 }
 
 fn database_url(s: &Section<'_>, text: &str) -> Option<String> {

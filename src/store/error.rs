@@ -22,14 +22,28 @@ pub enum StoreError {
         /// What is wrong with it.
         what: String,
     },
-    /// The database can't be reached or written.
+    /// The database can't be reached or written; surely nothing of the verb was stored.
     #[error("the database is unavailable: {0}")]
     Unavailable(#[from] sqlx::Error),
+    /// The answer to a commit was lost, and could not be learned afterwards: all of the verb was
+    /// stored, or nothing.
+    #[error("it is not known whether the database stored it: {0}")]
+    Unknown(#[source] sqlx::Error),
 }
 
 impl StoreError {
     pub(super) fn corrupt(table: &'static str, column: &'static str, id: &str, what: &str) -> Self {
         Self::Corrupt { table, column, id: id.to_owned(), what: what.to_owned() }
+    }
+
+    /// Whether what the verb would have stored may be stored, though it failed.
+    pub const fn may_be_stored(&self) -> bool {
+        matches!(self, Self::Unknown(_))
+    }
+
+    /// Whether surely nothing was stored, and the same verb may succeed a moment later.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self, Self::Unavailable(error) if super::driver::is_passing(error))
     }
 
     /// Whether an insert failed because a row of the same key is there already.

@@ -55,6 +55,11 @@ impl LimitKey {
         };
         (!session.is_empty()).then_some((all, *session_began))
     }
+
+    /// The spelling of the key that all who count for it have in common.
+    pub fn shared(&self) -> String {
+        self.of_all_sessions().map_or_else(|| self.to_string(), |(all, _)| all.to_string())
+    }
 }
 
 /// How somebody tries to sign in.

@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::sync::oneshot;
@@ -21,7 +21,7 @@ use super::approvals::ApprovalStore;
 use super::audit::AuditStore;
 use super::client_sessions::ClientSessionStore;
 use super::credentials::CredentialStore;
-use super::driver::{Db, args};
+use super::driver::{Db, Lane, args};
 use super::due::DueStore;
 use super::grants::GrantStore;
 use super::holds::HoldStore;
@@ -30,6 +30,7 @@ use super::nodes::NodeStore;
 use super::oidc::OidcStore;
 use super::outbox::OutboxStore;
 use super::passkeys::PasskeyStore;
+use super::patience::Patience;
 use super::review_links::ReviewLinkStore;
 use super::sessions::SessionStore;
 use super::settings::SettingsStore;
@@ -55,6 +56,10 @@ mod settings;
 mod tasks;
 mod words;
 
+/// Time until a verb is tried again, the first time and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
 /// SQLite or PostgreSQL.
 #[derive(Debug, Clone)]
 pub struct SqlStore {
@@ -68,9 +73,15 @@ impl SqlStore {
     /// [`StoreError::Unavailable`], when the URL can't be read, the database can't be reached, or
     /// its schema is newer than this program.
     pub async fn open(url: &str) -> Result<Self> {
-        let store = Self { db: Db::connect(url).await? };
-        store.db.migrate().await?;
-        Ok(store)
+        Self::open_with(url, &Patience::default()).await
+    }
+
+    /// The same with other deadlines than the default ones.
+    ///
+    /// # Errors
+    /// As [`SqlStore::open`].
+    pub async fn open_with(url: &str, patience: &Patience) -> Result<Self> {
+        Ok(Self { db: Db::open(url, patience).await? })
     }
 
     /// Closes all connections; unfinished transactions are rolled back.
@@ -78,17 +89,68 @@ impl SqlStore {
         self.db.close().await;
     }
 
-    async fn run<T, F>(&self, verb: impl FnOnce(Db) -> F) -> Result<T>
+    /// Runs a verb; again while other transactions are in its way or its connection was lost, and
+    /// surely nothing was stored.
+    async fn run<T, F>(&self, verb: impl Fn(Db) -> F + Send + 'static) -> Result<T>
     where
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        let verb = verb(self.db.clone());
+        self.run_by(Lane::People, verb).await
+    }
+
+    /// The same for what agents ask for: they take no connection away from people.
+    async fn run_for_agent<T, F>(&self, verb: impl Fn(Db) -> F + Send + 'static) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        self.run_by(Lane::Agents, verb).await
+    }
+
+    /// The same on the connections of that lane.
+    async fn run_by<T, F>(&self, lane: Lane, verb: impl Fn(Db) -> F + Send + 'static) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let db = self.db.by(lane);
         let (done, answer) = oneshot::channel();
         // Nobody may wait for it any more.
-        spawn(Box::pin(async move { drop(done.send(verb.await)) }));
-        answer.await.unwrap_or(Err(StoreError::Unavailable(sqlx::Error::WorkerCrashed)))
+        spawn(Box::pin(async move { drop(done.send(again(&db, verb).await)) }));
+        // A task that died may have died after it had stored all.
+        answer.await.unwrap_or(Err(StoreError::Unknown(sqlx::Error::WorkerCrashed)))
     }
+
+    /// For reading what agents ask for.
+    fn for_agents(&self) -> Db {
+        self.db.by(Lane::Agents)
+    }
+}
+
+async fn again<T, F>(db: &Db, verb: impl Fn(Db) -> F + Send) -> Result<T>
+where
+    F: Future<Output = Result<T>> + Send,
+{
+    let until = Instant::now() + db.retry;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let done = verb(db.clone()).await;
+        match done {
+            Err(error) if error.is_passing() && Instant::now() + pause < until => {
+                tracing::debug!(%error, "a verb of the store is tried again");
+                tokio::time::sleep(pause.mul_f64(jitter())).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            done => return done,
+        }
+    }
+}
+
+/// From a half to one and a half, so that those who were in each other's way part.
+fn jitter() -> f64 {
+    let hash = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
+    0.5 + f64::from(u32::try_from(hash >> 32).unwrap_or_default()) / f64::from(u32::MAX)
 }
 
 /// Spawns a boxed future: a task for each verb's own type would be compiled fifty times.
@@ -167,12 +229,12 @@ impl Store for SqlStore {
     }
 
     async fn purge(&self, now: Timestamp, history_before: Timestamp) -> Result<u64> {
-        self.run(|db| purge(db, now, history_before)).await
+        self.run(move |db| purge(db, now, history_before)).await
     }
 
     async fn secret(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]> {
         let (name_owned, fresh) = (name.to_owned(), hex(&fresh));
-        let value = self.run(|db| secret(db, name_owned, fresh)).await?;
+        let value = self.run(move |db| secret(db, name_owned.clone(), fresh.clone())).await?;
         unhex(&value).ok_or_else(|| StoreError::Corrupt {
             table: "secrets",
             column: "value",

@@ -3,6 +3,7 @@
 mod agents;
 mod approvals;
 mod audit;
+mod bad_days;
 mod credentials;
 mod driver;
 mod grants;

@@ -8,6 +8,7 @@ pub mod fake_sse;
 pub mod fake_upstream;
 pub mod fixtures;
 pub mod placet;
+pub mod relay;
 pub mod upstreams;
 pub mod world;
 

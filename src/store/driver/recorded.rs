@@ -5,8 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 use sqlx::AssertSqlSafe;
 
-use super::{Arg, Db, Row};
+use super::{Arg, At, Db, Row};
 use crate::store::Result;
+use crate::store::patience::Patience;
 
 static STATEMENTS: Mutex<BTreeMap<String, Vec<Arg>>> = Mutex::new(BTreeMap::new());
 
@@ -28,14 +29,15 @@ pub(crate) struct Plan {
 /// It can't be reached, or does not understand a statement.
 pub(crate) async fn plans(url: &str) -> Result<Vec<Plan>> {
     let noted = STATEMENTS.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let db = Db::connect(url).await?;
+    let db = Db::open(url, &Patience::default()).await?;
+    let postgres = matches!(db.at, At::Postgres(_));
     let mut found = Vec::new();
     for (sql, args) in noted {
-        if (sql.contains("for update skip locked") || sql.contains("pg_")) && !db.is_postgres() {
+        if (sql.contains("for update skip locked") || sql.contains("pg_")) && !postgres {
             continue;
         }
         let mut tx = db.begin().await?;
-        let (verb, column) = if db.is_postgres() {
+        let (verb, column) = if postgres {
             tx.execute("set local enable_seqscan = off", Vec::new()).await?;
             ("explain", "QUERY PLAN")
         } else {
@@ -43,6 +45,7 @@ pub(crate) async fn plans(url: &str) -> Result<Vec<Plan>> {
         };
         let rows = tx.rows(AssertSqlSafe(format!("{verb} {sql}")), args).await?;
         let steps = rows.iter().map(|row: &Row| row.text(column)).collect::<Result<Vec<_>>>()?;
+        tx.rollback().await?;
         found.push(Plan { sql, steps });
     }
     db.close().await;

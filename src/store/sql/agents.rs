@@ -8,13 +8,10 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::hold_budget::{HoldBudget, Learned};
 use crate::domain::time::Timestamp;
 use crate::store::agents::{Activity, AgentStore};
-use crate::store::driver::{Db, Row, Tx, args};
+use crate::store::driver::{Db, Lock, Row, Tx, args};
 use crate::store::{Result, StoreError};
 
 use super::{SqlStore, audit};
-
-/// Advisory lock of those who read before they write what was learned.
-const HOLD_BUDGET_LOCK: i64 = 0x706c_6163_6574_0004;
 
 const SELECT: &str = "select drops, learned_ms, learned_at from hold_budgets \
      where agent = $1 and progress = $2";
@@ -33,7 +30,10 @@ impl AgentStore for SqlStore {
         event: AuditEvent,
     ) -> Result<Option<Learned>> {
         let agent = agent.to_owned();
-        self.run(|db| hold_dropped(db, agent, with_progress, after, event)).await
+        self.run_for_agent(move |db| {
+            hold_dropped(db, agent.clone(), with_progress, after, event.clone())
+        })
+        .await
     }
 
     async fn hold_answered(&self, agent: &str, with_progress: bool) -> Result<()> {
@@ -42,13 +42,13 @@ impl AgentStore for SqlStore {
             return Ok(());
         }
         let agent = agent.to_owned();
-        self.run(|db| hold_answered(db, agent, with_progress)).await
+        self.run_for_agent(move |db| hold_answered(db, agent.clone(), with_progress)).await
     }
 
     async fn forget_hold_budget(&self, agent: &str, event: AuditEvent) -> Result<bool> {
         let agent = agent.to_owned();
         let sql = "delete from hold_budgets where agent = $1";
-        self.run(|db| audit::recorded(db, sql, args![agent], event)).await
+        self.run_for_agent(move |db| audit::recorded(db, sql, args![&agent], event.clone())).await
     }
 
     async fn activity(&self, agent: &str) -> Result<Activity> {
@@ -87,8 +87,7 @@ async fn hold_dropped(
     event: AuditEvent,
 ) -> Result<Option<Learned>> {
     let now = event.at;
-    let mut tx = db.begin().await?;
-    tx.lock(HOLD_BUDGET_LOCK).await?;
+    let mut tx = db.begin_locked(Lock::HoldBudget(&agent)).await?;
     let before = find(&mut tx, &agent, progress).await?;
     let known = before.clone().dropped(after, now);
     let drops: Vec<String> = known.drops.iter().map(u64::to_string).collect();

@@ -7,10 +7,10 @@ use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::call::Digest;
 use crate::domain::time::Timestamp;
 use crate::store::approvals::{ApprovalStore, Filter, QueueStats};
-use crate::store::driver::{Db, Tx, args};
+use crate::store::driver::{Db, Lock, Tx, args};
 use crate::store::{Cap, NewDelivery, Result, StoreError, Submit, Submitted};
 
-use super::limits::{OPEN_OF_AGENT, SUBMIT_LOCK, use_limit};
+use super::limits::{OPEN_OF_AGENT, use_limit};
 use super::{SqlStore, audit, holds, outbox, words};
 use list::list;
 use row::read;
@@ -46,7 +46,7 @@ fn select(rest: &str) -> sqlx::AssertSqlSafe<String> {
 #[async_trait]
 impl ApprovalStore for SqlStore {
     async fn submit(&self, new: Submit, now: Timestamp) -> Result<Submitted> {
-        self.run(|db| submit(db, new, now)).await
+        self.run_for_agent(move |db| submit(db, new.clone(), now)).await
     }
 
     async fn apply(
@@ -55,7 +55,7 @@ impl ApprovalStore for SqlStore {
         deliveries: Vec<NewDelivery>,
         now: Timestamp,
     ) -> Result<Approval> {
-        self.run(|db| apply(db, transition, deliveries, now)).await
+        self.run(move |db| apply(db, transition.clone(), deliveries.clone(), now)).await
     }
 
     async fn find(&self, id: &ApprovalId, now: Timestamp) -> Result<Option<Approval>> {
@@ -69,7 +69,7 @@ impl ApprovalStore for SqlStore {
         owed_since: Timestamp,
         now: Timestamp,
     ) -> Result<Option<Approval>> {
-        let (db, agent, digest) = (self.db.clone(), agent.to_owned(), digest.clone());
+        let (db, agent, digest) = (self.for_agents(), agent.to_owned(), digest.clone());
         find_identical(db, agent, digest, owed_since, now).await
     }
 
@@ -83,7 +83,7 @@ impl ApprovalStore for SqlStore {
 
     async fn take_end(&self, id: &ApprovalId, now: Timestamp) -> Result<bool> {
         let id = id.clone();
-        self.run(|db| take_end(db, id, now)).await
+        self.run_for_agent(move |db| take_end(db, id.clone(), now)).await
     }
 
     async fn stats(&self, now: Timestamp) -> Result<QueueStats> {
@@ -92,8 +92,7 @@ impl ApprovalStore for SqlStore {
 }
 
 async fn submit(db: Db, submit: Submit, now: Timestamp) -> Result<Submitted> {
-    let mut tx = db.begin().await?;
-    tx.lock(SUBMIT_LOCK).await?;
+    let mut tx = db.begin_locked(Lock::Submissions(&submit.approval.agent)).await?;
     let new = &submit.approval;
     let held = holds::held_by(&mut tx, &new.agent, now).await? < i64::from(submit.max_held);
 
@@ -133,9 +132,16 @@ async fn submit(db: Db, submit: Submit, now: Timestamp) -> Result<Submitted> {
 async fn over_a_cap(tx: &mut Tx, submit: &Submit, now: Timestamp) -> Result<Option<(Cap, u64)>> {
     /// What to wait, milliseconds, where people end the pending ones, at no known time.
     const WAIT_FOR_PEOPLE_MS: u64 = 30_000;
+    /// Agents count all approvals at the same time, each under a lock of its own, until so few
+    /// places are left that those who are counting now could take them all.
+    const ROOM_FOR_OTHERS: i64 = 64;
     let agent = &submit.approval.agent;
     let waiting = "select count(*) as n from approvals where state in ('pending', 'approved')";
-    let all = tx.count(waiting, args![]).await?;
+    let mut all = tx.count(waiting, args![]).await?;
+    if all + ROOM_FOR_OTHERS > i64::from(submit.max_pending) {
+        tx.lock(Lock::AllSubmissions).await?;
+        all = tx.count(waiting, args![]).await?;
+    }
     if all >= i64::from(submit.max_pending) {
         return Ok(Some((Cap::Pending, WAIT_FOR_PEOPLE_MS)));
     }
@@ -157,10 +163,11 @@ async fn over_a_cap(tx: &mut Tx, submit: &Submit, now: Timestamp) -> Result<Opti
         let wait = (oldest - submit.new_since.micros()).max(0).unsigned_abs() / 1000 + 1;
         return Ok(Some((Cap::NewPerAgent, wait)));
     }
-    if let Some((key, max, since)) = &submit.limit
-        && let Some(wait) = use_limit(tx, key, *max, *since, now).await?
-    {
-        return Ok(Some((Cap::RateLimit, wait)));
+    if let Some((key, max, since)) = &submit.limit {
+        tx.lock(Lock::Uses(&key.shared())).await?;
+        if let Some(wait) = use_limit(tx, key, *max, *since, now).await? {
+            return Ok(Some((Cap::RateLimit, wait)));
+        }
     }
     Ok(None)
 }
@@ -299,7 +306,7 @@ async fn apply(
         )
         .await?;
     if changed == 0 {
-        drop(tx);
+        tx.rollback().await?;
         let current = find(db, a.id.clone(), now).await?;
         return Err(current.map_or_else(
             || StoreError::corrupt("approvals", "id", a.id.as_str(), "it is gone"),
@@ -344,7 +351,10 @@ async fn find_identical(
 async fn take_end(db: Db, id: ApprovalId, now: Timestamp) -> Result<bool> {
     let mut tx = db.begin().await?;
     let row = tx.row(select("where a.id = $2 and a.owed = 1"), args![now, id.as_str()]).await?;
-    let Some(approval) = row.map(|row| read(&row)).transpose()? else { return Ok(false) };
+    let Some(approval) = row.map(|row| read(&row)).transpose()? else {
+        tx.rollback().await?;
+        return Ok(false);
+    };
     let told = tell(&mut tx, &approval, now).await?;
     tx.commit().await?;
     Ok(told)

@@ -5,22 +5,19 @@ use async_trait::async_trait;
 use crate::domain::audit::{AuditEvent, GENESIS, Record};
 use crate::domain::time::Timestamp;
 use crate::store::audit::AuditStore;
-use crate::store::driver::{Arg, Db, Row, Tx, args};
+use crate::store::driver::{Arg, Db, Lock, Row, Tx, args};
 use crate::store::{Result, StoreError};
 
 use super::SqlStore;
 
-/// Advisory lock of the one sealer.
-const SEAL_LOCK: i64 = 0x706c_6163_6574_0002;
-
 #[async_trait]
 impl AuditStore for SqlStore {
     async fn append(&self, events: Vec<AuditEvent>) -> Result<()> {
-        self.run(|db| append(db, events)).await
+        self.run(move |db| append(db, events.clone())).await
     }
 
     async fn seal(&self, limit: u32) -> Result<u32> {
-        self.run(|db| seal(db, limit)).await
+        self.run(move |db| seal(db, limit)).await
     }
 
     async fn list(&self, after: i64, limit: u32) -> Result<Vec<Record>> {
@@ -65,6 +62,7 @@ pub(super) async fn recorded(
 ) -> Result<bool> {
     let mut tx = db.begin().await?;
     if tx.execute(sql, values).await? == 0 {
+        tx.rollback().await?;
         return Ok(false);
     }
     insert(&mut tx, &[event]).await?;
@@ -83,8 +81,7 @@ async fn seal(db: Db, limit: u32) -> Result<u32> {
     if db.read().await?.count(unsealed, args![]).await? == 0 {
         return Ok(0);
     }
-    let mut tx = db.begin().await?;
-    tx.lock(SEAL_LOCK).await?;
+    let mut tx = db.begin_locked(Lock::Seal).await?;
     let head = tx
         .row("select seq, hash from audit where seq is not null order by seq desc limit 1", args![])
         .await?;

@@ -7,12 +7,9 @@ use async_trait::async_trait;
 use crate::domain::time::Timestamp;
 use crate::store::Result;
 use crate::store::client_sessions::{ClientSession, ClientSessionStore, SessionSeen};
-use crate::store::driver::{Db, Row, args};
+use crate::store::driver::{Db, Lock, Row, args};
 
 use super::SqlStore;
-
-/// Advisory lock of those who count client sessions before they add one.
-const SESSION_LOCK: i64 = 0x706c_6163_6574_0003;
 
 #[async_trait]
 impl ClientSessionStore for SqlStore {
@@ -22,11 +19,11 @@ impl ClientSessionStore for SqlStore {
         max: u32,
     ) -> Result<Option<Vec<ClientSession>>> {
         let session = session.clone();
-        self.run(|db| insert(db, session, max)).await
+        self.run_for_agent(move |db| insert(db, session.clone(), max)).await
     }
 
     async fn find(&self, id: &str) -> Result<Option<ClientSession>> {
-        let mut tx = self.db.read().await?;
+        let mut tx = self.for_agents().read().await?;
         let row = tx
             .row(
                 "select id, agent, upstream, version, client, capabilities, created_at \
@@ -38,7 +35,7 @@ impl ClientSessionStore for SqlStore {
     }
 
     async fn living(&self, ids: &[String]) -> Result<Vec<String>> {
-        let mut tx = self.db.read().await?;
+        let mut tx = self.for_agents().read().await?;
         let mut found = Vec::new();
         for id in ids {
             let row = tx.row("select id from client_sessions where id = $1", args![id]).await?;
@@ -49,23 +46,23 @@ impl ClientSessionStore for SqlStore {
 
     async fn note(&self, seen: &[SessionSeen]) -> Result<()> {
         let seen = seen.to_vec();
-        self.run(|db| note(db, seen)).await
+        self.run_for_agent(move |db| note(db, seen.clone())).await
     }
 
     async fn ids(&self) -> Result<HashSet<String>> {
-        let rows = self.db.read().await?.rows("select id from client_sessions", args![]).await?;
+        let rows =
+            self.for_agents().read().await?.rows("select id from client_sessions", args![]).await?;
         rows.iter().map(|row| row.text("id")).collect()
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
         let id = id.to_owned();
-        self.run(|db| delete(db, id)).await
+        self.run_for_agent(move |db| delete(db, id.clone())).await
     }
 }
 
 async fn insert(db: Db, session: ClientSession, max: u32) -> Result<Option<Vec<ClientSession>>> {
-    let mut tx = db.begin().await?;
-    tx.lock(SESSION_LOCK).await?;
+    let mut tx = db.begin_locked(Lock::ClientSessions(&session.agent)).await?;
     let now = session.created_at;
     let mut displaced = Vec::new();
     loop {
@@ -86,6 +83,7 @@ async fn insert(db: Db, session: ClientSession, max: u32) -> Result<Option<Vec<C
             )
             .await?;
         if ended.is_empty() {
+            tx.rollback().await?;
             return Ok(None);
         }
         for row in &ended {

@@ -8,12 +8,9 @@ use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::time::Timestamp;
 use crate::store::Result;
 use crate::store::credentials::{CredentialStore, Ended};
-use crate::store::driver::{Db, Tx, args};
+use crate::store::driver::{Db, Lock, Tx, args};
 
 use super::{SqlStore, audit};
-
-/// Advisory lock of those who end what strangers hold: two brokers may start at once.
-const STRANGERS_LOCK: i64 = 0x706c_6163_6574_000d;
 
 /// How a kind of credential is found and ended.
 struct Held {
@@ -77,12 +74,12 @@ impl CredentialStore for SqlStore {
     ) -> Result<Vec<(String, Ended)>> {
         let people: HashMap<String, String> = people.iter().cloned().collect();
         let guest = guests.then(|| guest.to_owned());
-        self.run(|db| keep_only(db, people, guest, now)).await
+        self.run(move |db| keep_only(db, people.clone(), guest.clone(), now)).await
     }
 
     async fn end_all(&self, reviewer: &str, by: &str, now: Timestamp) -> Result<Ended> {
         let (reviewer, by) = (reviewer.to_owned(), by.to_owned());
-        self.run(|db| end_all(db, reviewer, by, now)).await
+        self.run(move |db| end_all(db, reviewer.clone(), by.clone(), now)).await
     }
 
     async fn holders(&self) -> Result<Vec<String>> {
@@ -105,8 +102,7 @@ async fn keep_only(
     guest: Option<String>,
     now: Timestamp,
 ) -> Result<Vec<(String, Ended)>> {
-    let mut tx = db.begin().await?;
-    tx.lock(STRANGERS_LOCK).await?;
+    let mut tx = db.begin_locked(Lock::Strangers).await?;
     let mut ended: BTreeMap<String, Ended> = BTreeMap::new();
     for held in &HELD {
         for (name, entry) in &people {

@@ -6,14 +6,11 @@ use crate::domain::approval::ApprovalId;
 use crate::domain::audit::AuditEvent;
 use crate::domain::grant::{Ended, Grant, GrantId, Shape};
 use crate::domain::time::Timestamp;
-use crate::store::driver::{Db, Row, args};
+use crate::store::driver::{Db, Lock, Row, args};
 use crate::store::grants::GrantStore;
 use crate::store::{Result, StoreError};
 
 use super::{SqlStore, audit};
-
-/// Advisory lock of those who count grants before they insert one.
-const GRANTS_LOCK: i64 = 0x706c_6163_6574_0007;
 
 const SELECT: &str = "\
     select id, approval, granted_by, agent, upstream, tool, rule, policy, tool_fingerprint, rest, \
@@ -77,12 +74,12 @@ fn text<T: serde::Serialize>(value: &T) -> String {
 }
 
 async fn insert(db: Db, grant: Grant, max_open: u32, event: AuditEvent) -> Result<bool> {
-    let mut tx = db.begin().await?;
-    tx.lock(GRANTS_LOCK).await?;
+    let mut tx = db.begin_locked(Lock::Grants(&grant.agent)).await?;
     let open = sqlx::AssertSqlSafe(format!(
         "select count(*) as n from grants where {OPEN} and agent = $2"
     ));
     if tx.count(open, args![grant.created_at, &grant.agent]).await? >= i64::from(max_open) {
+        tx.rollback().await?;
         return Ok(false);
     }
     tx.execute(
@@ -119,7 +116,7 @@ async fn insert(db: Db, grant: Grant, max_open: u32, event: AuditEvent) -> Resul
 impl GrantStore for SqlStore {
     async fn insert(&self, grant: &Grant, max_open: u32, event: AuditEvent) -> Result<bool> {
         let grant = grant.clone();
-        self.run(|db| insert(db, grant, max_open, event)).await
+        self.run(move |db| insert(db, grant.clone(), max_open, event.clone())).await
     }
 
     async fn find(&self, id: &GrantId) -> Result<Option<Grant>> {
@@ -151,14 +148,16 @@ impl GrantStore for SqlStore {
     async fn take(&self, id: &GrantId, now: Timestamp, event: AuditEvent) -> Result<bool> {
         let id = id.as_str().to_owned();
         let sql = format!("update grants set used = used + 1 where {OPEN} and id = $2");
-        let sql = sqlx::AssertSqlSafe(sql);
-        self.run(|db| audit::recorded(db, sql, args![now, id], event)).await
+        self.run(move |db| {
+            audit::recorded(db, sqlx::AssertSqlSafe(sql.clone()), args![now, &id], event.clone())
+        })
+        .await
     }
 
     async fn end(&self, id: &GrantId, ended: &Ended, event: AuditEvent) -> Result<bool> {
         let sql = "update grants set ended_at = $2, ended_by = $3, end_reason = $4 \
                     where id = $1 and ended_at is null";
         let values = args![id.as_str(), ended.at, &ended.by, &ended.reason];
-        self.run(|db| audit::recorded(db, sql, values, event)).await
+        self.run(move |db| audit::recorded(db, sql, values.clone(), event.clone())).await
     }
 }

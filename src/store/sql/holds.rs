@@ -5,11 +5,10 @@ use async_trait::async_trait;
 use crate::domain::approval::ApprovalId;
 use crate::domain::time::Timestamp;
 use crate::store::Result;
-use crate::store::driver::{Db, Tx, args};
+use crate::store::driver::{Db, Lock, Tx, args};
 use crate::store::holds::{HoldStore, NewHold};
 
 use super::SqlStore;
-use super::limits::SUBMIT_LOCK;
 
 /// Holds of dead nodes don't count: nobody is there any more.
 const LIVE_HOLDS: &str = "\
@@ -26,12 +25,12 @@ impl HoldStore for SqlStore {
         now: Timestamp,
     ) -> Result<bool> {
         let (id, hold) = (id.clone(), hold.clone());
-        self.run(|db| attach(db, id, hold, max_held, now)).await
+        self.run_for_agent(move |db| attach(db, id.clone(), hold.clone(), max_held, now)).await
     }
 
     async fn detach(&self, hold: &str, now: Timestamp) -> Result<i64> {
         let hold = hold.to_owned();
-        self.run(|db| detach(db, hold, now)).await
+        self.run_for_agent(move |db| detach(db, hold.clone(), now)).await
     }
 
     async fn attached(&self, id: &ApprovalId, now: Timestamp) -> Result<i64> {
@@ -84,8 +83,7 @@ async fn attach(
     max_held: u32,
     now: Timestamp,
 ) -> Result<bool> {
-    let mut tx = db.begin().await?;
-    tx.lock(SUBMIT_LOCK).await?;
+    let mut tx = db.begin_locked(Lock::Submissions(&hold.agent)).await?;
     let fits = held_by(&mut tx, &hold.agent, now).await? < i64::from(max_held);
     if fits {
         insert(&mut tx, &id, &hold, now).await?;
@@ -97,7 +95,10 @@ async fn attach(
 async fn detach(db: Db, hold: String, now: Timestamp) -> Result<i64> {
     let mut tx = db.begin().await?;
     let row = tx.row("select approval from holds where id = $1", args![&hold]).await?;
-    let Some(approval) = row.map(|row| row.text("approval")).transpose()? else { return Ok(0) };
+    let Some(approval) = row.map(|row| row.text("approval")).transpose()? else {
+        tx.rollback().await?;
+        return Ok(0);
+    };
     tx.execute("delete from holds where id = $1", args![&hold]).await?;
     tx.execute("update approvals set changed_at = $2 where id = $1", args![&approval, now]).await?;
     let left = tx.count(LIVE_HOLDS, args![&approval, now]).await?;

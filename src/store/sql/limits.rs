@@ -4,13 +4,10 @@ use async_trait::async_trait;
 
 use crate::domain::time::Timestamp;
 use crate::store::Result;
-use crate::store::driver::{Db, Tx, args};
+use crate::store::driver::{Db, Lock, Tx, args};
 use crate::store::limits::{LimitKey, LimitStore, Spent};
 
 use super::SqlStore;
-
-/// Advisory lock of those who count before they insert.
-pub(super) const SUBMIT_LOCK: i64 = 0x706c_6163_6574_0001;
 
 /// How many of an agent's approvals are pending or approved.
 pub(super) const OPEN_OF_AGENT: &str = "select count(*) as n from approvals \
@@ -71,12 +68,12 @@ impl LimitStore for SqlStore {
         now: Timestamp,
     ) -> Result<Option<u64>> {
         let key = key.clone();
-        self.run(|db| take(db, key, max, since, now)).await
+        self.run_for_agent(move |db| take(db, key.clone(), max, since, now)).await
     }
 
     async fn give_back(&self, key: &LimitKey) -> Result<()> {
         let key = key.to_string();
-        self.run(|db| give_back(db, key)).await
+        self.run_for_agent(move |db| give_back(db, key.clone())).await
     }
 
     async fn spent(
@@ -86,7 +83,7 @@ impl LimitStore for SqlStore {
         limit: Option<(LimitKey, Timestamp)>,
     ) -> Result<Spent> {
         let agent = agent.to_owned();
-        self.run(|db| spent(db, agent, new_since, limit)).await
+        self.run_for_agent(move |db| spent(db, agent.clone(), new_since, limit.clone())).await
     }
 }
 
@@ -97,8 +94,7 @@ async fn take(
     since: Timestamp,
     now: Timestamp,
 ) -> Result<Option<u64>> {
-    let mut tx = db.begin().await?;
-    tx.lock(SUBMIT_LOCK).await?;
+    let mut tx = db.begin_locked(Lock::Uses(&key.shared())).await?;
     let wait = use_limit(&mut tx, &key, max, since, now).await?;
     tx.commit().await?;
     Ok(wait)

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::domain::time::Timestamp;
 use crate::store::Result;
-use crate::store::driver::{Db, args};
+use crate::store::driver::{Db, Lane, args};
 use crate::store::nodes::NodeStore;
 
 use super::SqlStore;
@@ -13,12 +13,12 @@ use super::SqlStore;
 impl NodeStore for SqlStore {
     async fn renew(&self, node: &str, now: Timestamp, until: Timestamp) -> Result<()> {
         let node = node.to_owned();
-        self.run(|db| renew(db, node, now, until)).await
+        self.run_by(Lane::Lease, move |db| renew(db, node.clone(), now, until)).await
     }
 
     async fn end(&self, node: &str, _now: Timestamp) -> Result<()> {
         let node = node.to_owned();
-        self.run(|db| end(db, node)).await
+        self.run_by(Lane::Lease, move |db| end(db, node.clone())).await
     }
 
     async fn is_alive(&self, node: &str, now: Timestamp) -> Result<bool> {

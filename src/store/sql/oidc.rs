@@ -77,7 +77,7 @@ async fn sign_in(
 impl OidcStore for SqlStore {
     async fn use_attempt(&self, hash: &str, expires_at: Timestamp) -> Result<bool> {
         let hash = hash.to_owned();
-        self.run(|db| use_attempt(db, hash, expires_at)).await
+        self.run(move |db| use_attempt(db, hash.clone(), expires_at)).await
     }
 
     async fn sign_in(
@@ -87,7 +87,7 @@ impl OidcStore for SqlStore {
     ) -> Result<()> {
         let (session, claims) =
             (session.clone(), claims.map(|(claims, event)| (claims.clone(), event)));
-        self.run(|db| sign_in(db, session, claims)).await
+        self.run(move |db| sign_in(db, session.clone(), claims.clone())).await
     }
 
     async fn claims(&self, now: Timestamp) -> Result<Vec<ProviderClaims>> {

@@ -20,7 +20,7 @@ impl OutboxStore for SqlStore {
         lease_until: Timestamp,
         limit: u32,
     ) -> Result<Vec<Delivery>> {
-        self.run(|db| claim(db, now, lease_until, limit)).await
+        self.run(move |db| claim(db, now, lease_until, limit)).await
     }
 
     async fn record_attempt(
@@ -30,11 +30,11 @@ impl OutboxStore for SqlStore {
         now: Timestamp,
     ) -> Result<()> {
         let (delivery, attempt) = (delivery.to_owned(), attempt.clone());
-        self.run(|db| record_attempt(db, delivery, attempt, now)).await
+        self.run(move |db| record_attempt(db, delivery.clone(), attempt.clone(), now)).await
     }
 
     async fn enqueue(&self, deliveries: Vec<NewDelivery>, now: Timestamp) -> Result<()> {
-        self.run(|db| enqueue(db, deliveries, now)).await
+        self.run(move |db| enqueue(db, deliveries.clone(), now)).await
     }
 
     async fn attempts(&self, approval: &ApprovalId) -> Result<Vec<AttemptRecord>> {
@@ -102,22 +102,18 @@ async fn claim(
         return Ok(Vec::new());
     }
     let mut tx = db.begin().await?;
-    let rows = match &tx {
-        Tx::Sqlite(_) | Tx::SqliteReader(_) => {
-            let sql = "update outbox set due_at = $2 \
-                        where id in (select id from outbox where state = 'due' and due_at <= $1 \
-                                      order by due_at limit $3) \
-                    returning *";
-            tx.rows(sql, args![now, lease_until, limit]).await?
-        }
-        Tx::Postgres(_) | Tx::PostgresReader(_) => {
-            let sql = "update outbox set due_at = $2 \
-                        where id in (select id from outbox where state = 'due' and due_at <= $1 \
-                                      order by due_at limit $3 for update skip locked) \
-                    returning *";
-            tx.rows(sql, args![now, lease_until, limit]).await?
-        }
+    let sql = if tx.is_postgres() {
+        "update outbox set due_at = $2 \
+          where id in (select id from outbox where state = 'due' and due_at <= $1 \
+                        order by due_at limit $3 for update skip locked) \
+        returning *"
+    } else {
+        "update outbox set due_at = $2 \
+          where id in (select id from outbox where state = 'due' and due_at <= $1 \
+                        order by due_at limit $3) \
+        returning *"
     };
+    let rows = tx.rows(sql, args![now, lease_until, limit]).await?;
     let claimed = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
     tx.commit().await?;
     Ok(claimed)

@@ -5,13 +5,10 @@ use async_trait::async_trait;
 use crate::domain::audit::AuditEvent;
 use crate::domain::time::Timestamp;
 use crate::store::Result;
-use crate::store::driver::{Db, Row, args};
+use crate::store::driver::{Db, Lock, Row, args};
 use crate::store::passkeys::{Added, Ceremony, Passkey, PasskeyStore};
 
 use super::{SqlStore, audit};
-
-/// Advisory lock of those who count a person's passkeys before they add one.
-const PASSKEYS_LOCK: i64 = 0x706c_6163_6574_0008;
 
 fn read(row: &Row) -> Result<Passkey> {
     Ok(Passkey {
@@ -28,10 +25,10 @@ fn read(row: &Row) -> Result<Passkey> {
 }
 
 async fn add(db: Db, key: Passkey, max: u32, event: AuditEvent) -> Result<Added> {
-    let mut tx = db.begin().await?;
-    tx.lock(PASSKEYS_LOCK).await?;
+    let mut tx = db.begin_locked(Lock::Passkeys(&key.reviewer)).await?;
     let own = "select count(*) as n from passkeys where reviewer = $1";
     if tx.count(own, args![&key.reviewer]).await? >= i64::from(max) {
+        tx.rollback().await?;
         return Ok(Added::TooMany);
     }
     let added = tx
@@ -52,6 +49,7 @@ async fn add(db: Db, key: Passkey, max: u32, event: AuditEvent) -> Result<Added>
         )
         .await?;
     if added == 0 {
+        tx.rollback().await?;
         return Ok(Added::Known);
     }
     audit::insert(&mut tx, &[event]).await?;
@@ -128,18 +126,18 @@ impl PasskeyStore for SqlStore {
 
     async fn add(&self, passkey: &Passkey, max: u32, event: AuditEvent) -> Result<Added> {
         let passkey = passkey.clone();
-        self.run(|db| add(db, passkey, max, event)).await
+        self.run(move |db| add(db, passkey.clone(), max, event.clone())).await
     }
 
     async fn remove(&self, reviewer: &str, id: &str, event: AuditEvent) -> Result<bool> {
         let (reviewer, id) = (reviewer.to_owned(), id.to_owned());
         let sql = "delete from passkeys where reviewer = $1 and id = $2";
-        self.run(|db| audit::recorded(db, sql, args![reviewer, id], event)).await
+        self.run(move |db| audit::recorded(db, sql, args![&reviewer, &id], event.clone())).await
     }
 
     async fn begin(&self, ceremony: &Ceremony) -> Result<()> {
         let ceremony = ceremony.clone();
-        self.run(|db| begin(db, ceremony)).await
+        self.run(move |db| begin(db, ceremony.clone())).await
     }
 
     async fn take(
@@ -149,7 +147,7 @@ impl PasskeyStore for SqlStore {
         now: Timestamp,
     ) -> Result<Option<Ceremony>> {
         let (challenge, reviewer) = (challenge.to_owned(), reviewer.to_owned());
-        self.run(|db| take(db, challenge, reviewer, now)).await
+        self.run(move |db| take(db, challenge.clone(), reviewer.clone(), now)).await
     }
 
     async fn used(&self, before: &Passkey, state: &str, event: AuditEvent) -> Result<bool> {
@@ -157,6 +155,6 @@ impl PasskeyStore for SqlStore {
         let sql = "update passkeys set state = $4, used_at = $5 \
                     where id = $1 and reviewer = $2 and state = $3";
         let values = args![&before.id, &before.reviewer, &before.state, state, event.at];
-        self.run(|db| audit::recorded(db, sql, values, event)).await
+        self.run(move |db| audit::recorded(db, sql, values.clone(), event.clone())).await
     }
 }

@@ -14,7 +14,7 @@ use super::SqlStore;
 impl ReviewLinkStore for SqlStore {
     async fn insert(&self, link: &ReviewLink) -> Result<()> {
         let link = link.clone();
-        self.run(|db| insert(db, link)).await
+        self.run(move |db| insert(db, link.clone())).await
     }
 
     async fn find(&self, hash: &str) -> Result<Option<ReviewLink>> {

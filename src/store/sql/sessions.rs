@@ -23,7 +23,10 @@ impl SessionStore for SqlStore {
         event: Option<AuditEvent>,
     ) -> Result<()> {
         let (hash, sign_in) = (hash.to_owned(), sign_in.clone());
-        self.run(|db| insert_sign_in(db, hash, sign_in, expires_at, event)).await
+        self.run(move |db| {
+            insert_sign_in(db, hash.clone(), sign_in.clone(), expires_at, event.clone())
+        })
+        .await
     }
 
     async fn find_sign_in(&self, hash: &str, now: Timestamp) -> Result<Option<SignIn>> {
@@ -32,12 +35,12 @@ impl SessionStore for SqlStore {
 
     async fn consume_sign_in(&self, hash: &str, session: &Session, now: Timestamp) -> Result<bool> {
         let (hash, session) = (hash.to_owned(), session.clone());
-        self.run(|db| consume_sign_in(db, hash, session, now)).await
+        self.run(move |db| consume_sign_in(db, hash.clone(), session.clone(), now)).await
     }
 
     async fn insert(&self, session: &Session) -> Result<()> {
         let session = session.clone();
-        self.run(|db| insert(db, session)).await
+        self.run(move |db| insert(db, session.clone())).await
     }
 
     async fn find(
@@ -47,12 +50,12 @@ impl SessionStore for SqlStore {
         now: Timestamp,
     ) -> Result<Option<Session>> {
         let hash = hash.to_owned();
-        self.run(|db| find(db, hash, idle_since, now)).await
+        self.run(move |db| find(db, hash.clone(), idle_since, now)).await
     }
 
     async fn delete(&self, hash: &str) -> Result<()> {
         let hash = hash.to_owned();
-        self.run(|db| delete(db, hash)).await
+        self.run(move |db| delete(db, hash.clone())).await
     }
 
     async fn of(&self, reviewer: &str, idle_since: Timestamp) -> Result<Vec<Session>> {
@@ -72,7 +75,7 @@ impl SessionStore for SqlStore {
     async fn end(&self, reviewer: &str, handle: &str, event: AuditEvent) -> Result<bool> {
         let (reviewer, handle) = (reviewer.to_owned(), handle.to_owned());
         let sql = "delete from sessions where reviewer = $1 and substr(hash, 1, 24) = $2";
-        self.run(|db| audit::recorded(db, sql, args![reviewer, handle], event)).await
+        self.run(move |db| audit::recorded(db, sql, args![&reviewer, &handle], event.clone())).await
     }
 }
 
@@ -120,6 +123,7 @@ async fn consume_sign_in(db: Db, hash: String, session: Session, now: Timestamp)
         )
         .await?;
     if used == 0 {
+        tx.rollback().await?;
         return Ok(false);
     }
     add_session(&mut tx, &session).await?;
@@ -175,11 +179,18 @@ async fn find(
     let Some(row) = row else { return Ok(None) };
     let session = read_session(&row)?;
     if session.seen_at.until(now).as_secs() >= SEEN_EVERY_S {
-        let mut tx = db.begin().await?;
-        tx.execute("update sessions set seen_at = $2 where hash = $1", args![&hash, now]).await?;
-        tx.commit().await?;
+        // Who can't be written down as seen is signed in all the same.
+        if let Err(error) = note_seen(db, &hash, now).await {
+            tracing::debug!(%error, "a session could not be noted as seen");
+        }
     }
     Ok(Some(session))
+}
+
+async fn note_seen(db: Db, hash: &str, now: Timestamp) -> Result<()> {
+    let mut tx = db.begin().await?;
+    tx.execute("update sessions set seen_at = $2 where hash = $1", args![hash, now]).await?;
+    tx.commit().await
 }
 
 fn read_session(row: &Row) -> Result<Session> {

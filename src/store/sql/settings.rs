@@ -7,15 +7,12 @@ use crate::domain::approval::Assurance;
 use crate::domain::audit::AuditEvent;
 use crate::domain::preferences::Preferences;
 use crate::domain::time::Timestamp;
-use crate::store::driver::{Db, Row, args};
+use crate::store::driver::{Arg, Db, Lock, Row, args};
 use crate::store::settings::{NotEntered, PersonalToken, SettingsStore};
 use crate::store::{Result, StoreError};
 
 use super::sessions::SEEN_EVERY_S;
 use super::{SqlStore, audit};
-
-/// Advisory lock of those who count a person's tokens or absences before they add one.
-const SETTINGS_LOCK: i64 = 0x706c_6163_6574_0006;
 
 fn read_token(row: &Row) -> Result<PersonalToken> {
     let id = row.text("id")?;
@@ -52,10 +49,10 @@ async fn insert_token(
     max: u32,
     event: AuditEvent,
 ) -> Result<bool> {
-    let mut tx = db.begin().await?;
-    tx.lock(SETTINGS_LOCK).await?;
+    let mut tx = db.begin_locked(Lock::Tokens(&token.reviewer)).await?;
     let good = "select count(*) as n from tokens where reviewer = $1 and expires_at > $2";
     if tx.count(good, args![&token.reviewer, token.created_at]).await? >= i64::from(max) {
+        tx.rollback().await?;
         return Ok(false);
     }
     let scopes = serde_json::to_string(&token.scopes).expect("a list of texts serializes");
@@ -88,15 +85,16 @@ async fn insert_absence(
     event: AuditEvent,
 ) -> Result<std::result::Result<(), NotEntered>> {
     let now = event.at;
-    let mut tx = db.begin().await?;
-    tx.lock(SETTINGS_LOCK).await?;
+    let mut tx = db.begin_locked(Lock::Absences).await?;
     let rows = tx.rows(ABSENCES, args![now]).await?;
     let others: Vec<Absence> = rows.iter().map(read_absence).collect::<Result<_>>()?;
     let own = others.iter().filter(|a| a.reviewer == absence.reviewer).count();
     if own as u64 >= u64::from(max) {
+        tx.rollback().await?;
         return Ok(Err(NotEntered::TooMany));
     }
     if let Err(clash) = fits(&others, &absence, now) {
+        tx.rollback().await?;
         return Ok(Err(NotEntered::Clash(clash)));
     }
     tx.execute(
@@ -108,6 +106,12 @@ async fn insert_absence(
     audit::insert(&mut tx, &[event]).await?;
     tx.commit().await?;
     Ok(Ok(()))
+}
+
+async fn execute(db: Db, sql: &'static str, values: Vec<Arg>) -> Result<()> {
+    let mut tx = db.begin().await?;
+    tx.execute(sql, values).await?;
+    tx.commit().await
 }
 
 const ABSENCES: &str = "select id, reviewer, delegate, from_at, until_at from absences \
@@ -123,7 +127,7 @@ impl SettingsStore for SqlStore {
         event: AuditEvent,
     ) -> Result<bool> {
         let (hash, token) = (hash.to_owned(), token.clone());
-        self.run(|db| insert_token(db, hash, token, max, event)).await
+        self.run(move |db| insert_token(db, hash.clone(), token.clone(), max, event.clone())).await
     }
 
     async fn find_token(&self, hash: &str, now: Timestamp) -> Result<Option<PersonalToken>> {
@@ -140,10 +144,12 @@ impl SettingsStore for SqlStore {
             .await?;
         let Some(token) = row.as_ref().map(read_token).transpose()? else { return Ok(None) };
         if token.used_at.is_none_or(|at| at.until(now).as_secs() >= SEEN_EVERY_S) {
-            let mut tx = self.db.clone().begin().await?;
             let sql = "update tokens set used_at = $2 where id = $1";
-            tx.execute(sql, args![&token.id, now]).await?;
-            tx.commit().await?;
+            let values = args![&token.id, now];
+            // A token whose use can't be written down is good all the same.
+            if let Err(error) = self.run(move |db| execute(db, sql, values.clone())).await {
+                tracing::debug!(%error, "the use of a token could not be noted");
+            }
         }
         Ok(Some(token))
     }
@@ -166,7 +172,7 @@ impl SettingsStore for SqlStore {
     async fn delete_token(&self, reviewer: &str, id: &str, event: AuditEvent) -> Result<bool> {
         let (reviewer, id) = (reviewer.to_owned(), id.to_owned());
         let sql = "delete from tokens where reviewer = $1 and id = $2";
-        self.run(|db| audit::recorded(db, sql, args![reviewer, id], event)).await
+        self.run(move |db| audit::recorded(db, sql, args![&reviewer, &id], event.clone())).await
     }
 
     async fn absences(&self, now: Timestamp) -> Result<Vec<Absence>> {
@@ -181,13 +187,13 @@ impl SettingsStore for SqlStore {
         event: AuditEvent,
     ) -> Result<std::result::Result<(), NotEntered>> {
         let absence = absence.clone();
-        self.run(|db| insert_absence(db, absence, max, event)).await
+        self.run(move |db| insert_absence(db, absence.clone(), max, event.clone())).await
     }
 
     async fn delete_absence(&self, reviewer: &str, id: &str, event: AuditEvent) -> Result<bool> {
         let (reviewer, id) = (reviewer.to_owned(), id.to_owned());
         let sql = "delete from absences where reviewer = $1 and id = $2";
-        self.run(|db| audit::recorded(db, sql, args![reviewer, id], event)).await
+        self.run(move |db| audit::recorded(db, sql, args![&reviewer, &id], event.clone())).await
     }
 
     async fn preferences(&self) -> Result<Vec<(String, Preferences)>> {
@@ -207,16 +213,9 @@ impl SettingsStore for SqlStore {
     async fn set_preferences(&self, reviewer: &str, wishes: &Preferences) -> Result<()> {
         let data = serde_json::to_string(wishes).expect("plain values serialize");
         let reviewer = reviewer.to_owned();
-        self.run(|db| async move {
-            let mut tx = db.begin().await?;
-            tx.execute(
-                "insert into preferences (reviewer, data) values ($1, $2) \
-                 on conflict (reviewer) do update set data = excluded.data",
-                args![reviewer, data],
-            )
-            .await?;
-            tx.commit().await
-        })
-        .await
+        let sql = "insert into preferences (reviewer, data) values ($1, $2) \
+                   on conflict (reviewer) do update set data = excluded.data";
+        let values = args![reviewer, data];
+        self.run(move |db| execute(db, sql, values.clone())).await
     }
 }

@@ -5,14 +5,11 @@ use async_trait::async_trait;
 use crate::domain::approval::{ApprovalId, Outcome};
 use crate::domain::task::{Follows, Form, Task, TaskId};
 use crate::domain::time::Timestamp;
-use crate::store::driver::{Db, Row, Tx, args};
+use crate::store::driver::{Arg, Db, Lock, Row, Tx, args};
 use crate::store::tasks::{Ended, Run, TaskStore};
 use crate::store::{Result, StoreError};
 
 use super::SqlStore;
-
-/// Advisory lock of those who count tasks before they insert one.
-const TASKS_LOCK: i64 = 0x706c_6163_6574_0002;
 
 const SELECT: &str = "\
     select id, agent, upstream, session, form, tool, approval, remote, node, answer_kind, answer, \
@@ -64,7 +61,7 @@ fn read(row: &Row) -> Result<Task> {
 impl TaskStore for SqlStore {
     async fn insert(&self, task: &Task, max: u32) -> Result<bool> {
         let task = task.clone();
-        self.run(|db| insert(db, task, max)).await
+        self.run_for_agent(move |db| insert(db, task.clone(), max)).await
     }
 
     async fn find(
@@ -77,13 +74,18 @@ impl TaskStore for SqlStore {
         let sql = select(
             "where id = $1 and agent = $2 and (upstream = $3 or $3 = '') and expires_at > $4",
         );
-        let row = self.db.read().await?.row(sql, args![id.as_str(), agent, upstream, now]).await?;
+        let row = self
+            .for_agents()
+            .read()
+            .await?
+            .row(sql, args![id.as_str(), agent, upstream, now])
+            .await?;
         row.map(|row| read(&row)).transpose()
     }
 
     async fn look(&self, id: &TaskId, waits_until: Timestamp, now: Timestamp) -> Result<()> {
         let id = id.clone();
-        self.run(move |db| look(db, id, waits_until, now)).await
+        self.run_for_agent(move |db| look(db, id.clone(), waits_until, now)).await
     }
 
     async fn list(
@@ -102,38 +104,30 @@ impl TaskStore for SqlStore {
              order by created_at desc, id desc limit $7",
         );
         let values = args![agent, upstream, form.as_str(), now, at, id, limit];
-        self.db.read().await?.rows(sql, values).await?.iter().map(read).collect()
+        self.for_agents().read().await?.rows(sql, values).await?.iter().map(read).collect()
     }
 
     async fn end(&self, id: &TaskId, now: Timestamp) -> Result<Ended> {
         let id = id.clone();
-        self.run(move |db| end(db, id, now)).await
+        self.run_for_agent(move |db| end(db, id.clone(), now)).await
     }
 
     async fn others(&self, id: &TaskId, approval: &ApprovalId, now: Timestamp) -> Result<i64> {
-        let mut tx = self.db.read().await?;
+        let mut tx = self.for_agents().read().await?;
         others(&mut tx, id, approval.as_str(), now).await
     }
 
     async fn following(&self, approval: &ApprovalId) -> Result<i64> {
         let sql = "select count(*) as n from tasks where approval = $1";
-        self.db.read().await?.count(sql, args![approval.as_str()]).await
+        self.for_agents().read().await?.count(sql, args![approval.as_str()]).await
     }
 
     async fn answer(&self, id: &TaskId, answer: &Outcome, now: Timestamp) -> Result<()> {
         let (kind, text) = words(answer);
         let id = id.clone();
-        self.run(move |db| async move {
-            let mut tx = db.begin().await?;
-            tx.execute(
-                "update tasks set answer_kind = $2, answer = $3, changed_at = $4 \
-                  where id = $1 and answer_kind is null",
-                args![id.as_str(), kind, text, now],
-            )
-            .await?;
-            tx.commit().await
-        })
-        .await
+        let sql = "update tasks set answer_kind = $2, answer = $3, changed_at = $4 \
+                    where id = $1 and answer_kind is null";
+        self.write(sql, args![id.as_str(), kind, text, now]).await
     }
 
     async fn attended(
@@ -145,7 +139,7 @@ impl TaskStore for SqlStore {
                      from approvals a join tasks t on t.approval = a.id \
                     where a.state = 'approved' and a.claim_deadline > $1 and t.waits_until > $1 \
                     group by a.id limit $2";
-        let rows = self.db.read().await?.rows(sql, args![now, limit]).await?;
+        let rows = self.for_agents().read().await?.rows(sql, args![now, limit]).await?;
         rows.iter()
             .map(|row| {
                 let id = row.text("id")?;
@@ -158,7 +152,7 @@ impl TaskStore for SqlStore {
 
     async fn run_of(&self, approval: &ApprovalId) -> Result<Run> {
         let sql = "select stop_at, questions, answers from runs where approval = $1";
-        let row = self.db.read().await?.row(sql, args![approval.as_str()]).await?;
+        let row = self.for_agents().read().await?.row(sql, args![approval.as_str()]).await?;
         let Some(row) = row else { return Ok(Run::default()) };
         Ok(Run {
             stop_at: row.opt_int("stop_at")?.map(Timestamp::from_micros),
@@ -199,24 +193,24 @@ impl TaskStore for SqlStore {
 
     async fn take_replies(&self, approval: &ApprovalId, now: Timestamp) -> Result<Option<String>> {
         let approval = approval.clone();
-        self.run(move |db| take_replies(db, approval, now)).await
+        self.run_for_agent(move |db| take_replies(db, approval.clone(), now)).await
     }
 }
 
 impl SqlStore {
-    async fn write(&self, sql: &'static str, values: Vec<crate::store::driver::Arg>) -> Result<()> {
-        self.run(move |db| async move {
-            let mut tx = db.begin().await?;
-            tx.execute(sql, values).await?;
-            tx.commit().await
-        })
-        .await
+    async fn write(&self, sql: &'static str, values: Vec<Arg>) -> Result<()> {
+        self.run_for_agent(move |db| execute(db, sql, values.clone())).await
     }
 }
 
-async fn insert(db: Db, task: Task, max: u32) -> Result<bool> {
+async fn execute(db: Db, sql: &'static str, values: Vec<Arg>) -> Result<()> {
     let mut tx = db.begin().await?;
-    tx.lock(TASKS_LOCK).await?;
+    tx.execute(sql, values).await?;
+    tx.commit().await
+}
+
+async fn insert(db: Db, task: Task, max: u32) -> Result<bool> {
+    let mut tx = db.begin_locked(Lock::Tasks(&task.agent)).await?;
     let living = tx
         .count(
             "select count(*) as n from tasks where agent = $1 and expires_at > $2",
@@ -224,6 +218,7 @@ async fn insert(db: Db, task: Task, max: u32) -> Result<bool> {
         )
         .await?;
     if living >= i64::from(max) {
+        tx.rollback().await?;
         return Ok(false);
     }
     let (approval, remote, node, answer) = match &task.follows {
@@ -286,7 +281,7 @@ async fn look(db: Db, id: TaskId, waits_until: Timestamp, now: Timestamp) -> Res
             args![id.as_str()],
         )
         .await?;
-    let Some(row) = row else { return Ok(()) };
+    let Some(row) = row else { return tx.rollback().await };
     tx.execute(
         "update tasks set waits_until = $2 where id = $1 and cancelled_at is null",
         args![id.as_str(), waits_until],
@@ -349,7 +344,10 @@ async fn take_replies(db: Db, approval: ApprovalId, now: Timestamp) -> Result<Op
             args![approval.as_str()],
         )
         .await?;
-    let Some(answers) = row.map(|row| row.text("answers")).transpose()? else { return Ok(None) };
+    let Some(answers) = row.map(|row| row.text("answers")).transpose()? else {
+        tx.rollback().await?;
+        return Ok(None);
+    };
     tx.execute(
         "update runs set answers = null, changed_at = $2 where approval = $1",
         args![approval.as_str(), now],

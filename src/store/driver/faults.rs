@@ -1,0 +1,64 @@
+//! What an error of a database means.
+
+use std::time::Duration;
+
+use sqlx::Error;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
+
+/// No answer came in time. The connection must not be used again: the answer may still come.
+pub(super) fn no_answer(within: Duration) -> Error {
+    Error::Io(std::io::Error::new(
+        std::io::ErrorKind::TimedOut,
+        format!("no answer within {} ms", within.as_millis()),
+    ))
+}
+
+fn postgres(error: &Error) -> Option<&PgDatabaseError> {
+    error.as_database_error()?.try_downcast_ref::<PgDatabaseError>()
+}
+
+/// SQLite's result code without its extension.
+/// <https://www.sqlite.org/rescode.html>
+fn sqlite_code(error: &Error) -> Option<u32> {
+    let error = error.as_database_error()?;
+    if error.try_downcast_ref::<PgDatabaseError>().is_some() {
+        return None;
+    }
+    error.code()?.parse::<u32>().ok().map(|code| code & 0xff)
+}
+
+/// Whether another connection was in SQLite's way (`SQLITE_BUSY`, `SQLITE_LOCKED`).
+pub(super) fn is_busy(error: &Error) -> bool {
+    matches!(sqlite_code(error), Some(5 | 6))
+}
+
+/// Whether the connection goes on after this error: PostgreSQL refused a statement, no more.
+pub(super) fn is_refusal(error: &Error) -> bool {
+    postgres(error)
+        .is_some_and(|error| !matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic))
+}
+
+/// Whether a failed COMMIT surely stored nothing. SQLite's `SQLITE_IOERR` may have written all of
+/// it before the disk failed; a server that went away, or says nothing, may have stored it.
+pub(super) fn is_no_commit(error: &Error) -> bool {
+    is_refusal(error) || sqlite_code(error).is_some_and(|code| code != 10)
+}
+
+/// Whether the same verb may succeed a moment later, where this attempt surely stored nothing:
+/// transactions were in each other's way, or the connection was lost.
+///
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+pub(in crate::store) fn is_passing(error: &Error) -> bool {
+    if let Some(error) = postgres(error) {
+        let code = error.code();
+        return matches!(
+            code,
+            // In each other's way: serialization, deadlock, lock not free in time.
+            "40001" | "40P01" | "55P03"
+            // The session was ended, or the server is starting or stopping.
+            | "25P03" | "57P01" | "57P02" | "57P03" | "57P05"
+        ) || code.starts_with("08");
+    }
+    // A connection that breaks while it is made is told as a breach of the protocol.
+    is_busy(error) || matches!(error, Error::Io(_) | Error::Protocol(_) | Error::Tls(_))
+}

@@ -1,0 +1,91 @@
+//! A full disk: SQLite's own error, given by SQLite itself, to the statement or to the commit.
+
+use sqlx::Row as _;
+
+use super::super::tx::Tx;
+use super::super::value::args;
+use super::File;
+use crate::store::StoreError;
+use crate::store::patience::Patience;
+
+/// A file in a directory of its own.
+async fn file() -> (tempdir::Dir, File) {
+    let dir = tempdir::Dir::new();
+    let path = dir.0.join("placet.db");
+    let file = File::open(path.to_str().unwrap(), &Patience::default()).await.unwrap();
+    file.migrate().await.unwrap();
+    (dir, file)
+}
+
+async fn begin(file: &File) -> Tx {
+    Tx::sqlite(file.begin().await.unwrap(), true, file.answer)
+}
+
+/// No page more than there are now may be written by the writer's connection.
+async fn fill(file: &File) {
+    let mut link = file.writer.acquire().await.unwrap();
+    let pages: i64 = sqlx::query("pragma page_count").fetch_one(&mut *link).await.unwrap().get(0);
+    let most = sqlx::AssertSqlSafe(format!("pragma max_page_count = {pages}"));
+    sqlx::query(most).execute(&mut *link).await.unwrap();
+}
+
+async fn store(tx: &mut Tx, name: &str, bytes: usize) -> crate::store::Result<u64> {
+    let sql = "insert into secrets (name, value) values ($1, $2)";
+    tx.execute(sql, args![name, "x".repeat(bytes)]).await
+}
+
+#[tokio::test]
+async fn a_full_disk_is_over_when_there_is_space_again() {
+    let (_dir, file) = file().await;
+    fill(&file).await;
+    let mut tx = begin(&file).await;
+
+    let full = store(&mut tx, "a", 1_000_000).await.unwrap_err();
+
+    assert!(full.to_string().contains("full"), "{full}");
+    assert!(matches!(full, StoreError::Unavailable(_)));
+    assert!(store(&mut tx, "b", 1).await.is_err(), "it takes no more statements");
+    assert!(tx.commit().await.is_err());
+    let mut tx = begin(&file).await;
+    store(&mut tx, "a", 1_000_000).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_transaction_dropped_half_way_leaves_nothing_and_blocks_nobody() {
+    let (_dir, file) = file().await;
+    let mut tx = begin(&file).await;
+    store(&mut tx, "a", 1).await.unwrap();
+    drop(tx);
+
+    let mut tx = begin(&file).await;
+    let kept = tx.count("select count(*) as n from secrets", args![]).await.unwrap();
+
+    assert_eq!(kept, 0);
+    tx.rollback().await.unwrap();
+    assert!(begin(&file).await.commit().await.is_ok());
+}
+
+mod tempdir {
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+
+    pub(super) struct Dir(pub(super) PathBuf);
+
+    impl Dir {
+        pub(super) fn new() -> Self {
+            let n = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = std::env::temp_dir().join(format!("placet-db-{}-{n}", std::process::id()));
+            std::fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+}

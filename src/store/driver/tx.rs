@@ -1,0 +1,305 @@
+//! One transaction, or a connection that only reads.
+
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Postgres, SqlSafeStr, Sqlite};
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::timeout;
+
+use super::lock::Lock;
+use super::postgres::{Begun, Born, Server};
+use super::value::{Arg, Row, null};
+use super::{faults, sqlite};
+use crate::store::{Result, StoreError};
+
+/// An open write transaction, rolled back unless committed; or a connection that only reads, each
+/// statement by itself. Held requests read so often that opening and ending a transaction around
+/// the one statement would be most of the work.
+///
+/// A connection goes back to its pool only when its transaction was ended and the database said so.
+/// Where one failed, gave no answer, or was dropped half way, the connection is closed.
+pub(in crate::store) struct Tx {
+    /// None once the transaction is over.
+    link: Option<Link>,
+    work: Work,
+    /// A statement was sent, and its answer not read yet.
+    busy: bool,
+    /// Longest wait for the answer to one statement.
+    answer: Duration,
+}
+
+enum Link {
+    Sqlite(PoolConnection<Sqlite>),
+    Postgres(PoolConnection<Postgres>, Server),
+}
+
+enum Work {
+    Reads,
+    Writes {
+        /// Names the transaction on PostgreSQL.
+        born: Option<Born>,
+        /// Others of this process wait behind it for the same lock.
+        _turn: Option<OwnedMutexGuard<()>>,
+    },
+}
+
+macro_rules! bound {
+    ($sql:expr, $args:expr) => {{
+        let mut query = sqlx::query($sql);
+        for arg in $args {
+            query = match arg {
+                Arg::Text(text) => query.bind(text),
+                Arg::Int(n) => query.bind(n),
+            };
+        }
+        query
+    }};
+}
+
+type Answered<T> =
+    std::result::Result<std::result::Result<T, sqlx::Error>, tokio::time::error::Elapsed>;
+
+impl Tx {
+    pub(super) fn sqlite(link: PoolConnection<Sqlite>, writes: bool, answer: Duration) -> Self {
+        let work = if writes { Work::Writes { born: None, _turn: None } } else { Work::Reads };
+        Self { link: Some(Link::Sqlite(link)), work, busy: false, answer }
+    }
+
+    pub(super) fn postgres(begun: Begun, server: Server, answer: Duration) -> Self {
+        let Begun { link, born, turn } = begun;
+        let work = Work::Writes { born: Some(born), _turn: turn };
+        Self { link: Some(Link::Postgres(link, server)), work, busy: false, answer }
+    }
+
+    pub(super) fn postgres_reader(
+        link: PoolConnection<Postgres>,
+        server: Server,
+        answer: Duration,
+    ) -> Self {
+        let link = Some(Link::Postgres(link, server));
+        Self { link, work: Work::Reads, busy: false, answer }
+    }
+
+    /// Whether statements may be PostgreSQL's own.
+    pub(in crate::store) const fn is_postgres(&self) -> bool {
+        matches!(self.link, Some(Link::Postgres(..)))
+    }
+}
+
+/// # Errors
+/// [`StoreError::Unavailable`], when the database refuses the statement, can't be reached or gives
+/// no answer in time; then nothing of the transaction is stored, and it takes no more statements.
+impl Tx {
+    /// Runs a statement; returns how many rows it touched.
+    pub(in crate::store) async fn execute(
+        &mut self,
+        sql: impl SqlSafeStr,
+        args: Vec<Arg>,
+    ) -> Result<u64> {
+        let sql = sql.into_sql_str();
+        #[cfg(test)]
+        super::recorded::note(sql.as_str(), &args);
+        let limit = self.answer;
+        let done = match self.link()? {
+            Link::Sqlite(link) => timeout(limit, bound!(sql, args).execute(&mut **link))
+                .await
+                .map(|done| done.map(|done| done.rows_affected())),
+            Link::Postgres(link, _) => timeout(limit, bound!(sql, args).execute(&mut **link))
+                .await
+                .map(|done| done.map(|done| done.rows_affected())),
+        };
+        self.answered(done).await
+    }
+
+    /// All rows of the result, in its order.
+    pub(in crate::store) async fn rows(
+        &mut self,
+        sql: impl SqlSafeStr,
+        args: Vec<Arg>,
+    ) -> Result<Vec<Row>> {
+        let sql = sql.into_sql_str();
+        #[cfg(test)]
+        super::recorded::note(sql.as_str(), &args);
+        let limit = self.answer;
+        let done = match self.link()? {
+            Link::Sqlite(link) => timeout(limit, bound!(sql, args).fetch_all(&mut **link))
+                .await
+                .map(|rows| rows.map(|rows| rows.into_iter().map(Row::from).collect())),
+            Link::Postgres(link, _) => timeout(limit, bound!(sql, args).fetch_all(&mut **link))
+                .await
+                .map(|rows| rows.map(|rows| rows.into_iter().map(Row::from).collect())),
+        };
+        self.answered(done).await
+    }
+
+    /// The first row of the result; none if it is empty.
+    pub(in crate::store) async fn row(
+        &mut self,
+        sql: impl SqlSafeStr,
+        args: Vec<Arg>,
+    ) -> Result<Option<Row>> {
+        Ok(self.rows(sql, args).await?.into_iter().next())
+    }
+
+    /// The integer `n` of the one row.
+    pub(in crate::store) async fn count(
+        &mut self,
+        sql: impl SqlSafeStr,
+        args: Vec<Arg>,
+    ) -> Result<i64> {
+        self.row(sql, args).await?.ok_or_else(|| null("n"))?.int("n")
+    }
+
+    /// Keeps others who ask for the same lock out until the transaction ends. SQLite's writer
+    /// is alone already. A lock that is known beforehand is taken with the transaction's beginning.
+    pub(in crate::store) async fn lock(&mut self, lock: Lock<'_>) -> Result<()> {
+        if self.is_postgres() {
+            let (class, key) = lock.numbers();
+            // Text: its one column, of type void, is not read.
+            let sql = sqlx::AssertSqlSafe(format!("select pg_advisory_xact_lock({class}, {key})"));
+            let limit = self.answer;
+            let Link::Postgres(link, _) = self.link()? else { return Ok(()) };
+            let done = timeout(limit, sqlx::raw_sql(sql).execute(&mut **link)).await;
+            self.answered(done).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the transaction without storing anything.
+    pub(in crate::store) async fn rollback(mut self) -> Result<()> {
+        self.undo().await;
+        Ok(())
+    }
+
+    /// Commits the transaction; after that its changes survive a crash.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], when surely nothing of it is stored; [`StoreError::Unknown`],
+    /// when that can't be learned.
+    pub(in crate::store) async fn commit(mut self) -> Result<()> {
+        if matches!(self.work, Work::Reads) {
+            return Ok(());
+        }
+        let limit = self.answer;
+        let done = match self.link()? {
+            Link::Sqlite(link) => timeout(limit, sqlx::query("commit").execute(&mut **link))
+                .await
+                .map(|done| done.map(drop)),
+            Link::Postgres(link, _) => timeout(limit, sqlx::raw_sql("commit").execute(&mut **link))
+                .await
+                .map(|done| done.map(drop)),
+        };
+        self.busy = false;
+        let error = match done {
+            Ok(Ok(())) => {
+                self.give_back();
+                return Ok(());
+            }
+            Ok(Err(error)) => error,
+            Err(_) => faults::no_answer(limit),
+        };
+        let server = match &self.link {
+            Some(Link::Postgres(_, server)) => Some(server.clone()),
+            _ => None,
+        };
+        self.close(&error);
+        if faults::is_no_commit(&error) {
+            return Err(error.into());
+        }
+        let truth = match (&self.work, server) {
+            (Work::Writes { born: Some(born), .. }, Some(server)) => server.truth(born).await,
+            _ => None,
+        };
+        match truth {
+            Some(true) => Ok(()),
+            Some(false) => Err(error.into()),
+            None => Err(StoreError::Unknown(error)),
+        }
+    }
+
+    /// The connection, about to be given a statement.
+    fn link(&mut self) -> Result<&mut Link> {
+        let link = self.link.as_mut().ok_or_else(|| {
+            StoreError::Unavailable(sqlx::Error::Configuration(
+                "its transaction failed before".into(),
+            ))
+        })?;
+        self.busy = true;
+        Ok(link)
+    }
+
+    async fn answered<T>(&mut self, done: Answered<T>) -> Result<T> {
+        self.busy = false;
+        let error = match done {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => error,
+            Err(_) => faults::no_answer(self.answer),
+        };
+        match (&self.link, &self.work) {
+            (Some(Link::Postgres(..)), Work::Writes { .. }) if faults::is_refusal(&error) => {
+                self.undo().await;
+            }
+            (_, Work::Reads) if error.as_database_error().is_some() => self.give_back(),
+            _ => self.close(&error),
+        }
+        Err(error.into())
+    }
+
+    /// Rolls back; a connection that can't is closed.
+    async fn undo(&mut self) {
+        if matches!(self.work, Work::Reads) {
+            return self.give_back();
+        }
+        let limit = self.answer;
+        self.busy = true;
+        let done = match &mut self.link {
+            None => return,
+            Some(Link::Sqlite(link)) => timeout(limit, sqlite::rollback(link)).await,
+            Some(Link::Postgres(link, _)) => {
+                let rollback = sqlx::raw_sql("rollback").execute(&mut **link);
+                timeout(limit, rollback).await.map(|done| done.map(drop))
+            }
+        };
+        self.busy = false;
+        match done {
+            Ok(Ok(())) => self.give_back(),
+            Ok(Err(error)) => self.close(&error),
+            Err(_) => self.close(&faults::no_answer(limit)),
+        }
+    }
+
+    /// Gives the connection back to its pool, in which others wait for it.
+    fn give_back(&mut self) {
+        if let Some(Link::Postgres(mut link, _)) = self.link.take() {
+            // The pool asks the server once more, and would wait for ever for one that is silent.
+            let limit = self.answer;
+            let back = link.return_to_pool();
+            tokio::spawn(async move { drop(timeout(limit, back).await) });
+        }
+    }
+
+    /// Closes the connection; what its transaction did is undone.
+    fn close(&mut self, why: &sqlx::Error) {
+        match self.link.take() {
+            None => {}
+            Some(Link::Sqlite(mut link)) => link.close_on_drop(),
+            Some(Link::Postgres(link, server)) => server.give_up(link, why),
+        }
+    }
+}
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        if matches!(self.work, Work::Reads) && !self.busy {
+            self.give_back();
+        } else {
+            // Not a fault of the connection: others made before it are not doubted.
+            match self.link.take() {
+                None => {}
+                Some(Link::Sqlite(mut link)) => link.close_on_drop(),
+                Some(Link::Postgres(link, _)) => drop(link.detach()),
+            }
+        }
+    }
+}
