@@ -8,8 +8,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::Router;
 use axum::middleware;
+use futures_util::future::join_all;
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -44,8 +46,10 @@ use crate::{reconcilers, tcp, upstream};
 mod reload;
 pub(crate) mod signals;
 
-/// How long running work may take to notice that the grace is over.
+/// How long everything that is left may take once the grace is over, all together.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long the store may take to be left.
+const STORE_CLOSES: Duration = Duration::from_secs(2);
 /// How long open connections may take after the last answer.
 const CONNECTIONS_CLOSE: Duration = Duration::from_secs(2);
 
@@ -249,31 +253,41 @@ impl App {
             tracing::warn!("the grace is over: running calls are given up as indeterminate");
         }
         self.stop.hard.cancel();
-        let _ = tokio::time::timeout(LAST_WORDS, self.work.wait()).await;
+        // Whatever hangs, be it a child or the database: all of it together has so long.
+        let end = Instant::now() + LAST_WORDS;
+        let _ = timeout_at(end, self.work.wait()).await;
         if serving && tokio::time::timeout(CONNECTIONS_CLOSE, &mut server).await.is_err() {
             server.abort();
         }
-        let names: Vec<String> =
-            self.broker.config().upstreams.iter().map(|u| u.name.clone()).collect();
-        for name in names {
-            if let Some(server) = self.broker.upstream(&name) {
-                server.shutdown().await;
-            }
-        }
-        self.upstream_work.close();
-        let _ = tokio::time::timeout(LAST_WORDS, self.upstream_work.wait()).await;
         background.cancel();
         reconcilers.close();
-        let _ = tokio::time::timeout(LAST_WORDS * 2, reconcilers.wait()).await;
-        if let Err(error) = self.broker.seal_audit().await {
-            tracing::warn!(%error, "the last audit records are sealed at the next start");
+        let servers = self.broker.config().upstreams.iter().filter_map(|u| {
+            let server = Arc::clone(self.broker.upstream(&u.name)?);
+            Some(async move { server.shutdown().await })
+        });
+        let left = async {
+            join_all(servers).await;
+            self.upstream_work.close();
+            self.upstream_work.wait().await;
+        };
+        let _ = timeout_at(end, async { tokio::join!(left, reconcilers.wait()) }).await;
+        if tokio::time::timeout(STORE_CLOSES, leave_store(&self.broker, &self.store)).await.is_err()
+        {
+            tracing::warn!("the store does not answer: this process's lease runs out by itself");
         }
-        if let Err(error) = self.broker.end_lease().await {
-            tracing::warn!(%error, "this process's lease runs out by itself");
-        }
-        self.store.close().await;
         tracing::info!("stopped");
     }
+}
+
+/// The last records, the end of the lease, and of the connections.
+async fn leave_store(broker: &Broker, store: &SqlStore) {
+    if let Err(error) = broker.seal_audit().await {
+        tracing::warn!(%error, "the last audit records are sealed at the next start");
+    }
+    if let Err(error) = broker.end_lease().await {
+        tracing::warn!(%error, "this process's lease runs out by itself");
+    }
+    store.close().await;
 }
 
 /// Descriptors that SQLite may have open: its connections, and each one's files; or those that

@@ -29,14 +29,17 @@ pub(crate) mod health;
 pub(crate) mod hints;
 pub mod people;
 pub(crate) mod policies;
+pub(crate) mod reach;
 pub(crate) mod upkeep;
 pub(crate) mod upstreams;
 
+use call::attached::Attached;
 use call::call_log::CallLog;
 use call::result_delivery::ResultsUnderWay;
 use client_sessions::Uses;
 use hints::Hints;
 use policies::Policies;
+use reach::Reach;
 
 /// The broker; cheap to clone.
 #[derive(Clone)]
@@ -56,6 +59,8 @@ struct Inner {
     node: String,
     tracker: TaskTracker,
     calls: CallLog,
+    attached: Attached,
+    reach: Reach,
     results_under_way: ResultsUnderWay,
     session_uses: Uses,
     metrics: Arc<Metrics>,
@@ -149,6 +154,8 @@ impl Broker {
                 node: parts.node,
                 tracker: parts.tracker,
                 calls,
+                attached: Attached::default(),
+                reach: Reach::default(),
                 results_under_way: ResultsUnderWay::default(),
                 session_uses: Uses::default(),
                 metrics: Arc::default(),

@@ -24,6 +24,8 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(1);
 const REAP_EVERY: Duration = Duration::from_secs(3);
 /// How often unattended calls are looked for.
 const DISPATCH_EVERY: Duration = Duration::from_secs(1);
+/// How often what is held here is compared with what the rows say.
+const COMPARE_EVERY: Duration = Duration::from_secs(1);
 /// How often the audit is sealed; a record is sealed within two seconds.
 const SEAL_EVERY: Duration = Duration::from_secs(1);
 /// How often old rows are removed.
@@ -46,6 +48,7 @@ pub fn start(broker: &Broker, tracker: &TaskTracker, stop: &CancellationToken) {
     every(RENEW_EVERY, |b| Box::pin(async move { b.renew_lease().await }));
     every(EXPIRE_EVERY, |b| Box::pin(async move { b.expire_due().await }));
     every(REAP_EVERY, |b| Box::pin(async move { b.lose_orphaned().await }));
+    every(COMPARE_EVERY, |b| Box::pin(async move { b.reconcile().await }));
     every(SEAL_EVERY, |b| Box::pin(async move { b.seal_audit().await }));
     every(PURGE_EVERY, |b| Box::pin(async move { b.purge().await }));
     every(LEAVE_EVERY, |b| Box::pin(async move { b.leave_ended_sessions().await }));
@@ -76,7 +79,12 @@ where
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = tick.tick() => report("reconciler", step().await),
+            _ = tick.tick() => {}
+        }
+        // A step may be left half way: what it writes is written whole, and the rest is due again.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            done = step() => report("reconciler", done),
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::config::Reviewer;
 use crate::domain::audit::{AuditEvent, Record};
 use crate::store::StoreError;
 
+use super::call::call_log::CallRecord;
 use super::{Broker, DecideError};
 
 /// The right to read the audit.
@@ -41,6 +42,24 @@ impl Broker {
     /// [`StoreError`], when the store can't be read or written.
     pub async fn record(&self, events: Vec<AuditEvent>) -> Result<(), StoreError> {
         self.store().audit().append(events).await
+    }
+}
+
+impl Broker {
+    /// Records that something was refused. The refusal stands without the store: while that is away
+    /// the record waits with those of allowed calls.
+    pub(super) async fn record_refusal(&self, event: AuditEvent) {
+        if self.store_is_away() {
+            if !self.call_log().push(CallRecord(event)) {
+                tracing::error!("a refusal could not be recorded; it stands all the same");
+            }
+            return;
+        }
+        let broker = self.clone();
+        let verb = async move { broker.record(vec![event]).await };
+        if let Some(Err(error)) = self.done_briefly(verb).await {
+            tracing::error!(%error, "a refusal could not be recorded; it stands all the same");
+        }
     }
 }
 

@@ -6,8 +6,11 @@
 pub(crate) mod admit;
 pub mod answer;
 pub mod asking;
+pub(in crate::broker) mod attached;
+mod beats;
 pub(crate) mod call_log;
 pub(in crate::broker) mod changes;
+mod claiming;
 pub mod execute;
 pub mod grants;
 pub mod hold;

@@ -34,6 +34,9 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(200);
 pub(super) struct Uses {
     sessions: Mutex<HashMap<String, Use>>,
     began: Notify,
+    /// Sessions that were seen here, for while the store is away: those that there are, and those
+    /// that ended within [`Broker::leave_ended_sessions`]'s last round.
+    known: Mutex<HashMap<String, ClientSession>>,
     /// One at a time, so that no earlier note follows a later one.
     noting: tokio::sync::Mutex<()>,
 }
@@ -70,6 +73,26 @@ impl Use {
 impl Uses {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Use>> {
         self.sessions.lock().expect("no holder of this lock panics")
+    }
+
+    fn lock_known(&self) -> MutexGuard<'_, HashMap<String, ClientSession>> {
+        self.known.lock().expect("no holder of this lock panics")
+    }
+
+    fn know(&self, session: &ClientSession) {
+        self.lock_known().entry(session.id.clone()).or_insert_with(|| session.clone());
+    }
+
+    fn known(&self, id: &str) -> Option<ClientSession> {
+        self.lock_known().get(id).cloned()
+    }
+
+    fn known_ids(&self) -> Vec<String> {
+        self.lock_known().keys().cloned().collect()
+    }
+
+    fn forget(&self, id: &str) {
+        self.lock_known().remove(id);
     }
 
     fn begin(&self, id: &str, now: Timestamp) {
@@ -164,13 +187,37 @@ impl Broker {
         agent: &str,
         upstream: &str,
     ) -> Result<Option<(ClientSession, SessionInUse)>, StoreError> {
-        let found = self.store().client_sessions().find(id).await?;
+        let found = self.known_client_session(id).await?;
         let found = found.filter(|s| s.agent == agent && s.upstream == upstream);
         Ok(found.map(|session| {
             self.session_uses().begin(&session.id, self.now());
             let in_use = SessionInUse { broker: self.clone(), id: session.id.clone() };
             (session, in_use)
         }))
+    }
+
+    /// The session of that id. While the store is away, as it was last seen here: allowed calls go on
+    /// in it.
+    pub(super) async fn known_client_session(
+        &self,
+        id: &str,
+    ) -> Result<Option<ClientSession>, StoreError> {
+        let (broker, wanted) = (self.clone(), id.to_owned());
+        let verb = async move { broker.store().client_sessions().find(&wanted).await };
+        match self.asked_briefly(verb).await {
+            Ok(Some(session)) => {
+                self.session_uses().know(&session);
+                Ok(Some(session))
+            }
+            Ok(None) => {
+                self.session_uses().forget(id);
+                Ok(None)
+            }
+            Err(error) => match self.session_uses().known(id) {
+                Some(session) => Ok(Some(session)),
+                None => Err(error),
+            },
+        }
     }
 
     /// Which of these sessions there are still.
@@ -186,6 +233,7 @@ impl Broker {
     /// # Errors
     /// [`StoreError`], when the store can't be read or written.
     pub async fn end_client_session(&self, id: &str) -> Result<(), StoreError> {
+        self.session_uses().forget(id);
         self.store().client_sessions().delete(id).await
     }
 
@@ -239,10 +287,14 @@ impl Broker {
             .map(|upstream| (upstream, upstream.sessions()))
             .filter(|(_, sessions)| !sessions.is_empty())
             .collect();
-        if used.is_empty() {
+        let known = self.session_uses().known_ids();
+        if used.is_empty() && known.is_empty() {
             return Ok(());
         }
         let open = self.store().client_sessions().ids().await?;
+        for id in known.iter().filter(|id| !open.contains(*id)) {
+            self.session_uses().forget(id);
+        }
         for (upstream, callers) in used {
             for caller in callers {
                 if caller.session.as_ref().is_some_and(|id| !open.contains(id)) {

@@ -34,7 +34,7 @@ impl Broker {
         let (Some(id), Some(agent)) = (session, self.config().agent(&approval.agent)) else {
             return caller;
         };
-        let Ok(Some(session)) = self.store().client_sessions().find(id).await else {
+        let Ok(Some(session)) = self.known_client_session(id).await else {
             return caller;
         };
         let features = self.features(agent, &session.capabilities, true);

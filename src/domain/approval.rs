@@ -151,6 +151,9 @@ pub struct Transition {
     pub not_expired_at: Option<Timestamp>,
     /// If set, the store makes the change only while `claim_deadline` is later than this.
     pub claimable_at: Option<Timestamp>,
+    /// If set, the store makes the change only while nobody waits for the approval: no request of a
+    /// live process, and no task.
+    pub unless_attached: bool,
 }
 
 /// What all decisions amount to.
@@ -218,6 +221,7 @@ impl Approval {
             events,
             not_expired_at: None,
             claimable_at: None,
+            unless_attached: false,
         }
     }
 

@@ -46,6 +46,16 @@ impl StoreError {
         matches!(self, Self::Unavailable(error) if super::driver::is_passing(error))
     }
 
+    /// The store was not asked, since it does not answer, or took too long.
+    pub(crate) const fn away() -> Self {
+        Self::Unavailable(sqlx::Error::PoolTimedOut)
+    }
+
+    /// Whether the database itself failed, rather than what was asked of it.
+    pub const fn is_outage(&self) -> bool {
+        !matches!(self, Self::Conflict(_) | Self::Corrupt { .. })
+    }
+
     /// Whether an insert failed because a row of the same key is there already.
     pub fn is_duplicate(&self) -> bool {
         let Self::Unavailable(error) = self else { return false };

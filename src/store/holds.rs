@@ -36,6 +36,15 @@ pub trait HoldStore: Send + Sync {
     /// Detaches a request; returns how many are still attached to its approval.
     async fn detach(&self, hold: &str, now: Timestamp) -> Result<i64>;
 
+    /// The ids of the requests that a process holds.
+    async fn of_node(&self, node: &str) -> Result<Vec<String>>;
+
+    /// Detaches requests that are over; returns the approvals they were attached to.
+    async fn detach_all(&self, holds: &[String], now: Timestamp) -> Result<Vec<ApprovalId>>;
+
+    /// Attaches a request again whose row was removed while its process seemed dead.
+    async fn attach_again(&self, id: &ApprovalId, hold: &NewHold, now: Timestamp) -> Result<()>;
+
     /// How many requests of live processes are attached to an approval.
     async fn attached(&self, id: &ApprovalId, now: Timestamp) -> Result<i64>;
 }

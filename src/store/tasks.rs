@@ -76,6 +76,13 @@ pub trait TaskStore: Send + Sync {
     /// Keeps the answer of a call that this process ran as a task.
     async fn answer(&self, id: &TaskId, answer: &Outcome, now: Timestamp) -> Result<()>;
 
+    /// Tasks that follow a call which that process runs and has not answered, made before an
+    /// instant.
+    async fn unanswered(&self, node: &str, before: Timestamp) -> Result<Vec<TaskId>>;
+
+    /// Notes that no process runs the call of a task any more: how it ended is not known.
+    async fn abandon(&self, id: &TaskId, now: Timestamp) -> Result<()>;
+
     /// Approved calls that a task waits for, each with the id of that task's legacy session.
     async fn attended(
         &self,

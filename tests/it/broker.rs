@@ -2,6 +2,7 @@
 
 mod absences;
 mod assurance;
+mod away;
 mod client_sessions;
 mod faults;
 mod governed;

@@ -13,6 +13,7 @@ use super::asking::Asking;
 use super::limits::limit_key;
 use super::refusals::{NO_POLICY, denied, limited, unavailable};
 use crate::broker::Broker;
+use crate::broker::reach::COUNTED_WITHIN;
 
 /// Most characters of a method's name that a record and an answer repeat.
 const MAX_SHOWN: usize = 128;
@@ -52,7 +53,10 @@ impl Broker {
         }
         if let (Some(limit), true) = (rule.rate_limit, counted) {
             let key = limit_key(asking, rule, limit);
-            match self.store().limits().take(&key, limit.max, now.minus(limit.window), now).await {
+            let (broker, since) = (self.clone(), now.minus(limit.window));
+            let max = limit.max;
+            let verb = async move { broker.store().limits().take(&key, max, since, now).await };
+            match self.asked_within(COUNTED_WITHIN, verb).await {
                 Ok(None) => {}
                 Ok(Some(wait_ms)) => {
                     self.metrics().call(&call.upstream, "rate_limited");
@@ -91,16 +95,12 @@ impl Broker {
             .with("upstream", upstream)
             .with("agent", agent)
             .with("rule", rule);
-        if let Err(error) = self.record(vec![event]).await {
-            tracing::error!(%error, "a refusal could not be recorded; it stands all the same");
-        }
+        self.record_refusal(event).await;
         denied(&format!("The method {shown:?}"), rule, Some(reason.to_owned()))
     }
 
     async fn note(&self, asking: &Asking, kind: Kind, rule: &str, by: &str) {
         let event = self.call_event(kind, asking, rule).with("by", by);
-        if let Err(error) = self.record(vec![event]).await {
-            tracing::error!(%error, "a refusal could not be recorded; it stands all the same");
-        }
+        self.record_refusal(event).await;
     }
 }

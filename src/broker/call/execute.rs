@@ -288,7 +288,9 @@ impl Broker {
             never = stopping => match never {},
         };
         // Before its end is stored: those who learn of it there detach.
-        let attached = self.store().holds().attached(&id, self.now()).await.unwrap_or(0);
+        let (broker, of) = (self.clone(), id.clone());
+        let verb = async move { broker.store().holds().attached(&of, broker.now()).await };
+        let attached = self.asked_briefly(verb).await.unwrap_or(0);
         end.shared.store(attached > 1, Ordering::Relaxed);
         let done = self.conclude(claimed.clone(), sent).await;
         if matches!(done, Done::NotSent(_))
@@ -381,9 +383,8 @@ impl Broker {
                         approval.id = %current.id, %error,
                         "what became of approval {} could not be stored yet", current.id
                     );
-                    let wait = Duration::from_millis(100 << attempt.min(MAX_STORE_BACKOFF));
                     tokio::select! {
-                        () = tokio::time::sleep(wait) => {}
+                        () = tokio::time::sleep(store_backoff(attempt)) => {}
                         () = self.inner.stop.hard.cancelled() => return current,
                     }
                 }
@@ -467,6 +468,11 @@ impl Broker {
             }
         }
     }
+}
+
+/// The pause before what the store did not take is stored again.
+pub(in crate::broker) fn store_backoff(attempt: u32) -> Duration {
+    Duration::from_millis(100 << attempt.min(MAX_STORE_BACKOFF))
 }
 
 /// The part of an outcome that is stored: beyond `max` bytes only whether it failed.

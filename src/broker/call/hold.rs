@@ -5,6 +5,7 @@
 //! what no hint told.
 
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -14,29 +15,26 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Agent;
 use crate::domain::approval::{Approval, State};
 use crate::domain::call::Method;
-use crate::domain::time::{Timestamp, in_words};
-use crate::upstream::{Caller, ClientCapabilities, ServerMessage};
+use crate::domain::time::Timestamp;
+use crate::upstream::{Caller, ClientCapabilities};
 
 use super::answer::{Answer, Delivery, Statement, ended, pending};
 use super::asking::Asking;
+use super::attached::HoldGuard;
+use super::beats::{Shown, beat};
 use super::changes::{Changes, POLL};
-use super::execute::{Done, Execution, Wishes};
+use super::claiming::{Claiming, Event, Work};
+use super::execute::{Done, Wishes};
 use super::hold_budget::own_hold;
-use super::refusals::unavailable_upstream;
+use super::refusals::{unavailable_upstream, unreadable};
 use super::result_delivery::OwedResult;
 use super::wait_tool::WAIT_TOOL;
 use crate::broker::Broker;
 
-/// A sign of life while a request is held.
-#[derive(Debug)]
-pub enum Beat {
-    /// Nothing happened; the text is a progress message for people.
-    Alive(String),
-    /// The approval is no longer pending.
-    Decided,
-    /// The upstream said, or asks, something about the running call.
-    Upstream(ServerMessage),
-}
+pub use super::beats::Beat;
+
+/// How long a last look at the store may take, when the request is to be answered whatever it says.
+pub(super) const LAST_LOOK: Duration = Duration::from_millis(500);
 
 /// How a request is held.
 #[derive(Debug)]
@@ -85,6 +83,10 @@ pub struct Held {
     for_task: bool,
     /// Whether the request has a progress token, where drops of its kind teach something.
     learns: Option<bool>,
+    /// Whether the approval was read when it was last looked at.
+    is_read: bool,
+    /// What its signs of life say.
+    shown: Arc<Mutex<Shown>>,
 }
 
 impl Held {
@@ -92,11 +94,10 @@ impl Held {
         broker: Broker,
         asking: Asking,
         approval: Approval,
-        hold: String,
-        held: bool,
+        hold: HoldGuard,
     ) -> Self {
         let changes = broker.changes_of(&approval.id);
-        let hold = HoldGuard { broker: broker.clone(), id: held.then_some(hold) };
+        let shown = Arc::new(Mutex::new(Shown::of(&approval)));
         Self {
             broker,
             asking,
@@ -106,6 +107,8 @@ impl Held {
             shared: false,
             for_task: false,
             learns: None,
+            is_read: true,
+            shown,
         }
     }
 
@@ -115,13 +118,13 @@ impl Held {
         agent: Agent,
         session: Option<String>,
         approval: Approval,
-        hold: String,
+        hold: HoldGuard,
     ) -> Self {
         let client = approval.client.clone();
         let (features, call) = (ClientCapabilities::default(), approval.call.clone());
         let asking =
             Asking { agent, client, session, session_began: None, features, call, waits_for: None };
-        Self { for_task: true, ..Self::new(broker, asking, approval, hold, true) }
+        Self { for_task: true, ..Self::new(broker, asking, approval, hold) }
     }
 
     /// The legacy session the request came in.
@@ -138,7 +141,7 @@ impl Held {
     #[must_use]
     pub fn learning(mut self, with_progress: bool) -> Self {
         let own = own_hold(&self.asking.agent, with_progress);
-        self.learns = (own.is_none() && self.hold.id.is_some()).then_some(with_progress);
+        self.learns = (own.is_none() && self.hold.is_attached()).then_some(with_progress);
         self
     }
 
@@ -152,93 +155,159 @@ impl Held {
         &self.approval
     }
 
-    /// Waits until the approval ends, the budget is over, or the client is gone.
-    pub async fn run(mut self, terms: Terms) -> Ended {
+    /// Waits until the approval ends, the budget is over, or the client is gone. Signs of life go on
+    /// whatever the store does.
+    pub async fn run(self, terms: Terms) -> Ended {
+        let beating = beat(
+            self.broker.clone(),
+            Arc::clone(&self.shown),
+            terms.heartbeat,
+            terms.beats.clone(),
+        );
+        tokio::select! {
+            biased;
+            ended = self.wait(terms) => ended,
+            never = beating => match never {},
+        }
+    }
+
+    async fn wait(mut self, terms: Terms) -> Ended {
         // Beyond the agent's held requests: stored or joined, and handed over at once.
-        let budget = if self.hold.id.is_some() { terms.budget } else { Duration::ZERO };
+        let budget = if self.hold.is_attached() { terms.budget } else { Duration::ZERO };
         let end = Instant::now() + budget;
         let began = self.broker.now();
-        let mut beat = tokio::time::interval_at(Instant::now() + terms.heartbeat, terms.heartbeat);
-        let mut execution: Option<Execution> = None;
-        let mut executed_here = false;
+        let mut work = Work::default();
         let mut told_decided = false;
         let soft = self.broker.inner.stop.soft.clone();
         loop {
             if terms.gone.is_cancelled() {
                 return self.left(began).await;
             }
+            // An execution of this request tells its own end: the store may hold less of it than
+            // was answered.
+            let step = if work.is_under_way() {
+                Step::Wait
+            } else {
+                tokio::select! {
+                    biased;
+                    step = self.look(work.executed_here) => step,
+                    () = enough_looked(&terms, &soft, end) => Step::Unread,
+                }
+            };
+            // What expired meanwhile is answered so, never handed over.
             let stopping = self.broker.stopping();
-            // Looked at before the store, so that what expires meanwhile is never handed over.
-            let over =
-                Instant::now() >= end || (execution.is_none() && terms.enough.is_cancelled());
-            self.reload().await;
+            let over = Instant::now() >= end || terms.enough.is_cancelled();
             if self.approval.state != State::Pending && !told_decided {
                 told_decided = true;
                 let _ = terms.beats.try_send(Beat::Decided);
             }
-            // An execution of this request tells its own end: the store may hold less of it than
-            // was answered.
-            let step =
-                if execution.is_some() { Step::Wait } else { self.step(executed_here).await };
             match step {
-                Step::Answer(ended) => return ended,
+                Step::Answer(ended) => return *ended,
                 // Nothing new is begun while stopping: it could only be cut off.
-                // A server that is busy lists its tools when it is done; till then nothing is claimed.
-                Step::Execute
-                    if !stopping && !self.broker.lists_in_time(&self.approval.call).await => {}
-                Step::Execute if !stopping => {
-                    let caller = self.caller();
-                    let id = self.approval.id.clone();
-                    match self.broker.execute(&id, &caller, &terms.wishes).await {
-                        Ok(Some(started)) => {
-                            execution = Some(started);
-                            executed_here = true;
-                            continue;
-                        }
-                        Ok(None) => continue,
-                        Err(error) => {
-                            tracing::error!(%error, "approval {id} could not be claimed");
-                        }
+                Step::Execute if !stopping && Instant::now() >= work.not_before => {
+                    work.claiming = Some(self.claim(&terms));
+                    if over {
+                        // It was decided in time; whether it runs is known in a moment.
+                        let _ = tokio::time::timeout(LAST_LOOK, work.claimed()).await;
                     }
+                }
+                // The end of the budget, or of the program, came while the store did not answer.
+                Step::Unread => {
+                    if terms.gone.is_cancelled() {
+                        continue;
+                    }
+                    return self.hand_over().await;
                 }
                 Step::Execute | Step::Wait => {}
             }
-            if over || (stopping && execution.is_none()) {
-                return self.hand_over().await;
+            if work.execution.is_some() && self.approval.state == State::Approved {
+                self.stands(Approval { state: State::Running, ..self.approval.clone() });
+            }
+            let waits =
+                if work.execution.is_some() { Instant::now() < end } else { !over && !stopping };
+            if !waits {
+                return self.hand_over_last(&mut work).await;
             }
             let wake = self.next_look(end);
             tokio::select! {
                 biased;
                 () = terms.gone.cancelled() => {}
-                event = next_event(&mut execution) => match event {
+                event = work.next() => match event {
+                    Event::Claimed => {}
                     Event::Server(note) => {
                         let _ = terms.beats.try_send(Beat::Upstream(note));
                     }
                     Event::Done(Done::Recorded(after)) => {
-                        self.shared = execution.is_some_and(|e| e.shared.load(Ordering::Relaxed));
-                        return self.answered(*after, executed_here).await;
+                        self.shared =
+                            work.execution.is_some_and(|e| e.shared.load(Ordering::Relaxed));
+                        return self.answered(*after, work.executed_here).await;
                     }
                     Event::Done(Done::NotSent(_)) => return self.not_sent().await,
-                    Event::Vanished => execution = None,
+                    Event::Vanished => work.execution = None,
                 },
-                _ = beat.tick() => {
-                    let _ = terms.beats.try_send(Beat::Alive(self.message()));
-                }
                 () = soft.cancelled(), if !stopping => {}
                 () = terms.enough.cancelled(), if !terms.enough.is_cancelled() => {}
-                () = self.changes.next() => {}
+                () = self.changes.next(), if !work.is_under_way() => {}
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
     }
 
+    /// The end of the budget: what was executed here may have ended just now.
+    async fn hand_over_last(&mut self, work: &mut Work) -> Ended {
+        if work.execution.is_some() {
+            let _ = tokio::time::timeout(LAST_LOOK, self.reload()).await;
+        }
+        self.hand_over().await
+    }
+
+    /// Claims and executes beside the hold, which goes on whatever the store and the server do. What
+    /// is not claimed yet when the hold ends stays as it is.
+    fn claim(&self, terms: &Terms) -> Claiming {
+        let (broker, caller, wishes) = (self.broker.clone(), self.caller(), terms.wishes.clone());
+        let (id, call) = (self.approval.id.clone(), self.approval.call.clone());
+        let (gone, over) = (terms.gone.clone(), CancellationToken::new());
+        let ended = over.clone();
+        let task = self.broker.tracker().spawn(async move {
+            // A server that is busy lists its tools when it is done; till then nothing is claimed.
+            let listed = tokio::select! {
+                listed = broker.lists_in_time(&call) => listed,
+                () = ended.cancelled() => false,
+            };
+            if !listed || gone.is_cancelled() || ended.is_cancelled() || broker.stopping() {
+                return Ok(None);
+            }
+            broker.execute(&id, &caller, &wishes).await
+        });
+        Claiming { task, _over: over.drop_guard() }
+    }
+
+    /// Reads the approval again, and finds what follows from it.
+    async fn look(&mut self, executed_here: bool) -> Step {
+        self.reload().await;
+        self.step(executed_here).await
+    }
+
     /// Reads the approval again; if the store can't be read, it stays as it was.
     async fn reload(&mut self) {
-        match self.broker.get(&self.approval.id).await {
-            Ok(Some(now)) => self.approval = now,
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "a held approval could not be read"),
+        let (broker, id) = (self.broker.clone(), self.approval.id.clone());
+        self.is_read = false;
+        // Of its own, since the hold may not wait for its end.
+        match tokio::spawn(async move { broker.get(&id).await }).await {
+            Ok(Ok(Some(now))) => {
+                self.is_read = true;
+                self.stands(now);
+            }
+            Ok(Ok(None)) => self.is_read = true,
+            Ok(Err(error)) => tracing::warn!(%error, "a held approval could not be read"),
+            Err(error) => tracing::error!(%error, "a held approval could not be read"),
         }
+    }
+
+    /// The approval stands so now.
+    fn stands(&mut self, now: Approval) {
+        self.shown.lock().expect("no holder of this lock panics").take_from(&now);
+        self.approval = now;
     }
 
     async fn step(&mut self, executed_here: bool) -> Step {
@@ -247,13 +316,14 @@ impl Held {
             && let Ok(transition) = self.approval.clone().expire(now)
         {
             match self.broker.apply(transition).await {
-                Ok(after) => self.approval = after,
-                Err(crate::store::StoreError::Conflict(current)) => self.approval = *current,
+                Ok(after) => self.stands(after),
+                Err(crate::store::StoreError::Conflict(current)) => self.stands(*current),
                 // At or after its expiry a hold answers expired, recorded or not.
-                Err(error) => {
+                Err(error) if self.is_read => {
                     tracing::error!(%error, "an expiry could not be recorded");
-                    self.approval.state = State::Expired;
+                    self.stands(Approval { state: State::Expired, ..self.approval.clone() });
                 }
+                Err(error) => tracing::warn!(%error, "a held approval may have expired"),
             }
         }
         match self.approval.state {
@@ -265,7 +335,7 @@ impl Held {
             | State::Cancelled
             | State::Indeterminate => {
                 let approval = self.approval.clone();
-                Step::Answer(self.answered(approval, executed_here).await)
+                Step::Answer(Box::new(self.answered(approval, executed_here).await))
             }
         }
     }
@@ -275,7 +345,7 @@ impl Held {
         let shared = self.shared || !(executed_here || self.for_task);
         let delivery = Delivery { replayed: false, shared };
         let Some(answer) = ended(&approval, delivery, now) else {
-            self.approval = approval;
+            self.stands(approval);
             return self.hand_over().await;
         };
         let owed = self.broker.owed_result(&approval);
@@ -302,6 +372,11 @@ impl Held {
             return Box::pin(self.answered(approval, true)).await;
         }
         self.end_answered().await;
+        if !self.is_read && self.approval.is_overdue(self.broker.now()) {
+            // Others may have decided it, and even run it: nothing is known of that.
+            let answer = unreadable(&self.approval.id).into();
+            return Ended::Answered { answer, owed: None };
+        }
         let url = self.broker.config().link(&format!("/approvals/{}", self.approval.id));
         let mut answer = pending(&self.approval, url, self.broker.now());
         if self.approval.call.method == Method::CallTool
@@ -329,36 +404,24 @@ impl Held {
     /// The client is gone: the request is detached, and its approval withdrawn if its agent wants
     /// that.
     async fn left(&mut self, began: Timestamp) -> Ended {
-        let attached = self.hold.id.is_some();
+        let attached = self.hold.is_attached();
         let left = self.hold.end().await;
+        let withdraws = self.asking.agent.withdraw_on_disconnect
+            && !self.for_task
+            && !self.broker.stopping()
+            && attached;
+        if withdraws && left.is_none_or(|left| left == 0) {
+            self.broker.withdraw_soon(&self.approval.id, &self.asking.agent.name).await;
+        }
         if let Some(with_progress) = self.learns.take()
             && !self.broker.stopping()
+            && !withdraws
         {
             // As it stood a moment ago is not good enough: decided is not dropped.
             self.reload().await;
             if self.approval.state == State::Pending {
                 let after = began.until(self.broker.now());
                 self.broker.hold_dropped(&self.asking.agent.name, with_progress, after).await;
-            }
-        }
-        let withdraws = self.asking.agent.withdraw_on_disconnect
-            && !self.for_task
-            && !self.broker.stopping()
-            && attached;
-        if withdraws && left == Some(0) {
-            let agent = &self.asking.agent.name;
-            let id = self.approval.id.clone();
-            let withdrawn = self
-                .broker
-                .change(&id, |a| match a.state {
-                    State::Pending => {
-                        a.cancel(agent, "withdrawn: the client went away", self.broker.now())
-                    }
-                    other => Err(crate::domain::approval::Refusal::NotCancellable(other)),
-                })
-                .await;
-            if let Err(error) = withdrawn {
-                tracing::debug!(%error, "approval {id} was not withdrawn");
             }
         }
         Ended::Gone
@@ -381,75 +444,29 @@ impl Held {
             features: self.asking.features.clone(),
         }
     }
-
-    fn message(&self) -> String {
-        let a = &self.approval;
-        match a.state {
-            State::Running => format!("Approved; {} is being executed ({})", a.call.title(), a.id),
-            _ => format!(
-                "Waiting for approval {} of {}; {} left",
-                a.id,
-                a.call.title(),
-                in_words(self.broker.now().until(a.expires_at))
-            ),
-        }
-    }
 }
 
 enum Step {
-    Answer(Ended),
+    Answer(Box<Ended>),
     Execute,
     Wait,
+    /// The store did not answer in time.
+    Unread,
 }
 
-enum Event {
-    Server(ServerMessage),
-    Done(Done),
-    /// The execution's task is gone without a word; the store knows.
-    Vanished,
-}
-
-/// The next event. What the upstream said is passed on before how the call ended.
-async fn next_event(execution: &mut Option<Execution>) -> Event {
-    let Some(execution) = execution else { return std::future::pending().await };
-    // The upstream may keep its end of the notifications open for longer than the call.
+/// Resolves when a look at the store may take no longer: the client is gone; or the request is to be
+/// answered and a last look had its time.
+async fn enough_looked(terms: &Terms, soft: &CancellationToken, end: Instant) {
+    let last = async {
+        tokio::select! {
+            () = soft.cancelled() => {}
+            () = terms.enough.cancelled() => {}
+            () = tokio::time::sleep_until(end) => {}
+        }
+        tokio::time::sleep(LAST_LOOK).await;
+    };
     tokio::select! {
-        biased;
-        Some(note) = execution.notifications.recv() => Event::Server(note),
-        done = &mut execution.done => done.map_or(Event::Vanished, Event::Done),
-    }
-}
-
-/// Detaches the request, whatever becomes of the future that holds it.
-#[derive(Debug)]
-struct HoldGuard {
-    broker: Broker,
-    id: Option<String>,
-}
-
-impl HoldGuard {
-    /// Detaches now; returns how many requests are still attached.
-    async fn end(&mut self) -> Option<i64> {
-        let id = self.id.take()?;
-        match self.broker.store().holds().detach(&id, self.broker.now()).await {
-            Ok(left) => Some(left),
-            Err(error) => {
-                tracing::warn!(%error, "a held request could not be detached");
-                None
-            }
-        }
-    }
-}
-
-impl Drop for HoldGuard {
-    fn drop(&mut self) {
-        if let Some(id) = self.id.take() {
-            let broker = self.broker.clone();
-            self.broker.tracker().spawn(async move {
-                if let Err(error) = broker.store().holds().detach(&id, broker.now()).await {
-                    tracing::warn!(%error, "a held request could not be detached");
-                }
-            });
-        }
+        () = terms.gone.cancelled() => {}
+        () = last => {}
     }
 }

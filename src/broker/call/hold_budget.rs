@@ -78,7 +78,9 @@ impl Broker {
         if let Some(own) = own_hold(agent, with_progress) {
             return own;
         }
-        let known = match self.store().agents().hold_budget(&agent.name, with_progress).await {
+        let (broker, name) = (self.clone(), agent.name.clone());
+        let verb = async move { broker.store().agents().hold_budget(&name, with_progress).await };
+        let known = match self.asked_briefly(verb).await {
             Ok(known) => known,
             Err(error) => {
                 tracing::warn!(%error, "what was learned of an agent's holds can't be read");
@@ -103,7 +105,12 @@ impl Broker {
         let event = AuditEvent::new(Kind::HoldBudgetLearned, "placet", self.now())
             .with("agent", agent)
             .with_raw("with_progress", with_progress.to_string());
-        match self.store().agents().hold_dropped(agent, with_progress, after, event).await {
+        let (broker, name) = (self.clone(), agent.to_owned());
+        let verb = async move {
+            broker.store().agents().hold_dropped(&name, with_progress, after, event).await
+        };
+        let Some(noted) = self.done_briefly(verb).await else { return };
+        match noted {
             Ok(Some(learned)) => tracing::info!(
                 agent,
                 with_progress,
@@ -119,7 +126,10 @@ impl Broker {
 
     /// A held request was answered.
     pub(in crate::broker) async fn hold_answered(&self, agent: &str, with_progress: bool) {
-        if let Err(error) = self.store().agents().hold_answered(agent, with_progress).await {
+        let (broker, agent) = (self.clone(), agent.to_owned());
+        let verb =
+            async move { broker.store().agents().hold_answered(&agent, with_progress).await };
+        if let Some(Err(error)) = self.done_briefly(verb).await {
             tracing::warn!(%error, "an answered hold could not be noted");
         }
     }

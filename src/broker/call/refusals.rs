@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::domain::approval::ApprovalId;
 use crate::domain::time::in_words;
 use crate::store::Cap;
 
@@ -39,6 +40,17 @@ pub(crate) fn unavailable() -> Statement {
          again in a minute; if it stays so, tell your user that Placet's operator must look.",
     )
     .retry_after(60_000)
+}
+
+/// An approval can't be read: it must not even be said that its call did not run.
+pub(super) fn unreadable(id: &ApprovalId) -> Statement {
+    let text = format!(
+        "Nothing can be said of approval {id} now: Placet can't read or write its store. Whatever \
+         became of it stands, executed or not executed. Call again in a minute; if it stays so, \
+         tell your user that Placet's operator must look."
+    );
+    let statement = Statement::new(Code::Unavailable, &text).retry_after(60_000);
+    Statement { approval: Some(id.to_string()), ..statement }
 }
 
 /// The upstream can't be reached.

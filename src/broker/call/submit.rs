@@ -10,6 +10,7 @@ use crate::store::{Cap, NewHold, StoreError, Submit, Submitted};
 
 use super::answer::{Answer, Delivery, ended};
 use super::asking::Asking;
+use super::attached::HoldGuard;
 use super::call_log::CallRecord;
 use super::hold::Held;
 use super::limits::limit_key;
@@ -21,6 +22,7 @@ use super::refusals::{
 use super::result_delivery::OwedResult;
 use super::seal;
 use crate::broker::Broker;
+use crate::broker::reach::COUNTED_WITHIN;
 
 /// Reason given where an approval ends because the policy denies its call now.
 pub(in crate::broker) const NO_LONGER_PERMITTED: &str =
@@ -124,7 +126,7 @@ impl Broker {
     /// Joins the identical call if it is running or not settled, whatever the policy says now. A
     /// pending or approved one, which the policy no longer lets through, is ended.
     async fn join_running(&self, asking: &Asking) -> Result<Option<Submission>, StoreError> {
-        let Some(found) = self.find_identical(asking).await? else { return Ok(None) };
+        let Some(found) = self.find_identical_briefly(asking).await? else { return Ok(None) };
         match found.state {
             State::Running => Ok(Some(self.join(asking, found).await?)),
             State::Indeterminate if found.settled.is_none() => Ok(self.answer_end(&found)),
@@ -179,6 +181,18 @@ impl Broker {
             .await
     }
 
+    /// The same, where the call is answered without the store if that takes longer than a moment.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read, or not now.
+    async fn find_identical_briefly(
+        &self,
+        asking: &Asking,
+    ) -> Result<Option<Approval>, StoreError> {
+        let (broker, asking) = (self.clone(), asking.clone());
+        self.asked_briefly(async move { broker.find_identical(&asking).await }).await
+    }
+
     /// The answer that an ended approval gives to a later identical call.
     pub(in crate::broker) fn answer_end(&self, approval: &Approval) -> Option<Submission> {
         let delivery = Delivery { replayed: true, shared: false };
@@ -223,15 +237,13 @@ impl Broker {
         let call = &asking.call;
         self.metrics().call(&call.upstream, "deny");
         let event = self.call_event(Kind::CallDenied, asking, rule);
-        if let Err(error) = self.record(vec![event]).await {
-            tracing::error!(%error, "a denial could not be recorded; it stands all the same");
-        }
+        self.record_refusal(event).await;
         Submission::Answered(denied(&call.title(), rule, reason).into())
     }
 
     async fn allow(&self, asking: Asking, rule: &Rule, now: Timestamp) -> Submission {
         // A store that can't be read does not stop allowed calls.
-        match self.find_identical(&asking).await {
+        match self.find_identical_briefly(&asking).await {
             Ok(Some(found)) => match found.state {
                 State::Running => {
                     if let Ok(joined) = self.join(&asking, found).await {
@@ -293,7 +305,9 @@ impl Broker {
         now: Timestamp,
     ) -> Option<Submission> {
         let key = limit_key(asking, rule, limit);
-        match self.store().limits().take(&key, limit.max, now.minus(limit.window), now).await {
+        let (broker, since) = (self.clone(), now.minus(limit.window));
+        let verb = async move { broker.store().limits().take(&key, limit.max, since, now).await };
+        match self.asked_within(COUNTED_WITHIN, verb).await {
             Ok(None) => None,
             Ok(Some(wait)) => Some(self.limited(asking, &rule.pointer, wait).await),
             Err(error) => {
@@ -306,9 +320,7 @@ impl Broker {
     async fn limited(&self, asking: &Asking, rule: &str, wait_ms: u64) -> Submission {
         self.metrics().call(&asking.call.upstream, "rate_limited");
         let event = self.call_event(Kind::CallLimited, asking, rule);
-        if let Err(error) = self.record(vec![event]).await {
-            tracing::error!(%error, "a limit hit could not be recorded");
-        }
+        self.record_refusal(event).await;
         Submission::Answered(limited(&asking.call.title(), rule, wait_ms).into())
     }
 
@@ -376,7 +388,7 @@ impl Broker {
                 .map(|l| (limit_key(&asking, rule, l), l.max, now.minus(l.window))),
             approval,
         };
-        let hold_id = request.hold.id.clone();
+        let hold = HoldGuard::before(self, &request.hold);
         // Two brokers may insert the identical call at once: the index lets one in, and the
         // other finds it when it looks again.
         let mut submitted = self.store().approvals().submit(request.clone(), now).await;
@@ -392,11 +404,13 @@ impl Broker {
                     "approval {} requested by {} for {}/{}",
                     approval.id, approval.agent, approval.call.upstream, approval.call.title()
                 );
-                Submission::Held(Box::new(Held::new(self.clone(), asking, approval, hold_id, held)))
+                let hold = hold.stored(&approval.id, held);
+                Submission::Held(Box::new(Held::new(self.clone(), asking, approval, hold)))
             }
             Ok(Submitted::Attached { approval, held }) => {
                 self.hints().changed(&approval.id);
-                Submission::Held(Box::new(Held::new(self.clone(), asking, approval, hold_id, held)))
+                let hold = hold.stored(&approval.id, held);
+                Submission::Held(Box::new(Held::new(self.clone(), asking, approval, hold)))
             }
             Ok(Submitted::Ended(approval)) => self
                 .answer_end(&approval)
@@ -432,9 +446,11 @@ impl Broker {
     ) -> Result<Submission, StoreError> {
         let hold = self.new_hold(&asking.agent.name);
         let max = self.config().approvals.max_held_per_agent;
+        let guard = HoldGuard::before(self, &hold);
         let held = self.store().holds().attach(&found.id, &hold, max, self.now()).await?;
         self.hints().changed(&found.id);
-        let held = Held::new(self.clone(), asking.clone(), found, hold.id, held);
+        let guard = guard.stored(&found.id, held);
+        let held = Held::new(self.clone(), asking.clone(), found, guard);
         Ok(Submission::Held(Box::new(held)))
     }
 

@@ -17,8 +17,9 @@ use crate::store::StoreError;
 use crate::upstream::Reply;
 
 use super::answer::{Answer, Code, Delivery, Statement, ended, pending};
+use super::attached::HoldGuard;
 use super::changes::POLL;
-use super::execute::{Done, Wishes, keep};
+use super::execute::{Done, Wishes, keep, store_backoff};
 use super::hold::Held;
 use super::result_delivery::OwedResult;
 use crate::broker::Broker;
@@ -226,12 +227,14 @@ impl Broker {
         let mut hold = self.new_hold(&owner.agent.name);
         // Who waits for the task is not somebody else who waits for the call.
         hold.id = format!("{}.{}", view.task.id, hold.id);
+        let guard = HoldGuard::before(self, &hold);
         if !self.store().holds().attach(&approval.id, &hold, max, self.now()).await? {
             return Err(TaskError::TooMany);
         }
+        let hold = guard.stored(&approval.id, true);
         self.hints().changed(&approval.id);
         let session = view.task.session.clone();
-        Ok(Held::for_task(self.clone(), owner.agent.clone(), session, approval, hold.id))
+        Ok(Held::for_task(self.clone(), owner.agent.clone(), session, approval, hold))
     }
 
     /// Resolves once a task was ended by its agent, or is gone.
@@ -253,11 +256,19 @@ impl Broker {
         }
     }
 
-    /// Keeps the answer of a call that this process ran as a task.
+    /// Keeps the answer of a call that this process ran as a task; tries again while the store can't
+    /// be written, since nothing else knows the answer.
     pub async fn keep_answer(&self, task: &Task, answer: Outcome) {
         let kept = keep(answer, self.config().approvals.max_outcome);
-        if let Err(error) = self.store().tasks().answer(&task.id, &kept, self.now()).await {
-            tracing::error!(%error, "the answer of a call that is followed as a task is lost");
+        for attempt in 0.. {
+            let Err(error) = self.store().tasks().answer(&task.id, &kept, self.now()).await else {
+                return;
+            };
+            tracing::error!(%error, "the answer of a call that is followed as a task waits");
+            tokio::select! {
+                () = tokio::time::sleep(store_backoff(attempt)) => {}
+                () = self.stop().hard.cancelled() => return,
+            }
         }
     }
 

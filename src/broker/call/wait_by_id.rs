@@ -10,8 +10,8 @@ use crate::domain::call::Method;
 use crate::domain::policy::{Action, Verdict};
 use crate::upstream::ClientCapabilities;
 
-use super::answer::{Code, Statement};
 use super::asking::Asking;
+use super::refusals::unreadable;
 use super::submit::{NO_LONGER_NEEDED, NO_LONGER_PERMITTED, Submission};
 use crate::broker::Broker;
 
@@ -52,13 +52,13 @@ impl Broker {
         };
         let found = match self.get(&id).await {
             Ok(found) => found.filter(is_own)?,
-            Err(error) => return Some(unreadable(&id, &error)),
+            Err(error) => return Some(not_read(&id, &error)),
         };
         self.all_told(&found.agent, found.digest()).await;
         // It may have gone on meanwhile.
         let found = match self.get(&id).await {
             Ok(found) => found?,
-            Err(error) => return Some(unreadable(&id, &error)),
+            Err(error) => return Some(not_read(&id, &error)),
         };
         let asking = Asking {
             agent: waiting.agent,
@@ -71,7 +71,7 @@ impl Broker {
         };
         match self.wait_for(&asking, found).await {
             Ok(submission) => submission,
-            Err(error) => Some(unreadable(&id, &error)),
+            Err(error) => Some(not_read(&id, &error)),
         }
     }
 
@@ -128,14 +128,8 @@ impl Broker {
     }
 }
 
-/// The answer while the store can't be read: it must not even say that the call did not run.
-fn unreadable(id: &ApprovalId, error: &crate::store::StoreError) -> Submission {
+/// The answer while the store can't be read.
+fn not_read(id: &ApprovalId, error: &crate::store::StoreError) -> Submission {
     tracing::error!(%error, "an approval that is waited for could not be read");
-    let text = format!(
-        "Nothing can be said of approval {id} now: Placet can't read or write its store. Whatever \
-         became of it stands, executed or not executed. Call again in a minute; if it stays so, \
-         tell your user that Placet's operator must look."
-    );
-    let statement = Statement::new(Code::Unavailable, &text).retry_after(60_000);
-    Submission::Answered(Statement { approval: Some(id.to_string()), ..statement }.into())
+    Submission::Answered(unreadable(id).into())
 }

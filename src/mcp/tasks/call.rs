@@ -101,11 +101,13 @@ pub(crate) async fn behind_a_task(
         return Err(permit);
     }
     let Some(task) = store(mcp, incoming, &tool, None).await else { return Err(permit) };
+    let here = broker.runs_here(&task.id);
     let response = made(mcp, incoming, task.clone());
     let (again, asked) = (mcp.clone(), incoming.clone());
     let wishes = Wishes { tasks: None, ..wishes.clone() };
     broker.tracker().spawn(async move {
         let broker = again.broker.clone();
+        let _here = here;
         let owner = owner(&asked);
         let cancel = CancellationToken::new();
         // Nobody listens to what the server says meanwhile.

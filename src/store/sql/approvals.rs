@@ -269,6 +269,14 @@ async fn apply(
 ) -> Result<Approval> {
     let mut tx = db.begin().await?;
     let a = &transition.after;
+    if transition.unless_attached {
+        // Whoever attaches takes the same lock: either is seen by the other.
+        tx.lock(Lock::Submissions(&a.agent)).await?;
+        if holds::waiting_for(&mut tx, &a.id, now).await? > 0 {
+            tx.rollback().await?;
+            return Err(conflict(db, &a.id, now).await?);
+        }
+    }
     let (outcome_kind, outcome) = match &a.outcome {
         None => (None, None),
         Some(Outcome::Result(raw)) => (Some("result"), Some(raw.clone())),
@@ -307,11 +315,7 @@ async fn apply(
         .await?;
     if changed == 0 {
         tx.rollback().await?;
-        let current = find(db, a.id.clone(), now).await?;
-        return Err(current.map_or_else(
-            || StoreError::corrupt("approvals", "id", a.id.as_str(), "it is gone"),
-            |current| StoreError::Conflict(Box::new(current)),
-        ));
+        return Err(conflict(db, &a.id, now).await?);
     }
     // Only decisions and ends bring new words.
     if transition.decision.is_some() || a.end_reason.is_some() {
@@ -326,6 +330,14 @@ async fn apply(
         .ok_or_else(|| StoreError::corrupt("approvals", "id", a.id.as_str(), "it is gone"))?;
     tx.commit().await?;
     Ok(after)
+}
+
+async fn conflict(db: Db, id: &ApprovalId, now: Timestamp) -> Result<StoreError> {
+    let current = find(db, id.clone(), now).await?;
+    Ok(current.map_or_else(
+        || StoreError::corrupt("approvals", "id", id.as_str(), "it is gone"),
+        |current| StoreError::Conflict(Box::new(current)),
+    ))
 }
 
 async fn find(db: Db, id: ApprovalId, now: Timestamp) -> Result<Option<Approval>> {

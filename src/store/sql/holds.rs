@@ -33,6 +33,22 @@ impl HoldStore for SqlStore {
         self.run_for_agent(move |db| detach(db, hold.clone(), now)).await
     }
 
+    async fn of_node(&self, node: &str) -> Result<Vec<String>> {
+        let sql = "select id from holds where node = $1";
+        let rows = self.db.read().await?.rows(sql, args![node]).await?;
+        rows.iter().map(|row| row.text("id")).collect()
+    }
+
+    async fn detach_all(&self, holds: &[String], now: Timestamp) -> Result<Vec<ApprovalId>> {
+        let holds = holds.to_vec();
+        self.run_for_agent(move |db| detach_all(db, holds.clone(), now)).await
+    }
+
+    async fn attach_again(&self, id: &ApprovalId, hold: &NewHold, now: Timestamp) -> Result<()> {
+        let (id, hold) = (id.clone(), hold.clone());
+        self.run_for_agent(move |db| attach_again(db, id.clone(), hold.clone(), now)).await
+    }
+
     async fn attached(&self, id: &ApprovalId, now: Timestamp) -> Result<i64> {
         attached(self.db.clone(), id.clone(), now).await
     }
@@ -49,6 +65,18 @@ pub(super) async fn held_by(tx: &mut Tx, agent: &str, now: Timestamp) -> Result<
         args![agent, now],
     )
     .await
+}
+
+/// How many wait for an approval: requests of live processes, and tasks that their agents have not
+/// ended.
+///
+/// # Errors
+/// [`crate::store::StoreError`], when the database can't be read.
+pub(super) async fn waiting_for(tx: &mut Tx, id: &ApprovalId, now: Timestamp) -> Result<i64> {
+    let tasks = "select count(*) as n from tasks \
+                  where approval = $1 and cancelled_at is null and expires_at > $2";
+    let requests = tx.count(LIVE_HOLDS, args![id.as_str(), now]).await?;
+    Ok(requests + tx.count(tasks, args![id.as_str(), now]).await?)
 }
 
 /// Attaches a request.
@@ -92,6 +120,18 @@ async fn attach(
     Ok(fits)
 }
 
+async fn attach_again(db: Db, id: ApprovalId, hold: NewHold, now: Timestamp) -> Result<()> {
+    let mut tx = db.begin().await?;
+    tx.execute(
+        "insert into holds (id, approval, node, agent, created_at) \
+         values ($1, $2, $3, $4, $5) on conflict (id) do nothing",
+        args![&hold.id, id.as_str(), &hold.node, &hold.agent, now],
+    )
+    .await?;
+    touch(&mut tx, &id, now).await?;
+    tx.commit().await
+}
+
 async fn detach(db: Db, hold: String, now: Timestamp) -> Result<i64> {
     let mut tx = db.begin().await?;
     let row = tx.row("select approval from holds where id = $1", args![&hold]).await?;
@@ -108,4 +148,22 @@ async fn detach(db: Db, hold: String, now: Timestamp) -> Result<i64> {
 
 async fn attached(db: Db, id: ApprovalId, now: Timestamp) -> Result<i64> {
     db.read().await?.count(LIVE_HOLDS, args![id.as_str(), now]).await
+}
+
+async fn detach_all(db: Db, holds: Vec<String>, now: Timestamp) -> Result<Vec<ApprovalId>> {
+    let mut tx = db.begin().await?;
+    let mut left = Vec::new();
+    for hold in holds {
+        let row = tx.row("select approval from holds where id = $1", args![&hold]).await?;
+        let Some(approval) = row.map(|row| row.text("approval")).transpose()? else { continue };
+        tx.execute("delete from holds where id = $1", args![&hold]).await?;
+        if let Some(id) = ApprovalId::parse(&approval)
+            && !left.contains(&id)
+        {
+            touch(&mut tx, &id, now).await?;
+            left.push(id);
+        }
+    }
+    tx.commit().await?;
+    Ok(left)
 }

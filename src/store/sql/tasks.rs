@@ -130,6 +130,25 @@ impl TaskStore for SqlStore {
         self.write(sql, args![id.as_str(), kind, text, now]).await
     }
 
+    async fn unanswered(&self, node: &str, before: Timestamp) -> Result<Vec<TaskId>> {
+        let sql = "select id from tasks where node = $1 and answer_kind is null \
+                      and cancelled_at is null and created_at < $2";
+        let rows = self.db.read().await?.rows(sql, args![node, before]).await?;
+        rows.iter()
+            .map(|row| {
+                let id = row.text("id")?;
+                TaskId::parse(&id)
+                    .ok_or_else(|| StoreError::corrupt("tasks", "id", &id, "not an id"))
+            })
+            .collect()
+    }
+
+    async fn abandon(&self, id: &TaskId, now: Timestamp) -> Result<()> {
+        let sql =
+            "update tasks set node = '', changed_at = $2 where id = $1 and answer_kind is null";
+        self.write(sql, args![id.as_str(), now]).await
+    }
+
     async fn attended(
         &self,
         now: Timestamp,

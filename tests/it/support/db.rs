@@ -57,6 +57,41 @@ impl Database {
     }
 }
 
+/// Somebody who lets nobody at the store; dropping it lets them go on.
+pub enum Locked {
+    /// Writers wait; SQLite's readers can't be kept waiting.
+    Sqlite { _link: SqliteConnection },
+    /// Everybody waits who asks for the table.
+    Postgres { _link: PgConnection },
+}
+
+impl Database {
+    /// Locks the table (SQLite: all writing).
+    pub async fn locked(&self, table: &str) -> Locked {
+        if self.is_postgres {
+            let mut link = PgConnection::connect(&self.url).await.unwrap();
+            let lock = format!("begin; lock table {table} in access exclusive mode");
+            link.execute(AssertSqlSafe(lock)).await.unwrap();
+            return Locked::Postgres { _link: link };
+        }
+        let mut link = SqliteConnection::connect(&self.url).await.unwrap();
+        link.execute("begin immediate").await.unwrap();
+        Locked::Sqlite { _link: link }
+    }
+
+    /// How many rows the table has.
+    pub async fn rows(&self, table: &str) -> i64 {
+        let sql = AssertSqlSafe(format!("select count(*) from {table}"));
+        if self.is_postgres {
+            let mut link = PgConnection::connect(&self.url).await.unwrap();
+            sqlx::query_scalar(sql).fetch_one(&mut link).await.unwrap()
+        } else {
+            let mut link = SqliteConnection::connect(&self.url).await.unwrap();
+            sqlx::query_scalar(sql).fetch_one(&mut link).await.unwrap()
+        }
+    }
+}
+
 /// A SQLite database in a directory of its own.
 pub async fn sqlite() -> (Dir, Database) {
     let dir = Dir::new();
