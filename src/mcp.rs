@@ -15,7 +15,7 @@ use crate::store::StoreError;
 
 use aggregate::owners::Owners;
 use endpoint::endpoint;
-use reading::Reading;
+use reading::Bytes;
 use session::cancellation::InFlight;
 use session::http_sse;
 use session::resumability::Streams;
@@ -64,7 +64,8 @@ pub struct Mcp {
     listeners: Arc<Listeners>,
     /// Notifications on their way to upstreams.
     notifying: Arc<Listeners>,
-    reading: Arc<Reading>,
+    reading: Arc<Bytes>,
+    under_way: Arc<Bytes>,
 }
 
 impl Mcp {
@@ -73,7 +74,8 @@ impl Mcp {
         let streams = Arc::new(Streams::new(broker.clone()));
         let max_sessions = broker.config().server.max_sessions_per_agent;
         let subscriptions = Arc::new(Subscriptions::new(max_sessions));
-        let reading = Arc::new(Reading::new(broker.config()));
+        let reading = Arc::new(Bytes::being_read(broker.config()));
+        let under_way = Arc::new(Bytes::under_way(broker.config()));
         Self {
             broker,
             in_flight: Arc::default(),
@@ -85,6 +87,7 @@ impl Mcp {
             listeners: Arc::default(),
             notifying: Arc::default(),
             reading,
+            under_way,
         }
     }
 

@@ -118,7 +118,7 @@ pub struct Request {
     /// The JSON-RPC method, such as `tools/call`.
     pub method: String,
     /// Raw JSON of `params`, already without the caller's protocol `_meta` keys and progress token.
-    pub params: Option<String>,
+    pub params: Option<Arc<str>>,
     /// Whether progress is wanted: the connection adds a token of its own.
     pub progress: bool,
     /// The agent's `…/logLevel` (modern), raw JSON
@@ -139,7 +139,7 @@ impl Request {
     pub fn new(method: &str, params: Option<String>) -> Self {
         Self {
             method: method.to_owned(),
-            params,
+            params: params.map(Into::into),
             progress: false,
             log_level: None,
             once: false,

@@ -50,6 +50,8 @@ pub(super) fn server(s: &Section<'_>) -> Server {
         max_message_nodes: s.count("max_message_nodes").unwrap_or_default(),
         max_reading_per_agent: s.size("max_reading_per_agent").unwrap_or_default(),
         max_reading: s.size("max_reading").unwrap_or_default(),
+        max_under_way_per_agent: s.size("max_under_way_per_agent").unwrap_or_default(),
+        max_under_way: s.size("max_under_way").unwrap_or_default(),
         max_form: s.size("max_form").unwrap_or_default(),
         max_result: s.size("max_result").unwrap_or_default(),
         max_sessions_per_agent: s.count("max_sessions_per_agent").unwrap_or_default(),

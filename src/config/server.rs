@@ -33,6 +33,10 @@ pub struct Server {
     pub max_reading_per_agent: usize,
     /// The same of all agents.
     pub max_reading: usize,
+    /// Most bytes of one agent's messages that are under way.
+    pub max_under_way_per_agent: usize,
+    /// The same of all agents.
+    pub max_under_way: usize,
     /// Largest form of the pages and largest body of the HTTP API, bytes.
     pub max_form: usize,
     /// Largest message of an upstream, bytes.

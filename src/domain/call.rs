@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -150,7 +151,7 @@ pub struct ToolCall {
     /// Name of the tool or prompt, URI of the resource; decoded.
     pub tool: String,
     /// `params` exactly as the agent sent it.
-    pub params: String,
+    pub params: Arc<str>,
     /// Covers the upstream, the tool, the arguments, the extra members and, unless it is a tool
     /// call, the method.
     pub digest: Digest,
@@ -170,6 +171,18 @@ impl ToolCall {
     /// # Errors
     /// [`CallError`], when the text is refused or is not a call.
     pub fn read_as(method: Method, upstream: &str, params: &str) -> Result<Self, CallError> {
+        Self::read_shared(method, upstream, &params.into())
+    }
+
+    /// The same, without a copy of `params`.
+    ///
+    /// # Errors
+    /// As [`ToolCall::read_as`].
+    pub fn read_shared(
+        method: Method,
+        upstream: &str,
+        params: &Arc<str>,
+    ) -> Result<Self, CallError> {
         let node = json::parse(params)?;
         if !node.is_object() {
             return Err(CallError::ParamsNotAnObject);
@@ -183,7 +196,7 @@ impl ToolCall {
             return Err(CallError::MetaNotAnObject);
         }
         let digest = digest(method, upstream, &tool, &node);
-        Ok(Self { method, upstream: upstream.to_owned(), tool, params: params.to_owned(), digest })
+        Ok(Self { method, upstream: upstream.to_owned(), tool, params: Arc::clone(params), digest })
     }
 
     /// The arguments exactly as sent, a JSON object; `{}` where there were none. The arguments of a
@@ -225,14 +238,22 @@ impl ToolCall {
 
     /// Whether the digest still fits the bytes. This is checked again before a stored call is sent.
     pub fn is_intact(&self) -> bool {
-        Self::read_as(self.method, &self.upstream, &self.params)
+        Self::read_shared(self.method, &self.upstream, &self.params)
             .is_ok_and(|again| again.digest == self.digest && again.tool == self.tool)
     }
 
-    /// `params` to send: the stored bytes, with the protocol's own `_meta` keys taken out and
-    /// `meta` (key and raw value each) put in.
-    pub fn params_with_meta(&self, meta: &[(&str, String)]) -> String {
-        params_with_meta(&self.params, meta)
+    /// `params` to send: the stored bytes, with the protocol's own `_meta` keys taken out.
+    pub fn params_to_send(&self) -> Arc<str> {
+        without_protocol_meta(&self.params)
+    }
+}
+
+/// `params` with nothing of the protocol's in `_meta`, as [`params_with_meta`]; the very same text
+/// where there is no `_meta`.
+pub fn without_protocol_meta(params: &Arc<str>) -> Arc<str> {
+    match json::parse(params) {
+        Ok(node) if node.get("_meta").is_some() => params_with_meta(params, &[]).into(),
+        _ => Arc::clone(params),
     }
 }
 

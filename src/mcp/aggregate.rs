@@ -61,7 +61,8 @@ pub(crate) async fn resolve(
         _ => None,
     };
     if let Some(Found { place, written, upstream, own }) = found {
-        incoming.message.params = Some(edit::spliced(params.raw, place.raw, &json::quote(&own)));
+        incoming.message.params =
+            Some(edit::spliced(params.raw, place.raw, &json::quote(&own)).into());
         incoming.named =
             Some(Named { prefixed: names::uri(&upstream, &own) == written, text: written });
         incoming.upstream = upstream;

@@ -1,6 +1,8 @@
 //! A call, be it of a tool or a prompt or the read of a resource: submitted to the broker, then
 //! answered, forwarded, or held.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 
@@ -30,18 +32,14 @@ pub(crate) mod url_elicitation;
 pub(crate) mod wait_tool;
 
 /// Answers a call: its answer at once, a task to follow, or a request that is held.
-pub(crate) async fn call(
-    mcp: &Mcp,
-    incoming: ClientRequest,
-    params: Option<&Node<'_>>,
-) -> Response {
+pub(crate) async fn call(mcp: &Mcp, incoming: ClientRequest, params: Option<Node<'_>>) -> Response {
     let id = incoming.message.id_raw();
     let invalid = |text: &str| {
         json_response(StatusCode::OK, jsonrpc::error(id, code::INVALID_PARAMS, text, None))
     };
-    let text = incoming.message.params.as_deref().unwrap_or("null");
+    let text = incoming.message.params.clone().unwrap_or_else(|| Arc::from("null"));
     let method = Method::parse(&incoming.message.method).unwrap_or(Method::CallTool);
-    let call = match ToolCall::read_as(method, &incoming.upstream, text) {
+    let call = match ToolCall::read_shared(method, &incoming.upstream, &text) {
         Ok(call) => call,
         Err(CallError::Json(error)) => {
             let error = jsonrpc::error(id, code::INVALID_REQUEST, &error.to_string(), None);
@@ -61,9 +59,11 @@ pub(crate) async fn call(
     let mut asking = asking(&incoming, call);
     let again = url_elicitation::taken(mcp, &incoming, &mut asking);
     let by_id = waits.is_some();
-    let token = progress_token(params);
-    let form = form::form_of(&incoming, params);
-    let (log_level, filter) = subscriptions::level_of(mcp, &incoming, params).await;
+    let token = progress_token(params.as_ref());
+    let form = form::form_of(&incoming, params.as_ref());
+    let (log_level, filter) = subscriptions::level_of(mcp, &incoming, params.as_ref()).await;
+    // What was looked at may take several times the text, and the answer may take long.
+    drop(params);
     let wishes = Wishes { progress: token.is_some(), log_level, tasks: form };
     let progress = Progress::new(token, incoming.era, wishes.log_level.is_some()).logging(filter);
     // Not in the request's own future: a client that leaves while the call is stored would leave

@@ -19,6 +19,7 @@ use super::call::admission::Gate;
 use super::call::{self, admission, input_required};
 use super::discover::discover;
 use super::envelope::{Message, MessageKind, Refused};
+use super::reading::Share;
 use super::request::{self, ClientRequest, accepts_streams, client_name};
 use super::respond::{json_response, no_method, nothing, plain, problem, refused};
 use super::revision::{self, headers};
@@ -30,7 +31,7 @@ use super::{Mcp, aggregate, response, subscriptions_listen, tasks};
 pub(crate) async fn modern(
     mcp: &Mcp,
     incoming: ClientRequest,
-    params: Option<&Node<'_>>,
+    params: Option<Node<'_>>,
 ) -> Response {
     match admission::gate(mcp, &incoming).await {
         Gate::Open => {}
@@ -40,12 +41,13 @@ pub(crate) async fn modern(
     match incoming.message.method.as_str() {
         _ if is_call(mcp, &incoming) => call::call(mcp, incoming, params).await,
         method::SERVER_DISCOVER => discover(mcp, &incoming).await,
-        method::SUBSCRIPTIONS_LISTEN => match tasks::watched(mcp, &incoming, params).await {
-            Ok(watch) => subscriptions_listen::listen(mcp, &incoming, params, watch),
+        method::SUBSCRIPTIONS_LISTEN => match tasks::watched(mcp, &incoming, params.as_ref()).await
+        {
+            Ok(watch) => subscriptions_listen::listen(mcp, &incoming, params.as_ref(), watch),
             Err(refused) => refused,
         },
         method if method.starts_with("tasks/") => {
-            match tasks::modern(mcp, &incoming, params).await {
+            match tasks::modern(mcp, &incoming, params.as_ref()).await {
                 Some(answer) => answer,
                 None => no_method(&incoming),
             }
@@ -58,7 +60,7 @@ pub(crate) async fn modern(
 pub(crate) async fn legacy(
     mcp: &Mcp,
     incoming: ClientRequest,
-    params: Option<&Node<'_>>,
+    params: Option<Node<'_>>,
 ) -> Response {
     match admission::gate(mcp, &incoming).await {
         Gate::Open => {}
@@ -69,19 +71,21 @@ pub(crate) async fn legacy(
         _ if is_call(mcp, &incoming) => call::call(mcp, incoming, params).await,
         method::PING => plain(&incoming, "{}"),
         method if method.starts_with("tasks/") => {
-            match tasks::legacy(mcp, &incoming, params).await {
+            match tasks::legacy(mcp, &incoming, params.as_ref()).await {
                 Some(answer) => answer,
                 None => no_method(&incoming),
             }
         }
-        method::LOGGING_SET_LEVEL => subscriptions::set_level(mcp, &incoming, params).await,
+        method::LOGGING_SET_LEVEL => {
+            subscriptions::set_level(mcp, &incoming, params.as_ref()).await
+        }
         // At the address of all upstreams the URI was resolved to one, unless no upstream has it.
         method::RESOURCES_SUBSCRIBE | method::RESOURCES_UNSUBSCRIBE
             if !incoming.upstream.is_empty() =>
         {
             match admission::refusal(mcp, &incoming).await {
                 Some(refused) => refused,
-                None => subscriptions::subscription(mcp, &incoming, params).await,
+                None => subscriptions::subscription(mcp, &incoming, params.as_ref()).await,
             }
         }
         _ => pass(mcp, incoming, params).await,
@@ -99,9 +103,9 @@ fn is_call(mcp: &Mcp, incoming: &ClientRequest) -> bool {
 
 /// Sends a request upstream and its answer back; the answer becomes a stream once it takes long or
 /// the server says something meanwhile.
-async fn pass(mcp: &Mcp, incoming: ClientRequest, params: Option<&Node<'_>>) -> Response {
+async fn pass(mcp: &Mcp, incoming: ClientRequest, params: Option<Node<'_>>) -> Response {
     if incoming.upstream.is_empty() {
-        return aggregate::whole(mcp, incoming, params).await;
+        return aggregate::whole(mcp, incoming, params.as_ref()).await;
     }
     if Method::parse(&incoming.message.method).is_none()
         && let Some(refused) = admission::refusal(mcp, &incoming).await
@@ -111,8 +115,9 @@ async fn pass(mcp: &Mcp, incoming: ClientRequest, params: Option<&Node<'_>>) -> 
     let Some(server) = mcp.broker.upstream(&incoming.upstream).cloned() else {
         return no_method(&incoming);
     };
-    let token = progress_token(params);
-    let (level, filter) = subscriptions::level_of(mcp, &incoming, params).await;
+    let token = progress_token(params.as_ref());
+    let (level, filter) = subscriptions::level_of(mcp, &incoming, params.as_ref()).await;
+    drop(params);
     let request =
         Request { progress: token.is_some(), log_level: level.clone(), ..request_of(&incoming) };
     let progress = Progress::new(token, incoming.era, level.is_some()).logging(filter);
@@ -121,7 +126,7 @@ async fn pass(mcp: &Mcp, incoming: ClientRequest, params: Option<&Node<'_>>) -> 
         let caller = asked.caller();
         let (server, caller, notes, cancel) = (&server, &caller, &notes, &cancel);
         let (again, asked, request) = (&again, &asked, &request);
-        let ask = move |params: Option<String>| async move {
+        let ask = move |params: Option<Arc<str>>| async move {
             let request = Request { params, ..request.clone() };
             match server.request(caller, request, Some(notes.clone()), cancel.clone()).await {
                 Ok(reply) => Ok(reply),
@@ -130,7 +135,7 @@ async fn pass(mcp: &Mcp, incoming: ClientRequest, params: Option<&Node<'_>>) -> 
         };
         match ask(request.params.clone()).await {
             Ok(reply) => {
-                let params = request.params.clone().unwrap_or_else(|| "{}".to_owned());
+                let params = request.params.clone().unwrap_or_else(|| Arc::from("{}"));
                 let next = |params| ask(Some(params));
                 input_required::rounds(again, asked, params, reply, notes, next).await
             }
@@ -147,10 +152,11 @@ pub(crate) async fn answer(
     upstream: &str,
     headers: &HeaderMap,
     message: Message,
+    room: Share,
 ) -> Response {
-    let params = message.params.clone();
-    let params = params.as_deref().and_then(|p| json::parse(p).ok());
-    let params = params.as_ref();
+    let text = message.params.clone();
+    let owned = text.as_deref().and_then(|p| json::parse(p).ok());
+    let params = owned.as_ref();
     let era = revision::era_of(headers, params);
     let features = match era {
         WireEra::Modern => {
@@ -170,11 +176,12 @@ pub(crate) async fn answer(
         session: None,
         in_use: None,
         streams: accepts_streams(headers),
+        room: Arc::new(room),
         flight: Arc::default(),
         message,
     };
     match era {
-        WireEra::Modern => modern_message(mcp, incoming, headers, params).await,
+        WireEra::Modern => modern_message(mcp, incoming, headers, owned).await,
         WireEra::Legacy => {
             if incoming.message.method == method::INITIALIZE {
                 return session::initialize(mcp, &incoming, params).await;
@@ -188,7 +195,7 @@ pub(crate) async fn answer(
                 }
                 Err(response) => return response,
             }
-            legacy_message(mcp, incoming, params).await
+            legacy_message(mcp, incoming, owned).await
         }
     }
 }
@@ -197,7 +204,7 @@ async fn modern_message(
     mcp: &Mcp,
     incoming: ClientRequest,
     headers: &HeaderMap,
-    params: Option<&Node<'_>>,
+    params: Option<Node<'_>>,
 ) -> Response {
     let id = incoming.message.id_raw();
     match incoming.message.kind {
@@ -238,15 +245,15 @@ async fn modern_message(
         }
         MessageKind::Request => {}
     }
-    if let Err(wrong) = headers::check_modern(headers, &incoming.message, params) {
+    if let Err(wrong) = headers::check_modern(headers, &incoming.message, params.as_ref()) {
         return json_response(
             StatusCode::BAD_REQUEST,
             jsonrpc::error(id, wrong.code, &wrong.message, wrong.data.as_deref()),
         );
     }
-    let (incoming, own) = resolved(mcp, incoming, params).await;
+    let (incoming, own) = resolved(mcp, incoming, params.as_ref()).await;
     match own.as_deref().and_then(|p| json::parse(p).ok()) {
-        Some(own) => Box::pin(mirrored(mcp, incoming, headers, Some(&own))).await,
+        Some(own) => Box::pin(mirrored(mcp, incoming, headers, Some(own))).await,
         None => mirrored(mcp, incoming, headers, params).await,
     }
 }
@@ -256,9 +263,9 @@ async fn mirrored(
     mcp: &Mcp,
     incoming: ClientRequest,
     headers: &HeaderMap,
-    params: Option<&Node<'_>>,
+    params: Option<Node<'_>>,
 ) -> Response {
-    if let Err(wrong) = check_mirrors(mcp, &incoming, headers, params) {
+    if let Err(wrong) = check_mirrors(mcp, &incoming, headers, params.as_ref()) {
         return json_response(
             StatusCode::BAD_REQUEST,
             jsonrpc::error(incoming.message.id_raw(), wrong.code, &wrong.message, None),
@@ -273,7 +280,7 @@ async fn resolved(
     mcp: &Mcp,
     incoming: ClientRequest,
     params: Option<&Node<'_>>,
-) -> (ClientRequest, Option<String>) {
+) -> (ClientRequest, Option<Arc<str>>) {
     if !incoming.upstream.is_empty() {
         return (incoming, None);
     }
@@ -314,7 +321,7 @@ fn check_mirrors(
 async fn legacy_message(
     mcp: &Mcp,
     mut incoming: ClientRequest,
-    params: Option<&Node<'_>>,
+    params: Option<Node<'_>>,
 ) -> Response {
     match incoming.message.kind {
         MessageKind::Response => {
@@ -324,7 +331,7 @@ async fn legacy_message(
             }
             StatusCode::ACCEPTED.into_response()
         }
-        MessageKind::Notification => notified(mcp, &incoming, params),
+        MessageKind::Notification => notified(mcp, &incoming, params.as_ref()),
         MessageKind::Request => {
             if let Some(session) = &incoming.session {
                 let (id, now) = (incoming.message.id_raw(), mcp.broker.now());
@@ -333,9 +340,9 @@ async fn legacy_message(
                     return nothing();
                 }
             }
-            let (incoming, own) = resolved(mcp, incoming, params).await;
+            let (incoming, own) = resolved(mcp, incoming, params.as_ref()).await;
             match own.as_deref().and_then(|p| json::parse(p).ok()) {
-                Some(own) => Box::pin(legacy(mcp, incoming, Some(&own))).await,
+                Some(own) => Box::pin(legacy(mcp, incoming, Some(own))).await,
                 None => legacy(mcp, incoming, params).await,
             }
         }
@@ -392,7 +399,8 @@ fn notify(mcp: &Mcp, incoming: &ClientRequest) -> Result<bool, Box<Response>> {
         mcp.broker.tracker().spawn(async move {
             let caller = incoming.caller();
             let method = &incoming.message.method;
-            let sent = server.notify(&caller, method, incoming.message.params.clone());
+            let params = incoming.message.params.as_deref().map(str::to_owned);
+            let sent = server.notify(&caller, method, params);
             tokio::select! {
                 biased;
                 () = sent => {}

@@ -15,18 +15,19 @@ use http_body_util::BodyExt as _;
 use crate::auth;
 use crate::auth::client_address;
 use crate::config::Agent;
+use crate::protocol::method;
 
 use super::Mcp;
 use super::dispatch::answer;
-use super::envelope::Message;
-use super::reading::{SMALL, Share, TooMuch};
+use super::envelope::{Message, MessageKind};
+use super::reading::{SMALL, Share, TooMuch, UNDER_WAY};
 use super::request::may_use;
 use super::respond::{method_not_allowed, problem, refused, too_many, unauthorized};
 use super::revision::header;
 use super::session::{self, get_stream};
 
-/// Bytes that are still read, and thrown away, of a body that is too large: a client that is cut
-/// off while it sends never reads why.
+/// Bytes that are still read, and thrown away, of a body that is refused: a client that is cut off
+/// while it sends never reads why.
 const DRAINED: usize = 16 << 20;
 /// How long reading the rest of such a body may take.
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
@@ -144,21 +145,17 @@ async fn post(
     body: Body,
 ) -> Response {
     match read(mcp, &agent, headers, body).await {
-        Ok((message, share)) => {
-            // Read it is; how many are answered at once is bounded by the connections.
-            drop(share);
-            Box::pin(answer(mcp, agent, upstream, headers, message)).await
-        }
+        Ok((message, room)) => Box::pin(answer(mcp, agent, upstream, headers, message, room)).await,
         Err(response) => response,
     }
 }
 
-/// Reads a message of either era. Its share of what may be read comes with it.
+/// Reads a message of either era. Its share of what may be under way comes with it.
 ///
 /// # Errors
 /// The response that refuses it: 415 for another content type than JSON, 413 for a body larger than
 /// `server.max_body` bytes, 400 for one that breaks off, is no JSON-RPC message or has more values
-/// than `server.max_message_nodes`; 429 and 503 where too much is being read already.
+/// than `server.max_message_nodes`; 429 and 503 where too much is being read, or under way, already.
 pub(crate) async fn read(
     mcp: &Mcp,
     agent: &Agent,
@@ -181,29 +178,48 @@ pub(crate) async fn read(
     // One that does not say how large it is may be as large as any.
     let most = size.upper().and_then(|n| usize::try_from(n).ok()).unwrap_or(server.max_body);
     let share = mcp.reading.share(&agent.name, most, server.body_timeout).await;
-    let mut share = share.map_err(too_much)?;
+    let mut share = match share {
+        Ok(share) => share,
+        Err(of) => {
+            thrown_away(body).await;
+            return Err(too_much(of, "being read", "server.max_reading"));
+        }
+    };
     let body = read_body(body, server.max_body, most).await?;
     share.shrink(body.len());
     let nodes = server.max_message_nodes as usize;
     let message = Message::read_within(&body, nodes);
     let message = message.map_err(|why| refused(StatusCode::BAD_REQUEST, &why))?;
-    Ok((message, share))
+    drop(body);
+    let room = if passes_at_once(&message) {
+        Share::default()
+    } else {
+        // Meanwhile it counts as being read, so that what waits is bounded too.
+        let bytes = UNDER_WAY + message.params.as_deref().map_or(0, str::len);
+        let room = mcp.under_way.share(&agent.name, bytes, server.body_timeout).await;
+        room.map_err(|of| too_much(of, "under way", "server.max_under_way"))?
+    };
+    Ok((message, room))
 }
 
-/// Too much is being read already, and was for as long as a body may take.
-fn too_much(of: TooMuch) -> Response {
+/// Whether nothing of the message stays when it was read: an answer, or what ends a request.
+fn passes_at_once(message: &Message) -> bool {
+    message.kind == MessageKind::Response || message.method == method::NOTIFICATIONS_CANCELLED
+}
+
+/// There was no room for a message for as long as a body may take.
+fn too_much(of: TooMuch, doing: &str, key: &str) -> Response {
     let (status, why) = match of {
         TooMuch::Agent => (
             StatusCode::TOO_MANY_REQUESTS,
-            "this token's other messages are still being read (server.max_reading_per_agent): \
-             try again",
+            format!("this token's other messages are still {doing} ({key}_per_agent): try again"),
         ),
         TooMuch::All => (
             StatusCode::SERVICE_UNAVAILABLE,
-            "too many large messages are being read (server.max_reading): try again",
+            format!("too many large messages are {doing} ({key}): try again"),
         ),
     };
-    let mut response = problem(status, why);
+    let mut response = problem(status, &why);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
@@ -228,12 +244,16 @@ async fn read_body(mut body: Body, max: usize, expected: usize) -> Result<Vec<u8
 }
 
 async fn too_large(body: Body, max: usize) -> Response {
-    // The answer is the same whether or not the rest came.
-    let _ = tokio::time::timeout(DRAIN_WITHIN, drain(body)).await;
+    thrown_away(body).await;
     problem(
         StatusCode::PAYLOAD_TOO_LARGE,
         &format!("the body is larger than {max} bytes (server.max_body)"),
     )
+}
+
+async fn thrown_away(body: Body) {
+    // The answer is the same whether or not the rest came.
+    let _ = tokio::time::timeout(DRAIN_WITHIN, drain(body)).await;
 }
 
 async fn drain(mut body: Body) {

@@ -5,6 +5,8 @@
 //! what two parsers could read differently (duplicate keys, keys that differ only in case) is
 //! refused, so that the policy judges what the upstream will read.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 
 use crate::domain::json::{self, JsonError, Node};
@@ -49,8 +51,8 @@ pub(crate) struct Message {
     pub id: Option<String>,
     /// The method; empty for a response.
     pub method: String,
-    /// `params` as sent, raw JSON.
-    pub params: Option<String>,
+    /// `params` as sent, raw JSON; shared by everything that is made of the message.
+    pub params: Option<Arc<str>>,
     /// The result or error of a response; none for the other kinds.
     pub reply: Option<Reply>,
 }
@@ -152,7 +154,7 @@ impl Message {
             }
             (None, None) => None,
         };
-        Ok(Self { kind, id, method, params: params.map(|p| p.raw.to_owned()), reply })
+        Ok(Self { kind, id, method, params: params.map(|p| p.raw.into()), reply })
     }
 
     /// The id of a request, raw JSON; `null` where there is none.

@@ -1,5 +1,6 @@
-//! How many bytes of messages are being read at once, of each agent and in all: a message takes
-//! several times its text while it is read.
+//! How many bytes of messages are being read at once, and how many are under way, of each agent and
+//! in all: a message takes several times its text while it is read, and about twice as long as
+//! somebody works at it, be its client still there or not.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,14 +10,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Config;
 
-/// Messages up to this many bytes are not counted: each has a connection, and those are.
+/// Messages up to this many bytes are not counted while they are read: each has a connection, and
+/// those are.
 pub(crate) const SMALL: usize = 16 << 10;
+/// What a message under way takes besides its `params`, bytes: a few structures and tasks.
+pub(crate) const UNDER_WAY: usize = 8 << 10;
 
-/// The bytes that may be read at once.
+/// The bytes that there may be at once.
 ///
 /// One entry for each agent of the configuration.
 #[derive(Debug)]
-pub(crate) struct Reading {
+pub(crate) struct Bytes {
+    /// Messages up to so many bytes are not counted.
+    free: usize,
     all: Arc<Semaphore>,
     agents: HashMap<String, Arc<Semaphore>>,
 }
@@ -28,25 +34,38 @@ pub(crate) struct Share(Vec<OwnedSemaphorePermit>);
 /// Whose bytes there are too many of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TooMuch {
-    /// This agent's (`server.max_reading_per_agent`).
+    /// This agent's (`server.max_reading_per_agent`, `server.max_under_way_per_agent`).
     Agent,
-    /// All agents' (`server.max_reading`).
+    /// All agents' (`server.max_reading`, `server.max_under_way`).
     All,
 }
 
-impl Reading {
-    pub(crate) fn new(config: &Config) -> Self {
+impl Bytes {
+    /// Those that are being read.
+    pub(crate) fn being_read(config: &Config) -> Self {
         let server = &config.server;
-        // One message of any size can always be read.
-        let semaphore = |bytes: usize| Arc::new(Semaphore::new(bytes.max(server.max_body)));
-        let own = |name: &str| (name.to_owned(), semaphore(server.max_reading_per_agent));
+        Self::within(config, server.max_reading_per_agent, server.max_reading, SMALL)
+    }
+
+    /// Those of what is under way.
+    pub(crate) fn under_way(config: &Config) -> Self {
+        let server = &config.server;
+        Self::within(config, server.max_under_way_per_agent, server.max_under_way, 0)
+    }
+
+    fn within(config: &Config, per_agent: usize, all: usize, free: usize) -> Self {
+        // One message of any size can always be read and answered.
+        let least = config.server.max_body.saturating_add(UNDER_WAY);
+        let semaphore = |bytes: usize| Arc::new(Semaphore::new(bytes.max(least)));
+        let own = |name: &str| (name.to_owned(), semaphore(per_agent));
         Self {
-            all: semaphore(server.max_reading),
+            free,
+            all: semaphore(all),
             agents: config.agents.iter().map(|agent| own(&agent.name)).collect(),
         }
     }
 
-    /// Waits until this agent may read that many bytes more.
+    /// Waits until there may be that many bytes more of this agent.
     ///
     /// # Errors
     /// [`TooMuch`], if that takes longer than `within`.
@@ -57,7 +76,7 @@ impl Reading {
         within: Duration,
     ) -> Result<Share, TooMuch> {
         let Ok(bytes) = u32::try_from(bytes) else { return Err(TooMuch::All) };
-        if bytes as usize <= SMALL {
+        if bytes as usize <= self.free {
             return Ok(Share::default());
         }
         let deadline = tokio::time::Instant::now() + within;
@@ -91,13 +110,15 @@ mod tests {
 
     const SOON: Duration = Duration::from_millis(20);
 
-    fn reading() -> Reading {
-        Reading::new(&config(
+    fn reading() -> Bytes {
+        Bytes::being_read(&config(
             r#"
             [server]
             max_body = "64KiB"
             max_reading_per_agent = "100KiB"
             max_reading = "150KiB"
+            max_under_way_per_agent = "100KiB"
+            max_under_way = "150KiB"
             [[agents]]
             name = "ann"
             token = "token-of-the-agent-ann"

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, header};
 
 use crate::broker::client_sessions::SessionInUse;
 use crate::config::Agent;
-use crate::domain::call::params_with_meta;
+use crate::domain::call::without_protocol_meta;
 use crate::domain::json::Node;
 use crate::mcp::session::cancellation::InFlightRequest;
 use crate::protocol::meta;
@@ -15,11 +15,12 @@ use crate::upstream::{Caller, ClientCapabilities, Request, WireEra};
 
 use super::Mcp;
 use super::envelope::Message;
+use super::reading::Share;
 
 /// A request as it goes upstream.
 pub(crate) fn request_of(incoming: &ClientRequest) -> Request {
-    let params = incoming.message.params.as_deref().map(|p| params_with_meta(p, &[]));
-    Request::new(&incoming.message.method, params)
+    let params = incoming.message.params.as_ref().map(without_protocol_meta);
+    Request { params, ..Request::new(&incoming.message.method, None) }
 }
 
 /// The log level that a modern request wants, raw JSON
@@ -69,6 +70,9 @@ pub(crate) struct ClientRequest {
     pub(crate) features: ClientCapabilities,
     /// Whether it can read an event stream.
     pub(crate) streams: bool,
+    /// Its share of what may be under way, until nobody works at the request any more.
+    #[expect(dead_code, reason = "dropping the last copy gives it back")]
+    pub(crate) room: Arc<Share>,
     /// Its entry among the requests under way, through which a notification may cancel it.
     pub(crate) flight: Arc<InFlightRequest>,
 }
@@ -78,7 +82,7 @@ impl ClientRequest {
     pub(crate) fn to(&self, upstream: &str, params: Option<String>) -> Self {
         let mut one = self.clone();
         upstream.clone_into(&mut one.upstream);
-        one.message.params = params;
+        one.message.params = params.map(Into::into);
         one
     }
 

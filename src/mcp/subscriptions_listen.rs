@@ -150,7 +150,7 @@ impl Watched {
         let mut asked = incoming.clone();
         method::RESOURCES_SUBSCRIBE.clone_into(&mut asked.message.method);
         let params = json::object([("uri", json::quote(&written).as_str())]);
-        asked.message.params = Some(params.clone());
+        asked.message.params = Some(params.clone().into());
         let mut own = written.clone();
         if incoming.upstream.is_empty() {
             let params = json::parse(&params).ok();

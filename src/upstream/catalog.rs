@@ -195,7 +195,7 @@ mod tests {
             _: CancellationToken,
         ) -> Result<Reply, UpstreamError> {
             let count = self.1.fetch_add(1, Ordering::SeqCst);
-            let params = request.params.unwrap_or_else(|| "{}".to_owned());
+            let params = request.params.unwrap_or_else(|| "{}".into());
             let node = json::parse(&params).unwrap();
             Ok(Reply::Result(self.0(count, node.get("cursor").map(|c| c.raw))))
         }

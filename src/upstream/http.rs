@@ -176,8 +176,8 @@ impl HttpLink {
         if request.log_level.is_some() {
             self.hub.mark_logs(route.id);
         }
-        let params = outgoing_params(era, route.id, request, &self.hub.listeners.features);
         let mut headers = session.headers();
+        let params = outgoing_params(era, route.id, request, &self.hub.listeners.features);
         if era == WireEra::Modern {
             let catalog = common.catalog();
             let tool = called_tool(request)
@@ -186,6 +186,8 @@ impl HttpLink {
             headers.extend(mirrored_headers::for_request(&request.method, params.as_deref(), tool));
         }
         let body = jsonrpc::request(route.id, &request.method, params.as_deref());
+        // They are in the body now, and the answer may take long.
+        drop(params);
         let sending = match request.once {
             true => Sending::Once,
             false if RUNS_NOTHING.contains(&request.method.as_str()) => Sending::Harmless,

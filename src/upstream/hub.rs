@@ -1,6 +1,7 @@
 //! Where a message of an upstream goes: to the request that waits for it, or to everybody who
 //! listens.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -34,12 +35,12 @@ pub(super) fn next_id() -> u64 {
 /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/progress#progress-flow>)
 /// and what the modern era wants
 /// (<https://modelcontextprotocol.io/specification/2026-07-28/basic#_meta>).
-pub(super) fn outgoing_params(
+pub(super) fn outgoing_params<'r>(
     era: WireEra,
     id: u64,
-    request: &Request,
+    request: &'r Request,
     features: &ClientCapabilities,
-) -> Option<String> {
+) -> Option<Cow<'r, str>> {
     let mut meta: Vec<(&str, String)> = Vec::new();
     if era == WireEra::Modern {
         let capabilities = request.capabilities.clone().unwrap_or_else(|| features.to_json());
@@ -52,9 +53,9 @@ pub(super) fn outgoing_params(
         meta.push((meta::PROGRESS_TOKEN, id.to_string()));
     }
     match &request.params {
-        params if meta.is_empty() => params.clone(),
-        Some(params) => Some(call::params_with_meta(params, &meta)),
-        None => Some(call::params_with_meta("{}", &meta)),
+        params if meta.is_empty() => params.as_deref().map(Cow::Borrowed),
+        Some(params) => Some(call::params_with_meta(params, &meta).into()),
+        None => Some(call::params_with_meta("{}", &meta).into()),
     }
 }
 
@@ -397,11 +398,11 @@ mod tests {
         let mut request = Request::new("tools/call", Some(text.to_owned()));
         let features = ClientCapabilities::default();
 
-        let plain = outgoing_params(WireEra::Legacy, 9, &request, &features);
+        let plain = outgoing_params(WireEra::Legacy, 9, &request, &features).map(Cow::into_owned);
         request.progress = true;
         let with_token = outgoing_params(WireEra::Legacy, 9, &request, &features);
 
-        assert_eq!(plain, request.params);
+        assert_eq!(plain.as_deref(), Some(text));
         assert_eq!(with_token.as_deref(), Some(r#"{"b":1.0,"a":1e2,"_meta":{"progressToken":9}}"#));
     }
 }

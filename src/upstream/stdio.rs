@@ -284,6 +284,8 @@ impl StdioLink {
         }
         let params = outgoing_params(facts.era, id, request, &self.listeners.features);
         let line = jsonrpc::request(id, &request.method, params.as_deref());
+        // They are in the line now, and the answer may take long.
+        drop(params);
         let heard = Arc::clone(&route.heard);
         let work = async {
             conn.write(id, line).await?;

@@ -118,12 +118,13 @@ impl Broker {
         };
         let params = self.outgoing(&permit.call, caller, wishes.tasks).await;
         let request = Request {
+            params: Some(params),
             progress: wishes.progress,
             log_level: wishes.log_level.clone(),
             once: permit.once,
             overdue,
             capabilities: wishes.tasks.map(|_| with_tasks(&self.offered(caller, &permit.call))),
-            ..Request::new(permit.call.method.as_str(), Some(params))
+            ..Request::new(permit.call.method.as_str(), None)
         };
         upstream.request(caller, request, notifications, cancel).await
     }

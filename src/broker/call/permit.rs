@@ -1,5 +1,7 @@
 //! The proof that a call may go upstream, without which nothing is sent.
 
+use std::sync::Arc;
+
 use crate::domain::approval::Approval;
 use crate::domain::call::ToolCall;
 
@@ -21,8 +23,8 @@ pub struct Renewal {
 
 impl Renewal {
     /// A permit for a further round with these `params`; none if they make another call.
-    pub fn permit(&self, params: &str) -> Option<Permit> {
-        let call = ToolCall::read_as(self.call.method, &self.call.upstream, params).ok()?;
+    pub fn permit(&self, params: &Arc<str>) -> Option<Permit> {
+        let call = ToolCall::read_shared(self.call.method, &self.call.upstream, params).ok()?;
         (call.digest == self.call.digest).then(|| Permit::allowed(call))
     }
 }

@@ -60,12 +60,12 @@ impl Broker {
         call: &ToolCall,
         caller: &Caller,
         tasks: Option<Form>,
-    ) -> String {
-        let params = call.params_with_meta(&[]);
+    ) -> Arc<str> {
+        let params = call.params_to_send();
         if call.method != Method::CallTool {
             return params;
         }
-        let Some(without) = params_without_task(&params) else { return params };
+        let Some(without) = params_without_task(&params).map(Arc::from) else { return params };
         if tasks == Some(Form::Core) && self.takes_as_task(&call.upstream, &call.tool, caller).await
         {
             return params;

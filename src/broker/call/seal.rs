@@ -145,7 +145,7 @@ pub(in crate::broker) async fn check(broker: &Broker, asking: &Asking, now: Time
         Some(own) => params.with(&[("requestState", own)]),
         None => params.keep_members(|key| key != "requestState"),
     };
-    let call = ToolCall { params, ..asking.call.clone() };
+    let call = ToolCall { params: params.into(), ..asking.call.clone() };
     Check::Passes { call, approval: field("approval").to_owned() }
 }
 

@@ -70,7 +70,7 @@ impl Broker {
         let approval = ApprovalId::parse(text("approval")?)?;
         let round = number("round")?.parse().ok()?;
         let without = params.keep_members(|key| !matches!(key, "requestState" | "inputResponses"));
-        let call = ToolCall { params: without, ..call.clone() };
+        let call = ToolCall { params: without.into(), ..call.clone() };
         Some((Waits { approval, round }, call))
     }
 }

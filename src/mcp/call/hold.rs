@@ -1,6 +1,8 @@
 //! A call that waits for people, on an open stream or, for a client that reads none, until the
 //! one answer at the end. What the client does to the request meanwhile only detaches it.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -220,7 +222,7 @@ impl Streamed {
     }
 
     /// A modern server wants input for the call of a legacy client.
-    async fn go_on(mut self, params: String, reply: Reply) {
+    async fn go_on(mut self, params: Arc<str>, reply: Reply) {
         let (notes, mut heard) = mpsc::channel(BEATS);
         let cancel = self.incoming.flight.cancelled().child_token();
         let rounds = Rounds {

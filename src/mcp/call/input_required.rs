@@ -1,6 +1,7 @@
 //! A modern server that needs input answers with `input_required`; a legacy client is asked by
 //! real requests on its stream instead, and the request goes up again with what it said.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::json::{self, Node, edit};
@@ -22,18 +23,18 @@ const STATE_ONLY: Duration = Duration::from_millis(250);
 pub(crate) async fn rounds<F: Future<Output = Result<Reply, Reported>>>(
     mcp: &Mcp,
     incoming: &ClientRequest,
-    mut params: String,
+    mut params: Arc<str>,
     mut reply: Reply,
     notes: &Notifications,
-    send: impl Fn(String) -> F,
+    send: impl Fn(Arc<str>) -> F,
 ) -> Reported {
     for _ in 0..mcp.broker.config().server.max_input_rounds {
         let Some(wanted) = wanted(incoming, &reply) else { break };
         params = match ask(mcp, incoming, &params, wanted, notes).await {
-            Ok(params) => params,
+            Ok(params) => params.into(),
             Err(why) => return response::failed(incoming, &why),
         };
-        reply = match send(params.clone()).await {
+        reply = match send(Arc::clone(&params)).await {
             Ok(reply) => reply,
             Err(reported) => return reported,
         };

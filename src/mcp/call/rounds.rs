@@ -1,6 +1,8 @@
 //! A call that may take several rounds: where its server wants input, the client is asked for it
 //! and the call goes up again.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
@@ -51,7 +53,7 @@ pub(crate) struct Rounds {
 impl Rounds {
     /// Sends the call and answers what its rounds come to.
     pub(crate) async fn run(&self, permit: Permit) -> Reported {
-        let (params, renewal) = (permit.call().params.clone(), permit.renewal());
+        let (params, renewal) = (Arc::clone(&permit.call().params), permit.renewal());
         match self.send(permit).await {
             Ok(reply) => self.go_on(params, reply, renewal).await,
             Err(reported) => reported,
@@ -75,12 +77,12 @@ impl Rounds {
     /// The same from the first reply on, where `params` (raw JSON) were sent already.
     pub(crate) async fn go_on(
         &self,
-        params: String,
+        params: Arc<str>,
         reply: Reply,
         renewal: Option<Renewal>,
     ) -> Reported {
         let renewal = renewal.as_ref();
-        let again = move |params: String| async move {
+        let again = move |params: Arc<str>| async move {
             let permit = match renewal.and_then(|r| r.permit(&params)) {
                 Some(permit) => permit,
                 None => self.submit(&params).await?,
@@ -92,13 +94,13 @@ impl Rounds {
 
     /// Submits a further round: an approved call carries its proof in `requestState`, and is judged
     /// like any other call.
-    async fn submit(&self, params: &str) -> Result<Permit, Reported> {
+    async fn submit(&self, params: &Arc<str>) -> Result<Permit, Reported> {
         let invalid = |why: &str| {
             let id = self.incoming.message.id_raw();
             (StatusCode::OK, jsonrpc::error(id, code::INVALID_PARAMS, why, None))
         };
         let method = Method::parse(&self.incoming.message.method).unwrap_or(Method::CallTool);
-        let call = ToolCall::read_as(method, &self.incoming.upstream, params)
+        let call = ToolCall::read_shared(method, &self.incoming.upstream, params)
             .map_err(|error| invalid(&error.to_string()))?;
         match self.mcp.broker.submit(asking(&self.incoming, call)).await {
             Submission::Forward(permit) => Ok(permit),

@@ -276,32 +276,32 @@ fn as_message(text: String, id: Option<&str>) -> Option<String> {
 
 async fn post(mcp: &Mcp, session: Arc<OldSession>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let (message, share) = match read(mcp, &session.agent, &parts.headers, body).await {
+    let (message, room) = match read(mcp, &session.agent, &parts.headers, body).await {
         Ok(read) => read,
         Err(response) => return response,
     };
     let params = message.params.as_deref().and_then(|p| json::parse(p).ok());
     let era = era_of(&parts.headers, params.as_ref());
     if message.kind == MessageKind::Request {
-        return asked(mcp, &session, (message, share), era);
+        return asked(mcp, &session, (message, room), era);
     }
     let Some(headers) = session.headers() else { return uninitialized() };
     if era == WireEra::Modern {
         return StatusCode::ACCEPTED.into_response();
     }
-    Box::pin(answer(mcp, session.agent.clone(), &session.upstream, &headers, message)).await
+    Box::pin(answer(mcp, session.agent.clone(), &session.upstream, &headers, message, room)).await
 }
 
 fn uninitialized() -> Response {
     problem(StatusCode::BAD_REQUEST, "this stream has no session yet: begin with initialize")
 }
 
-/// A request is accepted, and answered on the stream. No connection is held by it meanwhile, so that
-/// its share of what may be read bounds how much waits.
+/// A request is accepted, and answered on the stream. No connection is held by it meanwhile; its room
+/// bounds how much waits.
 fn asked(
     mcp: &Mcp,
     session: &Arc<OldSession>,
-    (message, share): (Message, Share),
+    (message, room): (Message, Share),
     era: WireEra,
 ) -> Response {
     let max = mcp.broker.config().server.max_sse_requests;
@@ -333,7 +333,7 @@ fn asked(
         if session.initializing.swap(true, Ordering::SeqCst) {
             return refuse(code::INVALID_REQUEST, "this stream's session is initialized already");
         }
-        let work = initialize(mcp.clone(), Arc::clone(session), message);
+        let work = initialize(mcp.clone(), Arc::clone(session), message, room);
         // Not ended by a client that leaves: what it opens would stay.
         mcp.broker.tracker().spawn(session.under_way.track_future(work));
         return StatusCode::ACCEPTED.into_response();
@@ -346,10 +346,9 @@ fn asked(
     let early = mcp.in_flight.enter(own, &id, mcp.broker.now());
     let (mcp, session) = (mcp.clone(), Arc::clone(session));
     session.clone().start(&mcp.clone(), async move {
-        let _share = share;
         let (agent, upstream) = (session.agent.clone(), session.upstream.clone());
         let whole = async {
-            let response = answer(&mcp, agent, &upstream, &headers, message).await;
+            let response = answer(&mcp, agent, &upstream, &headers, message, room).await;
             session.copy(&mcp, response, Some(&id)).await;
         };
         tokio::select! {
@@ -362,10 +361,10 @@ fn asked(
 }
 
 /// `initialize` opens the session, and what happens behind the address is told from then on.
-async fn initialize(mcp: Mcp, session: Arc<OldSession>, message: Message) {
+async fn initialize(mcp: Mcp, session: Arc<OldSession>, message: Message, room: Share) {
     let id = message.id_raw().to_owned();
     let (agent, upstream) = (session.agent.clone(), session.upstream.clone());
-    let response = answer(&mcp, agent.clone(), &upstream, &HeaderMap::new(), message).await;
+    let response = answer(&mcp, agent.clone(), &upstream, &HeaderMap::new(), message, room).await;
     let opened = response.headers().get(header_name::SESSION_ID).and_then(|v| v.to_str().ok());
     match opened {
         Some(opened) => {

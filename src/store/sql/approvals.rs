@@ -230,7 +230,7 @@ async fn insert(tx: &mut Tx, a: &Approval, now: Timestamp) -> Result<()> {
         &a.call.upstream,
         a.call.method.as_str(),
         &a.call.tool,
-        &a.call.params,
+        &*a.call.params,
         a.digest().as_str(),
         &a.agent,
         a.client.clone(),

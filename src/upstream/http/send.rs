@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::Full;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Body, Client, Response, StatusCode};
 
 use super::super::UpstreamError;
 use super::super::message;
@@ -33,6 +35,8 @@ pub(super) async fn post(
     headers: HeaderMap,
     body: String,
 ) -> Result<Response, UpstreamError> {
+    // Wrapped, so that the client keeps no copy to send again: it is let go once it is written.
+    let body = Body::wrap(Full::new(Bytes::from(body)));
     send(client.post(target.url.clone()).headers(post_headers(target, headers)).body(body)).await
 }
 

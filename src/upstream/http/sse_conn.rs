@@ -194,6 +194,7 @@ impl SseConn {
         }
         let params = outgoing_params(WireEra::Legacy, id, &request, &self.hub.listeners.features);
         let body = jsonrpc::request(id, &request.method, params.as_deref());
+        drop(params);
         let heard = Arc::clone(&route.heard);
         let work = self.exchange(client, id, body, &mut route.answer);
         let on_cancel = || {

@@ -156,3 +156,53 @@ async fn bodies_that_do_not_come_keep_only_their_own_agent_waiting_and_not_for_e
     assert!(refused >= 3, "{refused}");
     placet.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn calls_in_flight_are_bounded_in_bytes_per_agent_and_in_all_and_those_beyond_are_told() {
+    // The server answers no call before the end of the test.
+    let (ended, end) = std::sync::mpsc::channel::<()>();
+    let end = std::sync::Arc::new(std::sync::Mutex::new(end));
+    let fake = Fake::start(move |seen| match seen.method().as_str() {
+        "tools/call" => {
+            let _ = end.lock().map(|end| end.recv_timeout(LONGEST_WAIT));
+            done(seen)
+        }
+        "tools/list" => fake_http::result(&tool_list()),
+        _ => fake_http::legacy(seen).unwrap_or_else(|| done(seen)),
+    })
+    .await;
+    let lines = "[server]\nmax_body = \"64KiB\"\nmax_under_way_per_agent = \"128KiB\"\n\
+                 max_under_way = \"192KiB\"\nbody_timeout = \"1s\"";
+    let placet = Placet::before(&fake.url).with(lines).start().await;
+    let (ann, bob) = (placet.legacy(ANN).await, placet.legacy(BOB).await);
+    let large = format!(r#"{{"x":"{}"}}"#, "a".repeat(50 << 10));
+
+    // Two of 50 KiB fit into 128 KiB; a client that leaves leaves its call behind.
+    for id in ["1", "2"] {
+        let call = tokio::spawn(got(ann.call(id, "open", &large)));
+        until("it is under way", async || {
+            fake.seen_of("tools/call").len() == id.parse::<usize>().unwrap()
+        })
+        .await;
+        call.abort();
+    }
+    let refused = got(ann.call("3", "open", &large)).await;
+    let own = tokio::spawn(got(bob.call("1", "open", &large)));
+    until("another agent's has room", async || fake.seen_of("tools/call").len() == 3).await;
+    let full = got(bob.call("2", "open", &large)).await;
+
+    assert_eq!(refused.status, 429);
+    assert!(refused.body.contains("server.max_under_way_per_agent"), "{}", refused.body);
+    assert_eq!(full.status, 503);
+    assert!(full.body.contains("(server.max_under_way)"), "{}", full.body);
+    // What ends a request always has room, and makes some.
+    for id in ["1", "2"] {
+        ann.notify("notifications/cancelled", &format!(r#"{{"requestId":{id}}}"#)).await;
+    }
+    drop(ended);
+    assert_eq!(soon("an answer", own).await.unwrap().status, 200);
+    for id in ["4", "5", "6"] {
+        assert_eq!(got(ann.call(id, "open", &large)).await.status, 200);
+    }
+    placet.end().await;
+}

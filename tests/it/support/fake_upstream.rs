@@ -141,7 +141,7 @@ impl FakeUpstream {
 
     /// Raw `params` of the last request.
     pub fn last_params(&self) -> String {
-        self.sent.lock().unwrap().last().unwrap().params.clone().unwrap()
+        self.sent.lock().unwrap().last().unwrap().params.as_deref().unwrap().to_owned()
     }
 }
 

@@ -104,7 +104,7 @@ async fn a_child_of_either_era_is_recognised() {
 async fn arguments_reach_the_child_byte_for_byte_on_one_line() {
     let placet = built(child("legacy"));
     let mut request = call(ODD, true);
-    request.params = request.params.map(|p| p.replacen(',', ",\r\n ", 1));
+    request.params = request.params.map(|p| p.replacen(',', ",\r\n ", 1).into());
 
     let got = text_of(&placet.send(request, None).await);
 

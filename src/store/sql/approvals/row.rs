@@ -41,7 +41,7 @@ pub(super) fn read(row: &Row) -> Result<Approval> {
             method: Method::parse(&row.text("method")?).ok_or_else(|| bad("method", "unknown"))?,
             upstream: row.text("upstream")?,
             tool: row.text("tool")?,
-            params: row.text("params")?,
+            params: row.text("params")?.into(),
             digest,
         },
         agent: row.text("agent")?,
