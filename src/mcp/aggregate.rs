@@ -132,7 +132,7 @@ pub(crate) async fn whole(
             invalid(&incoming, "params must name what is asked for")
         }
         // An upstream's own addresses have what only one of them can answer.
-        None => respond::no_method(&incoming),
+        None => respond::no_method(mcp, &incoming).await,
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) async fn modern(
         method if method.starts_with("tasks/") => {
             match tasks::modern(mcp, &incoming, params.as_ref()).await {
                 Some(answer) => answer,
-                None => no_method(&incoming),
+                None => no_method(mcp, &incoming).await,
             }
         }
         _ => pass(mcp, incoming, params).await,
@@ -73,7 +73,7 @@ pub(crate) async fn legacy(
         method if method.starts_with("tasks/") => {
             match tasks::legacy(mcp, &incoming, params.as_ref()).await {
                 Some(answer) => answer,
-                None => no_method(&incoming),
+                None => no_method(mcp, &incoming).await,
             }
         }
         method::LOGGING_SET_LEVEL => {
@@ -113,7 +113,7 @@ async fn pass(mcp: &Mcp, incoming: ClientRequest, params: Option<Node<'_>>) -> R
         return refused;
     }
     let Some(server) = mcp.broker.upstream(&incoming.upstream).cloned() else {
-        return no_method(&incoming);
+        return no_method(mcp, &incoming).await;
     };
     let token = progress_token(params.as_ref());
     let (level, filter) = subscriptions::level_of(mcp, &incoming, params.as_ref()).await;

@@ -8,11 +8,15 @@ use crate::domain::json;
 use crate::protocol::{code, jsonrpc};
 use crate::upstream::WireEra;
 
+use super::Mcp;
 use super::envelope::Refused;
 use super::request::ClientRequest;
 
-/// There is no such method; the modern era answers that with HTTP 404.
-pub(crate) fn no_method(incoming: &ClientRequest) -> Response {
+/// There is no such method here, as in the other era or in an older revision; the modern era answers
+/// that with HTTP 404. It is refused like any other, so that it is recorded like any other.
+pub(crate) async fn no_method(mcp: &Mcp, incoming: &ClientRequest) -> Response {
+    let (agent, name) = (&incoming.agent.name, &incoming.message.method);
+    mcp.broker.deny_method(agent, &incoming.upstream, name).await;
     let status = match incoming.era {
         WireEra::Modern => StatusCode::NOT_FOUND,
         WireEra::Legacy => StatusCode::OK,

@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::broker::call::hold::Held;
+use crate::broker::call::tasks::TaskError;
 use crate::domain::json::Node;
 use crate::domain::task::{Follows, Form, Task};
 use crate::protocol::{jsonrpc, method};
@@ -63,6 +64,9 @@ pub(crate) async fn modern(
     if !matches!(method, method::TASKS_GET | method::TASKS_UPDATE | method::TASKS_CANCEL) {
         return None;
     }
+    if asks_in_vain(mcp, incoming, params).await {
+        return Some(admission::denied(mcp, incoming).await);
+    }
     Some(if declares_extension(params) {
         match (task_id(params), theirs(mcp, incoming, params).await) {
             (Some(_), Some(_)) if ungoverned(mcp, incoming) => {
@@ -86,6 +90,9 @@ pub(crate) async fn legacy(
 ) -> Option<Response> {
     if !speaks_core(incoming) {
         return None;
+    }
+    if asks_in_vain(mcp, incoming, params).await {
+        return Some(admission::denied(mcp, incoming).await);
     }
     if let Some((task, id)) = theirs(mcp, incoming, params).await {
         return match incoming.message.method.as_str() {
@@ -111,6 +118,19 @@ pub(crate) async fn legacy(
 /// Whether the upstream has no policy, so that nothing goes there.
 fn ungoverned(mcp: &Mcp, incoming: &ClientRequest) -> bool {
     mcp.broker.policies().of(&incoming.upstream).is_none()
+}
+
+/// Whether the request is about no task of its agent, at an upstream without a policy: there is
+/// nothing then that it could be let through to. The tasks that there are still end, and say how.
+async fn asks_in_vain(mcp: &Mcp, incoming: &ClientRequest, params: Option<&Node<'_>>) -> bool {
+    if incoming.message.method == method::TASKS_LIST
+        || incoming.upstream.is_empty()
+        || !ungoverned(mcp, incoming)
+    {
+        return false;
+    }
+    let Some(id) = task_id(params) else { return true };
+    matches!(mcp.broker.peek_at_task(&owner(incoming), id).await, Err(TaskError::Unknown))
 }
 
 /// The task that the request names and its id at the upstream, if it is one of an upstream's own.

@@ -39,8 +39,8 @@ pub(crate) async fn gate(mcp: &Mcp, incoming: &ClientRequest) -> Gate {
     };
     if !known {
         return if method::is_request(name) {
-            // A client may well probe for the other era.
-            Gate::Answered(no_method(incoming))
+            // A client may well probe for the other era, and reads no denial out of this code.
+            Gate::Answered(no_method(mcp, incoming).await)
         } else if policy.is_some_and(|p| p.allows_method(name)) {
             Gate::Listed
         } else {

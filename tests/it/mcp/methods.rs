@@ -120,6 +120,77 @@ async fn without_a_policy_lists_are_empty_and_all_else_is_denied_and_recorded() 
 }
 
 #[tokio::test]
+async fn a_method_that_has_no_place_in_an_era_is_refused_and_recorded_like_any_other() {
+    for fake in servers().await {
+        for governed in [true, false] {
+            let setup = Placet::before(&fake.url);
+            let setup = if governed { setup } else { setup.without_policy() };
+            let placet = setup.start().await;
+            let [old, new] = placet.both(ANN).await;
+            let older = placet.agent(ANN, Era::Legacy { session: None });
+            let session = Some(older.initialize("2025-06-18").await.header("mcp-session-id"));
+            let older = placet.agent(ANN, Era::Legacy { session });
+            let legacy: &[_] = &["server/discover", "subscriptions/listen", "tasks/update"];
+            let before_tasks: &[_] = &["tasks/list", "tasks/get", "tasks/result", "tasks/cancel"];
+            let modern: &[_] =
+                &["ping", "logging/setLevel", "tasks/list", "tasks/result", "resources/subscribe"];
+            let mut asked = Vec::new();
+            for (agent, methods) in
+                [(&old, legacy), (&older, legacy), (&older, before_tasks), (&new, modern)]
+            {
+                for method in methods {
+                    let refused = got(agent.request("1", method, r#"{"taskId":"t"}"#)).await;
+                    assert_eq!(refused.error(), -32601, "{method}: {refused:?}");
+                    let is_modern = matches!(agent.era, Era::Modern);
+                    assert_eq!(refused.status, if is_modern { 404 } else { 200 }, "{method}");
+                    asked.push((*method).to_owned());
+                }
+            }
+            asked.sort();
+
+            until("all is recorded", async || {
+                let mut recorded = methods_of(&placet).await;
+                recorded.sort();
+                recorded == asked
+            })
+            .await;
+            let rule = if governed { "/methods" } else { "/default" };
+            for record in placet.records("call_denied").await {
+                assert_eq!(
+                    (&record["data"]["rule"], &record["data"]["agent"]),
+                    (&json!(rule), &json!("ann"))
+                );
+            }
+            assert_eq!(reached(&fake), [] as [String; 0]);
+            placet.end().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_is_nobodys_is_denied_without_a_policy() {
+    let [fake, _] = servers().await;
+    let placet = Placet::before(&fake.url).without_policy().start().await;
+    let [old, new] = placet.both(ANN).await;
+    let id = r#"{"taskId":"tsk_00000000000000000000000000000001"}"#;
+
+    for (agent, methods) in [
+        (&old, ["tasks/get", "tasks/result", "tasks/cancel"]),
+        (&new, ["tasks/get", "tasks/update", "tasks/cancel"]),
+    ] {
+        for method in methods {
+            denied(&got(agent.request("1", method, id)).await, -31100, method);
+        }
+    }
+    let list = got(old.request("1", "tasks/list", "{}")).await.json();
+
+    assert_eq!(list["result"]["tasks"], json!([]), "a list is empty");
+    until("all is recorded", async || methods_of(&placet).await.len() == 6).await;
+    assert_eq!(reached(&fake), [] as [String; 0]);
+    placet.end().await;
+}
+
+#[tokio::test]
 async fn an_upstream_without_a_policy_has_nothing_at_the_address_of_all() {
     let [fake, _] = servers().await;
     let placet = Placet::before(&fake.url).without_policy().start().await;
