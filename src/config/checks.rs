@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use globset::Glob;
-use url::Host;
+use url::{Host, Url};
 
 use crate::domain::approval::Assurance;
 use crate::domain::person::GROUP_PREFIX;
@@ -116,20 +116,30 @@ fn indexed<L, H>(list: impl Iterator<Item = (L, H)>) -> impl Iterator<Item = (L,
 /// Why others than this machine's own can reach Placet; none where nothing says so.
 fn reached_by_others(config: &Config) -> Option<String> {
     let server = &config.server;
-    let local = match server.public_url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.to_canonical().is_loopback(),
-        None => false,
-    };
+    let foreign =
+        |host: &&String| !Url::parse(&format!("http://{host}/")).is_ok_and(|u| is_local(&u));
     if !server.listen.ip().to_canonical().is_loopback() {
         Some(format!("server.listen, {}, is not loopback", server.listen))
-    } else if !local {
+    } else if !is_local(&server.public_url) {
         Some(format!("server.public_url, {}, leads here from elsewhere", server.public_url))
     } else if !server.trusted_proxies.is_empty() {
         Some("server.trusted_proxies names a proxy, which leads here from elsewhere".to_owned())
     } else {
-        None
+        let foreign = server.allowed_hosts.iter().find(foreign);
+        foreign.map(|host| format!("server.allowed_hosts names {host}, by which others come here"))
+    }
+}
+
+/// Whether it is an address that leads each machine to itself.
+fn is_local(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => {
+            let name = name.strip_suffix('.').unwrap_or(name);
+            name == "localhost" || name.ends_with(".localhost")
+        }
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.to_canonical().is_loopback(),
+        None => false,
     }
 }
 

@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Uri, Version, header};
+use axum::http::{HeaderMap, HeaderName, Uri, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use url::Url;
 
 use super::error::{Code, Problem};
 use crate::config::Server;
+use crate::protocol::header_name;
 
 /// Paths that load balancers call by IP address; any `Host` may do so.
 const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
@@ -93,6 +94,30 @@ impl Hosts {
     }
 }
 
+/// Headers of which each may stand once in a request: of two, the first would count here and the last
+/// elsewhere. `Host` is looked at with the request's own address, and several cookies or forwarded
+/// addresses are lists, which are read whole.
+const ONCE: [&str; 9] = [
+    "authorization",
+    "content-type",
+    "origin",
+    "placet-via",
+    header_name::SESSION_ID,
+    header_name::PROTOCOL_VERSION,
+    header_name::METHOD,
+    header_name::NAME,
+    header_name::LAST_EVENT_ID,
+];
+
+/// Which header stands in a request several times that may be there once.
+fn repeated(headers: &HeaderMap) -> Option<&HeaderName> {
+    headers.keys().find(|name| {
+        let once =
+            ONCE.contains(&name.as_str()) || name.as_str().starts_with(header_name::PARAM_PREFIX);
+        once && headers.get_all(*name).iter().nth(1).is_some()
+    })
+}
+
 /// Why it can't be told which host a request is for: servers, proxies and caches could each read it
 /// otherwise (<https://www.rfc-editor.org/rfc/rfc9112#section-3.2>).
 fn unclear(request: &Request) -> Option<&'static str> {
@@ -113,13 +138,18 @@ fn unclear(request: &Request) -> Option<&'static str> {
     }
 }
 
-/// Refuses requests of which it is not clear what host they are for, for a foreign `Host` or from a foreign `Origin`; for the whole application.
+/// Refuses requests of which it is not clear what host they are for or which of two headers counts,
+/// for a foreign `Host` or from a foreign `Origin`; for the whole application.
 pub(crate) async fn host_guard(
     State(hosts): State<Arc<Hosts>>,
     request: Request,
     next: Next,
 ) -> Response {
     if let Some(why) = unclear(&request) {
+        return Problem::new(Code::BadRequest, why).into_response();
+    }
+    if let Some(name) = repeated(request.headers()) {
+        let why = format!("send one {name} header, not several");
         return Problem::new(Code::BadRequest, why).into_response();
     }
     match hosts.refusal(request.uri(), request.headers()) {

@@ -213,6 +213,10 @@ mod tests {
             ("public_url = \"http://10.0.0.7:8420\"", "server.public_url"),
             ("trusted_proxies = [\"127.0.0.1\"]", "server.trusted_proxies"),
             ("listen = \"0.0.0.0:8420\"", "server.listen"),
+            ("allowed_hosts = [\"localhost\", \"placet.example.org\"]", "placet.example.org"),
+            ("allowed_hosts = [\"10.0.0.7:8420\"]", "server.allowed_hosts"),
+            ("allowed_hosts = [\"[2001:db8::1]\"]", "server.allowed_hosts"),
+            ("allowed_hosts = [\"localhost.example.org\"]", "server.allowed_hosts"),
         ] {
             let found = problems(&format!("[server]\n{server}\n"));
 
@@ -227,6 +231,7 @@ mod tests {
             "public_url = \"http://[::1]:8420\"",
             "public_url = \"http://placet.localhost:8420\"",
             "listen = \"[::1]:8420\"",
+            "allowed_hosts = [\"localhost:1\", \"127.0.0.9\", \"[::1]:80\", \"a.localhost\"]",
         ] {
             let found = problems(&format!("[server]\n{server}\n"));
             assert_eq!(

@@ -108,6 +108,48 @@ async fn a_request_of_which_it_is_unclear_what_host_it_is_for_is_a_bad_request()
 }
 
 #[tokio::test]
+async fn of_a_header_that_counts_there_may_be_one_and_the_answer_names_it() {
+    let (placet, fake) = usual().await;
+    let origin = placet.base.clone();
+    let page = |path: &str| placet.http.get(format!("{}{path}", placet.base));
+    for (header, values) in [
+        ("authorization", ["Bearer a", "Bearer b"]),
+        ("content-type", ["application/json", "text/plain"]),
+        ("origin", [origin.as_str(), "https://evil.example"]),
+        ("mcp-session-id", ["a", "b"]),
+        ("mcp-protocol-version", ["2025-11-25", "2026-07-28"]),
+        ("mcp-method", ["tools/call", "tools/list"]),
+        ("mcp-name", ["open", "gated"]),
+        ("mcp-param-region", ["eu", "us"]),
+        ("last-event-id", ["1", "2"]),
+        ("placet-via", ["cli", "web"]),
+    ] {
+        for twice in [values, [values[0]; 2]] {
+            let mut requests = vec![page("/"), page("/api/v1/me"), page("/mcp/u/sse")];
+            requests.push(placet.http.post(format!("{}/mcp/u", placet.base)).body("{}"));
+            requests.push(placet.http.post(format!("{}/sign-in", placet.base)).body("email=a"));
+            for request in requests {
+                let both = request.header(header, twice[0]).header(header, twice[1]);
+                let refused = got(both).await;
+                assert_eq!(refused.status, 400, "{header}: {refused:?}");
+                let why = format!("send one {header} header, not several");
+                assert!(refused.body.contains(&why), "{refused:?}");
+            }
+        }
+    }
+    assert!(fake.seen_of("tools/call").is_empty());
+
+    // Of these there may be several: they are lists.
+    for agent in placet.both(ANN).await {
+        let call = agent.call("1", "open", "{}").header("accept", "text/plain");
+        let call = call.header("cookie", "a=1").header("cookie", "b=2");
+        let call = call.header("x-forwarded-for", "1.1.1.1").header("x-forwarded-for", "2.2.2.2");
+        assert_eq!(got(call).await.status, 200);
+    }
+    placet.end().await;
+}
+
+#[tokio::test]
 async fn a_body_must_be_json_by_its_header_and_not_too_large() {
     let fake = legacy(done).await;
     let lines = "[server]\nmax_body = \"64KiB\"";

@@ -219,8 +219,7 @@ async fn older_revisions_and_a_window_of_nought_get_streams_without_ids() {
     let old = on.agent(ANN, Era::Legacy { session: Some(opened.header("mcp-session-id")) });
 
     for (placet, agent) in [(&on, old), (&off, off.legacy(ANN).await)] {
-        let call = agent.call("5", "gated", "{}").header("mcp-protocol-version", "2025-06-18");
-        let mut stream = Stream::open(call).await;
+        let mut stream = Stream::open(agent.call("5", "gated", "{}")).await;
         placet.approval("pending").await;
         for _ in 0..3 {
             assert!(stream.next().await.is_some());
