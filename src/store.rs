@@ -37,7 +37,7 @@ pub use approvals::{Filter, Fold, QueueStats};
 pub use client_sessions::{ClientSession, SessionSeen};
 pub use error::{Result, StoreError};
 pub use holds::NewHold;
-pub use limits::{LimitKey, SignInBy, Spent};
+pub use limits::{Beside, Counted, LimitKey, SignInBy, Spent, TOKEN_SESSION};
 pub use outbox::{Attempt, AttemptRecord, Delivery, NewDelivery};
 pub use patience::Patience;
 pub use review_links::ReviewLink;

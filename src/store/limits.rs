@@ -22,7 +22,7 @@ pub enum LimitKey {
         rule: String,
         /// Name of the tool; empty: all tools that the rule fits count together.
         tool: String,
-        /// Id of the session; empty: all sessions of the agent count together.
+        /// Id of the session, or [`TOKEN_SESSION`]; empty: all sessions of the agent count together.
         session: String,
         /// When the session began. What other sessions of the agent had used by then counts in this
         /// one too, so that nothing is gained by a new one. It is no part of the key's spelling.
@@ -38,27 +38,53 @@ pub enum LimitKey {
     SignInMail(String),
 }
 
+/// The session of calls that come without one: of modern clients, and over stdio.
+pub const TOKEN_SESSION: &str = "token";
+
+/// What counts against a limit besides the uses of its own key, so that no other way of asking begins
+/// with an empty window: a new session, and the token without a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beside {
+    /// The key that all sessions of the agent count under.
+    pub all: LimitKey,
+    /// What is counted of it.
+    pub counted: Counted,
+}
+
+/// What is counted of the uses of all sessions of an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Counted {
+    /// All of them: the token spends what any session does.
+    All,
+    /// Those until the session began, and later ones that came without a session, under this key.
+    Before(Option<Timestamp>, Box<LimitKey>),
+}
+
 impl LimitKey {
-    /// For the calls of one session: the key that all sessions of the agent count under, and when
-    /// this one began. None for any other key.
-    pub fn of_all_sessions(&self) -> Option<(Self, Option<Timestamp>)> {
+    /// For the calls of one session: what else counts. None for any other key.
+    pub fn beside(&self) -> Option<Beside> {
         let Self::Calls { agent, upstream, rule, tool, session, session_began } = self else {
             return None;
         };
-        let all = Self::Calls {
+        let of = |session: &str| Self::Calls {
             agent: agent.clone(),
             upstream: upstream.clone(),
             rule: rule.clone(),
             tool: tool.clone(),
-            session: String::new(),
+            session: session.to_owned(),
             session_began: None,
         };
-        (!session.is_empty()).then_some((all, *session_began))
+        let counted = match session.as_str() {
+            "" => return None,
+            TOKEN_SESSION => Counted::All,
+            _ => Counted::Before(*session_began, Box::new(of(TOKEN_SESSION))),
+        };
+        Some(Beside { all: of(""), counted })
     }
 
     /// The spelling of the key that all who count for it have in common.
     pub fn shared(&self) -> String {
-        self.of_all_sessions().map_or_else(|| self.to_string(), |(all, _)| all.to_string())
+        self.beside().map_or_else(|| self.to_string(), |beside| beside.all.to_string())
     }
 }
 

@@ -6,7 +6,7 @@ use crate::domain::approval::Approval;
 use crate::domain::call::{Method, ToolCall};
 use crate::domain::policy::{RateLimit, Rule};
 use crate::domain::time::Timestamp;
-use crate::store::{LimitKey, StoreError};
+use crate::store::{LimitKey, StoreError, TOKEN_SESSION};
 
 use super::asking::Asking;
 use crate::broker::Broker;
@@ -81,7 +81,7 @@ pub(in crate::broker) fn limit_key(asking: &Asking, rule: &Rule, limit: RateLimi
     if limit.per_agent {
         return rate_key(agent, call, &rule.pointer, "", None);
     }
-    let session = asking.session.as_deref().unwrap_or("token");
+    let session = asking.session.as_deref().unwrap_or(TOKEN_SESSION);
     rate_key(agent, call, &rule.pointer, session, asking.session_began)
 }
 

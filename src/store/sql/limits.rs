@@ -1,11 +1,12 @@
 //! Limits that slide: uses are counted in a window, and how much of an agent's is spent.
 
 use async_trait::async_trait;
+use sqlx::AssertSqlSafe;
 
 use crate::domain::time::Timestamp;
 use crate::store::Result;
 use crate::store::driver::{Db, Lock, Tx, args};
-use crate::store::limits::{LimitKey, LimitStore, Spent};
+use crate::store::limits::{Counted, LimitKey, LimitStore, Spent};
 
 use super::SqlStore;
 
@@ -13,8 +14,13 @@ use super::SqlStore;
 pub(super) const OPEN_OF_AGENT: &str = "select count(*) as n from approvals \
      where state in ('pending', 'approved') and agent = $1";
 
+/// What counts against a limit: the uses of its own key ($1); those of all sessions ($2) that came
+/// until one began ($3), and later ones without a session ($4). None is older than $5.
+const COUNTED: &str = "at > $5 and \
+     (key = $1 or (key = $2 and at <= $3) or (key = $4 and at > $3))";
+
 /// Counts one use in the window, unless it is full: then milliseconds until a place is free. A use
-/// of one session is counted for all of the agent's too: a later session begins with it.
+/// of one session is counted for all of the agent's too ([`LimitKey::beside`]).
 ///
 /// # Errors
 /// [`crate::store::StoreError`], when the database refuses.
@@ -25,28 +31,35 @@ pub(super) async fn use_limit(
     since: Timestamp,
     now: Timestamp,
 ) -> Result<Option<u64>> {
-    let all = key.of_all_sessions();
-    let (all, began) = all.map_or((None, None), |(all, began)| (Some(all.to_string()), began));
+    let beside = key.beside();
+    let all = beside.as_ref().map(|b| b.all.to_string());
     let key = &key.to_string();
     for key in [Some(key), all.as_ref()].into_iter().flatten() {
         tx.execute("delete from rate_uses where key = $1 and at <= $2", args![key, since]).await?;
     }
-    // Those of this session came after it began.
-    let before = began.map_or(i64::MIN, Timestamp::micros);
-    let other = all.as_deref().unwrap_or_default();
+    let (own, until, token) = match beside.map(|b| b.counted) {
+        None => (key.as_str(), i64::MIN, String::new()),
+        // Its own are among those of all.
+        Some(Counted::All) => ("", i64::MAX, String::new()),
+        Some(Counted::Before(began, token)) => {
+            (key.as_str(), began.map_or(i64::MIN, Timestamp::micros), token.to_string())
+        }
+    };
+    let others = all.as_deref().unwrap_or_default();
     let n = tx
         .count(
-            "select count(*) as n from rate_uses where key = $1 or (key = $2 and at <= $3)",
-            args![key, other, before],
+            AssertSqlSafe(format!("select count(*) as n from rate_uses where {COUNTED}")),
+            args![own, others, until, &token, since],
         )
         .await?;
     if n >= i64::from(max) {
         // With so many too many, a place is free once all of these have left the window.
         let row = tx
             .row(
-                "select at from rate_uses where key = $1 or (key = $2 and at <= $3) \
-                  order by at limit 1 offset $4",
-                args![key, other, before, n - i64::from(max)],
+                AssertSqlSafe(format!(
+                    "select at from rate_uses where {COUNTED} order by at limit 1 offset $6"
+                )),
+                args![own, others, until, &token, since, n - i64::from(max)],
             )
             .await?;
         let leaves = row.map_or(Ok(now.micros()), |row| row.int("at"))?;

@@ -159,7 +159,8 @@ async fn hidden_ones_are_answered_as_unknown_ones_and_never_reach_the_server() {
 async fn denied_and_limited_ones_are_errors_with_the_decision() {
     let [fake, _] = fakes().await;
     let placet = start(&fake).await;
-    for agent in placet.both(ANN).await {
+    // One token has one limit, whatever it speaks.
+    for agent in [placet.legacy(ANN).await, placet.modern(BOB)] {
         let denied = got(agent.request("1", "prompts/get", r#"{"name":"denied"}"#)).await;
         let decision = said(&denied, "policy_denied");
         assert_eq!(

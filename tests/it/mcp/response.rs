@@ -57,7 +57,7 @@ async fn denials_and_limits_name_the_rule() {
     }
     assert!(fake.seen_of("tools/call").is_empty());
 
-    for agent in [&first, &second, &modern] {
+    for agent in [&first, &second] {
         assert_eq!(got(agent.call("1", "limited", "{}")).await.code(), "");
         let limited = got(agent.call("2", "limited", "{}")).await;
         let decision = said(&limited, "rate_limited", true);
@@ -86,6 +86,22 @@ async fn a_limit_per_session_is_not_reset_by_ending_the_session() {
     assert_eq!(got(beside.call("1", "limited", "{}")).await.code(), "");
     assert_eq!(got(placet.legacy(BOB).await.call("1", "limited", "{}")).await.code(), "");
     placet.end().await;
+}
+
+#[tokio::test]
+async fn a_limit_per_session_is_not_reset_by_speaking_the_other_era() {
+    for first in ["legacy", "modern"] {
+        let (placet, _fake) = usual().await;
+        let [old, new] = placet.both(ANN).await;
+        let (first, second) = if first == "legacy" { (old, new) } else { (new, old) };
+
+        assert_eq!(got(first.call("1", "limited", "{}")).await.code(), "");
+        said(&got(second.call("1", "limited", "{}")).await, "rate_limited", true);
+
+        let other = got(placet.modern(BOB).call("1", "limited", "{}")).await;
+        assert_eq!(other.code(), "", "another token");
+        placet.end().await;
+    }
 }
 
 #[tokio::test]

@@ -159,8 +159,46 @@ async fn a_new_session_begins_with_what_the_agent_used_before_it() {
         assert_eq!(take("c", Some(23), 31).await, None);
         assert_eq!(take("c", Some(23), 31).await, Some(1_001));
         assert_eq!(take("c", Some(23), 32).await, None);
-        // The token as a session began before everything.
-        assert_eq!(take("token", None, 32).await, None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_token_without_a_session_and_its_sessions_begin_with_no_fresh_limit_at_each_other() {
+    on_each(async |db: &Database| {
+        let take = async |tool: &str, session: &str, began: Option<u64>, second: u64| {
+            let key = LimitKey::Calls {
+                agent: "ci".to_owned(),
+                upstream: "u".to_owned(),
+                rule: "/tools/t".to_owned(),
+                tool: tool.to_owned(),
+                session: session.to_owned(),
+                session_began: began.map(at),
+            };
+            let since = at(second).minus(Duration::from_secs(10));
+            db.store.limits().take(&key, 2, since, at(second)).await.unwrap()
+        };
+
+        // What sessions used, the token used.
+        assert_eq!(
+            [take("t", "a", Some(1), 20).await, take("t", "b", Some(2), 21).await],
+            [None; 2]
+        );
+        assert_eq!(take("t", "token", None, 22).await, Some(8_001));
+        assert_eq!(take("t", "token", None, 30).await, None);
+        assert_eq!(take("t", "token", None, 30).await, Some(1_001));
+        // What the token used, each session used, also one that was there before.
+        assert_eq!(
+            [take("s", "token", None, 20).await, take("s", "token", None, 21).await],
+            [None; 2]
+        );
+        assert_eq!(take("s", "a", Some(1), 22).await, Some(8_001));
+        assert_eq!(take("s", "a", Some(21), 22).await, Some(8_001), "nothing is counted twice");
+        assert_eq!(take("s", "a", Some(1), 30).await, None);
+        assert_eq!(take("s", "a", Some(1), 30).await, Some(1_001));
+        assert_eq!(take("s", "a", Some(1), 31).await, None);
+        // Sessions side by side have each their own all the same.
+        assert_eq!(take("s", "b", Some(2), 40).await, None);
     })
     .await;
 }
