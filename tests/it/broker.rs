@@ -5,6 +5,7 @@ mod assurance;
 mod away;
 mod client_sessions;
 mod faults;
+mod further_rounds;
 mod governed;
 mod grants;
 mod hold;

@@ -20,7 +20,7 @@ use crate::domain::task::{Form, Remote};
 use crate::store::StoreError;
 use crate::upstream::{Caller, Notifications, Reply, Request, ServerMessage, UpstreamError};
 
-use super::permit::Permit;
+use super::permit::{Continues, Permit};
 use super::remote::{Followed, with_tasks};
 use super::seal;
 use crate::broker::Broker;
@@ -93,12 +93,12 @@ impl Broker {
         notifications: Option<Notifications>,
         cancel: CancellationToken,
     ) -> Result<Reply, UpstreamError> {
-        let sealing = permit.continues.clone().map(|approval| (approval, permit.call.clone()));
+        let sealing = permit.continues.clone().map(|continues| (continues, permit.call.clone()));
         let reply = self.send(permit, caller, wishes, notifications, cancel, None).await?;
         Ok(match (sealing, reply) {
             // Another round of an approved call: its state must prove that again.
-            (Some((approval, call)), Reply::Result(raw)) => {
-                Reply::Result(seal::seal(self, &approval, &caller.agent, &call.digest, &raw))
+            (Some((continues, call)), Reply::Result(raw)) => {
+                Reply::Result(seal::seal(self, &continues, &caller.agent, &call.digest, &raw))
             }
             (_, reply) => reply,
         })
@@ -320,7 +320,7 @@ impl Broker {
                 let outcome = match reply {
                     Reply::Result(raw) => Outcome::Result(seal::seal(
                         self,
-                        claimed.id.as_str(),
+                        &Continues { approval: claimed.id.to_string(), grant: None },
                         &claimed.agent,
                         claimed.digest(),
                         &raw,

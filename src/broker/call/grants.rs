@@ -18,7 +18,7 @@ use crate::domain::risk::may_be_decided_lightly;
 use crate::store::StoreError;
 
 use super::asking::Asking;
-use super::permit::Permit;
+use super::permit::{Continues, Permit};
 use super::submit::Submission;
 use crate::broker::{Broker, DecideError};
 
@@ -255,6 +255,33 @@ impl Broker {
         Ok(self.undermined_by_policy(grant, config))
     }
 
+    /// Why a further round of a call that a grant let through may not go on; none if it may. That
+    /// the grant is used up does not matter: this call is one of its uses.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read or written.
+    pub(in crate::broker) async fn no_longer_granted(
+        &self,
+        id: &str,
+        config: &Config,
+    ) -> Result<Option<String>, StoreError> {
+        let grant = match GrantId::parse(id) {
+            Some(id) => self.store().grants().find(&id).await?,
+            None => None,
+        };
+        let no = |why: &str| Ok(Some(format!("no longer permitted: {why}")));
+        let Some(grant) = grant else { return no("the grant is no longer kept") };
+        if let Some(ended) = &grant.ended {
+            return no(&format!("the grant was ended by {}: {}", ended.by, ended.reason));
+        }
+        if grant.expires_at <= self.now() {
+            return no("the grant's time is over");
+        }
+        let Some(reason) = self.undermined(&grant, config).await? else { return Ok(None) };
+        self.void(&grant, reason).await?;
+        no(&format!("the grant ended: {reason}"))
+    }
+
     fn undermined_by_policy(&self, grant: &Grant, config: &Config) -> Option<&'static str> {
         let policy = self.policies().of(&grant.upstream);
         let Some(policy) = policy.filter(|p| p.source_fingerprint() == grant.policy) else {
@@ -337,7 +364,11 @@ impl Broker {
                 Ok(true) => {
                     self.metrics().call(upstream, "grant");
                     tracing::info!(grant.id = %grant.id, "grant {} lets a call through", grant.id);
-                    let permit = Permit::resumed(call.clone(), grant.approval.to_string());
+                    let continues = Continues {
+                        approval: grant.approval.to_string(),
+                        grant: Some(grant.id.to_string()),
+                    };
+                    let permit = Permit::resumed(call.clone(), continues);
                     return Some(Submission::Forward(permit));
                 }
                 // Used up or revoked a moment ago.

@@ -10,8 +10,17 @@ use crate::domain::call::ToolCall;
 pub struct Permit {
     pub(in crate::broker) call: ToolCall,
     pub(in crate::broker) once: bool,
-    /// The approval of which it is a further round.
-    pub(in crate::broker) continues: Option<String>,
+    /// What it is a further round of, or lets it through.
+    pub(in crate::broker) continues: Option<Continues>,
+}
+
+/// What a call that was not asked about itself rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::broker) struct Continues {
+    /// Id of the approval.
+    pub(in crate::broker) approval: String,
+    /// Id of the grant with it, where that covers the call.
+    pub(in crate::broker) grant: Option<String>,
 }
 
 /// Mints permits for further rounds of an allowed call, in which the server gets the input it
@@ -36,8 +45,8 @@ impl Permit {
     }
 
     /// For a call that continues one that was approved, or that a grant covers.
-    pub(in crate::broker) fn resumed(call: ToolCall, approval: String) -> Self {
-        Self { call, once: true, continues: Some(approval) }
+    pub(in crate::broker) fn resumed(call: ToolCall, continues: Continues) -> Self {
+        Self { call, once: true, continues: Some(continues) }
     }
 
     /// For a claimed call; none if its bytes are not those that were approved.

@@ -19,6 +19,7 @@ use crate::store::{LimitKey, StoreError};
 
 use super::answer::{Code, Statement};
 use super::asking::Asking;
+use super::permit::Continues;
 use super::refusals::{unavailable, unavailable_upstream};
 use crate::broker::Broker;
 
@@ -59,8 +60,8 @@ pub(in crate::broker) enum Check {
     Passes {
         /// The call with the upstream's own state.
         call: ToolCall,
-        /// Id of the approval it continues.
-        approval: String,
+        /// What it continues.
+        continues: Continues,
     },
     /// The seal is missing or not valid, for this reason.
     Invalid(String),
@@ -73,7 +74,7 @@ pub(in crate::broker) enum Check {
 /// Puts the seal on the `requestState` of an upstream's `input_required` result.
 pub(in crate::broker) fn seal(
     broker: &Broker,
-    approval: &str,
+    continues: &Continues,
     agent: &str,
     digest: &Digest,
     result: &str,
@@ -87,7 +88,8 @@ pub(in crate::broker) fn seal(
     let expires =
         broker.now().plus(broker.config().approvals.result_retention.min(LONGEST)).micros();
     let body = json::object([
-        ("approval", json::quote(approval).as_str()),
+        ("approval", json::quote(&continues.approval).as_str()),
+        ("grant", &continues.grant.as_deref().map_or("null".to_owned(), json::quote)),
         ("agent", &json::quote(agent)),
         ("digest", &json::quote(digest.as_str())),
         ("nonce", &json::quote(&nonce)),
@@ -127,8 +129,14 @@ pub(in crate::broker) async fn check(broker: &Broker, asking: &Asking, now: Time
     if expires.is_none_or(|at| Timestamp::from_micros(at) <= now) {
         return refuse("it has expired");
     }
-    if let Some(refused) = broker.no_further_round(field("approval")).await {
-        return Check::Refused(Box::new(refused));
+    let continues = Continues {
+        approval: field("approval").to_owned(),
+        grant: seal.get("grant").and_then(Node::as_str).map(str::to_owned),
+    };
+    match broker.further_round(&continues).await {
+        Round::Goes => {}
+        Round::Refused(said) => return Check::Refused(said),
+        Round::NotKept => return refuse("the approval that it continues is no longer kept"),
     }
     // Once, on any broker: the store counts.
     let key = LimitKey::Seal(field("nonce").to_owned());
@@ -146,44 +154,54 @@ pub(in crate::broker) async fn check(broker: &Broker, asking: &Asking, now: Time
         None => params.keep_members(|key| key != "requestState"),
     };
     let call = ToolCall { params: params.into(), ..asking.call.clone() };
-    Check::Passes { call, approval: field("approval").to_owned() }
+    Check::Passes { call, continues }
+}
+
+/// What becomes of a further round.
+enum Round {
+    Goes,
+    /// It may not go on, or not now.
+    Refused(Box<Statement>),
+    /// Nothing is known any more of the approval, and never will be.
+    NotKept,
 }
 
 impl Broker {
-    /// Why an approved call may not go on with a further round; none if it may. It is judged as its
-    /// claim was: by the people, the policy, the tool and the address of now.
-    async fn no_further_round(&self, approval: &str) -> Option<Statement> {
+    /// Whether an approved call may go on with a further round. It is judged as its claim was: by the
+    /// people, the policy, the tool and the address of now; and by the grant, where that let it
+    /// through.
+    async fn further_round(&self, continues: &Continues) -> Round {
         let judged = async {
-            let approval = match ApprovalId::parse(approval) {
+            let approval = match ApprovalId::parse(&continues.approval) {
                 Some(id) => self.get(&id).await?,
                 None => None,
             };
-            let Some(approval) = approval else {
-                tracing::warn!("a further round of an approval that is not kept was refused");
-                return Ok(Some(unavailable()));
-            };
+            let Some(approval) = approval else { return Ok(Round::NotKept) };
             if approval.call.method == Method::CallTool
                 && let Err(error) = self.list_tools(&approval.call.upstream).await
             {
                 tracing::warn!(approval.id = %approval.id, "a further round waits: {error}");
-                return Ok(Some(unavailable_upstream(&approval.call.upstream)));
+                let wait = unavailable_upstream(&approval.call.upstream);
+                return Ok(Round::Refused(Box::new(wait)));
             }
             let config = self.confirmed().await?;
-            let said = self.obstacle(&approval, &config).map(|reason| {
-                let text = format!(
-                    "Not executed. This is a further round of {}, which was approved ({}), and it \
-                     is {reason}. Call {} anew, without requestState and inputResponses.",
-                    approval.call.title(),
-                    approval.id,
-                    approval.call.title()
-                );
-                Statement::about(&approval, Code::ApprovalCancelled, &text).because(Some(reason))
-            });
-            Ok::<_, StoreError>(said)
+            let mut hinders = self.obstacle(&approval, &config);
+            if let (None, Some(grant)) = (&hinders, &continues.grant) {
+                hinders = self.no_longer_granted(grant, &config).await?;
+            }
+            let Some(reason) = hinders else { return Ok(Round::Goes) };
+            let call = approval.call.title();
+            let text = format!(
+                "Not executed. This is a further round of {call}, which was approved ({}), and it \
+                 is {reason}. Call {call} anew, without requestState and inputResponses.",
+                approval.id,
+            );
+            let said = Statement::about(&approval, Code::ApprovalCancelled, &text);
+            Ok::<_, StoreError>(Round::Refused(Box::new(said.because(Some(reason)))))
         };
         judged.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a further round could not be judged");
-            Some(unavailable())
+            Round::Refused(Box::new(unavailable()))
         })
     }
 }

@@ -346,15 +346,15 @@ impl Broker {
         }
         match seal::check(self, &asking, now).await {
             seal::Check::None => {}
-            seal::Check::Passes { call, approval } => {
+            seal::Check::Passes { call, continues } => {
                 let event = self
                     .call_event(Kind::CallAllowed, &asking, &rule.pointer)
-                    .with("continues", &approval);
+                    .with("continues", &continues.approval);
                 if let Err(error) = self.record(vec![event]).await {
                     tracing::error!(%error, "a continued call could not be recorded");
                     return Submission::Answered(unavailable().into());
                 }
-                return Submission::Forward(Permit::resumed(call, approval));
+                return Submission::Forward(Permit::resumed(call, continues));
             }
             seal::Check::Invalid(why) => return Submission::Invalid(why),
             seal::Check::Refused(said) => return Submission::Answered((*said).into()),
