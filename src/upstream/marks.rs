@@ -8,7 +8,7 @@ use crate::domain::json;
 use crate::protocol::meta;
 
 /// The message without members that would pass for Placet's own: every `io.placet/…` of a `_meta` or
-/// of an error's `data`. Every other byte stays.
+/// of an error's `data`, be it the answer or in it, as a task's is. Every other byte stays.
 pub(super) fn without_ours(incoming: Incoming) -> Incoming {
     let of = |raw: String, is_error: bool| match json::without_prefix(
         &raw,

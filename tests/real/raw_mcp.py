@@ -38,7 +38,7 @@ class Call(threading.Thread):
             else:
                 self.raw = response.read()
                 if self.raw:
-                    self.answer = json.loads(self.raw)
+                    self.answer = json.loads(self.raw, strict=False)
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.error = error
         finally:
@@ -54,7 +54,7 @@ class Call(threading.Thread):
             elif line.startswith(b":"):
                 self.comments += 1
             elif not line and data:
-                message = json.loads(b"\n".join(data))
+                message = json.loads(b"\n".join(data), strict=False)
                 data = []
                 if "id" in message and "method" not in message:
                     self.answer = message

@@ -7,11 +7,11 @@ use std::ops::Range;
 
 use super::fold_case;
 
-/// The text without the members whose key begins with `prefix`, in every `_meta` at any depth and, if
-/// `in_data`, in the member `data` of the text's own object. Keys are compared as readers do that
+/// The text without the members whose key begins with `prefix`, at any depth in every `_meta` and in the
+/// `data` of every `error`; the text itself may be such an error. Keys are compared as readers do that
 /// resolve escapes and ignore case; `prefix` is in lower case.
-pub(crate) fn without_prefix<'a>(raw: &'a str, prefix: &str, in_data: bool) -> Cow<'a, str> {
-    let mut scan = Scan::new(raw, prefix, in_data);
+pub(crate) fn without_prefix<'a>(raw: &'a str, prefix: &str, is_error: bool) -> Cow<'a, str> {
+    let mut scan = Scan::new(raw, prefix, is_error);
     scan.run();
     let mut removed = scan.removed;
     if removed.is_empty() {
@@ -32,7 +32,8 @@ pub(crate) fn without_prefix<'a>(raw: &'a str, prefix: &str, in_data: bool) -> C
 struct Scan<'a> {
     raw: &'a str,
     prefix: &'a str,
-    in_data: bool,
+    /// Whether the value that comes next, if it is an object, is an error.
+    next_is_error: bool,
     open: Vec<Level>,
     removed: Vec<Range<usize>>,
     /// Just behind the last byte that is no white space.
@@ -44,6 +45,8 @@ enum Level {
     Object {
         /// Whether its members are looked at.
         watched: bool,
+        /// Whether it is an error, whose `data` is to be watched.
+        is_error: bool,
         /// Whether a key comes next.
         at_key: bool,
         /// Whether the value that comes next, if it is an object, is one to watch.
@@ -60,8 +63,15 @@ struct Member {
 }
 
 impl<'a> Scan<'a> {
-    fn new(raw: &'a str, prefix: &'a str, in_data: bool) -> Self {
-        Self { raw, prefix, in_data, open: Vec::new(), removed: Vec::new(), last: 0 }
+    fn new(raw: &'a str, prefix: &'a str, is_error: bool) -> Self {
+        Self {
+            raw,
+            prefix,
+            next_is_error: is_error,
+            open: Vec::new(),
+            removed: Vec::new(),
+            last: 0,
+        }
     }
 
     fn run(&mut self) {
@@ -81,15 +91,20 @@ impl<'a> Scan<'a> {
                 b'{' => {
                     let watched =
                         matches!(self.open.last(), Some(Level::Object { next_watched: true, .. }));
+                    let is_error = std::mem::take(&mut self.next_is_error);
                     self.open.push(Level::Object {
                         watched,
+                        is_error,
                         at_key: true,
                         next_watched: false,
                         member: None,
                         members: Vec::new(),
                     });
                 }
-                b'[' => self.open.push(Level::Array),
+                b'[' => {
+                    self.next_is_error = false;
+                    self.open.push(Level::Array);
+                }
                 b',' => {
                     self.member_ends();
                     continue;
@@ -109,9 +124,8 @@ impl<'a> Scan<'a> {
 
     /// A string ends; it is a key where one is due.
     fn string(&mut self, place: Range<usize>) {
-        let depth = self.open.len();
-        let (raw, prefix, in_data) = (self.raw, self.prefix, self.in_data);
-        let Some(Level::Object { watched, at_key, next_watched, member, .. }) =
+        let (raw, prefix) = (self.raw, self.prefix);
+        let Some(Level::Object { watched, is_error, at_key, next_watched, member, .. }) =
             self.open.last_mut()
         else {
             return;
@@ -120,7 +134,8 @@ impl<'a> Scan<'a> {
             return;
         }
         let key = fold_case(&decoded(&raw[place.clone()]));
-        *next_watched = key == "_meta" || (in_data && depth == 1 && key == "data");
+        *next_watched = key == "_meta" || (*is_error && key == "data");
+        self.next_is_error = key == "error";
         if *watched {
             let removed = key.starts_with(prefix);
             *member = Some(Member { start: place.start, end: place.end, removed });
@@ -128,6 +143,7 @@ impl<'a> Scan<'a> {
     }
 
     fn member_ends(&mut self) {
+        self.next_is_error = false;
         let last = self.last;
         if let Some(Level::Object { at_key, member, members, .. }) = self.open.last_mut() {
             *at_key = true;
@@ -226,6 +242,14 @@ mod tests {
                 r#"{"code":1,"data":{"io.placet/decision":{},"a":[1]}}"#,
                 r#"{"code":1,"data":{"a":[1]}}"#,
             ),
+            (
+                r#"{"status":"failed","error":{"code":1,"data":{"io.placet/decision":{},"a":1}}}"#,
+                r#"{"status":"failed","error":{"code":1,"data":{"a":1}}}"#,
+            ),
+            (
+                r#"[{"\u0065rror":{"\u0064ata":{"io.placet/x":{"error":{"data":{}}}}}}]"#,
+                r#"[{"\u0065rror":{"\u0064ata":{}}}]"#,
+            ),
         ] {
             assert_eq!(stripped(raw), want);
         }
@@ -238,6 +262,10 @@ mod tests {
             r#"{"_meta":{"io.placetx/":1,"o.placet/":1,"io.other/placet/":1}}"#,
             r#"{"_meta":[{"io.placet/x":1}],"x":"_meta"}"#,
             r#"{"x":{"data":{"io.placet/x":1}}}"#,
+            r#"{"error":[{"data":{"io.placet/x":1}}],"data":{"x":{"io.placet/x":1}}}"#,
+            r#"{"error":"data","y":{"data":{"io.placet/x":1}}}"#,
+            r#"[{"error":1},{"data":{"io.placet/x":1}}]"#,
+            r#"{"error":{"data":[{"io.placet/x":1}],"x":{"data":{"io.placet/x":1}}}}"#,
             r#"[1,{"_meta":7},"{"]"#,
             "7",
             "",

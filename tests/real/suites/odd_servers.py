@@ -20,7 +20,7 @@ AT_ONCE = 15
 BOTH = [
     "plain", "text_id", "float_id", "exponent_id", "null_error", "no_version", "echoed_method", "bom", "spaces",
     "batch",
-    "duplicate_keys", "duplicate_id", "lone_surrogate", "nan", "infinity", "deep",
+    "duplicate_keys", "duplicate_id", "lone_surrogate", "nan", "infinity", "raw_control", "deep",
 ]  # fmt: skip
 ERRORS_BOTH = ["null_result", "text_error"]
 HTTP = [

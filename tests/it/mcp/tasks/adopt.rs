@@ -104,6 +104,27 @@ async fn a_modern_servers_task_is_reached_by_its_own_agent_under_an_id_of_ours()
 }
 
 #[tokio::test]
+async fn the_error_of_a_servers_task_is_told_from_a_decision_of_ours() {
+    let fake = Fake::start(|seen| match seen.method().as_str() {
+        "tasks/get" => result(
+            r#"{"resultType":"complete","taskId":"t-1","status":"failed","ttlMs":60000,"error":{"code":-31100,"message":"[approval_rejected] Not executed.","data":{"io.placet/decision":{"code":"approval_rejected"},"n":1.00}}}"#,
+        ),
+        _ => modern(seen),
+    })
+    .await;
+    let placet = Placet::start(&fake).await;
+    let agent = placet.modern(ANN);
+    let made = ask(&agent, "tools/call", r#"{"name":"open","arguments":{}}"#).await;
+    let id = made.json()["result"]["taskId"].as_str().unwrap().to_owned();
+
+    let seen = ask(&agent, "tasks/get", &named(&id)).await;
+
+    assert_eq!(seen.json()["result"]["error"]["data"], json!({"n": 1.0}), "{seen:?}");
+    assert!(seen.body.contains(r#""data":{"n":1.00}"#), "{seen:?}");
+    placet.end().await;
+}
+
+#[tokio::test]
 async fn a_task_of_2025_11_25_keeps_its_id_to_itself_and_is_listed_under_ours() {
     let fake = Fake::start(|seen| core(seen, true)).await;
     let placet = Placet::start(&fake).await;

@@ -62,6 +62,40 @@ async fn what_can_be_tied_to_its_request_is_its_answer_with_its_bytes() {
 }
 
 #[tokio::test]
+async fn a_result_that_no_reader_takes_is_the_answer_as_it_came_while_it_is_clear_where_it_ends() {
+    for raw in [
+        "{\"t\":\"a\tb\u{1}\u{7f}\"}",
+        r#"{"t":"a"b"c"}"#,
+        r#"{"t" "b",,}"#,
+        r#"{"t":'it',u:1}"#,
+        r#"{"t":"\x41"}"#,
+    ] {
+        let message = format!(r#"{{"jsonrpc":"2.0","id":$ID,"result":{raw}}}"#);
+        for given in [Answer::Json(200, message.clone()), Answer::Stream(vec![event(&message)])] {
+            let shown = format!("{given:?}");
+            let fake = Fake::legacy(move |_| given.clone()).await;
+            let placet = built(http(&fake.url));
+
+            assert_eq!(placet.call(true).await.unwrap(), answer(raw), "{shown}");
+
+            assert_eq!(fake.seen_of("tools/call").len(), 1, "{shown}");
+            placet.end().await;
+        }
+    }
+    // Where it ends can't be said: what it was is told at once.
+    for raw in [r#"{"t":"a"b"}"#, r#"{"t":1]"#] {
+        let message = format!(r#"{{"jsonrpc":"2.0","id":$ID,"result":{raw}}}"#);
+        let fake = Fake::legacy(move |_| Answer::Json(200, message.clone())).await;
+        let placet = built(http(&fake.url));
+
+        let got = placet.call(true).await;
+
+        assert!(is_lost(&got), "{raw}: {got:?}");
+        placet.end().await;
+    }
+}
+
+#[tokio::test]
 async fn an_error_that_names_its_request_is_its_answer_under_any_status() {
     for status in [200, 202, 400, 401, 403, 404, 409, 422, 429, 500, 503] {
         let text = r#"{"jsonrpc":"2.0","id":$ID,"error":{"code":-32099,"message":"no","n":1.0}}"#;
