@@ -2,7 +2,7 @@
 //!
 //! <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#session-management>
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
@@ -179,8 +179,9 @@ pub(crate) async fn forget_ended(mcp: &Mcp) -> Result<(), StoreError> {
     let known: BTreeSet<String> =
         mcp.subscriptions.sessions().into_iter().chain(mcp.streams.sessions_kept()).collect();
     let known: Vec<String> = known.into_iter().collect();
-    let living = mcp.broker.living_client_sessions(&known).await?;
-    for id in known.iter().filter(|id| !living.contains(id)) {
+    let living: HashSet<String> =
+        mcp.broker.living_client_sessions(&known).await?.into_iter().collect();
+    for id in known.iter().filter(|id| !living.contains(id.as_str())) {
         mcp.streams.forget(id);
         mcp.subscriptions.end(id);
     }

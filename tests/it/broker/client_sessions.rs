@@ -3,6 +3,7 @@
 use placet::broker::Broker;
 use placet::clock::Clock as _;
 use placet::store::ClientSession;
+use placet::upstream::Upstream as _;
 
 use crate::support::world::World;
 
@@ -91,4 +92,31 @@ async fn a_session_used_a_moment_ago_at_the_same_broker_is_not_the_one_to_go() {
     drop(broker.client_session("a", "ci", "images").await.unwrap());
 
     assert_eq!(open(&world, broker, "c").await, Some(vec!["b".to_owned()]));
+}
+
+#[tokio::test]
+async fn upstreams_keep_nothing_for_sessions_that_made_room_ended_elsewhere_or_were_idle() {
+    let world = World::with("[server]\nmax_sessions_per_agent = 3").await;
+    let (here, there) = (&world.broker, world.another("node-b").await);
+    here.leave_ended_sessions().await.unwrap();
+    for id in ["a", "b", "c"] {
+        open(&world, here, id).await;
+        world.upstream.keeps_for(Some(id));
+    }
+    world.upstream.keeps_for(None);
+
+    here.leave_ended_sessions().await.unwrap();
+    assert_eq!(world.upstream.left(), [] as [String; 0], "all are there");
+    assert_eq!(open(&world, &there, "d").await, Some(vec!["a".to_owned()]));
+    there.end_client_session("b").await.unwrap();
+    here.leave_ended_sessions().await.unwrap();
+    assert_eq!(world.upstream.left(), ["a", "b"]);
+    here.leave_ended_sessions().await.unwrap();
+    assert_eq!(world.upstream.left(), ["a", "b"], "once");
+
+    world.pass(8 * 86_400);
+    here.purge().await.unwrap();
+    here.leave_ended_sessions().await.unwrap();
+    assert_eq!(world.upstream.left(), ["a", "b", "c"]);
+    assert_eq!(world.upstream.sessions().len(), 1, "what belongs to no session stays");
 }

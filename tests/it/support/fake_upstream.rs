@@ -48,6 +48,8 @@ pub struct FakeUpstream {
     by: Mutex<Option<Rule>>,
     news: broadcast::Sender<Notification>,
     kept: Mutex<Vec<Notifications>>,
+    sessions: Mutex<Vec<Caller>>,
+    left: Mutex<Vec<Caller>>,
 }
 
 impl FakeUpstream {
@@ -65,6 +67,8 @@ impl FakeUpstream {
             by: Mutex::default(),
             news: broadcast::channel(8).0,
             kept: Mutex::default(),
+            sessions: Mutex::default(),
+            left: Mutex::default(),
         };
         upstream.lists(&[("delete_image_set", "1"), ("list_image_sets", "1")]);
         Arc::new(upstream)
@@ -132,6 +136,16 @@ impl FakeUpstream {
     /// The method of the last request.
     pub fn last_method(&self) -> String {
         self.sent.lock().unwrap().last().unwrap().method.clone()
+    }
+
+    /// Keeps something for this session of `ci`, or for the agent itself.
+    pub fn keeps_for(&self, session: Option<&str>) {
+        self.sessions.lock().unwrap().push(Caller::new("ci", session));
+    }
+
+    /// The sessions it was told to close, in that order.
+    pub fn left(&self) -> Vec<String> {
+        self.left.lock().unwrap().iter().filter_map(|c| c.session.clone()).collect()
     }
 
     /// Every request that arrived.
@@ -227,7 +241,14 @@ impl Upstream for FakeUpstream {
         tokio::sync::mpsc::channel(1).1
     }
 
-    async fn close_session(&self, _caller: &Caller) {}
+    async fn close_session(&self, caller: &Caller) {
+        self.sessions.lock().unwrap().retain(|c| c.session != caller.session);
+        self.left.lock().unwrap().push(caller.clone());
+    }
+
+    fn sessions(&self) -> Vec<Caller> {
+        self.sessions.lock().unwrap().clone()
+    }
 
     async fn shutdown(&self) {}
 }

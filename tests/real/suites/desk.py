@@ -146,6 +146,7 @@ def run(report):
                 "queue": "/", "approval": f"/approvals/{id}", "folded": f"/approvals/{long_id}",
                 "done": f"/approvals/{done_id}", "history": "/history", "tools": "/tools", "agents": "/agents",
                 "upstreams": "/upstreams", "grants": "/grants", "audit": "/audit", "settings": "/settings",
+                "people": "/people",
             }  # fmt: skip
             seen = Browser(url=broker.url, token=ADMIN, do="look", pages=pages, shots=str(shots)).seen()
             equal(len(seen["pages"]), len(pages) * 4, "pages looked at")

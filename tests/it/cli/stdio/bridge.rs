@@ -1,7 +1,7 @@
 //! The bridge in front of brokers that go away, forget, or break off.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -236,6 +236,33 @@ async fn a_modern_call_gets_the_headers_of_a_tool_the_client_never_listed() {
     assert_eq!(fake.seen_of("tools/call").len(), 1);
     client.leave().await;
     placet.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_tools_whose_cursors_never_end_is_read_so_far_and_the_call_goes_out_again() {
+    for (wheel, pages) in [("on and on", 100), ("always the same", 2)] {
+        let (listed, called) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let fake = Fake::start(move |seen: &Seen| match seen.method().as_str() {
+            "tools/list" => {
+                let n = listed.fetch_add(1, Ordering::SeqCst);
+                let next = if wheel == "on and on" { n.to_string() } else { String::new() };
+                let tool = json!({"name": format!("t{n}"), "inputSchema": {"type": "object"}});
+                fake_http::result(&json!({"tools": [tool], "nextCursor": next}).to_string())
+            }
+            _ if called.fetch_add(1, Ordering::SeqCst) == 0 => fake_http::error(400, -32020),
+            _ => fake_http::result(r#"{"content":[]}"#),
+        })
+        .await;
+        let mut client = Client::start_at(&server(&fake), "u", ANN);
+
+        let params = json!({"name": "t0", "arguments": {}, "_meta": modern_meta()});
+        let called = client.ask(1, "tools/call", params).await;
+
+        assert_eq!(called["result"]["content"], json!([]), "{wheel}: {called}");
+        assert_eq!(fake.seen_of("tools/list").len(), pages, "{wheel}");
+        assert_eq!(fake.seen_of("tools/call").len(), 2, "{wheel}");
+        client.leave().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,14 +1,14 @@
 //! Resources, prompts and completions at the one address: whose they are, and what is nobody's.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use placet::domain::policy::Policy;
 use serde_json::{Value, json};
 
 use super::{before, both, names, server};
 use crate::support::fake_http::{self, Answer, Fake, event};
-use crate::support::placet::{ANN, Agent, BOB, got};
+use crate::support::placet::{ANN, Agent, BOB, Placet, got};
 
 /// A server that lists `doc:1`, `doc:{name}` and something of its own.
 pub(super) async fn library(name: &'static str) -> Fake {
@@ -185,4 +185,47 @@ async fn what_a_policy_hides_is_unknown_here_too_and_owns_nothing() {
         assert_eq!(got(read).await.json()["result"]["contents"][0]["text"], "m");
     }
     placet.end().await;
+}
+
+/// A server whose list of resources never ends: page n has `doc:n`, and leads to the cursor that
+/// `next` makes of n.
+async fn endless(next: impl Fn(usize) -> String + Send + Sync + 'static) -> Fake {
+    let pages = AtomicUsize::new(0);
+    server(r#"{"resources":{}}"#, move |seen| {
+        Some(match seen.method().as_str() {
+            "resources/list" => {
+                let n = pages.fetch_add(1, Ordering::SeqCst);
+                let page =
+                    json!({"resources": [{"uri": format!("doc:{n}")}], "nextCursor": next(n)});
+                fake_http::result(&page.to_string())
+            }
+            "resources/templates/list" => fake_http::result(r#"{"resourceTemplates":[]}"#),
+            "resources/read" => {
+                fake_http::result(&json!({"contents": [{"uri": "doc:0"}]}).to_string())
+            }
+            _ => return None,
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn whose_a_resource_is_is_found_in_bounded_pages_also_where_cursors_never_end() {
+    for (wheel, pages) in [("on and on", 3), ("always the same", 2), ("in a circle", 3)] {
+        let fake = endless(move |n| match wheel {
+            "on and on" => n.to_string(),
+            "always the same" => String::new(),
+            _ => ["a", "b"][n % 2].to_owned(),
+        })
+        .await;
+        let lines = "[server]\nmax_list_pages = 3";
+        let placet = Placet::before_each(&[("u", &fake.url)]).with(lines).start().await;
+        let agent = placet.modern(ANN).whole();
+
+        let read = got(agent.request("1", "resources/read", r#"{"uri":"doc:0"}"#)).await.json();
+
+        assert_eq!(read["result"]["contents"][0]["uri"], "doc:0", "{wheel}: {read}");
+        assert_eq!(fake.seen_of("resources/list").len(), pages, "{wheel}");
+        placet.end().await;
+    }
 }
