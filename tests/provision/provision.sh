@@ -99,7 +99,7 @@ advisories() {
 
 part node node_packages
 part rmcp rmcp_client
-for name in tools mcp1 mcp2 fastmcp aws deny; do
+for name in tools mcp1 mcp2 fastmcp aws drivers deny; do
   part "python-$name" venv "$name"
 done
 (part advisories advisories) || say 'the advisories of crates are not looked at'

@@ -209,12 +209,45 @@ fn spellings_that_only_some_readers_take_for_it_are_judged_as_the_plain_one() {
         (
             "redis://prod/0",
             "redis://prod/0",
-            &["redis://prod?db=0", "redis://prod/5?db=0", "redis:///0?host=prod"],
+            &[
+                "redis://prod?db=0",
+                "redis://prod/5?db=0",
+                "redis://prod/5?db=0&db=5",
+                "redis:///0?host=prod",
+                "redis://?host=prod&host=x",
+                "redis://prod",
+                "rediss://u@prod:6379/",
+                "redis://prod/00",
+                "redis://prod/%200",
+                "redis://prod/%D9%A0",
+            ],
         ),
         (
             "mysql://prod/db",
             "mysql://prod/db*",
-            &["mysql://x/db?host=prod", "mysql://prod/x?database=db"],
+            &[
+                "mysql://x/db?host=prod",
+                "mysql://prod/x?database=db",
+                "mysql+pymysql://prod/db",
+                "MariaDB+mariadbconnector://x/y?DB=db&host=prod",
+                "mysql://x/db?host=%22prod%22",
+                "mysql://x:1/y?db=db;host=prod&port=3306",
+                "mysql://x/db?unix_socket=/run/mysql",
+            ],
+        ),
+        (
+            "sqlserver://prod/db",
+            "sqlserver://prod/db*",
+            &[
+                "mssql+pyodbc://x/db?Data+Source=prod",
+                "sqlserver://prod:1433?Initial%20Catalog=db",
+                "sqlserver://prod:1433;databaseName=db",
+            ],
+        ),
+        (
+            "mongodb://prod/db",
+            "mongodb://prod/db*",
+            &["mongodb+srv://u:p@prod/db?w=1", "mongodb://x:1,prod/db"],
         ),
         (
             "https://strasse.example/a",
@@ -274,6 +307,13 @@ fn plain_uris_that_are_allowed_pass() {
         ("docker://*", "docker://nginx:latest"),
         ("memo:*", "memo:a@b"),
         ("https://ok.example/*", "https://ok.example/a;b=c"),
+        ("redis://cache/*", "redis://cache/user:1"),
+        ("redis://cache", "redis://cache"),
+        ("rediss://cache:6380/*", "rediss://cache:6380/15?protocol=3"),
+        ("mysql+pymysql://ro/*", "mysql+pymysql://ro/db?charset=utf8"),
+        ("mariadb://ro/*", "mariadb://ro/db"),
+        ("mongodb+srv://c.example/*", "mongodb+srv://c.example/db?retryWrites=true&w=majority"),
+        ("sqlserver://ro/*", "sqlserver://ro/db?encrypt=true"),
     ] {
         let text = format!(
             r#"{{"version":"1","resources":{{"default":"deny","rules":{{{}:{{"action":"allow"}}}}}}}}"#,

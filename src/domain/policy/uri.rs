@@ -11,7 +11,7 @@
 //!   (<https://www.rfc-editor.org/rfc/rfc3986#section-6.2.2>).
 //! - `Folded`: besides, everything decoded (again and again), `\` and repeated slashes as one
 //!   slash, tabs and line breaks dropped as browsers' parsers do, the host in its one spelling
-//!   (`authority`), users, default ports and `file://localhost` left out.
+//!   (`authority`), users, drivers of databases, default ports and `file://localhost` left out.
 //! - `Flat`: as `Folded`, with `?` and `#` as characters of the path, the host of a `file:` ignored
 //!   and no slash at the end, for servers that cut nothing off or look at the path alone.
 //! - `Bare`: as `Folded`, without query, fragment, parameters of segments (`;…`) and the slash at the
@@ -25,6 +25,7 @@
 use percent::{decode, decode_once, respell, triplet};
 
 pub(super) mod authority;
+mod database;
 mod percent;
 
 /// Longest URI that a policy judges, bytes; a longer one is treated as if it did not exist.
@@ -249,6 +250,9 @@ fn folded(text: &[u8], form: Form) -> Vec<u8> {
     let whole_host = slashes && !authority.is_empty() && !authority.contains(&b'*');
     if whole_host && path.is_empty() {
         path.push(b'/');
+    }
+    if whole_host && path == b"/" && database::is_numbered(&scheme) {
+        path.push(b'0');
     }
     let mut out = scheme;
     if slashes {

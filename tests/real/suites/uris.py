@@ -24,6 +24,9 @@ PLAIN = {
     "https://xn--bcher-kva.example/admin/users": ["bücher.example", "BÜCHER.example", "b%C3%BCcher.example"],
     "https://strasse.example/admin/users": ["strasse.example", "straße.example", "STRASSE.example"],
     "postgres://prod/admin/users": ["prod", "%70rod", "prod:5432", "sandbox,prod", "PROD"],
+    "redis://prod/0": ["prod", "%70rod", "prod:6379", "PROD"],
+    "mysql://prod/admin": ["prod", "prod:3306", "PROD"],
+    "mongodb://prod/admin": ["prod", "sandbox,prod", "prod:27017", "PROD"],
 }  # fmt: skip
 ENDS = ["://", ":", ":/", ":///", ":\\\\", ":/\\", "://\t"]
 USERS = ["", "u@", "u:p@", ":@", "@", "a@b@", "x%40y@", "x\\@", "x#@", "x?@", "sandbox:1@"]
@@ -33,13 +36,38 @@ PATHS = [
     "\\admin\\users", "/ad\tmin/users", "/admin/users#top", "/admin/./users?x=1", "/admin/x/../users", "/admin/users/",
     "/admin%2fusers", "/%2561dmin/users", "/admin/users?host=other", "/admin/users;x=1",
 ]  # fmt: skip
-QUERIES = [
-    "postgres://sandbox/admin/users?host=prod", "postgresql:///x?dbname=admin/users&host=prod",
-    "postgres://u:p@sandbox/admin/users?hostaddr=prod&port=5432",
-]  # fmt: skip
+# Instead of PATHS, for databases that have no such paths.
+PATHS_OF = {
+    "redis": [
+        "/0", "", "/", "//0", "/0/", "/00", "/-0", "/+0", "/0_0", "/ 0", "/%200", "/%30", "/%D9%A0", "/\uff10", "/0#x",
+        "/0?protocol=3", "/5?db=0", "/5?db=0&db=5", "?db=0", "?db=%30", "/5?db=+0",
+    ],
+    "mysql": [
+        "/admin", "/admin?charset=utf8", "/x?db=admin", "/x?database=admin", "/x?db=%61dmin", "/admin?user=u",
+        "/admin?port=3306", "/x?db=x;db=admin",
+    ],
+    "mongodb": ["/admin", "/admin?w=1", "/%61dmin", "/admin?authSource=x", "/admin?w=1;appname=x"],
+}  # fmt: skip
+QUERIES = {
+    "postgres": [
+        "postgres://sandbox/admin/users?host=prod", "postgresql:///x?dbname=admin/users&host=prod",
+        "postgres://u:p@sandbox/admin/users?hostaddr=prod&port=5432",
+    ],
+    "redis": [
+        "redis:///0?host=prod", "redis://?host=prod", "redis://?host=prod&host=x&db=0", "rediss:///5?host=prod&db=0",
+        "redis://:secret@?host=prod&port=6379",
+    ],
+    "mysql": [
+        "mysql://sandbox/admin?host=prod", "mysql://sandbox/x?host=prod&db=admin", "mysql:///admin?host=prod",
+        "mysql+pymysql://prod/admin", "mariadb://prod/admin", "mariadb+pymysql://sandbox/x?host=prod&database=admin",
+        "mysql+pymysql://u:p@sandbox:1/admin?host=prod&port=3306",
+    ],
+}  # fmt: skip
 # So many of them, chosen by a fixed seed, beside each part changed by itself.
 CHOSEN = 250
-DEFAULT_PORTS = {"https": "443", "http": "80", "postgres": "5432"}
+DEFAULT_PORTS = {
+    "https": "443", "http": "80", "postgres": "5432", "redis": "6379", "mysql": "3306", "mongodb": "27017",
+}  # fmt: skip
 DECISION = -31100
 
 
@@ -84,7 +112,7 @@ class Open(http.server.BaseHTTPRequestHandler):
 def spellings(plain, hosts):
     scheme = plain.split(":")[0]
     schemes = [scheme, scheme.upper(), f" {scheme}"]
-    parts = [schemes, ENDS, USERS, hosts, PORTS, PATHS]
+    parts = [schemes, ENDS, USERS, hosts, PORTS, PATHS_OF.get(scheme, PATHS)]
     first = [choices[0] for choices in parts]
     for i, choices in enumerate(parts):
         for choice in choices:
@@ -138,13 +166,17 @@ def run(report):
         with report.case("the server reads what no rule is about"):
             expect("result" in answer("open", "https://intra.example/admin/users"), "an open address")
             for name in ("denied", "hidden"):
-                for uri in ("https://other.example/admin", "postgres://sandbox/admin/users", "https://intra.example/b"):
+                for uri in (
+                    "https://other.example/admin", "https://intra.example/b", "postgres://sandbox/admin/users",
+                    "redis://sandbox/0", "redis://prod/5", "redis://prod/user:1", "mysql://prod/x?charset=utf8",
+                    "mongodb://sandbox/admin?replicaSet=x",
+                ):  # fmt: skip
                     expect("result" in answer(name, uri), f"{name}: {uri}")
         for plain, hosts in PLAIN.items():
             uris = list(dict.fromkeys(spellings(plain, hosts)))
-            uris += QUERIES if plain.startswith("postgres") else []
+            uris += QUERIES.get(plain.split(":")[0], [])
             readers = {"node": ask([node(), FIXTURES / "uri_readers.mjs"], uris)}
-            for venv in ("mcp1", "mcp2", "fastmcp"):
+            for venv in ("mcp1", "mcp2", "fastmcp", "drivers"):
                 found = ask([python(venv), FIXTURES / "uri_readers.py"], uris)
                 readers.update({f"{venv} {name}": read for name, read in found.items()})
             taken = {uri for read in readers.values() for uri, it in zip(uris, read, strict=True) if means(it, plain)}

@@ -11,14 +11,14 @@ use std::borrow::Cow;
 
 use url::{Host, Url};
 
-use super::Parts;
 use super::percent::decode;
+use super::{Parts, database};
 
 /// Most ways in which a URI is looked at; one that has more is treated as if it did not exist.
 pub(in crate::domain::policy) const MAX_WAYS: usize = 32;
 
 /// Schemes whose authority is a host of the network, each with the port that goes without saying.
-const NETWORK: [(&[u8], u16); 25] = [
+const NETWORK: [(&[u8], u16); 24] = [
     (b"http:", 80),
     (b"https:", 443),
     (b"ws:", 80),
@@ -37,19 +37,18 @@ const NETWORK: [(&[u8], u16); 25] = [
     (b"imaps:", 993),
     (b"postgres:", 5432),
     (b"mysql:", 3306),
-    (b"mariadb:", 3306),
+    (b"sqlserver:", 1433),
     (b"redis:", 6379),
-    (b"rediss:", 6379),
     (b"mongodb:", 27017),
     (b"amqp:", 5672),
     (b"amqps:", 5671),
     (b"mqtt:", 1883),
 ];
 
-/// The scheme (with its colon) in lower case, under one name where it has two.
+/// The scheme (with its colon) in lower case, under one name where it has several.
 pub(super) fn scheme(scheme: &[u8]) -> Vec<u8> {
     let lower = scheme.to_ascii_lowercase();
-    if lower == b"postgresql:" { b"postgres:".to_vec() } else { lower }
+    database::scheme(&lower).map_or(lower, <[u8]>::to_vec)
 }
 
 fn default_port(scheme: &[u8]) -> Option<u16> {
@@ -207,13 +206,14 @@ fn further(text: &[u8]) -> Vec<Vec<u8>> {
         found.extend(hosts.map(|host| written(host, &more)).take(MAX_WAYS));
         return found;
     }
-    if DATABASES.iter().any(|scheme| name.starts_with(scheme)) {
+    if database::is_one(&name) {
         // Without a host before them, what follows the slashes is the database.
         let (host, path) = match begin {
             0..=2 => (authority, more.clone()),
             _ => (&b""[..], [b"/", authority, &more].concat()),
         };
-        found.extend(by_query(host, &path).map(|(host, path)| written(&host, &path)));
+        let named = database::by_query(host, &path, MAX_WAYS);
+        found.extend(named.into_iter().map(|(host, path)| written(&host, &path)));
     }
     let with = |host: &[u8], port: Option<&[u8]>| {
         let port = port.map(|port| [b":", port].concat()).unwrap_or_default();
@@ -227,29 +227,6 @@ fn further(text: &[u8]) -> Vec<Vec<u8>> {
         found.push(with(split.host, Some((port & 0xffff).to_string().as_bytes())));
     }
     found
-}
-
-/// Schemes whose readers take host and database from parameters, too.
-const DATABASES: [&[u8]; 7] =
-    [b"postgres", b"redis", b"mysql", b"mariadb", b"mongodb", b"sqlserver", b"mssql"];
-
-/// The host and database that parameters of a database's URI name, in place of those before them
-/// (<https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS>).
-fn by_query(authority: &[u8], rest: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
-    let at = rest.iter().position(|b| *b == b'?')?;
-    let (path, query) = (&rest[..at], &rest[at + 1..]);
-    let pairs =
-        || url::form_urlencoded::parse(query.split(|b| *b == b'#').next().unwrap_or_default());
-    let value = |key: &str| pairs().filter(|(k, _)| k == key).last().map(|(_, v)| v.into_owned());
-    let host = ["hostaddr", "host", "server"].into_iter().find_map(value);
-    let name = ["dbname", "database", "db"].into_iter().find_map(value);
-    if host.is_none() && name.is_none() {
-        return None;
-    }
-    let port = value("port").map(|port| format!(":{port}")).unwrap_or_default();
-    let host = host.map_or_else(|| authority.to_vec(), |h| format!("{h}{port}").into_bytes());
-    let path = name.map_or_else(|| path.to_vec(), |name| format!("/{name}").into_bytes());
-    Some((host, path))
 }
 
 /// An international name as the rules of 2003 map it, by which some letters become others
@@ -277,13 +254,17 @@ fn in_tens(host: &[u8]) -> Option<Vec<u8>> {
     Some(parts.collect::<Vec<_>>().join(".").into_bytes())
 }
 
-/// Whether the host of this text can be read where it must be one: that of a scheme of the network.
+/// Whether the host of this text can be read where it must be one, that of a scheme of the network; and
+/// whether it is clear which database that of one means.
 pub(super) fn is_readable(text: &[u8]) -> bool {
     let slashed: Vec<u8> = text.iter().map(|b| if *b == b'\\' { b'/' } else { *b }).collect();
     let parts = Parts::of(&slashed);
     let name = scheme(parts.scheme);
     if !parts.slashes || default_port(&name).is_none() {
         return true;
+    }
+    if database::is_one(&name) && !database::is_clear(&name, parts.path, parts.tail) {
+        return false;
     }
     let authority = decode(parts.authority);
     let split = Split::of(&authority);
