@@ -176,20 +176,23 @@ pub(crate) async fn delete(
 /// # Errors
 /// [`StoreError`], when the store can't be read.
 pub(crate) async fn forget_ended(mcp: &Mcp) -> Result<(), StoreError> {
-    let known: BTreeSet<String> =
-        mcp.subscriptions.sessions().into_iter().chain(mcp.streams.sessions_kept()).collect();
+    let kept = mcp.subscriptions.sessions().into_iter().chain(mcp.streams.sessions_kept());
+    let known: BTreeSet<String> = kept.chain(mcp.in_flight.sessions()).collect();
     let known: Vec<String> = known.into_iter().collect();
     let living: HashSet<String> =
         mcp.broker.living_client_sessions(&known).await?.into_iter().collect();
     for id in known.iter().filter(|id| !living.contains(id.as_str())) {
+        mcp.in_flight.end(id);
         mcp.streams.forget(id);
         mcp.subscriptions.end(id);
     }
     Ok(())
 }
 
-/// Lets go of what is kept for a session that has ended, here and at its upstreams.
+/// Lets go of what is kept for a session that has ended, here and at its upstreams. What is under way
+/// in it is cancelled there: its answer could reach nobody. What people approved runs on.
 async fn over(mcp: &Mcp, agent: &Agent, session: &ClientSession) {
+    mcp.in_flight.end(&session.id);
     mcp.streams.forget(&session.id);
     mcp.subscriptions.end(&session.id);
     let caller = caller(mcp, agent, session);

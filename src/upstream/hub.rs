@@ -2,7 +2,7 @@
 //! listens.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -24,6 +24,10 @@ use crate::domain::json;
 use crate::protocol::meta;
 
 mod notices;
+mod unsaid;
+
+pub(super) use unsaid::Said;
+use unsaid::Unsaid;
 
 /// Ids of requests, unique over all connections, so that they serve as progress tokens too.
 pub(super) fn next_id() -> u64 {
@@ -66,6 +70,8 @@ pub(super) struct Hub {
     routes: Mutex<HashMap<u64, Slot>>,
     /// Our `subscriptions/listen` requests, and the set of resources each was asked with.
     listens: Mutex<HashMap<u64, u64>>,
+    /// Answers that do not say to what.
+    unsaid: Mutex<Unsaid>,
 }
 
 struct Slot {
@@ -73,6 +79,8 @@ struct Slot {
     heard: Arc<Notify>,
     answer: oneshot::Sender<Result<Reply, UpstreamError>>,
     written: bool,
+    /// How many messages that get no answer were written before it.
+    asides: u64,
     logs: bool,
 }
 
@@ -110,7 +118,10 @@ pub(super) struct Route {
 
 impl Drop for Route {
     fn drop(&mut self) {
-        self.hub.routes().remove(&self.id);
+        let unanswered = self.hub.routes().remove(&self.id).is_some();
+        if unanswered {
+            self.hub.unsaid().given_up(self.id);
+        }
     }
 }
 
@@ -122,6 +133,7 @@ impl Hub {
             listeners: Arc::clone(listeners),
             routes: Mutex::default(),
             listens: Mutex::default(),
+            unsaid: Mutex::default(),
         })
     }
 
@@ -138,6 +150,7 @@ impl Hub {
             heard: Arc::clone(&heard),
             answer: sender,
             written: false,
+            asides: 0,
             logs: false,
         };
         self.routes().insert(id, slot);
@@ -145,11 +158,21 @@ impl Hub {
         Route { hub: Arc::clone(self), id, heard, answer }
     }
 
+    fn unsaid(&self) -> MutexGuard<'_, Unsaid> {
+        self.unsaid.lock().expect("no holder of this lock panics")
+    }
+
     /// Notes that from here on the server may have read the request.
     pub(super) fn mark_written(&self, id: u64) {
+        let asides = self.unsaid().asides();
         if let Some(slot) = self.routes().get_mut(&id) {
-            slot.written = true;
+            (slot.written, slot.asides) = (true, asides);
         }
+    }
+
+    /// Notes that a message that gets no answer was written.
+    pub(super) fn mark_aside(&self) {
+        self.unsaid().aside();
     }
 
     /// Notes that the server certainly has not read these requests.
@@ -162,13 +185,33 @@ impl Hub {
         }
     }
 
-    /// The one request that the server may have read and not answered.
-    pub(super) fn only_written(&self) -> Option<u64> {
+    /// The requests that the server may have read and not answered.
+    fn open_requests(&self) -> BTreeSet<u64> {
         let routes = self.routes();
         let listens = self.listens();
-        let mut waiting = routes.iter().filter(|(id, s)| s.written && !listens.contains_key(id));
-        let (id, _) = waiting.next()?;
-        waiting.next().is_none().then_some(*id)
+        let open = routes.iter().filter(|(id, s)| s.written && !listens.contains_key(id));
+        open.map(|(id, _)| *id).collect()
+    }
+
+    /// Something came that answers a request and does not say which.
+    pub(super) fn answers_some(&self, said: Said) {
+        let open = self.open_requests();
+        let settled = self.unsaid().came(said, open);
+        self.settle(settled);
+    }
+
+    fn settle(&self, settled: unsaid::Settled) {
+        for (id, said) in settled {
+            match said {
+                Said::Error(raw) => {
+                    if let Some(slot) = self.routes().remove(&id) {
+                        // A request that no longer waits needs no answer.
+                        let _ = slot.answer.send(Ok(Reply::Error(raw)));
+                    }
+                }
+                Said::Unreadable(why) => self.fail(id, &why),
+            }
+        }
     }
 
     /// Notes that the request wants log messages.
@@ -207,14 +250,27 @@ impl Hub {
             Incoming::Answer { to: Whose::Request(id), reply } if Some(id) == own => {
                 Received::Answer(reply)
             }
+            Incoming::Answer { to: Whose::Unsaid, reply: Reply::Error(raw) } => {
+                let said = message::error_text(&raw);
+                warn!(upstream = %self.common.name, "an error came without an id: {said}");
+                let open = self.open_requests();
+                let settled = self.unsaid().error(&raw, open);
+                self.settle(settled);
+                Received::Nothing
+            }
             Incoming::Answer { to, reply } => {
                 let slot = match to {
                     Whose::Request(id) => self.routes().remove(&id),
                     Whose::Unsaid | Whose::Nobody => None,
                 };
+                let known = slot.as_ref().map(|slot| slot.asides);
                 // A request that no longer waits needs no answer.
                 if slot.is_none_or(|slot| slot.answer.send(Ok(reply)).is_err()) {
                     debug!(upstream = %self.common.name, "an answer that nobody waits for");
+                }
+                if let (Whose::Request(id), Some(asides)) = (to, known) {
+                    let settled = self.unsaid().answered(id, asides);
+                    self.settle(settled);
                 }
                 Received::Nothing
             }

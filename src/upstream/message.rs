@@ -133,6 +133,14 @@ pub(super) fn read_bytes(bytes: &[u8]) -> Result<Vec<Incoming>, Unreadable> {
     if text.contains('\0') { read(&text.replace('\0', "\\u0000")) } else { read(&text) }
 }
 
+/// Whether a text that can't be read begins as a JSON-RPC message does, so that somebody waits for it.
+pub(super) fn seems_a_message(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let first = lenient::first_members(&text);
+    let has = |key| lenient::last(&first, key).is_some();
+    !has("method") && (has("jsonrpc") || has("result") || has("error"))
+}
+
 fn one(text: &str) -> Result<Incoming, Unreadable> {
     let unreadable =
         |id: Option<u64>, why: String| Unreadable { id, noise: id.is_none(), why: printable(&why) };

@@ -91,6 +91,22 @@ impl InFlight {
         }
     }
 
+    /// Cancels all requests of a session that has ended: nobody can be answered there any more.
+    pub(crate) fn end(&self, session: &str) {
+        let mut known = self.lock();
+        for ((of, _), token) in &known.under_way {
+            if of == session {
+                token.cancel();
+            }
+        }
+        known.early.remove(session);
+    }
+
+    /// The sessions that have requests under way.
+    pub(crate) fn sessions(&self) -> Vec<String> {
+        self.lock().under_way.keys().map(|(session, _)| session.clone()).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().expect("no holder of this lock panics")
     }
@@ -146,6 +162,22 @@ mod tests {
 
         assert!(!mine.cancelled().is_cancelled());
         assert!(other.cancelled().is_cancelled());
+    }
+
+    #[test]
+    fn the_end_of_a_session_cancels_what_is_under_way_in_it_and_nothing_else() {
+        let all = Arc::<InFlight>::default();
+        let (one, two) = (all.enter("a", "1", at(0)), all.enter("a", "2", at(0)));
+        let other = all.enter("b", "1", at(0));
+        all.cancel("a", "3", at(0), MAX);
+
+        all.end("a");
+
+        assert!(one.cancelled().is_cancelled() && two.cancelled().is_cancelled());
+        assert!(!other.cancelled().is_cancelled());
+        assert!(!is_cancelled(&all, "a", "3", at(0)));
+        drop((one, two));
+        assert_eq!(all.sessions(), ["b"]);
     }
 
     #[test]

@@ -377,10 +377,14 @@ async fn initialize(mcp: Mcp, session: Arc<OldSession>, message: Message, room: 
         session.delete(&mcp).await;
         return;
     }
+    // In use before its client can know of it, so that it makes room for no other.
+    let found = match session.headers() {
+        Some(headers) => session::find(&mcp, &agent, &upstream, &headers).await.ok(),
+        None => None,
+    };
     session.copy(&mcp, response, Some(&id)).await;
-    let Some(headers) = session.headers() else { return };
     // Not counted among the streams of the agent: the session is one of few, and has no other.
-    if let Ok((own, in_use)) = session::find(&mcp, &agent, &upstream, &headers).await {
+    if let Some((own, in_use)) = found {
         let news = get_stream::stream(&mcp, agent, own, (in_use, None)).await;
         let (again, told) = (mcp.clone(), Arc::clone(&session));
         session.start(&mcp, async move { told.copy(&again, news, None).await });

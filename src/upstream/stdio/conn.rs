@@ -1,31 +1,26 @@
 //! One running child: what writes to it, what reads from it, and what waits for its end.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, ChildStdin, ChildStdout};
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::{Child, ChildStdin};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{debug, warn};
+use tracing::debug;
 
-use super::super::child::{
-    Spec, Tail, group_of, obituary, read_line, read_stderr, sweep, wind_down,
-};
+use super::super::child::{Spec, Tail, group_of, obituary, read_stderr, sweep, wind_down};
 use super::super::common::Common;
-use super::super::hub::{Hub, OnCancel, Received, attend, next_id};
+use super::super::hub::{Hub, OnCancel, attend, next_id};
 use super::super::listeners::Listeners;
-use super::super::message::{self, Incoming, Unreadable, Whose};
-use super::super::server_request_routing;
 use super::super::{Reply, UpstreamError};
-use super::oversized::{self, Oversized};
+use super::read::{Line, Marks, read};
 use super::unread::{self, Written};
-use crate::domain::json;
 use crate::domain::upstream_health::Trouble;
-use crate::protocol::{code, jsonrpc};
+use crate::protocol::jsonrpc;
 
 /// Lines that wait to be written; beyond, requests wait and side messages are dropped.
 const MAX_QUEUE: usize = 64;
@@ -46,25 +41,6 @@ pub(super) struct Conn {
     last_words: Arc<Mutex<String>>,
     marks: Arc<Marks>,
     _stop_on_drop: DropGuard,
-}
-
-/// What is known of a child's life.
-#[derive(Debug, Default)]
-struct Marks {
-    /// The handshake is done, and nobody on our side ends the child: its end is news.
-    newsworthy: AtomicBool,
-    /// It answered a request after the handshake.
-    served: AtomicBool,
-    /// It closed its output by itself.
-    left: AtomicBool,
-    /// It ended by itself with exit code 0.
-    finished: AtomicBool,
-}
-
-struct Line {
-    text: String,
-    /// The request this is, if it is one.
-    id: Option<u64>,
 }
 
 impl Conn {
@@ -247,8 +223,9 @@ async fn write(
         let mut text =
             if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ") } else { text };
         text.push('\n');
-        if let Some(id) = id {
-            hub.mark_written(id);
+        match id {
+            Some(id) => hub.mark_written(id),
+            None => hub.mark_aside(),
         }
         written.begin(id, text.len());
         let whole = async {
@@ -270,93 +247,6 @@ async fn write(
         }
     }
     (stdin, written)
-}
-
-/// Reads messages to the end of the child's output.
-async fn read(
-    stdout: ChildStdout,
-    hub: Arc<Hub>,
-    out: mpsc::WeakSender<Line>,
-    stop: CancellationToken,
-    marks: Arc<Marks>,
-) {
-    let mut reader = BufReader::with_capacity(64 * 1024, stdout);
-    let mut line = Vec::new();
-    let limit = hub.common.max_message;
-    loop {
-        let mut end = oversized::End::default();
-        match read_line(&mut reader, limit, &mut line, |left| end.push(left)).await {
-            Ok(Some(false)) => {}
-            Ok(Some(true)) => {
-                too_large(&hub, &line, end);
-                line = Vec::new();
-                continue;
-            }
-            Ok(None) | Err(_) => break,
-        }
-        let line = json::without_mark(&line);
-        if line.iter().all(u8::is_ascii_whitespace) {
-            continue;
-        }
-        match message::read_bytes(line) {
-            Ok(messages) => {
-                for incoming in messages {
-                    if matches!(incoming, Incoming::Answer { .. })
-                        && marks.newsworthy.load(Ordering::SeqCst)
-                    {
-                        marks.served.store(true, Ordering::SeqCst);
-                    }
-                    respond(&hub, &out, hub.receive(incoming, None));
-                }
-            }
-            Err(Unreadable { id: Some(id), why, .. }) => {
-                hub.fail(id, &format!("the answer is unreadable: {why}"));
-            }
-            Err(Unreadable { noise: true, .. }) => {
-                debug!(upstream = %hub.common.name, "a line of output that is no message was skipped");
-            }
-            Err(what) => hub.unreadable(&what),
-        }
-    }
-    marks.left.store(true, Ordering::SeqCst);
-    stop.cancel();
-}
-
-/// A message is larger than it may be: the request it answers, if it is an answer, fails alone.
-fn too_large(hub: &Arc<Hub>, beginning: &[u8], end: oversized::End) {
-    let limit = hub.common.max_message;
-    let id = match oversized::look(json::without_mark(beginning), end) {
-        Oversized::Answer(id) => Some(id),
-        Oversized::SomeAnswer => hub.only_written(),
-        Oversized::Other => None,
-    };
-    let why = format!("a message is larger than {limit} bytes (server.max_result)");
-    warn!(upstream = %hub.common.name, "{why}, it was skipped");
-    let Some(id) = id else { return };
-    let text = format!("the upstream answered, but its answer was left out: {why}");
-    let error = jsonrpc::error_object(code::INTERNAL_ERROR, &text, None);
-    hub.receive(Incoming::Answer { to: Whose::Request(id), reply: Reply::Error(error) }, None);
-}
-
-/// Answers what the server asked, now or once the client has.
-fn respond(hub: &Arc<Hub>, out: &mpsc::WeakSender<Line>, received: Received) {
-    let say = |hub: &Hub, out: &mpsc::WeakSender<Line>, text| {
-        if let Some(out) = out.upgrade()
-            && out.try_send(Line { text, id: None }).is_err()
-        {
-            debug!(upstream = %hub.common.name, "an answer to the server was dropped");
-        }
-    };
-    match received {
-        Received::Respond(text) => say(hub, out, text),
-        Received::ForClient(question) => {
-            let (again, out) = (Arc::clone(hub), out.clone());
-            hub.common.tracker.spawn(async move {
-                say(&again, &out, server_request_routing::answered(&again, question).await);
-            });
-        }
-        Received::Nothing | Received::Answer(_) => {}
-    }
 }
 
 /// The tasks at a child's three pipes, and the last lines of its standard error.

@@ -160,6 +160,8 @@ for line in sys.stdin:
             send(tool["what"].replace("$ID", str(message["id"])))
         elif tool.get("do") == "huge":
             result(message, "x" * (2 << 20))
+        elif tool.get("do") == "huge-lines":
+            send(json.dumps({"result": ["x" * 64] * 40000, "id": message["id"]}, indent=1))
         elif tool.get("do") == "ask":
             send({"jsonrpc": "2.0", "id": "q1", "method": "elicitation/create", "params": {}})
             waiting = message

@@ -1,5 +1,6 @@
 //! Clients that cancel, leave or come back: only detached, and never cheated of an end.
 
+use reqwest::Method;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -141,5 +142,30 @@ async fn a_client_that_reads_slowly_delays_nobody_and_still_gets_its_answer() {
 
     let text = String::from_utf8_lossy(&all);
     assert!(text.contains(r#""end":true"#), "the answer is there after {} bytes", all.len());
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_session_cancels_its_running_calls_upstream_and_no_held_ones() {
+    let fake = legacy(|_| Answer::Open(Vec::new())).await;
+    let placet = Placet::before(&fake.url).start().await;
+    let (agent, other) = (placet.legacy(ANN).await, placet.legacy(ANN).await);
+    let _held = Stream::open(agent.call("1", "gated", "{}")).await;
+    placet.approval("pending").await;
+    let _running = Stream::open(agent.call("2", "open", r#"{"n":1}"#)).await;
+    let _others = Stream::open(other.call("3", "open", r#"{"n":2}"#)).await;
+    until("both run", async || fake.seen_of("tools/call").len() == 2).await;
+
+    assert_eq!(got(agent.http(Method::DELETE)).await.status, 204);
+
+    until("the server was told", async || !fake.seen_of("notifications/cancelled").is_empty())
+        .await;
+    let calls = fake.seen_of("tools/call");
+    let own = calls.iter().find(|c| c.member("params").contains("\"n\":1")).unwrap();
+    nobody_waits(&placet).await;
+    let told = fake.seen_of("notifications/cancelled");
+    assert_eq!(told.len(), 1, "{told:?}");
+    let named = format!("\"requestId\":{}", own.member("id"));
+    assert!(told[0].member("params").contains(&named), "{told:?}");
     placet.end().await;
 }
