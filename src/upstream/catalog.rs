@@ -17,21 +17,39 @@ use crate::domain::json::{self, Node};
 use crate::domain::upstream_health::Trouble;
 use crate::protocol::method;
 
+/// Why there is no list.
+pub(super) enum Unfetched {
+    /// There was no answer.
+    Failed(UpstreamError),
+    /// It is refused, unreadable or too long: why, in words.
+    List(String),
+}
+
+impl Unfetched {
+    /// The same as the error of a request.
+    pub(super) fn error(self) -> UpstreamError {
+        match self {
+            Self::Failed(error) => error,
+            Self::List(why) => UpstreamError::Lost(why),
+        }
+    }
+}
+
 /// Fetches the whole list of tools over `link`, and notes it where that can't be read.
 ///
 /// # Errors
-/// That of the request; [`UpstreamError::Lost`] for a list that is refused, unreadable or too long.
-pub(super) async fn fetch(link: &dyn Link, common: &Common) -> Result<Catalog, UpstreamError> {
+/// Why there is none.
+pub(super) async fn fetch(link: &dyn Link, common: &Common) -> Result<Catalog, Unfetched> {
     read(link, common).await.map_err(|unread| {
         let why = match unread {
-            Unread::Failed(error) => return error,
+            Unread::Failed(error) => return Unfetched::Failed(error),
             Unread::Refused(error) => {
                 format!("tools/list was refused: {}", message::error_text(&error))
             }
             Unread::Unreadable(why) => why,
         };
         common.health.failed(Trouble::List, &why);
-        UpstreamError::Lost(why)
+        Unfetched::List(why)
     })
 }
 
@@ -231,7 +249,8 @@ mod tests {
         common.lists = ListBounds { pages: 7, entries: 5 };
         let link = Pages(answer, AtomicUsize::new(0));
         let names = |list: Catalog| list.tools.into_iter().map(|tool| tool.name).collect();
-        let list = fetch(&link, &common).await.map(names).map_err(|error| error.to_string());
+        let list =
+            fetch(&link, &common).await.map(names).map_err(|error| error.error().to_string());
         (list, link.1.load(Ordering::SeqCst), common.health.read().is_list_unread())
     }
 

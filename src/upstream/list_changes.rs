@@ -13,35 +13,34 @@ use tracing::debug;
 
 use super::catalog::{self, Unread};
 use super::instance::Instance;
-use super::link::{RETRY_FIRST, RETRY_LONGEST};
+use super::link::Pauses;
 use super::lists::{List, ListDigest, digest_of};
 use super::message;
 use crate::domain::json::{self, Node};
 
 /// The pause between looks that somebody else's word is the reason for: none after a quiet time,
-/// then doubling from [`RETRY_FIRST`] to [`RETRY_LONGEST`].
+/// then doubling from the first to the longest.
 #[derive(Debug)]
 pub(super) struct Pace {
+    pauses: Pauses,
     wait: Duration,
     done: Option<Instant>,
 }
 
-impl Default for Pace {
-    fn default() -> Self {
-        Self { wait: RETRY_FIRST, done: None }
-    }
-}
-
 impl Pace {
+    pub(super) fn new(pauses: Pauses) -> Self {
+        Self { pauses, wait: pauses.first, done: None }
+    }
+
     /// When the next look is due that was asked for at `now`.
     pub(super) fn due(&mut self, now: Instant) -> Instant {
         let Some(done) = self.done else { return now };
         if now.saturating_duration_since(done) >= self.wait * 2 {
-            self.wait = RETRY_FIRST;
+            self.wait = self.pauses.first;
             return now;
         }
         let due = done + self.wait;
-        self.wait = (self.wait * 2).min(RETRY_LONGEST);
+        self.wait = self.pauses.after(self.wait);
         due.max(now)
     }
 
@@ -51,10 +50,41 @@ impl Pace {
     }
 }
 
+/// A list that could not be read, though the server answered, and until when it is not read again for
+/// whoever wants it: it may be endless.
+#[derive(Debug)]
+pub(super) struct UnreadList {
+    pace: Pace,
+    last: Option<(Instant, String)>,
+}
+
+impl UnreadList {
+    pub(super) fn new(pauses: Pauses) -> Self {
+        Self { pace: Pace::new(pauses), last: None }
+    }
+
+    /// Notes at `now` why it could not be read.
+    pub(super) fn failed(&mut self, now: Instant, why: &str) {
+        self.pace.done(now);
+        self.last = Some((self.pace.due(now), why.to_owned()));
+    }
+
+    /// It was read after all, or could not be asked for.
+    pub(super) fn is_over(&mut self) {
+        *self = Self::new(self.pace.pauses);
+    }
+
+    /// Why it need not be read at `now`.
+    pub(super) fn why(&self, now: Instant) -> Option<&str> {
+        self.last.as_ref().filter(|(until, _)| now < *until).map(|(_, why)| why.as_str())
+    }
+}
+
 /// Looks into what the server of this instance says of its lists, for as long as it lives.
 pub(super) async fn keep(me: Weak<Instance>) {
+    let Some(pauses) = me.upgrade().map(|me| me.common.pauses) else { return };
     let one = async |list| {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(pauses);
         loop {
             let Some(listeners) = me.upgrade().map(|me| Arc::clone(&me.listeners)) else { return };
             listeners.lists.said(list).await;
@@ -145,8 +175,27 @@ mod tests {
     }
 
     #[test]
+    fn a_list_that_can_not_be_read_is_not_read_again_for_a_while_that_grows() {
+        let mut unread = UnreadList::new(Pauses::default());
+        let now = Instant::now();
+        assert_eq!(unread.why(now), None);
+
+        for pause in [250, 500, 1_000] {
+            unread.failed(now, "endless");
+            assert_eq!(unread.why(now + Duration::from_millis(pause - 1)), Some("endless"));
+            assert_eq!(unread.why(now + Duration::from_millis(pause)), None);
+        }
+        for _ in 0..20 {
+            unread.failed(now, "endless");
+        }
+        assert_eq!(unread.why(now + Pauses::default().longest), None);
+        unread.is_over();
+        assert_eq!(unread.why(now), None);
+    }
+
+    #[test]
     fn a_server_that_never_stops_saying_so_is_looked_at_ever_more_rarely() {
-        let (mut pace, mut now) = (Pace::default(), Instant::now());
+        let (mut pace, mut now) = (Pace::new(Pauses::default()), Instant::now());
 
         let first = looks(&mut pace, &mut now, Duration::ZERO, Duration::from_secs(10));
         let later = looks(&mut pace, &mut now, Duration::ZERO, Duration::from_secs(3_600));
@@ -157,13 +206,13 @@ mod tests {
 
     #[test]
     fn after_a_quiet_time_the_next_look_is_at_once() {
-        let (mut pace, mut now) = (Pace::default(), Instant::now());
+        let (mut pace, mut now) = (Pace::new(Pauses::default()), Instant::now());
         looks(&mut pace, &mut now, Duration::ZERO, Duration::from_secs(300));
         let soon = now + Duration::from_secs(1);
         assert!(pace.due(soon) > soon);
         pace.done(now);
 
-        now += RETRY_LONGEST * 2;
+        now += Pauses::default().longest * 2;
         assert_eq!(pace.due(now), now);
         pace.done(now);
         now += Duration::from_secs(5);

@@ -50,10 +50,14 @@ impl Answered {
     }
 }
 
-/// A refusal in words.
-pub(super) fn refusal(status: StatusCode, said: &str) -> String {
+/// A refusal of this upstream in words. Where it is for want of rights they name the key to look at.
+pub(super) fn refusal(status: StatusCode, said: &str, upstream: &str) -> String {
     let colon = if said.is_empty() { "" } else { ": " };
-    format!("refused with HTTP {status}{colon}{said}")
+    let key = match status.as_u16() {
+        401 | 403 => format!(" (look at headers of [[upstreams]] {upstream:?})"),
+        _ => String::new(),
+    };
+    format!("refused with HTTP {status}{colon}{said}{key}")
 }
 
 /// How a request is sent.

@@ -1,5 +1,5 @@
 //! Whether a server still knows a session. After a restart some answer what comes in the old one
-//! with 404, as they should, others with 400 or 500, in plain words or as a JSON-RPC error under
+//! with 404, as they should, others with 400, 401, 410 or 500, in plain words or as a JSON-RPC error under
 //! any id; and a tool's own error may speak of a session too. So the server is asked: what refuses
 //! a ping as well has forgotten the session, and ran nothing in it.
 //!
@@ -82,8 +82,9 @@ enum Ping {
     Refused { says_so: bool },
 }
 
-/// Whether a refusal tells of the session: 404, as the specification has it, or words.
+/// Whether a refusal tells of the session: 404, as the specification has it, 410, or words.
 fn says_so(answered: &Answered) -> bool {
+    let gone = [StatusCode::NOT_FOUND, StatusCode::GONE];
     let words = match answered {
         Answered::Reply(_, Reply::Error(error)) => speaks_of_session(&message::error_text(error)),
         Answered::Reply(_, Reply::Result(_)) => false,
@@ -91,12 +92,12 @@ fn says_so(answered: &Answered) -> bool {
             speaks_of_session(said)
         }
     };
-    words || answered.status() == Some(StatusCode::NOT_FOUND)
+    words || answered.status().is_some_and(|status| gone.contains(&status))
 }
 
 /// Whether this answer to a ping says that the session is unknown.
 fn refuses(answered: &Answered) -> bool {
-    let refusing = |status: StatusCode| matches!(status.as_u16(), 400 | 404 | 500);
+    let refusing = |status: StatusCode| matches!(status.as_u16(), 400 | 401 | 404 | 410 | 500);
     match answered {
         Answered::Reply(_, Reply::Result(_)) => false,
         Answered::Reply(status, Reply::Error(error)) => match jsonrpc::error_code(error) {
@@ -115,7 +116,7 @@ fn refuses(answered: &Answered) -> bool {
 /// a call that must not be sent again on a guess: after a plain 500 it may have run.
 pub(super) fn may_mean_forgotten(status: StatusCode, said: &str, once: bool) -> bool {
     match status.as_u16() {
-        400 | 404 => true,
+        400 | 401 | 404 | 410 => true,
         500 if !once => true,
         _ => speaks_of_session(said),
     }
@@ -182,7 +183,7 @@ mod tests {
         };
 
         assert!(at(500, "", false) && !at(500, "", true) && at(500, "unknown session", true));
-        assert!(at(404, "", true) && at(400, "", true));
+        assert!([400, 401, 404, 410].iter().all(|status| at(*status, "", true)));
         assert!(!at(502, "", false) && !at(200, "no such file", false));
     }
 }

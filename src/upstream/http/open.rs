@@ -97,16 +97,18 @@ impl HttpLink {
         let answered = answer::read_plain(&self.target, &self.hub, id, response).await;
         match answered {
             Answered::Reply(_, Reply::Result(result)) => Ok(read_discover(&result)),
-            Answered::Reply(status, Reply::Error(error)) if lacks_rights(status) => Err(format!(
-                "server/discover was refused with HTTP {status}: {}",
-                message::error_text(&error)
-            )),
+            Answered::Reply(status, Reply::Error(error)) if lacks_rights(status) => {
+                let said = message::error_text(&error);
+                let refusal = refusal(status, &said, &self.hub.common.name);
+                Err(format!("server/discover was {refusal}"))
+            }
             Answered::Reply(status, Reply::Error(error)) => {
                 Ok(read_discover_error(&error, status.as_u16() == 404))
             }
-            Answered::Refused { status, said } if lacks_rights(status) => {
-                Err(format!("server/discover was {}", refusal(status, &said)))
-            }
+            Answered::Refused { status, said } if lacks_rights(status) => Err(format!(
+                "server/discover was {}",
+                refusal(status, &said, &self.hub.common.name)
+            )),
             Answered::Refused { .. } => Ok(Discovered::NotModern),
             Answered::Unreadable { status, why, .. } => match status {
                 Some(status) if status.is_success() || status.is_client_error() => {
@@ -175,7 +177,10 @@ impl HttpLink {
                 return Err(refused(why));
             }
             Answered::Refused { status, said } => {
-                return Err(refused(format!("initialize was {}", refusal(status, &said))));
+                return Err(refused(format!(
+                    "initialize was {}",
+                    refusal(status, &said, &self.hub.common.name)
+                )));
             }
             Answered::Unreadable { why, .. } => return Err(refused(format!("initialize: {why}"))),
         };

@@ -41,7 +41,7 @@ pub(super) async fn post(
 }
 
 /// Posts what runs nothing, a message of the handshake or a request for a list. Where a kept
-/// connection turns out to be dead it is posted once more, on a new one; from then on none is kept.
+/// connection turns out to be dead it is posted once more, on a new one; for a while none is kept then.
 ///
 /// # Errors
 /// As [`send`].

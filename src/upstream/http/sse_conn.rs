@@ -249,7 +249,7 @@ impl SseConn {
             return Ok(());
         }
         let why = format!("refused with HTTP {status}");
-        if matches!(status, StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST) {
+        if matches!(status.as_u16(), 400 | 401 | 404 | 410) {
             // The stream's session is unknown there: the next request opens another stream.
             self.line.retired.store(true, Ordering::Relaxed);
             return Err(UpstreamError::NotSent(why));
@@ -262,7 +262,11 @@ impl SseConn {
 
     /// Sends a notification or an answer on the side. The task ends when it is out, or was given up.
     pub(super) fn send(&self, body: String) -> Option<JoinHandle<()>> {
-        (!self.is_gone()).then(|| post_aside(&self.line, &self.hub, body))
+        if self.is_gone() {
+            return None;
+        }
+        self.hub.mark_aside();
+        Some(post_aside(&self.line, &self.hub, body))
     }
 }
 

@@ -1,10 +1,12 @@
 //! The address of a server, and the HTTP clients that reach it.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::Client;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use tokio::time::Instant;
 use url::Url;
 
 use crate::config::{HttpKind, Secret};
@@ -14,6 +16,10 @@ use crate::protocol::header_name;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an idle connection is kept: shorter than servers keep theirs.
 pub(super) const IDLE_CONNECTION: Duration = Duration::from_secs(4);
+/// How long no connection is kept after one turned out to be dead, at first; doubled each time.
+const UNKEPT_FIRST: Duration = Duration::from_mins(1);
+/// The longest time that none is kept.
+const UNKEPT_LONGEST: Duration = Duration::from_hours(1);
 /// Idle connections kept per upstream.
 const MAX_IDLE: usize = 32;
 
@@ -32,8 +38,8 @@ pub(in crate::upstream) struct Target {
     /// Opens a connection for every request: a kept one may be half dead, and then nobody knows
     /// whether an approved call arrived.
     pub(super) single: Client,
-    /// The server closes connections that it seems to keep.
-    unkept: AtomicBool,
+    /// Whether the server closes connections that it seems to keep.
+    unkept: Mutex<Unkept>,
     /// The server has answered a ping, so that a refused one says something.
     pub(super) answers_pings: AtomicBool,
 }
@@ -68,7 +74,7 @@ impl Target {
             found_sse: AtomicBool::new(false),
             pooled: client(MAX_IDLE, connect_timeout),
             single: client(0, connect_timeout),
-            unkept: AtomicBool::new(false),
+            unkept: Mutex::default(),
             answers_pings: AtomicBool::new(false),
         }
     }
@@ -78,19 +84,45 @@ impl Target {
         if self.keeps_none() { &self.single } else { &self.pooled }
     }
 
-    /// Whether the server was found to close connections right after an answer, without saying so.
+    /// Whether the server was found, not long ago, to close connections right after an answer without
+    /// saying so.
     pub(super) fn keeps_none(&self) -> bool {
-        self.unkept.load(Ordering::Relaxed)
+        let unkept = self.unkept.lock().expect("no holder of this lock panics");
+        unkept.is_at(Instant::now())
     }
 
-    /// Notes that a kept connection was dead when it was used.
+    /// Notes that a kept connection was dead when it was used: none is kept for a while. It may have
+    /// been one restart of the server, or what it always does.
     pub(super) fn keep_none(&self) {
-        self.unkept.store(true, Ordering::Relaxed);
+        self.unkept.lock().expect("no holder of this lock panics").found_dead(Instant::now());
     }
 
     /// Whether the server speaks HTTP+SSE, as far as is known.
     pub(crate) fn is_sse(&self) -> bool {
         self.kind == HttpKind::Sse || self.found_sse.load(Ordering::Relaxed)
+    }
+}
+
+/// For how long no connection is kept.
+#[derive(Debug, Default)]
+struct Unkept {
+    until: Option<Instant>,
+    /// How long it was the last time.
+    pause: Duration,
+}
+
+impl Unkept {
+    fn is_at(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+
+    fn found_dead(&mut self, now: Instant) {
+        let is_again = self.until.is_some_and(|until| now < until + UNKEPT_LONGEST);
+        self.pause = match is_again {
+            true => (self.pause * 2).min(UNKEPT_LONGEST),
+            false => UNKEPT_FIRST,
+        };
+        self.until = Some(now + self.pause);
     }
 }
 
@@ -145,6 +177,23 @@ pub(super) fn post_headers(target: &Target, more: HeaderMap) -> HeaderMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_dead_connection_switches_keeping_them_off_for_a_while_that_grows() {
+        let (mut unkept, mut now) = (Unkept::default(), Instant::now());
+        assert!(!unkept.is_at(now));
+
+        for minutes in [1, 2, 4, 8, 16, 32, 60, 60] {
+            unkept.found_dead(now);
+            now += Duration::from_secs(60 * minutes - 1);
+            assert!(unkept.is_at(now), "{minutes} min");
+            now += Duration::from_secs(1);
+            assert!(!unkept.is_at(now), "{minutes} min");
+        }
+        now += UNKEPT_LONGEST;
+        unkept.found_dead(now);
+        assert!(!unkept.is_at(now + UNKEPT_FIRST), "after a long time it is the first one again");
+    }
 
     #[test]
     fn a_client_can_be_built_where_no_certificates_are_installed() {

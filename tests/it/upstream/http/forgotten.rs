@@ -39,6 +39,13 @@ fn refusals() -> Vec<Answer> {
         Answer::Status(500),
         text(500, "Internal Server Error"),
         error(500, "$ID", "Internal server error"),
+        Answer::Status(401),
+        text(401, "Unauthorized"),
+        error(401, "null", "Invalid session"),
+        error(401, "$ID", "Unauthorized"),
+        Answer::Status(410),
+        text(410, "Gone"),
+        error(410, "$ID", "Gone"),
     ]
 }
 
@@ -106,6 +113,61 @@ async fn a_refused_ping_proves_nothing_of_a_server_that_knows_none() {
 }
 
 #[tokio::test]
+async fn credentials_that_are_no_longer_good_are_tried_in_one_new_session_and_their_key_is_named() {
+    for once in [true, false] {
+        let revoked = Arc::new(AtomicBool::new(false));
+        let now = Arc::clone(&revoked);
+        let fake = Fake::start(move |seen: &Seen| match seen.method().as_str() {
+            _ if now.load(Ordering::SeqCst) => text(401, "Unauthorized"),
+            "initialize" => initialized("s"),
+            "ping" => result("{}"),
+            _ => legacy(seen).unwrap_or_else(|| result("{}")),
+        })
+        .await;
+        let placet = built(http(&fake.url) + "era = \"legacy\"\n");
+        placet.upstream.facts(&ana()).await.unwrap();
+        assert!(placet.call(once).await.is_ok());
+        let (opened, called) = (fake.seen_of("initialize"), fake.seen_of("tools/call"));
+        revoked.store(true, Ordering::SeqCst);
+
+        let got = placet.call(once).await;
+
+        assert!(is_not_sent(&got), "{got:?}");
+        let told = got.unwrap_err().to_string();
+        assert!(told.contains("401") && told.contains("headers of [[upstreams]] \"u\""), "{told}");
+        // Placet's own connection may look into its list meanwhile.
+        let own = |seen: &[Seen]| seen.iter().filter(|s| s.header("mcp-session-id") == "s").count();
+        let calls = fake.seen_of("tools/call");
+        assert!(own(&calls) - own(&called) <= 1, "{calls:?}");
+        assert!(fake.seen_of("initialize").len() - opened.len() <= 2);
+        placet.end().await;
+    }
+}
+
+#[tokio::test]
+async fn one_call_that_is_refused_for_want_of_rights_costs_no_session() {
+    for status in [401, 410] {
+        let fake = Fake::start(move |seen: &Seen| match seen.method().as_str() {
+            "tools/call" => text(status, "not for you"),
+            "initialize" => initialized("s"),
+            "ping" => result("{}"),
+            _ => legacy(seen).unwrap_or_else(|| result("{}")),
+        })
+        .await;
+        let placet = built(http(&fake.url));
+        placet.upstream.facts(&ana()).await.unwrap();
+
+        for once in [true, false] {
+            let got = placet.call(once).await;
+            assert!(is_not_sent(&got), "{got:?}");
+        }
+
+        assert_eq!(fake.seen_of("tools/call").len(), 2, "{status}: each once");
+        placet.end().await;
+    }
+}
+
+#[tokio::test]
 async fn what_was_given_up_is_not_sent_again_in_a_new_session() {
     let overdue = CancellationToken::new();
     let given_up = overdue.clone();
@@ -138,6 +200,9 @@ async fn a_session_that_is_refused_while_an_approved_call_arrives_ran_nothing() 
         text(400, "no"),
         text(500, "unknown session"),
         Answer::Status(404),
+        Answer::Status(401),
+        Answer::Status(410),
+        error(410, "null", "Gone"),
     ] {
         let shown = format!("{refusal:?}");
         let forgot = AtomicBool::new(false);
