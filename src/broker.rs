@@ -139,7 +139,11 @@ impl Broker {
         let masker = Masker::new(&parts.config.masking.keys, &parts.masking_key);
         let policies = Policies::new(&parts.config);
         let server = &parts.config.server;
-        let guesses = Guesses::new(server.wrong_tokens, server.wrong_token_window);
+        let guesses = Guesses::new(
+            server.wrong_tokens,
+            server.wrong_token_window,
+            server.max_token_addresses,
+        );
         let calls = CallLog::new(parts.config.audit.max_buffered);
         Self {
             inner: Arc::new(Inner {

@@ -174,6 +174,19 @@ pub struct StdioArgs {
     /// A running broker; then no configuration is read
     #[arg(long, value_name = "URL")]
     pub server: Option<url::Url>,
+    /// Longest line from the client
+    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = size)]
+    pub max_line: usize,
+    /// Longest message from the broker
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    pub max_answer: usize,
+    /// Most pages of the list of tools that are read for a call that needs their headers
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    pub max_pages: u32,
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    crate::config::value::size(text)
 }
 
 /// `check`

@@ -322,6 +322,17 @@ pub struct Upstream {
     pub max_instances_per_agent: u32,
     /// How long a connection or child process of an agent stays that nobody uses.
     pub instance_idle: Duration,
+    /// How long it stays at most once all sessions that used it have ended.
+    pub instance_linger: Duration,
+    /// How long a handshake with the server may take.
+    pub handshake_timeout: Duration,
+    /// The wait before it is tried again to reach the server, to start it or to read its list, after
+    /// the first failure; doubled at each further one.
+    pub retry_pause: Duration,
+    /// The longest such wait.
+    pub max_retry_pause: Duration,
+    /// Most children that are started for one request, where each leaves before it read it.
+    pub max_child_starts: u32,
     /// The policy; none denies everything.
     pub policy: Option<Arc<Policy>>,
     /// The file of the policy, re-read on SIGHUP.

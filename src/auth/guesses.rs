@@ -14,12 +14,6 @@ use sha2::{Digest as _, Sha256};
 
 use crate::domain::time::Timestamp;
 
-/// Most addresses that wrong tokens are remembered of; beyond it the one that was quiet longest makes
-/// room.
-const MAX_ADDRESSES: usize = 10_000;
-/// Most good tokens, each with an address, that are remembered; beyond it the one that was used
-/// longest ago makes room.
-const MAX_PROVEN: usize = 10_000;
 /// How long a good token is remembered after its last use.
 const PROVEN_FOR: Duration = Duration::from_hours(24);
 
@@ -28,6 +22,9 @@ const PROVEN_FOR: Duration = Duration::from_hours(24);
 pub(crate) struct Guesses {
     max: usize,
     window: Duration,
+    /// Most addresses of wrong tokens, and of good ones, that are remembered; beyond it the one that was
+    /// quiet longest makes room.
+    addresses: usize,
     state: Mutex<State>,
 }
 
@@ -38,9 +35,11 @@ struct State {
 }
 
 impl Guesses {
-    /// At most `max` wrong tokens from one address in a sliding `window`.
-    pub(crate) fn new(max: u32, window: Duration) -> Self {
-        Self { max: max as usize, window, state: Mutex::default() }
+    /// At most `max` wrong tokens from one address in a sliding `window`; so many `addresses` are
+    /// remembered.
+    pub(crate) fn new(max: u32, window: Duration, addresses: u32) -> Self {
+        let (max, addresses) = (max as usize, addresses as usize);
+        Self { max, window, addresses, state: Mutex::default() }
     }
 
     /// The milliseconds to wait until this token is looked at; none: now. A token that was good from
@@ -72,7 +71,7 @@ impl Guesses {
         let mut state = self.lock();
         if !state.wrong.contains_key(&client) {
             let last = |times: &VecDeque<Timestamp>| times.back().copied();
-            make_room(&mut state.wrong, MAX_ADDRESSES, last);
+            make_room(&mut state.wrong, self.addresses, last);
         }
         let times = state.wrong.entry(client).or_default();
         times.push_back(now);
@@ -87,7 +86,7 @@ impl Guesses {
         let mut state = self.lock();
         if !state.proven.contains_key(&key) {
             state.proven.retain(|_, at| at.plus(PROVEN_FOR) > now);
-            make_room(&mut state.proven, MAX_PROVEN, |at| Some(*at));
+            make_room(&mut state.proven, self.addresses, |at| Some(*at));
         }
         state.proven.insert(key, now);
     }
@@ -138,7 +137,7 @@ mod tests {
 
     #[test]
     fn beyond_the_limit_no_new_token_is_looked_at_until_the_window_has_passed() {
-        let guesses = Guesses::new(3, Duration::from_mins(1));
+        let guesses = Guesses::new(3, Duration::from_mins(1), 10);
         let (here, there) = (ip("192.0.2.1"), ip("192.0.2.2"));
         guesses.right(here, "good", at(0));
         for second in 1..=3 {
@@ -156,7 +155,7 @@ mod tests {
 
     #[test]
     fn addresses_of_one_ipv6_network_count_together_and_mapped_ones_as_ipv4() {
-        let guesses = Guesses::new(1, Duration::from_mins(1));
+        let guesses = Guesses::new(1, Duration::from_mins(1), 10);
         guesses.wrong(ip("2001:db8::1"), at(0));
         guesses.wrong(ip("::ffff:192.0.2.1"), at(0));
 
@@ -167,15 +166,15 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded_and_forgotten() {
-        let guesses = Guesses::new(1, Duration::from_mins(1));
-        for n in 0..u32::try_from(MAX_ADDRESSES + 5).unwrap() {
+        let guesses = Guesses::new(1, Duration::from_mins(1), 10);
+        for n in 0..15_u32 {
             let client = IpAddr::from(std::net::Ipv4Addr::from_bits(n));
             guesses.wrong(client, at(i64::from(n)));
-            guesses.right(client, "t", at(i64::from(n / 1_000)));
+            guesses.right(client, "t", at(i64::from(n)));
         }
 
         let state = guesses.lock();
-        assert_eq!((state.wrong.len(), state.proven.len()), (MAX_ADDRESSES, MAX_PROVEN));
+        assert_eq!((state.wrong.len(), state.proven.len()), (10, 10));
         assert!(!state.wrong.contains_key(&ip("0.0.0.0")));
         drop(state);
         guesses.right(ip("10.0.0.1"), "t", at(1_000_000));

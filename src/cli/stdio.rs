@@ -27,6 +27,17 @@ const TOKEN_VARIABLE: &str = "PLACET_AGENT_TOKEN";
 /// How long the first line waits for the upstream to start.
 const SERVER_STARTS: Duration = Duration::from_secs(20);
 
+/// How much the bridge reads.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Longest line from the client, bytes.
+    line: usize,
+    /// Longest message from the broker, bytes.
+    answer: usize,
+    /// Most pages of the list of tools.
+    pages: u32,
+}
+
 /// Runs the bridge until the client closes stdin or a signal comes.
 ///
 /// # Errors
@@ -35,6 +46,7 @@ const SERVER_STARTS: Duration = Duration::from_secs(20);
 pub(crate) async fn run(global: &Global, args: StdioArgs) -> Result<(), Failure> {
     let token = std::env::var(TOKEN_VARIABLE).ok().filter(|t| !t.is_empty());
     let path = args.upstream.as_ref().map_or("/mcp".to_owned(), |name| format!("/mcp/{name}"));
+    let limits = Limits { line: args.max_line, answer: args.max_answer, pages: args.max_pages };
     let Some(server) = args.server else {
         let mut config = load(global)?;
         if let Some(name) = &args.upstream
@@ -57,7 +69,7 @@ pub(crate) async fn run(global: &Global, args: StdioArgs) -> Result<(), Failure>
         let stop = app.stop();
         tokio::spawn(signals(stop.clone()));
         let running = tokio::spawn(app.run());
-        let bridge = Bridge::new(&format!("{base}{path}"), token.as_deref());
+        let bridge = Bridge::new(&format!("{base}{path}"), token.as_deref(), limits);
         let done = match bridge {
             Ok(bridge) => bridge.run(&stop.soft).await,
             Err(failure) => Err(failure),
@@ -69,5 +81,5 @@ pub(crate) async fn run(global: &Global, args: StdioArgs) -> Result<(), Failure>
     let endpoint = format!("{}{path}", server.as_str().trim_end_matches('/'));
     let stop = crate::broker::Stop::default();
     tokio::spawn(signals(stop.clone()));
-    Bridge::new(&endpoint, token.as_deref())?.run(&stop.soft).await
+    Bridge::new(&endpoint, token.as_deref(), limits)?.run(&stop.soft).await
 }

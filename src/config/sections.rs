@@ -46,6 +46,7 @@ pub(super) fn server(s: &Section<'_>) -> Server {
             .unwrap_or_default(),
         wrong_tokens: s.count("wrong_tokens").unwrap_or_default(),
         wrong_token_window: s.positive("wrong_token_window").unwrap_or_default(),
+        max_token_addresses: s.count("max_token_addresses").unwrap_or_default(),
         max_body: s.size("max_body").unwrap_or_default(),
         max_message_nodes: s.count("max_message_nodes").unwrap_or_default(),
         max_reading_per_agent: s.size("max_reading_per_agent").unwrap_or_default(),

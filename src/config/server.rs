@@ -25,6 +25,8 @@ pub struct Server {
     pub wrong_tokens: u32,
     /// The window of that limit.
     pub wrong_token_window: Duration,
+    /// Most client addresses that are remembered for that, and as many whose token was good.
+    pub max_token_addresses: u32,
     /// Largest request body, bytes.
     pub max_body: usize,
     /// Most values of one message of an agent.

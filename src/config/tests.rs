@@ -9,6 +9,7 @@ use super::reader::Reader;
 use super::*;
 use crate::domain::approval::Unattended;
 use crate::domain::client_feature::ClientFeature;
+use crate::domain::duration::parse_duration;
 use crate::domain::policy::{Action, ApprovalTerms, Rule};
 
 /// The configuration that this text gives.
@@ -154,12 +155,39 @@ fn what_the_default_file_says_of_entries_is_what_they_get() {
         (text("upstreams", "timeout").as_str(), upstream.timeout),
         ("\"10m\"", Duration::from_mins(10))
     );
+    for (key, has) in [
+        ("handshake_timeout", upstream.handshake_timeout),
+        ("instance_linger", upstream.instance_linger),
+        ("retry_pause", upstream.retry_pause),
+        ("max_retry_pause", upstream.max_retry_pause),
+    ] {
+        let said = text("upstreams", key);
+        assert_eq!(parse_duration(said.trim_matches('"')).unwrap(), has, "{key}");
+    }
+    assert_eq!(text("upstreams", "max_child_starts"), upstream.max_child_starts.to_string());
     assert_eq!(text("upstreams", "trust_annotations"), "false");
     assert_eq!(text("agents", "on_disconnect"), "\"keep\"");
     assert!(!minimal.agents[0].withdraw_on_disconnect);
     assert_eq!(text("reviewers", "role"), "\"reviewer\"");
     assert_eq!(minimal.reviewers[0].role, Role::Reviewer);
     assert!(!minimal.notifiers[0].include_arguments);
+}
+
+#[test]
+fn limits_of_an_upstream_and_shares_have_to_fit_together() {
+    let upstream = "[[upstreams]]\nname = \"a\"\nurl = \"http://a/\"\n";
+    let told = errors(&format!("{upstream}retry_pause = \"40s\"\nhandshake_timeout = \"0s\"\n"));
+    let keys: Vec<&str> = told.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(keys, ["upstreams[0].handshake_timeout", "upstreams[0].max_retry_pause"]);
+    assert!(told[1].1.contains("retry_pause"), "{told:?}");
+    let told = errors(&format!("{upstream}max_child_starts = 5\n"));
+    assert!(told[0].1.contains("only goes with command"), "{told:?}");
+
+    let lines = "[server]\nmax_under_way = \"1MiB\"\nmax_reading = \"1MiB\"\n";
+    let told = problems_with(lines, &[]);
+    for key in ["server.max_under_way", "server.max_reading"] {
+        assert!(told.iter().any(|p| p.key == key && p.message.contains("_per_agent")), "{told:?}");
+    }
 }
 
 #[test]

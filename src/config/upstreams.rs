@@ -21,6 +21,17 @@ pub(super) const DEFAULT_MAX_INSTANCES_PER_AGENT: u32 = 16;
 /// How long a connection or child process stays that nobody uses, unless set.
 pub(super) const DEFAULT_INSTANCE_IDLE: Duration = Duration::from_mins(30);
 
+/// How long one stays once all its sessions have ended, unless set.
+pub(super) const DEFAULT_INSTANCE_LINGER: Duration = Duration::from_secs(10);
+/// How long a handshake may take, unless set.
+pub(super) const DEFAULT_HANDSHAKE_TIMEOUT: Duration = Duration::from_mins(1);
+/// The first wait before a server is tried again, unless set.
+pub(super) const DEFAULT_RETRY_PAUSE: Duration = Duration::from_millis(250);
+/// The longest such wait, unless set.
+pub(super) const DEFAULT_MAX_RETRY_PAUSE: Duration = Duration::from_secs(30);
+/// Most children that are started for one request, unless set.
+pub(super) const DEFAULT_MAX_CHILD_STARTS: u32 = 1_000;
+
 /// Headers that can't be configured: those of one hop, and those that Placet or the agent sets.
 ///
 /// <https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1>
@@ -66,7 +77,7 @@ pub(super) fn read(s: &Section<'_>) -> Read {
         (false, false) => {
             s.reader.error(s.at("url"), "is missing; give a url or a command");
         }
-        (true, false) => only_with(s, &["env", "cwd"], "command"),
+        (true, false) => only_with(s, &["env", "cwd", "max_child_starts"], "command"),
         (false, true) => only_with(s, &["headers", "transport"], "url"),
     }
     if by_command && command.as_ref().is_some_and(|c| c.first().is_none_or(String::is_empty)) {
@@ -111,6 +122,11 @@ pub(super) fn read(s: &Section<'_>) -> Read {
             .count("max_instances_per_agent")
             .unwrap_or(DEFAULT_MAX_INSTANCES_PER_AGENT),
         instance_idle: s.positive("instance_idle").unwrap_or(DEFAULT_INSTANCE_IDLE),
+        instance_linger: s.duration("instance_linger").unwrap_or(DEFAULT_INSTANCE_LINGER),
+        handshake_timeout: s.positive("handshake_timeout").unwrap_or(DEFAULT_HANDSHAKE_TIMEOUT),
+        retry_pause: s.positive("retry_pause").unwrap_or(DEFAULT_RETRY_PAUSE),
+        max_retry_pause: s.positive("max_retry_pause").unwrap_or(DEFAULT_MAX_RETRY_PAUSE),
+        max_child_starts: s.count("max_child_starts").unwrap_or(DEFAULT_MAX_CHILD_STARTS),
         policy: policy.as_ref().map(|p| p.policy.clone()),
         policy_file: policy.as_ref().and_then(|p| p.path.clone()),
         timeout: s.positive("timeout").unwrap_or(DEFAULT_TIMEOUT),

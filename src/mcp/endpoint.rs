@@ -177,11 +177,13 @@ pub(crate) async fn read(
     }
     // One that does not say how large it is may be as large as any.
     let most = size.upper().and_then(|n| usize::try_from(n).ok()).unwrap_or(server.max_body);
-    let share = mcp.reading.share(&agent.name, most, server.body_timeout).await;
+    // What is left of the time is for an answer that its client reads.
+    let within = server.body_timeout / 4 * 3;
+    let share = mcp.reading.share(&agent.name, most, within).await;
     let mut share = match share {
         Ok(share) => share,
         Err(of) => {
-            thrown_away(body).await;
+            thrown_away(body, server.body_timeout / 8).await;
             return Err(too_much(of, "being read", "server.max_reading"));
         }
     };
@@ -196,7 +198,7 @@ pub(crate) async fn read(
     } else {
         // Meanwhile it counts as being read, so that what waits is bounded too.
         let bytes = UNDER_WAY + message.params.as_deref().map_or(0, str::len);
-        let room = mcp.under_way.share(&agent.name, bytes, server.body_timeout).await;
+        let room = mcp.under_way.share(&agent.name, bytes, within).await;
         room.map_err(|of| too_much(of, "under way", "server.max_under_way"))?
     };
     Ok((message, room))
@@ -207,7 +209,7 @@ fn passes_at_once(message: &Message) -> bool {
     message.kind == MessageKind::Response || message.method == method::NOTIFICATIONS_CANCELLED
 }
 
-/// There was no room for a message for as long as a body may take.
+/// There was no room for a message for most of the time that a body may take.
 fn too_much(of: TooMuch, doing: &str, key: &str) -> Response {
     let (status, why) = match of {
         TooMuch::Agent => (
@@ -244,16 +246,16 @@ async fn read_body(mut body: Body, max: usize, expected: usize) -> Result<Vec<u8
 }
 
 async fn too_large(body: Body, max: usize) -> Response {
-    thrown_away(body).await;
+    thrown_away(body, DRAIN_WITHIN).await;
     problem(
         StatusCode::PAYLOAD_TOO_LARGE,
         &format!("the body is larger than {max} bytes (server.max_body)"),
     )
 }
 
-async fn thrown_away(body: Body) {
+async fn thrown_away(body: Body, within: Duration) {
     // The answer is the same whether or not the rest came.
-    let _ = tokio::time::timeout(DRAIN_WITHIN, drain(body)).await;
+    let _ = tokio::time::timeout(within.min(DRAIN_WITHIN), drain(body)).await;
 }
 
 async fn drain(mut body: Body) {

@@ -9,12 +9,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::health::HealthLog;
+use super::link::Pauses;
 use super::{Catalog, ServerFacts, WireEra};
 
 /// How long a stdio server may be silent to `server/discover` before it is taken for a legacy one.
 const PROBE_SILENCE: Duration = Duration::from_secs(10);
-/// How long a server may take to answer `initialize` (a package runner may download it first).
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How long a server's requests to clients wait, and how many.
 #[derive(Debug, Clone, Copy)]
@@ -62,8 +61,15 @@ pub(super) struct Common {
     pub server_requests: ServerRequestLimits,
     /// How much of its lists is read.
     pub lists: ListBounds,
+    /// How long a stdio server may be silent to `server/discover`.
     pub probe_silence: Duration,
+    /// How long a handshake may take (a package runner may download the server first).
     pub handshake_timeout: Duration,
+    /// The waits between attempts to reach it.
+    pub pauses: Pauses,
+    /// Most children that one request is sent to, one after the other, each of which left before it
+    /// read it. Each of them answered another request first, so it is how many may wait with it.
+    pub max_starts: u32,
     pub stop: CancellationToken,
     pub tracker: TaskTracker,
     /// Asks for a new tool list.
@@ -119,7 +125,9 @@ impl Common {
             server_requests: ServerRequestLimits::default(),
             lists: ListBounds::default(),
             probe_silence: PROBE_SILENCE,
-            handshake_timeout: HANDSHAKE_TIMEOUT,
+            handshake_timeout: Duration::from_mins(1),
+            pauses: Pauses::default(),
+            max_starts: 1_000,
             stop: CancellationToken::new(),
             tracker: tracker.clone(),
             relist: Notify::new(),

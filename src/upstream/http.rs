@@ -10,8 +10,8 @@
 //! <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#session-management>,
 //! <https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#standard-request-headers>
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -195,9 +195,14 @@ impl HttpLink {
         };
         let work =
             answer::exchange(&self.target, sending, &self.hub, session, headers, body, route.id);
+        // Whoever closes the connection waits until the server was told.
+        let told = OnceLock::new();
         let on_cancel = || match (era, request.once) {
             (WireEra::Legacy, once) => {
-                self.post_aside(session, message::cancelled(route.id));
+                if let Some(task) = self.post_aside(session, message::cancelled(route.id)) {
+                    // It is cancelled once.
+                    let _ = told.set(task);
+                }
                 if once { OnCancel::Wait } else { OnCancel::Return(UpstreamError::Cancelled) }
             }
             // In the modern era closing the stream cancels; after that no answer can come.
@@ -214,6 +219,9 @@ impl HttpLink {
             && !request.once
         {
             self.post_aside(session, message::cancelled(route.id));
+        }
+        if let (Err(UpstreamError::Cancelled), Some(task)) = (&answered, told.into_inner()) {
+            let _ = task.await;
         }
         self.judge(session, answered?, request.once).await
     }
@@ -251,8 +259,15 @@ impl HttpLink {
             }
             Answered::Reply(_, reply) => Ok(reply),
             Answered::Refused { status, said } => {
-                let why = refusal(status, &said);
+                let why = refusal(status, &said, &self.hub.common.name);
+                let has_id = session.id.is_some();
                 match status.as_u16() {
+                    // It ran nothing; whether that is for the session or for this call shows a ping.
+                    401 | 410
+                        if is_legacy && has_id && self.has_forgotten(session, false).await =>
+                    {
+                        Err(Failure::SessionGone(why))
+                    }
                     404 if is_legacy => Err(Failure::SessionGone(why)),
                     400 if is_legacy && (!once || self.has_forgotten(session, true).await) => {
                         Err(Failure::SessionGone(why))
@@ -356,9 +371,9 @@ impl Link for HttpLink {
                         return Err(UpstreamError::NotSent(format!("refused: {why}")));
                     }
                     relisted = true;
-                    let catalog = catalog::fetch(self, &self.hub.common)
-                        .await
-                        .map_err(|e| UpstreamError::NotSent(format!("refused: {why}; then {e}")))?;
+                    let catalog = catalog::fetch(self, &self.hub.common).await.map_err(|e| {
+                        UpstreamError::NotSent(format!("refused: {why}; then {}", e.error()))
+                    })?;
                     self.hub.common.set_catalog(Arc::new(catalog));
                 }
             }

@@ -15,7 +15,7 @@ use tracing::debug;
 
 use super::common::Common;
 use super::handshake::{offers_logging, offers_watching};
-use super::link::{Link, RETRY_FIRST, RETRY_LONGEST};
+use super::link::Link;
 use super::listeners::Listeners;
 use super::log_level::{Level, Wish};
 use super::resource_subscriptions::{Watch, Watching};
@@ -327,7 +327,7 @@ impl Instance {
 
     async fn keep(me: Weak<Self>) {
         let mut set_up: Option<u64> = None;
-        let mut wait = RETRY_FIRST;
+        let mut wait = None;
         loop {
             let Some(me) = me.upgrade() else { return };
             if !me.listeners.is_wanted() {
@@ -340,7 +340,7 @@ impl Instance {
             let mut opened = me.listeners.opened.subscribe();
             match me.link.connect().await {
                 Ok(facts) => {
-                    wait = RETRY_FIRST;
+                    wait = None;
                     let connection = *opened.borrow_and_update();
                     if set_up.is_some_and(|before| before != connection) {
                         me.reopened(&facts).await;
@@ -354,8 +354,10 @@ impl Instance {
                 }
                 Err(error) => {
                     debug!(upstream = %me.common.name, "not connected for listeners: {error}");
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(RETRY_LONGEST);
+                    let pauses = me.common.pauses;
+                    let pause = wait.unwrap_or(pauses.first);
+                    tokio::time::sleep(pause).await;
+                    wait = Some(pauses.after(pause));
                 }
             }
         }

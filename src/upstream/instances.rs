@@ -12,9 +12,6 @@ use tokio::time::Instant;
 use super::ClientCapabilities;
 use super::instance::{Instance, Used};
 
-/// How long an instance stays after the last session that used it has ended, at most: clients that
-/// are started anew for each call find it again.
-const LINGER: Duration = Duration::from_secs(10);
 /// How often it is looked for instances that nobody uses any more, at most and at least.
 const LOOK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
@@ -60,6 +57,9 @@ pub(super) struct Bounds {
     pub per_agent: usize,
     /// How long one stays that nobody uses.
     pub idle: Duration,
+    /// How long one stays at most after the last session that used it has ended: clients that are
+    /// started anew for each call find it again.
+    pub linger: Duration,
 }
 
 /// Who uses an instance: those who name it, for how long.
@@ -178,7 +178,11 @@ impl Instances {
             .iter()
             .filter(|(key, place)| {
                 let deserted = place.users.sessions.is_empty() && !place.users.roams;
-                let stays = if deserted { LINGER.min(self.bounds.idle) } else { self.bounds.idle };
+                let stays = if deserted {
+                    self.bounds.linger.min(self.bounds.idle)
+                } else {
+                    self.bounds.idle
+                };
                 let unused = now.saturating_duration_since(place.instance.used_at()) >= stays;
                 key.agent().is_some()
                     && unused

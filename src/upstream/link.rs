@@ -7,10 +7,27 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra};
 
-/// Wait after the first failure to connect or to list the tools; doubles at each further one.
-pub(super) const RETRY_FIRST: Duration = Duration::from_millis(250);
-/// Longest wait between two attempts.
-pub(super) const RETRY_LONGEST: Duration = Duration::from_secs(30);
+/// The waits between attempts to connect, to list the tools or to start a child.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pauses {
+    /// After the first failure; doubles at each further one.
+    pub first: Duration,
+    /// The longest.
+    pub longest: Duration,
+}
+
+impl Pauses {
+    /// The one after this one.
+    pub(super) fn after(self, wait: Duration) -> Duration {
+        wait.saturating_mul(2).min(self.longest)
+    }
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self { first: Duration::from_millis(250), longest: Duration::from_secs(30) }
+    }
+}
 
 /// One connection of one upstream, opened when first needed and again when it broke.
 ///

@@ -2,7 +2,7 @@
 //! kept fresh in the background.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,22 +13,22 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
+use super::catalog::{self, Unfetched};
 use super::common::{Common, ListBounds, ServerRequestLimits};
 use super::health::HealthLog;
 use super::http::{HttpLink, Target};
 use super::hub::Hub;
 use super::instance::{Instance, Used};
 use super::instances::{Bounds, Instances, Key};
-use super::link::{Link, RETRY_FIRST, RETRY_LONGEST};
-use super::list_changes::{self, Pace};
+use super::link::{Link, Pauses};
+use super::list_changes::{self, Pace, UnreadList};
 use super::listeners::Listeners;
 use super::lists::{List, digest_of};
 use super::recorded::Recorded;
 use super::stdio::StdioLink;
 use super::{
     Caller, Catalog, ClientCapabilities, Level, Notification, Notifications, Reply, Report,
-    Request, ServerFacts, ServerRequest, Upstream, UpstreamError, Watch, Watching, WireEra,
-    catalog, child,
+    Request, ServerFacts, ServerRequest, Upstream, UpstreamError, Watch, Watching, WireEra, child,
 };
 use crate::clock::Clock;
 use crate::config::{self, Config, Era, Instances as Sharing, Transport};
@@ -73,6 +73,8 @@ struct Server {
     /// What those listen to who may have no instance: it is silent.
     silent: broadcast::Sender<Notification>,
     listing: tokio::sync::Mutex<()>,
+    /// What is remembered of a list that can't be read.
+    unread: StdMutex<UnreadList>,
 }
 
 impl Server {
@@ -97,6 +99,9 @@ impl Server {
             pages: server.max_list_pages as usize,
             entries: server.max_list_entries as usize,
         };
+        common.handshake_timeout = settings.handshake_timeout;
+        common.pauses = Pauses { first: settings.retry_pause, longest: settings.max_retry_pause };
+        common.max_starts = settings.max_child_starts;
         common.health = HealthLog::new(settings, Arc::clone(clock));
         common.shared = settings.instances == Sharing::Shared;
         let reach = match &settings.transport {
@@ -108,6 +113,7 @@ impl Server {
             }
         };
         Arc::new(Self {
+            unread: StdMutex::new(UnreadList::new(common.pauses)),
             common: Arc::new(common),
             reach,
             sharing: settings.instances,
@@ -115,6 +121,7 @@ impl Server {
             instances: Instances::new(Bounds {
                 per_agent: settings.max_instances_per_agent as usize,
                 idle: settings.instance_idle,
+                linger: settings.instance_linger,
             }),
             silent: broadcast::Sender::new(1),
             listing: tokio::sync::Mutex::default(),
@@ -183,6 +190,10 @@ impl Server {
         made
     }
 
+    fn unread(&self) -> MutexGuard<'_, UnreadList> {
+        self.unread.lock().expect("no holder of this lock panics")
+    }
+
     fn everything(&self) -> ClientCapabilities {
         ClientCapabilities::all(&self.allowed)
     }
@@ -220,8 +231,9 @@ impl Server {
     /// Fetches the tool list as soon as the upstream can be reached, and again when it may have
     /// changed.
     async fn keep_catalog(self: Arc<Self>) {
-        let mut wait = RETRY_FIRST;
-        let mut pace = Pace::default();
+        let pauses = self.common.pauses;
+        let mut wait = pauses.first;
+        let mut pace = Pace::new(pauses);
         loop {
             let listed = tokio::select! {
                 () = self.common.stop.cancelled() => return,
@@ -230,7 +242,7 @@ impl Server {
             pace.done(Instant::now());
             let pause = match listed {
                 Ok(_) => {
-                    wait = RETRY_FIRST;
+                    wait = pauses.first;
                     match self.reach {
                         Reach::Http(_) => RELIST_EVERY,
                         Reach::Stdio(_) => Duration::MAX,
@@ -238,11 +250,11 @@ impl Server {
                 }
                 Err(error) => {
                     // The first failure and then the slow ones: no flood while a server is away.
-                    if wait == RETRY_FIRST || wait == RETRY_LONGEST {
+                    if wait == pauses.first || wait == pauses.longest {
                         warn!(upstream = %self.common.name, "no tool list: {error}");
                     }
                     let pause = wait;
-                    wait = (wait * 2).min(RETRY_LONGEST);
+                    wait = pauses.after(wait);
                     pause
                 }
             };
@@ -321,8 +333,12 @@ impl Upstream for Server {
     }
 
     async fn tools_within(&self, age: Duration) -> Result<Arc<Catalog>, UpstreamError> {
-        match self.common.catalog_within(age) {
-            Some(catalog) => Ok(catalog),
+        if let Some(catalog) = self.common.catalog_within(age) {
+            return Ok(catalog);
+        }
+        let unread = self.unread().why(Instant::now()).map(str::to_owned);
+        match unread {
+            Some(why) => Err(UpstreamError::Lost(why)),
             None => self.refresh().await,
         }
     }
@@ -333,7 +349,12 @@ impl Upstream for Server {
             return Err(closing());
         }
         let own = self.own_instance()?;
-        let catalog = Arc::new(catalog::fetch(own.link.as_ref(), &self.common).await?);
+        let fetched = catalog::fetch(own.link.as_ref(), &self.common).await;
+        match &fetched {
+            Err(Unfetched::List(why)) => self.unread().failed(Instant::now(), why),
+            Ok(_) | Err(Unfetched::Failed(_)) => self.unread().is_over(),
+        }
+        let catalog = Arc::new(fetched.map_err(Unfetched::error)?);
         let old = self.common.catalog().as_deref().map(digest_of);
         let new = digest_of(&catalog);
         let changed = old.is_some_and(|old| old != new);

@@ -21,27 +21,21 @@ use super::handshake::{
     read_initialize,
 };
 use super::hub::{OnCancel, attend, next_id, outgoing_params};
-use super::link::Link;
+use super::link::{Link, Pauses};
 use super::listeners::Listeners;
 use super::{Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra, message};
 
 mod conn;
+mod joined;
 mod oversized;
+mod read;
 mod subscriptions_listen;
 mod unread;
 
 use conn::Conn;
 
-/// Pause after a child died; doubles at each further death.
-pub(super) const BACKOFF_FIRST: Duration = Duration::from_millis(250);
-/// Longest pause before a child is started again.
-pub(super) const BACKOFF_LONGEST: Duration = Duration::from_secs(30);
 /// After a life this long a child's earlier deaths no longer count for the pause.
 pub(super) const STABLE: Duration = Duration::from_mins(1);
-
-/// Most children that one request is sent to, one after the other, each of which left before it
-/// read it. Each of them answered another request first, so it is how many may wait with it.
-const MAX_ATTEMPTS: u32 = 1_000;
 
 /// The connection of one caller: a child process, started when needed.
 pub(super) struct StdioLink {
@@ -55,6 +49,7 @@ pub(super) struct StdioLink {
 
 #[derive(Default)]
 struct State {
+    pauses: Pauses,
     conn: Option<(Arc<Conn>, ServerFacts)>,
     deaths: u32,
     not_before: Option<Instant>,
@@ -90,7 +85,7 @@ impl StdioLink {
             spec: Arc::clone(spec),
             common: Arc::clone(common),
             listeners: Arc::clone(listeners),
-            state: Mutex::default(),
+            state: Mutex::new(State { pauses: common.pauses, ..State::default() }),
             live: StdMutex::default(),
         })
     }
@@ -318,14 +313,15 @@ impl State {
         }
         self.deaths = 0;
         self.last_words = conn.obituary();
-        self.not_before = (!conn.has_finished()).then(|| Instant::now() + BACKOFF_FIRST);
+        self.not_before = (!conn.has_finished()).then(|| Instant::now() + self.pauses.first);
     }
 
     fn died(&mut self, last_words: String, lived: Duration) {
         if lived >= STABLE {
             self.deaths = 0;
         }
-        let pause = BACKOFF_FIRST.saturating_mul(1 << self.deaths.min(16)).min(BACKOFF_LONGEST);
+        let doubled = self.pauses.first.saturating_mul(1 << self.deaths.min(16));
+        let pause = doubled.min(self.pauses.longest);
         self.deaths += 1;
         self.not_before = Some(Instant::now() + pause);
         self.last_words = last_words;
@@ -357,7 +353,9 @@ impl Link for StdioLink {
             match answer {
                 // It left before it read this, as some do after each answer.
                 Err(UpstreamError::NotSent(_))
-                    if conn.has_served() && conn.is_broken() && attempts < MAX_ATTEMPTS => {}
+                    if conn.has_served()
+                        && conn.is_broken()
+                        && attempts < self.common.max_starts => {}
                 answer => break answer,
             }
         };

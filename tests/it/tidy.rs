@@ -278,3 +278,51 @@ fn the_tests_that_the_table_of_bounds_names_are_there() {
 
     assert!(missing.is_empty(), "{missing:#?}");
 }
+
+/// The constants of a source that are numbers or times, outside its tests.
+fn numbers(code: &str) -> Vec<&str> {
+    let code = code.split("#[cfg(test)]\nmod ").next().unwrap();
+    let lines = code.lines().filter_map(|line| {
+        let line = line.trim_start();
+        let declared = line
+            .split_once("const ")
+            .filter(|(before, _)| before.is_empty() || before.starts_with("pub"))?
+            .1;
+        let (name, rest) = declared.split_once(": ")?;
+        let kind = rest.split([' ', '=', ';', ',']).next()?.trim_start_matches('(');
+        matches!(kind, "usize" | "u64" | "u32" | "Duration").then_some(name)
+    });
+    lines
+        .filter(|name| {
+            name.chars().all(|c| c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit())
+        })
+        .collect()
+}
+
+#[test]
+fn every_constant_that_is_a_number_or_a_time_has_a_key_or_a_reason() {
+    let listed = std::fs::read_to_string(root().join("docs/bounds.md")).unwrap();
+    let listed = listed.split("### Each constant").nth(1).unwrap();
+    let mut missing = Vec::new();
+    for path in files("src").into_iter().filter(|p| p.extension().is_some_and(|e| e == "rs")) {
+        let name = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+        if name.contains("test")
+            || name.contains("fixtures")
+            || name.ends_with("config/upstreams.rs")
+        {
+            continue;
+        }
+        let place = format!("`{}` ", name.trim_start_matches("src/").trim_end_matches(".rs"));
+        let named: Vec<&str> = listed
+            .split(&place)
+            .skip(1)
+            .flat_map(|rest| rest.split([';', '`']).next().unwrap().split(&[',', '.', ' ', '\n']))
+            .collect();
+        let text = std::fs::read_to_string(&path).unwrap();
+        for constant in numbers(&text).into_iter().filter(|c| !named.contains(c)) {
+            missing.push(format!("{place}{constant}"));
+        }
+    }
+
+    assert!(missing.is_empty(), "docs/bounds.md lacks {missing:#?}");
+}

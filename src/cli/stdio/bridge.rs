@@ -16,8 +16,9 @@ use crate::domain::json::{self, Node};
 use crate::mcp::envelope::{Message, MessageKind};
 use crate::protocol::{code, header_name, jsonrpc, meta, method};
 
+use super::Limits;
 use super::TOKEN_VARIABLE;
-use super::lines::{self, MAX_LINE, Read};
+use super::lines::{self, Read};
 use super::session::Session;
 
 /// Lines that wait for a slow client.
@@ -36,6 +37,7 @@ const SAID_AGAIN: u32 = 5;
 
 /// A client on two pipes, in front of a broker's HTTP face.
 pub(super) struct Bridge {
+    pub(super) limits: Limits,
     /// The broker's MCP endpoint.
     pub endpoint: Url,
     /// Carries the token and the headers of every request.
@@ -68,7 +70,11 @@ impl Bridge {
     /// # Errors
     /// The address or the token can't be used (exit code 2), or the HTTP client can't be made (exit
     /// code 1).
-    pub(super) fn new(endpoint: &str, token: Option<&str>) -> Result<Arc<Self>, Failure> {
+    pub(super) fn new(
+        endpoint: &str,
+        token: Option<&str>,
+        limits: Limits,
+    ) -> Result<Arc<Self>, Failure> {
         let endpoint = endpoint
             .parse()
             .map_err(|e| Failure::misused(format!("--server: {endpoint} is no address: {e}")))?;
@@ -96,6 +102,7 @@ impl Bridge {
         let (lines, written) = mpsc::channel(MAX_LINES);
         Ok(Arc::new(Self {
             endpoint,
+            limits,
             client,
             lines,
             written: Mutex::new(Some(written)),
@@ -118,7 +125,7 @@ impl Bridge {
         let mut input = BufReader::with_capacity(64 * 1024, tokio::io::stdin());
         loop {
             let line = tokio::select! {
-                line = lines::read(&mut input, MAX_LINE) => line,
+                line = lines::read(&mut input, self.limits.line) => line,
                 () = stop.cancelled() => break,
                 () = gone.cancelled() => break,
             };
@@ -126,7 +133,8 @@ impl Bridge {
                 Ok(Read::Line(line)) if line.iter().all(u8::is_ascii_whitespace) => {}
                 Ok(Read::Line(line)) => self.take(line).await,
                 Ok(Read::TooLong) => {
-                    let why = format!("a line is longer than {MAX_LINE} bytes");
+                    let limit = self.limits.line;
+                    let why = format!("a line is longer than {limit} bytes (--max-line)");
                     self.say(jsonrpc::error("null", code::INVALID_REQUEST, &why, None)).await;
                 }
                 Ok(Read::End) => break,

@@ -16,14 +16,10 @@ use crate::upstream::{EventParser, request_headers};
 use super::bridge::{ASIDE, Bridge, UnderWay};
 use super::text::{detail, text_of};
 
-/// Longest message from the broker, bytes: the largest result of an upstream, and room around it.
-const MAX_ANSWER: usize = 64 << 20;
 /// How long a broker that can't be reached is waited for; nothing was sent to it.
 const COMES_BACK: Duration = Duration::from_secs(15);
 /// Pause between two tries to reach it.
 const TRY_EVERY: Duration = Duration::from_millis(250);
-/// Most pages of a tool list that is read for its headers.
-const MAX_PAGES: usize = 100;
 
 /// What is to be done with a request next.
 enum Next {
@@ -207,7 +203,7 @@ impl Bridge {
         of: Option<(&Message, &[u8])>,
         mut response: Response,
     ) -> bool {
-        let mut parser = EventParser::new(MAX_ANSWER);
+        let mut parser = EventParser::new(self.limits.answer);
         let mut answered = false;
         loop {
             let Ok(Some(chunk)) = response.chunk().await else { return answered };
@@ -260,7 +256,7 @@ impl Bridge {
             .collect();
         let mut cursor: Option<String> = None;
         let mut followed = HashSet::new();
-        for _ in 0..MAX_PAGES {
+        for _ in 0..self.limits.pages {
             let page = json::object(cursor.iter().map(|c| ("cursor", c.as_str())));
             let params = params_with_meta(&page, &meta);
             let body = jsonrpc::request("\"placet-tools\"", method::TOOLS_LIST, Some(&params));
@@ -270,7 +266,7 @@ impl Bridge {
             let streamed = header(&response, "content-type").starts_with("text/event-stream");
             let Ok(text) = response.text().await else { return false };
             let text = if streamed {
-                let messages = EventParser::new(MAX_ANSWER).push(text.as_bytes());
+                let messages = EventParser::new(self.limits.answer).push(text.as_bytes());
                 messages.and_then(|mut m| m.pop()).unwrap_or_default()
             } else {
                 text

@@ -4,9 +4,6 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// Longest line from the client, bytes.
-pub(super) const MAX_LINE: usize = 16 << 20;
-
 /// What was read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Read {

@@ -53,9 +53,10 @@ fn made() -> Arc<Instance> {
 }
 
 const IDLE: Duration = Duration::from_secs(600);
+const LINGER: Duration = Duration::from_secs(10);
 
 fn instances(per_agent: usize) -> Instances {
-    Instances::new(Bounds { per_agent, idle: IDLE })
+    Instances::new(Bounds { per_agent, idle: IDLE, linger: LINGER })
 }
 
 fn of_agent(agent: &str, capabilities: &str) -> Key {

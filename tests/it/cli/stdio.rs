@@ -206,3 +206,21 @@ async fn without_an_upstream_all_of_them_are_one_server_in_both_eras() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_longer_than_the_option_says_costs_only_itself() {
+    let placet = broker().await;
+    let options = ["--upstream", "images", "--server", &placet.base, "--max-line", "1KiB"];
+    let mut client = Client::with(&options, ANN);
+
+    client.send(json!({"jsonrpc": "2.0", "id": 1, "method": "ping", "x": "a".repeat(2_000)})).await;
+    let refused = client.hear().await;
+    let hello = json!({"protocolVersion": "2025-06-18", "capabilities": {}});
+    let begun = client.ask(2, "initialize", hello).await;
+
+    let told = refused["error"]["message"].as_str().unwrap();
+    assert!(told.contains("1024 bytes (--max-line)"), "{told}");
+    assert!(begun["result"].is_object(), "{begun}");
+    client.leave().await;
+    placet.end().await;
+}

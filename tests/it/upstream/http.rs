@@ -77,6 +77,27 @@ async fn a_status_that_refuses_before_reading_certainly_ran_nothing() {
 }
 
 #[tokio::test]
+async fn a_list_that_can_not_be_read_is_not_read_anew_for_each_who_wants_it() {
+    let fake = Fake::start(|seen| match seen.method().as_str() {
+        "tools/list" => result(r#"{"nothing":1}"#),
+        _ => legacy(seen).unwrap_or_else(|| result("{}")),
+    })
+    .await;
+    let placet = built(http(&fake.url) + "retry_pause = \"1m\"\nmax_retry_pause = \"2m\"\n");
+    eventually(async || (!fake.seen_of("tools/list").is_empty()).then_some(())).await;
+    eventually(async || placet.upstream.tools_within(Duration::ZERO).await.err()).await;
+    let before = fake.seen_of("tools/list").len();
+
+    for _ in 0..50 {
+        let error = placet.upstream.tools_within(Duration::ZERO).await.unwrap_err().to_string();
+        assert!(error.contains("tools"), "{error}");
+    }
+
+    assert_eq!(fake.seen_of("tools/list").len(), before);
+    placet.end().await;
+}
+
+#[tokio::test]
 async fn an_unreadable_answer_is_lost_and_never_asked_for_again() {
     let broken = r#"{"jsonrpc":"2.0","id":$ID,"result":{"a":}"#.to_owned();
     let other_id = r#"{"jsonrpc":"2.0","id":"other","result":{}}"#.to_owned();

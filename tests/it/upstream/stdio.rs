@@ -155,6 +155,85 @@ async fn what_a_child_says_to_a_request_is_its_answer_however_it_is_written() {
 }
 
 #[tokio::test]
+async fn an_error_without_an_id_answers_the_only_open_request_at_once() {
+    let placet = built(child("legacy"));
+    let error = r#"{"code":-32603,"message":"boom"}"#;
+    for id in ["\"id\":null,", ""] {
+        let said = format!("{{\"jsonrpc\":\"2.0\",{id}\"error\":{error}}}");
+        let arguments = format!("{{\"do\":\"say\",\"what\":{}}}", json::quote(&said));
+        for once in [true, false] {
+            let got = placet.send(call(&arguments, once), None).await;
+            assert_eq!(got.unwrap(), Reply::Error(error.to_owned()), "{said}");
+        }
+    }
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn an_error_without_an_id_answers_the_one_that_its_answered_neighbours_leave_alone() {
+    let placet = built(child("legacy"));
+    let said = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32603,"message":"boom"}}"#;
+    let arguments = format!("{{\"do\":\"say\",\"what\":{}}}", json::quote(said));
+    let (caller, cancel) = (ana(), CancellationToken::new());
+    let (to, mut notes) = mpsc::channel(1);
+    let mut hangs = call(r#"{"do":"hang"}"#, true);
+    hangs.progress = true;
+
+    let hanging = placet.upstream.request(&caller, hangs, Some(to), cancel.clone());
+    let errs = async {
+        notes.recv().await.unwrap();
+        let mut errs = std::pin::pin!(placet.send(call(&arguments, true), None));
+        let early = tokio::time::timeout(Duration::from_millis(300), &mut errs).await;
+        assert!(early.is_err(), "it may be the other's: {early:?}");
+        cancel.cancel();
+        errs.await
+    };
+    let (other, failed) = tokio::join!(hanging, errs);
+
+    assert!(text_of(&other).contains("\"cancelled\": ["), "{other:?}");
+    assert!(matches!(&failed, Ok(Reply::Error(e)) if e.contains("boom")), "{failed:?}");
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn a_message_over_several_lines_is_one_answer() {
+    let placet = built(child("legacy"));
+    for (said, want) in [
+        ("{\n  \"jsonrpc\": \"2.0\",\n  \"id\": $ID,\n  \"result\": {\"a\":1}\n}", "{\"a\":1}"),
+        ("{\r\n\"result\": {\r\n\"}\": \"{\"\r\n},\r\n\"id\": $ID}", "{\r\n\"}\": \"{\"\r\n}"),
+        ("{ starting up\n{\"id\":$ID,\"result\":{}}", "{}"),
+    ] {
+        let arguments = format!("{{\"do\":\"say\",\"what\":{}}}", json::quote(said));
+
+        let got = placet.send(call(&arguments, true), None).await;
+
+        assert_eq!(got.unwrap(), Reply::Result(want.to_owned()), "{said}");
+    }
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn lines_that_never_make_a_message_fail_the_request_they_can_belong_to_at_once() {
+    let placet = built(child("legacy"));
+    for said in [
+        "{\n \"jsonrpc\": \"2.0\",\n \"result\": {",
+        "{\n \"id\": $ID,\n \"result\": {]\n}",
+        "{\"jsonrpc\":\"2.0\",\"result\":{]},\"id\":$ID}",
+    ] {
+        let arguments = format!("{{\"do\":\"say\",\"what\":{}}}", json::quote(said));
+
+        let got = placet.send(call(&arguments, true), None);
+        let got = tokio::time::timeout(Duration::from_secs(20), got).await.unwrap();
+
+        assert!(is_lost(&got) && text_of(&got).contains("unreadable"), "{said}: {got:?}");
+        assert!(placet.call(true).await.is_ok(), "the child goes on");
+    }
+    let huge = act(&placet, "huge-lines").await;
+    assert!(text_of(&huge).contains("server.max_result"), "{huge:?}");
+    placet.end().await;
+}
+
+#[tokio::test]
 async fn an_answer_beyond_the_limit_fails_its_request_alone_and_names_the_limit() {
     let placet = built(child("legacy"));
     let before = pid_in(&act(&placet, "env").await);
@@ -231,6 +310,38 @@ async fn an_agents_children_end_with_its_sessions_and_when_nobody_uses_them() {
     assert!(placet.upstream.sessions().is_empty());
     let own = eventually(async || Some(placet.upstream.report().connections)).await;
     assert_eq!(own, 1, "Placet's own stays");
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn a_child_stays_as_long_as_configured_after_its_last_session_and_may_take_as_long_to_begin()
+{
+    let placet = built(child("legacy") + "instance_linger = \"200ms\"\n");
+    let session = Caller::new("ana", Some("1"));
+    let asked = call(r#"{"do":"env"}"#, true);
+    let sent = placet.upstream.request(&session, asked, None, CancellationToken::new()).await;
+    placet.upstream.close_session(&session).await;
+    // Well before `instance_idle`, half an hour.
+    eventually(async || (!is_running(pid_in(&sent))).then_some(())).await;
+    placet.end().await;
+
+    let silent = "command = [\"sh\", \"-c\", \"cat > /dev/null\"]\nera = \"legacy\"\n";
+    let placet = built(format!("{silent}handshake_timeout = \"300ms\"\n"));
+    let began = Instant::now();
+    let answer = placet.call(true).await;
+    assert!(is_not_sent(&answer) && text_of(&answer).contains("initialize"), "{answer:?}");
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    placet.end().await;
+}
+
+#[tokio::test]
+async fn a_child_that_dies_is_started_again_after_the_configured_pause() {
+    let placet = built(child("exit-at-once") + "retry_pause = \"1h\"\nmax_retry_pause = \"2h\"\n");
+
+    let (_, second) = (placet.call(true).await, placet.call(true).await);
+
+    let told = text_of(&second);
+    assert!(told.contains("started again in 35") || told.contains("started again in 36"), "{told}");
     placet.end().await;
 }
 
