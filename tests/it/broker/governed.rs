@@ -47,7 +47,7 @@ async fn two_identical_reads_are_one_approval_and_one_execution() {
         );
     }
     assert_eq!(world.upstream.calls(), 1);
-    assert_eq!(world.upstream.last_params(), r#"{"uri":"vault://a","range":1.00}"#);
+    assert_eq!(world.upstream.last_params(), r#"{"uri":"vault://a", "range": 1.00}"#);
     assert_eq!(world.upstream.last_method(), "resources/read");
 }
 

@@ -120,7 +120,8 @@ async fn serve(
                     Some(Fault::Silence) => std::future::pending().await,
                     Some(Fault::LoseAnswer) => {
                         to_server.write_all(chunk).await.ok();
-                        from_server.read(&mut down).await.ok();
+                        // However much of it: none is handed on.
+                        let _answered = from_server.read(&mut down).await;
                         return;
                     }
                 }
