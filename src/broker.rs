@@ -30,6 +30,7 @@ pub(crate) mod hints;
 pub mod people;
 pub(crate) mod policies;
 pub(crate) mod reach;
+mod turns;
 pub(crate) mod upkeep;
 pub(crate) mod upstreams;
 
@@ -40,6 +41,7 @@ use client_sessions::Uses;
 use hints::Hints;
 use policies::Policies;
 use reach::Reach;
+use turns::Turns;
 
 /// The broker; cheap to clone.
 #[derive(Clone)]
@@ -66,6 +68,7 @@ struct Inner {
     metrics: Arc<Metrics>,
     guesses: Guesses,
     seal_key: [u8; 32],
+    turns: Turns,
     stop: Stop,
 }
 
@@ -128,7 +131,7 @@ pub enum DecideError {
         /// The approval as it stands.
         approval: Box<Approval>,
     },
-    /// The store failed; nothing was decided.
+    /// The store failed: surely nothing was decided, unless it is [`StoreError::Unknown`].
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -161,6 +164,7 @@ impl Broker {
                 attached: Attached::default(),
                 reach: Reach::default(),
                 results_under_way: ResultsUnderWay::default(),
+                turns: Turns::default(),
                 session_uses: Uses::default(),
                 metrics: Arc::default(),
                 guesses,

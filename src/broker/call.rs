@@ -25,6 +25,7 @@ pub(crate) mod result_delivery;
 pub(in crate::broker) mod seal;
 pub mod submit;
 pub mod tasks;
+mod unstored;
 pub(crate) mod url_elicitation;
 pub mod wait_by_id;
 pub(crate) mod wait_tool;

@@ -41,6 +41,11 @@ impl StoreError {
         matches!(self, Self::Unknown(_))
     }
 
+    /// Whether the database answered, and refused: it can be reached.
+    pub fn was_refused(&self) -> bool {
+        matches!(self, Self::Unavailable(error) if error.as_database_error().is_some())
+    }
+
     /// Whether surely nothing was stored, and the same verb may succeed a moment later.
     pub(super) fn is_passing(&self) -> bool {
         matches!(self, Self::Unavailable(error) if super::driver::is_passing(error))
@@ -49,6 +54,11 @@ impl StoreError {
     /// The store was not asked, since it does not answer, or took too long.
     pub(crate) const fn away() -> Self {
         Self::Unavailable(sqlx::Error::PoolTimedOut)
+    }
+
+    /// A verb whose task ended without a word: it may have stored all.
+    pub(crate) const fn lost() -> Self {
+        Self::Unknown(sqlx::Error::WorkerCrashed)
     }
 
     /// Whether the database itself failed, rather than what was asked of it.

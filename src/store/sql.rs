@@ -50,6 +50,7 @@ mod nodes;
 mod oidc;
 mod outbox;
 mod passkeys;
+mod purge;
 mod review_links;
 mod sessions;
 mod settings;
@@ -119,7 +120,7 @@ impl SqlStore {
         // Nobody may wait for it any more.
         spawn(Box::pin(async move { drop(done.send(again(&db, verb).await)) }));
         // A task that died may have died after it had stored all.
-        answer.await.unwrap_or(Err(StoreError::Unknown(sqlx::Error::WorkerCrashed)))
+        answer.await.unwrap_or(Err(StoreError::lost()))
     }
 
     /// For reading what agents ask for.
@@ -229,7 +230,7 @@ impl Store for SqlStore {
     }
 
     async fn purge(&self, now: Timestamp, history_before: Timestamp) -> Result<u64> {
-        self.run(move |db| purge(db, now, history_before)).await
+        purge::purge(self, now, history_before).await
     }
 
     async fn secret(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]> {
@@ -246,61 +247,6 @@ impl Store for SqlStore {
     async fn check(&self) -> Result<()> {
         self.run(check).await
     }
-}
-
-async fn purge(db: Db, now: Timestamp, history_before: Timestamp) -> Result<u64> {
-    let day_ago = now.minus(Duration::from_secs(86_400));
-    let mut tx = db.begin().await?;
-    let mut gone = 0;
-    for (sql, before) in [
-        (
-            "delete from holds where node not in \
-             (select id from nodes where lease_expires_at > $1)",
-            now,
-        ),
-        ("delete from nodes where lease_expires_at <= $1", now),
-        ("delete from sign_ins where expires_at <= $1", now),
-        ("delete from oidc_attempts where expires_at <= $1", now),
-        ("delete from oidc_words where expires_at <= $1", now),
-        ("delete from tasks where expires_at <= $1", now),
-        ("delete from runs where changed_at <= $1", day_ago),
-        ("delete from sessions where seen_at <= $1", day_ago),
-        ("delete from tokens where expires_at <= $1", now),
-        ("delete from ceremonies where expires_at <= $1", now),
-        ("delete from absences where until_at <= $1", day_ago),
-        ("delete from rate_uses where at <= $1", now.minus(Duration::from_secs(31 * 86_400))),
-        (
-            "delete from client_sessions where seen_at <= $1",
-            now.minus(Duration::from_secs(7 * 86_400)),
-        ),
-        (
-            "delete from review_links where approval in \
-             (select id from approvals where finished_at <= $1)",
-            history_before,
-        ),
-        (
-            "delete from attempts where delivery in \
-             (select id from outbox where finished_at <= $1)",
-            history_before,
-        ),
-        ("delete from outbox where finished_at <= $1", history_before),
-        ("delete from grants where expires_at <= $1", history_before),
-        (
-            "delete from approval_words where approval in \
-             (select id from approvals where finished_at <= $1 \
-                and (state <> 'indeterminate' or settled is not null))",
-            history_before,
-        ),
-        (
-            "delete from approvals where finished_at <= $1 \
-                and (state <> 'indeterminate' or settled is not null)",
-            history_before,
-        ),
-    ] {
-        gone += tx.execute(sql, args![before]).await?;
-    }
-    tx.commit().await?;
-    Ok(gone)
 }
 
 async fn secret(db: Db, name: String, fresh: String) -> Result<String> {

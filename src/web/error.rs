@@ -239,7 +239,20 @@ impl IntoResponse for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "the store failed a request");
-        Self::new(Code::Unavailable, "the database can't be used right now; nothing was changed")
+        let said = match error {
+            StoreError::Unknown(_) => {
+                "the database was lost while it stored this, and it is not known whether it did: \
+                 look again before you repeat it"
+            }
+            StoreError::Conflict(_) => {
+                "others changed it at the same time, again and again; your change was not stored, \
+                 try again"
+            }
+            StoreError::Unavailable(_) | StoreError::Corrupt { .. } => {
+                "the database can't be used right now; nothing was changed"
+            }
+        };
+        Self::new(Code::Unavailable, said)
     }
 }
 
@@ -275,5 +288,20 @@ impl<E: Into<Problem>> From<E> for PageProblem {
 impl IntoResponse for PageProblem {
     fn into_response(self) -> Response {
         self.0.into_page(Frame::anonymous())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_surely_was_not_stored_is_told_as_unchanged() {
+        let lost = Problem::from(StoreError::lost());
+        let away = Problem::from(StoreError::away());
+
+        assert!(lost.detail.contains("not known") && !lost.detail.contains("nothing was changed"));
+        assert!(away.detail.contains("nothing was changed"), "{}", away.detail);
+        assert_eq!(lost.code, Code::Unavailable);
     }
 }

@@ -3,6 +3,7 @@
 mod absences;
 mod assurance;
 mod away;
+mod bad_days;
 mod client_sessions;
 mod faults;
 mod further_rounds;

@@ -32,14 +32,31 @@ pub(in crate::broker) fn limited(title: &str, rule: &str, wait_ms: u64) -> State
     Statement::new(Code::RateLimited, &text).by_rule(rule).retry_after(wait_ms)
 }
 
-/// The store can't be written.
+/// When to call again while the store is away, milliseconds from now.
+pub(super) const STORE_BACK_MS: u64 = 60_000;
+/// What is said to do then, where something identical may be queued or have run.
+pub(super) const WHAT_TO_DO: &str = "Call again in a minute with identical arguments: what is \
+     queued is joined, and no approval is executed twice. If it stays so, tell your user that \
+     Placet's operator must look.";
+
+/// This request did nothing; what became of an identical call before it can't be looked up.
+pub(in crate::broker) fn uncertain() -> Statement {
+    let text = format!(
+        "This request was not executed and queued nothing: Placet can't use its store now. Whether \
+         an identical call that you made before it waits for approval or was executed can't be \
+         looked up: it may have been. {WHAT_TO_DO}"
+    );
+    Statement::new(Code::Unavailable, &text).retry_after(STORE_BACK_MS)
+}
+
+/// The store can't be written, and it holds nothing of an identical call that is open or not told.
 pub(crate) fn unavailable() -> Statement {
     Statement::new(
         Code::Unavailable,
         "Not executed. Placet can't write its store now: nothing was queued and nothing ran. Call \
          again in a minute; if it stays so, tell your user that Placet's operator must look.",
     )
-    .retry_after(60_000)
+    .retry_after(STORE_BACK_MS)
 }
 
 /// An approval can't be read: it must not even be said that its call did not run.

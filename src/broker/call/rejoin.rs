@@ -8,7 +8,7 @@
 use crate::domain::approval::{ApprovalId, State};
 
 use super::asking::Asking;
-use super::refusals::unavailable;
+use super::refusals::uncertain;
 use super::submit::Submission;
 use crate::broker::Broker;
 
@@ -16,7 +16,7 @@ impl Broker {
     /// Attaches a request again; returns a hold, or how the approval ended.
     pub async fn rejoin(&self, asking: &Asking, id: &ApprovalId) -> Submission {
         self.all_told(&asking.agent.name, &asking.call.digest).await;
-        let lost = || Submission::Answered(unavailable().into());
+        let lost = || Submission::Answered(uncertain().into());
         let found = match self.get(id).await {
             Ok(Some(found)) => found,
             Ok(None) => return lost(),
@@ -30,12 +30,7 @@ impl Broker {
             return lost();
         }
         match found.state {
-            State::Pending | State::Approved | State::Running => {
-                self.join(asking, found).await.unwrap_or_else(|error| {
-                    tracing::error!(%error, "a request could not be attached again");
-                    lost()
-                })
-            }
+            State::Pending | State::Approved | State::Running => self.joined(asking, found).await,
             _ => self.answer_end(&found).unwrap_or_else(lost),
         }
     }

@@ -20,7 +20,7 @@ use crate::store::{LimitKey, StoreError};
 use super::answer::{Code, Statement};
 use super::asking::Asking;
 use super::permit::Continues;
-use super::refusals::{unavailable, unavailable_upstream};
+use super::refusals::{unavailable_upstream, uncertain};
 use crate::broker::Broker;
 
 /// Longest life of a seal. The store forgets that one was used a day later.
@@ -201,7 +201,7 @@ impl Broker {
         };
         judged.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a further round could not be judged");
-            Round::Refused(Box::new(unavailable()))
+            Round::Refused(Box::new(uncertain()))
         })
     }
 }

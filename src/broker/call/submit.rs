@@ -17,7 +17,7 @@ use super::limits::limit_key;
 use super::permit::Permit;
 use super::prepare::Prepared;
 use super::refusals::{
-    NO_POLICY, cap_name, denied, limited, too_many, unavailable, unavailable_upstream,
+    NO_POLICY, cap_name, denied, limited, too_many, unavailable_upstream, uncertain,
 };
 use super::result_delivery::OwedResult;
 use super::seal;
@@ -89,8 +89,12 @@ impl Broker {
             // No list was ever fetched: nothing can be said of any name, but what is stored of
             // this very call is still true.
             (None, verdict) => match self.stored_answer(&asking, &verdict).await {
-                Some(submission) => submission,
-                None => Submission::Answered(unavailable_upstream(&call.upstream).into()),
+                Ok(Some(submission)) => submission,
+                Ok(None) => Submission::Answered(unavailable_upstream(&call.upstream).into()),
+                Err(error) => {
+                    tracing::error!(%error, "what is stored of a call can't be read");
+                    Submission::Answered(uncertain().into())
+                }
             },
         }
     }
@@ -128,11 +132,11 @@ impl Broker {
     async fn join_running(&self, asking: &Asking) -> Result<Option<Submission>, StoreError> {
         let Some(found) = self.find_identical_briefly(asking).await? else { return Ok(None) };
         match found.state {
-            State::Running => Ok(Some(self.join(asking, found).await?)),
+            State::Running => Ok(Some(self.joined(asking, found).await)),
             State::Indeterminate if found.settled.is_none() => Ok(self.answer_end(&found)),
             State::Pending | State::Approved => {
                 match self.overtake(found, NO_LONGER_PERMITTED).await? {
-                    Some(running) => Ok(Some(self.join(asking, running).await?)),
+                    Some(running) => Ok(Some(self.joined(asking, running).await)),
                     None => Ok(None),
                 }
             }
@@ -144,25 +148,32 @@ impl Broker {
     }
 
     /// What is stored of this call, while the upstream's tool list is not known.
-    async fn stored_answer(&self, asking: &Asking, verdict: &Verdict<'_>) -> Option<Submission> {
-        let found = self.find_identical(asking).await.ok()??;
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read.
+    async fn stored_answer(
+        &self,
+        asking: &Asking,
+        verdict: &Verdict<'_>,
+    ) -> Result<Option<Submission>, StoreError> {
+        let Some(found) = self.find_identical(asking).await? else { return Ok(None) };
         let permitted = matches!(
             verdict,
             Verdict::Ruled { action: Action::RequireApproval | Action::Allow, .. }
         );
-        match found.state {
-            State::Running => self.join(asking, found).await.ok(),
+        Ok(match found.state {
+            State::Running => Some(self.joined(asking, found).await),
             State::Indeterminate if found.settled.is_none() => self.answer_end(&found),
             State::Pending | State::Approved => {
                 if permitted {
-                    self.join(asking, found).await.ok()
+                    Some(self.joined(asking, found).await)
                 } else {
                     None
                 }
             }
             _ if permitted => self.answer_end(&found),
             _ => None,
-        }
+        })
     }
 
     /// The approval of the identical call that is open, or whose result is still owed.
@@ -231,26 +242,30 @@ impl Broker {
     }
 
     async fn deny(&self, asking: &Asking, rule: &str, reason: Option<String>) -> Submission {
-        if let Ok(Some(joined)) = self.join_running(asking).await {
-            return joined;
+        let mut doubt = "";
+        match self.join_running(asking).await {
+            Ok(Some(joined)) => return joined,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(%error, "what is stored of a denied call can't be read");
+                doubt = " Whether an identical call that you made before was executed can't be \
+                         looked up now: Placet can't use its store.";
+            }
         }
         let call = &asking.call;
         self.metrics().call(&call.upstream, "deny");
         let event = self.call_event(Kind::CallDenied, asking, rule);
         self.record_refusal(event).await;
-        Submission::Answered(denied(&call.title(), rule, reason).into())
+        let mut statement = denied(&call.title(), rule, reason);
+        statement.text.push_str(doubt);
+        Submission::Answered(statement.into())
     }
 
     async fn allow(&self, asking: Asking, rule: &Rule, now: Timestamp) -> Submission {
         // A store that can't be read does not stop allowed calls.
         match self.find_identical_briefly(&asking).await {
             Ok(Some(found)) => match found.state {
-                State::Running => {
-                    if let Ok(joined) = self.join(&asking, found).await {
-                        return joined;
-                    }
-                    return Submission::Answered(unavailable().into());
-                }
+                State::Running => return self.joined(&asking, found).await,
                 State::Indeterminate if found.settled.is_none() => {
                     if let Some(answer) = self.answer_end(&found) {
                         return answer;
@@ -259,10 +274,7 @@ impl Broker {
                 State::Pending | State::Approved => {
                     match self.overtake(found, NO_LONGER_NEEDED).await {
                         Ok(None) => {}
-                        Ok(Some(running)) => match self.join(&asking, running).await {
-                            Ok(joined) => return joined,
-                            Err(_) => return Submission::Answered(unavailable().into()),
-                        },
+                        Ok(Some(running)) => return self.joined(&asking, running).await,
                         Err(error) => {
                             tracing::warn!(%error, "a superfluous approval could not be cancelled");
                         }
@@ -285,13 +297,19 @@ impl Broker {
             return limited;
         }
         let event = self.call_event(Kind::CallAllowed, &asking, &rule.pointer);
-        let recorded = match self.config().audit.calls {
-            AuditCalls::Off => true,
-            AuditCalls::Strict => self.record(vec![event]).await.is_ok(),
-            AuditCalls::Group => self.inner.calls.push(CallRecord(event)),
-        };
-        if !recorded {
-            return Submission::Answered(unavailable().into());
+        match self.config().audit.calls {
+            AuditCalls::Off => {}
+            AuditCalls::Strict => {
+                if let Err(error) = self.record(vec![event]).await {
+                    tracing::error!(%error, "an allowed call could not be recorded; it is refused");
+                    return self.unsent(&asking, &error).await;
+                }
+            }
+            AuditCalls::Group => {
+                if !self.inner.calls.push(CallRecord(event)) {
+                    return Submission::Answered(uncertain().into());
+                }
+            }
         }
         self.metrics().call(&asking.call.upstream, "allow");
         Submission::Forward(Permit::allowed(asking.call))
@@ -312,7 +330,7 @@ impl Broker {
             Ok(Some(wait)) => Some(self.limited(asking, &rule.pointer, wait).await),
             Err(error) => {
                 tracing::error!(%error, "a limit could not be counted; the call is refused");
-                Some(Submission::Answered(unavailable().into()))
+                Some(self.unsent(asking, &error).await)
             }
         }
     }
@@ -352,13 +370,13 @@ impl Broker {
                     .with("continues", &continues.approval);
                 if let Err(error) = self.record(vec![event]).await {
                     tracing::error!(%error, "a continued call could not be recorded");
-                    return Submission::Answered(unavailable().into());
+                    return self.unsent(&asking, &error).await;
                 }
                 return Submission::Forward(Permit::resumed(call, continues));
             }
             seal::Check::Invalid(why) => return Submission::Invalid(why),
             seal::Check::Refused(said) => return Submission::Answered((*said).into()),
-            seal::Check::Unavailable => return Submission::Answered(unavailable().into()),
+            seal::Check::Unavailable => return Submission::Answered(uncertain().into()),
         }
         if let Some(let_through) = self.by_grant(&asking, rule).await {
             return let_through;
@@ -369,7 +387,7 @@ impl Broker {
             Ok(prepared) => prepared,
             Err(error) => {
                 tracing::error!(%error, "a call that needs approval could not be prepared");
-                return Submission::Answered(unavailable().into());
+                return self.unsent(&asking, &error).await;
             }
         };
         let new_per_agent = limits.max_new_per_agent;
@@ -414,7 +432,7 @@ impl Broker {
             }
             Ok(Submitted::Ended(approval)) => self
                 .answer_end(&approval)
-                .unwrap_or_else(|| Submission::Answered(unavailable().into())),
+                .unwrap_or_else(|| Submission::Answered(uncertain().into())),
             Ok(Submitted::Refused { cap: Cap::RateLimit, retry_after_ms }) => {
                 self.limited(&asking, &rule.pointer, retry_after_ms).await
             }
@@ -430,7 +448,7 @@ impl Broker {
             }
             Err(error) => {
                 tracing::error!(%error, "a call that needs approval could not be stored");
-                Submission::Answered(unavailable().into())
+                self.unstored(&asking, &error).await
             }
         }
     }

@@ -1,5 +1,9 @@
 //! What people do to an approval: approve, reject, withdraw, settle.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use crate::config::Reviewer;
 use crate::domain::approval::{
     Approval, ApprovalId, Assurance, Choice, Decision, MAX_REASON, Refusal, State, Transition, Via,
@@ -10,8 +14,8 @@ use super::plan::Wishes;
 use super::rights::Verb;
 use crate::broker::{Broker, DecideError};
 
-/// Most tries to compute a change when the row has changed meanwhile.
-const MAX_CONFLICTS: usize = 8;
+/// Longest pause before a change is computed anew that another process was faster with.
+const MAX_PAUSE_MS: u64 = 100;
 
 /// One reviewer's decision, as asked for.
 #[derive(Debug, Clone)]
@@ -105,18 +109,27 @@ impl Broker {
     ///
     /// # Errors
     /// [`DecideError::NotFound`]; [`DecideError::Refused`], when `compute` refuses;
-    /// [`DecideError::Store`], when the store failed or others were faster `MAX_CONFLICTS` times.
+    /// [`DecideError::Store`], when the store failed, or others were faster for all of
+    /// `database.retry_for`.
     pub(in crate::broker) async fn change(
         &self,
         id: &ApprovalId,
         compute: impl Fn(Approval) -> Result<Transition, Refusal>,
     ) -> Result<Approval, DecideError> {
+        let patience = self.config().database.retry_for;
+        let until = Instant::now() + patience;
+        let _turn = self.inner.turns.of(id, patience).await;
         let mut current = self.get(id).await?.ok_or(DecideError::NotFound)?;
-        for _ in 0..MAX_CONFLICTS {
+        let mut pause = 1;
+        loop {
             match compute(current.clone()) {
                 Ok(transition) => match self.apply(transition).await {
                     Ok(after) => return Ok(after),
-                    Err(StoreError::Conflict(now)) => current = *now,
+                    Err(StoreError::Conflict(now)) if Instant::now() < until => {
+                        current = *now;
+                        tokio::time::sleep(Duration::from_millis(pause)).await;
+                        pause = (pause * 2).min(MAX_PAUSE_MS);
+                    }
                     Err(error) => return Err(error.into()),
                 },
                 Err(Refusal::Repeated) => return Ok(current),
@@ -125,7 +138,6 @@ impl Broker {
                 }
             }
         }
-        Err(DecideError::Store(StoreError::Conflict(Box::new(current))))
     }
 
     /// Stores a change with the messages about it, then wakes those who wait.

@@ -17,19 +17,19 @@ fn postgres(error: &Error) -> Option<&PgDatabaseError> {
     error.as_database_error()?.try_downcast_ref::<PgDatabaseError>()
 }
 
-/// SQLite's result code without its extension.
+/// SQLite's extended result code; its last byte is the code.
 /// <https://www.sqlite.org/rescode.html>
 fn sqlite_code(error: &Error) -> Option<u32> {
     let error = error.as_database_error()?;
     if error.try_downcast_ref::<PgDatabaseError>().is_some() {
         return None;
     }
-    error.code()?.parse::<u32>().ok().map(|code| code & 0xff)
+    error.code()?.parse().ok()
 }
 
 /// Whether another connection was in SQLite's way (`SQLITE_BUSY`, `SQLITE_LOCKED`).
 pub(super) fn is_busy(error: &Error) -> bool {
-    matches!(sqlite_code(error), Some(5 | 6))
+    matches!(sqlite_code(error).map(|code| code & 0xff), Some(5 | 6))
 }
 
 /// Whether the connection goes on after this error: PostgreSQL refused a statement, no more.
@@ -38,10 +38,14 @@ pub(super) fn is_refusal(error: &Error) -> bool {
         .is_some_and(|error| !matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic))
 }
 
-/// Whether a failed COMMIT surely stored nothing. SQLite's `SQLITE_IOERR` may have written all of
-/// it before the disk failed; a server that went away, or says nothing, may have stored it.
+/// Whether a failed COMMIT surely stored nothing. A server that went away, or says nothing, may have
+/// stored it. So may SQLite where the disk failed after all was written (`SQLITE_IOERR_FSYNC` for
+/// example); not where it was full, or the writing itself failed.
 pub(super) fn is_no_commit(error: &Error) -> bool {
-    is_refusal(error) || sqlite_code(error).is_some_and(|code| code != 10)
+    /// `SQLITE_IOERR` and `SQLITE_IOERR_WRITE`.
+    const IO: u32 = 10;
+    const WRITE: u32 = 778;
+    is_refusal(error) || sqlite_code(error).is_some_and(|code| code == WRITE || code & 0xff != IO)
 }
 
 /// Whether the same verb may succeed a moment later, where this attempt surely stored nothing:
@@ -57,6 +61,8 @@ pub(in crate::store) fn is_passing(error: &Error) -> bool {
             "40001" | "40P01" | "55P03"
             // The session was ended, or the server is starting or stopping.
             | "25P03" | "57P01" | "57P02" | "57P03" | "57P05"
+            // All its connections are taken.
+            | "53300"
         ) || code.starts_with("08");
     }
     // A connection that breaks while it is made is told as a breach of the protocol.

@@ -46,7 +46,17 @@ fn select(rest: &str) -> sqlx::AssertSqlSafe<String> {
 #[async_trait]
 impl ApprovalStore for SqlStore {
     async fn submit(&self, new: Submit, now: Timestamp) -> Result<Submitted> {
-        self.run_for_agent(move |db| submit(db, new.clone(), now)).await
+        let (again, id) = (new.clone(), new.approval.id.clone());
+        let done = self.run_for_agent(move |db| submit(db, new.clone(), now)).await;
+        let Err(unknown @ StoreError::Unknown(_)) = done else { return done };
+        // Submitting is joining where it was stored: once more does no harm, and tells.
+        match self.run_for_agent(move |db| submit(db, again.clone(), now)).await {
+            Ok(Submitted::Attached { approval, held }) if approval.id == id => {
+                Ok(Submitted::Created { approval, held })
+            }
+            Err(_) => Err(unknown),
+            done => done,
+        }
     }
 
     async fn apply(
@@ -55,7 +65,17 @@ impl ApprovalStore for SqlStore {
         deliveries: Vec<NewDelivery>,
         now: Timestamp,
     ) -> Result<Approval> {
-        self.run(move |db| apply(db, transition.clone(), deliveries.clone(), now)).await
+        let wanted = transition.after.clone();
+        let done = self.run(move |db| apply(db, transition.clone(), deliveries.clone(), now)).await;
+        let Err(unknown @ StoreError::Unknown(_)) = done else { return done };
+        // The version tells whose change it was, or that it was somebody else's.
+        match find(self.db.clone(), wanted.id.clone(), now).await {
+            Ok(Some(current)) if is_change(&wanted, &current) => Ok(current),
+            Ok(Some(current)) if current.version > wanted.version => {
+                Err(StoreError::Conflict(Box::new(current)))
+            }
+            _ => Err(unknown),
+        }
     }
 
     async fn find(&self, id: &ApprovalId, now: Timestamp) -> Result<Option<Approval>> {
@@ -89,6 +109,17 @@ impl ApprovalStore for SqlStore {
     async fn stats(&self, now: Timestamp) -> Result<QueueStats> {
         stats(self.db.clone(), now).await
     }
+}
+
+/// Whether an approval is as this change, which was computed from the version before, makes it.
+fn is_change(wanted: &Approval, current: &Approval) -> bool {
+    current.version == wanted.version + 1
+        && current.state == wanted.state
+        && current.decisions == wanted.decisions
+        && current.executor == wanted.executor
+        && current.end_reason == wanted.end_reason
+        && current.finished_at == wanted.finished_at
+        && current.settled == wanted.settled
 }
 
 async fn submit(db: Db, submit: Submit, now: Timestamp) -> Result<Submitted> {

@@ -90,7 +90,8 @@ pub(super) async fn insert(
     now: Timestamp,
 ) -> Result<()> {
     tx.execute(
-        "insert into holds (id, approval, node, agent, created_at) values ($1, $2, $3, $4, $5)",
+        "insert into holds (id, approval, node, agent, created_at) values ($1, $2, $3, $4, $5) \
+         on conflict (id) do nothing",
         args![&hold.id, id.as_str(), &hold.node, &hold.agent, now],
     )
     .await?;

@@ -116,7 +116,7 @@ async fn a_claim_that_can_not_be_stored_sends_nothing_until_it_can() {
         .db
         .raw(
             "create trigger refuses before update on approvals when new.state = 'running' \
-         begin select raise(abort, 'disk full'); end",
+         begin select raise(abort, 'refused'); end",
         )
         .await;
     world.approve(&id).await;
@@ -180,6 +180,6 @@ async fn allowed_calls_go_on_without_the_store_unless_the_audit_is_strict() {
 fn refusing(table: &str, verb: &str) -> String {
     format!(
         "create trigger refuses before {verb} on {table} \
-         begin select raise(abort, 'disk full'); end"
+         begin select raise(abort, 'refused'); end"
     )
 }

@@ -244,3 +244,63 @@ async fn a_row_that_somebody_keeps_locked_for_a_while_is_waited_for() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_whose_connections_hang_take_none_from_people() {
+    behind_a_relay(async |_, relay, store| {
+        store.close().await;
+        let few = Patience { agent_connections: 1, ..quick() };
+        let store = SqlStore::open_with(&relay.url, &few).await.unwrap();
+        relay.next("insert into approvals", Fault::Silence);
+        let stuck = tokio::spawn({
+            let store = store.clone();
+            async move { store.approvals().submit(of("ci", 1), T0).await }
+        });
+        crate::support::until("it hangs", async || relay.happened()).await;
+        let began = Instant::now();
+
+        store.approvals().find(&id(1), T0).await.unwrap();
+        store.check().await.unwrap();
+        store.nodes().renew("node-a", T0, at(10)).await.unwrap();
+
+        assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+        stuck.await.unwrap().unwrap();
+        store.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn others_write_between_the_steps_of_a_purge() {
+    const OLD: u32 = 3_000;
+    on_each(async |db: &Database| {
+        db.store.approvals().submit(of("ci", 1), T0).await.unwrap();
+        let ended = format!(
+            "insert into approvals (id, version, state, upstream, method, tool, params, digest, \
+                 agent, rule, terms, sensitive, audience, unattended, decisions, created_at, \
+                 expires_at, changed_at, finished_at, owed) \
+             select 'old' || n, 1, 'expired', upstream, method, tool, params, 'd' || n, agent, \
+                 rule, terms, sensitive, audience, unattended, decisions, created_at, expires_at, \
+                 changed_at, n, 0 \
+               from approvals, (with recursive up(n) as (select 1 union all select n + 1 from up \
+                 where n < {OLD}) select n from up) as numbers; \
+             insert into approval_words (word, approval) select 'old', id from approvals \
+              where finished_at is not null"
+        );
+        db.raw(&ended).await;
+        let purge = tokio::spawn({
+            let store = db.store.clone();
+            async move { store.purge(T0, T0).await.unwrap() }
+        });
+        let mut between = 0;
+        while !purge.is_finished() {
+            db.store.check().await.unwrap();
+            between += 1;
+        }
+
+        assert!(purge.await.unwrap() >= u64::from(OLD) * 2);
+        assert!(between > 10, "{between}");
+        assert_eq!(db.store.approvals().stats(T0).await.unwrap().by_state.len(), 1);
+    })
+    .await;
+}

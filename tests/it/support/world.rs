@@ -227,14 +227,7 @@ impl World {
         choice: Choice,
         id: &ApprovalId,
     ) -> Result<Approval, DecideError> {
-        let verdict = DecisionRequest {
-            choice,
-            reason: "because".to_owned(),
-            digest: None,
-            via: Via::Api,
-            assurance: Assurance::Session,
-        };
-        self.broker.decide(id, self.config.reviewer(who).unwrap(), verdict).await
+        self.broker.decide(id, self.config.reviewer(who).unwrap(), verdict(choice)).await
     }
 
     /// Somebody approves.
@@ -255,6 +248,17 @@ impl World {
     /// Moves the clock on.
     pub fn pass(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
+    }
+}
+
+/// What a reviewer says through the API.
+pub fn verdict(choice: Choice) -> DecisionRequest {
+    DecisionRequest {
+        choice,
+        reason: "because".to_owned(),
+        digest: None,
+        via: Via::Api,
+        assurance: Assurance::Session,
     }
 }
 

@@ -1,0 +1,34 @@
+//! People who decide about one approval at the same time take turns, instead of each computing a
+//! change that all but one must compute anew.
+
+use std::time::Duration;
+
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::domain::approval::ApprovalId;
+
+/// How many approvals are changed at once; two that share a place wait for each other.
+const PLACES: usize = 64;
+
+/// The places where they wait, by the approval's id.
+#[derive(Debug)]
+pub(in crate::broker) struct Turns([Mutex<()>; PLACES]);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Mutex::default()))
+    }
+}
+
+impl Turns {
+    /// Waits for the approval's turn; none if it does not come in time. Only this process takes
+    /// turns: what another changes meanwhile is found by the approval's version.
+    pub(in crate::broker) async fn of(
+        &self,
+        id: &ApprovalId,
+        patience: Duration,
+    ) -> Option<MutexGuard<'_, ()>> {
+        let sum: usize = id.as_str().bytes().map(usize::from).sum();
+        tokio::time::timeout(patience, self.0[sum % PLACES].lock()).await.ok()
+    }
+}
