@@ -20,6 +20,7 @@ use super::upstreams::Read;
 use super::{Agent, Config, Upstream, oidc, value};
 
 mod people;
+mod retention;
 
 /// Checks everything that more than one entry takes part in.
 pub(super) fn check(
@@ -52,6 +53,7 @@ pub(super) fn check(
         reader.warn("approvals.reminder", "is not before the timeout: no reminder will be sent");
     }
     shares(reader, config);
+    retention::check(reader, &config.approvals);
     for read in upstreams {
         let Upstream { retry_pause, max_retry_pause, .. } = &read.upstream;
         if max_retry_pause < retry_pause {
@@ -242,6 +244,9 @@ fn rules(reader: &Reader<'_>, config: &Config, upstream: &str, policy: &LoadedPo
         }
         if rule.action != Action::RequireApproval {
             continue;
+        }
+        if let Some((place, message)) = retention::of_rule(&config.approvals, rule) {
+            note(Severity::Error, place, message);
         }
         if assurance(&rule.approval, config.approvals.assurance) == Assurance::Passkey
             && passkey_domain(&config.server.public_url).is_none()

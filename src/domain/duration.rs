@@ -62,9 +62,25 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, NoDuration> {
         .ok_or(NoDuration::TooLong)
 }
 
+/// A length in the one spelling, in the largest unit of which it is a whole number.
+pub(crate) fn shown(length: Duration) -> String {
+    let milliseconds = length.as_millis();
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
+    let whole = units.into_iter().find(|(_, of)| milliseconds > 0 && milliseconds % of == 0);
+    let (unit, of) = whole.unwrap_or(("ms", 1));
+    format!("{}{unit}", milliseconds / of)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_length_is_shown_as_it_would_be_written() {
+        for text in ["0ms", "250ms", "50s", "15m", "2h", "30d", "90m"] {
+            assert_eq!(shown(parse_duration(text).unwrap()), text);
+        }
+    }
 
     #[test]
     fn every_unit_is_read() {

@@ -51,6 +51,7 @@ mod oidc;
 mod outbox;
 mod passkeys;
 mod purge;
+mod retention;
 mod review_links;
 mod sessions;
 mod settings;

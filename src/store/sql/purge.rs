@@ -9,7 +9,7 @@ use crate::domain::time::Timestamp;
 use crate::store::Result;
 use crate::store::driver::{Arg, Db, args};
 
-use super::SqlStore;
+use super::{SqlStore, retention};
 
 /// Most rows of a step where nothing hangs on them.
 const STEP: u32 = 250;
@@ -18,20 +18,19 @@ const FAMILIES: u32 = 50;
 
 /// Rows with others that hang on them: all go in one step.
 struct Family {
-    /// The oldest; `$1` before when, `$2` how many.
-    old: &'static str,
+    /// Ids of those that may go: ended before `$1` and of use to nobody at `$2`, at most `$3`.
+    old: fn(bool) -> String,
     /// What goes with each; its id follows.
     with: &'static [&'static str],
 }
 
 const OUTBOX: Family = Family {
-    old: "select id from outbox where finished_at <= $1 limit $2",
+    old: retention::outbox,
     with: &["delete from attempts where delivery in ", "delete from outbox where id in "],
 };
 
 const APPROVALS: Family = Family {
-    old: "select id from approvals where finished_at <= $1 \
-             and (state <> 'indeterminate' or settled is not null) limit $2",
+    old: retention::approvals,
     with: &[
         "delete from review_links where approval in ",
         "delete from approval_words where approval in ",
@@ -84,7 +83,9 @@ pub(super) async fn purge(
         ),
         (
             "delete from runs where approval in \
-             (select approval from runs where changed_at <= $1 limit $2)",
+             (select approval from runs where changed_at <= $1 \
+                and approval not in (select id from approvals where state = 'running') \
+               limit $2)",
             day_ago,
         ),
         (
@@ -133,7 +134,7 @@ pub(super) async fn purge(
         }
     }
     for family in [&OUTBOX, &APPROVALS] {
-        while let Some(step) = store.run(move |db| remove(db, family, history_before)).await? {
+        while let Some(step) = store.run(move |db| remove(db, family, history_before, now)).await? {
             gone += step;
         }
     }
@@ -152,14 +153,21 @@ async fn execute(db: Db, sql: &'static str, values: Vec<Arg>) -> Result<u64> {
 }
 
 /// One step; none when there are no more.
-async fn remove(db: Db, family: &'static Family, before: Timestamp) -> Result<Option<u64>> {
-    let rows = db.read().await?.rows(family.old, args![before, FAMILIES]).await?;
+async fn remove(
+    db: Db,
+    family: &'static Family,
+    before: Timestamp,
+    now: Timestamp,
+) -> Result<Option<u64>> {
+    let mut tx = db.begin().await?;
+    let old = AssertSqlSafe((family.old)(tx.is_postgres()));
+    let rows = tx.rows(old, args![before, now, FAMILIES]).await?;
     let ids = rows.iter().map(|row| Ok(row.text("id")?.into())).collect::<Result<Vec<Arg>>>()?;
     if ids.is_empty() {
+        tx.rollback().await?;
         return Ok(None);
     }
     let places: Vec<String> = (1..=ids.len()).map(|n| format!("${n}")).collect();
-    let mut tx = db.begin().await?;
     let mut gone = 0;
     for sql in family.with {
         // Only numbers of parameters are added to the text.
