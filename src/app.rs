@@ -33,7 +33,9 @@ use crate::mcp::{self, Mcp};
 use crate::notify::deliver::{self, Deliverer};
 use crate::notify::memory::Mailbox;
 use crate::store::SignIn;
+use crate::store::copies::PutBack;
 use crate::store::sql::SqlStore;
+use crate::store::sqlite_file::{CheckpointError, FileLock, LockError, SqliteFile};
 use crate::store::{Store, StoreError};
 use crate::tcp::connections::{Connections, Limits};
 use crate::tcp::serve::Serving;
@@ -43,6 +45,8 @@ use crate::web::host_guard::{Hosts, host_guard};
 use crate::web::{self, SignInMailer, Web};
 use crate::{reconcilers, tcp, upstream};
 
+pub mod copies;
+mod keeper;
 mod reload;
 pub(crate) mod signals;
 
@@ -56,6 +60,15 @@ const CONNECTIONS_CLOSE: Duration = Duration::from_secs(2);
 /// Why the program could not be built.
 #[derive(Debug, Error)]
 pub enum AppError {
+    /// The SQLite database is another broker's.
+    #[error("database.url: {0}")]
+    Locked(#[from] LockError),
+    /// The database is an older copy, or can't be compared with its checkpoint.
+    #[error("database.url: {}", copies::with_mend(.0))]
+    Checkpoint(#[from] CheckpointError),
+    /// The database was put back from a copy.
+    #[error("database.url: {}", copies::words(*.0))]
+    PutBack(PutBack),
     /// The database can't be opened or migrated.
     #[error("database.url: {0}; check that the path or server exists and can be written")]
     Store(#[from] StoreError),
@@ -82,6 +95,8 @@ pub struct App {
     router: Router,
     connections: Arc<Connections>,
     store: SqlStore,
+    /// The file of a SQLite database, which is this process's as long as this is held.
+    file: Option<(SqliteFile, FileLock)>,
     listener: TcpListener,
     address: SocketAddr,
     stop: Stop,
@@ -103,6 +118,7 @@ impl App {
     /// # Errors
     /// [`AppError`], as [`App::build`].
     pub async fn build_with(mut config: Config, mailbox: Mailbox) -> Result<Self, AppError> {
+        let file = keeper::take(config.database.url.expose()).await?;
         let address = config.server.listen;
         let listener = TcpListener::bind(address)
             .await
@@ -114,6 +130,9 @@ impl App {
         }
         let store =
             SqlStore::open_with(config.database.url.expose(), &(&config.database).into()).await?;
+        if let Some(put_back) = store.copies().put_back().await? {
+            return Err(AppError::PutBack(put_back));
+        }
         let config = Arc::new(config);
         let ids = Arc::new(OsIds);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -168,6 +187,7 @@ impl App {
             connections: connections(&config),
             mcp,
             store,
+            file,
             listener,
             address: bound,
             stop,
@@ -225,6 +245,9 @@ impl App {
         reconcilers::start(&self.broker, &reconcilers, &background);
         reconcilers.spawn(self.mcp.upkeep(background.clone()));
         reconcilers.spawn(deliver::run(self.deliverer.clone(), background.clone()));
+        if let Some((file, _)) = &self.file {
+            reconcilers.spawn(keeper::keep(file.clone(), background.clone()));
+        }
         let soft = self.stop.soft.clone();
         let server = serve::serve(
             self.listener,
@@ -274,6 +297,11 @@ impl App {
         if tokio::time::timeout(STORE_CLOSES, leave_store(&self.broker, &self.store)).await.is_err()
         {
             tracing::warn!("the store does not answer: this process's lease runs out by itself");
+        }
+        if let Some((file, _)) = &self.file
+            && tokio::time::timeout(STORE_CLOSES, keeper::finish(file)).await.is_err()
+        {
+            tracing::warn!("the last checkpoint is not written: the database does not answer");
         }
         tracing::info!("stopped");
     }

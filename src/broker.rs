@@ -30,6 +30,7 @@ pub(crate) mod hints;
 pub mod people;
 pub(crate) mod policies;
 pub(crate) mod reach;
+pub mod restore;
 mod turns;
 pub(crate) mod upkeep;
 pub(crate) mod upstreams;

@@ -15,6 +15,7 @@ use crate::config::{Config, Problem, Severity, process_environment};
 pub(crate) mod approvals;
 pub(crate) mod check;
 pub(crate) mod connect;
+pub(crate) mod copies;
 pub(crate) mod demo;
 pub mod log_lines;
 pub(crate) mod notify;
@@ -137,6 +138,12 @@ pub enum Command {
     /// The audit log
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Copy the database of a running broker, whole, into a new file
+    #[command(after_help = copies::BACKUP_HELP)]
+    Backup(copies::BackupArgs),
+    /// Put a copy of the database back, and mark what may have run since
+    #[command(after_help = copies::RESTORE_HELP)]
+    Restore(copies::RestoreArgs),
     /// Apply database migrations; `serve` does so too
     #[command(after_help = "Example:\n  placet migrate --config placet.toml")]
     Migrate,
@@ -356,6 +363,8 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::SignInLink(args) => store::sign_in_link(&global, args).await,
         Command::Notify(NotifyCommand::Test { name }) => notify::test(&global, &name).await,
         Command::Audit(command) => store::audit(&global, command).await,
+        Command::Backup(args) => copies::backup(&global, &args).await,
+        Command::Restore(args) => copies::restore(&global, args).await,
         Command::Migrate => store::migrate(&global).await,
     }
 }
@@ -438,6 +447,9 @@ mod tests {
             "notify test mail",
             "audit verify",
             "audit export --since 7d",
+            "backup a.db --json",
+            "restore a.db --force --ask-again",
+            "restore --nothing-ran-since",
             "migrate --config a.toml",
         ] {
             let words = std::iter::once("placet").chain(line.split(' '));

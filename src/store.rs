@@ -13,6 +13,7 @@ pub(crate) mod agents;
 pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod client_sessions;
+pub mod copies;
 pub mod credentials;
 pub(crate) mod driver;
 pub(crate) mod due;
@@ -29,6 +30,7 @@ pub(crate) mod review_links;
 pub(crate) mod sessions;
 pub mod settings;
 pub mod sql;
+pub mod sqlite_file;
 mod submission;
 pub mod tasks;
 
@@ -48,6 +50,7 @@ use agents::AgentStore;
 use approvals::ApprovalStore;
 use audit::AuditStore;
 use client_sessions::ClientSessionStore;
+use copies::CopyStore;
 use credentials::CredentialStore;
 use due::DueStore;
 use grants::GrantStore;
@@ -120,6 +123,9 @@ pub trait Store: Send + Sync {
 
     /// The processes that share the store.
     fn nodes(&self) -> &dyn NodeStore;
+
+    /// Whether the database is a copy that was put back, and what that ends.
+    fn copies(&self) -> &dyn CopyStore;
 
     /// The audit log.
     fn audit(&self) -> &dyn AuditStore;

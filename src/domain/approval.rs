@@ -19,6 +19,7 @@ mod enums;
 mod facts;
 mod outcome;
 mod panel;
+mod put_back;
 mod refusal;
 mod rights;
 mod terms;

@@ -104,6 +104,8 @@ kinds! {
     PolicyRemoved = "policy_removed",
     /// A policy could not be loaded; the old one stays.
     PolicyRefused = "policy_refused",
+    /// The database was put back from an older copy, and what was open in it was marked.
+    DatabaseRestored = "database_restored",
     /// A notification was attempted.
     DeliveryAttempted = "delivery_attempted",
 }

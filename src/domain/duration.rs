@@ -66,7 +66,8 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, NoDuration> {
 pub(crate) fn shown(length: Duration) -> String {
     let milliseconds = length.as_millis();
     let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
-    let whole = units.into_iter().find(|(_, of)| milliseconds > 0 && milliseconds % of == 0);
+    let whole =
+        units.into_iter().find(|(_, of)| milliseconds > 0 && milliseconds.is_multiple_of(*of));
     let (unit, of) = whole.unwrap_or(("ms", 1));
     format!("{}{unit}", milliseconds / of)
 }

@@ -114,6 +114,7 @@ mail!(
 struct Indeterminate<'a> {
     title: &'a str,
     what: String,
+    was_put_back: bool,
     facts: Facts,
     link: String,
     site: String,
@@ -205,6 +206,7 @@ pub(crate) fn indeterminate(letter: Letter<'_>, approval: &Approval) -> Email {
     let words = Indeterminate {
         title: "Nobody knows whether this call ran",
         what: word(approval.end_reason.as_deref().unwrap_or("the connection broke")),
+        was_put_back: approval.was_put_back(),
         facts: Facts::of(letter, approval),
         link: page(letter.config, approval),
         site: site(letter.config),

@@ -20,6 +20,7 @@ use super::agents::AgentStore;
 use super::approvals::ApprovalStore;
 use super::audit::AuditStore;
 use super::client_sessions::ClientSessionStore;
+use super::copies::CopyStore;
 use super::credentials::CredentialStore;
 use super::driver::{Db, Lane, args};
 use super::due::DueStore;
@@ -41,6 +42,7 @@ mod agents;
 mod approvals;
 mod audit;
 mod client_sessions;
+mod copies;
 mod credentials;
 mod due;
 mod grants;
@@ -223,6 +225,10 @@ impl Store for SqlStore {
     }
 
     fn nodes(&self) -> &dyn NodeStore {
+        self
+    }
+
+    fn copies(&self) -> &dyn CopyStore {
         self
     }
 

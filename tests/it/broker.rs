@@ -14,6 +14,7 @@ mod hold_budget;
 mod policy_changes;
 mod remote;
 mod restart;
+mod restore;
 mod rights;
 mod tasks;
 mod unattended;

@@ -1,3 +1,4 @@
 //! The commands of the built binary.
 
+mod copies;
 mod stdio;

@@ -13,5 +13,7 @@ mod outbox;
 mod passkeys;
 mod people;
 mod races;
+mod retention;
 mod settings;
+mod sqlite_file;
 mod tasks;

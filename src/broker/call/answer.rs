@@ -315,18 +315,24 @@ pub fn ended(approval: &Approval, delivery: Delivery, now: Timestamp) -> Option<
                 )
                 .because(Some(reason))
             }
-            (None, _) => Statement::about(
-                approval,
-                Code::OutcomeUnknown,
-                &format!(
-                    "It is not known whether {tool} was executed or not executed: it was approved \
-                     and sent, and no answer came back ({}). Approval {id}. It is never sent \
-                     again by itself. Do not try another way; tell your user that an \
-                     administrator must settle it.",
-                    approval.end_reason.as_deref().unwrap_or("the connection was lost")
-                ),
-            )
-            .because(approval.end_reason.clone()),
+            (None, _) => {
+                let why = approval.end_reason.as_deref().unwrap_or("the connection was lost");
+                let why = if approval.was_put_back() {
+                    why.to_owned()
+                } else {
+                    format!("it was approved and sent, and no answer came back ({why})")
+                };
+                Statement::about(
+                    approval,
+                    Code::OutcomeUnknown,
+                    &format!(
+                        "It is not known whether {tool} was executed or not executed: {why}. \
+                         Approval {id}. It is never sent again by itself. Do not try another way; \
+                         tell your user that an administrator must settle it."
+                    ),
+                )
+                .because(approval.end_reason.clone())
+            }
         },
     };
     Some(answer.into())

@@ -225,7 +225,11 @@ impl Broker {
         Ok(row)
     }
 
-    async fn end_grant(
+    /// Ends a grant before its time, with its record.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be written.
+    pub(in crate::broker) async fn end_grant(
         &self,
         grant: &Grant,
         by: &str,

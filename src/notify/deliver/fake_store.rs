@@ -86,6 +86,7 @@ impl Store for FakeStore {
         agents: crate::store::agents::AgentStore,
         client_sessions: crate::store::client_sessions::ClientSessionStore,
         nodes: crate::store::nodes::NodeStore,
+        copies: crate::store::copies::CopyStore,
         audit: crate::store::audit::AuditStore,
     }
 

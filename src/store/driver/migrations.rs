@@ -11,7 +11,7 @@ use crate::store::StoreError;
 const MAX_TRIES: usize = MIGRATIONS.len() + 2;
 
 /// Version, description, SQL for SQLite, SQL for PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 13] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 14] = [
     (
         1,
         "init",
@@ -89,6 +89,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 13] = [
         "incarnations",
         include_str!("../../../migrations/sqlite/0014_incarnations.sql"),
         include_str!("../../../migrations/postgres/0014_incarnations.sql"),
+    ),
+    (
+        17,
+        "origin",
+        include_str!("../../../migrations/sqlite/0017_origin.sql"),
+        include_str!("../../../migrations/postgres/0017_origin.sql"),
     ),
 ];
 

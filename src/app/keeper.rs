@@ -1,0 +1,61 @@
+//! Keeps the file of a SQLite database: one broker on it, its checkpoint beside it, and its log short.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock as _, SystemClock};
+use crate::store::sqlite_file::{FileLock, SqliteFile};
+
+use super::AppError;
+
+/// How often the checkpoint is written, if the audit has grown. With the second in which a record is
+/// sealed it is what a start on an older copy may fail to notice.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+/// How many of those pass until the log is emptied into the database file.
+const LOG_EVERY: u32 = 12;
+
+/// Takes the database's file for this process, if it has one, and compares it with its checkpoint.
+///
+/// # Errors
+/// [`AppError`], when another process has it, or it is older than its checkpoint.
+pub(super) async fn take(url: &str) -> Result<Option<(SqliteFile, FileLock)>, AppError> {
+    let Some(file) = SqliteFile::of(url) else { return Ok(None) };
+    let lock = file.lock(SystemClock.now())?;
+    file.compare().await?;
+    Ok(Some((file, lock)))
+}
+
+/// Writes checkpoints and empties the log until told to stop.
+pub(super) async fn keep(file: SqliteFile, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(CHECKPOINT_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut noted = None;
+    for round in 0_u32.. {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        if round % LOG_EVERY == 0 {
+            empty_log(&file).await;
+        }
+        match file.note(noted, SystemClock.now()).await {
+            Ok(seq) => noted = seq,
+            Err(error) => tracing::warn!(%error, "the checkpoint is written later: {error}"),
+        }
+    }
+}
+
+/// The same once more, when nothing else is written.
+pub(super) async fn finish(file: &SqliteFile) {
+    empty_log(file).await;
+    if let Err(error) = file.note(None, SystemClock.now()).await {
+        tracing::warn!(%error, "the last checkpoint could not be written: {error}");
+    }
+}
+
+async fn empty_log(file: &SqliteFile) {
+    if let Err(error) = file.empty_log().await {
+        tracing::warn!(%error, "the write-ahead log is emptied later: {error}");
+    }
+}

@@ -1,0 +1,112 @@
+//! One broker on one file. The lock goes with its process, however that ends; the file stays, and
+//! says nothing once nobody holds it.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::domain::time::Timestamp;
+
+use super::SqliteFile;
+
+/// What the name of the lock's file ends with.
+const ENDING: &str = ".lock";
+/// Most bytes of it that are read.
+const MAX_LENGTH: u64 = 200;
+
+/// The right to be the one broker of a file, until it is dropped.
+#[derive(Debug)]
+pub struct FileLock(#[expect(dead_code, reason = "holding it open is what locks")] File);
+
+/// Why a file can't be had alone.
+#[derive(Debug, Error)]
+pub enum LockError {
+    /// Another process has it.
+    #[error(
+        "{} is in use by {}; a SQLite database has one broker: stop that one, or give this one a \
+         file of its own (several brokers on one queue need PostgreSQL)",
+        file.display(),
+        who(holder.as_ref())
+    )]
+    Taken {
+        /// The database.
+        file: PathBuf,
+        /// The other process and since when it has it; none where the lock does not tell.
+        holder: Option<(u32, String)>,
+    },
+    /// The lock's file can't be made or locked.
+    #[error("{}: {error}; the folder must be writable, on a file system with locks", file.display())]
+    Io {
+        /// The lock's file.
+        file: PathBuf,
+        /// The system's error.
+        error: io::Error,
+    },
+}
+
+fn who(holder: Option<&(u32, String)>) -> String {
+    match holder {
+        Some((pid, since)) => format!("another broker, process {pid}, since {since}"),
+        None => "another broker, which has just begun".to_owned(),
+    }
+}
+
+impl SqliteFile {
+    /// Makes this process the one that runs on the file, or finds who does. The lock is advisory
+    /// (`flock`, <https://man7.org/linux/man-pages/man2/flock.2.html>) and on a file of its own:
+    /// SQLite's locks are on the database itself, and commands that only look take none.
+    ///
+    /// # Errors
+    /// [`LockError`], when another process has it, or the lock's file can't be made or locked.
+    pub fn lock(&self, now: Timestamp) -> Result<FileLock, LockError> {
+        let path = self.beside(ENDING);
+        match take(&path, now) {
+            Ok(file) => Ok(FileLock(file)),
+            Err(TryLockError::WouldBlock) => {
+                Err(LockError::Taken { file: self.0.clone(), holder: holder(&path) })
+            }
+            Err(TryLockError::Error(error)) => Err(LockError::Io { file: path, error }),
+        }
+    }
+}
+
+fn take(path: &Path, now: Timestamp) -> Result<File, TryLockError> {
+    loop {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .map_err(TryLockError::Error)?;
+        file.try_lock()?;
+        // Removed since it was opened: the lock of a name that leads elsewhere keeps nobody out.
+        if !is_at(&file, path) {
+            continue;
+        }
+        let words = format!("{} {now}\n", std::process::id());
+        let written = file.set_len(0).and_then(|()| file.write_all(words.as_bytes()));
+        written.and_then(|()| file.rewind()).map_err(TryLockError::Error)?;
+        return Ok(file);
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), path.metadata()) {
+        (Ok(own), Ok(there)) => (own.dev(), own.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}
+
+/// Which process wrote itself into the lock's file, and when.
+fn holder(path: &Path) -> Option<(u32, String)> {
+    let mut text = String::new();
+    File::open(path).ok()?.take(MAX_LENGTH).read_to_string(&mut text).ok()?;
+    let (pid, since) = text.trim_end().split_once(' ')?;
+    let since = Timestamp::parse(since)?;
+    Some((pid.parse().ok()?, since.to_string()))
+}
