@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,7 @@ pub(crate) mod upstreams;
 use call::attached::Attached;
 use call::call_log::CallLog;
 use call::result_delivery::ResultsUnderWay;
+use call::send_mark::Executing;
 use client_sessions::Uses;
 use hints::Hints;
 use policies::Policies;
@@ -65,6 +67,7 @@ struct Inner {
     attached: Attached,
     reach: Reach,
     results_under_way: ResultsUnderWay,
+    executing: Executing,
     session_uses: Uses,
     metrics: Arc<Metrics>,
     guesses: Guesses,
@@ -166,6 +169,7 @@ impl Broker {
                 reach: Reach::default(),
                 results_under_way: ResultsUnderWay::default(),
                 turns: Turns::default(),
+                executing: Executing::default(),
                 session_uses: Uses::default(),
                 metrics: Arc::default(),
                 guesses,
@@ -193,6 +197,11 @@ impl Broker {
     /// The current instant.
     pub fn now(&self) -> Timestamp {
         self.inner.clock.now()
+    }
+
+    /// Time since some fixed instant, by the clock: see [`Clock::uptime`].
+    fn uptime(&self) -> Duration {
+        self.inner.clock.uptime()
     }
 
     /// Hides secrets in what people are shown.

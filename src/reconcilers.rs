@@ -49,6 +49,7 @@ pub fn start(broker: &Broker, tracker: &TaskTracker, stop: &CancellationToken) {
     every(EXPIRE_EVERY, |b| Box::pin(async move { b.expire_due().await }));
     every(REAP_EVERY, |b| Box::pin(async move { b.lose_orphaned().await }));
     every(COMPARE_EVERY, |b| Box::pin(async move { b.reconcile().await }));
+    every(REAP_EVERY, |b| Box::pin(async move { b.take_back_unknown().await }));
     every(SEAL_EVERY, |b| Box::pin(async move { b.seal_audit().await }));
     every(PURGE_EVERY, |b| Box::pin(async move { b.purge().await }));
     every(LEAVE_EVERY, |b| Box::pin(async move { b.leave_ended_sessions().await }));

@@ -35,7 +35,7 @@ mod submission;
 pub mod tasks;
 
 pub use agents::Activity;
-pub use approvals::{Filter, Fold, QueueStats};
+pub use approvals::{Filter, Fold, Mark, Marked, QueueStats};
 pub use client_sessions::{ClientSession, SessionSeen};
 pub use error::{Result, StoreError};
 pub use holds::NewHold;

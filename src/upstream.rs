@@ -17,6 +17,7 @@ use crate::domain::upstream_health::UpstreamHealth;
 mod catalog;
 mod child;
 mod common;
+mod gate;
 mod handshake;
 mod health;
 mod http;
@@ -39,6 +40,7 @@ mod server_request_routing;
 mod sse;
 mod stdio;
 
+pub use gate::{Gate, Leave};
 pub use log_level::Level;
 pub use registry::build;
 pub use resource_subscriptions::{Watch, Watching};
@@ -130,6 +132,8 @@ pub struct Request {
     /// Where it is set, a request that ran out of time is not given up: this is cancelled, and
     /// the answer is awaited a while longer, since it may come late.
     pub overdue: Option<CancellationToken>,
+    /// What it must pass directly before its first byte.
+    pub gate: Option<Arc<dyn Gate>>,
     /// What `clientCapabilities` says to a modern upstream, raw JSON; none: the caller's features.
     pub capabilities: Option<String>,
 }
@@ -144,6 +148,7 @@ impl Request {
             log_level: None,
             once: false,
             overdue: None,
+            gate: None,
             capabilities: None,
         }
     }

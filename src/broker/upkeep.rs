@@ -5,9 +5,21 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::domain::approval::{Approval, ApprovalId, Transition};
+use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 
 use super::Broker;
+
+/// The change by which a claim that nobody will carry out is taken back; none where it is no claim.
+fn take_back(approval: Approval, why: &str, now: Timestamp) -> Option<Transition> {
+    let id = approval.id.clone();
+    if approval.unsent {
+        tracing::warn!(approval.id = %id, "approval {id} was not sent and is approved again: {why}");
+        return approval.give_back(&format!("{why} before it was sent"), now).ok();
+    }
+    tracing::error!(approval.id = %id, "nobody knows what became of approval {id}: {why}");
+    approval.lose(&format!("{why} before an answer came"), now).ok()
+}
 
 /// How long after its last renewal a process counts as dead to the others.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
@@ -49,18 +61,42 @@ impl Broker {
         Ok(())
     }
 
-    /// Turns running calls of dead processes into indeterminate ones. They are never sent again.
+    /// Takes the claims of dead processes back: a call that surely was not sent is approved again,
+    /// another becomes indeterminate and is never sent again.
     ///
     /// # Errors
     /// [`StoreError`], when the store can't be read or written.
     pub async fn lose_orphaned(&self) -> Result<(), StoreError> {
         let now = self.now();
-        for id in self.store().due().orphaned(now, BATCH).await? {
-            let why = "the broker that ran it died before an answer came";
-            let end = |approval: Approval| approval.lose(why, now).ok();
-            if self.end_one(&id, end).await? {
-                tracing::error!(approval.id = %id, "nobody knows what became of approval {id}");
+        for id in self.store().due().orphaned(self.node(), now, BATCH).await? {
+            let end = |approval: Approval| {
+                let lost = take_back(approval, "the broker that ran it died", now)?;
+                Some(lost.if_executor_is_dead(now))
+            };
+            self.end_one(&id, end).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes back what this process has claimed, by the store's word, and does not execute: the
+    /// answer to its claim was lost.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read or written.
+    pub async fn take_back_unknown(&self) -> Result<(), StoreError> {
+        for id in self.store().due().claimed_by(self.node()).await? {
+            if self.inner.executing.has(&id) {
+                continue;
             }
+            let own = |a: &Approval| a.executor.as_deref() == Some(self.node());
+            let end = |approval: Approval| {
+                // It was claimed again since it was listed.
+                if !own(&approval) || self.inner.executing.has(&id) {
+                    return None;
+                }
+                take_back(approval, "this broker does not run it", self.now())
+            };
+            self.end_one(&id, end).await?;
         }
         Ok(())
     }

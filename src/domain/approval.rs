@@ -131,6 +131,9 @@ pub struct Approval {
     pub owed: bool,
     /// Id of the node that claimed it, while the call runs.
     pub executor: Option<String>,
+    /// While the call runs: whether it surely has not been sent yet, since its executor has not
+    /// marked that it is about to.
+    pub unsent: bool,
     /// Whether a request of the agent is held for it now.
     pub waiting: bool,
     /// When an identical call ran before, if it did within the retention.
@@ -155,6 +158,19 @@ pub struct Transition {
     /// If set, the store makes the change only while nobody waits for the approval: no request of a
     /// live process, and no task.
     pub unless_attached: bool,
+    /// If set, the store makes the change only while no lease of the executor is alive at this
+    /// instant.
+    pub executor_dead_at: Option<Timestamp>,
+    /// If set, the store makes the change only while the send was not marked.
+    pub if_unsent: bool,
+}
+
+impl Transition {
+    /// The same change, made only where the executor is dead at `now`.
+    #[must_use]
+    pub fn if_executor_is_dead(self, now: Timestamp) -> Self {
+        Self { executor_dead_at: Some(now), ..self }
+    }
 }
 
 /// What all decisions amount to.
@@ -223,6 +239,8 @@ impl Approval {
             not_expired_at: None,
             claimable_at: None,
             unless_attached: false,
+            executor_dead_at: None,
+            if_unsent: false,
         }
     }
 
@@ -350,6 +368,7 @@ impl Approval {
         }
         self.state = State::Running;
         self.executor = Some(executor.to_owned());
+        self.unsent = true;
         let events = vec![self.event(Kind::CallClaimed, "placet", now)];
         let mut transition = self.changed(State::Approved, events);
         transition.claimable_at = Some(now);
@@ -369,6 +388,7 @@ impl Approval {
         self.outcome = Some(outcome);
         self.owed = true;
         self.executor = None;
+        self.unsent = false;
         let events = vec![self.event(Kind::CallCompleted, "placet", now)];
         Ok(self.changed(State::Running, events))
     }
@@ -384,8 +404,20 @@ impl Approval {
         }
         self.state = State::Approved;
         self.executor = None;
+        self.unsent = false;
         let events = vec![self.event(Kind::CallNotSent, "placet", now).with("why", why)];
         Ok(self.changed(State::Running, events))
+    }
+
+    /// Takes a claim back whose executor has not begun to send the call, and never will.
+    ///
+    /// # Errors
+    /// [`Refusal::WrongState`] where it is not running, or may have been sent.
+    pub fn give_back(self, why: &str, now: Timestamp) -> Result<Transition, Refusal> {
+        if !self.unsent {
+            return Err(Refusal::WrongState(self.state));
+        }
+        Ok(Transition { if_unsent: true, ..self.release(why, now)? })
     }
 
     /// Makes a call `indeterminate`: it was sent, and nobody knows what became of it. It is never
@@ -399,6 +431,7 @@ impl Approval {
         }
         self.state = State::Indeterminate;
         self.executor = None;
+        self.unsent = false;
         self.finished_at = Some(now);
         self.end_reason = Some(why.to_owned());
         let events = vec![self.event(Kind::CallIndeterminate, "placet", now).with("why", why)];

@@ -62,6 +62,33 @@ pub struct QueueStats {
     pub held: i64,
 }
 
+/// That a claimed call is about to be sent.
+#[derive(Debug, Clone)]
+pub struct Mark {
+    /// The claimed approval.
+    pub id: ApprovalId,
+    /// Its version as claimed: which claim it is.
+    pub version: i64,
+    /// The process that claimed it.
+    pub node: String,
+    /// Until when that process's lease is renewed, where it is alive and runs out before
+    /// `lease_least`.
+    pub lease_until: Timestamp,
+    /// Until when its lease must last at least.
+    pub lease_least: Timestamp,
+}
+
+/// What became of a [`Mark`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marked {
+    /// It stands: from now on the call may have been sent.
+    Sent,
+    /// The claim still stands, but the process's lease is over.
+    LeaseIsOver,
+    /// The claim no longer stands.
+    Taken,
+}
+
 /// The verbs about approvals. Each verb is one transaction.
 ///
 /// # Errors
@@ -108,6 +135,10 @@ pub trait ApprovalStore: Send + Sync {
 
     /// Marks the owed result of an approval as handed over; false if it was handed over before.
     async fn take_end(&self, id: &ApprovalId, now: Timestamp) -> Result<bool>;
+
+    /// Marks that a claimed call is about to be sent, if the claim stands and the process's lease is
+    /// alive. May be repeated under one claim. Without a mark the call surely did not run.
+    async fn mark_sent(&self, mark: &Mark, now: Timestamp) -> Result<Marked>;
 
     /// Figures of the queue.
     async fn stats(&self, now: Timestamp) -> Result<QueueStats>;

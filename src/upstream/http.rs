@@ -33,6 +33,7 @@ mod answer;
 mod body;
 mod forgotten;
 mod get_stream;
+mod once;
 mod open;
 mod send;
 mod session;
@@ -189,7 +190,7 @@ impl HttpLink {
         // They are in the body now, and the answer may take long.
         drop(params);
         let sending = match request.once {
-            true => Sending::Once,
+            true => Sending::Once(request.gate.clone()),
             false if RUNS_NOTHING.contains(&request.method.as_str()) => Sending::Harmless,
             false => Sending::Usual,
         };

@@ -234,6 +234,13 @@ impl Hub {
         }
     }
 
+    /// A request must not be sent: it ends now, if it is one.
+    pub(super) fn refuse(&self, id: Option<u64>, why: &str) {
+        if let Some(slot) = id.and_then(|id| self.routes().remove(&id)) {
+            let _ = slot.answer.send(Err(UpstreamError::NotSent(why.to_owned())));
+        }
+    }
+
     /// An answer came that can't be read: its request ends now.
     pub(super) fn fail(&self, id: u64, why: &str) {
         if let Some(slot) = self.routes().remove(&id) {

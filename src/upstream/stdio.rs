@@ -31,6 +31,7 @@ mod oversized;
 mod read;
 mod subscriptions_listen;
 mod unread;
+mod writing;
 
 use conn::Conn;
 
@@ -283,7 +284,7 @@ impl StdioLink {
         drop(params);
         let heard = Arc::clone(&route.heard);
         let work = async {
-            conn.write(id, line).await?;
+            conn.write(id, line, request.gate.clone()).await?;
             // The sender lives in the hub until it was used.
             (&mut route.answer).await.unwrap_or_else(|_| Err(conn.lost()))
         };

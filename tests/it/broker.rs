@@ -16,6 +16,7 @@ mod remote;
 mod restart;
 mod restore;
 mod rights;
+mod sleep;
 mod tasks;
 mod unattended;
 mod wait_by_id;

@@ -12,17 +12,16 @@ use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
-use crate::domain::approval::{Approval, ApprovalId, Choice, Outcome, Refusal, State, Terms};
+use crate::domain::approval::{Approval, ApprovalId, Outcome, Refusal, State};
 use crate::domain::call::{Method, ToolCall, params_without_task};
-use crate::domain::policy::{Action, Verdict};
 use crate::domain::task::{Form, Remote};
 use crate::store::StoreError;
-use crate::upstream::{Caller, Notifications, Reply, Request, ServerMessage, UpstreamError};
+use crate::upstream::{Caller, Gate, Notifications, Reply, Request, ServerMessage, UpstreamError};
 
 use super::permit::{Continues, Permit};
 use super::remote::{Followed, with_tasks};
 use super::seal;
+use super::send_mark::{Claimed, SendMark};
 use crate::broker::Broker;
 
 /// Progress messages that wait for a slow client; more are dropped.
@@ -64,6 +63,15 @@ impl Execution {
     }
 }
 
+/// How a call is sent.
+#[derive(Debug, Default)]
+struct How {
+    cancel: CancellationToken,
+    overdue: Option<CancellationToken>,
+    /// What an approved call must pass directly before its first byte.
+    gate: Option<Arc<dyn Gate>>,
+}
+
 /// Where an execution reports its end.
 struct End {
     tell: oneshot::Sender<Done>,
@@ -94,7 +102,8 @@ impl Broker {
         cancel: CancellationToken,
     ) -> Result<Reply, UpstreamError> {
         let sealing = permit.continues.clone().map(|continues| (continues, permit.call.clone()));
-        let reply = self.send(permit, caller, wishes, notifications, cancel, None).await?;
+        let how = How { cancel, ..How::default() };
+        let reply = self.send(permit, caller, wishes, notifications, how).await?;
         Ok(match (sealing, reply) {
             // Another round of an approved call: its state must prove that again.
             (Some((continues, call)), Reply::Result(raw)) => {
@@ -110,8 +119,7 @@ impl Broker {
         caller: &Caller,
         wishes: &Wishes,
         notifications: Option<Notifications>,
-        cancel: CancellationToken,
-        overdue: Option<CancellationToken>,
+        how: How,
     ) -> Result<Reply, UpstreamError> {
         let Some(upstream) = self.upstream(&permit.call.upstream) else {
             return Err(UpstreamError::NotSent("the upstream is not configured".to_owned()));
@@ -122,11 +130,12 @@ impl Broker {
             progress: wishes.progress,
             log_level: wishes.log_level.clone(),
             once: permit.once,
-            overdue,
+            overdue: how.overdue,
+            gate: how.gate,
             capabilities: wishes.tasks.map(|_| with_tasks(&self.offered(caller, &permit.call))),
             ..Request::new(permit.call.method.as_str(), None)
         };
-        upstream.request(caller, request, notifications, cancel).await
+        upstream.request(caller, request, notifications, how.cancel).await
     }
 
     /// Sends a claimed call. Where its server answers with a task, that is followed to its end.
@@ -137,7 +146,7 @@ impl Broker {
         caller: &Caller,
         wishes: &Wishes,
         progress: Notifications,
-        (cancel, overdue): (CancellationToken, CancellationToken),
+        how: How,
     ) -> Result<Reply, UpstreamError> {
         // Whoever waits as a task may be given the time that a task of the server takes.
         let followed = self.store().tasks().following(&claimed.id).await.is_ok_and(|n| n > 0);
@@ -147,11 +156,10 @@ impl Broker {
             Form::Extension
         };
         let wishes = Wishes { tasks: followed.then_some(form), ..wishes.clone() };
-        let stop = cancel.clone();
-        let reply =
-            self.send(permit, caller, &wishes, Some(progress), cancel, Some(overdue)).await?;
+        let (stop, gate) = (how.cancel.clone(), how.gate.clone());
+        let reply = self.send(permit, caller, &wishes, Some(progress), how).await?;
         let Reply::Result(raw) = &reply else { return Ok(reply) };
-        match (Remote::created(raw), Followed::new(self, caller, claimed, raw)) {
+        match (Remote::created(raw), Followed::new(self, caller, claimed, raw, gate)) {
             (Some(task), Some(followed)) => followed.to_its_end(task, &stop).await,
             _ => Ok(reply),
         }
@@ -186,6 +194,9 @@ impl Broker {
             return self.settle_transition(approval.cancel("policy", &reason, self.now())).await;
         }
         let Ok(claim) = approval.claim(self.node(), self.now()) else { return Ok(None) };
+        // Known before it stands, so that a claim that stands unknown is nobody's.
+        let executing = self.inner.executing.begin(id);
+        let began = self.uptime();
         let claimed = match self.apply(claim).await {
             Ok(claimed) => claimed,
             Err(StoreError::Conflict(_)) => return Ok(None),
@@ -205,7 +216,9 @@ impl Broker {
         let others = Arc::clone(&shared);
         self.tracker().spawn(async move {
             let end = End { tell, shared: others };
+            let claimed = Claimed { approval: claimed, began };
             broker.run_claimed(claimed, permit, &caller, &wishes, progress, end).await;
+            drop(executing);
         });
         Ok(Some(Execution { notifications, done, shared }))
     }
@@ -254,7 +267,7 @@ impl Broker {
     /// stored outcome stays owed.
     async fn run_claimed(
         &self,
-        claimed: Approval,
+        Claimed { approval: claimed, began }: Claimed,
         permit: Permit,
         caller: &Caller,
         wishes: &Wishes,
@@ -264,9 +277,13 @@ impl Broker {
         let id = claimed.id.clone();
         tracing::info!(approval.id = %id, "approval {id} is being executed");
         let (cancel, overdue) = (CancellationToken::new(), CancellationToken::new());
-        let tokens = (cancel.clone(), overdue.clone());
+        let how = How {
+            cancel: cancel.clone(),
+            overdue: Some(overdue.clone()),
+            gate: Some(SendMark::gate(self, &claimed, began)),
+        };
         let call = claimed.clone();
-        let sending = self.send_claimed(&call, permit, caller, wishes, progress, tokens);
+        let sending = self.send_claimed(&call, permit, caller, wishes, progress, how);
         // A panic in the execution must not leave the approval running for ever.
         let mut sending = std::pin::pin!(AssertUnwindSafe(sending).catch_unwind());
         // An answer after that still counts.
@@ -293,7 +310,10 @@ impl Broker {
         let verb = async move { broker.store().holds().attached(&of, broker.now()).await };
         let attached = self.asked_briefly(verb).await.unwrap_or(0);
         end.shared.store(attached > 1, Ordering::Relaxed);
-        let done = self.conclude(claimed.clone(), sent).await;
+        let Some(done) = self.conclude(claimed.clone(), sent).await else {
+            // Nothing was sent, and others have the claim now: the store tells how it goes on.
+            return;
+        };
         if matches!(done, Done::NotSent(_))
             && cancel.is_cancelled()
             && let Err(error) = self.withdraw(&id, &claimed.agent).await
@@ -313,9 +333,13 @@ impl Broker {
         }
     }
 
-    /// Stores what became of a claimed call.
-    async fn conclude(&self, claimed: Approval, sent: Result<Reply, UpstreamError>) -> Done {
-        match sent {
+    /// Stores what became of a claimed call; none if it was not sent and the claim was taken away.
+    async fn conclude(
+        &self,
+        claimed: Approval,
+        sent: Result<Reply, UpstreamError>,
+    ) -> Option<Done> {
+        Some(match sent {
             Ok(reply) => {
                 let outcome = match reply {
                     Reply::Result(raw) => Outcome::Result(seal::seal(
@@ -336,17 +360,24 @@ impl Broker {
             Err(UpstreamError::NotSent(why)) => {
                 let id = &claimed.id;
                 tracing::warn!(approval.id = %id, "approval {id} was not sent: {why}");
-                let release = |a: Approval| a.release(&why, self.now());
+                let version = claimed.version;
+                let release = |a: Approval| match a.version == version {
+                    true => a.release(&why, self.now()),
+                    false => Err(Refusal::WrongState(a.state)),
+                };
                 let after = self.record_end(claimed, release).await;
-                if after.state == State::Indeterminate {
+                match after.state {
                     // Given up meanwhile, as if this process were dead; people settle it.
-                    return Done::Recorded(Box::new(after));
+                    State::Indeterminate => Done::Recorded(Box::new(after)),
+                    State::Approved if after.version == version + 1 => Done::NotSent(why),
+                    // The store could not be written to the last.
+                    State::Running if after.version == version => Done::NotSent(why),
+                    _ => return None,
                 }
-                Done::NotSent(why)
             }
             Err(UpstreamError::Lost(why)) => self.lost(claimed, &why).await,
             Err(UpstreamError::Cancelled) => self.lost(claimed, "it was cancelled").await,
-        }
+        })
     }
 
     async fn lost(&self, claimed: Approval, why: &str) -> Done {
@@ -354,7 +385,12 @@ impl Broker {
             approval.id = %claimed.id,
             "nobody knows what became of approval {}: {why}", claimed.id
         );
-        let after = self.record_end(claimed, |a: Approval| a.lose(why, self.now())).await;
+        let version = claimed.version;
+        let lose = |a: Approval| match a.version == version {
+            true => a.lose(why, self.now()),
+            false => Err(Refusal::WrongState(a.state)),
+        };
+        let after = self.record_end(claimed, lose).await;
         Done::Recorded(Box::new(after))
     }
 
@@ -392,82 +428,6 @@ impl Broker {
             }
         }
         current
-    }
-
-    /// Why an approved call may not run after all: the policy in force and the confirmed part of
-    /// the configuration are asked again at the claim. None if it may.
-    pub(in crate::broker) fn obstacle(
-        &self,
-        approval: &Approval,
-        config: &Config,
-    ) -> Option<String> {
-        let no = |what: &str| Some(format!("no longer permitted: {what}"));
-        if !approval.call.is_intact() {
-            return no("the stored call does not fit its digest");
-        }
-        let Some(agent) = config.agent(&approval.agent) else {
-            return no("the agent was removed");
-        };
-        let upstream = &approval.call.upstream;
-        if agent.upstreams.as_ref().is_some_and(|list| !list.contains(upstream)) {
-            return no("the agent may no longer use this upstream");
-        }
-        if self.has_moved(approval) {
-            return no("the upstream has another address than when the call was made");
-        }
-        // Of prompts and resources no list is kept.
-        if approval.call.method == Method::CallTool
-            && let Some(catalog) = self.upstream(upstream).and_then(|u| u.catalog())
-        {
-            match catalog.find(&approval.call.tool) {
-                None => return no("the tool is gone"),
-                Some(tool) => {
-                    let then = approval.terms.tool_fingerprint.as_deref();
-                    if then.is_some_and(|then| then != tool.fingerprint) {
-                        return no("the tool was redefined since the call was made");
-                    }
-                }
-            }
-        }
-        let Some(policy) = self.policies().of(upstream) else {
-            return no("the upstream has no policy");
-        };
-        match policy.judge(&approval.agent, &approval.call) {
-            Err(_) => no("the stored arguments can't be read"),
-            Ok(Verdict::Hidden) => {
-                no(&format!("the {} is hidden now", approval.call.method.noun()))
-            }
-            Ok(Verdict::Ruled { action: Action::Deny, rule }) => {
-                no(&format!("{} denies it now", rule.pointer))
-            }
-            Ok(Verdict::Ungoverned | Verdict::Ruled { action: Action::Allow, .. }) => None,
-            Ok(Verdict::Ruled { action: Action::RequireApproval, rule }) => {
-                let asked = config.reviewers_of(rule, agent);
-                // What was asked then and what is asked now: the stronger counts.
-                let sure = approval.terms.assurance.max(asked.assurance);
-                let stand_ins = asked.still_standing(&config.people(), &approval.terms.stand_ins);
-                let counted: Vec<&str> = approval
-                    .decisions
-                    .iter()
-                    .filter(|d| d.choice == Choice::Approve)
-                    .filter(|d| asked.counts(&d.reviewer, &stand_ins))
-                    .filter(|d| agent.owner.as_ref() != Some(&d.reviewer))
-                    .filter(|d| d.assurance >= sure)
-                    .map(|d| d.reviewer.as_str())
-                    .collect();
-                let (quorum, panel) = (asked.quorum, asked.panel);
-                let terms = Terms { quorum, panel, stand_ins, ..approval.terms.clone() };
-                (!terms.are_met_by(&counted)).then(|| {
-                    let joined = terms.panel.as_ref().map_or("", |_| " of its joined reviewers");
-                    format!(
-                        "no longer permitted: {} asks for {quorum} approvals{joined} now, and {} \
-                         of those given still count",
-                        rule.pointer,
-                        terms.seats(&counted).len()
-                    )
-                })
-            }
-        }
     }
 }
 

@@ -95,6 +95,7 @@ impl Broker {
             owed: false,
             executor: None,
             waiting: false,
+            unsent: false,
             ran_before: None,
         }
     }

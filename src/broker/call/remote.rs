@@ -12,7 +12,9 @@ use crate::domain::call::{Method, ToolCall, params_without_task};
 use crate::domain::json::{self, Node, edit};
 use crate::domain::task::{Form, Remote, Status};
 use crate::protocol::{TASKS_EXTENSION, code, jsonrpc, method, version};
-use crate::upstream::{Caller, Reply, Request, ServerFacts, Upstream, UpstreamError, WireEra};
+use crate::upstream::{
+    Caller, Gate, Reply, Request, ServerFacts, Upstream, UpstreamError, WireEra,
+};
 
 use super::changes::POLL;
 use crate::broker::Broker;
@@ -85,6 +87,8 @@ pub(in crate::broker) struct Followed {
     server: Arc<dyn Upstream>,
     caller: Caller,
     claimed: Approval,
+    /// What an answer must pass that lets the call go on.
+    gate: Option<Arc<dyn Gate>>,
     /// Longest time without an answer, and longest time from the wish to stop to the end.
     patience: Duration,
     /// Whether its result must be fetched by `tasks/result` (core), after
@@ -98,6 +102,7 @@ impl Followed {
         caller: &Caller,
         claimed: &Approval,
         raw: &str,
+        gate: Option<Arc<dyn Gate>>,
     ) -> Option<Self> {
         let name = &claimed.call.upstream;
         let flat = json::parse(raw).ok().is_some_and(|n| n.get("resultType").is_some());
@@ -106,6 +111,7 @@ impl Followed {
             server: Arc::clone(broker.upstream(name)?),
             caller: caller.clone(),
             claimed: claimed.clone(),
+            gate,
             patience: broker.config().upstream(name)?.timeout,
             core: !flat,
         })
@@ -172,7 +178,10 @@ impl Followed {
     }
 
     async fn request(&self, method: &str, params: &str) -> Result<Reply, UpstreamError> {
+        // Only an answer has the server go on.
+        let gate = self.gate.clone().filter(|_| method == method::TASKS_UPDATE);
         let request = Request {
+            gate,
             capabilities: Some(with_tasks("{}")),
             ..Request::new(method, Some(params.to_owned()))
         };

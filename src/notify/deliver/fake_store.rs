@@ -12,8 +12,8 @@ use crate::store::approvals::ApprovalStore;
 use crate::store::outbox::OutboxStore;
 use crate::store::review_links::ReviewLinkStore;
 use crate::store::{
-    Attempt, AttemptRecord, Delivery, Filter, NewDelivery, QueueStats, Result, ReviewLink, Store,
-    Submit, Submitted,
+    Attempt, AttemptRecord, Delivery, Filter, Mark, Marked, NewDelivery, QueueStats, Result,
+    ReviewLink, Store, Submit, Submitted,
 };
 
 /// One delivery and what became of it.
@@ -142,6 +142,10 @@ impl ApprovalStore for FakeStore {
     }
 
     async fn take_end(&self, _id: &ApprovalId, _now: Timestamp) -> Result<bool> {
+        unused()
+    }
+
+    async fn mark_sent(&self, _mark: &Mark, _now: Timestamp) -> Result<Marked> {
         unused()
     }
 

@@ -91,6 +91,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 14] = [
         include_str!("../../../migrations/postgres/0014_incarnations.sql"),
     ),
     (
+        15,
+        "marks",
+        include_str!("../../../migrations/sqlite/0015_marks.sql"),
+        include_str!("../../../migrations/postgres/0015_marks.sql"),
+    ),
+    (
         17,
         "origin",
         include_str!("../../../migrations/sqlite/0017_origin.sql"),

@@ -6,7 +6,7 @@ use crate::domain::approval::{Approval, ApprovalId, Outcome, State, Terms, Trans
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::call::Digest;
 use crate::domain::time::Timestamp;
-use crate::store::approvals::{ApprovalStore, Filter, QueueStats};
+use crate::store::approvals::{ApprovalStore, Filter, Mark, Marked, QueueStats};
 use crate::store::driver::{Db, Lock, Tx, args};
 use crate::store::{Cap, NewDelivery, Result, StoreError, Submit, Submitted};
 
@@ -23,7 +23,7 @@ const SELECT: &str = "\
     select a.id, a.version, a.state, a.upstream, a.method, a.tool, a.params, a.digest, a.agent, a.client, \
            a.rule, a.reason, a.risk, a.severity, a.terms, a.decisions, a.created_at, a.expires_at, \
            a.decided_at, a.claim_deadline, a.finished_at, a.end_reason, a.outcome_kind, a.outcome, \
-           a.settled, a.owed, a.executor, a.ran_before, \
+           a.settled, a.owed, a.executor, a.unsent, a.ran_before, \
            cast(case when exists (select 1 from holds h join nodes n on n.id = h.node \
                                    where h.approval = a.id and n.lease_expires_at > $1) \
                        or exists (select 1 from tasks t \
@@ -104,6 +104,11 @@ impl ApprovalStore for SqlStore {
     async fn take_end(&self, id: &ApprovalId, now: Timestamp) -> Result<bool> {
         let id = id.clone();
         self.run_for_agent(move |db| take_end(db, id.clone(), now)).await
+    }
+
+    async fn mark_sent(&self, mark: &Mark, now: Timestamp) -> Result<Marked> {
+        let mark = mark.clone();
+        self.run(move |db| mark_sent(db, mark.clone(), now)).await
     }
 
     async fn stats(&self, now: Timestamp) -> Result<QueueStats> {
@@ -319,10 +324,14 @@ async fn apply(
             "update approvals \
                 set version = version + 1, state = $4, decisions = $5, decided_at = $6, \
                     claim_deadline = $7, finished_at = $8, changed_at = $9, end_reason = $10, \
-                    outcome_kind = $11, outcome = $12, settled = $13, owed = $14, executor = $15 \
+                    outcome_kind = $11, outcome = $12, settled = $13, owed = $14, executor = $15, unsent = $18 \
               where id = $1 and version = $2 and state = $3 \
                 and (cast($16 as bigint) is null or expires_at > $16) \
-                and (cast($17 as bigint) is null or claim_deadline > $17)",
+                and (cast($17 as bigint) is null or claim_deadline > $17) \
+                and (cast($19 as bigint) = 0 or unsent = 1) \
+                and (cast($20 as bigint) is null \
+                     or not exists (select 1 from nodes n where n.id = approvals.executor \
+                                       and n.lease_expires_at > $20))",
             args![
                 a.id.as_str(),
                 a.version,
@@ -341,6 +350,9 @@ async fn apply(
                 a.executor.clone(),
                 transition.not_expired_at,
                 transition.claimable_at,
+                a.unsent,
+                transition.if_unsent,
+                transition.executor_dead_at,
             ],
         )
         .await?;
@@ -369,6 +381,40 @@ async fn conflict(db: Db, id: &ApprovalId, now: Timestamp) -> Result<StoreError>
         || StoreError::corrupt("approvals", "id", id.as_str(), "it is gone"),
         |current| StoreError::Conflict(Box::new(current)),
     ))
+}
+
+/// The lease is renewed only where it is about to run out: else calls that begin at once would wait
+/// for each other at its row.
+async fn mark_sent(db: Db, mark: Mark, now: Timestamp) -> Result<Marked> {
+    let mut tx = db.begin().await?;
+    let Mark { id, version, node, lease_until, lease_least } = &mark;
+    tx.execute(
+        "update nodes set lease_expires_at = $3 \
+          where id = $1 and lease_expires_at > $2 and lease_expires_at < $4",
+        args![node, now, *lease_until, *lease_least],
+    )
+    .await?;
+    let marked = tx
+        .execute(
+            "update approvals set unsent = 0 \
+              where id = $1 and version = $2 and state = 'running' and executor = $3 \
+                and exists (select 1 from nodes n where n.id = $3 and n.lease_expires_at >= $4)",
+            args![id.as_str(), *version, node, *lease_least],
+        )
+        .await?;
+    if marked > 0 {
+        tx.commit().await?;
+        return Ok(Marked::Sent);
+    }
+    let still = tx
+        .count(
+            "select count(*) as n from approvals \
+              where id = $1 and version = $2 and state = 'running' and executor = $3",
+            args![id.as_str(), *version, node],
+        )
+        .await?;
+    tx.commit().await?;
+    Ok(if still > 0 { Marked::LeaseIsOver } else { Marked::Taken })
 }
 
 async fn find(db: Db, id: ApprovalId, now: Timestamp) -> Result<Option<Approval>> {

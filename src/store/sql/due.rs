@@ -16,8 +16,13 @@ impl DueStore for SqlStore {
         expiries(self.db.clone(), now, limit).await
     }
 
-    async fn orphaned(&self, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>> {
-        orphaned(self.db.clone(), now, limit).await
+    async fn orphaned(&self, node: &str, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>> {
+        orphaned(self.db.clone(), node.to_owned(), now, limit).await
+    }
+
+    async fn claimed_by(&self, node: &str) -> Result<Vec<ApprovalId>> {
+        let sql = "select id from approvals where state = 'running' and executor = $1";
+        ids(self.db.clone(), sql, args![node]).await
     }
 
     async fn unattended(&self, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>> {
@@ -33,12 +38,12 @@ async fn expiries(db: Db, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>>
     ids(db, sql, args![now, limit]).await
 }
 
-async fn orphaned(db: Db, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>> {
-    let sql = "select a.id from approvals a where a.state = 'running' \
+async fn orphaned(db: Db, node: String, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>> {
+    let sql = "select a.id from approvals a where a.state = 'running' and coalesce(a.executor, '') <> $3 \
                   and not exists (select 1 from nodes n \
                                    where n.id = a.executor and n.lease_expires_at > $1) \
                limit $2";
-    ids(db, sql, args![now, limit]).await
+    ids(db, sql, args![now, limit, node]).await
 }
 
 async fn unattended(db: Db, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>> {

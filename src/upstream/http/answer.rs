@@ -15,7 +15,7 @@ use super::super::hub::{Hub, Received};
 use super::super::message::{self, Incoming, Whose};
 use super::super::server_request_routing;
 use super::super::sse::{Event, Parser};
-use super::super::{Reply, UpstreamError, WireEra};
+use super::super::{Gate, Reply, UpstreamError, WireEra};
 use super::body::{Body, Kind, unread};
 use super::send::{ASIDE_TIMEOUT, describe, is_event_stream, is_refusal, post, post_harmless};
 use super::session::Session;
@@ -61,10 +61,10 @@ pub(super) fn refusal(status: StatusCode, said: &str, upstream: &str) -> String 
 }
 
 /// How a request is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Sending {
-    /// On a connection of its own, and never again.
-    Once,
+    /// On a connection of its own, through this gate, and never again.
+    Once(Option<Arc<dyn Gate>>),
     /// Over a connection that may have been kept.
     Usual,
     /// The same, and again where that connection was dead: it runs nothing.
@@ -85,7 +85,12 @@ pub(super) async fn exchange(
     id: u64,
 ) -> Result<Answered, UpstreamError> {
     let response = match sending {
-        Sending::Once => post(target, &target.single, headers, body).await?,
+        Sending::Once(gate) => {
+            target
+                .once
+                .post(&target.url, post_headers(target, headers), body, gate.as_ref())
+                .await?
+        }
         Sending::Usual => post(target, target.usual(), headers, body).await?,
         Sending::Harmless => post_harmless(target, headers, body).await?,
     };

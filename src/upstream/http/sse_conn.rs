@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Response, StatusCode};
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -26,7 +26,7 @@ use super::super::hub::{Hub, OnCancel, Received, attend, next_id, outgoing_param
 use super::super::message::{self, Unreadable};
 use super::super::server_request_routing;
 use super::super::sse::{Event, Parser};
-use super::super::{Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra};
+use super::super::{Gate, Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra};
 use super::body::unread;
 use super::send::{ASIDE_TIMEOUT, describe, is_event_stream, is_refusal, send};
 use super::target::{IDLE_CONNECTION, PROTOCOL_VERSION, Target, UNCOMPRESSED, post_headers};
@@ -131,7 +131,7 @@ impl SseConn {
             let _ = self.line.version.set(version);
         }
         let done = jsonrpc::notification(method::NOTIFICATIONS_INITIALIZED, None);
-        let accepted = self.line.post(&self.line.target.pooled, done).await;
+        let accepted = self.line.post(By::Pooled, done).await;
         match accepted.map_err(|error| format!("notifications/initialized: {error}"))? {
             status if status.is_success() => Ok(facts),
             status => Err(format!("notifications/initialized was answered HTTP {status}")),
@@ -171,7 +171,7 @@ impl SseConn {
         let mut route = self.hub.open(next_id(), None);
         let heard = Arc::clone(&route.heard);
         let body = jsonrpc::request(route.id, method, params);
-        let work = self.exchange(&self.line.target.pooled, route.id, body, &mut route.answer);
+        let work = self.exchange(By::Pooled, route.id, body, &mut route.answer);
         attend(work, &heard, patience, None, &CancellationToken::new(), || OnCancel::Wait).await
     }
 
@@ -185,8 +185,8 @@ impl SseConn {
         notifications: Option<Notifications>,
         cancel: &CancellationToken,
     ) -> Result<Reply, UpstreamError> {
-        let target = &self.line.target;
-        let client = if request.once { &target.single } else { &target.pooled };
+        let gate = request.gate.clone();
+        let by = if request.once { By::Once(gate) } else { By::Pooled };
         let mut route = self.hub.open(next_id(), notifications);
         let id = route.id;
         if request.log_level.is_some() {
@@ -196,7 +196,7 @@ impl SseConn {
         let body = jsonrpc::request(id, &request.method, params.as_deref());
         drop(params);
         let heard = Arc::clone(&route.heard);
-        let work = self.exchange(client, id, body, &mut route.answer);
+        let work = self.exchange(by, id, body, &mut route.answer);
         let on_cancel = || {
             self.send(message::cancelled(id));
             if request.once { OnCancel::Wait } else { OnCancel::Return(UpstreamError::Cancelled) }
@@ -224,7 +224,7 @@ impl SseConn {
     /// Posts a request; its answer comes over the stream, perhaps before the POST is answered.
     async fn exchange(
         &self,
-        client: &Client,
+        by: By,
         id: u64,
         body: String,
         answer: &mut tokio::sync::oneshot::Receiver<Result<Reply, UpstreamError>>,
@@ -238,7 +238,7 @@ impl SseConn {
             biased;
             // The sender lives in the hub until it was used.
             answer = &mut *answer => return answer.unwrap_or_else(|_| Err(gone())),
-            posted = self.line.post(client, body) => self.judge(posted?)?,
+            posted = self.line.post(by, body) => self.judge(posted?)?,
         }
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
@@ -270,16 +270,32 @@ impl SseConn {
     }
 }
 
+/// Over which connection a message is posted.
+enum By {
+    /// One that may have been kept.
+    Pooled,
+    /// One of its own, through this gate.
+    Once(Option<Arc<dyn Gate>>),
+}
+
 impl Line {
     /// Posts one message; the status is all that is of interest in the answer.
-    async fn post(&self, client: &Client, body: String) -> Result<StatusCode, UpstreamError> {
+    async fn post(&self, by: By, body: String) -> Result<StatusCode, UpstreamError> {
         let mut more = HeaderMap::new();
         if let Some(version) = self.version.get() {
             more.insert(PROTOCOL_VERSION, version.clone());
         }
         let headers = post_headers(&self.target, more);
-        let request = client.post(self.endpoint.clone()).headers(headers).body(body);
-        send(request).await.map(|response| response.status())
+        let sent = match by {
+            By::Pooled => {
+                let request = self.target.pooled.post(self.endpoint.clone());
+                send(request.headers(headers).body(body)).await
+            }
+            By::Once(gate) => {
+                self.target.once.post(&self.endpoint, headers, body, gate.as_ref()).await
+            }
+        };
+        sent.map(|response| response.status())
     }
 }
 
@@ -287,7 +303,7 @@ fn post_aside(line: &Arc<Line>, hub: &Arc<Hub>, body: String) -> JoinHandle<()> 
     let (line, hub) = (Arc::clone(line), Arc::clone(hub));
     let tracker = hub.common.tracker.clone();
     tracker.spawn(async move {
-        let sent = line.post(&line.target.pooled, body);
+        let sent = line.post(By::Pooled, body);
         match tokio::time::timeout(ASIDE_TIMEOUT, sent).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => debug!(upstream = %hub.common.name, "a side message failed: {error}"),

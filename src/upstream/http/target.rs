@@ -9,6 +9,7 @@ use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderNa
 use tokio::time::Instant;
 use url::Url;
 
+use super::once::{Once, USER_AGENT};
 use crate::config::{HttpKind, Secret};
 use crate::protocol::header_name;
 
@@ -27,7 +28,7 @@ pub(super) const SESSION_ID: HeaderName = HeaderName::from_static(header_name::S
 pub(super) const PROTOCOL_VERSION: HeaderName =
     HeaderName::from_static(header_name::PROTOCOL_VERSION);
 
-/// The server's address and headers, and the two HTTP clients that reach it.
+/// The server's address and headers, and the HTTP clients that reach it.
 pub(in crate::upstream) struct Target {
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
@@ -35,9 +36,10 @@ pub(in crate::upstream) struct Target {
     /// The server was found to speak HTTP+SSE.
     pub(super) found_sse: AtomicBool,
     pub(super) pooled: Client,
-    /// Opens a connection for every request: a kept one may be half dead, and then nobody knows
-    /// whether an approved call arrived.
+    /// Opens a connection for every request, where a kept one was half dead.
     pub(super) single: Client,
+    /// What sends approved calls.
+    pub(super) once: Once,
     /// Whether the server closes connections that it seems to keep.
     unkept: Mutex<Unkept>,
     /// The server has answered a ping, so that a refused one says something.
@@ -74,6 +76,7 @@ impl Target {
             found_sse: AtomicBool::new(false),
             pooled: client(MAX_IDLE, connect_timeout),
             single: client(0, connect_timeout),
+            once: Once::new(connect_timeout),
             unkept: Mutex::default(),
             answers_pings: AtomicBool::new(false),
         }
@@ -136,7 +139,7 @@ fn client(kept: usize, connect_timeout: Duration) -> Client {
             .connect_timeout(connect_timeout)
             .pool_idle_timeout(IDLE_CONNECTION)
             .pool_max_idle_per_host(kept)
-            .user_agent(concat!("placet/", env!("CARGO_PKG_VERSION")))
+            .user_agent(USER_AGENT)
     };
     settings().build().unwrap_or_else(|error| {
         // A machine without any certificates can still talk plain HTTP; TLS then fails to verify,

@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, ChildStdin};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -16,9 +15,10 @@ use super::super::child::{Spec, Tail, group_of, obituary, read_stderr, sweep, wi
 use super::super::common::Common;
 use super::super::hub::{Hub, OnCancel, attend, next_id};
 use super::super::listeners::Listeners;
-use super::super::{Reply, UpstreamError};
-use super::read::{Line, Marks, read};
+use super::super::{Gate, Reply, UpstreamError};
+use super::read::{Marks, read};
 use super::unread::{self, Written};
+use super::writing::{Line, write};
 use crate::domain::upstream_health::Trouble;
 use crate::protocol::jsonrpc;
 
@@ -154,8 +154,13 @@ impl Conn {
     ///
     /// # Errors
     /// [`UpstreamError::NotSent`] where the child has ended.
-    pub(super) async fn write(&self, id: u64, text: String) -> Result<(), UpstreamError> {
-        let line = Line { text, id: Some(id) };
+    pub(super) async fn write(
+        &self,
+        id: u64,
+        text: String,
+        gate: Option<Arc<dyn Gate>>,
+    ) -> Result<(), UpstreamError> {
+        let line = Line { text, id: Some(id), gate };
         let gone = || UpstreamError::NotSent(self.obituary());
         tokio::select! {
             // `supervise` tells every waiting request of the child's end, queued ones too.
@@ -166,7 +171,7 @@ impl Conn {
 
     /// Sends a notification or an answer, if there is room.
     pub(super) fn send(&self, text: String) {
-        if self.out.try_send(Line { text, id: None }).is_err() {
+        if self.out.try_send(Line { text, id: None, gate: None }).is_err() {
             debug!(upstream = %self.hub.common.name, "a side message was dropped");
         }
     }
@@ -185,7 +190,7 @@ impl Conn {
         let heard = Arc::clone(&route.heard);
         let line = jsonrpc::request(route.id, method, Some(params));
         let work = async {
-            self.write(route.id, line).await?;
+            self.write(route.id, line, None).await?;
             (&mut route.answer).await.unwrap_or_else(|_| Err(self.lost()))
         };
         let asked =
@@ -204,49 +209,6 @@ impl Drop for Conn {
     }
 }
 
-/// Writes lines until the connection ends; gives back the child's input, and what was written.
-async fn write(
-    mut stdin: ChildStdin,
-    mut lines: mpsc::Receiver<Line>,
-    hub: Arc<Hub>,
-    stop: CancellationToken,
-) -> (ChildStdin, Written) {
-    let mut written = Written::default();
-    loop {
-        let line = tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            line = lines.recv() => line,
-        };
-        let Some(Line { text, id }) = line else { break };
-        // White space between tokens may hold line ends; inside strings they can't stand raw.
-        let mut text =
-            if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ") } else { text };
-        text.push('\n');
-        match id {
-            Some(id) => hub.mark_written(id),
-            None => hub.mark_aside(),
-        }
-        written.begin(id, text.len());
-        let whole = async {
-            let mut rest = text.as_bytes();
-            while !rest.is_empty() {
-                let count = stdin.write(rest).await?;
-                written.took(count);
-                rest = &rest[count..];
-            }
-            stdin.flush().await
-        };
-        tokio::select! {
-            () = stop.cancelled() => break,
-            whole = whole => if let Err(error) = whole {
-                debug!(upstream = %hub.common.name, "the child takes no more input: {error}");
-                stop.cancel();
-                break;
-            }
-        }
-    }
-    (stdin, written)
 }
 
 /// The tasks at a child's three pipes, and the last lines of its standard error.

@@ -17,6 +17,7 @@ use super::super::message::{self, Incoming, Unreadable, Whose};
 use super::super::server_request_routing;
 use super::joined::Joined;
 use super::oversized::{self, Oversized};
+use super::writing::Line;
 use crate::domain::json;
 use crate::protocol::{code, jsonrpc};
 
@@ -31,12 +32,6 @@ pub(super) struct Marks {
     pub left: AtomicBool,
     /// It ended by itself with exit code 0.
     pub finished: AtomicBool,
-}
-
-pub(super) struct Line {
-    pub text: String,
-    /// The request this is, if it is one.
-    pub id: Option<u64>,
 }
 
 /// Reads messages to the end of the child's output.
@@ -179,7 +174,7 @@ fn too_large(hub: &Arc<Hub>, beginning: &[u8], end: oversized::End) {
 fn respond(hub: &Arc<Hub>, out: &mpsc::WeakSender<Line>, received: Received) {
     let say = |hub: &Hub, out: &mpsc::WeakSender<Line>, text| {
         if let Some(out) = out.upgrade()
-            && out.try_send(Line { text, id: None }).is_err()
+            && out.try_send(Line { text, id: None, gate: None }).is_err()
         {
             debug!(upstream = %hub.common.name, "an answer to the server was dropped");
         }

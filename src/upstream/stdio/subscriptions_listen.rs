@@ -67,7 +67,7 @@ async fn keep(
             let params = params_with_meta(&listen_params(&kinds, &uris), &meta);
             let line = jsonrpc::request(route.id, method::SUBSCRIPTIONS_LISTEN, Some(&params));
             let Some(live) = conn.upgrade() else { return };
-            if live.write(route.id, line).await.is_err() {
+            if live.write(route.id, line, None).await.is_err() {
                 return;
             }
             current = Some((route, listening));

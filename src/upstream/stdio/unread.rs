@@ -45,6 +45,13 @@ impl Written {
         }
     }
 
+    /// The last line is not written any further, and nobody waits for it.
+    pub(super) fn give_up(&mut self) {
+        if let Some(last) = self.lines.back_mut() {
+            last.id = None;
+        }
+    }
+
     /// The requests of which the child can't have read the whole: of these nobody can have read
     /// more than all but the last `left` bytes that were written.
     pub(super) fn unread(&self, left: usize) -> Vec<u64> {

@@ -199,7 +199,16 @@ async fn live(site: &Site) -> (ApprovalId, String) {
     store.limits().give_back(&LimitKey::Seal("k".to_owned())).await.unwrap();
     own(site).await;
     store.due().expiries(now, 9).await.unwrap();
-    store.due().orphaned(now, 9).await.unwrap();
+    store.due().orphaned("n", now, 9).await.unwrap();
+    store.due().claimed_by("n").await.unwrap();
+    let mark = crate::store::Mark {
+        id: a.id.clone(),
+        version: 1,
+        node: "n".to_owned(),
+        lease_until: now,
+        lease_least: now,
+    };
+    store.approvals().mark_sent(&mark, now).await.unwrap();
     store.due().unattended(now, 9).await.unwrap();
     let changed = Filter { changed_since: Some(now), limit: 9, ..Filter::default() };
     store.approvals().list(&changed, now).await.unwrap();

@@ -60,13 +60,13 @@ async fn what_ran_when_its_process_died_is_found_and_becomes_unknown() {
     world.approve(&id).await;
     world.upstream.arrived(1).await;
     let store = &world.db.store;
-    assert!(store.due().orphaned(world.broker.now(), 10).await.unwrap().is_empty());
+    assert!(store.due().orphaned("node-a", world.broker.now(), 10).await.unwrap().is_empty());
 
     store.nodes().renew("node-dying", at(0), at(15)).await.unwrap();
     world.pass(15);
 
     assert_eq!(
-        store.due().orphaned(world.broker.now(), 10).await.unwrap(),
+        store.due().orphaned("node-a", world.broker.now(), 10).await.unwrap(),
         std::slice::from_ref(&id)
     );
     let lost = world.stored(&id).await.lose("its executor died", world.broker.now()).unwrap();

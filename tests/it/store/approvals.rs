@@ -298,8 +298,8 @@ async fn reconcilers_find_what_is_overdue_orphaned_or_unattended() {
         assert!(db.store.due().expiries(at(609), 10).await.unwrap().is_empty());
         assert_eq!(db.store.due().expiries(at(900), 10).await.unwrap().len(), 3);
         assert_eq!(db.store.due().expiries(at(610), 10).await.unwrap().len(), 2);
-        assert!(db.store.due().orphaned(at(14), 10).await.unwrap().is_empty());
-        assert_eq!(db.store.due().orphaned(at(15), 10).await.unwrap(), [id(4)]);
+        assert!(db.store.due().orphaned("other", at(14), 10).await.unwrap().is_empty());
+        assert_eq!(db.store.due().orphaned("other", at(15), 10).await.unwrap(), [id(4)]);
         assert_eq!(db.store.due().unattended(at(609), 10).await.unwrap(), [id(3)]);
         assert!(db.store.due().unattended(at(610), 10).await.unwrap().is_empty());
     })

@@ -50,6 +50,7 @@ if mode == "mark":
 era = None
 
 cancelled = []
+counted = 0
 waiting = None
 # What a server that tells of changes was asked for.
 listens = {}
@@ -169,6 +170,9 @@ for line in sys.stdin:
             result(message, {"env": sorted(os.environ), "pid": os.getpid()})
         elif tool.get("do") == "grandchild":
             result(message, {"pid": left.pid})
+        elif tool.get("do") == "count":
+            counted += 1
+            result(message, {"counted": counted})
         elif tool.get("do") == "progress":
             progress(message)
             result(message, {})

@@ -50,6 +50,36 @@ pub struct FakeUpstream {
     kept: Mutex<Vec<Notifications>>,
     sessions: Mutex<Vec<Caller>>,
     left: Mutex<Vec<Caller>>,
+    slow: Mutex<VecDeque<Pause>>,
+    between: Mutex<VecDeque<Pause>>,
+}
+
+/// A place where one request stands still until it is let go.
+#[derive(Debug, Clone)]
+pub struct Pause {
+    reached: watch::Sender<bool>,
+    go: Arc<Semaphore>,
+}
+
+impl Pause {
+    fn new() -> Self {
+        Self { reached: watch::channel(false).0, go: Arc::new(Semaphore::new(0)) }
+    }
+
+    async fn here(&self) {
+        self.reached.send_replace(true);
+        self.go.acquire().await.unwrap().forget();
+    }
+
+    /// Waits until a request stands there.
+    pub async fn reached(&self) {
+        soon("a pause", self.reached.subscribe().wait_for(|is| *is)).await.unwrap();
+    }
+
+    /// Lets it go on.
+    pub fn ends(&self) {
+        self.go.add_permits(1);
+    }
 }
 
 impl FakeUpstream {
@@ -69,6 +99,8 @@ impl FakeUpstream {
             kept: Mutex::default(),
             sessions: Mutex::default(),
             left: Mutex::default(),
+            slow: Mutex::default(),
+            between: Mutex::default(),
         };
         upstream.lists(&[("delete_image_set", "1"), ("list_image_sets", "1")]);
         Arc::new(upstream)
@@ -128,6 +160,20 @@ impl FakeUpstream {
         soon("a request upstream", arrivals.wait_for(|seen| *seen >= n)).await.unwrap();
     }
 
+    /// The next request that comes takes so long to connect.
+    pub fn connects_slowly(&self) -> Pause {
+        let pause = Pause::new();
+        self.slow.lock().unwrap().push_back(pause.clone());
+        pause
+    }
+
+    /// The next request that may go out stands still before its first byte.
+    pub fn stands_still(&self) -> Pause {
+        let pause = Pause::new();
+        self.between.lock().unwrap().push_back(pause.clone());
+        pause
+    }
+
     /// How many requests arrived.
     pub fn calls(&self) -> usize {
         self.sent.lock().unwrap().len()
@@ -169,6 +215,20 @@ impl Upstream for FakeUpstream {
         cancel: CancellationToken,
     ) -> Result<Reply, UpstreamError> {
         let overdue = request.overdue.clone();
+        let slow = self.slow.lock().unwrap().pop_front();
+        if let Some(pause) = slow {
+            pause.here().await;
+        }
+        if let Some(gate) = &request.gate {
+            let leave = gate.pass().await.map_err(UpstreamError::NotSent)?;
+            let between = self.between.lock().unwrap().pop_front();
+            if let Some(pause) = between {
+                pause.here().await;
+            }
+            if !leave.is_good() {
+                return Err(UpstreamError::NotSent("too late".to_owned()));
+            }
+        }
         let rule = self.by.lock().unwrap().clone();
         let ruled = rule.map(|rule| rule(&request));
         self.sent.lock().unwrap().push(request);

@@ -69,6 +69,7 @@ pub(crate) fn pending(
         owed: false,
         executor: None,
         waiting: false,
+        unsent: false,
         ran_before: None,
     }
 }

@@ -1,13 +1,15 @@
 //! Upstreams built as the program builds them, from what a user would write of them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use placet::clock::{Clock, SystemClock};
+use placet::clock::{Clock, ManualClock, SystemClock};
 use placet::config::{Config, Environment};
+use placet::domain::time::Timestamp;
 use placet::upstream::{
-    Caller, Notification, Notifications, Reply, Request, ServerMessage, Upstream, UpstreamError,
-    build,
+    Caller, Gate, Leave, Notification, Notifications, Reply, Request, ServerMessage, Upstream,
+    UpstreamError, build,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -63,6 +65,55 @@ pub fn built_at<C: Clock + 'static>(lines: impl AsRef<str>, clock: Arc<C>) -> Bu
 /// The caller of most tests.
 pub fn ana() -> Caller {
     Caller::new("ana", None)
+}
+
+/// A gate that does as it is told, and counts who comes.
+#[derive(Debug)]
+pub struct TestGate {
+    clock: Arc<ManualClock>,
+    /// How long the process stands still after it has its leave; none: it gets none.
+    sleep: Option<Duration>,
+    asked: AtomicUsize,
+}
+
+impl TestGate {
+    /// One that lets through, and then has the process sleep so long.
+    pub fn passed_then(sleep: Duration) -> Arc<Self> {
+        Self::new(Some(sleep))
+    }
+
+    /// One that lets nothing through.
+    pub fn shut() -> Arc<Self> {
+        Self::new(None)
+    }
+
+    fn new(sleep: Option<Duration>) -> Arc<Self> {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(0)));
+        Arc::new(Self { clock, sleep, asked: AtomicUsize::new(0) })
+    }
+
+    /// How often it was asked.
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// An approved call of tool `t` that must pass it.
+    pub fn call(self: &Arc<Self>, arguments: &str) -> Request {
+        let gate: Arc<dyn Gate> = Arc::clone(self) as _;
+        Request { gate: Some(gate), ..call(arguments, true) }
+    }
+}
+
+#[async_trait::async_trait]
+impl Gate for TestGate {
+    async fn pass(&self) -> Result<Leave, String> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
+        let leave = Leave::new(clock, Duration::from_secs(5));
+        let sleep = self.sleep.ok_or_else(|| "the gate is shut".to_owned())?;
+        self.clock.advance(sleep);
+        Ok(leave)
+    }
 }
 
 /// What was said, which is no question.

@@ -73,6 +73,7 @@ pub(super) fn read(row: &Row) -> Result<Approval> {
         settled,
         owed: row.int("owed")? != 0,
         executor: row.opt_text("executor")?,
+        unsent: row.int("unsent")? != 0,
         waiting: row.int("waiting")? != 0,
         ran_before: time("ran_before")?,
     })
