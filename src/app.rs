@@ -28,6 +28,7 @@ use crate::config::oidc::CALLBACK;
 use crate::config::{Config, Reviewer};
 use crate::domain::approval::Assurance;
 use crate::domain::audit::{AuditEvent, Kind};
+use crate::domain::time::Timestamp;
 use crate::id::{IdSource, OsIds};
 use crate::mcp::{self, Mcp};
 use crate::notify::deliver::{self, Deliverer};
@@ -45,6 +46,7 @@ use crate::web::host_guard::{Hosts, host_guard};
 use crate::web::{self, SignInMailer, Web};
 use crate::{reconcilers, tcp, upstream};
 
+mod clock;
 pub mod copies;
 mod keeper;
 mod reload;
@@ -72,6 +74,19 @@ pub enum AppError {
     /// The database can't be opened or migrated.
     #[error("database.url: {0}; check that the path or server exists and can be written")]
     Store(#[from] StoreError),
+    /// The machine's clock and the database's are too far apart.
+    #[error(
+        "database.max_clock_skew: this machine's clock says {machine}, the database's {database}: \
+         they are further apart than {limit:?}; set the clock that is wrong (NTP keeps it so)"
+    )]
+    Skew {
+        /// What the machine's clock says.
+        machine: Timestamp,
+        /// What the database's says.
+        database: Timestamp,
+        /// How far they may be apart.
+        limit: Duration,
+    },
     /// The address can't be listened on.
     #[error("server.listen: can't listen on {address}: {error}")]
     Listen {
@@ -135,7 +150,7 @@ impl App {
         }
         let config = Arc::new(config);
         let ids = Arc::new(OsIds);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock: Arc<dyn Clock> = Arc::new(clock::of(&store, &config).await?);
         let stop = Stop::default();
         let (work, upstream_work) = (TaskTracker::new(), TaskTracker::new());
         let node = ids.prefixed("nod_", clock.now());
@@ -151,6 +166,7 @@ impl App {
             tracker: work.clone(),
             stop: stop.clone(),
         });
+        broker.bound_leases().await?;
         broker.renew_lease().await?;
         let notifiers = deliver::build_with(&config, &mailbox);
         let outbox = Arc::new(store.clone());
@@ -374,7 +390,8 @@ pub async fn sign_in_link(
     reviewer: &str,
     assurance: Assurance,
 ) -> Result<String, StoreError> {
-    let now = SystemClock.now();
+    let told = store.nodes().time().await?;
+    let now = told.unwrap_or_else(|| SystemClock.now());
     let expires_at = now.plus(config.people.link_life);
     let (via, assurance) = match assurance {
         Assurance::Link => (VIA_TERMINAL, Assurance::Link),

@@ -28,6 +28,7 @@ pub(crate) mod client_sessions;
 mod clients;
 pub(crate) mod health;
 pub(crate) mod hints;
+pub mod lease;
 pub mod people;
 pub(crate) mod policies;
 pub(crate) mod reach;
@@ -42,6 +43,7 @@ use call::result_delivery::ResultsUnderWay;
 use call::send_mark::Executing;
 use client_sessions::Uses;
 use hints::Hints;
+use lease::Lease;
 use policies::Policies;
 use reach::Reach;
 use turns::Turns;
@@ -68,6 +70,7 @@ struct Inner {
     reach: Reach,
     results_under_way: ResultsUnderWay,
     executing: Executing,
+    lease: Lease,
     session_uses: Uses,
     metrics: Arc<Metrics>,
     guesses: Guesses,
@@ -170,6 +173,7 @@ impl Broker {
                 results_under_way: ResultsUnderWay::default(),
                 turns: Turns::default(),
                 executing: Executing::default(),
+                lease: Lease::default(),
                 session_uses: Uses::default(),
                 metrics: Arc::default(),
                 guesses,

@@ -115,6 +115,8 @@ pub struct Database {
     pub connections: u32,
     /// Most connections to PostgreSQL for what agents ask for.
     pub agent_connections: u32,
+    /// How far the machine's clock and the database's may be apart.
+    pub max_clock_skew: Duration,
 }
 
 /// `[approvals]`

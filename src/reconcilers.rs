@@ -46,6 +46,7 @@ pub fn start(broker: &Broker, tracker: &TaskTracker, stop: &CancellationToken) {
         tracker.spawn(async move { repeat(interval, &stop, || step(broker.clone())).await });
     };
     every(RENEW_EVERY, |b| Box::pin(async move { b.renew_lease().await }));
+    every(REAP_EVERY, |b| Box::pin(async move { b.bound_leases().await }));
     every(EXPIRE_EVERY, |b| Box::pin(async move { b.expire_due().await }));
     every(REAP_EVERY, |b| Box::pin(async move { b.lose_orphaned().await }));
     every(COMPARE_EVERY, |b| Box::pin(async move { b.reconcile().await }));
@@ -163,7 +164,7 @@ impl Unattended {
     /// # Errors
     /// [`StoreError`], when the store can't be read or written.
     pub async fn run_once(&mut self, broker: &Broker) -> Result<(), StoreError> {
-        if broker.stopping() {
+        if broker.stopping() || !broker.has_lease() {
             return Ok(());
         }
         let now = broker.now();

@@ -2,7 +2,6 @@
 //! step reads the store, does what is due, and may be repeated at any time, on any process.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use crate::domain::approval::{Approval, ApprovalId, Transition};
 use crate::domain::time::Timestamp;
@@ -21,31 +20,12 @@ fn take_back(approval: Approval, why: &str, now: Timestamp) -> Option<Transition
     approval.lose(&format!("{why} before an answer came"), now).ok()
 }
 
-/// How long after its last renewal a process counts as dead to the others.
-pub(crate) const LEASE: Duration = Duration::from_secs(15);
 /// Most approvals of one step; the next step takes the rest.
 const BATCH: u32 = 200;
 /// Audit records sealed in one transaction.
 const SEAL_BATCH: u32 = 500;
 
 impl Broker {
-    /// Renews this process's lease.
-    ///
-    /// # Errors
-    /// [`StoreError`], when the store can't be read or written.
-    pub async fn renew_lease(&self) -> Result<(), StoreError> {
-        let now = self.now();
-        self.store().nodes().renew(self.node(), now, now.plus(LEASE)).await
-    }
-
-    /// Ends this process's lease, and lets go of its requests.
-    ///
-    /// # Errors
-    /// [`StoreError`], when the store can't be read or written.
-    pub async fn end_lease(&self) -> Result<(), StoreError> {
-        self.store().nodes().end(self.node(), self.now()).await
-    }
-
     /// Ends what nobody decided, or nobody claimed, in time.
     ///
     /// # Errors

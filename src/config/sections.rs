@@ -105,6 +105,7 @@ pub(super) fn database(s: &Section<'_>) -> Database {
         keepalive: s.positive("keepalive").unwrap_or_default(),
         connections: s.count("connections").unwrap_or_default(),
         agent_connections: s.count("agent_connections").unwrap_or_default(),
+        max_clock_skew: s.positive("max_clock_skew").unwrap_or_default(),
     };
     s.finish();
     database

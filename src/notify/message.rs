@@ -10,7 +10,7 @@ use askama::Template;
 
 use crate::broker::people::plan::{address, delivery_id};
 use crate::config::{self, Config, NotifierKind, Reviewer, Role};
-use crate::domain::approval::{Approval, Choice, State, Unattended};
+use crate::domain::approval::{Approval, Choice, Outcome, State, Unattended};
 use crate::domain::json;
 use crate::domain::mask::Masker;
 use crate::domain::time::{Timestamp, in_words};
@@ -378,7 +378,14 @@ fn resolution(a: &Approval, state: State) -> (&'static str, String) {
         State::Rejected => ("Rejected", format!("Rejected by {}.", by(Choice::Reject))),
         State::Expired => ("Expired", format!("It expired{}.", why())),
         State::Cancelled => ("Cancelled", format!("It was cancelled{}.", why())),
-        State::Pending | State::Running | State::Completed | State::Indeterminate => {
+        // Mailed only to those who were told that nobody knew.
+        State::Completed => {
+            let failed = a.outcome.as_ref().is_some_and(Outcome::is_error);
+            let how = if failed { " The answer says that it failed." } else { "" };
+            let said = "It ran: its answer came after it had been given up as unknown.";
+            ("It ran", format!("{said}{how}"))
+        }
+        State::Pending | State::Running | State::Indeterminate => {
             ("Changed", format!("It is {state} now."))
         }
     }

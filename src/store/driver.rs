@@ -65,6 +65,11 @@ impl Db {
         Self { lane, ..self.clone() }
     }
 
+    /// Whether it is a server, which has a clock of its own.
+    pub(super) const fn is_postgres(&self) -> bool {
+        matches!(self.at, At::Postgres(_))
+    }
+
     /// Opens a write transaction.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -13,6 +14,9 @@ use crate::telemetry::{head, sample};
 use super::Web;
 use super::error::{Code, Problem};
 use super::extract::Reader;
+
+/// How long the store may take to say that it can be written.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// How well a part of the program works, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,14 +67,24 @@ pub(crate) async fn healthz() -> Response {
 pub(crate) async fn readyz(State(web): State<Web>) -> Response {
     let mut checks = web.readiness.snapshot();
     checks.entry("policies".to_owned()).or_insert(Health::Ok);
-    let store = match web.broker.check_store().await {
-        Ok(()) => Health::Ok,
-        Err(error) => {
+    let store = match tokio::time::timeout(ANSWERS_WITHIN, web.broker.check_store()).await {
+        Ok(Ok(())) => Health::Ok,
+        Err(_) => {
+            tracing::warn!("not ready: the store does not answer");
+            Health::Unavailable
+        }
+        Ok(Err(error)) => {
             tracing::warn!(%error, "not ready: the store can't be written");
             Health::Unavailable
         }
     };
     checks.insert("store".to_owned(), store);
+    // The others take it for dead, and what it holds for nobody's.
+    let lease = if web.broker.has_lease() { Health::Ok } else { Health::Unavailable };
+    checks.insert("lease".to_owned(), lease);
+    let skew = web.broker.skew().length();
+    let off = skew > web.broker.config().database.max_clock_skew;
+    checks.insert("clock".to_owned(), if off { Health::Degraded } else { Health::Ok });
     // An upstream that can't be reached is no news here: /upstreams tells of it.
     let unread = web.broker.upstream_rows().iter().any(|row| row.report.health.is_list_unread());
     let upstreams = if unread { Health::Degraded } else { Health::Ok };
@@ -124,6 +138,12 @@ async fn render(web: &Web) -> Result<String, Problem> {
     );
     let held = figures.held.to_string();
     gauge(&mut out, "placet_held_requests", "Agent requests held open.", &held);
+    gauge(
+        &mut out,
+        "placet_clock_skew_seconds",
+        "How far this machine's clock is ahead of the database's.",
+        &web.broker.skew().seconds().to_string(),
+    );
     // A gauge in truth: approvals leave a state, and history is purged.
     head(&mut out, "placet_approvals_total", "gauge", "Approvals kept, by state.");
     for (state, count) in &figures.by_state {

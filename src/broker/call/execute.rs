@@ -193,6 +193,10 @@ impl Broker {
         if let Some(reason) = self.obstacle(&approval, &config) {
             return self.settle_transition(approval.cancel("policy", &reason, self.now())).await;
         }
+        // Without it others would take the claim back at once.
+        if !self.has_lease() {
+            self.renew_lease().await?;
+        }
         let Ok(claim) = approval.claim(self.node(), self.now()) else { return Ok(None) };
         // Known before it stands, so that a claim that stands unknown is nobody's.
         let executing = self.inner.executing.begin(id);

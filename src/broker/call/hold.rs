@@ -194,8 +194,10 @@ impl Held {
                     () = enough_looked(&terms, &soft, end) => Step::Unread,
                 }
             };
+            // Without a lease it counts as dead to the others: as if it stopped, nothing is begun.
+            let ending = self.broker.stopping();
+            let stopping = ending || !self.broker.has_lease();
             // What expired meanwhile is answered so, never handed over.
-            let stopping = self.broker.stopping();
             let over = Instant::now() >= end || terms.enough.is_cancelled();
             if self.approval.state != State::Pending && !told_decided {
                 told_decided = true;
@@ -245,7 +247,7 @@ impl Held {
                     Event::Done(Done::NotSent(_)) => return self.not_sent().await,
                     Event::Vanished => work.execution = None,
                 },
-                () = soft.cancelled(), if !stopping => {}
+                () = soft.cancelled(), if !ending => {}
                 () = terms.enough.cancelled(), if !terms.enough.is_cancelled() => {}
                 () = self.changes.next(), if !work.is_under_way() => {}
                 () = tokio::time::sleep_until(wake) => {}

@@ -18,7 +18,7 @@ use crate::store::{Mark, Marked};
 use crate::upstream::{Gate, Leave};
 
 use crate::broker::Broker;
-use crate::broker::upkeep::LEASE;
+use crate::broker::lease::LEASE;
 
 /// How long after its mark was begun a call may be sent.
 pub(in crate::broker) const SEND_WITHIN: Duration = Duration::from_secs(5);

@@ -10,7 +10,7 @@ use crate::domain::approval::{
 };
 use crate::store::StoreError;
 
-use super::plan::Wishes;
+use super::plan::{Wishes, is_answered_late};
 use super::rights::Verb;
 use crate::broker::{Broker, DecideError};
 
@@ -149,8 +149,10 @@ impl Broker {
         let now = self.now();
         let id = transition.after.id.clone();
         // An outcome is mailed to nobody, and what nothing was changed to neither.
-        let tells = transition.from != transition.after.state
-            && !matches!(transition.after.state, State::Running | State::Completed);
+        let late = transition.from == transition.after.state && is_answered_late(&transition.after);
+        let tells = late
+            || transition.from != transition.after.state
+                && !matches!(transition.after.state, State::Running | State::Completed);
         let wishes = if tells { self.wishes().await } else { Wishes::default() };
         let deliveries = self.plan_change(&transition, &wishes, now);
         let after = self.inner.store.approvals().apply(transition, deliveries, now).await?;

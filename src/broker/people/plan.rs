@@ -152,9 +152,12 @@ impl<'a> Plan<'a> {
     /// The messages of a change of state; a change within a state has none.
     fn of_change(mut self, from: State) -> Vec<NewDelivery> {
         let to = self.approval.state;
-        if from == to {
+        // All who were told that nobody knows are told that it ran.
+        let is_late = from == to && is_answered_late(self.approval);
+        if from == to && !is_late {
             return Vec::new();
         }
+        let topic = if is_late { State::Completed } else { to };
         let people: Vec<&Reviewer> = match to {
             // Released: it was told to be approved before.
             State::Approved if from == State::Running => return Vec::new(),
@@ -167,7 +170,7 @@ impl<'a> Plan<'a> {
         };
         let until = self.now.plus(TRIED_FOR);
         for notifier in self.notifiers() {
-            self.webhook(notifier, to.as_str(), until);
+            self.webhook(notifier, topic.as_str(), until);
             for reviewer in &people {
                 let about_own = self.approval.decision_of(&reviewer.name).is_some();
                 let wishes = self.wishes.of(&reviewer.name);
@@ -176,7 +179,7 @@ impl<'a> Plan<'a> {
                 }
                 let quiet = self.wishes.quiet_until(&reviewer.name, self.now);
                 let due = quiet.filter(|_| to != State::Indeterminate).unwrap_or(self.now);
-                self.mail(notifier, reviewer, to.as_str(), due, due.plus(TRIED_FOR));
+                self.mail(notifier, reviewer, topic.as_str(), due, due.plus(TRIED_FOR));
             }
         }
         self.planned
@@ -293,6 +296,11 @@ impl<'a> Plan<'a> {
     fn admins(&self) -> Vec<&'a Reviewer> {
         self.config.reviewers.iter().filter(|r| r.role == Role::Admin).collect()
     }
+}
+
+/// Whether the upstream answered after the call was given up.
+pub(in crate::broker) fn is_answered_late(approval: &Approval) -> bool {
+    approval.state == State::Indeterminate && approval.outcome.is_some()
 }
 
 /// Both lists, everyone once.

@@ -11,7 +11,7 @@ use crate::store::StoreError;
 const MAX_TRIES: usize = MIGRATIONS.len() + 2;
 
 /// Version, description, SQL for SQLite, SQL for PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 14] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 15] = [
     (
         1,
         "init",

@@ -219,7 +219,8 @@ async fn open_identical(
     row.map(|row| read(&row)).transpose()
 }
 
-/// The latest end that is still owed, or a rejection that is repeated until its cooldown is over.
+/// The latest end that is still owed, though others came after it: an answer may be late. Else the
+/// latest of all, where it is a rejection that is repeated until its cooldown is over.
 async fn ended_identical(
     tx: &mut Tx,
     agent: &str,
@@ -227,16 +228,22 @@ async fn ended_identical(
     owed_since: Timestamp,
     now: Timestamp,
 ) -> Result<Option<Approval>> {
-    let sql = select(
+    let owed = select(
+        "where a.agent = $2 and a.digest = $3 and a.owed = 1 \
+           and (a.finished_at > $4 or a.state = 'indeterminate') \
+         order by a.finished_at desc, a.id desc limit 1",
+    );
+    let row = tx.row(owed, args![now, agent, digest.as_str(), owed_since]).await?;
+    if let Some(row) = row {
+        return read(&row).map(Some);
+    }
+    let latest = select(
         "where a.agent = $2 and a.digest = $3 and a.finished_at is not null \
          order by a.finished_at desc, a.id desc limit 1",
     );
-    let row = tx.row(sql, args![now, agent, digest.as_str()]).await?;
-    let Some(approval) = row.map(|row| read(&row)).transpose()? else { return Ok(None) };
-    let fresh = approval.state == State::Indeterminate
-        || approval.finished_at.is_some_and(|at| at > owed_since);
-    let owed = approval.owed && fresh;
-    Ok((owed || is_cooling(&approval, now)).then_some(approval))
+    let row = tx.row(latest, args![now, agent, digest.as_str()]).await?;
+    let approval = row.map(|row| read(&row)).transpose()?;
+    Ok(approval.filter(|approval| is_cooling(approval, now)))
 }
 
 fn is_cooling(approval: &Approval, now: Timestamp) -> bool {
@@ -252,7 +259,8 @@ async fn ran_before(
     let row = tx
         .row(
             "select max(finished_at) as at from approvals \
-              where agent = $1 and digest = $2 and state = 'completed' and finished_at > $3",
+              where agent = $1 and digest = $2 and finished_at > $3 \
+                and (state = 'completed' or outcome_kind is not null)",
             args![agent, digest.as_str(), since],
         )
         .await?;
@@ -363,6 +371,15 @@ async fn apply(
     // Only decisions and ends bring new words.
     if transition.decision.is_some() || a.end_reason.is_some() {
         words::index(&mut tx, a).await?;
+    }
+    if a.state == State::Indeterminate && a.outcome.is_some() {
+        // People who are asked about the identical call shall know that it ran.
+        tx.execute(
+            "update approvals set ran_before = $3, changed_at = $4 \
+              where agent = $1 and digest = $2 and state in ('pending', 'approved')",
+            args![&a.agent, a.digest().as_str(), a.finished_at, now],
+        )
+        .await?;
     }
     audit::insert(&mut tx, &transition.events).await?;
     outbox::insert(&mut tx, &deliveries, now).await?;

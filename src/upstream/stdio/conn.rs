@@ -209,8 +209,6 @@ impl Drop for Conn {
     }
 }
 
-}
-
 /// The tasks at a child's three pipes, and the last lines of its standard error.
 struct Pipes {
     writer: JoinHandle<(ChildStdin, Written)>,

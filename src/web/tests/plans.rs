@@ -201,6 +201,7 @@ async fn live(site: &Site) -> (ApprovalId, String) {
     store.due().expiries(now, 9).await.unwrap();
     store.due().orphaned("n", now, 9).await.unwrap();
     store.due().claimed_by("n").await.unwrap();
+    store.nodes().latest().await.unwrap();
     let mark = crate::store::Mark {
         id: a.id.clone(),
         version: 1,
