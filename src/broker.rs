@@ -24,11 +24,13 @@ use crate::upstream::Upstream;
 
 pub(crate) mod audit;
 pub mod call;
+pub mod channels;
 pub(crate) mod client_sessions;
 mod clients;
 pub(crate) mod health;
 pub(crate) mod hints;
 pub mod lease;
+mod live;
 pub mod people;
 pub(crate) mod policies;
 pub(crate) mod reach;

@@ -2,15 +2,15 @@
 //! ([`crate::broker::upkeep`]). A restart, a lost hint and a second broker all take the path of the
 //! ordinary case.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
-use crate::broker::call::execute::{Done, Wishes};
 use crate::broker::client_sessions::LOOK_EVERY;
 use crate::domain::approval::ApprovalId;
 use crate::domain::time::Timestamp;
@@ -26,6 +26,8 @@ const REAP_EVERY: Duration = Duration::from_secs(3);
 const DISPATCH_EVERY: Duration = Duration::from_secs(1);
 /// How often what is held here is compared with what the rows say.
 const COMPARE_EVERY: Duration = Duration::from_secs(1);
+/// How often changes get their numbers; who watches does it sooner.
+const NUMBER_EVERY: Duration = Duration::from_secs(1);
 /// How often the audit is sealed; a record is sealed within two seconds.
 const SEAL_EVERY: Duration = Duration::from_secs(1);
 /// How often old rows are removed.
@@ -51,6 +53,7 @@ pub fn start(broker: &Broker, tracker: &TaskTracker, stop: &CancellationToken) {
     every(REAP_EVERY, |b| Box::pin(async move { b.lose_orphaned().await }));
     every(COMPARE_EVERY, |b| Box::pin(async move { b.reconcile().await }));
     every(REAP_EVERY, |b| Box::pin(async move { b.take_back_unknown().await }));
+    every(NUMBER_EVERY, |b| Box::pin(async move { b.number_changes().await }));
     every(SEAL_EVERY, |b| Box::pin(async move { b.seal_audit().await }));
     every(PURGE_EVERY, |b| Box::pin(async move { b.purge().await }));
     every(LEAVE_EVERY, |b| Box::pin(async move { b.leave_ended_sessions().await }));
@@ -65,7 +68,7 @@ pub fn start(broker: &Broker, tracker: &TaskTracker, stop: &CancellationToken) {
         loop {
             tokio::select! {
                 () = s.cancelled() => return,
-                _ = tick.tick() => report("unattended", unattended.run_once(&b).await),
+                _ = tick.tick() => report("unattended", unattended.begin(&b).await),
             }
         }
     });
@@ -152,42 +155,58 @@ async fn write_calls(broker: &Broker, stop: &CancellationToken) {
 }
 
 /// Runs approved calls whose rule says `"unattended": "run"`, and those that an agent follows as a
-/// task, with a growing pause while their upstream can't be reached.
+/// task, with a growing pause while their upstream can't be reached. Each upstream has a lane of its
+/// own: one that hangs holds up no other.
 #[derive(Debug, Default)]
 pub struct Unattended {
     waits: HashMap<ApprovalId, (Timestamp, Duration)>,
+    lanes: HashMap<String, JoinHandle<()>>,
 }
 
 impl Unattended {
-    /// Runs the calls that are due now, once.
+    /// Begins with the calls that are due now, in the lanes that are free.
     ///
     /// # Errors
-    /// [`StoreError`], when the store can't be read or written.
-    pub async fn run_once(&mut self, broker: &Broker) -> Result<(), StoreError> {
+    /// [`StoreError`], when the store can't be read.
+    pub async fn begin(&mut self, broker: &Broker) -> Result<(), StoreError> {
         if broker.stopping() || !broker.has_lease() {
             return Ok(());
         }
         let now = broker.now();
         let due = broker.to_run_unattended().await?;
-        self.waits.retain(|id, _| due.contains_key(id));
-        for (id, session) in due {
-            if self.waits.get(&id).is_some_and(|(not_before, _)| *not_before > now) {
+        let open: HashSet<&ApprovalId> = due.iter().map(|one| &one.id).collect();
+        self.waits.retain(|id, _| open.contains(id));
+        self.lanes.retain(|_, lane| !lane.is_finished());
+        let mut lanes: HashMap<String, Vec<_>> = HashMap::new();
+        for one in due {
+            let waits = self.waits.get(&one.id);
+            if self.lanes.contains_key(&one.upstream)
+                || waits.is_some_and(|(not_before, _)| *not_before > now)
+            {
                 continue;
             }
-            let Some(approval) = broker.get(&id).await? else { continue };
-            let caller = broker.caller_without_request(&approval, session.as_deref()).await;
-            let pause = self
-                .waits
-                .get(&id)
-                .map_or(RETRY_FIRST, |(_, last)| last.saturating_mul(2).min(RETRY_LONGEST));
-            self.waits.insert(id.clone(), (now.plus(pause), pause));
-            if let Some(execution) = broker.execute(&id, &caller, &Wishes::default()).await? {
-                broker.tracker().spawn(async move {
-                    if let Ok(Done::NotSent(why)) = execution.done.await {
-                        tracing::warn!(approval.id = %id, "approval {id} runs later: {why}");
-                    }
-                });
-            }
+            let pause =
+                waits.map_or(RETRY_FIRST, |(_, last)| last.saturating_mul(2).min(RETRY_LONGEST));
+            self.waits.insert(one.id.clone(), (now.plus(pause), pause));
+            lanes.entry(one.upstream.clone()).or_default().push(one);
+        }
+        for (upstream, due) in lanes {
+            let broker = broker.clone();
+            let lane =
+                broker.tracker().clone().spawn(async move { broker.run_unattended(due).await });
+            self.lanes.insert(upstream, lane);
+        }
+        Ok(())
+    }
+
+    /// Runs the calls that are due now, once, and waits until all have begun.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read.
+    pub async fn run_once(&mut self, broker: &Broker) -> Result<(), StoreError> {
+        self.begin(broker).await?;
+        for (_, lane) in self.lanes.drain() {
+            let _ = lane.await;
         }
         Ok(())
     }

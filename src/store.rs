@@ -12,11 +12,13 @@ use crate::domain::time::Timestamp;
 pub(crate) mod agents;
 pub(crate) mod approvals;
 pub(crate) mod audit;
+pub mod changes;
+pub mod channels;
 pub(crate) mod client_sessions;
 pub mod copies;
 pub mod credentials;
 pub(crate) mod driver;
-pub(crate) mod due;
+pub mod due;
 mod error;
 pub(crate) mod grants;
 pub(crate) mod holds;
@@ -40,7 +42,7 @@ pub use client_sessions::{ClientSession, SessionSeen};
 pub use error::{Result, StoreError};
 pub use holds::NewHold;
 pub use limits::{Beside, Counted, LimitKey, SignInBy, Spent, TOKEN_SESSION};
-pub use outbox::{Attempt, AttemptRecord, Delivery, NewDelivery};
+pub use outbox::{Attempt, AttemptRecord, Delivery, Lane, NewDelivery};
 pub use patience::Patience;
 pub use review_links::ReviewLink;
 pub use sessions::{Session, SignIn};
@@ -49,6 +51,8 @@ pub use submission::{Cap, Submit, Submitted};
 use agents::AgentStore;
 use approvals::ApprovalStore;
 use audit::AuditStore;
+use changes::ChangeStore;
+use channels::ChannelStore;
 use client_sessions::ClientSessionStore;
 use copies::CopyStore;
 use credentials::CredentialStore;
@@ -93,6 +97,12 @@ pub trait Store: Send + Sync {
 
     /// Limits: uses counted in a sliding window.
     fn limits(&self) -> &dyn LimitStore;
+
+    /// Changes of approvals, in order.
+    fn changes(&self) -> &dyn ChangeStore;
+
+    /// Channels to people that were disabled.
+    fn channels(&self) -> &dyn ChannelStore;
 
     /// Messages on their way to people.
     fn outbox(&self) -> &dyn OutboxStore;

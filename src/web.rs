@@ -32,6 +32,7 @@ pub(crate) mod audit;
 pub(crate) mod bulk;
 pub(crate) mod call_context;
 pub(crate) mod call_view;
+pub(crate) mod channels;
 pub(crate) mod cookies;
 pub(crate) mod decide;
 pub(crate) mod error;
@@ -113,6 +114,7 @@ pub fn router(web: Web) -> Router {
         .route("/history/export", get(history::export))
         .route("/tools", get(tools::show))
         .route("/upstreams", get(upstreams::show))
+        .route("/channels/{name}/enable", post(channels::enable))
         .route("/agents", get(agents::show))
         .route("/agents/forget", post(agents::forget))
         .route("/audit", get(audit::show))

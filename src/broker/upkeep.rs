@@ -1,13 +1,15 @@
 //! Work that no request brings: deadlines, lost processes, the seal of the audit, old rows. Each
 //! step reads the store, does what is due, and may be repeated at any time, on any process.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use crate::domain::approval::{Approval, ApprovalId, Transition};
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
+use crate::store::due::Unattended;
 
 use super::Broker;
+use super::call::execute::{Done, Wishes};
 
 /// The change by which a claim that nobody will carry out is taken back; none where it is no claim.
 fn take_back(approval: Approval, why: &str, now: Timestamp) -> Option<Transition> {
@@ -119,20 +121,60 @@ impl Broker {
         Ok(())
     }
 
-    /// Approved calls that run without a request, each with the session it was asked in, if an
-    /// agent follows it as a task.
+    /// Approved calls that run without a request.
     ///
     /// # Errors
     /// [`StoreError`], when the store can't be read or written.
-    pub async fn to_run_unattended(
-        &self,
-    ) -> Result<HashMap<ApprovalId, Option<String>>, StoreError> {
+    pub async fn to_run_unattended(&self) -> Result<Vec<Unattended>, StoreError> {
         let now = self.now();
-        let mut due: HashMap<ApprovalId, Option<String>> =
-            self.store().tasks().attended(now, BATCH).await?.into_iter().collect();
-        for id in self.store().due().unattended(now, BATCH).await? {
-            due.entry(id).or_default();
-        }
+        let mut due = self.store().tasks().attended(now, BATCH).await?;
+        let followed: HashSet<ApprovalId> = due.iter().map(|one| one.id.clone()).collect();
+        let others = self.store().due().unattended(now, BATCH).await?;
+        due.extend(others.into_iter().filter(|one| !followed.contains(&one.id)));
         Ok(due)
+    }
+
+    /// Runs such calls of one upstream, one after the other, until all have begun. While the server
+    /// does not list its tools nothing is claimed.
+    pub async fn run_unattended(&self, due: Vec<Unattended>) {
+        for Unattended { id, session, .. } in due {
+            if self.stopping() {
+                return;
+            }
+            match self.run_one_unattended(&id, session.as_deref()).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::warn!(approval.id = %id, %error, "approval {id} runs later");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// False where the server does not answer.
+    async fn run_one_unattended(
+        &self,
+        id: &ApprovalId,
+        session: Option<&str>,
+    ) -> Result<bool, StoreError> {
+        let Some(approval) = self.get(id).await? else { return Ok(true) };
+        let caller = self.caller_without_request(&approval, session).await;
+        let listed = tokio::select! {
+            listed = self.lists_in_time(&approval.call) => listed,
+            () = self.stop().soft.cancelled() => false,
+        };
+        if !listed {
+            return Ok(false);
+        }
+        if let Some(execution) = self.execute(id, &caller, &Wishes::default()).await? {
+            let id = id.clone();
+            self.tracker().spawn(async move {
+                if let Ok(Done::NotSent(why)) = execution.done.await {
+                    tracing::warn!(approval.id = %id, "approval {id} runs later: {why}");
+                }
+            });
+        }
+        Ok(true)
     }
 }

@@ -3,8 +3,8 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::Config;
 use super::mail_address::canonical;
+use super::{Config, Notifier, NotifierKind};
 use crate::domain::call::hex;
 use crate::domain::json;
 
@@ -30,6 +30,24 @@ impl Config {
     pub fn entries(&self) -> Vec<(String, String)> {
         let entry = |name: &String| Some((name.clone(), self.entry_of(name)?));
         self.reviewers.iter().filter_map(|r| entry(&r.name)).collect()
+    }
+}
+
+impl Notifier {
+    /// SHA-256, in hex, of what the configuration says of where this channel leads and how it is let
+    /// in there. It changes when the channel is another one.
+    pub fn entry(&self) -> String {
+        let parts = match &self.kind {
+            NotifierKind::Email { smtp_url, from, .. } => {
+                vec!["email", smtp_url.expose(), from.as_str()]
+            }
+            NotifierKind::Webhook { url, secret, .. } => {
+                vec!["webhook", url.as_str(), secret.expose()]
+            }
+            NotifierKind::Memory => vec!["memory"],
+        };
+        let quoted: Vec<String> = parts.into_iter().map(json::quote).collect();
+        hex(&Sha256::digest(quoted.join(",")))
     }
 }
 

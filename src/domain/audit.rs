@@ -65,6 +65,10 @@ kinds! {
     HoldBudgetLearned = "hold_budget_learned",
     /// An admin had that forgotten.
     HoldBudgetForgotten = "hold_budget_forgotten",
+    /// The other side of a channel wants no more messages.
+    ChannelDisabled = "channel_disabled",
+    /// An admin enabled a channel again.
+    ChannelEnabled = "channel_enabled",
     /// A reviewer signed in.
     SignedIn = "signed_in",
     /// Somebody came back from the sign-in provider and was not signed in.

@@ -4,7 +4,7 @@
 //! mail's review link is minted at the attempt and its hash stored before the mail leaves, so the
 //! outbox holds no secret. A request flood ends in one summary, not in a full mailbox.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use tracing::{debug, error, warn};
 use crate::broker::Broker;
 use crate::config::{Config, NotifierKind, Reviewer};
 use crate::domain::time::Timestamp;
-use crate::store::{Attempt, Delivery, Store, StoreError};
+use crate::store::{Attempt, Delivery, Store};
 
 use super::email::Smtp;
 use super::memory::{Mailbox, Memory};
@@ -26,19 +26,23 @@ use super::message::{self, Letter};
 use super::webhook::Webhook;
 use super::{Message, Notifier, NotifyError};
 
+mod lanes;
 mod prepare;
 mod schedule;
 
 pub(crate) use schedule::next_after;
 
+use lanes::OnTheirWay;
 use prepare::Prepared;
 
-/// Most deliveries under way at once.
+/// Most deliveries under way at once through one channel.
 pub(crate) const CONCURRENCY: usize = 8;
 /// Longest time for one attempt, whatever the notifier does.
 pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a claimed delivery is nobody else's; longer than an attempt can take.
 pub(crate) const LEASE: Duration = Duration::from_mins(1);
+/// First and longest pause before an attempt that could not be recorded is recorded again.
+const RECORD_AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 /// How often the store is asked when nothing hints.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long attempts under way may finish at shutdown.
@@ -49,10 +53,10 @@ pub struct Deliverer {
     broker: Broker,
     store: Arc<dyn Store>,
     notifiers: HashMap<String, Arc<dyn Notifier>>,
-    /// Webhooks that answered 410: not asked again by this process.
-    disabled: Mutex<HashSet<String>>,
+    /// What is on its way, by channel: at most [`CONCURRENCY`] in each.
+    on_their_way: Mutex<OnTheirWay>,
     /// Request mails under way, by reviewer and agent: they count before they are recorded. As many
-    /// as attempts under way, [`CONCURRENCY`].
+    /// as attempts under way.
     under_way: Mutex<HashMap<(String, String), i64>>,
 }
 
@@ -63,7 +67,13 @@ impl Deliverer {
         store: Arc<dyn Store>,
         notifiers: HashMap<String, Arc<dyn Notifier>>,
     ) -> Self {
-        Self { broker, store, notifiers, disabled: Mutex::default(), under_way: Mutex::default() }
+        Self {
+            broker,
+            store,
+            notifiers,
+            on_their_way: Mutex::default(),
+            under_way: Mutex::default(),
+        }
     }
 
     /// The notifier of that name.
@@ -107,20 +117,15 @@ impl Deliverer {
         });
     }
 
-    /// Leases up to `limit` due deliveries.
-    async fn claim(&self, now: Timestamp, limit: usize) -> Result<Vec<Delivery>, StoreError> {
-        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        self.store.outbox().claim(now, now.plus(LEASE), limit).await
-    }
-
-    /// Attempts one delivery and records what became of it. What can't be recorded stays leased
-    /// and is attempted again when the lease has run out.
-    async fn deliver(&self, delivery: Delivery, now: Timestamp) {
+    /// Attempts one delivery and records what became of it. What can't be prepared stays leased and
+    /// is attempted again when the lease has run out.
+    async fn deliver(&self, delivery: &Delivery, now: Timestamp) {
         let id = delivery.new.id.clone();
-        let result = match self.prepare(&delivery, now).await {
+        let result = match self.prepare(delivery, now).await {
             Ok(Prepared::Send { message, counted: _counted }) => {
-                let attempt = self.attempt(&delivery, &message, now).await;
-                self.store.outbox().record_attempt(&id, &attempt, now).await
+                let attempt = self.attempt(delivery, &message, now).await;
+                self.record(&id, &attempt, now).await;
+                Ok(())
             }
             Ok(Prepared::Drop(detail)) => {
                 debug!(delivery = %id, "dropped: {detail}");
@@ -131,6 +136,20 @@ impl Deliverer {
         };
         if let Err(error) = result {
             warn!(delivery = %id, "delivery {id} is tried again later: {error}");
+        }
+    }
+
+    /// Records an attempt that was made. While the store can't be written it tries again: what is
+    /// forgotten is sent twice.
+    async fn record(&self, id: &str, attempt: &Attempt, now: Timestamp) {
+        let mut pause = RECORD_AGAIN.0;
+        while let Err(error) = self.store.outbox().record_attempt(id, attempt, now).await {
+            warn!(delivery = %id, "what became of delivery {id} is recorded later: {error}");
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.broker.stop().hard.cancelled() => return,
+            }
+            pause = (pause * 2).min(RECORD_AGAIN.1);
         }
     }
 
@@ -166,24 +185,30 @@ impl Deliverer {
             Err(NotifyError::Disabled(detail)) => {
                 error!(
                     notifier = %new.notifier,
-                    "{} wants no more webhooks (410); it gets none until the next start",
+                    "{} wants no more webhooks (410); it gets none until its entry in the \
+                     configuration changes or an admin enables it",
                     new.notifier
                 );
-                lock(&self.disabled).insert(new.notifier.clone());
+                let config = self.broker.config();
+                if let Some(entry) = config.notifiers.iter().find(|n| n.name == new.notifier)
+                    && let Err(error) = self.broker.disable_channel(entry, &detail).await
+                {
+                    warn!("that {} is disabled could not be stored: {error}", new.notifier);
+                }
                 Attempt::Dropped { detail }
             }
         }
     }
 }
 
-/// Attempts what is due, up to [`CONCURRENCY`] at once; returns how many it was. Idempotent:
-/// whatever it does not get to is due again.
+/// Attempts what is due, up to [`CONCURRENCY`] at once in each lane; returns how many it was.
+/// Idempotent: whatever it does not get to is due again.
 #[cfg(test)]
-pub(crate) async fn run_once(ctx: &Deliverer, now: Timestamp) -> usize {
-    match ctx.claim(now, CONCURRENCY).await {
+pub(crate) async fn run_once(ctx: &Arc<Deliverer>, now: Timestamp) -> usize {
+    match ctx.claim(now).await {
         Ok(due) => {
             let count = due.len();
-            join_all(due.into_iter().map(|d| ctx.deliver(d, now))).await;
+            join_all(due.iter().map(|d| ctx.deliver(&d.delivery, now))).await;
             count
         }
         Err(error) => {
@@ -200,12 +225,15 @@ pub(crate) async fn run(ctx: Arc<Deliverer>, cancel: CancellationToken) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !cancel.is_cancelled() {
         let now = ctx.broker.now();
-        let free = CONCURRENCY.saturating_sub(under_way.len());
-        match if free > 0 { ctx.claim(now, free).await } else { Ok(Vec::new()) } {
+        let claimed = tokio::select! {
+            claimed = ctx.claim(now) => claimed,
+            () = cancel.cancelled() => break,
+        };
+        match claimed {
             Ok(due) => {
-                for delivery in due {
+                for one in due {
                     let ctx = Arc::clone(&ctx);
-                    under_way.spawn(async move { ctx.deliver(delivery, now).await });
+                    under_way.spawn(async move { ctx.deliver(&one.delivery, now).await });
                 }
             }
             Err(error) => warn!("the outbox can't be read: {error}"),

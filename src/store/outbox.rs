@@ -41,6 +41,17 @@ pub struct Delivery {
     pub created_at: Timestamp,
 }
 
+/// What a process sends next, through one channel: a channel that hangs holds up no other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lane {
+    /// Name of the notifier.
+    pub notifier: String,
+    /// The process that sends. When it is dead, its messages are due again.
+    pub node: String,
+    /// Recipients to whom something is on its way: they get nothing more before that has ended.
+    pub busy: Vec<String>,
+}
+
 /// What became of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attempt {
@@ -89,9 +100,17 @@ pub struct AttemptRecord {
 /// or written; `Corrupt`, when a stored value can't be read back.
 #[async_trait]
 pub trait OutboxStore: Send + Sync {
-    /// Leases up to `limit` due deliveries to the caller until `lease_until`.
+    /// Makes due again what was on its way in processes that are dead; returns how many it were.
+    async fn take_over(&self, now: Timestamp) -> Result<u64>;
+
+    /// Names of the notifiers for which something is due.
+    async fn due(&self, now: Timestamp) -> Result<Vec<String>>;
+
+    /// Leases up to `limit` due deliveries of a lane to its process until `lease_until`, one for each
+    /// recipient; those that were never tried come first.
     async fn claim(
         &self,
+        lane: &Lane,
         now: Timestamp,
         lease_until: Timestamp,
         limit: u32,

@@ -19,6 +19,8 @@ pub(crate) use super::driver::recorded;
 use super::agents::AgentStore;
 use super::approvals::ApprovalStore;
 use super::audit::AuditStore;
+use super::changes::ChangeStore;
+use super::channels::ChannelStore;
 use super::client_sessions::ClientSessionStore;
 use super::copies::CopyStore;
 use super::credentials::CredentialStore;
@@ -41,6 +43,7 @@ use super::{Result, Store, StoreError};
 mod agents;
 mod approvals;
 mod audit;
+mod channels;
 mod client_sessions;
 mod copies;
 mod credentials;
@@ -185,6 +188,14 @@ impl Store for SqlStore {
     }
 
     fn limits(&self) -> &dyn LimitStore {
+        self
+    }
+
+    fn changes(&self) -> &dyn ChangeStore {
+        self
+    }
+
+    fn channels(&self) -> &dyn ChannelStore {
         self
     }
 

@@ -7,6 +7,7 @@ use crate::domain::approval::{ApprovalId, Outcome};
 use crate::domain::task::{Form, Task, TaskId};
 use crate::domain::time::Timestamp;
 
+use super::due::Unattended;
 use super::error::Result;
 
 /// The effect of ending a task.
@@ -83,12 +84,9 @@ pub trait TaskStore: Send + Sync {
     /// Notes that no process runs the call of a task any more: how it ended is not known.
     async fn abandon(&self, id: &TaskId, now: Timestamp) -> Result<()>;
 
-    /// Approved calls that a task waits for, each with the id of that task's legacy session.
-    async fn attended(
-        &self,
-        now: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<(ApprovalId, Option<String>)>>;
+    /// Approved calls that a task waits for, each with the id of that task's legacy session; of each
+    /// upstream at most `limit`.
+    async fn attended(&self, now: Timestamp, limit: u32) -> Result<Vec<Unattended>>;
 
     /// What was said to the running call of an approval, and what it asks.
     async fn run_of(&self, approval: &ApprovalId) -> Result<Run>;

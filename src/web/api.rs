@@ -19,6 +19,7 @@ use crate::domain::json;
 use super::Web;
 use super::agents;
 use super::arguments::has_secrets;
+use super::channels;
 use super::decide::approval_id;
 use super::error::Problem;
 use super::extract::{Decider, Manager, Reader};
@@ -47,6 +48,8 @@ pub(crate) fn routes() -> Router<Web> {
         .route("/tools", get(tools))
         .route("/agents", get(list_agents))
         .route("/upstreams", get(list_upstreams))
+        .route("/notifiers", get(list_notifiers))
+        .route("/notifiers/{name}/enable", post(enable_notifier))
         .route("/grants", get(list_grants))
         .route("/grants/{id}/revoke", post(revoke_grant))
         .route("/audit", get(audit))
@@ -240,6 +243,22 @@ async fn list_upstreams(State(web): State<Web>, Reader(_): Reader) -> Response {
     json_response(format!("{{\"upstreams\":[{}]}}", rows.join(",")))
 }
 
+/// `GET /notifiers`: the channels to reviewers, and which were disabled by their other side.
+async fn list_notifiers(State(web): State<Web>, Reader(_): Reader) -> Result<Response, Problem> {
+    let rows: Vec<_> = web.broker.channel_rows().await?.iter().map(channels::to_json).collect();
+    Ok(json_response(format!("{{\"notifiers\":[{}]}}", rows.join(","))))
+}
+
+/// `POST /notifiers/{name}/enable`: enables a channel again, for admins.
+async fn enable_notifier(
+    State(web): State<Web>,
+    Manager(writer): Manager,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    let row = web.broker.enable_channel(&name, &writer).await?;
+    Ok(json_response(channels::to_json(&row)))
+}
+
 /// `GET /audit`: sealed records after a sequence number, for auditors and admins.
 async fn audit(
     State(web): State<Web>,
@@ -303,6 +322,8 @@ mod tests {
                 "/tools",
                 "/agents",
                 "/upstreams",
+                "/notifiers",
+                "/notifiers/{name}/enable",
                 "/grants",
                 "/grants/{id}/revoke",
                 "/audit",

@@ -95,12 +95,15 @@
   function follow() {
     const events = new EventSource("/api/v1/events");
     let due = null;
-    events.addEventListener("approval", () => {
+    const soon = () => {
       due ??= setTimeout(() => {
         due = null;
         refresh().catch(() => {});
       }, 150);
-    });
+    };
+    events.addEventListener("approval", soon);
+    // More changed than is told one by one: the list is read anew.
+    events.addEventListener("missed", soon);
     // A connection that was lost may have missed something.
     let lost = false;
     events.addEventListener("error", () => (lost = true));

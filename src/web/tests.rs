@@ -29,6 +29,7 @@ mod api;
 mod assurance;
 mod authenticator;
 mod credentials;
+mod events;
 mod grants;
 mod guesses;
 mod hostile;

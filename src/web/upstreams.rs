@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::broker::upstreams::UpstreamRow;
+use crate::config::Role;
 use crate::domain::json;
 use crate::domain::time::Timestamp;
 use crate::domain::upstream_health::{ListKind, UpstreamState, own_words};
@@ -14,6 +15,7 @@ use crate::domain::visible_text::{mixed_script, visible};
 use crate::upstream::{ServerFacts, WireEra};
 
 use super::Web;
+use super::channels;
 use super::extract::Page;
 use super::view::{Frame, When, page};
 
@@ -175,17 +177,27 @@ struct UpstreamsPage {
     frame: Frame,
     failing: usize,
     upstreams: Vec<Card>,
+    channels: Vec<channels::Card>,
+    form_token: String,
+    admin: bool,
 }
 
 /// `GET /upstreams`: the upstreams as they were last seen.
 pub(crate) async fn show(State(web): State<Web>, who: Page) -> Response {
     let (rows, now) = (web.broker.upstream_rows(), web.broker.now());
+    let channels = match web.broker.channel_rows().await {
+        Ok(channels) => channels,
+        Err(error) => return who.problem(error),
+    };
     page(
         StatusCode::OK,
         &UpstreamsPage {
             frame: who.frame("Upstreams", "upstreams"),
             failing: rows.iter().filter(|row| row.state == UpstreamState::Failing).count(),
             upstreams: rows.iter().map(|row| Card::new(row, now)).collect(),
+            channels: channels.into_iter().map(|row| channels::Card::new(row, now)).collect(),
+            form_token: who.form_token().to_owned(),
+            admin: who.reviewer.role == Role::Admin,
         },
     )
 }

@@ -23,3 +23,4 @@ mod sleep;
 mod tasks;
 mod unattended;
 mod wait_by_id;
+mod withdraw;

@@ -4,6 +4,7 @@ mod agents;
 mod approvals;
 mod audit;
 mod bad_days;
+mod changes;
 mod credentials;
 mod driver;
 mod grants;

@@ -102,8 +102,16 @@ impl Client {
     /// # Errors
     /// The broker can't be reached or answers with another status than 2xx; the message is one
     /// line, exit code 1.
-    pub(super) async fn stream(&self, path: &str) -> Result<Response, Failure> {
-        self.send(self.http.get(self.url(path)).header("accept", "text/event-stream")).await
+    pub(super) async fn stream(
+        &self,
+        path: &str,
+        last_event: Option<&str>,
+    ) -> Result<Response, Failure> {
+        let mut request = self.http.get(self.url(path)).header("accept", "text/event-stream");
+        if let Some(id) = last_event {
+            request = request.header("last-event-id", id);
+        }
+        self.send(request).await
     }
 
     fn url(&self, path: &str) -> Url {

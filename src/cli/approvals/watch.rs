@@ -1,5 +1,5 @@
-//! `placet approvals watch`: every change as the broker tells it, also after a lost connection.
-//! What changed while it was lost is not told; `approvals list` shows it.
+//! `placet approvals watch`: every change as the broker tells it, also after a lost connection, which
+//! goes on after the last change that was told. Where that can't be, it says so.
 
 use std::time::Duration;
 
@@ -22,7 +22,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 /// # Errors
 /// The first connection fails, or an event is longer than [`MAX_LINE`].
 pub(super) async fn run(global: &Global, client: &Client) -> Result<(), Failure> {
-    let mut response = client.stream("/api/v1/events").await?;
+    let mut response = client.stream("/api/v1/events", None).await?;
+    let mut last = None;
     loop {
         let mut events = Events::default();
         let mut stream = response.bytes_stream();
@@ -30,13 +31,17 @@ pub(super) async fn run(global: &Global, client: &Client) -> Result<(), Failure>
             for data in events.feed(&chunk)? {
                 print(global, &data);
             }
+            if std::mem::take(&mut events.missed) {
+                complain("more changed than is told one by one; see `placet approvals list`");
+            }
         }
+        last = events.last.or(last);
         complain("the connection was lost; connecting again");
         let mut pause = PAUSES.0;
         response = loop {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
-            if let Ok(response) = client.stream("/api/v1/events").await {
+            if let Ok(response) = client.stream("/api/v1/events", last.as_deref()).await {
                 break response;
             }
         };
@@ -57,6 +62,10 @@ struct Events {
     pending: Vec<u8>,
     kind: String,
     data: Option<String>,
+    /// The id of the last event.
+    last: Option<String>,
+    /// Whether the broker said that something was missed.
+    missed: bool,
 }
 
 impl Events {
@@ -78,11 +87,14 @@ impl Events {
     fn line(&mut self, line: &str, done: &mut Vec<String>) {
         if line.is_empty() {
             let kind = std::mem::take(&mut self.kind);
+            self.missed |= kind == "missed";
             if let Some(data) = self.data.take().filter(|_| kind == "approval") {
                 done.push(data);
             }
         } else if let Some(kind) = line.strip_prefix("event:") {
             kind.trim_start().clone_into(&mut self.kind);
+        } else if let Some(id) = line.strip_prefix("id:") {
+            self.last = Some(id.trim().to_owned());
         } else if let Some(more) = line.strip_prefix("data:") {
             let more = more.strip_prefix(' ').unwrap_or(more);
             match &mut self.data {
@@ -114,6 +126,17 @@ mod tests {
 
             assert_eq!(all, ["{\"a\":\n1}", "{}"], "{size}");
         }
+    }
+
+    #[test]
+    fn the_last_id_and_what_was_missed_are_known() {
+        let mut events = Events::default();
+
+        let told =
+            events.feed(b"id: 7\nevent: approval\ndata: {}\n\nid: 9\nevent: missed\ndata: {}\n\n");
+
+        assert_eq!(told.unwrap(), ["{}"]);
+        assert_eq!((events.last.as_deref(), events.missed), (Some("9"), true));
     }
 
     #[test]

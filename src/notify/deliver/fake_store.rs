@@ -6,13 +6,15 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 
 use crate::domain::approval::{Approval, ApprovalId, Transition};
+use crate::domain::audit::AuditEvent;
 use crate::domain::call::Digest;
 use crate::domain::time::Timestamp;
 use crate::store::approvals::ApprovalStore;
+use crate::store::channels::{ChannelStore, DisabledChannel};
 use crate::store::outbox::OutboxStore;
 use crate::store::review_links::ReviewLinkStore;
 use crate::store::{
-    Attempt, AttemptRecord, Delivery, Filter, Mark, Marked, NewDelivery, QueueStats, Result,
+    Attempt, AttemptRecord, Delivery, Filter, Lane, Mark, Marked, NewDelivery, QueueStats, Result,
     ReviewLink, Store, Submit, Submitted,
 };
 
@@ -29,6 +31,7 @@ pub(super) struct FakeStore {
     pub(super) approvals: Mutex<Vec<Approval>>,
     pub(super) rows: Mutex<Vec<Row>>,
     pub(super) links: Mutex<Vec<ReviewLink>>,
+    pub(super) channels: Mutex<Vec<DisabledChannel>>,
 }
 
 impl FakeStore {
@@ -68,6 +71,10 @@ impl Store for FakeStore {
         self
     }
 
+    fn channels(&self) -> &dyn ChannelStore {
+        self
+    }
+
     fn review_links(&self) -> &dyn ReviewLinkStore {
         self
     }
@@ -88,6 +95,7 @@ impl Store for FakeStore {
         nodes: crate::store::nodes::NodeStore,
         copies: crate::store::copies::CopyStore,
         audit: crate::store::audit::AuditStore,
+        changes: crate::store::changes::ChangeStore,
     }
 
     async fn purge(&self, _now: Timestamp, _history_before: Timestamp) -> Result<u64> {
@@ -156,14 +164,39 @@ impl ApprovalStore for FakeStore {
 
 #[async_trait]
 impl OutboxStore for FakeStore {
+    async fn take_over(&self, _now: Timestamp) -> Result<u64> {
+        Ok(0)
+    }
+
+    async fn due(&self, now: Timestamp) -> Result<Vec<String>> {
+        let rows = self.rows.lock().unwrap();
+        let due = rows.iter().filter(|r| !r.done && r.due_at <= now);
+        let names: std::collections::BTreeSet<String> =
+            due.map(|r| r.delivery.new.notifier.clone()).collect();
+        Ok(names.into_iter().collect())
+    }
+
     async fn claim(
         &self,
+        lane: &Lane,
         now: Timestamp,
         lease_until: Timestamp,
         limit: u32,
     ) -> Result<Vec<Delivery>> {
         let mut rows = self.rows.lock().unwrap();
-        let due = rows.iter_mut().filter(|r| !r.done && r.due_at <= now).take(limit as usize);
+        let mut busy = lane.busy.clone();
+        let due = rows
+            .iter_mut()
+            .filter(|r| !r.done && r.due_at <= now && r.delivery.new.notifier == lane.notifier)
+            .filter(|r| match &r.delivery.new.recipient {
+                Some(to) if busy.contains(to) => false,
+                Some(to) => {
+                    busy.push(to.clone());
+                    true
+                }
+                None => true,
+            })
+            .take(limit as usize);
         Ok(due
             .map(|r| {
                 r.due_at = lease_until;
@@ -226,6 +259,23 @@ impl OutboxStore for FakeStore {
 
     async fn attempt_counts(&self) -> Result<Vec<(String, String, i64)>> {
         unused()
+    }
+}
+
+#[async_trait]
+impl ChannelStore for FakeStore {
+    async fn disabled(&self) -> Result<Vec<DisabledChannel>> {
+        Ok(self.channels.lock().unwrap().clone())
+    }
+
+    async fn disable(&self, channel: &DisabledChannel, _event: AuditEvent) -> Result<()> {
+        self.channels.lock().unwrap().push(channel.clone());
+        Ok(())
+    }
+
+    async fn enable(&self, notifier: &str, _event: AuditEvent) -> Result<bool> {
+        self.channels.lock().unwrap().retain(|c| c.notifier != notifier);
+        Ok(true)
     }
 }
 

@@ -73,7 +73,7 @@ impl Deliverer {
         let Some(notifier) = config.notifiers.iter().find(|n| n.name == new.notifier) else {
             return Ok(dropped("there is no such notifier any more"));
         };
-        if lock(&self.disabled).contains(&new.notifier) {
+        if new.payload.is_some() && self.broker.is_disabled(notifier).await? {
             return Ok(dropped("the other side wants no more webhooks (410)"));
         }
         let first_webhook = new.payload.is_some() && delivery.attempts == 0;

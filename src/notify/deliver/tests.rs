@@ -44,7 +44,7 @@ struct World {
     broker: Broker,
     mailbox: Mailbox,
     ops: Arc<Scripted>,
-    deliverer: Deliverer,
+    deliverer: Arc<Deliverer>,
 }
 
 /// Approvals that ask by the mailbox `demo` and the webhook `ops`, whose answers are scripted.
@@ -72,7 +72,7 @@ fn world(answers: impl IntoIterator<Item = NotifyError>) -> World {
         node: "node-1".into(),
         tracker: TaskTracker::new(),
     });
-    let deliverer = Deliverer::new(broker.clone(), store.clone(), notifiers);
+    let deliverer = Arc::new(Deliverer::new(broker.clone(), store.clone(), notifiers));
     World { store, broker, mailbox, ops, deliverer }
 }
 
@@ -363,7 +363,7 @@ async fn the_loop_delivers_and_ends_when_cancelled() {
     world.request(approval(), "demo").await;
     let cancel = CancellationToken::new();
     let mailbox = world.mailbox.clone();
-    let running = tokio::spawn(run(Arc::new(world.deliverer), cancel.clone()));
+    let running = tokio::spawn(run(world.deliverer, cancel.clone()));
 
     while mailbox.messages().len() < 3 {
         tokio::task::yield_now().await;
@@ -371,6 +371,76 @@ async fn the_loop_delivers_and_ends_when_cancelled() {
     cancel.cancel();
 
     running.await.unwrap();
+}
+
+/// A channel that never answers to some recipients, or to none.
+struct Hangs(Option<&'static str>, Mailbox);
+
+#[async_trait]
+impl Notifier for Hangs {
+    fn name(&self) -> &'static str {
+        "hangs"
+    }
+
+    async fn send(&self, message: &Message) -> Result<String, NotifyError> {
+        match (message, self.0) {
+            (Message::Email(mail), Some(address)) if !mail.to.starts_with(address) => {
+                Memory::new("demo", self.1.clone()).send(message).await
+            }
+            _ => std::future::pending().await,
+        }
+    }
+
+    async fn probe(&self) -> Result<String, NotifyError> {
+        Ok("fine".into())
+    }
+}
+
+#[tokio::test]
+async fn a_channel_that_hangs_holds_up_no_other_and_a_recipient_no_other_recipient() {
+    let mut world = world([]);
+    let mailbox = world.mailbox.clone();
+    let notifiers: HashMap<String, Arc<dyn Notifier>> = HashMap::from([
+        ("demo".to_owned(), Arc::new(Hangs(Some("ana@"), mailbox.clone())) as Arc<dyn Notifier>),
+        ("ops".to_owned(), Arc::new(Hangs(None, mailbox.clone())) as Arc<dyn Notifier>),
+    ]);
+    world.deliverer =
+        Arc::new(Deliverer::new(world.broker.clone(), world.store.clone(), notifiers));
+    for n in 1..=20 {
+        world.request(approval_numbered(n), "ops").await;
+        world.request(approval_numbered(100 + n), "demo").await;
+    }
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(run(Arc::clone(&world.deliverer), cancel.clone()));
+
+    // Twenty for each of the two who are not ana.
+    while mailbox.messages().len() < 40 {
+        tokio::task::yield_now().await;
+    }
+
+    running.abort();
+    assert!(world.mails().iter().all(|mail| !mail.to.starts_with("ana@")));
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_gone_stays_so_over_a_restart_until_its_entry_changes() {
+    let world = world([NotifyError::Disabled("410 Gone".into())]);
+    world.request(approval_numbered(1), "ops").await;
+    run_once(&world.deliverer, NOW).await;
+    let again = |broker: Broker| {
+        let ops = Arc::clone(&world.ops) as Arc<dyn Notifier>;
+        let notifiers = HashMap::from([("ops".to_owned(), ops)]);
+        Arc::new(Deliverer::new(broker, world.store.clone(), notifiers))
+    };
+
+    world.request(approval_numbered(2), "ops").await;
+    run_once(&again(world.broker.clone()), NOW).await;
+    assert_eq!(world.ops.calls.load(Ordering::Relaxed), 1);
+    world.store.channels.lock().unwrap()[0].entry = "of another address".to_owned();
+    world.request(approval_numbered(3), "ops").await;
+    run_once(&again(world.broker.clone()), NOW).await;
+
+    assert_eq!(world.ops.calls.load(Ordering::Relaxed), 2);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::store::StoreError;
 const MAX_TRIES: usize = MIGRATIONS.len() + 2;
 
 /// Version, description, SQL for SQLite, SQL for PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 15] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 16] = [
     (
         1,
         "init",
@@ -95,6 +95,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 15] = [
         "marks",
         include_str!("../../../migrations/sqlite/0015_marks.sql"),
         include_str!("../../../migrations/postgres/0015_marks.sql"),
+    ),
+    (
+        16,
+        "channels_and_changes",
+        include_str!("../../../migrations/sqlite/0016_channels_and_changes.sql"),
+        include_str!("../../../migrations/postgres/0016_channels_and_changes.sql"),
     ),
     (
         17,

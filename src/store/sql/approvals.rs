@@ -15,6 +15,7 @@ use super::{SqlStore, audit, holds, outbox, words};
 use list::list;
 use row::read;
 
+mod changes;
 mod list;
 mod row;
 
@@ -23,7 +24,7 @@ const SELECT: &str = "\
     select a.id, a.version, a.state, a.upstream, a.method, a.tool, a.params, a.digest, a.agent, a.client, \
            a.rule, a.reason, a.risk, a.severity, a.terms, a.decisions, a.created_at, a.expires_at, \
            a.decided_at, a.claim_deadline, a.finished_at, a.end_reason, a.outcome_kind, a.outcome, \
-           a.settled, a.owed, a.executor, a.unsent, a.ran_before, \
+           a.settled, a.owed, a.executor, a.unsent, a.ran_before, a.change_seq, \
            cast(case when exists (select 1 from holds h join nodes n on n.id = h.node \
                                    where h.approval = a.id and n.lease_expires_at > $1) \
                        or exists (select 1 from tasks t \
@@ -296,9 +297,9 @@ async fn insert(tx: &mut Tx, a: &Approval, now: Timestamp) -> Result<()> {
         "insert into approvals (id, version, state, upstream, method, tool, params, digest, agent, client, \
                                 rule, reason, risk, severity, terms, sensitive, audience, \
                                 unattended, decisions, created_at, expires_at, changed_at, \
-                                ran_before, owed) \
+                                ran_before, owed, change_seq) \
          values ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
-                 $18, $19, $20, $21, $22, 0)",
+                 $18, $19, $20, $21, $22, 0, null)",
         values,
     )
     .await?;
@@ -331,7 +332,7 @@ async fn apply(
         .execute(
             "update approvals \
                 set version = version + 1, state = $4, decisions = $5, decided_at = $6, \
-                    claim_deadline = $7, finished_at = $8, changed_at = $9, end_reason = $10, \
+                    claim_deadline = $7, finished_at = $8, changed_at = $9, change_seq = null, end_reason = $10, \
                     outcome_kind = $11, outcome = $12, settled = $13, owed = $14, executor = $15, unsent = $18 \
               where id = $1 and version = $2 and state = $3 \
                 and (cast($16 as bigint) is null or expires_at > $16) \

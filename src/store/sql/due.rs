@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use crate::domain::approval::ApprovalId;
 use crate::domain::time::Timestamp;
 use crate::store::driver::{Arg, Db, args};
-use crate::store::due::DueStore;
+use crate::store::due::{DueStore, Unattended};
 use crate::store::{Result, StoreError};
 
 use super::SqlStore;
@@ -25,7 +25,7 @@ impl DueStore for SqlStore {
         ids(self.db.clone(), sql, args![node]).await
     }
 
-    async fn unattended(&self, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>> {
+    async fn unattended(&self, now: Timestamp, limit: u32) -> Result<Vec<Unattended>> {
         unattended(self.db.clone(), now, limit).await
     }
 }
@@ -46,10 +46,21 @@ async fn orphaned(db: Db, node: String, now: Timestamp, limit: u32) -> Result<Ve
     ids(db, sql, args![now, limit, node]).await
 }
 
-async fn unattended(db: Db, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>> {
-    let sql = "select id from approvals where state = 'approved' and unattended = 1 \
-                  and claim_deadline > $1 limit $2";
-    ids(db, sql, args![now, limit]).await
+async fn unattended(db: Db, now: Timestamp, limit: u32) -> Result<Vec<Unattended>> {
+    let sql = "select id, upstream from (select id, upstream, claim_deadline, row_number() over \
+                      (partition by upstream order by claim_deadline, id) as place \
+                      from approvals where state = 'approved' and unattended = 1 \
+                       and claim_deadline > $1) l \
+                where place <= $2 order by claim_deadline, id";
+    let rows = db.read().await?.rows(sql, args![now, limit]).await?;
+    rows.iter()
+        .map(|row| {
+            let id = row.text("id")?;
+            let id = ApprovalId::parse(&id)
+                .ok_or_else(|| StoreError::corrupt("approvals", "id", &id, "not an id"))?;
+            Ok(Unattended { id, upstream: row.text("upstream")?, session: None })
+        })
+        .collect()
 }
 
 async fn ids(db: Db, sql: &'static str, values: Vec<Arg>) -> Result<Vec<ApprovalId>> {

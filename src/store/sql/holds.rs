@@ -100,8 +100,11 @@ pub(super) async fn insert(
 
 /// Lets listeners see that who waits has changed.
 async fn touch(tx: &mut Tx, id: &ApprovalId, now: Timestamp) -> Result<()> {
-    tx.execute("update approvals set changed_at = $2 where id = $1", args![id.as_str(), now])
-        .await?;
+    tx.execute(
+        "update approvals set changed_at = $2, change_seq = null where id = $1",
+        args![id.as_str(), now],
+    )
+    .await?;
     Ok(())
 }
 
@@ -141,7 +144,11 @@ async fn detach(db: Db, hold: String, now: Timestamp) -> Result<i64> {
         return Ok(0);
     };
     tx.execute("delete from holds where id = $1", args![&hold]).await?;
-    tx.execute("update approvals set changed_at = $2 where id = $1", args![&approval, now]).await?;
+    tx.execute(
+        "update approvals set changed_at = $2, change_seq = null where id = $1",
+        args![&approval, now],
+    )
+    .await?;
     let left = tx.count(LIVE_HOLDS, args![&approval, now]).await?;
     tx.commit().await?;
     Ok(left)

@@ -7,20 +7,34 @@ use async_trait::async_trait;
 use crate::domain::approval::ApprovalId;
 use crate::domain::time::Timestamp;
 use crate::store::Result;
-use crate::store::driver::{Db, Row, Tx, args};
-use crate::store::outbox::{Attempt, AttemptRecord, Delivery, NewDelivery, OutboxStore};
+use crate::store::driver::{Arg, Db, Row, Tx, args};
+use crate::store::outbox::{Attempt, AttemptRecord, Delivery, Lane, NewDelivery, OutboxStore};
 
 use super::SqlStore;
 
 #[async_trait]
 impl OutboxStore for SqlStore {
+    async fn take_over(&self, now: Timestamp) -> Result<u64> {
+        self.run(move |db| take_over(db, now)).await
+    }
+
+    async fn due(&self, now: Timestamp) -> Result<Vec<String>> {
+        // By time, in which only what is due is looked at; not by name, in which all would be.
+        let sql = "select distinct notifier || '' as notifier from outbox \
+                    where state = 'due' and due_at <= $1";
+        let rows = self.db.read().await?.rows(sql, args![now]).await?;
+        rows.iter().map(|row| row.text("notifier")).collect()
+    }
+
     async fn claim(
         &self,
+        lane: &Lane,
         now: Timestamp,
         lease_until: Timestamp,
         limit: u32,
     ) -> Result<Vec<Delivery>> {
-        self.run(move |db| claim(db, now, lease_until, limit)).await
+        let lane = lane.clone();
+        self.run(move |db| claim(db, lane.clone(), now, lease_until, limit)).await
     }
 
     async fn record_attempt(
@@ -90,30 +104,58 @@ async fn enqueue(db: Db, deliveries: Vec<NewDelivery>, now: Timestamp) -> Result
     tx.commit().await
 }
 
-/// The lease is `due_at` moved on: a deliverer that dies leaves the row due again.
+/// What dead processes were sending is due at once, before its lease is over.
+async fn take_over(db: Db, now: Timestamp) -> Result<u64> {
+    const DEAD: &str = "state = 'due' and node is not null and node not in \
+                        (select id from nodes where lease_expires_at > $1)";
+    let some = sqlx::AssertSqlSafe(format!("select count(*) as n from outbox where {DEAD}"));
+    if db.read().await?.count(some, args![now]).await? == 0 {
+        return Ok(0);
+    }
+    let mut tx = db.begin().await?;
+    let sql =
+        sqlx::AssertSqlSafe(format!("update outbox set node = null, due_at = $1 where {DEAD}"));
+    let taken = tx.execute(sql, args![now]).await?;
+    tx.commit().await?;
+    Ok(taken)
+}
+
+/// The lease is `due_at` moved on: a deliverer that hangs leaves the row due again. Of two who
+/// choose the same row at once, the second finds it moved.
 async fn claim(
     db: Db,
+    lane: Lane,
     now: Timestamp,
     lease_until: Timestamp,
     limit: u32,
 ) -> Result<Vec<Delivery>> {
-    let due = "select count(*) as n from outbox where state = 'due' and due_at <= $1";
-    if db.read().await?.count(due, args![now]).await? == 0 {
-        return Ok(Vec::new());
-    }
-    let mut tx = db.begin().await?;
-    let sql = if tx.is_postgres() {
-        "update outbox set due_at = $2 \
-          where id in (select id from outbox where state = 'due' and due_at <= $1 \
-                        order by due_at limit $3 for update skip locked) \
-        returning *"
+    let mut values: Vec<Arg> = args![now, lease_until, limit, &lane.node, &lane.notifier];
+    let busy: Vec<String> = lane
+        .busy
+        .iter()
+        .map(|recipient| {
+            values.push(recipient.into());
+            format!("${}", values.len())
+        })
+        .collect();
+    let idle = if busy.is_empty() {
+        String::new()
     } else {
-        "update outbox set due_at = $2 \
-          where id in (select id from outbox where state = 'due' and due_at <= $1 \
-                        order by due_at limit $3) \
-        returning *"
+        format!("and (recipient is null or recipient not in ({}))", busy.join(", "))
     };
-    let rows = tx.rows(sql, args![now, lease_until, limit]).await?;
+    let sql = format!(
+        "update outbox set due_at = $2, node = $4 \
+          where state = 'due' and due_at <= $1 and id in \
+                (select id from (select id, due_at, attempts, row_number() over \
+                           (partition by coalesce(recipient, id) order by due_at, id) as place \
+                           from outbox \
+                          where state = 'due' and due_at <= $1 and notifier = $5 {idle}) l \
+                  where place = 1 \
+                  order by case when attempts = 0 then 0 else 1 end, due_at, id limit $3) \
+         returning *"
+    );
+    let mut tx = db.begin().await?;
+    let rows = tx.rows(sqlx::AssertSqlSafe(sql), values).await?;
     let claimed = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
     tx.commit().await?;
     Ok(claimed)
@@ -151,7 +193,7 @@ async fn record_attempt(db: Db, delivery: String, attempt: Attempt, now: Timesta
     .await?;
     tx.execute(
         "update outbox set state = $2, attempts = attempts + 1, \
-                due_at = coalesce(cast($3 as bigint), due_at), finished_at = $4 \
+                due_at = coalesce(cast($3 as bigint), due_at), finished_at = $4, node = null \
           where id = $1 and state = 'due'",
         args![&delivery, state, next, next.is_none().then_some(now)],
     )

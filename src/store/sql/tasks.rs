@@ -6,6 +6,7 @@ use crate::domain::approval::{ApprovalId, Outcome};
 use crate::domain::task::{Follows, Form, Task, TaskId};
 use crate::domain::time::Timestamp;
 use crate::store::driver::{Arg, Db, Lock, Row, Tx, args};
+use crate::store::due::Unattended;
 use crate::store::tasks::{Ended, Run, TaskStore};
 use crate::store::{Result, StoreError};
 
@@ -149,22 +150,21 @@ impl TaskStore for SqlStore {
         self.write(sql, args![id.as_str(), now]).await
     }
 
-    async fn attended(
-        &self,
-        now: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<(ApprovalId, Option<String>)>> {
-        let sql = "select a.id as id, max(t.session) as session \
+    async fn attended(&self, now: Timestamp, limit: u32) -> Result<Vec<Unattended>> {
+        let sql = "select id, upstream, session from (select a.id as id, a.upstream as upstream, \
+                          max(t.session) as session, row_number() over \
+                          (partition by a.upstream order by a.claim_deadline, a.id) as place \
                      from approvals a join tasks t on t.approval = a.id \
                     where a.state = 'approved' and a.claim_deadline > $1 and t.waits_until > $1 \
-                    group by a.id limit $2";
+                    group by a.id, a.upstream, a.claim_deadline) l where place <= $2";
         let rows = self.for_agents().read().await?.rows(sql, args![now, limit]).await?;
         rows.iter()
             .map(|row| {
                 let id = row.text("id")?;
                 let id = ApprovalId::parse(&id)
                     .ok_or_else(|| StoreError::corrupt("tasks", "approval", &id, "not an id"))?;
-                Ok((id, row.opt_text("session")?))
+                let (upstream, session) = (row.text("upstream")?, row.opt_text("session")?);
+                Ok(Unattended { id, upstream, session })
             })
             .collect()
     }
@@ -288,7 +288,11 @@ fn words(answer: &Outcome) -> (&'static str, String) {
 
 /// Lets listeners see that who waits has changed.
 async fn touch(tx: &mut Tx, approval: &str, now: Timestamp) -> Result<()> {
-    tx.execute("update approvals set changed_at = $2 where id = $1", args![approval, now]).await?;
+    tx.execute(
+        "update approvals set changed_at = $2, change_seq = null where id = $1",
+        args![approval, now],
+    )
+    .await?;
     Ok(())
 }
 

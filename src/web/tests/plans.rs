@@ -11,7 +11,7 @@ use crate::domain::task::{Follows, Form, Task, TaskId};
 use crate::store::passkeys::{Added, Ceremony, Passkey};
 use crate::store::sql::recorded;
 use crate::store::{
-    Attempt, ClientSession, Filter, LimitKey, NewDelivery, Session, SessionSeen, SignIn,
+    Attempt, ClientSession, Filter, Lane, LimitKey, NewDelivery, Session, SessionSeen, SignIn,
 };
 
 /// What grows with use.
@@ -194,7 +194,12 @@ async fn live(site: &Site) -> (ApprovalId, String) {
     let hold = NewHold { id: "h2".to_owned(), node: "node-1".to_owned(), agent: "bot".to_owned() };
     store.holds().attach(&a.id, &hold, 9, now).await.unwrap();
     store.holds().attached(&a.id, now).await.unwrap();
+    store.holds().of_node("node-1").await.unwrap();
+    store.holds().attach_again(&a.id, &hold, now).await.unwrap();
     store.holds().detach("h2", now).await.unwrap();
+    store.changes().number(9).await.unwrap();
+    store.changes().after(0, Some("ana"), 9, now).await.unwrap();
+    store.channels().disabled().await.unwrap();
     store.limits().take(&LimitKey::Seal("k".to_owned()), 1, now, now).await.unwrap();
     store.limits().give_back(&LimitKey::Seal("k".to_owned())).await.unwrap();
     own(site).await;
@@ -227,18 +232,26 @@ async fn live(site: &Site) -> (ApprovalId, String) {
 
 async fn messages(site: &Site, id: &ApprovalId) {
     let (store, now) = (site.store(), site.clock.now());
-    let delivery = |name: &str| NewDelivery {
+    let delivery = |name: &str, to: &str| NewDelivery {
         id: name.to_owned(),
         approval: Some(id.clone()),
         notifier: "mail".to_owned(),
         topic: "requested".to_owned(),
-        recipient: Some("ana".to_owned()),
+        recipient: Some(to.to_owned()),
         payload: None,
         due_at: now,
         give_up_at: now,
     };
-    store.outbox().enqueue(vec![delivery("dlv_1"), delivery("dlv_2")], now).await.unwrap();
-    let claimed = store.outbox().claim(now, now, 9).await.unwrap();
+    store
+        .outbox()
+        .enqueue(vec![delivery("dlv_1", "ana"), delivery("dlv_2", "bo")], now)
+        .await
+        .unwrap();
+    store.outbox().take_over(now).await.unwrap();
+    store.outbox().due(now).await.unwrap();
+    let node = "node-1".to_owned();
+    let lane = Lane { notifier: "mail".to_owned(), node, busy: vec!["kim".to_owned()] };
+    let claimed = store.outbox().claim(&lane, now, now, 9).await.unwrap();
     assert_eq!(claimed.len(), 2);
     let attempt = Attempt::Delivered { detail: "250".to_owned() };
     store.outbox().record_attempt("dlv_1", &attempt, now).await.unwrap();
@@ -328,6 +341,7 @@ async fn tasks(site: &Site, id: &ApprovalId) {
     store.answer(&task.id, &Outcome::Result("{}".to_owned()), now).await.unwrap();
     site.store().nodes().is_alive("node-1", now).await.unwrap();
     store.attended(now, 9).await.unwrap();
+    store.unanswered("node-1", now).await.unwrap();
     store.run_of(id).await.unwrap();
     store.stop_run(id, now).await.unwrap();
     store.ask(id, None, now).await.unwrap();

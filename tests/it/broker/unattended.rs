@@ -4,7 +4,7 @@ use placet::domain::approval::{Choice, State};
 use placet::reconcilers::Unattended;
 
 use crate::support::fake_upstream::Does;
-use crate::support::world::World;
+use crate::support::world::{World, delete, held};
 
 const RUNS_UNATTENDED: &str = r#"{ "version": "1", "default": "deny", "tools": {
     "delete_image_set": { "action": "require_approval", "approval": { "unattended": "run" } } } }"#;
@@ -42,6 +42,36 @@ async fn one_that_can_not_be_sent_is_tried_again_after_a_pause_and_not_before() 
     world.becomes(&id, State::Completed).await;
 
     assert_eq!((at_once, world.upstream.calls()), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_hangs_does_not_hold_up_the_runs_of_another() {
+    let world = World::with(
+        "[approvals]\nheartbeat = \"20s\"\n[[upstreams]]\nname = \"slow\"\n\
+         url = \"http://127.0.0.1:8421\"\npolicy = \"policy.json\"",
+    )
+    .await;
+    world.policy(RUNS_UNATTENDED);
+    let (policy, _) = placet::domain::policy::Policy::read(RUNS_UNATTENDED).unwrap();
+    world.broker.policies().replace("slow", std::sync::Arc::new(policy));
+    for n in 0..3 {
+        let mut asking = world.asking(&delete(&format!("{{\"n\":{n}}}")));
+        let params = asking.call.params.clone();
+        asking.call = placet::domain::call::ToolCall::read("slow", &params).unwrap();
+        let holding = held(world.broker.submit(asking).await);
+        let id = holding.approval.id.clone();
+        holding.gone.cancel();
+        holding.ended().await;
+        world.approve(&id).await;
+    }
+    world.other.never_lists.store(true, std::sync::atomic::Ordering::Relaxed);
+    let id = world.approved_for_nobody().await;
+    let mut unattended = Unattended::default();
+
+    unattended.begin(&world.broker).await.unwrap();
+
+    world.becomes(&id, State::Completed).await;
+    assert_eq!((world.upstream.calls(), world.other.calls()), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

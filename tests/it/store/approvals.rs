@@ -225,7 +225,9 @@ async fn a_change_commits_with_its_messages_or_not_at_all() {
             .await
             .unwrap_err();
 
-        let due = db.store.outbox().claim(at(2), at(60), 10).await.unwrap();
+        let (notifier, node) = ("mail".to_owned(), "node-a".to_owned());
+        let lane = placet::store::Lane { notifier, node, busy: Vec::new() };
+        let due = db.store.outbox().claim(&lane, at(2), at(60), 10).await.unwrap();
         assert_eq!(due.iter().map(|d| d.new.id.as_str()).collect::<Vec<_>>(), ["dlv_1"]);
         assert_eq!(db.store.audit().unsealed().await.unwrap(), before + 2);
     })
@@ -300,7 +302,8 @@ async fn reconcilers_find_what_is_overdue_orphaned_or_unattended() {
         assert_eq!(db.store.due().expiries(at(610), 10).await.unwrap().len(), 2);
         assert!(db.store.due().orphaned("other", at(14), 10).await.unwrap().is_empty());
         assert_eq!(db.store.due().orphaned("other", at(15), 10).await.unwrap(), [id(4)]);
-        assert_eq!(db.store.due().unattended(at(609), 10).await.unwrap(), [id(3)]);
+        let due = db.store.due().unattended(at(609), 10).await.unwrap();
+        assert_eq!(due.iter().map(|one| &one.id).collect::<Vec<_>>(), [&id(3)]);
         assert!(db.store.due().unattended(at(610), 10).await.unwrap().is_empty());
     })
     .await;

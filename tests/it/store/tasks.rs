@@ -10,6 +10,7 @@ use placet::store::tasks::{Ended, Run};
 
 use crate::support::approvals::{T0, approval, at, id, says, submission};
 use crate::support::db::{Database, on_each};
+use placet::store::due::Unattended;
 
 fn task(n: u8, follows: Follows) -> Task {
     Task {
@@ -104,7 +105,9 @@ async fn an_approval_waits_while_a_task_of_it_is_looked_at() {
         let found = db.store.approvals().find(&id, at(20)).await.unwrap().unwrap();
         let yes = found.decide(says("ben", Choice::Approve, at(20)), Role::Reviewer, None).unwrap();
         db.store.approvals().apply(yes, Vec::new(), at(20)).await.unwrap();
-        assert_eq!(find().await, [(id.clone(), Some("s".to_owned()))]);
+        let session = Some("s".to_owned());
+        let found = Unattended { id: id.clone(), upstream: "images".to_owned(), session };
+        assert_eq!(find().await, [found]);
         assert_eq!(db.store.tasks().attended(at(30), 10).await.unwrap(), [], "not looked at since");
         db.store.tasks().end(&task.id, at(21)).await.unwrap();
         assert!(!waiting(22).await, "ended");

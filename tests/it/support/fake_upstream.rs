@@ -52,6 +52,8 @@ pub struct FakeUpstream {
     left: Mutex<Vec<Caller>>,
     slow: Mutex<VecDeque<Pause>>,
     between: Mutex<VecDeque<Pause>>,
+    /// Whether it never answers when its tools are to be listed.
+    pub never_lists: std::sync::atomic::AtomicBool,
 }
 
 /// A place where one request stands still until it is let go.
@@ -101,6 +103,7 @@ impl FakeUpstream {
             left: Mutex::default(),
             slow: Mutex::default(),
             between: Mutex::default(),
+            never_lists: std::sync::atomic::AtomicBool::new(false),
         };
         upstream.lists(&[("delete_image_set", "1"), ("list_image_sets", "1")]);
         Arc::new(upstream)
@@ -276,6 +279,9 @@ impl Upstream for FakeUpstream {
     }
 
     async fn tools_within(&self, _age: std::time::Duration) -> Result<Arc<Catalog>, UpstreamError> {
+        if self.never_lists.load(std::sync::atomic::Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         if let Some(next) = self.next_list.lock().unwrap().take() {
             *self.catalog.lock().unwrap() = Some(next);
         }

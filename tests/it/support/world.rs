@@ -83,6 +83,8 @@ pub struct World {
     pub db: Database,
     pub clock: Arc<ManualClock>,
     pub upstream: Arc<FakeUpstream>,
+    /// Stands for every other upstream of the configuration.
+    pub other: Arc<FakeUpstream>,
     pub config: Arc<Config>,
     pub broker: Broker,
     pub stop: Stop,
@@ -144,17 +146,18 @@ impl World {
         let config = config_of(&over(CONFIG, lines), Some(&file), &Environment::new());
         let config = Arc::new(config);
         let clock = Arc::new(ManualClock::new(T0));
-        let upstream = FakeUpstream::new();
+        let (upstream, other) = (FakeUpstream::new(), FakeUpstream::new());
         db.store.nodes().renew("node-a", T0, at(10_000_000)).await.unwrap();
         let stop = Stop::default();
-        let broker = broker(&db, &config, &clock, &upstream, "node-a", stop.clone());
-        Self { _dir: dir, db, clock, upstream, config, broker, stop }
+        let broker = broker(&db, &config, &clock, [&upstream, &other], "node-a", stop.clone());
+        Self { _dir: dir, db, clock, upstream, other, config, broker, stop }
     }
 
     /// Another broker on the same database.
     pub async fn another(&self, node: &str) -> Broker {
         self.db.store.nodes().renew(node, T0, at(10_000_000)).await.unwrap();
-        broker(&self.db, &self.config, &self.clock, &self.upstream, node, Stop::default())
+        let upstreams = [&self.upstream, &self.other];
+        broker(&self.db, &self.config, &self.clock, upstreams, node, Stop::default())
     }
 
     /// Puts a policy in force.
@@ -295,17 +298,20 @@ fn broker(
     db: &Database,
     config: &Arc<Config>,
     clock: &Arc<ManualClock>,
-    upstream: &Arc<FakeUpstream>,
+    [images, other]: [&Arc<FakeUpstream>; 2],
     node: &str,
     stop: Stop,
 ) -> Broker {
-    let upstream: Arc<dyn placet::upstream::Upstream> = Arc::clone(upstream) as _;
+    let upstreams = config.upstreams.iter().map(|u| {
+        let fake = if u.name == "images" { images } else { other };
+        (u.name.clone(), Arc::clone(fake) as Arc<dyn placet::upstream::Upstream>)
+    });
     Broker::new(Parts {
         config: Arc::clone(config),
         store: Arc::new(db.store.clone()),
         clock: Arc::clone(clock) as _,
         ids: Arc::new(OsIds),
-        upstreams: HashMap::from([("images".to_owned(), upstream)]),
+        upstreams: upstreams.collect::<HashMap<_, _>>(),
         masking_key: [7; 32],
         node: node.to_owned(),
         tracker: TaskTracker::new(),
