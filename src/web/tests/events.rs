@@ -29,7 +29,7 @@ async fn event(body: &mut Body, pending: &mut String) -> (String, String) {
         let mut pinned = std::pin::Pin::new(&mut *body);
         let frame = std::future::poll_fn(|context| pinned.as_mut().poll_frame(context));
         let bytes = frame.await.unwrap().unwrap().into_data().unwrap();
-        pending.push_str(&String::from_utf8(bytes.to_vec()).unwrap());
+        pending.push_str(std::str::from_utf8(&bytes).unwrap());
     }
 }
 
