@@ -376,7 +376,7 @@ async fn apply(
     if a.state == State::Indeterminate && a.outcome.is_some() {
         // People who are asked about the identical call shall know that it ran.
         tx.execute(
-            "update approvals set ran_before = $3, changed_at = $4 \
+            "update approvals set ran_before = $3, changed_at = $4, change_seq = null \
               where agent = $1 and digest = $2 and state in ('pending', 'approved')",
             args![&a.agent, a.digest().as_str(), a.finished_at, now],
         )

@@ -4,6 +4,7 @@
 use placet::domain::approval::{ApprovalId, Choice, State};
 use placet::store::Store as _;
 
+use crate::support::approvals::due;
 use crate::support::fake_upstream::Does;
 use crate::support::until;
 use crate::support::world::World;
@@ -97,7 +98,7 @@ email = "dora@example.org"
     answers(&world, &id).await;
 
     let now = world.broker.now();
-    let all = world.db.store.outbox().claim(now, now, 100).await.unwrap();
+    let all = due(&world.db.store, &["hook", "mail"], now).await;
     let told = |topic: &str| {
         let mut to: Vec<_> = all
             .iter()

@@ -7,7 +7,7 @@ use placet::domain::approval::{ApprovalId, Choice, State};
 use placet::domain::audit::{Chain, Kind};
 use placet::store::{Attempt, Session, Store as _};
 
-use crate::support::approvals::{T0, at, delivery};
+use crate::support::approvals::{T0, at, delivery, due};
 use crate::support::world::{World, held};
 
 /// A pending one whose client left.
@@ -124,7 +124,7 @@ async fn what_people_held_and_messages_not_sent_end_with_a_copy_that_is_put_back
 
     assert_eq!((done.ended.sessions, done.let_go.messages), (1, 1));
     assert!(store.sessions().find(&session.hash, T0, at(2)).await.unwrap().is_none());
-    assert!(store.outbox().claim(at(99), at(100), 9).await.unwrap().is_empty());
+    assert!(due(store, &["mail"], at(99)).await.is_empty());
     assert_ne!(
         store.secret("request_state", [2; 32]).await.unwrap(),
         key,
@@ -146,8 +146,7 @@ async fn a_restore_that_was_cut_off_shows_and_keeps_what_it_planned_itself() {
     world.broker.mark_restored(of_then(), &|_| {}).await.unwrap();
 
     assert_eq!(store.copies().put_back().await.unwrap(), None);
-    let due = store.outbox().claim(at(99), at(100), 9).await.unwrap();
-    assert_eq!(due.len(), 1);
+    assert_eq!(due(store, &["mail"], at(99)).await.len(), 1);
     let told = Attempt::Delivered { detail: String::new() };
     store.outbox().record_attempt("dlv_new", &told, at(99)).await.unwrap();
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use placet::domain::approval::{Approval, ApprovalId, Assurance, Choice, Decision, Outcome, Via};
 use placet::domain::audit::{AuditEvent, Kind};
 use placet::domain::time::Timestamp;
-use placet::store::{NewDelivery, NewHold, Submit};
+use placet::store::{Delivery, Lane, NewDelivery, NewHold, Store, Submit};
 
 use super::fixtures;
 
@@ -81,4 +81,22 @@ pub fn delivery(id: &str, approval: Option<ApprovalId>) -> NewDelivery {
         due_at: T0,
         give_up_at: at(86_400),
     }
+}
+
+/// All that is due at `now` for the notifiers of these names: one message of a recipient after the
+/// other, as they would be sent.
+pub async fn due(store: &dyn Store, notifiers: &[&str], now: Timestamp) -> Vec<Delivery> {
+    let mut all = Vec::new();
+    for notifier in notifiers {
+        let (notifier, node) = ((*notifier).to_owned(), "node-of-the-test".to_owned());
+        let lane = Lane { notifier, node, busy: Vec::new() };
+        loop {
+            let some = store.outbox().claim(&lane, now, at(1_000_000_000), 100).await.unwrap();
+            if some.is_empty() {
+                break;
+            }
+            all.extend(some);
+        }
+    }
+    all
 }
