@@ -2,7 +2,6 @@
 //! told otherwise.
 
 use placet::domain::approval::{ApprovalId, Choice, State};
-use placet::store::Store as _;
 
 use crate::support::approvals::due;
 use crate::support::fake_upstream::Does;

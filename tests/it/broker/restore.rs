@@ -27,7 +27,9 @@ fn of_then() -> Restoring {
 async fn records(world: &World, kind: Kind) -> usize {
     let mut chain = Chain::new();
     let records = world.db.store.audit().list(0, 1_000).await.unwrap();
-    records.iter().for_each(|record| chain.check(record).unwrap());
+    for record in &records {
+        chain.check(record).unwrap();
+    }
     records.iter().filter(|record| record.kind == kind.as_str()).count()
 }
 
