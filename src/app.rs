@@ -139,6 +139,11 @@ impl App {
             .await
             .map_err(|error| AppError::Listen { address, error })?;
         let bound = listener.local_addr().map_err(|error| AppError::Listen { address, error })?;
+        if let Some((_, lock)) = &file
+            && let Err(error) = lock.tell(bound)
+        {
+            tracing::warn!(%error, "the lock does not tell where this broker listens: {error}");
+        }
         if config.server.public_url.port() == Some(0) {
             // Port 0 stands for "any"; links need the one that was given.
             let _ = config.server.public_url.set_port(Some(bound.port()));

@@ -3,13 +3,15 @@
 //! A bridge, not a second face: each line is posted as it is to the broker's HTTP face, each
 //! message that comes back is a line. With `--server` the broker runs elsewhere and no
 //! configuration is read; without it, one runs here on a loopback port for as long as the client
-//! does, on the configured database, so that reviewers see one queue.
+//! does, on the configured database, so that reviewers see one queue. Where that is a SQLite file which
+//! another broker has, it is that one's queue: the bridge leads there.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::app::App;
 use crate::app::signals::signals;
+use crate::app::{App, AppError};
+use crate::store::sqlite_file::LockError;
 
 use super::{Failure, Global, StdioArgs, load};
 
@@ -59,7 +61,15 @@ pub(crate) async fn run(global: &Global, args: StdioArgs) -> Result<(), Failure>
             )));
         }
         config.server.listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-        let app = App::build(config).await.map_err(|e| super::serve::failure(&e))?;
+        let app = match App::build(config).await {
+            Ok(app) => app,
+            Err(error) => {
+                let Some(base) = running_broker(&error) else {
+                    return Err(super::serve::failure(&error));
+                };
+                return bridged(&base, &path, token.as_deref(), limits).await;
+            }
+        };
         // The first call should not be answered "unavailable" only because the server starts. For
         // all of them the handshake waits, so that none of them keeps the client out.
         if let Some(server) = args.upstream.as_ref().and_then(|name| app.broker.upstream(name)) {
@@ -78,8 +88,29 @@ pub(crate) async fn run(global: &Global, args: StdioArgs) -> Result<(), Failure>
         let _ = running.await;
         return done;
     };
-    let endpoint = format!("{}{path}", server.as_str().trim_end_matches('/'));
+    bridged(server.as_str(), &path, token.as_deref(), limits).await
+}
+
+/// Where the broker listens that has the SQLite file already; none where it is not known.
+fn running_broker(error: &AppError) -> Option<String> {
+    let AppError::Locked(LockError::Taken { holder: Some(holder), .. }) = error else {
+        return None;
+    };
+    let mut address = holder.address?;
+    if address.ip().is_unspecified() {
+        address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    Some(format!("http://{address}"))
+}
+
+async fn bridged(
+    server: &str,
+    path: &str,
+    token: Option<&str>,
+    limits: Limits,
+) -> Result<(), Failure> {
+    let endpoint = format!("{}{path}", server.trim_end_matches('/'));
     let stop = crate::broker::Stop::default();
     tokio::spawn(signals(stop.clone()));
-    Bridge::new(&endpoint, token.as_deref(), limits)?.run(&stop.soft).await
+    Bridge::new(&endpoint, token, limits)?.run(&stop.soft).await
 }

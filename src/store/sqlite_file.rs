@@ -14,7 +14,7 @@ mod lock;
 
 pub use checkpoint::{Behind, CheckpointError};
 pub use copy::{Copied, CopyError};
-pub use lock::{FileLock, LockError};
+pub use lock::{FileLock, Holder, LockError};
 
 /// Endings of the files in which SQLite keeps what is not in the database file yet
 /// (<https://www.sqlite.org/tempfiles.html>).

@@ -2,7 +2,8 @@
 //! says nothing once nobody holds it.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -19,7 +20,30 @@ const MAX_LENGTH: u64 = 200;
 
 /// The right to be the one broker of a file, until it is dropped.
 #[derive(Debug)]
-pub struct FileLock(#[expect(dead_code, reason = "holding it open is what locks")] File);
+pub struct FileLock(File);
+
+impl FileLock {
+    /// Writes down where the broker listens, for those who find the file taken.
+    ///
+    /// # Errors
+    /// [`io::Error`], when the lock's file can't be written.
+    pub fn tell(&self, address: SocketAddr) -> io::Result<()> {
+        let mut file = &self.0;
+        file.seek(SeekFrom::End(0))?;
+        writeln!(file, "{address}")
+    }
+}
+
+/// The process that has a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its id.
+    pub pid: u32,
+    /// Since when it has the file.
+    pub since: Timestamp,
+    /// Where it listens, once it does.
+    pub address: Option<SocketAddr>,
+}
 
 /// Why a file can't be had alone.
 #[derive(Debug, Error)]
@@ -34,8 +58,8 @@ pub enum LockError {
     Taken {
         /// The database.
         file: PathBuf,
-        /// The other process and since when it has it; none where the lock does not tell.
-        holder: Option<(u32, String)>,
+        /// The other process; none where the lock does not tell.
+        holder: Option<Holder>,
     },
     /// The lock's file can't be made or locked.
     #[error("{}: {error}; the folder must be writable, on a file system with locks", file.display())]
@@ -47,9 +71,9 @@ pub enum LockError {
     },
 }
 
-fn who(holder: Option<&(u32, String)>) -> String {
+fn who(holder: Option<&Holder>) -> String {
     match holder {
-        Some((pid, since)) => format!("another broker, process {pid}, since {since}"),
+        Some(Holder { pid, since, .. }) => format!("another broker, process {pid}, since {since}"),
         None => "another broker, which has just begun".to_owned(),
     }
 }
@@ -102,11 +126,12 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-/// Which process wrote itself into the lock's file, and when.
-fn holder(path: &Path) -> Option<(u32, String)> {
+/// Which process wrote itself into the lock's file.
+fn holder(path: &Path) -> Option<Holder> {
     let mut text = String::new();
     File::open(path).ok()?.take(MAX_LENGTH).read_to_string(&mut text).ok()?;
-    let (pid, since) = text.trim_end().split_once(' ')?;
-    let since = Timestamp::parse(since)?;
-    Some((pid.parse().ok()?, since.to_string()))
+    let mut lines = text.lines();
+    let (pid, since) = lines.next()?.split_once(' ')?;
+    let (pid, since) = (pid.parse().ok()?, Timestamp::parse(since)?);
+    Some(Holder { pid, since, address: lines.next().and_then(|line| line.parse().ok()) })
 }

@@ -135,10 +135,10 @@ async fn a_revoked_grant_stops_no_round_of_the_call_that_was_approved_itself() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_round_of_an_approval_that_is_no_longer_kept_is_invalid_and_says_so() {
-    let world = World::with("[approvals]\nhistory_retention = \"1h\"").await;
+    let world = World::new().await;
     let (id, own) = approved(&world).await;
-    world.pass(3_601);
-    world.broker.purge().await.unwrap();
+    // A history shorter than the life of a round is refused; one that ran with it may have left this.
+    world.db.raw("delete from approvals").await;
     let now = world.broker.now();
     assert!(world.db.store.approvals().find(&id, now).await.unwrap().is_none());
 

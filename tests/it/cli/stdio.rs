@@ -140,11 +140,28 @@ async fn a_wrong_token_is_an_answer_and_not_a_silence() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_a_server_it_leads_to_the_broker_that_has_the_sqlite_file() {
+    let placet = broker().await;
+    let file = placet.file();
+    let mut client =
+        Client::with(&["--upstream", "images", "--config", file.to_str().unwrap()], ANN);
+
+    let hello = json!({"protocolVersion": "2025-06-18", "capabilities": {}});
+    client.ask(1, "initialize", hello).await;
+    client.ask(2, "tools/call", json!({"name": "delete_image_set"})).await;
+
+    assert_eq!(placet.approvals("pending").await.len(), 1);
+    client.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_server_it_runs_a_broker_of_its_own_for_as_long_as_its_client() {
     let placet = broker().await;
     let file = placet.file();
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(text.contains("images"));
+    // The running one has the other file.
+    std::fs::write(&file, text.replace("sqlite:placet.db", "sqlite:own.db")).unwrap();
     let mut client =
         Client::with(&["--upstream", "images", "--config", file.to_str().unwrap()], ANN);
 

@@ -35,12 +35,17 @@ async fn a_file_has_one_broker_whatever_leads_to_it_and_none_when_that_is_gone()
 
     let refused = SqliteFile::at(&link).lock(at(9)).unwrap_err();
 
-    let LockError::Taken { holder: Some((pid, _)), .. } = &refused else { panic!("{refused}") };
-    assert_eq!(*pid, std::process::id());
+    let LockError::Taken { holder: Some(holder), .. } = &refused else { panic!("{refused}") };
+    let pid = holder.pid;
+    assert_eq!((pid, holder.address), (std::process::id(), None));
     let said = refused.to_string();
     assert!(said.contains(&format!("process {pid}, since {}", at(5))), "{said}");
     assert!(said.contains("placet.db is in use") && said.contains("PostgreSQL"), "{said}");
     assert_eq!(mode(&dir.0.join("placet.db.lock")), 0o600);
+    first.tell("127.0.0.1:8420".parse().unwrap()).unwrap();
+    let refused = SqliteFile::at(&link).lock(at(9)).unwrap_err();
+    let LockError::Taken { holder: Some(holder), .. } = &refused else { panic!("{refused}") };
+    assert_eq!(holder.address, Some("127.0.0.1:8420".parse().unwrap()));
     drop(first);
     file_of(&dir).lock(at(10)).unwrap();
 }
