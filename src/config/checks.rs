@@ -17,8 +17,9 @@ use super::problem::{Problem, Severity};
 use super::reach::{can_sign_in, is_notified, passkey_domain};
 use super::reader::{Environment, Reader};
 use super::upstreams::Read;
-use super::{Agent, Config, Upstream, oidc, value};
+use super::{Agent, Config, oidc, value};
 
+mod limits;
 mod people;
 mod retention;
 
@@ -52,32 +53,13 @@ pub(super) fn check(
     {
         reader.warn("approvals.reminder", "is not before the timeout: no reminder will be sent");
     }
-    shares(reader, config);
+    limits::check(reader, config, upstreams);
     retention::check(reader, &config.approvals);
     for read in upstreams {
-        let Upstream { retry_pause, max_retry_pause, .. } = &read.upstream;
-        if max_retry_pause < retry_pause {
-            let message = format!("is shorter than retry_pause, {retry_pause:?}; raise it");
-            reader.error(format!("{}.max_retry_pause", read.path), message);
-        }
         if let Some(policy) = &read.policy {
             rules(reader, config, &read.upstream.name, policy);
         } else if !read.has_policy {
             reader.warn(format!("{}.policy", read.path), "there is none: every call is denied");
-        }
-    }
-}
-
-/// What all agents share should be more than the share of one.
-fn shares(reader: &Reader<'_>, config: &Config) {
-    let server = &config.server;
-    for (all, most, own) in [
-        ("max_reading", server.max_reading, server.max_reading_per_agent),
-        ("max_under_way", server.max_under_way, server.max_under_way_per_agent),
-    ] {
-        if most < own {
-            let message = format!("is less than {all}_per_agent: one agent can take all of it");
-            reader.warn(format!("server.{all}"), message);
         }
     }
 }
