@@ -104,7 +104,7 @@ impl Db {
             At::Sqlite(file) => Tx::sqlite(file.read().await?, false, self.answer),
             At::Postgres(server) => {
                 let link = server.read(self.lane).await?;
-                Tx::postgres_reader(link, server.clone(), self.answer)
+                Tx::postgres_reader(link, (server.clone(), self.lane), self.answer)
             }
         })
     }

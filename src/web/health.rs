@@ -78,6 +78,14 @@ pub(crate) async fn readyz(State(web): State<Web>) -> Response {
             Health::Unavailable
         }
     };
+    // A channel whose other side wants no more messages reaches nobody.
+    if store == Health::Ok {
+        let channels = tokio::time::timeout(ANSWERS_WITHIN, web.broker.channel_rows()).await;
+        let is_disabled =
+            matches!(&channels, Ok(Ok(rows)) if rows.iter().any(|c| c.disabled.is_some()));
+        let notifiers = if is_disabled { Health::Degraded } else { Health::Ok };
+        checks.insert("notifiers".to_owned(), notifiers);
+    }
     checks.insert("store".to_owned(), store);
     // The others take it for dead, and what it holds for nobody's.
     let lease = if web.broker.has_lease() { Health::Ok } else { Health::Unavailable };

@@ -255,9 +255,10 @@ impl Held {
         }
     }
 
-    /// The end of the budget: what was executed here may have ended just now.
+    /// The end of the budget: what was executed here may have ended just now. A process whose lease
+    /// is over may have slept, and others have run the call since it read how it stands.
     async fn hand_over_last(&mut self, work: &mut Work) -> Ended {
-        if work.execution.is_some() {
+        if work.execution.is_some() || !self.broker.has_lease() {
             let _ = tokio::time::timeout(LAST_LOOK, self.reload()).await;
         }
         self.hand_over().await

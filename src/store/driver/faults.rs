@@ -48,6 +48,15 @@ pub(super) fn is_no_commit(error: &Error) -> bool {
     is_refusal(error) || sqlite_code(error).is_some_and(|code| code == WRITE || code & 0xff != IO)
 }
 
+/// Whether the connection turned out to be gone, which says nothing of the next one: not that no
+/// answer came in time, which would be waited for once more.
+pub(super) fn is_lost(error: &Error) -> bool {
+    match error {
+        Error::Io(error) => error.kind() != std::io::ErrorKind::TimedOut,
+        _ => postgres(error).is_some() && !is_refusal(error) || matches!(error, Error::Protocol(_)),
+    }
+}
+
 /// Whether the same verb may succeed a moment later, where this attempt surely stored nothing:
 /// transactions were in each other's way, or the connection was lost.
 ///

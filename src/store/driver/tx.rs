@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::{Postgres, SqlSafeStr, Sqlite};
+use sqlx::{Postgres, SqlSafeStr, SqlStr, Sqlite};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
+use super::Lane;
 use super::lock::Lock;
 use super::postgres::{Begun, Born, Server};
 use super::value::{Arg, Row, null};
@@ -35,7 +36,8 @@ enum Link {
 }
 
 enum Work {
-    Reads,
+    /// From which connections.
+    Reads(Lane),
     Writes {
         /// Names the transaction on PostgreSQL.
         born: Option<Born>,
@@ -62,7 +64,11 @@ type Answered<T> =
 
 impl Tx {
     pub(super) fn sqlite(link: PoolConnection<Sqlite>, writes: bool, answer: Duration) -> Self {
-        let work = if writes { Work::Writes { born: None, _turn: None } } else { Work::Reads };
+        let work = if writes {
+            Work::Writes { born: None, _turn: None }
+        } else {
+            Work::Reads(Lane::People)
+        };
         Self { link: Some(Link::Sqlite(link)), work, busy: false, answer }
     }
 
@@ -74,11 +80,11 @@ impl Tx {
 
     pub(super) fn postgres_reader(
         link: PoolConnection<Postgres>,
-        server: Server,
+        (server, lane): (Server, Lane),
         answer: Duration,
     ) -> Self {
         let link = Some(Link::Postgres(link, server));
-        Self { link, work: Work::Reads, busy: false, answer }
+        Self { link, work: Work::Reads(lane), busy: false, answer }
     }
 
     /// Whether statements may be PostgreSQL's own.
@@ -112,13 +118,33 @@ impl Tx {
         self.answered(done).await
     }
 
-    /// All rows of the result, in its order.
+    /// All rows of the result, in its order. A connection that only reads, and turns out to be
+    /// lost, is replaced once: nobody need know that the server ended its sessions.
     pub(in crate::store) async fn rows(
         &mut self,
         sql: impl SqlSafeStr,
         args: Vec<Arg>,
     ) -> Result<Vec<Row>> {
         let sql = sql.into_sql_str();
+        let again = match (&self.link, &self.work) {
+            (Some(Link::Postgres(_, server)), Work::Reads(lane)) => {
+                Some((server.clone(), *lane, sql.clone(), args.clone()))
+            }
+            _ => None,
+        };
+        match (self.rows_of(sql, args).await, again) {
+            (Err(StoreError::Unavailable(error)), Some((server, lane, sql, args)))
+                if faults::is_lost(&error) =>
+            {
+                let link = server.read(lane).await?;
+                self.link = Some(Link::Postgres(link, server));
+                self.rows_of(sql, args).await
+            }
+            (done, _) => done,
+        }
+    }
+
+    async fn rows_of(&mut self, sql: SqlStr, args: Vec<Arg>) -> Result<Vec<Row>> {
         #[cfg(test)]
         super::recorded::note(sql.as_str(), &args);
         let limit = self.answer;
@@ -178,7 +204,7 @@ impl Tx {
     /// [`StoreError::Unavailable`], when surely nothing of it is stored; [`StoreError::Unknown`],
     /// when that can't be learned.
     pub(in crate::store) async fn commit(mut self) -> Result<()> {
-        if matches!(self.work, Work::Reads) {
+        if matches!(self.work, Work::Reads(_)) {
             return Ok(());
         }
         let limit = self.answer;
@@ -240,7 +266,10 @@ impl Tx {
             (Some(Link::Postgres(..)), Work::Writes { .. }) if faults::is_refusal(&error) => {
                 self.undo().await;
             }
-            (_, Work::Reads) if error.as_database_error().is_some() => self.give_back(),
+            (Some(Link::Sqlite(_)), Work::Reads(_)) if error.as_database_error().is_some() => {
+                self.give_back();
+            }
+            (_, Work::Reads(_)) if faults::is_refusal(&error) => self.give_back(),
             _ => self.close(&error),
         }
         Err(error.into())
@@ -248,7 +277,7 @@ impl Tx {
 
     /// Rolls back; a connection that can't is closed.
     async fn undo(&mut self) {
-        if matches!(self.work, Work::Reads) {
+        if matches!(self.work, Work::Reads(_)) {
             return self.give_back();
         }
         let limit = self.answer;
@@ -291,7 +320,7 @@ impl Tx {
 
 impl Drop for Tx {
     fn drop(&mut self) {
-        if matches!(self.work, Work::Reads) && !self.busy {
+        if matches!(self.work, Work::Reads(_)) && !self.busy {
             self.give_back();
         } else {
             // Not a fault of the connection: others made before it are not doubted.

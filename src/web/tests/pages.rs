@@ -365,7 +365,7 @@ async fn health_and_figures_are_told() {
     assert_eq!(ready.status, StatusCode::OK);
     assert_eq!(
         ready.body,
-        r#"{"status":"degraded","checks":{"clock":"ok","lease":"ok","policies":"degraded","store":"ok","upstreams":"ok"}}"#
+        r#"{"status":"degraded","checks":{"clock":"ok","lease":"ok","notifiers":"ok","policies":"degraded","store":"ok","upstreams":"ok"}}"#
     );
     assert_eq!((open.status, plain.status), (StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN));
     for line in ["placet_approvals_pending 1\n", "placet_approvals_total{state=\"pending\"} 1\n"] {
