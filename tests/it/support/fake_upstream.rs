@@ -234,7 +234,8 @@ impl Upstream for FakeUpstream {
         }
         let rule = self.by.lock().unwrap().clone();
         let ruled = rule.map(|rule| rule(&request));
-        self.sent.lock().unwrap().push(request);
+        // Without its gate, which knows the broker, which knows this upstream.
+        self.sent.lock().unwrap().push(Request { gate: None, ..request });
         // Kept open for longer than the request, as a connection's own task might.
         self.kept.lock().unwrap().extend(notifications);
         self.arrivals.send_modify(|n| *n += 1);
