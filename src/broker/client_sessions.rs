@@ -173,7 +173,12 @@ impl Broker {
         // Others see only what is noted; so does the store.
         self.note_all_sessions().await?;
         let max = self.config().server.max_sessions_per_agent;
-        self.store().client_sessions().insert(session, max).await
+        let made_room = self.store().client_sessions().insert(session, max).await?;
+        if made_room.is_some() {
+            // Known from its first moment, also where the store is slow to say so.
+            self.session_uses().know(session);
+        }
+        Ok(made_room)
     }
 
     /// The session of that id, which is in use until what comes with it is dropped. None if it

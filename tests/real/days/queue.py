@@ -13,13 +13,13 @@ POSTGRES, SQLITE = ("PostgreSQL",), ("SQLite",)
 
 
 def rush(day):
-    """Forty people approve at once: nobody sees the database's races."""
+    """A hundred people approve at once: nobody sees the database's races."""
     people = [
-        {"name": f"p{n}", "email": f"p{n}@example.org", "token": f"token-of-person-{n:02}-0123456789"}
-        for n in range(40)
+        {"name": f"p{n}", "email": f"p{n}@example.org", "token": f"token-of-person-{n:03}-0123456789"}
+        for n in range(100)
     ]
     policy = {"version": "1", "tools": {"work": {
-        "action": "require_approval", "approval": {"quorum": 30, "reviewers": [p["name"] for p in people]}}}}  # fmt: skip
+        "action": "require_approval", "approval": {"quorum": 60, "reviewers": [p["name"] for p in people]}}}}  # fmt: skip
     upstream = {"name": "slow", "url": day.upstream.url, "policy": policy}
     people.append({"name": "ana", "email": "ana@example.org", "token": ANA})
     brokers = [day.broker("a", upstreams=[upstream], reviewers=people).start()]
@@ -39,9 +39,9 @@ def rush(day):
     with concurrent.futures.ThreadPoolExecutor(len(people)) as pool:
         replies = list(pool.map(approve, range(len(people))))
     statuses = sorted(r.status for r in replies)
-    # The thirtieth approves; whoever comes after that is told so.
+    # The sixtieth approves; whoever comes after that is told so.
     equal([s for s in statuses if s not in (200, 409)], [], f"statuses ({statuses})")
-    expect(statuses.count(200) >= 30, f"statuses {statuses}")
+    expect(statuses.count(200) >= 60, f"statuses {statuses}")
     equal(text_of(call.result(30)), "did work rush", "the answer")
     equal(day.upstream.started("rush"), 1, "executions")
 
@@ -165,7 +165,7 @@ def leaves(day):
 
 
 CASES = [
-    Case("forty people at once see no race", rush, BOTH, seconds=20),
+    Case("a hundred people at once see no race", rush, BOTH, seconds=20),
     Case("retention that deletes what is owed is refused", retention, SQLITE, seconds=3),
     Case("a restored copy runs nothing again", backup, SQLITE, seconds=25),
     Case("listeners miss nothing, or are told so", listeners, BOTH, seconds=20),
