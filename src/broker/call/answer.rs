@@ -239,6 +239,24 @@ pub fn pending(approval: &Approval, status_url: String, now: Timestamp) -> State
     }
 }
 
+/// The hand-over of a request whose approval can't be read now: what others made of it since it was
+/// read last is not known.
+pub(super) fn pending_unread(approval: &Approval, status_url: String, now: Timestamp) -> Statement {
+    let (id, tool) = (&approval.id, approval.call.title());
+    let was = match approval.state {
+        State::Pending => "waited for a person's approval",
+        _ => "was approved",
+    };
+    let text = format!(
+        "This request executed nothing. When Placet last read approval {id}, {tool} {was}; its store \
+         can't be read now, so it may have been decided since, and executed for another request. \
+         Call again now with identical arguments: it is not executed twice, and what became of it \
+         is told. Do not try another way."
+    );
+    let statement = Statement::about(approval, Code::ApprovalPending, &text);
+    Statement { text: statement.text, ..pending(approval, status_url, now) }
+}
+
 /// The answer that an approval gives that has ended or is indeterminate; none while it is open.
 pub fn ended(approval: &Approval, delivery: Delivery, now: Timestamp) -> Option<Answer> {
     let id = &approval.id;

@@ -18,7 +18,7 @@ use crate::domain::call::Method;
 use crate::domain::time::Timestamp;
 use crate::upstream::{Caller, ClientCapabilities};
 
-use super::answer::{Answer, Delivery, Statement, ended, pending};
+use super::answer::{Answer, Delivery, Statement, ended, pending, pending_unread};
 use super::asking::Asking;
 use super::attached::HoldGuard;
 use super::beats::{Shown, beat};
@@ -381,7 +381,12 @@ impl Held {
             return Ended::Answered { answer, owed: None };
         }
         let url = self.broker.config().link(&format!("/approvals/{}", self.approval.id));
-        let mut answer = pending(&self.approval, url, self.broker.now());
+        let now = self.broker.now();
+        let mut answer = if self.is_read || self.approval.state == State::Running {
+            pending(&self.approval, url, now)
+        } else {
+            pending_unread(&self.approval, url, now)
+        };
         if self.approval.call.method == Method::CallTool
             && self.broker.offers_wait(&self.asking.agent, &self.approval.call.upstream)
         {
