@@ -111,7 +111,7 @@ pub struct App {
     connections: Arc<Connections>,
     store: SqlStore,
     /// The file of a SQLite database, which is this process's as long as this is held.
-    file: Option<(SqliteFile, FileLock)>,
+    file: Option<(SqliteFile, Arc<FileLock>)>,
     listener: TcpListener,
     address: SocketAddr,
     stop: Stop,
@@ -266,8 +266,10 @@ impl App {
         reconcilers::start(&self.broker, &reconcilers, &background);
         reconcilers.spawn(self.mcp.upkeep(background.clone()));
         reconcilers.spawn(deliver::run(self.deliverer.clone(), background.clone()));
-        if let Some((file, _)) = &self.file {
-            reconcilers.spawn(keeper::keep(file.clone(), background.clone()));
+        if let Some((file, lock)) = &self.file {
+            let (file, lock) = (file.clone(), Arc::clone(lock));
+            let taken = self.stop.soft.clone();
+            reconcilers.spawn(keeper::keep(file, lock, taken, background.clone()));
         }
         let soft = self.stop.soft.clone();
         let server = serve::serve(

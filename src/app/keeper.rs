@@ -1,11 +1,12 @@
 //! Keeps the file of a SQLite database: one broker on it, its checkpoint beside it, and its log short.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock as _, SystemClock};
-use crate::store::sqlite_file::{FileLock, SqliteFile};
+use crate::store::sqlite_file::{FileLock, LockError, SqliteFile};
 
 use super::AppError;
 
@@ -19,15 +20,21 @@ const LOG_EVERY: u32 = 12;
 ///
 /// # Errors
 /// [`AppError`], when another process has it, or it is older than its checkpoint.
-pub(super) async fn take(url: &str) -> Result<Option<(SqliteFile, FileLock)>, AppError> {
+pub(super) async fn take(url: &str) -> Result<Option<(SqliteFile, Arc<FileLock>)>, AppError> {
     let Some(file) = SqliteFile::of(url) else { return Ok(None) };
     let lock = file.lock(SystemClock.now())?;
     file.compare().await?;
-    Ok(Some((file, lock)))
+    Ok(Some((file, Arc::new(lock))))
 }
 
-/// Writes checkpoints and empties the log until told to stop.
-pub(super) async fn keep(file: SqliteFile, stop: CancellationToken) {
+/// Writes checkpoints and empties the log until told to stop. Where somebody removed the lock's file,
+/// the lock is taken again; where another broker was faster, `taken` ends this one.
+pub(super) async fn keep(
+    file: SqliteFile,
+    mut lock: Arc<FileLock>,
+    taken: CancellationToken,
+    stop: CancellationToken,
+) {
     let mut tick = tokio::time::interval(CHECKPOINT_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut noted = None;
@@ -35,6 +42,19 @@ pub(super) async fn keep(file: SqliteFile, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
+        }
+        if lock.is_lost(&file) {
+            match file.lock(SystemClock.now()) {
+                Ok(again) => {
+                    tracing::warn!("the lock beside the database was removed; it is taken again");
+                    lock = Arc::new(again);
+                }
+                Err(error @ LockError::Taken { .. }) => {
+                    tracing::error!(%error, "the lock beside the database was removed, and {error}");
+                    taken.cancel();
+                }
+                Err(error) => tracing::warn!(%error, "the lock is taken again later: {error}"),
+            }
         }
         if round % LOG_EVERY == 0 {
             empty_log(&file).await;

@@ -14,10 +14,21 @@ pub(crate) const LEASE: Duration = Duration::from_secs(15);
 /// How much further than that a lease may reach before the clock it was made by is not believed.
 const CLOCKS_APART: Duration = Duration::from_secs(5);
 
-/// When the lease was renewed last, by the clock's [`uptime`](crate::clock::Clock::uptime); none
-/// before the first time.
+/// A longer pause between two renewals is an interruption: the others may have had it, too.
+const INTERRUPTED: Duration = Duration::from_secs(8);
+/// How long after an interruption nobody is judged by an old lease: whoever lives renews it by then.
+const JUDGES_AFTER: Duration = Duration::from_secs(10);
+
+/// The lease, by the clock's [`uptime`](crate::clock::Clock::uptime); none before the first time.
 #[derive(Debug, Default)]
-pub(in crate::broker) struct Lease(Mutex<Option<Duration>>);
+pub(in crate::broker) struct Lease(Mutex<Option<Renewals>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Renewals {
+    last: Duration,
+    /// When it was renewed first, or for the first time after an interruption.
+    since: Duration,
+}
 
 /// The machine's clock against the time that is judged by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,16 +65,28 @@ impl Broker {
         }
         let (begun, now) = (self.uptime(), self.now());
         nodes.renew(self.node(), now, now.plus(LEASE)).await?;
-        let mut renewed = self.inner.lease.0.lock().expect("no holder of this lock panics");
-        *renewed = (*renewed).max(Some(begun));
+        let mut lease = self.inner.lease.0.lock().expect("no holder of this lock panics");
+        let since = match *lease {
+            Some(before) if begun.saturating_sub(before.last) <= INTERRUPTED => before.since,
+            _ => begun,
+        };
+        let last = lease.map_or(begun, |before| before.last.max(begun));
+        *lease = Some(Renewals { last, since });
         Ok(())
+    }
+
+    /// Whether leases of others that are over say that they are dead. Not at once after a start, or
+    /// after a while in which this process could not renew its own: they live, and are about to.
+    pub fn may_judge_others(&self) -> bool {
+        let lease = *self.inner.lease.0.lock().expect("no holder of this lock panics");
+        lease.is_some_and(|lease| self.uptime().saturating_sub(lease.since) >= JUDGES_AFTER)
     }
 
     /// Whether this process is alive to the others: its lease was renewed a short while ago. Without
     /// it nothing is claimed, and held requests are handed over.
     pub fn has_lease(&self) -> bool {
-        let renewed = *self.inner.lease.0.lock().expect("no holder of this lock panics");
-        renewed.is_none_or(|at| self.uptime().saturating_sub(at) < LEASE)
+        let lease = *self.inner.lease.0.lock().expect("no holder of this lock panics");
+        lease.is_none_or(|lease| self.uptime().saturating_sub(lease.last) < LEASE)
     }
 
     /// Ends this process's lease, and lets go of its requests.

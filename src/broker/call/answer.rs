@@ -245,12 +245,13 @@ pub(super) fn pending_unread(approval: &Approval, status_url: String, now: Times
     let (id, tool) = (&approval.id, approval.call.title());
     let was = match approval.state {
         State::Pending => "waited for a person's approval",
+        State::Running => "was approved and being executed",
         _ => "was approved",
     };
     let text = format!(
-        "This request executed nothing. When Placet last read approval {id}, {tool} {was}; its store \
-         can't be read now, so it may have been decided since, and executed for another request. \
-         Call again now with identical arguments: it is not executed twice, and what became of it \
+        "Whether it was executed can't be said now. When Placet last read approval {id}, {tool} \
+         {was}; its store can't be read, so it may have been decided and executed since, also for \
+         another request. Call again now with identical arguments: it is not executed twice, and what became of it \
          is told. Do not try another way."
     );
     let statement = Statement::about(approval, Code::ApprovalPending, &text);

@@ -26,8 +26,9 @@ use super::changes::{Changes, POLL};
 use super::claiming::{Claiming, Event, Work};
 use super::execute::{Done, Wishes};
 use super::hold_budget::own_hold;
-use super::refusals::{unavailable_upstream, unreadable};
+use super::refusals::{not_begun, unavailable_upstream, unreadable};
 use super::result_delivery::OwedResult;
+use super::send_mark::is_not_marked;
 use super::wait_tool::WAIT_TOOL;
 use crate::broker::Broker;
 
@@ -244,7 +245,7 @@ impl Held {
                             work.execution.is_some_and(|e| e.shared.load(Ordering::Relaxed));
                         return self.answered(*after, work.executed_here).await;
                     }
-                    Event::Done(Done::NotSent(_)) => return self.not_sent().await,
+                    Event::Done(Done::NotSent(why)) => return self.not_sent(&why).await,
                     Event::Vanished => work.execution = None,
                 },
                 () = soft.cancelled(), if !ending => {}
@@ -357,13 +358,18 @@ impl Held {
     }
 
     /// The call was certainly not sent: it stays approved, and this request is answered so.
-    async fn not_sent(&mut self) -> Ended {
+    async fn not_sent(&mut self, why: &str) -> Ended {
         self.end_answered().await;
+        let said = if is_not_marked(why) {
+            not_begun(&self.approval.call.title())
+        } else {
+            unavailable_upstream(&self.approval.call.upstream)
+        };
         let statement = Statement {
             approval: Some(self.approval.id.to_string()),
             state: Some(State::Approved),
             rule: Some(self.approval.rule.clone()),
-            ..unavailable_upstream(&self.approval.call.upstream)
+            ..said
         };
         Ended::Answered { answer: statement.into(), owed: None }
     }
@@ -382,7 +388,7 @@ impl Held {
         }
         let url = self.broker.config().link(&format!("/approvals/{}", self.approval.id));
         let now = self.broker.now();
-        let mut answer = if self.is_read || self.approval.state == State::Running {
+        let mut answer = if self.is_read {
             pending(&self.approval, url, now)
         } else {
             pending_unread(&self.approval, url, now)

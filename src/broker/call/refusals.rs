@@ -70,6 +70,16 @@ pub(super) fn unreadable(id: &ApprovalId) -> Statement {
     Statement { approval: Some(id.to_string()), ..statement }
 }
 
+/// An approved call that was not sent, since the store could not note it.
+pub(super) fn not_begun(tool: &str) -> Statement {
+    let text = format!(
+        "Not executed. {tool} is approved, and Placet can't write its store now, so that it was not \
+         begun. Call again in a minute with identical arguments: then it runs. If it stays so, tell \
+         your user that Placet's operator must look."
+    );
+    Statement::new(Code::Unavailable, &text).retry_after(60_000)
+}
+
 /// The upstream can't be reached.
 pub(crate) fn unavailable_upstream(upstream: &str) -> Statement {
     Statement::new(

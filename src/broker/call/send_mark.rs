@@ -43,6 +43,14 @@ pub(super) struct SendMark {
     deadline: Option<Timestamp>,
 }
 
+/// What the reason begins with where the store, and not the server, kept a call from being sent.
+const NOT_MARKED: &str = "that it is sent could not be stored";
+
+/// Whether a call was not sent because the store failed.
+pub(super) fn is_not_marked(why: &str) -> bool {
+    why.starts_with(NOT_MARKED)
+}
+
 impl SendMark {
     pub(super) fn gate(broker: &Broker, claimed: &Approval, began: Duration) -> Arc<dyn Gate> {
         Arc::new(Self {
@@ -66,8 +74,8 @@ impl SendMark {
         let marked = self.broker.store().approvals().mark_sent(&mark, now);
         match tokio::time::timeout(SEND_WITHIN, marked).await {
             Ok(Ok(marked)) => Ok(marked),
-            Ok(Err(error)) => Err(format!("that it is sent could not be stored: {error}")),
-            Err(_) => Err(format!("that it is sent was not stored within {SEND_WITHIN:?}")),
+            Ok(Err(error)) => Err(format!("{NOT_MARKED}: {error}")),
+            Err(_) => Err(format!("{NOT_MARKED} within {SEND_WITHIN:?}")),
         }
     }
 }
@@ -89,7 +97,7 @@ impl Gate for SendMark {
                 Marked::Taken => return Err("the claim was taken back meanwhile".to_owned()),
                 Marked::LeaseIsOver => {
                     if let Err(error) = self.broker.renew_lease().await {
-                        return Err(format!("the lease could not be renewed: {error}"));
+                        return Err(format!("{NOT_MARKED}, the lease is over: {error}"));
                     }
                 }
             }

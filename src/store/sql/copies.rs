@@ -95,6 +95,8 @@ async fn begin_restore(db: Db, now: Timestamp) -> Result<LetGo> {
     let began = began.ok_or_else(|| {
         StoreError::corrupt("origin", "value", "restoring", "not a number of microseconds")
     })?;
+    // Numbers that listeners know from after the copy must not come again for other changes.
+    tx.execute("update change_counter set n = n + 1000000", args![]).await?;
     // What was planned by a restore that was cut off is not of the copy.
     let of_the_copy = "state = 'due' and created_at < $1";
     let attempts = format!(

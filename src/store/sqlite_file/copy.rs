@@ -34,6 +34,14 @@ pub enum CopyError {
         /// What is wrong with it.
         what: String,
     },
+    /// It can be read in part only.
+    #[error("{}: it is damaged ({what}); take another copy", file.display())]
+    Damaged {
+        /// What was to be copied.
+        file: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// A file can't be made, written or moved.
     #[error("{}: {error}", file.display())]
     Io {
@@ -43,7 +51,7 @@ pub enum CopyError {
         error: io::Error,
     },
     /// The copying failed.
-    #[error("the copy failed: {0}; see whether the disk is full")]
+    #[error("the copy failed: {0}; see whether the disk is full, or the file damaged")]
     Database(#[from] sqlx::Error),
 }
 
@@ -136,9 +144,48 @@ impl SqliteFile {
             }
         }
         link.close().await?;
+        to.check().await?.map_err(|what| CopyError::Damaged { file: self.0.clone(), what })?;
         let copied = to.describe(made_at).await?;
         File::open(&to.0).and_then(|file| file.sync_all()).map_err(at)?;
         Ok(copied)
+    }
+
+    /// Looks through a fresh copy: its pages, and whether the texts that decide what runs are texts
+    /// and each sealed record has the one before it. Err says what is wrong.
+    async fn check(&self) -> Result<Result<(), String>, sqlx::Error> {
+        let options =
+            SqliteConnectOptions::new().filename(&self.0).journal_mode(SqliteJournalMode::Delete);
+        let mut link = options.connect().await?;
+        let pages: String =
+            sqlx::query("pragma quick_check(1)").fetch_one(&mut link).await?.try_get(0)?;
+        if pages != "ok" {
+            return Ok(Err(pages));
+        }
+        // Stored as bytes, or as a text that is no UTF-8 or JSON: not what was written.
+        for (table, id, column) in [
+            ("approvals", "id", "params"),
+            ("approvals", "id", "terms"),
+            ("approvals", "id", "decisions"),
+            ("audit", "cast(id as text)", "data"),
+        ] {
+            let bad = format!(
+                "select {id} as id from {table} where typeof({column}) <> 'text' \
+                    or json_valid({column}) = 0 limit 1"
+            );
+            let row = sqlx::query(sqlx::AssertSqlSafe(bad)).fetch_optional(&mut link).await?;
+            if let Some(row) = row {
+                let id: String = row.try_get("id")?;
+                return Ok(Err(format!("{table}.{column} of {id} can't be read")));
+            }
+        }
+        let gap = "select a.seq as n from audit a left join audit b on b.seq = a.seq - 1 \
+                    where a.seq > 1 and (b.seq is null or b.hash <> a.prev) limit 1";
+        if let Some(row) = sqlx::query(gap).fetch_optional(&mut link).await? {
+            let seq: i64 = row.try_get("n")?;
+            return Ok(Err(format!("audit record {seq} does not follow the one before it")));
+        }
+        link.close().await?;
+        Ok(Ok(()))
     }
 
     /// Marks a fresh copy as one, and says what it has.

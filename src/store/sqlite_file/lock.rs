@@ -23,6 +23,11 @@ const MAX_LENGTH: u64 = 200;
 pub struct FileLock(File);
 
 impl FileLock {
+    /// Whether another process could take the file, too: somebody removed or replaced the lock's file.
+    pub fn is_lost(&self, file: &SqliteFile) -> bool {
+        !is_at(&self.0, &file.beside(ENDING))
+    }
+
     /// Writes down where the broker listens, for those who find the file taken.
     ///
     /// # Errors

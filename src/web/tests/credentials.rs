@@ -207,7 +207,7 @@ async fn an_admin_ends_all_that_another_holds_on_the_page() {
     let held = Held::by_ana(&site, &approval).await;
     let (root, bo) = (site.cookie("root").await, site.cookie("bo").await);
     let page = site.get("/people", &[("cookie", &root)]).await;
-    assert!(page.body.contains("Sign ana out everywhere"), "{}", page.body);
+    assert!(page.body.contains("Sign out everywhere: ana"), "{}", page.body);
     assert_eq!(site.get("/people", &[("cookie", &bo)]).await.status, StatusCode::FORBIDDEN);
     assert!(!site.get("/", &[("cookie", &bo)]).await.body.contains("href=\"/people\""));
     let sign_out = |cookie: String| {

@@ -45,6 +45,21 @@ async fn a_broker_without_a_lease_claims_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_judged_by_an_old_lease_right_after_a_start_or_an_outage() {
+    let world = World::new().await;
+    let judged = async |seconds| {
+        world.pass(seconds);
+        world.broker.renew_lease().await.unwrap();
+        world.broker.may_judge_others()
+    };
+
+    assert!(!world.broker.may_judge_others(), "before the first renewal");
+    assert_eq!((judged(0).await, judged(5).await, judged(5).await), (false, false, true));
+    assert!(!judged(18).await, "the others could not renew theirs, either");
+    assert_eq!((judged(5).await, judged(5).await), (false, true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_machine_whose_clock_was_set_back_keeps_its_lease_no_longer() {
     let world = World::new().await;
     world.broker.renew_lease().await.unwrap();

@@ -7,8 +7,9 @@ use placet::domain::audit::{AuditEvent, Kind};
 use placet::store::Store as _;
 use placet::store::sql::SqlStore;
 use placet::store::sqlite_file::{CheckpointError, CopyError, LockError, SqliteFile};
+use sqlx::{Connection as _, Executor as _, SqliteConnection};
 
-use crate::support::approvals::at;
+use crate::support::approvals::{approval, at, submission};
 use crate::support::db::{Database, Dir, on_each, sqlite};
 
 fn file_of(dir: &Dir) -> SqliteFile {
@@ -54,9 +55,11 @@ async fn a_file_has_one_broker_whatever_leads_to_it_and_none_when_that_is_gone()
 async fn a_lock_whose_file_was_removed_keeps_nobody_out_of_the_new_one() {
     let (dir, _db) = sqlite().await;
     let lock = dir.0.join("placet.db.lock");
-    let _first = file_of(&dir).lock(at(5)).unwrap();
+    let first = file_of(&dir).lock(at(5)).unwrap();
+    assert!(!first.is_lost(&file_of(&dir)));
     std::fs::remove_file(&lock).unwrap();
 
+    assert!(first.is_lost(&file_of(&dir)));
     let _second = file_of(&dir).lock(at(6)).unwrap();
 
     assert!(file_of(&dir).lock(at(7)).is_err());
@@ -140,6 +143,28 @@ async fn a_copy_is_private_whole_marked_and_never_over_a_file() {
     assert_eq!(db.store.copies().put_back().await.unwrap(), None, "the original is none");
     let left = std::fs::read_dir(&dir.0).unwrap().map(|e| e.unwrap().file_name());
     assert!(!left.into_iter().any(|n| n.to_string_lossy().contains("unfinished")));
+}
+
+#[tokio::test]
+async fn a_damaged_copy_is_refused_and_the_place_is_named() {
+    let (dir, db) = sqlite().await;
+    db.store.approvals().submit(submission(approval(1, "{}")), at(1)).await.unwrap();
+    record(&db.store, "ana").await;
+    let damages = [
+        ("update approvals set params = cast(x'ff00' as text)", "approvals.params of apr_"),
+        ("update approvals set params = '{}', terms = x'00'", "approvals.terms of apr_"),
+    ];
+    let mut link = SqliteConnection::connect(&db.url).await.unwrap();
+    for (damage, place) in damages {
+        link.execute(damage).await.unwrap();
+        let to = dir.0.join("copy.db");
+
+        let refused = file_of(&dir).copy_to(&to, None, &|_| {}).await.unwrap_err();
+
+        let said = refused.to_string();
+        assert!(matches!(refused, CopyError::Damaged { .. }) && said.contains(place), "{said}");
+        assert!(!to.exists());
+    }
 }
 
 #[tokio::test]

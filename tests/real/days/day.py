@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 import subprocess
 import threading
 import time
@@ -39,7 +40,7 @@ class Day(Stage):
 
     def __enter__(self):
         if self.postgres:
-            name = f"placet_bad_{next(_NUMBERS)}"
+            name = f"placet_bad_{os.getpid()}_{next(_NUMBERS)}"
             self.database = self.stack.enter_context(postgres_database(name))
         self.upstream = self.slow_upstream()
         return super().__enter__()
