@@ -50,9 +50,7 @@ pub fn start(broker: &Broker, tracker: &TaskTracker, stop: &CancellationToken) {
     every(RENEW_EVERY, |b| Box::pin(async move { b.renew_lease().await }));
     every(REAP_EVERY, |b| Box::pin(async move { b.bound_leases().await }));
     every(EXPIRE_EVERY, |b| Box::pin(async move { b.expire_due().await }));
-    every(REAP_EVERY, |b| {
-        Box::pin(async move { if b.may_judge_others() { b.lose_orphaned().await } else { Ok(()) } })
-    });
+    every(REAP_EVERY, |b| Box::pin(async move { b.judge_others().await }));
     every(COMPARE_EVERY, |b| Box::pin(async move { b.reconcile().await }));
     every(REAP_EVERY, |b| Box::pin(async move { b.take_back_unknown().await }));
     every(NUMBER_EVERY, |b| Box::pin(async move { b.number_changes().await }));

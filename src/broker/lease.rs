@@ -79,7 +79,9 @@ impl Broker {
     /// after a while in which this process could not renew its own: they live, and are about to.
     pub fn may_judge_others(&self) -> bool {
         let lease = *self.inner.lease.0.lock().expect("no holder of this lock panics");
-        lease.is_some_and(|lease| self.uptime().saturating_sub(lease.since) >= JUDGES_AFTER)
+        let ago = |at: Duration| self.uptime().saturating_sub(at);
+        lease
+            .is_some_and(|lease| ago(lease.last) <= INTERRUPTED && ago(lease.since) >= JUDGES_AFTER)
     }
 
     /// Whether this process is alive to the others: its lease was renewed a short while ago. Without

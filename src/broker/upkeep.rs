@@ -49,8 +49,27 @@ impl Broker {
     /// # Errors
     /// [`StoreError`], when the store can't be read or written.
     pub async fn lose_orphaned(&self) -> Result<(), StoreError> {
+        self.lose_orphaned_while(|| true).await
+    }
+
+    /// The same, while this process may judge others by their leases.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read or written.
+    pub async fn judge_others(&self) -> Result<(), StoreError> {
+        if !self.may_judge_others() {
+            return Ok(());
+        }
+        // What is read may have been waited for during all of an outage.
+        self.lose_orphaned_while(|| self.may_judge_others()).await
+    }
+
+    async fn lose_orphaned_while(&self, may: impl Fn() -> bool) -> Result<(), StoreError> {
         let now = self.now();
         for id in self.store().due().orphaned(self.node(), now, BATCH).await? {
+            if !may() {
+                return Ok(());
+            }
             let end = |approval: Approval| {
                 let lost = take_back(approval, "the broker that ran it died", now)?;
                 Some(lost.if_executor_is_dead(now))
