@@ -10,20 +10,22 @@ use crate::web::health::Readiness;
 
 use super::reload::reload_policies;
 
-/// The first signal drains, the second gives up what still runs.
-pub(crate) async fn signals(stop: Stop) {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        tracing::error!("signals can't be caught: the process can only be killed");
-        return;
-    };
-    for token in [&stop.soft, &stop.hard] {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+/// The first signal drains, the second gives up what still runs. They are caught from this call on,
+/// before what it gives back is polled: whoever reads that the broker listens may end it at once.
+pub(crate) fn signals(stop: Stop) -> impl Future<Output = ()> + Send + 'static {
+    let caught = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async move {
+        let (Ok(mut interrupt), Ok(mut terminate)) = caught else {
+            tracing::error!("signals can't be caught: the process can only be killed");
+            return;
+        };
+        for token in [&stop.soft, &stop.hard] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            token.cancel();
         }
-        token.cancel();
     }
 }
 
