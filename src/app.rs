@@ -173,6 +173,7 @@ impl App {
         });
         broker.bound_leases().await?;
         broker.renew_lease().await?;
+        broker.know_peers().await?;
         let notifiers = deliver::build_with(&config, &mailbox);
         let outbox = Arc::new(store.clone());
         let deliverer = Arc::new(Deliverer::new(broker.clone(), outbox, notifiers));

@@ -5,6 +5,8 @@
 //! passes for a person's, whatever the configuration says.
 #![warn(missing_docs)]
 
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, header};
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
@@ -48,11 +50,11 @@ pub fn reviewer_by_token<'c>(config: &'c Config, token: &str) -> Option<&'c Revi
 }
 
 /// The agent whose token this is; never the anonymous one, which has none.
-pub fn agent_by_token<'c>(config: &'c Config, token: &str) -> Option<&'c Agent> {
+pub fn agent_by_token<'c>(config: &'c Config, token: &str) -> Option<&'c Arc<Agent>> {
     agent_of(config, &Sha256::digest(token.as_bytes()))
 }
 
-fn agent_of<'c>(config: &'c Config, hash: &[u8]) -> Option<&'c Agent> {
+fn agent_of<'c>(config: &'c Config, hash: &[u8]) -> Option<&'c Arc<Agent>> {
     pick(config.agents.iter().map(|a| (a, a.token_sha256)), hash)
 }
 

@@ -31,6 +31,7 @@ pub(crate) mod health;
 pub(crate) mod hints;
 pub mod lease;
 mod live;
+pub(crate) mod peers;
 pub mod people;
 pub(crate) mod policies;
 pub(crate) mod reach;
@@ -41,11 +42,13 @@ pub(crate) mod upstreams;
 
 use call::attached::Attached;
 use call::call_log::CallLog;
+use call::open_calls::OpenCalls;
 use call::result_delivery::ResultsUnderWay;
 use call::send_mark::Executing;
 use client_sessions::Uses;
 use hints::Hints;
 use lease::Lease;
+use peers::Peers;
 use policies::Policies;
 use reach::Reach;
 use turns::Turns;
@@ -73,6 +76,8 @@ struct Inner {
     results_under_way: ResultsUnderWay,
     executing: Executing,
     lease: Lease,
+    open_calls: OpenCalls,
+    peers: Peers,
     session_uses: Uses,
     metrics: Arc<Metrics>,
     guesses: Guesses,
@@ -176,6 +181,8 @@ impl Broker {
                 turns: Turns::default(),
                 executing: Executing::default(),
                 lease: Lease::default(),
+                open_calls: OpenCalls::default(),
+                peers: Peers::default(),
                 session_uses: Uses::default(),
                 metrics: Arc::default(),
                 guesses,
@@ -238,6 +245,11 @@ impl Broker {
     /// Records of allowed calls that wait for the store.
     pub fn call_log(&self) -> &CallLog {
         &self.inner.calls
+    }
+
+    /// Which calls may have an approval that is open or owed.
+    fn open_calls(&self) -> &OpenCalls {
+        &self.inner.open_calls
     }
 
     /// Which client sessions are in use.

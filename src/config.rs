@@ -84,7 +84,7 @@ pub struct Config {
     /// `[[upstreams]]`
     pub upstreams: Vec<Upstream>,
     /// `[[agents]]`; the anonymous `local` one where there are none.
-    pub agents: Vec<Agent>,
+    pub agents: Vec<Arc<Agent>>,
     /// `[[reviewers]]`; `owner` where there are none.
     pub reviewers: Vec<Reviewer>,
     /// `[[notifiers]]`
@@ -434,7 +434,7 @@ impl Config {
     }
 
     /// The agent of that name.
-    pub fn agent(&self, name: &str) -> Option<&Agent> {
+    pub fn agent(&self, name: &str) -> Option<&Arc<Agent>> {
         self.agents.iter().find(|a| a.name == name)
     }
 

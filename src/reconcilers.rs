@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
 use crate::broker::client_sessions::LOOK_EVERY;
+use crate::broker::peers;
 use crate::domain::approval::ApprovalId;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
@@ -48,6 +49,7 @@ pub fn start(broker: &Broker, tracker: &TaskTracker, stop: &CancellationToken) {
         tracker.spawn(async move { repeat(interval, &stop, || step(broker.clone())).await });
     };
     every(RENEW_EVERY, |b| Box::pin(async move { b.renew_lease().await }));
+    every(peers::LOOK_EVERY, |b| Box::pin(async move { b.know_peers().await }));
     every(REAP_EVERY, |b| Box::pin(async move { b.bound_leases().await }));
     every(EXPIRE_EVERY, |b| Box::pin(async move { b.expire_due().await }));
     every(REAP_EVERY, |b| Box::pin(async move { b.judge_others().await }));

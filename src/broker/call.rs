@@ -4,6 +4,7 @@
 //! `execute` claims it and sends it, and `answer` says what Placet itself has to say about it.
 
 pub(crate) mod admit;
+mod allow;
 pub mod answer;
 pub mod asking;
 pub(in crate::broker) mod attached;
@@ -16,7 +17,8 @@ pub mod grants;
 pub mod hold;
 pub mod hold_budget;
 pub(crate) mod limits;
-pub(in crate::broker) mod obstacle;
+mod obstacle;
+pub(in crate::broker) mod open_calls;
 pub(crate) mod permit;
 pub(in crate::broker) mod prepare;
 pub(crate) mod refusals;

@@ -34,8 +34,8 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(200);
 pub(super) struct Uses {
     sessions: Mutex<HashMap<String, Use>>,
     began: Notify,
-    /// Sessions that were seen here, for while the store is away: those that there are, and those
-    /// that ended within [`Broker::leave_ended_sessions`]'s last round.
+    /// Sessions that were seen here: those that there are, and those that ended elsewhere within
+    /// [`Broker::leave_ended_sessions`]'s last round.
     known: Mutex<HashMap<String, ClientSession>>,
     /// One at a time, so that no earlier note follows a later one.
     noting: tokio::sync::Mutex<()>,
@@ -174,9 +174,11 @@ impl Broker {
         self.note_all_sessions().await?;
         let max = self.config().server.max_sessions_per_agent;
         let made_room = self.store().client_sessions().insert(session, max).await?;
-        if made_room.is_some() {
-            // Known from its first moment, also where the store is slow to say so.
+        if let Some(displaced) = &made_room {
             self.session_uses().know(session);
+            for one in displaced {
+                self.session_uses().forget(&one.id);
+            }
         }
         Ok(made_room)
     }
@@ -201,28 +203,23 @@ impl Broker {
         }))
     }
 
-    /// The session of that id. While the store is away, as it was last seen here: allowed calls go on
-    /// in it.
+    /// The session of that id, as it was first seen here: nothing of it changes but its end, which is
+    /// known here at once, or by [`Broker::leave_ended_sessions`] where it came by another broker or
+    /// by age. Only what this process does not know is read.
     pub(super) async fn known_client_session(
         &self,
         id: &str,
     ) -> Result<Option<ClientSession>, StoreError> {
+        if let Some(session) = self.session_uses().known(id) {
+            return Ok(Some(session));
+        }
         let (broker, wanted) = (self.clone(), id.to_owned());
         let verb = async move { broker.store().client_sessions().find(&wanted).await };
-        match self.asked_briefly(verb).await {
-            Ok(Some(session)) => {
-                self.session_uses().know(&session);
-                Ok(Some(session))
-            }
-            Ok(None) => {
-                self.session_uses().forget(id);
-                Ok(None)
-            }
-            Err(error) => match self.session_uses().known(id) {
-                Some(session) => Ok(Some(session)),
-                None => Err(error),
-            },
+        let found = self.asked_briefly(verb).await?;
+        if let Some(session) = &found {
+            self.session_uses().know(session);
         }
+        Ok(found)
     }
 
     /// Which of these sessions there are still.
@@ -238,8 +235,9 @@ impl Broker {
     /// # Errors
     /// [`StoreError`], when the store can't be read or written.
     pub async fn end_client_session(&self, id: &str) -> Result<(), StoreError> {
+        self.store().client_sessions().delete(id).await?;
         self.session_uses().forget(id);
-        self.store().client_sessions().delete(id).await
+        Ok(())
     }
 
     /// Notes in the store which sessions are in use and which were, as far as that is due.

@@ -1,17 +1,20 @@
 //! The policies in force, one per upstream; replaced whole, never in part.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, RwLockWriteGuard};
 
+use sha2::{Digest as _, Sha256};
 use tokio::sync::broadcast;
 
 use crate::config::Config;
+use crate::domain::call::hex;
 use crate::domain::policy::Policy;
 
 /// The policies in force.
 #[derive(Debug)]
 pub struct Policies {
     current: RwLock<HashMap<String, Arc<Policy>>>,
+    fingerprint: RwLock<Arc<str>>,
     changes: broadcast::Sender<String>,
 }
 
@@ -36,7 +39,13 @@ impl Policies {
             .iter()
             .filter_map(|u| Some((u.name.clone(), u.policy.clone()?)))
             .collect();
-        Self { current: RwLock::new(current), changes: broadcast::channel(64).0 }
+        let fingerprint = RwLock::new(fingerprint_of(&current));
+        Self { current: RwLock::new(current), fingerprint, changes: broadcast::channel(64).0 }
+    }
+
+    /// Names all that are in force together: 64 lower-case hex digits. Equal ones judge alike.
+    pub fn fingerprint(&self) -> Arc<str> {
+        Arc::clone(&self.fingerprint.read().expect("no holder of this lock panics"))
     }
 
     /// The policy of an upstream; none if it has none, and then every call is denied.
@@ -46,10 +55,9 @@ impl Policies {
 
     /// Puts a policy in force.
     pub fn replace(&self, upstream: &str, policy: Arc<Policy>) {
-        self.current
-            .write()
-            .expect("no holder of this lock panics")
-            .insert(upstream.to_owned(), policy);
+        let mut current = self.current.write().expect("no holder of this lock panics");
+        current.insert(upstream.to_owned(), policy);
+        self.in_force(current);
         // Nobody listening is fine.
         let _ = self.changes.send(upstream.to_owned());
     }
@@ -73,15 +81,31 @@ impl Policies {
             changes.insert(name.clone(), Change::Removed);
         }
         *current = fresh;
-        drop(current);
+        self.in_force(current);
         for (name, _) in changes.iter().filter(|(_, change)| **change != Change::Unchanged) {
             let _ = self.changes.send(name.clone());
         }
         changes
     }
 
+    /// Notes what is in force now, before anybody else can read it.
+    fn in_force(&self, current: RwLockWriteGuard<'_, HashMap<String, Arc<Policy>>>) {
+        *self.fingerprint.write().expect("no holder of this lock panics") =
+            fingerprint_of(&current);
+        drop(current);
+    }
+
     /// Names of upstreams whose policy was replaced or removed: what is listed may have changed.
     pub fn changes(&self) -> broadcast::Receiver<String> {
         self.changes.subscribe()
     }
+}
+
+fn fingerprint_of(policies: &HashMap<String, Arc<Policy>>) -> Arc<str> {
+    let sorted: BTreeMap<_, _> = policies.iter().collect();
+    let mut hash = Sha256::new();
+    for (name, policy) in sorted {
+        hash.update(format!("{}:{name}={}\n", name.len(), policy.source_fingerprint()));
+    }
+    hex(&hash.finalize()).into()
 }

@@ -5,6 +5,7 @@
 //! know goes to stderr. A file that can't be read for certain is not touched.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::json;
@@ -109,7 +110,9 @@ fn target(
     let agent = config.map(|c| agent(args, c)).transpose()?.flatten();
     let upstreams = match (config, &args.upstream) {
         (None, upstream) => vec![upstream.clone().unwrap_or_default()],
-        (Some(config), upstream) => upstreams(config, agent, upstream.as_deref())?,
+        (Some(config), upstream) => {
+            upstreams(config, agent.map(AsRef::as_ref), upstream.as_deref())?
+        }
     };
     if let Some(name) = &args.upstream {
         value::upstream_name(name).map_err(|why| Failure::misused(format!("--upstream: {why}")))?;
@@ -152,7 +155,7 @@ fn target(
     Ok((Target { server, entries, token, program }, agent.map(|a| a.name.clone())))
 }
 
-fn agent<'c>(args: &ConnectArgs, config: &'c Config) -> Result<Option<&'c Agent>, Failure> {
+fn agent<'c>(args: &ConnectArgs, config: &'c Config) -> Result<Option<&'c Arc<Agent>>, Failure> {
     let Some(name) = &args.agent else {
         return Ok(match config.agents.as_slice() {
             [only] => Some(only),

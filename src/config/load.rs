@@ -1,6 +1,7 @@
 //! Finds the configuration, reads it whole, and hands it out only without errors.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use toml::Table;
 
@@ -167,7 +168,7 @@ fn read_all(
         people: sections::people(&root.section("people")),
         oidc: oidc::oidc(&root.section("oidc")),
         upstreams: upstreams.iter().map(|read| read.upstream.clone()).collect(),
-        agents,
+        agents: agents.into_iter().map(Arc::new).collect(),
         reviewers,
         notifiers,
         implicit_owner,

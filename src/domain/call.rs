@@ -183,7 +183,19 @@ impl ToolCall {
         upstream: &str,
         params: &Arc<str>,
     ) -> Result<Self, CallError> {
-        let node = json::parse(params)?;
+        Self::of_read(method, upstream, params, &json::parse(params)?)
+    }
+
+    /// The same, where `params` were read already: `node` is what they say.
+    ///
+    /// # Errors
+    /// [`CallError`], when it is not a call.
+    pub fn of_read(
+        method: Method,
+        upstream: &str,
+        params: &Arc<str>,
+        node: &Node<'_>,
+    ) -> Result<Self, CallError> {
         if !node.is_object() {
             return Err(CallError::ParamsNotAnObject);
         }
@@ -195,7 +207,7 @@ impl ToolCall {
         if node.get("_meta").is_some_and(|m| !m.is_object()) {
             return Err(CallError::MetaNotAnObject);
         }
-        let digest = digest(method, upstream, &tool, &node);
+        let digest = digest(method, upstream, &tool, node);
         Ok(Self { method, upstream: upstream.to_owned(), tool, params: Arc::clone(params), digest })
     }
 

@@ -111,7 +111,7 @@ pub struct RateLimit {
 
 /// The facts of a call that a policy may look at.
 #[derive(Debug, Clone, Copy)]
-pub struct CallFacts<'a> {
+pub struct CallFacts<'a, 'n> {
     /// Name of the agent.
     pub agent: &'a str,
     /// Name of the upstream.
@@ -119,7 +119,7 @@ pub struct CallFacts<'a> {
     /// Name of the tool or prompt, URI of the resource.
     pub tool: &'a str,
     /// The arguments; of a read, [`super::call::uri_arguments`].
-    pub arguments: &'a Node<'a>,
+    pub arguments: &'a Node<'n>,
 }
 
 /// What the policy says of one call.
@@ -268,7 +268,27 @@ impl Policy {
         Ok(self.evaluate(call.method, &facts))
     }
 
-    fn evaluate(&self, method: Method, facts: &CallFacts<'_>) -> Verdict<'_> {
+    /// The same, where the `params` of the call were read already.
+    ///
+    /// # Errors
+    /// As [`Policy::judge`].
+    pub fn judge_read(
+        &self,
+        agent: &str,
+        call: &ToolCall,
+        params: &Node<'_>,
+    ) -> Result<Verdict<'_>, JsonError> {
+        match params.get("arguments").filter(|_| call.method != Method::ReadResource) {
+            None => self.judge(agent, call),
+            Some(arguments) => {
+                let (upstream, tool) = (call.upstream.as_str(), call.tool.as_str());
+                let facts = CallFacts { agent, upstream, tool, arguments };
+                Ok(self.evaluate(call.method, &facts))
+            }
+        }
+    }
+
+    fn evaluate(&self, method: Method, facts: &CallFacts<'_, '_>) -> Verdict<'_> {
         if method == Method::CallTool {
             return match self.rule_for(facts.agent, facts.tool) {
                 None => Verdict::Hidden,
@@ -402,7 +422,7 @@ impl Rule {
     }
 
     /// What it does with this call: a gated one is allowed where any condition does not match.
-    fn action_on(&self, facts: &CallFacts<'_>) -> Action {
+    fn action_on(&self, facts: &CallFacts<'_, '_>) -> Action {
         match self.action {
             Action::Allow => Action::Allow,
             Action::Deny => Action::Deny,

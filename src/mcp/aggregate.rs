@@ -5,6 +5,8 @@
 //! upstream's own address: policy, digest, approval and audit know no difference. Lists are
 //! merged; what is the agent's own is answered as it is.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 use futures_util::future::join_all;
@@ -118,7 +120,8 @@ pub(crate) async fn whole(
             Err(why) => return invalid(&incoming, &why),
         };
         let progress = Progress::new(None, incoming.era, false);
-        let (again, asked) = (mcp.clone(), incoming.clone());
+        let incoming = Arc::new(incoming);
+        let (again, asked) = (mcp.clone(), Arc::clone(&incoming));
         let list =
             async move |_notes, cancel| merge::merged(&again, &asked, kind, start, &cancel).await;
         return relay::run(mcp, &incoming, progress, list).await;

@@ -11,6 +11,7 @@ use crate::broker::call::permit::Permit;
 use crate::broker::call::submit::Submission;
 use crate::domain::call::{CallError, Method, ToolCall};
 use crate::domain::json::Node;
+use crate::domain::task::Form;
 use crate::mcp::stream::progress::{Progress, progress_token};
 use crate::protocol::{code, jsonrpc};
 use crate::upstream::Notifications;
@@ -39,7 +40,11 @@ pub(crate) async fn call(mcp: &Mcp, incoming: ClientRequest, params: Option<Node
     };
     let text = incoming.message.params.clone().unwrap_or_else(|| Arc::from("null"));
     let method = Method::parse(&incoming.message.method).unwrap_or(Method::CallTool);
-    let call = match ToolCall::read_shared(method, &incoming.upstream, &text) {
+    let read = match &params {
+        Some(node) => ToolCall::of_read(method, &incoming.upstream, &text, node),
+        None => ToolCall::read_shared(method, &incoming.upstream, &text),
+    };
+    let call = match read {
         Ok(call) => call,
         Err(CallError::Json(error)) => {
             let error = jsonrpc::error(id, code::INVALID_REQUEST, &error.to_string(), None);
@@ -47,9 +52,8 @@ pub(crate) async fn call(mcp: &Mcp, incoming: ClientRequest, params: Option<Node
         }
         Err(error) => return invalid(&error.to_string()),
     };
-    let tool = call.tool.clone();
     if incoming.upstream.is_empty() {
-        let (status, body) = response::unknown(&incoming, method, &tool);
+        let (status, body) = response::unknown(&incoming, method, &call.tool);
         return json_response(status, body);
     }
     let waits = match wait_tool::asked(mcp, &incoming, &call).transpose() {
@@ -57,15 +61,27 @@ pub(crate) async fn call(mcp: &Mcp, incoming: ClientRequest, params: Option<Node
         Err(why) => return invalid(&why),
     };
     let mut asking = asking(&incoming, call);
-    let again = url_elicitation::taken(mcp, &incoming, &mut asking);
+    let continues = params.as_ref().is_some_and(|p| p.get("requestState").is_some());
+    let again = continues.then(|| url_elicitation::taken(mcp, &incoming, &mut asking)).flatten();
     let by_id = waits.is_some();
     let token = progress_token(params.as_ref());
     let form = form::form_of(&incoming, params.as_ref());
     let (log_level, filter) = subscriptions::level_of(mcp, &incoming, params.as_ref()).await;
+    let at_once = match &params {
+        Some(params) if !by_id && asking.waits_for.is_none() => {
+            mcp.broker.forward_at_once(asking, params)
+        }
+        _ => Err(asking),
+    };
     // What was looked at may take several times the text, and the answer may take long.
     drop(params);
     let wishes = Wishes { progress: token.is_some(), log_level, tasks: form };
     let progress = Progress::new(token, incoming.era, wishes.log_level.is_some()).logging(filter);
+    let asking = match at_once {
+        Ok(permit) => return let_through(mcp, incoming, form, permit, wishes, progress).await,
+        Err(asking) => asking,
+    };
+    let tool = asking.call.tool.clone();
     // Not in the request's own future: a client that leaves while the call is stored would leave
     // it attached for good.
     let broker = mcp.broker.clone();
@@ -101,10 +117,7 @@ pub(crate) async fn call(mcp: &Mcp, incoming: ClientRequest, params: Option<Node
             response
         }
         Submission::Forward(permit) => {
-            match tasks::behind_a_task(mcp, &incoming, form, permit, &wishes).await {
-                Ok(response) => response,
-                Err(permit) => forward(mcp, &incoming, permit, wishes, progress).await,
-            }
+            let_through(mcp, incoming, form, permit, wishes, progress).await
         }
         Submission::Held(held) => {
             let mut held = held;
@@ -127,18 +140,29 @@ pub(crate) async fn call(mcp: &Mcp, incoming: ClientRequest, params: Option<Node
     }
 }
 
-/// An allowed call goes upstream now.
-async fn forward(
+/// An allowed call goes upstream now; behind a task, where its client asked for one.
+async fn let_through(
     mcp: &Mcp,
-    incoming: &ClientRequest,
+    incoming: ClientRequest,
+    form: Option<Form>,
     permit: Permit,
     wishes: Wishes,
     progress: Progress,
 ) -> Response {
-    let (again, asked) = (mcp.clone(), incoming.clone());
+    let permit = match form {
+        None => permit,
+        Some(form) => {
+            match tasks::behind_a_task(mcp, &incoming, Some(form), permit, &wishes).await {
+                Ok(response) => return response,
+                Err(permit) => permit,
+            }
+        }
+    };
+    let incoming = Arc::new(incoming);
+    let (again, asked) = (mcp.clone(), Arc::clone(&incoming));
     let send = async move |notes: Notifications, cancel| {
         let rounds = Rounds { mcp: again, incoming: asked, wishes, notes, cancel };
         rounds.run(permit).await
     };
-    relay::run(mcp, incoming, progress, send).await
+    relay::run(mcp, &incoming, progress, send).await
 }

@@ -12,8 +12,8 @@ use crate::domain::call::Method;
 use crate::domain::json::{self, Node};
 use crate::mcp::request::request_of;
 use crate::mcp::stream::progress::{Progress, progress_token};
-use crate::protocol::{code, jsonrpc, meta, method};
-use crate::upstream::{ClientCapabilities, Notifications, Request, WireEra};
+use crate::protocol::{X_MCP_HEADER, code, jsonrpc, meta, method};
+use crate::upstream::{ClientCapabilities, Notifications, Request, Tool, WireEra};
 
 use super::call::admission::Gate;
 use super::call::{self, admission, input_required};
@@ -121,7 +121,8 @@ async fn pass(mcp: &Mcp, incoming: ClientRequest, params: Option<Node<'_>>) -> R
     let request =
         Request { progress: token.is_some(), log_level: level.clone(), ..request_of(&incoming) };
     let progress = Progress::new(token, incoming.era, level.is_some()).logging(filter);
-    let (again, asked) = (mcp.clone(), incoming.clone());
+    let incoming = Arc::new(incoming);
+    let (again, asked) = (mcp.clone(), Arc::clone(&incoming));
     let send = async move |notes: Notifications, cancel: CancellationToken| {
         let caller = asked.caller();
         let (server, caller, notes, cancel) = (&server, &caller, &notes, &cancel);
@@ -148,7 +149,7 @@ async fn pass(mcp: &Mcp, incoming: ClientRequest, params: Option<Node<'_>>) -> R
 /// Answers a message of either era.
 pub(crate) async fn answer(
     mcp: &Mcp,
-    agent: Agent,
+    agent: Arc<Agent>,
     upstream: &str,
     headers: &HeaderMap,
     message: Message,
@@ -309,7 +310,9 @@ fn check_mirrors(
     }
     let catalog = mcp.broker.upstream(&incoming.upstream).and_then(|u| u.catalog());
     let definition = catalog.as_ref().and_then(|c| c.find(tool));
-    match definition.map(|d| json::parse(&d.raw)) {
+    // Few tools ask for any. Where an escape might hide it, it is looked at closely.
+    let may_ask = |d: &&Tool| d.raw.contains(X_MCP_HEADER) || d.raw.contains("\\u");
+    match definition.filter(may_ask).map(|d| json::parse(&d.raw)) {
         Some(Ok(definition)) => {
             let arguments = params.and_then(|p| p.get("arguments"));
             headers::check_param_headers(headers, &definition, arguments)

@@ -3,6 +3,7 @@
 //! The message itself goes to `dispatch`. Everything refused here is refused before the policy is
 //! asked.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
@@ -117,7 +118,7 @@ pub(crate) fn authenticate(
     mcp: &Mcp,
     headers: &HeaderMap,
     extensions: &Extensions,
-) -> Result<Agent, Box<Response>> {
+) -> Result<Arc<Agent>, Box<Response>> {
     let config = mcp.broker.config();
     if let Some(anonymous) = config.agents.iter().find(|a| a.token_sha256.is_none()) {
         let known = auth::bearer(headers).and_then(|token| auth::agent_by_token(config, token));
@@ -139,7 +140,7 @@ pub(crate) fn authenticate(
 
 async fn post(
     mcp: &Mcp,
-    agent: Agent,
+    agent: Arc<Agent>,
     upstream: &str,
     headers: &HeaderMap,
     body: Body,

@@ -52,7 +52,7 @@ pub(crate) fn behind(mcp: &Mcp, agent: &Agent, upstream: &str) -> Vec<String> {
 /// One request with everything known of it.
 #[derive(Debug, Clone)]
 pub(crate) struct ClientRequest {
-    pub(crate) agent: Agent,
+    pub(crate) agent: Arc<Agent>,
     /// Name of the upstream; empty where all of the agent's are addressed as one and no single one
     /// is meant.
     pub(crate) upstream: String,

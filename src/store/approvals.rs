@@ -126,6 +126,10 @@ pub trait ApprovalStore: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<Approval>>;
 
+    /// Agent and digest of every call whose approval is open (see
+    /// [`ApprovalStore::find_identical`]) or whose result is owed, however long ago it ended.
+    async fn open_calls(&self) -> Result<Vec<(String, Digest)>>;
+
     /// The approvals that `filter` lets through, in its order; without one the newest first.
     async fn list(&self, filter: &Filter, now: Timestamp) -> Result<Vec<Approval>>;
 

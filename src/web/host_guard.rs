@@ -54,7 +54,8 @@ impl Hosts {
 
     /// Whether a request with this `Host` is for us.
     pub(crate) fn knows_host(&self, host: &str) -> bool {
-        plain_host(host).is_some_and(|host| self.names.contains(&host))
+        // Nearly every request names it plainly.
+        self.names.contains(host) || plain_host(host).is_some_and(|host| self.names.contains(&host))
     }
 
     /// Whether this `Origin` is one of our own pages.

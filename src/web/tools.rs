@@ -112,6 +112,7 @@ impl Broker {
                 .config()
                 .agents
                 .iter()
+                .map(AsRef::as_ref)
                 .filter(|a| a.upstreams.as_ref().is_none_or(|u| u.contains(&upstream.name)))
                 .collect();
             for tool in &catalog.tools {

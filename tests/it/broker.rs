@@ -14,6 +14,7 @@ mod hold;
 mod hold_budget;
 mod late;
 mod lease;
+mod open_calls;
 mod policy_changes;
 mod remote;
 mod restart;

@@ -1,5 +1,7 @@
 //! A call as the broker is asked for it.
 
+use std::sync::Arc;
+
 use crate::config::Agent;
 use crate::domain::approval::ApprovalId;
 use crate::domain::call::ToolCall;
@@ -10,7 +12,7 @@ use crate::upstream::ClientCapabilities;
 #[derive(Debug, Clone)]
 pub struct Asking {
     /// The agent.
-    pub agent: Agent,
+    pub agent: Arc<Agent>,
     /// What its client calls itself, `name/version`.
     pub client: Option<String>,
     /// Id of its legacy session; none in the modern era, where the token stands for the session.

@@ -116,7 +116,7 @@ impl Held {
     /// A request that waits for the end of a task.
     pub(in crate::broker) fn for_task(
         broker: Broker,
-        agent: Agent,
+        agent: Arc<Agent>,
         session: Option<String>,
         approval: Approval,
         hold: HoldGuard,

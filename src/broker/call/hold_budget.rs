@@ -1,6 +1,7 @@
 //! How long an agent's requests are held: as configured, or shorter where its client was found to
 //! give up earlier. The rule is in [`crate::domain::hold_budget`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Agent, Reviewer, Role};
@@ -51,7 +52,7 @@ pub struct HoldRow {
 #[derive(Debug, Clone)]
 pub struct AgentRow {
     /// The agent.
-    pub agent: Agent,
+    pub agent: Arc<Agent>,
     /// The upstreams it may use.
     pub upstreams: Vec<String>,
     /// How it is held: without and with a progress token.

@@ -90,6 +90,11 @@ impl Broker {
         Some(OwedResult { broker: self.clone(), id: approval.id.clone(), key })
     }
 
+    /// Whether no result of any call is on its way.
+    pub(in crate::broker) fn none_is_told(&self) -> bool {
+        self.inner.results_under_way.lock().is_empty()
+    }
+
     /// Waits until no result of this very call is on its way.
     pub(in crate::broker) async fn all_told(&self, agent: &str, digest: &Digest) {
         let key = (agent.to_owned(), digest.clone());

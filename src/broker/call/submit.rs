@@ -1,17 +1,17 @@
 //! An agent's call comes in: judged by the policy in force, then answered, forwarded or held.
 
-use crate::config::AuditCalls;
+use std::sync::Arc;
+
 use crate::domain::approval::{Approval, State};
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::call::Method;
-use crate::domain::policy::{Action, RateLimit, Rule, Verdict};
+use crate::domain::policy::{Action, Policy, RateLimit, Rule, Verdict};
 use crate::domain::time::Timestamp;
 use crate::store::{Cap, NewHold, StoreError, Submit, Submitted};
 
 use super::answer::{Answer, Delivery, ended};
 use super::asking::Asking;
 use super::attached::HoldGuard;
-use super::call_log::CallRecord;
 use super::hold::Held;
 use super::limits::limit_key;
 use super::permit::Permit;
@@ -65,19 +65,19 @@ impl Broker {
             return Submission::Invalid("not JSON".to_owned());
         };
         if call.method != Method::CallTool {
-            return self.submit_other(&asking, verdict, now).await;
+            return self.submit_other(asking, &policy, verdict, now).await;
         }
         let catalog = self.upstream(&call.upstream).and_then(|u| u.catalog());
         match (&catalog, verdict) {
             (Some(catalog), Verdict::Ruled { action, rule })
                 if catalog.find(&call.tool).is_some() =>
             {
-                let fingerprint = catalog.find(&call.tool).map(|t| t.fingerprint.clone());
                 match action {
                     Action::Deny => self.deny(&asking, &rule.pointer, rule.reason.clone()).await,
-                    Action::Allow => self.allow(asking.clone(), rule, now).await,
+                    Action::Allow => self.allow(asking, rule, now).await,
                     Action::RequireApproval => {
-                        self.ask(asking.clone(), rule, fingerprint, now).await
+                        let fingerprint = catalog.find(&call.tool).map(|t| t.fingerprint.clone());
+                        self.ask_by(&policy, asking, rule, fingerprint, now).await
                     }
                 }
             }
@@ -104,32 +104,56 @@ impl Broker {
     /// <https://modelcontextprotocol.io/specification/2025-11-25/server/resources#error-handling>).
     async fn submit_other(
         &self,
-        asking: &Asking,
+        asking: Asking,
+        policy: &Arc<Policy>,
         verdict: Verdict<'_>,
         now: Timestamp,
     ) -> Submission {
         match verdict {
             // Nothing is said of it any more: it passes.
-            Verdict::Ungoverned => Submission::Forward(Permit::allowed(asking.call.clone())),
-            Verdict::Hidden => match self.join_running(asking).await {
+            Verdict::Ungoverned => Submission::Forward(Permit::allowed(asking.call)),
+            Verdict::Hidden => match self.join_running(&asking).await {
                 Ok(Some(joined)) => joined,
                 _ => Submission::UnknownTool,
             },
             Verdict::Ruled { action: Action::Deny, rule } => {
-                self.deny(asking, &rule.pointer, rule.reason.clone()).await
+                self.deny(&asking, &rule.pointer, rule.reason.clone()).await
             }
-            Verdict::Ruled { action: Action::Allow, rule } => {
-                self.allow(asking.clone(), rule, now).await
-            }
+            Verdict::Ruled { action: Action::Allow, rule } => self.allow(asking, rule, now).await,
             Verdict::Ruled { action: Action::RequireApproval, rule } => {
-                self.ask(asking.clone(), rule, None, now).await
+                self.ask_by(policy, asking, rule, None, now).await
             }
         }
+    }
+
+    /// Makes or joins an approval, if the policy by which it is needed is still in force once the
+    /// other brokers know of it; else the call is judged again.
+    async fn ask_by(
+        &self,
+        policy: &Arc<Policy>,
+        asking: Asking,
+        rule: &Rule,
+        fingerprint: Option<String>,
+        now: Timestamp,
+    ) -> Submission {
+        if !self.may_make_approvals().await {
+            return self.unsent(&asking, &StoreError::away()).await;
+        }
+        let (agent, digest) = (asking.agent.name.clone(), asking.call.digest.clone());
+        let _submitting = self.open_calls().begin(&agent, &digest);
+        let in_force = self.policies().of(&asking.call.upstream);
+        if !in_force.is_some_and(|now| Arc::ptr_eq(&now, policy)) {
+            return Box::pin(self.submit(asking)).await;
+        }
+        self.ask(asking, rule, fingerprint, now).await
     }
 
     /// Joins the identical call if it is running or not settled, whatever the policy says now. A
     /// pending or approved one, which the policy no longer lets through, is ended.
     async fn join_running(&self, asking: &Asking) -> Result<Option<Submission>, StoreError> {
+        if !self.may_be_open(asking) {
+            return Ok(None);
+        }
         let Some(found) = self.find_identical_briefly(asking).await? else { return Ok(None) };
         match found.state {
             State::Running => Ok(Some(self.joined(asking, found).await)),
@@ -196,7 +220,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`StoreError`], when the store can't be read, or not now.
-    async fn find_identical_briefly(
+    pub(super) async fn find_identical_briefly(
         &self,
         asking: &Asking,
     ) -> Result<Option<Approval>, StoreError> {
@@ -259,60 +283,6 @@ impl Broker {
         let mut statement = denied(&call.title(), rule, reason);
         statement.text.push_str(doubt);
         Submission::Answered(statement.into())
-    }
-
-    async fn allow(&self, asking: Asking, rule: &Rule, now: Timestamp) -> Submission {
-        // A store that can't be read does not stop allowed calls.
-        match self.find_identical_briefly(&asking).await {
-            Ok(Some(found)) => match found.state {
-                State::Running => return self.joined(&asking, found).await,
-                State::Indeterminate if found.settled.is_none() => {
-                    if let Some(answer) = self.answer_end(&found) {
-                        return answer;
-                    }
-                }
-                State::Pending | State::Approved => {
-                    match self.overtake(found, NO_LONGER_NEEDED).await {
-                        Ok(None) => {}
-                        Ok(Some(running)) => return self.joined(&asking, running).await,
-                        Err(error) => {
-                            tracing::warn!(%error, "a superfluous approval could not be cancelled");
-                        }
-                    }
-                }
-                // It ran, and nobody was told: tell it rather than run it again.
-                State::Completed | State::Indeterminate if found.owed => {
-                    if let Some(answer) = self.answer_end(&found) {
-                        return answer;
-                    }
-                }
-                _ => {}
-            },
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "the store can't be read; the call is allowed"),
-        }
-        if let Some(limit) = &rule.rate_limit
-            && let Some(limited) = self.limit(&asking, rule, *limit, now).await
-        {
-            return limited;
-        }
-        let event = self.call_event(Kind::CallAllowed, &asking, &rule.pointer);
-        match self.config().audit.calls {
-            AuditCalls::Off => {}
-            AuditCalls::Strict => {
-                if let Err(error) = self.record(vec![event]).await {
-                    tracing::error!(%error, "an allowed call could not be recorded; it is refused");
-                    return self.unsent(&asking, &error).await;
-                }
-            }
-            AuditCalls::Group => {
-                if !self.inner.calls.push(CallRecord(event)) {
-                    return Submission::Answered(uncertain().into());
-                }
-            }
-        }
-        self.metrics().call(&asking.call.upstream, "allow");
-        Submission::Forward(Permit::allowed(asking.call))
     }
 
     pub(in crate::broker) async fn limit(

@@ -5,6 +5,7 @@
 //! approved. One that nobody looks at for three poll intervals waits, like any call whose agent
 //! went away.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -35,7 +36,7 @@ const INTERVALS: u32 = 3;
 #[derive(Debug, Clone)]
 pub struct Owner {
     /// The agent.
-    pub agent: Agent,
+    pub agent: Arc<Agent>,
     /// The upstream it asks at; empty: at all of its own.
     pub upstream: String,
     /// The form it asks in: core or extension.

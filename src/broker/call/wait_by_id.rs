@@ -4,6 +4,8 @@
 //! It makes no approval and forwards nothing. Only the approval's own call can run, claimed as
 //! always. An id proves nothing, so the agent is compared at each use.
 
+use std::sync::Arc;
+
 use crate::config::Agent;
 use crate::domain::approval::{Approval, ApprovalId, State};
 use crate::domain::call::Method;
@@ -19,7 +21,7 @@ use crate::broker::Broker;
 #[derive(Debug, Clone)]
 pub struct Waiting {
     /// The agent.
-    pub agent: Agent,
+    pub agent: Arc<Agent>,
     /// What its client calls itself, `name/version`.
     pub client: Option<String>,
     /// Id of its legacy session; none in the modern era.

@@ -108,7 +108,7 @@ impl Finding {
 
 impl Condition {
     /// What the condition finds in a call; with `[*]` it matches if any element does.
-    pub fn examine(&self, facts: &CallFacts<'_>) -> Finding {
+    pub fn examine(&self, facts: &CallFacts<'_, '_>) -> Finding {
         let mut finding = Finding::Differs;
         self.path.visit(facts, &mut |place| {
             finding = match place {

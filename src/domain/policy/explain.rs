@@ -3,7 +3,7 @@
 use super::{Action, CallFacts, Policy, Rule};
 use crate::domain::risk;
 
-pub(super) fn lines(policy: &Policy, facts: &CallFacts<'_>) -> Vec<String> {
+pub(super) fn lines(policy: &Policy, facts: &CallFacts<'_, '_>) -> Vec<String> {
     let mut lines = Vec::new();
     let tool = facts.tool;
     if let Some((i, pattern)) = policy.hidden_by(tool) {
@@ -34,7 +34,7 @@ pub(super) fn lines(policy: &Policy, facts: &CallFacts<'_>) -> Vec<String> {
 }
 
 /// The rule that decides, found the way [`Policy::rule_for`] finds it, telling.
-fn decider<'p>(policy: &'p Policy, facts: &CallFacts<'_>, lines: &mut Vec<String>) -> &'p Rule {
+fn decider<'p>(policy: &'p Policy, facts: &CallFacts<'_, '_>, lines: &mut Vec<String>) -> &'p Rule {
     if let Some(&index) = policy.by_name.get(facts.tool) {
         let rule = &policy.tools[index].rule;
         lines.push(format!("tools: {} is the tool's own entry and decides", rule.pointer));
@@ -58,7 +58,7 @@ fn decider<'p>(policy: &'p Policy, facts: &CallFacts<'_>, lines: &mut Vec<String
     &policy.default
 }
 
-fn conditions(rule: &Rule, facts: &CallFacts<'_>, lines: &mut Vec<String>) {
+fn conditions(rule: &Rule, facts: &CallFacts<'_, '_>, lines: &mut Vec<String>) {
     if rule.action != Action::RequireApproval {
         return;
     }

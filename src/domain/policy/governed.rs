@@ -127,7 +127,7 @@ impl Block {
         self.hide.iter().enumerate().find(|(_, key)| key.fits_any(subject))
     }
 
-    pub(super) fn evaluate(&self, subject: &Subject<'_>, facts: &CallFacts<'_>) -> Verdict<'_> {
+    pub(super) fn evaluate(&self, subject: &Subject<'_>, facts: &CallFacts<'_, '_>) -> Verdict<'_> {
         if self.hidden_by(subject).is_some() {
             return Verdict::Hidden;
         }
@@ -155,7 +155,11 @@ impl Block {
     }
 
     /// The rule that decides, with the action it comes to for this call.
-    pub(super) fn decide(&self, subject: &Subject<'_>, facts: &CallFacts<'_>) -> (Action, &Rule) {
+    pub(super) fn decide(
+        &self,
+        subject: &Subject<'_>,
+        facts: &CallFacts<'_, '_>,
+    ) -> (Action, &Rule) {
         let judge = |rule| (action_on(rule, subject, facts), rule);
         let exact = |reading| {
             let fitting = self.rules.iter().filter(move |(key, _)| key.exact);
@@ -206,7 +210,7 @@ const fn strictness(action: Action, rule: &Rule) -> u8 {
 
 /// The action of a rule for this call. Its conditions look at every reading of a URI; if they ask
 /// about one reading, people are asked.
-fn action_on(rule: &Rule, subject: &Subject<'_>, facts: &CallFacts<'_>) -> Action {
+fn action_on(rule: &Rule, subject: &Subject<'_>, facts: &CallFacts<'_, '_>) -> Action {
     let action = rule.action_on(facts);
     let Subject::Uri { readings, .. } = subject else { return action };
     if rule.action != Action::RequireApproval || action == Action::RequireApproval {

@@ -63,7 +63,7 @@ impl Path {
     /// a key beside the path differs from the path's by case only.
     pub(super) fn visit(
         &self,
-        facts: &CallFacts<'_>,
+        facts: &CallFacts<'_, '_>,
         visit: &mut dyn FnMut(Place<'_, '_>) -> bool,
     ) {
         let name = match self.root {

@@ -44,6 +44,7 @@ pub(crate) async fn run(
     }
     let budget = mcp.broker.hold_budget(&incoming.agent, progress.wanted()).await;
     let held = held.learning(progress.wanted());
+    let incoming = Arc::new(incoming);
     if incoming.streams {
         let (line, response) = RequestStream::open(mcp, &incoming, progress);
         let end = Instant::now() + budget;
@@ -82,7 +83,7 @@ pub(crate) async fn run(
 /// A call that is held on an open stream.
 struct Streamed {
     mcp: Mcp,
-    incoming: ClientRequest,
+    incoming: Arc<ClientRequest>,
     line: RequestStream,
     wishes: Wishes,
     /// When the hold budget is spent. It does not begin anew for a client that comes back.
@@ -227,7 +228,7 @@ impl Streamed {
         let cancel = self.incoming.flight.cancelled().child_token();
         let rounds = Rounds {
             mcp: self.mcp.clone(),
-            incoming: self.incoming.clone(),
+            incoming: Arc::clone(&self.incoming),
             wishes: self.wishes.clone(),
             notes,
             cancel,

@@ -43,7 +43,7 @@ pub(crate) async fn send(
 /// for it here and the call goes up again; a modern one makes the next round itself.
 pub(crate) struct Rounds {
     pub(crate) mcp: Mcp,
-    pub(crate) incoming: ClientRequest,
+    pub(crate) incoming: Arc<ClientRequest>,
     pub(crate) wishes: Wishes,
     /// What the server says, and what the client is asked.
     pub(crate) notes: Notifications,

@@ -2,6 +2,8 @@
 //! `Last-Event-ID`, goes on with a stream that broke off
 //! (<https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery>).
 
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +21,12 @@ use crate::protocol::{header_name, jsonrpc, method};
 use crate::store::ClientSession;
 
 /// Opens the stream, or resumes another.
-pub(crate) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &HeaderMap) -> Response {
+pub(crate) async fn get(
+    mcp: &Mcp,
+    agent: Arc<Agent>,
+    upstream: &str,
+    headers: &HeaderMap,
+) -> Response {
     if header(headers, header_name::SESSION_ID).is_none() || !accepts_streams(headers) {
         return method_not_allowed();
     }
@@ -48,7 +55,7 @@ pub(crate) async fn get(mcp: &Mcp, agent: Agent, upstream: &str, headers: &Heade
 /// `held` is dropped then.
 pub(crate) async fn stream(
     mcp: &Mcp,
-    agent: Agent,
+    agent: Arc<Agent>,
     session: ClientSession,
     held: (SessionInUse, Option<Listener>),
 ) -> Response {

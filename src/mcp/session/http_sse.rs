@@ -40,7 +40,7 @@ pub(crate) struct Streams(Mutex<HashMap<String, Arc<OldSession>>>);
 
 /// One client's stream.
 struct OldSession {
-    agent: Agent,
+    agent: Arc<Agent>,
     upstream: String,
     events: Events,
     /// The session that `initialize` opened. Its id is never told, so that it is used only here.
@@ -156,7 +156,7 @@ fn find(mcp: &Mcp, agent: &Agent, upstream: &str, uri: &Uri) -> Option<Arc<OldSe
     session.filter(|s| s.agent.name == agent.name && s.upstream == upstream)
 }
 
-fn open(mcp: &Mcp, agent: Agent, upstream: &str) -> Response {
+fn open(mcp: &Mcp, agent: Arc<Agent>, upstream: &str) -> Response {
     let id = mcp.broker.ids().token();
     let (events, response) = Events::open();
     let session = Arc::new(OldSession {

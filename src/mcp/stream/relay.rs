@@ -1,10 +1,18 @@
 //! A request that goes upstream now: its answer as one document if it comes soon and in silence,
 //! else a stream with what the upstream says, signs of life, and the answer.
 
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
 use axum::response::Response;
+use futures_util::FutureExt as _;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::mcp::request::ClientRequest;
 use crate::mcp::respond::{json_response, nothing};
@@ -20,13 +28,13 @@ const NOTES: usize = 64;
 
 /// Runs `exchange`, which gets where notifications go and what cancels it.
 ///
-/// It runs on the task tracker: a legacy client that goes away has not cancelled anything, it does
+/// It outlives the request: a legacy client that goes away has not cancelled anything, it does
 /// so by a notification
 /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/cancellation#cancellation-flow>).
 /// A modern client cancels by closing the stream.
 pub(crate) async fn run<F>(
     mcp: &Mcp,
-    incoming: &ClientRequest,
+    incoming: &Arc<ClientRequest>,
     mut progress: Progress,
     exchange: impl FnOnce(Notifications, CancellationToken) -> F,
 ) -> Response
@@ -38,12 +46,14 @@ where
     // The guard is never disarmed: to cancel what has ended does nothing.
     let left = (incoming.era == WireEra::Modern).then(|| cancel.clone().drop_guard());
     // A request without an answer is given up when the grace is over, so that Placet can stop.
-    let (hard, given_up) = (mcp.broker.stop().hard.clone(), incoming.clone());
+    let (hard, given_up) = (mcp.broker.stop().hard.clone(), Arc::clone(incoming));
     let exchange = exchange(notes, cancel);
-    let mut done = mcp.broker.tracker().spawn(async move {
+    let mut done = Outliving::new(mcp.broker.tracker(), async move {
+        // A panic in it must not take the connection along.
+        let exchange = AssertUnwindSafe(exchange).catch_unwind();
         tokio::select! {
             biased;
-            answer = exchange => answer,
+            answer = exchange => answer.unwrap_or_else(|_| lost(&given_up)),
             () = hard.cancelled() => lost(&given_up),
         }
     });
@@ -53,7 +63,7 @@ where
             biased;
             () = incoming.flight.cancelled().cancelled() => return nothing(),
             answer = &mut done => {
-                let (status, body) = answer.unwrap_or_else(|_| lost(incoming));
+                let (status, body) = answer;
                 return json_response(status, body);
             }
             Some(said) = heard.recv() => match said {
@@ -69,7 +79,7 @@ where
         }
     };
     let (mut line, response) = RequestStream::open(mcp, incoming, progress);
-    let incoming = incoming.clone();
+    let incoming = Arc::clone(incoming);
     mcp.broker.tracker().spawn(async move {
         let _left = left;
         match first {
@@ -80,11 +90,48 @@ where
             First::Nothing => {}
         }
         if let Some(answer) = line.drive(&mut done, &mut heard).await {
-            let (_, body) = answer.unwrap_or_else(|_| lost(&incoming));
+            let (_, body) = answer;
             line.events.last(&body, incoming.flight.cancelled()).await;
         }
     });
     response
+}
+
+/// Work that goes on, on the task tracker, when whoever polls it is dropped. Until then it costs no
+/// task of its own, and no other thread.
+struct Outliving<T: Send + 'static> {
+    work: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
+    tracker: TaskTracker,
+}
+
+impl<T: Send + 'static> Outliving<T> {
+    fn new(tracker: &TaskTracker, work: impl Future<Output = T> + Send + 'static) -> Self {
+        // The tracker counts it from its beginning, so that nobody stops while it runs.
+        let work = tracker.track_future(work);
+        Self { work: Some(Box::pin(work)), tracker: tracker.clone() }
+    }
+}
+
+impl<T: Send + 'static> Future for Outliving<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let Some(work) = &mut self.work else { return Poll::Pending };
+        let polled = work.as_mut().poll(cx);
+        if polled.is_ready() {
+            self.work = None;
+        }
+        polled
+    }
+}
+
+impl<T: Send + 'static> Drop for Outliving<T> {
+    fn drop(&mut self) {
+        // Without a runtime the whole program is ending.
+        if let (Some(work), Ok(runtime)) = (self.work.take(), Handle::try_current()) {
+            self.tracker.spawn_on(work, &runtime);
+        }
+    }
 }
 
 /// What opens the stream.

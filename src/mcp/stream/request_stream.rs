@@ -1,6 +1,8 @@
 //! An open stream to a client whose request is under way: signs of life, what the upstream says,
 //! what it asks of the client, and the one answer at the end.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -17,7 +19,7 @@ use super::progress::Progress;
 /// The stream of one request.
 pub(crate) struct RequestStream {
     mcp: Mcp,
-    incoming: ClientRequest,
+    incoming: Arc<ClientRequest>,
     progress: Progress,
     /// The event stream to the client.
     pub(crate) events: Events,
@@ -30,14 +32,14 @@ impl RequestStream {
     /// A stream and its response; the head goes out at once.
     pub(crate) fn open(
         mcp: &Mcp,
-        incoming: &ClientRequest,
+        incoming: &Arc<ClientRequest>,
         progress: Progress,
     ) -> (Self, Response) {
         let (events, response) = Events::answering(mcp, incoming);
         let over = CancellationToken::new();
         let line = Self {
             mcp: mcp.clone(),
-            incoming: incoming.clone(),
+            incoming: Arc::clone(incoming),
             progress,
             events,
             _over_on_drop: over.clone().drop_guard(),

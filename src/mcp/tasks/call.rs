@@ -37,7 +37,7 @@ async fn store(
 ) -> Option<Task> {
     let owner = owner(incoming);
     let new = NewTask {
-        agent: owner.agent.name,
+        agent: owner.agent.name.clone(),
         upstream: owner.upstream,
         session: incoming.session.as_ref().map(|s| s.id.clone()),
         form: Form::Core,

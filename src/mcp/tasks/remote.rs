@@ -1,6 +1,8 @@
 //! Tasks of an upstream's own. Each is known to its agent by an id of ours, so that one agent
 //! never reaches another's, whatever the upstream thinks of ids; everything else passes.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 use tokio_util::sync::CancellationToken;
 
@@ -44,7 +46,8 @@ pub(crate) async fn forward(
     let request = request(incoming, &method, sent, token.is_some());
     let progress = Progress::new(token, incoming.era, false);
     let caller = caller(incoming, &task);
-    let (again, asked) = (mcp.clone(), incoming.clone());
+    let incoming = Arc::new(incoming.clone());
+    let (again, asked) = (mcp.clone(), Arc::clone(&incoming));
     let send = async move |notes, cancel| {
         let Some(server) = again.broker.upstream(&asked.upstream).cloned() else {
             return response::lost(&asked);
@@ -59,7 +62,7 @@ pub(crate) async fn forward(
         });
         response::of_upstream(&again, &asked, reply).await
     };
-    relay::run(mcp, incoming, progress, send).await
+    relay::run(mcp, &incoming, progress, send).await
 }
 
 /// A task for the list, raw JSON: as the upstream tells of it, or as far as Placet knows it.

@@ -6,6 +6,7 @@
 //! <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#task-status-notification>
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::Response;
@@ -147,7 +148,12 @@ async fn wait(mcp: &Mcp, events: &Events, hints: &mut broadcast::Receiver<Approv
 }
 
 /// Tells a session of 2025-11-25 how its agent's tasks go on.
-pub(crate) async fn tell_session(mcp: Mcp, agent: Agent, session: ClientSession, events: Events) {
+pub(crate) async fn tell_session(
+    mcp: Mcp,
+    agent: Arc<Agent>,
+    session: ClientSession,
+    events: Events,
+) {
     if session.version != version::V2025_11_25 {
         return;
     }

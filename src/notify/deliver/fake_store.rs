@@ -145,6 +145,10 @@ impl ApprovalStore for FakeStore {
         unused()
     }
 
+    async fn open_calls(&self) -> Result<Vec<(String, Digest)>> {
+        unused()
+    }
+
     async fn count_by_agent(&self, _filter: &Filter) -> Result<Vec<(String, u64)>> {
         unused()
     }

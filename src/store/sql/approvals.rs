@@ -95,6 +95,10 @@ impl ApprovalStore for SqlStore {
         find_identical(db, agent, digest, owed_since, now).await
     }
 
+    async fn open_calls(&self) -> Result<Vec<(String, Digest)>> {
+        open_calls(self.db.clone()).await
+    }
+
     async fn list(&self, filter: &Filter, now: Timestamp) -> Result<Vec<Approval>> {
         list(self.db.clone(), filter.clone(), now).await
     }
@@ -276,6 +280,23 @@ async fn find_identical(
         return Ok(Some(open));
     }
     ended_identical(&mut tx, &agent, &digest, owed_since, now).await
+}
+
+async fn open_calls(db: Db) -> Result<Vec<(String, Digest)>> {
+    let owed = "a.owed = 1";
+    let mut tx = db.read().await?;
+    let mut calls = Vec::new();
+    for which in [OPEN, owed] {
+        let sql = format!("select a.agent, a.digest from approvals a where {which}");
+        // Only constants come in here.
+        for row in tx.rows(sqlx::AssertSqlSafe(sql), args![]).await? {
+            // What can't be read is no digest of any call.
+            if let Ok(digest) = row.text("digest")?.parse() {
+                calls.push((row.text("agent")?, digest));
+            }
+        }
+    }
+    Ok(calls)
 }
 
 async fn take_end(db: Db, id: ApprovalId, now: Timestamp) -> Result<bool> {

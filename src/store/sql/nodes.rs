@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 
 use crate::domain::time::Timestamp;
-use crate::store::driver::{Db, Lane, args};
-use crate::store::nodes::NodeStore;
+use crate::store::driver::{Db, Lane, Row, args};
+use crate::store::nodes::{NodeStore, Peer};
 use crate::store::{Result, StoreError};
 
 use super::SqlStore;
@@ -14,6 +14,22 @@ impl NodeStore for SqlStore {
     async fn renew(&self, node: &str, now: Timestamp, until: Timestamp) -> Result<()> {
         let node = node.to_owned();
         self.run_by(Lane::Lease, move |db| renew(db, node.clone(), now, until)).await
+    }
+
+    async fn tell(&self, node: &str, policies: &str) -> Result<()> {
+        let (node, policies) = (node.to_owned(), policies.to_owned());
+        self.run_by(Lane::Lease, move |db| tell(db, node.clone(), policies.clone())).await
+    }
+
+    async fn alive(&self, now: Timestamp) -> Result<Option<Vec<Peer>>> {
+        // A file is one process's.
+        if !self.db.is_postgres() {
+            return Ok(None);
+        }
+        let sql = "select id, policies from nodes where lease_expires_at > $1 order by id";
+        let rows = self.db.by(Lane::Lease).read().await?.rows(sql, args![now]).await?;
+        let peer = |row: &Row| Ok(Peer { node: row.text("id")?, policies: row.text("policies")? });
+        rows.iter().map(peer).collect::<Result<_>>().map(Some)
     }
 
     async fn time(&self) -> Result<Option<Timestamp>> {
@@ -63,6 +79,12 @@ async fn renew(db: Db, node: String, now: Timestamp, until: Timestamp) -> Result
         args![node, now, until],
     )
     .await?;
+    tx.commit().await
+}
+
+async fn tell(db: Db, node: String, policies: String) -> Result<()> {
+    let mut tx = db.begin().await?;
+    tx.execute("update nodes set policies = $2 where id = $1", args![node, policies]).await?;
     tx.commit().await
 }
 

@@ -15,7 +15,7 @@ use crate::support::world::{Holding, World, held, held_for};
 const CONFIGURED: Duration = Duration::from_secs(50);
 
 fn ci(world: &World) -> Agent {
-    world.config.agent("ci").unwrap().clone()
+    Agent::clone(world.config.agent("ci").unwrap())
 }
 
 fn learning(submission: Submission, with_progress: bool) -> Holding {

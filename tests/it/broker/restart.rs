@@ -82,7 +82,7 @@ async fn an_agent_removed_before_the_claim_runs_nothing() {
     let agent = world.config.agent("careful").unwrap().clone();
     let mut asking: Asking = world.asking(&delete("{}"));
     asking.agent = agent;
-    asking.agent.name = "removed".to_owned();
+    std::sync::Arc::make_mut(&mut asking.agent).name = "removed".to_owned();
     let holding = held(world.broker.submit(asking).await);
     let id = holding.approval.id.clone();
 
