@@ -69,6 +69,15 @@ use sessions::SessionStore;
 use settings::SettingsStore;
 use tasks::TaskStore;
 
+/// What [`Store::purge`] takes as old.
+#[derive(Debug, Clone, Copy)]
+pub struct Old {
+    /// Deliveries, grants and approvals that ended before.
+    pub history_before: Timestamp,
+    /// People's sessions that were not used since: they count no more.
+    pub idle_before: Timestamp,
+}
+
 /// The store: one accessor for each noun, and the verbs about the whole database. The current
 /// instant is always passed in as `now`.
 ///
@@ -140,9 +149,9 @@ pub trait Store: Send + Sync {
     /// The audit log.
     fn audit(&self) -> &dyn AuditStore;
 
-    /// Removes holds of dead processes, expired tokens and sessions, and what ended before
-    /// `history_before`: deliveries, grants, approvals. Returns the number of rows removed.
-    async fn purge(&self, now: Timestamp, history_before: Timestamp) -> Result<u64>;
+    /// Removes holds of dead processes, what expired, and what is old. Returns the number of rows
+    /// removed.
+    async fn purge(&self, now: Timestamp, old: Old) -> Result<u64>;
 
     /// The secret of that name, 32 bytes: `fresh` is stored at the first use, and what is stored is
     /// returned ever after.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use crate::domain::approval::{Approval, ApprovalId, Transition};
 use crate::domain::time::Timestamp;
-use crate::store::StoreError;
+use crate::store::{Old, StoreError};
 use crate::store::due::Unattended;
 
 use super::Broker;
@@ -132,8 +132,11 @@ impl Broker {
     /// [`StoreError`], when the store can't be read or written.
     pub async fn purge(&self) -> Result<(), StoreError> {
         let now = self.now();
-        let before = now.minus(self.config().approvals.history_retention);
-        let gone = self.store().purge(now, before).await?;
+        let old = Old {
+            history_before: now.minus(self.config().approvals.history_retention),
+            idle_before: self.idle_since(now),
+        };
+        let gone = self.store().purge(now, old).await?;
         if gone > 0 {
             tracing::debug!("{gone} old rows removed");
         }

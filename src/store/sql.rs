@@ -38,7 +38,7 @@ use super::review_links::ReviewLinkStore;
 use super::sessions::SessionStore;
 use super::settings::SettingsStore;
 use super::tasks::TaskStore;
-use super::{Result, Store, StoreError};
+use super::{Old, Result, Store, StoreError};
 
 mod agents;
 mod approvals;
@@ -247,8 +247,8 @@ impl Store for SqlStore {
         self
     }
 
-    async fn purge(&self, now: Timestamp, history_before: Timestamp) -> Result<u64> {
-        purge::purge(self, now, history_before).await
+    async fn purge(&self, now: Timestamp, old: Old) -> Result<u64> {
+        purge::purge(self, now, old).await
     }
 
     async fn secret(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]> {

@@ -111,7 +111,8 @@ impl Broker {
         (session, token)
     }
 
-    fn idle_since(&self, now: Timestamp) -> Timestamp {
+    /// A session that was not used since then is over.
+    pub(in crate::broker) fn idle_since(&self, now: Timestamp) -> Timestamp {
         now.minus(self.config().people.session_idle)
     }
 }

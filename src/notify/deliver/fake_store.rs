@@ -14,8 +14,8 @@ use crate::store::channels::{ChannelStore, DisabledChannel};
 use crate::store::outbox::OutboxStore;
 use crate::store::review_links::ReviewLinkStore;
 use crate::store::{
-    Attempt, AttemptRecord, Delivery, Filter, Lane, Mark, Marked, NewDelivery, QueueStats, Result,
-    ReviewLink, Store, Submit, Submitted,
+    Attempt, AttemptRecord, Delivery, Filter, Lane, Mark, Marked, NewDelivery, Old, QueueStats,
+    Result, ReviewLink, Store, Submit, Submitted,
 };
 
 /// One delivery and what became of it.
@@ -98,7 +98,7 @@ impl Store for FakeStore {
         changes: crate::store::changes::ChangeStore,
     }
 
-    async fn purge(&self, _now: Timestamp, _history_before: Timestamp) -> Result<u64> {
+    async fn purge(&self, _now: Timestamp, _old: Old) -> Result<u64> {
         unused()
     }
 

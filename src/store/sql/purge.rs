@@ -6,8 +6,8 @@ use std::time::Duration;
 use sqlx::AssertSqlSafe;
 
 use crate::domain::time::Timestamp;
-use crate::store::Result;
 use crate::store::driver::{Arg, Db, args};
+use crate::store::{Old, Result};
 
 use super::{SqlStore, retention};
 
@@ -42,11 +42,8 @@ const APPROVALS: Family = Family {
 ///
 /// # Errors
 /// [`crate::store::StoreError`], when the database refuses; what was removed by then is gone.
-pub(super) async fn purge(
-    store: &SqlStore,
-    now: Timestamp,
-    history_before: Timestamp,
-) -> Result<u64> {
+pub(super) async fn purge(store: &SqlStore, now: Timestamp, old: Old) -> Result<u64> {
+    let Old { history_before, idle_before } = old;
     let day = Duration::from_secs(86_400);
     let day_ago = now.minus(day);
     let mut gone = 0;
@@ -91,7 +88,7 @@ pub(super) async fn purge(
         (
             "delete from sessions where hash in \
              (select hash from sessions where seen_at <= $1 limit $2)",
-            day_ago,
+            idle_before,
         ),
         (
             "delete from tokens where id in \

@@ -11,7 +11,7 @@ use crate::domain::task::{Follows, Form, Task, TaskId};
 use crate::store::passkeys::{Added, Ceremony, Passkey};
 use crate::store::sql::recorded;
 use crate::store::{
-    Attempt, ClientSession, Filter, Lane, LimitKey, NewDelivery, Session, SessionSeen, SignIn,
+    Attempt, ClientSession, Filter, Lane, LimitKey, NewDelivery, Old, Session, SessionSeen, SignIn,
 };
 
 /// What grows with use.
@@ -421,6 +421,11 @@ fn full_scans(plans: &[recorded::Plan]) -> Vec<String> {
     wrong
 }
 
+fn all_is_old(site: &Site) -> Old {
+    let now = site.clock.now();
+    Old { history_before: now, idle_before: now }
+}
+
 #[tokio::test]
 async fn no_statement_reads_a_large_table_from_end_to_end() {
     let site = Site::new().await;
@@ -428,7 +433,7 @@ async fn no_statement_reads_a_large_table_from_end_to_end() {
     look(&site, &id, &link).await;
     let day = Duration::from_hours(24);
     site.clock.advance(day);
-    site.store().purge(site.clock.now(), site.clock.now()).await.unwrap();
+    site.store().purge(site.clock.now(), all_is_old(&site)).await.unwrap();
     site.store().nodes().end("node-1", site.clock.now()).await.unwrap();
 
     let plans = recorded::plans(&format!("sqlite:{}", site.file.display())).await.unwrap();
@@ -448,7 +453,7 @@ async fn neither_does_postgres() {
     let site = Site::new().await;
     let (id, link) = live(&site).await;
     look(&site, &id, &link).await;
-    site.store().purge(site.clock.now(), site.clock.now()).await.unwrap();
+    site.store().purge(site.clock.now(), all_is_old(&site)).await.unwrap();
     let name = format!("placet_plans_{}", std::process::id());
     let mut admin = PgConnection::connect(&server).await.unwrap();
     admin.execute(AssertSqlSafe(format!("create database {name}"))).await.unwrap();

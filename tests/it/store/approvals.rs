@@ -5,7 +5,7 @@ use placet::domain::call::{Method, ToolCall};
 use placet::domain::person::{Person, Role};
 use placet::store::{Filter, Store, StoreError, Submitted};
 
-use crate::support::approvals::{T0, approval, at, delivery, id, result, says, submission};
+use crate::support::approvals::{T0, approval, at, delivery, id, old, result, says, submission};
 use crate::support::db::{Database, on_each};
 
 /// Makes it, with `node-a` alive.
@@ -394,7 +394,7 @@ async fn purging_keeps_what_is_open_unsettled_or_young() {
             .unwrap();
         let records = db.store.audit().unsealed().await.unwrap();
 
-        db.store.purge(at(1_000), at(100)).await.unwrap();
+        db.store.purge(at(1_000), old(at(100))).await.unwrap();
 
         let left = db
             .store

@@ -9,7 +9,7 @@ use placet::store::sql::SqlStore;
 use placet::store::{Patience, Store as _, StoreError, Submit, Submitted};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
 
-use crate::support::approvals::{T0, approval, at, id, says, submission};
+use crate::support::approvals::{T0, approval, at, id, old, says, submission};
 use crate::support::db::{Database, on_each};
 use crate::support::relay::{Fault, Relay};
 
@@ -290,7 +290,7 @@ async fn others_write_between_the_steps_of_a_purge() {
         db.raw(&ended).await;
         let purge = tokio::spawn({
             let store = db.store.clone();
-            async move { store.purge(T0, T0).await.unwrap() }
+            async move { store.purge(T0, old(T0)).await.unwrap() }
         });
         let mut between = 0;
         while !purge.is_finished() {

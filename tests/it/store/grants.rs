@@ -5,7 +5,7 @@ use placet::domain::call::ToolCall;
 use placet::domain::grant::{Ended, Grant, GrantId, Shape};
 use placet::store::Store as _;
 
-use crate::support::approvals::{at, id};
+use crate::support::approvals::{at, id, old};
 use crate::support::db::{Database, on_each};
 
 fn grant(n: u128, tool: &str, uses: u32, expires: u64) -> Grant {
@@ -111,7 +111,7 @@ async fn open_grants_of_an_agent_are_counted_and_old_ones_purged() {
         db.store.grants().take(&taken, at(5), event(Kind::GrantUsed)).await.unwrap();
         assert!(insert(db, &grant(5, "c", 1, 200)).await, "a used one is not open");
 
-        db.store.purge(at(1000), at(100)).await.unwrap();
+        db.store.purge(at(1000), old(at(100))).await.unwrap();
 
         let left = db.store.grants().list(9).await.unwrap();
         assert_eq!(left.iter().map(|g| g.tool.as_str()).collect::<Vec<_>>(), ["c", "c"]);

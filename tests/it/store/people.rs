@@ -1,10 +1,16 @@
 //! Links, sign-ins, sessions.
 
-use placet::domain::time::Timestamp;
-use placet::store::{ClientSession, LimitKey, ReviewLink, Session, SessionSeen, SignIn, Store};
+use std::time::Duration;
 
-use crate::support::approvals::{T0, at, id};
+use placet::domain::time::Timestamp;
+use placet::store::{
+    ClientSession, LimitKey, Old, ReviewLink, Session, SessionSeen, SignIn, Store,
+};
+
+use crate::support::approvals::{T0, at, id, old};
 use crate::support::db::{Database, on_each};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 fn session(hash: &str, reviewer: &str) -> Session {
     Session {
@@ -168,10 +174,24 @@ async fn purging_takes_what_is_used_up() {
         db.store.limits().take(&LimitKey::Seal("k".to_owned()), 1, T0, at(1)).await.unwrap();
 
         let day = 24 * 3_600;
-        assert_eq!(db.store.purge(at(899), T0).await.unwrap(), 0);
-        assert_eq!(db.store.purge(at(900), T0).await.unwrap(), 1);
-        assert_eq!(db.store.purge(at(day), T0).await.unwrap(), 1);
-        assert_eq!(db.store.purge(at(40 * day), T0).await.unwrap(), 1);
+        assert_eq!(db.store.purge(at(899), old(T0)).await.unwrap(), 0);
+        assert_eq!(db.store.purge(at(900), old(T0)).await.unwrap(), 1);
+        assert_eq!(db.store.purge(at(40 * day), old(T0)).await.unwrap(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_session_is_purged_once_it_counts_no_more_and_not_before() {
+    on_each(async |db: &Database| {
+        db.store.sessions().insert(&session("s", "ben")).await.unwrap();
+        let idle_since = |idle_before| Old { history_before: T0, idle_before };
+
+        // Long after a day, where sessions may be idle for longer.
+        let later = at(3 * 86_400);
+        assert_eq!(db.store.purge(later, idle_since(T0.minus(SECOND))).await.unwrap(), 0);
+        assert!(db.store.sessions().find("s", T0.minus(SECOND), later).await.unwrap().is_some());
+        assert_eq!(db.store.purge(later.plus(SECOND), idle_since(later)).await.unwrap(), 1);
     })
     .await;
 }

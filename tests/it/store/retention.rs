@@ -4,7 +4,7 @@ use placet::domain::approval::{Choice, State};
 use placet::domain::person::{Person, Role};
 use placet::store::{Attempt, Filter, ReviewLink, Store as _, Submitted};
 
-use crate::support::approvals::{T0, approval, at, delivery, due, id, says, submission};
+use crate::support::approvals::{T0, approval, at, delivery, due, id, old, says, submission};
 use crate::support::db::{Database, on_each};
 
 /// Long after everything here; history of anything before this second is over.
@@ -70,7 +70,7 @@ async fn the_purge_leaves_what_is_open_unsettled_owed_after_a_settlement_or_cool
         lost(db, 7, true).await;
         assert!(db.store.approvals().take_end(&id(7), at(7)).await.unwrap());
 
-        db.store.purge(at(OVER + 1_000), at(OVER)).await.unwrap();
+        db.store.purge(at(OVER + 1_000), old(at(OVER))).await.unwrap();
 
         let filter = Filter { limit: 20, ..Filter::default() };
         let left = db.store.approvals().list(&filter, at(OVER)).await.unwrap();
@@ -86,7 +86,7 @@ async fn the_purge_leaves_what_is_open_unsettled_owed_after_a_settlement_or_cool
         let by_word = Filter { words: vec!["delete_image_set".to_owned()], ..filter };
         assert_eq!(db.store.approvals().list(&by_word, at(OVER)).await.unwrap().len(), 5);
         // What was only cooling goes once that is over.
-        db.store.purge(at(11 * OVER), at(OVER)).await.unwrap();
+        db.store.purge(at(11 * OVER), old(at(OVER))).await.unwrap();
         assert!(db.store.approvals().find(&id(3), at(OVER)).await.unwrap().is_none());
         let four = db.store.approvals().find(&id(4), at(OVER)).await.unwrap().unwrap();
         assert_eq!(four.state, State::Indeterminate);
@@ -102,7 +102,7 @@ async fn the_purge_leaves_messages_that_are_still_due() {
         let told = Attempt::Delivered { detail: "250".to_owned() };
         db.store.outbox().record_attempt("dlv_told", &told, at(1)).await.unwrap();
 
-        db.store.purge(at(OVER + 1_000), at(OVER)).await.unwrap();
+        db.store.purge(at(OVER + 1_000), old(at(OVER))).await.unwrap();
 
         let left = due(&db.store, &["mail"], at(2)).await;
         assert_eq!(left.iter().map(|d| d.new.id.as_str()).collect::<Vec<_>>(), ["dlv_due"]);

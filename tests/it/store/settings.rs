@@ -7,7 +7,7 @@ use placet::domain::preferences::{Preferences, Quiet};
 use placet::store::settings::{NotEntered, PersonalToken};
 use placet::store::{LimitKey, Session, Store as _};
 
-use crate::support::approvals::{T0, at};
+use crate::support::approvals::{T0, at, old};
 use crate::support::db::{Database, on_each};
 
 fn event(kind: Kind) -> AuditEvent {
@@ -51,7 +51,7 @@ async fn a_token_is_found_by_its_hash_until_it_ends_or_is_revoked_by_its_owner()
         assert!(!revoke("dora").await);
         assert!(revoke("ben").await && !revoke("ben").await);
         assert_eq!(people.tokens("ben", at(50)).await.unwrap().len(), 1);
-        assert_eq!(db.store.purge(at(100), T0).await.unwrap(), 2);
+        assert_eq!(db.store.purge(at(100), old(T0)).await.unwrap(), 2);
         assert_eq!(db.store.audit().unsealed().await.unwrap(), 4);
     })
     .await;

@@ -8,7 +8,7 @@ use placet::domain::task::{Follows, Form, Task, TaskId};
 use placet::store::Store as _;
 use placet::store::tasks::{Ended, Run};
 
-use crate::support::approvals::{T0, approval, at, id, says, submission};
+use crate::support::approvals::{T0, approval, at, id, old, says, submission};
 use crate::support::db::{Database, on_each};
 use placet::store::due::Unattended;
 
@@ -64,7 +64,7 @@ async fn a_task_is_found_by_its_own_agent_at_its_own_upstream_until_it_expires()
         assert_eq!(find("ci", "", 1).await.as_ref(), Some(&all[0]), "at any");
         assert_eq!(find("other", "", 1).await, None);
         assert_eq!(find("ci", "images", 1_000).await, None);
-        db.store.purge(at(1_000), T0).await.unwrap();
+        db.store.purge(at(1_000), old(T0)).await.unwrap();
         assert_eq!(find("ci", "images", 1).await, None, "purged");
     })
     .await;
@@ -209,7 +209,7 @@ async fn what_is_said_to_a_running_call_is_kept_until_it_is_taken() {
         assert_eq!(tasks.take_replies(&id(1), at(8)).await.unwrap(), None);
         tasks.ask(&id(1), None, at(9)).await.unwrap();
         assert_eq!(tasks.run_of(&id(1)).await.unwrap().input_requests, None);
-        db.store.purge(at(9).plus(Duration::from_hours(24)), T0).await.unwrap();
+        db.store.purge(at(9).plus(Duration::from_hours(24)), old(T0)).await.unwrap();
         assert_eq!(tasks.run_of(&id(1)).await.unwrap(), Run::default(), "forgotten after a day");
     })
     .await;

@@ -5,12 +5,17 @@ use std::time::Duration;
 use placet::domain::approval::{Approval, ApprovalId, Assurance, Choice, Decision, Outcome, Via};
 use placet::domain::audit::{AuditEvent, Kind};
 use placet::domain::time::Timestamp;
-use placet::store::{Delivery, Lane, NewDelivery, NewHold, Store, Submit};
+use placet::store::{Delivery, Lane, NewDelivery, NewHold, Old, Store, Submit};
 
 use super::fixtures;
 
 /// 2026-11-22T20:00:00Z
 pub const T0: Timestamp = Timestamp::from_micros(1_795_377_600_000_000);
+
+/// What ended before that instant is old; no session is.
+pub const fn old(history_before: Timestamp) -> Old {
+    Old { history_before, idle_before: Timestamp::from_micros(0) }
+}
 
 /// So many seconds after [`T0`].
 pub fn at(seconds: u64) -> Timestamp {
