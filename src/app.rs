@@ -139,10 +139,8 @@ impl App {
             .await
             .map_err(|error| AppError::Listen { address, error })?;
         let bound = listener.local_addr().map_err(|error| AppError::Listen { address, error })?;
-        if let Some((_, lock)) = &file
-            && let Err(error) = lock.tell(bound)
-        {
-            tracing::warn!(%error, "the lock does not tell where this broker listens: {error}");
+        if let Some((_, lock)) = &file {
+            keeper::tell(lock, bound);
         }
         if config.server.public_url.port() == Some(0) {
             // Port 0 stands for "any"; links need the one that was given.
@@ -270,7 +268,8 @@ impl App {
         if let Some((file, lock)) = &self.file {
             let (file, lock) = (file.clone(), Arc::clone(lock));
             let taken = self.stop.soft.clone();
-            reconcilers.spawn(keeper::keep(file, lock, taken, background.clone()));
+            let kept = keeper::keep(file, lock, self.address, taken, background.clone());
+            reconcilers.spawn(kept);
         }
         let soft = self.stop.soft.clone();
         let server = serve::serve(

@@ -1,5 +1,6 @@
 //! Keeps the file of a SQLite database: one broker on it, its checkpoint beside it, and its log short.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,10 +29,11 @@ pub(super) async fn take(url: &str) -> Result<Option<(SqliteFile, Arc<FileLock>)
 }
 
 /// Writes checkpoints and empties the log until told to stop. Where somebody removed the lock's file,
-/// the lock is taken again; where another broker was faster, `taken` ends this one.
+/// the lock is taken again, with `address` in it; where another broker was faster, `taken` ends this one.
 pub(super) async fn keep(
     file: SqliteFile,
     mut lock: Arc<FileLock>,
+    address: SocketAddr,
     taken: CancellationToken,
     stop: CancellationToken,
 ) {
@@ -44,7 +46,7 @@ pub(super) async fn keep(
             _ = tick.tick() => {}
         }
         if lock.is_lost(&file) {
-            match file.lock(SystemClock.now()) {
+            match take_again(&file, address) {
                 Ok(again) => {
                     tracing::warn!("the lock beside the database was removed; it is taken again");
                     lock = Arc::new(again);
@@ -66,6 +68,20 @@ pub(super) async fn keep(
     }
 }
 
+/// Takes the lock whose file somebody removed, and says in it where this broker listens, as at the start.
+fn take_again(file: &SqliteFile, address: SocketAddr) -> Result<FileLock, LockError> {
+    let lock = file.lock(SystemClock.now())?;
+    tell(&lock, address);
+    Ok(lock)
+}
+
+/// Says in the lock where this broker listens.
+pub(super) fn tell(lock: &FileLock, address: SocketAddr) {
+    if let Err(error) = lock.tell(address) {
+        tracing::warn!(%error, "the lock does not tell where this broker listens: {error}");
+    }
+}
+
 /// The same once more, when nothing else is written.
 pub(super) async fn finish(file: &SqliteFile) {
     empty_log(file).await;
@@ -77,5 +93,31 @@ pub(super) async fn finish(file: &SqliteFile) {
 async fn empty_log(file: &SqliteFile) {
     if let Err(error) = file.empty_log().await {
         tracing::warn!(%error, "the write-ahead log is emptied later: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_taken_again_tells_where_its_broker_listens() {
+        let dir = std::env::temp_dir().join(format!("placet-keeper-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let file = SqliteFile::at(&dir.join("placet.db"));
+        let address = "127.0.0.1:8420".parse().unwrap();
+        let first = file.lock(SystemClock.now()).unwrap();
+        std::fs::remove_file(file.beside(".lock")).unwrap();
+        assert!(first.is_lost(&file));
+
+        let again = take_again(&file, address).unwrap();
+
+        let refused = file.lock(SystemClock.now()).unwrap_err();
+        let said = refused.to_string();
+        let LockError::Taken { holder: Some(holder), .. } = refused else { panic!("{said}") };
+        assert_eq!(holder.address, Some(address));
+        assert!(said.contains("which listens on 127.0.0.1:8420"), "{said}");
+        drop(again);
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use thiserror::Error;
 
 use crate::domain::time::Timestamp;
@@ -15,6 +16,9 @@ use super::SqliteFile;
 
 /// What the name of the lock's file ends with.
 const ENDING: &str = ".lock";
+/// A link in its place is not followed: it would lead the lock, and what is written into it, to another
+/// file (<https://man7.org/linux/man-pages/man2/open.2.html>).
+const NOT_THROUGH_LINKS: i32 = OFlags::NOFOLLOW.bits().cast_signed();
 /// Most bytes of it that are read.
 const MAX_LENGTH: u64 = 200;
 
@@ -66,6 +70,12 @@ pub enum LockError {
         /// The other process; none where the lock does not tell.
         holder: Option<Holder>,
     },
+    /// A link stands in the place of the lock's file.
+    #[error(
+        "{}: that is a symbolic link, and a lock is not taken through one: remove it (it is no part \
+         of the database)", .0.display()
+    )]
+    Link(PathBuf),
     /// The lock's file can't be made or locked.
     #[error("{}: {error}; the folder must be writable, on a file system with locks", file.display())]
     Io {
@@ -78,7 +88,12 @@ pub enum LockError {
 
 fn who(holder: Option<&Holder>) -> String {
     match holder {
-        Some(Holder { pid, since, .. }) => format!("another broker, process {pid}, since {since}"),
+        Some(Holder { pid, since, address: None }) => {
+            format!("another broker, process {pid}, since {since}")
+        }
+        Some(Holder { pid, since, address: Some(address) }) => {
+            format!("another broker, process {pid}, since {since}, which listens on {address}")
+        }
         None => "another broker, which has just begun".to_owned(),
     }
 }
@@ -97,6 +112,7 @@ impl SqliteFile {
             Err(TryLockError::WouldBlock) => {
                 Err(LockError::Taken { file: self.0.clone(), holder: holder(&path) })
             }
+            Err(TryLockError::Error(_)) if is_link(&path) => Err(LockError::Link(path)),
             Err(TryLockError::Error(error)) => Err(LockError::Io { file: path, error }),
         }
     }
@@ -110,6 +126,7 @@ fn take(path: &Path, now: Timestamp) -> Result<File, TryLockError> {
             .create(true)
             .truncate(false)
             .mode(0o600)
+            .custom_flags(NOT_THROUGH_LINKS)
             .open(path)
             .map_err(TryLockError::Error)?;
         file.try_lock()?;
@@ -125,16 +142,21 @@ fn take(path: &Path, now: Timestamp) -> Result<File, TryLockError> {
 }
 
 fn is_at(file: &File, path: &Path) -> bool {
-    match (file.metadata(), path.metadata()) {
+    match (file.metadata(), path.symlink_metadata()) {
         (Ok(own), Ok(there)) => (own.dev(), own.ino()) == (there.dev(), there.ino()),
         _ => false,
     }
 }
 
+fn is_link(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|there| there.is_symlink())
+}
+
 /// Which process wrote itself into the lock's file.
 fn holder(path: &Path) -> Option<Holder> {
     let mut text = String::new();
-    File::open(path).ok()?.take(MAX_LENGTH).read_to_string(&mut text).ok()?;
+    let file = OpenOptions::new().read(true).custom_flags(NOT_THROUGH_LINKS).open(path).ok()?;
+    file.take(MAX_LENGTH).read_to_string(&mut text).ok()?;
     let mut lines = text.lines();
     let (pid, since) = lines.next()?.split_once(' ')?;
     let (pid, since) = (pid.parse().ok()?, Timestamp::parse(since)?);

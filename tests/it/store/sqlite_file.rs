@@ -52,6 +52,31 @@ async fn a_file_has_one_broker_whatever_leads_to_it_and_none_when_that_is_gone()
 }
 
 #[tokio::test]
+async fn a_lock_is_not_taken_through_a_link_and_what_that_leads_to_stays_as_it_was() {
+    let (dir, _db) = sqlite().await;
+    let (lock, other) = (dir.0.join("placet.db.lock"), dir.0.join("other"));
+    std::fs::write(&other, "1 not ours").unwrap();
+    for target in [other.clone(), dir.0.join("not there")] {
+        std::os::unix::fs::symlink(&target, &lock).unwrap();
+
+        let refused = file_of(&dir).lock(at(5)).unwrap_err();
+
+        assert!(matches!(refused, LockError::Link(_)), "{refused}");
+        let said = refused.to_string();
+        assert!(said.contains("placet.db.lock: that is a symbolic link"), "{said}");
+        std::fs::remove_file(&lock).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&other).unwrap(), "1 not ours");
+    assert!(!dir.0.join("not there").exists());
+
+    // A link that somebody puts in the place of a lock, even one that leads to it.
+    let held = file_of(&dir).lock(at(6)).unwrap();
+    std::fs::rename(&lock, dir.0.join("moved")).unwrap();
+    std::os::unix::fs::symlink(dir.0.join("moved"), &lock).unwrap();
+    assert!(held.is_lost(&file_of(&dir)));
+}
+
+#[tokio::test]
 async fn a_lock_whose_file_was_removed_keeps_nobody_out_of_the_new_one() {
     let (dir, _db) = sqlite().await;
     let lock = dir.0.join("placet.db.lock");
