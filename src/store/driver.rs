@@ -19,7 +19,7 @@ mod sqlite;
 mod tx;
 mod value;
 
-pub(super) use faults::is_passing;
+pub(super) use faults::{is_passing, is_refused_write};
 pub(super) use lock::Lock;
 pub(super) use postgres::Lane;
 pub(super) use tx::Tx;

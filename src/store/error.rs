@@ -61,9 +61,14 @@ impl StoreError {
         Self::Unknown(sqlx::Error::WorkerCrashed)
     }
 
-    /// Whether the database itself failed, rather than what was asked of it.
-    pub const fn is_outage(&self) -> bool {
-        !matches!(self, Self::Conflict(_) | Self::Corrupt { .. })
+    /// Whether the database itself failed, rather than what was asked of it. One that only refuses to
+    /// store more (its disk is full, for example) can be read, and is no outage.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Conflict(_) | Self::Corrupt { .. } => false,
+            Self::Unavailable(error) => !super::driver::is_refused_write(error),
+            Self::Unknown(_) => true,
+        }
     }
 
     /// Whether an insert failed because a row of the same key is there already.

@@ -239,7 +239,7 @@ impl IntoResponse for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "the store failed a request");
-        let said = match error {
+        let said = match &error {
             StoreError::Unknown(_) => {
                 "the database was lost while it stored this, and it is not known whether it did: \
                  look again before you repeat it"
@@ -247,6 +247,9 @@ impl From<StoreError> for Problem {
             StoreError::Conflict(_) => {
                 "others changed it at the same time, again and again; your change was not stored, \
                  try again"
+            }
+            refused if refused.was_refused() => {
+                "the database did not take it, which the log says more about; nothing was changed"
             }
             StoreError::Unavailable(_) | StoreError::Corrupt { .. } => {
                 "the database can't be used right now; nothing was changed"

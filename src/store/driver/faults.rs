@@ -5,6 +5,9 @@ use std::time::Duration;
 use sqlx::Error;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
+/// `SQLITE_IOERR_WRITE`.
+const WRITE: u32 = 778;
+
 /// No answer came in time. The connection must not be used again: the answer may still come.
 pub(super) fn no_answer(within: Duration) -> Error {
     Error::Io(std::io::Error::new(
@@ -42,10 +45,24 @@ pub(super) fn is_refusal(error: &Error) -> bool {
 /// stored it. So may SQLite where the disk failed after all was written (`SQLITE_IOERR_FSYNC` for
 /// example); not where it was full, or the writing itself failed.
 pub(super) fn is_no_commit(error: &Error) -> bool {
-    /// `SQLITE_IOERR` and `SQLITE_IOERR_WRITE`.
+    /// `SQLITE_IOERR`.
     const IO: u32 = 10;
-    const WRITE: u32 = 778;
     is_refusal(error) || sqlite_code(error).is_some_and(|code| code == WRITE || code & 0xff != IO)
+}
+
+/// Whether the database refused to store what it was given and answers all the same: its disk is full
+/// or takes no writes, or the value is not allowed.
+///
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+pub(in crate::store) fn is_refused_write(error: &Error) -> bool {
+    /// `SQLITE_READONLY`, `SQLITE_FULL`, `SQLITE_CONSTRAINT`.
+    const REFUSED: [u32; 3] = [8, 13, 19];
+    if let Some(error) = postgres(error) {
+        // Disk full, out of memory, a read-only transaction; and what constraints refuse.
+        return matches!(error.code(), "53100" | "53200" | "25006")
+            || error.code().starts_with("23");
+    }
+    sqlite_code(error).is_some_and(|code| code == WRITE || REFUSED.contains(&(code & 0xff)))
 }
 
 /// Whether the connection turned out to be gone, which says nothing of the next one: not that no

@@ -145,3 +145,34 @@ async fn many_who_approve_at_once_on_two_brokers_all_count() {
     assert_eq!(stored.decisions.len(), PEOPLE);
     assert_ne!(stored.state, State::Pending);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_only_takes_no_more_is_not_told_as_one_that_can_not_be_read() {
+    let world = World::new().await;
+    if world.db.is_postgres {
+        return;
+    }
+    let list = || world.asking(r#"{"name":"list_image_sets"}"#);
+    let limited = r#"{"version":"1","tools":{"delete_image_set":{"action":"allow"},
+        "list_image_sets":{"action":"allow","rate_limit":{"max":9,"window":60}}}}"#;
+    world.policy(limited);
+    let full = FullDisk::of(&world);
+
+    let counted = world.broker.submit(list()).await;
+
+    let (code, said) = text(&counted);
+    assert_eq!(code, "unavailable", "{said}");
+    assert!(said.contains("can't write its store"), "{said}");
+    assert!(!world.broker.store_is_away());
+    let free = world.submit("{}").await;
+    assert!(matches!(free, Submission::Forward(_)), "{free:?}");
+    world.policy(r#"{"version":"1","tools":{"list_image_sets":{"action":"deny"}}}"#);
+    let denied = world.broker.submit(list()).await;
+    let (code, said) = text(&denied);
+    assert_eq!(code, "policy_denied");
+    assert!(!said.contains("can't be looked up"), "it was looked up: {said}");
+    drop(full);
+    world.policy(limited);
+    let counted = world.broker.submit(list()).await;
+    assert!(matches!(counted, Submission::Forward(_)), "{counted:?}");
+}
