@@ -111,6 +111,8 @@ impl Broker {
         let open = Filter {
             states: vec![State::Pending, State::Approved, State::Running],
             limit: BATCH,
+            // What can't be read can't be marked: the copy is damaged.
+            whole: true,
             ..Filter::default()
         };
         loop {

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use crate::domain::approval::{Approval, ApprovalId, Transition};
 use crate::domain::time::Timestamp;
-use crate::store::{Old, StoreError};
 use crate::store::due::Unattended;
+use crate::store::{Old, StoreError};
 
 use super::Broker;
 use super::call::execute::{Done, Wishes};
@@ -102,18 +102,30 @@ impl Broker {
         Ok(())
     }
 
-    /// Ends an approval, unless that is no longer due or somebody else was faster; says whether it
-    /// did.
+    /// Ends an approval, unless that is no longer due, somebody else was faster, or it can't be read;
+    /// says whether it did.
     async fn end_one(
         &self,
         id: &ApprovalId,
         end: impl FnOnce(Approval) -> Option<Transition>,
     ) -> Result<bool, StoreError> {
-        let Some(transition) = self.get(id).await?.and_then(end) else { return Ok(false) };
+        let Some(transition) = self.readable(id).await?.and_then(end) else { return Ok(false) };
         match self.apply(transition).await {
             Ok(_) => Ok(true),
             Err(StoreError::Conflict(_)) => Ok(false),
             Err(error) => Err(error),
+        }
+    }
+
+    /// The approval, as it stands; none also where its row is damaged, which the log is told: work for
+    /// the others goes on.
+    async fn readable(&self, id: &ApprovalId) -> Result<Option<Approval>, StoreError> {
+        match self.get(id).await {
+            Err(error @ StoreError::Corrupt { .. }) => {
+                tracing::error!(approval.id = %id, %error, "nothing can be done for approval {id}: {error}");
+                Ok(None)
+            }
+            found => found,
         }
     }
 
@@ -180,7 +192,7 @@ impl Broker {
         id: &ApprovalId,
         session: Option<&str>,
     ) -> Result<bool, StoreError> {
-        let Some(approval) = self.get(id).await? else { return Ok(true) };
+        let Some(approval) = self.readable(id).await? else { return Ok(true) };
         let caller = self.caller_without_request(&approval, session).await;
         let listed = tokio::select! {
             listed = self.lists_in_time(&approval.call) => listed,

@@ -36,6 +36,8 @@ pub struct Filter {
     pub by_urgency: bool,
     /// Of agents with many, only some; not to be combined with `words` or `changed_since`.
     pub fold: Option<Fold>,
+    /// One that can't be read fails the list, which else leaves it out.
+    pub whole: bool,
     /// How many rows to leave out at the beginning.
     pub offset: u32,
     /// Most rows to return.
@@ -130,7 +132,8 @@ pub trait ApprovalStore: Send + Sync {
     /// [`ApprovalStore::find_identical`]) or whose result is owed, however long ago it ended.
     async fn open_calls(&self) -> Result<Vec<(String, Digest)>>;
 
-    /// The approvals that `filter` lets through, in its order; without one the newest first.
+    /// The approvals that `filter` lets through, in its order; without one the newest first. Those
+    /// that can't be read are left out and named in the log, unless `filter.whole`.
     async fn list(&self, filter: &Filter, now: Timestamp) -> Result<Vec<Approval>>;
 
     /// How many approvals `filter` lets through, by agent, the most first; its order, fold, offset

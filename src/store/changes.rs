@@ -29,7 +29,8 @@ pub trait ChangeStore: Send + Sync {
     /// The last number that was given; 0 before the first.
     async fn last(&self) -> Result<i64>;
 
-    /// Up to `limit` changes after a number, in order; none of those that `visible_to` may not see.
+    /// Up to `limit` changes after a number, in order; none of those that `visible_to` may not see, nor
+    /// of approvals that can't be read. Fewer than `limit` are the last ones there are.
     async fn after(
         &self,
         seq: i64,

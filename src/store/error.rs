@@ -36,6 +36,22 @@ impl StoreError {
         Self::Corrupt { table, column, id: id.to_owned(), what: what.to_owned() }
     }
 
+    /// A value of a row that can't be read, whichever row that is.
+    pub(super) fn unreadable(column: &'static str, what: &str) -> Self {
+        Self::corrupt("", column, "", what)
+    }
+
+    /// The same with its table and what names the row, where those are not known yet.
+    pub(super) fn in_row(self, of: &'static str, name: impl FnOnce() -> Option<String>) -> Self {
+        match self {
+            Self::Corrupt { table: "", column, what, .. } => {
+                let id = name().unwrap_or_else(|| "a row that has no readable name".to_owned());
+                Self::Corrupt { table: of, column, id, what }
+            }
+            other => other,
+        }
+    }
+
     /// Whether what the verb would have stored may be stored, though it failed.
     pub const fn may_be_stored(&self) -> bool {
         matches!(self, Self::Unknown(_))

@@ -56,6 +56,7 @@ mod oidc;
 mod outbox;
 mod passkeys;
 mod purge;
+mod readable;
 mod retention;
 mod review_links;
 mod sessions;

@@ -251,8 +251,12 @@ impl From<StoreError> for Problem {
             refused if refused.was_refused() => {
                 "the database did not take it, which the log says more about; nothing was changed"
             }
-            StoreError::Unavailable(_) | StoreError::Corrupt { .. } => {
+            StoreError::Unavailable(_) => {
                 "the database can't be used right now; nothing was changed"
+            }
+            StoreError::Corrupt { .. } => {
+                "what the database holds of it is damaged and can't be read; nothing was changed. \
+                 Trying again will not help: the log says what is damaged"
             }
         };
         Self::new(Code::Unavailable, said)

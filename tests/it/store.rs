@@ -6,6 +6,7 @@ mod audit;
 mod bad_days;
 mod changes;
 mod credentials;
+mod damaged;
 mod driver;
 mod grants;
 mod limits;

@@ -108,37 +108,47 @@ impl From<PgRow> for Row {
 }
 
 /// # Errors
-/// [`StoreError::Unavailable`], when there is no such column, or it holds something else; without
-/// `opt_` also, when it holds null.
+/// [`StoreError::Corrupt`], when the column holds something else; without `opt_` also, when it holds
+/// null. [`StoreError::Unavailable`], when there is no such column.
 impl Row {
     /// None for null.
-    pub(in crate::store) fn opt_text(&self, column: &str) -> Result<Option<String>> {
-        Ok(match self {
-            Self::Sqlite(row) => row.try_get(column)?,
-            Self::Postgres(row) => row.try_get(column)?,
-        })
+    pub(in crate::store) fn opt_text(&self, column: &'static str) -> Result<Option<String>> {
+        let read = match self {
+            Self::Sqlite(row) => row.try_get(column),
+            Self::Postgres(row) => row.try_get(column),
+        };
+        read.map_err(|error| unreadable(column, error))
     }
 
     /// None for null.
-    pub(in crate::store) fn opt_int(&self, column: &str) -> Result<Option<i64>> {
-        Ok(match self {
-            Self::Sqlite(row) => row.try_get(column)?,
-            Self::Postgres(row) => row.try_get(column)?,
-        })
+    pub(in crate::store) fn opt_int(&self, column: &'static str) -> Result<Option<i64>> {
+        let read = match self {
+            Self::Sqlite(row) => row.try_get(column),
+            Self::Postgres(row) => row.try_get(column),
+        };
+        read.map_err(|error| unreadable(column, error))
     }
 
-    pub(in crate::store) fn text(&self, column: &str) -> Result<String> {
+    pub(in crate::store) fn text(&self, column: &'static str) -> Result<String> {
         self.opt_text(column)?.ok_or_else(|| null(column))
     }
 
-    pub(in crate::store) fn int(&self, column: &str) -> Result<i64> {
+    pub(in crate::store) fn int(&self, column: &'static str) -> Result<i64> {
         self.opt_int(column)?.ok_or_else(|| null(column))
     }
 }
 
-pub(super) fn null(column: &str) -> StoreError {
-    StoreError::Unavailable(sqlx::Error::ColumnDecode {
-        index: column.to_owned(),
-        source: "unexpected null".into(),
-    })
+pub(super) fn null(column: &'static str) -> StoreError {
+    StoreError::unreadable(column, "unexpected null")
+}
+
+/// SQLite stores any value in any column, and bytes that are no UTF-8 as a text: the database answers,
+/// and the row is damaged.
+fn unreadable(column: &'static str, error: sqlx::Error) -> StoreError {
+    match error {
+        sqlx::Error::ColumnDecode { source, .. } => {
+            StoreError::unreadable(column, &source.to_string())
+        }
+        other => other.into(),
+    }
 }

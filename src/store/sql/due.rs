@@ -9,6 +9,7 @@ use crate::store::due::{DueStore, Unattended};
 use crate::store::{Result, StoreError};
 
 use super::SqlStore;
+use super::readable::Named;
 
 #[async_trait]
 impl DueStore for SqlStore {
@@ -53,23 +54,19 @@ async fn unattended(db: Db, now: Timestamp, limit: u32) -> Result<Vec<Unattended
                        and claim_deadline > $1) l \
                 where place <= $2 order by claim_deadline, id";
     let rows = db.read().await?.rows(sql, args![now, limit]).await?;
-    rows.iter()
-        .map(|row| {
-            let id = row.text("id")?;
-            let id = ApprovalId::parse(&id)
-                .ok_or_else(|| StoreError::corrupt("approvals", "id", &id, "not an id"))?;
-            Ok(Unattended { id, upstream: row.text("upstream")?, session: None })
-        })
-        .collect()
+    Named::APPROVALS.readable(&rows, |row| {
+        let id = row.text("id")?;
+        let id = ApprovalId::parse(&id)
+            .ok_or_else(|| StoreError::corrupt("approvals", "id", &id, "not an id"))?;
+        Ok(Unattended { id, upstream: row.text("upstream")?, session: None })
+    })
 }
 
 async fn ids(db: Db, sql: &'static str, values: Vec<Arg>) -> Result<Vec<ApprovalId>> {
     let rows = db.read().await?.rows(sql, values).await?;
-    rows.iter()
-        .map(|row| {
-            let id = row.text("id")?;
-            ApprovalId::parse(&id)
-                .ok_or_else(|| StoreError::corrupt("approvals", "id", &id, "not an id"))
-        })
-        .collect()
+    Named::APPROVALS.readable(&rows, |row| {
+        let id = row.text("id")?;
+        ApprovalId::parse(&id)
+            .ok_or_else(|| StoreError::corrupt("approvals", "id", &id, "not an id"))
+    })
 }

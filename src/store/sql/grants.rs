@@ -10,6 +10,7 @@ use crate::store::driver::{Db, Lock, Row, args};
 use crate::store::grants::GrantStore;
 use crate::store::{Result, StoreError};
 
+use super::readable::Named;
 use super::{SqlStore, audit};
 
 const SELECT: &str = "\
@@ -136,13 +137,13 @@ impl GrantStore for SqlStore {
             "where {OPEN} and agent = $2 and upstream = $3 and tool = $4 order by expires_at, id"
         ));
         let rows = self.db.read().await?.rows(sql, args![now, agent, upstream, tool]).await?;
-        rows.iter().map(read).collect()
+        Named::GRANTS.readable(&rows, read)
     }
 
     async fn list(&self, limit: u32) -> Result<Vec<Grant>> {
         let sql = select("order by created_at desc, id desc limit $1");
         let rows = self.db.read().await?.rows(sql, args![limit]).await?;
-        rows.iter().map(read).collect()
+        Named::GRANTS.readable(&rows, read)
     }
 
     async fn take(&self, id: &GrantId, now: Timestamp, event: AuditEvent) -> Result<bool> {

@@ -8,6 +8,7 @@ use crate::store::driver::{Db, Row, args};
 use crate::store::oidc::{OidcStore, ProviderClaims};
 use crate::store::{Result, Session, StoreError};
 
+use super::readable::Named;
 use super::sessions::add_session;
 use super::{SqlStore, audit};
 
@@ -101,6 +102,6 @@ impl OidcStore for SqlStore {
                 args![now],
             )
             .await?;
-        rows.iter().map(read_claims).collect()
+        Named { table: "oidc_words", by: "reviewer" }.readable(&rows, read_claims)
     }
 }

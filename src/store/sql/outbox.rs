@@ -11,6 +11,7 @@ use crate::store::driver::{Arg, Db, Row, Tx, args};
 use crate::store::outbox::{Attempt, AttemptRecord, Delivery, Lane, NewDelivery, OutboxStore};
 
 use super::SqlStore;
+use super::readable::Named;
 
 #[async_trait]
 impl OutboxStore for SqlStore {
@@ -156,7 +157,7 @@ async fn claim(
     );
     let mut tx = db.begin().await?;
     let rows = tx.rows(sqlx::AssertSqlSafe(sql), values).await?;
-    let claimed = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
+    let claimed = Named::OUTBOX.readable(&rows, read)?;
     tx.commit().await?;
     Ok(claimed)
 }
@@ -212,19 +213,17 @@ async fn attempts(db: Db, approval: ApprovalId) -> Result<Vec<AttemptRecord>> {
             args![approval.as_str()],
         )
         .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(AttemptRecord {
-                delivery: row.text("delivery")?,
-                notifier: row.text("notifier")?,
-                topic: row.text("topic")?,
-                recipient: row.opt_text("recipient")?,
-                at: Timestamp::from_micros(row.int("at")?),
-                result: row.text("result")?,
-                detail: row.text("detail")?,
-            })
+    Named { table: "attempts", by: "delivery" }.readable(&rows, |row| {
+        Ok(AttemptRecord {
+            delivery: row.text("delivery")?,
+            notifier: row.text("notifier")?,
+            topic: row.text("topic")?,
+            recipient: row.opt_text("recipient")?,
+            at: Timestamp::from_micros(row.int("at")?),
+            result: row.text("result")?,
+            detail: row.text("detail")?,
         })
-        .collect()
+    })
 }
 
 async fn delivered_since(

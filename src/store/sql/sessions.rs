@@ -8,6 +8,7 @@ use crate::store::Result;
 use crate::store::driver::{Db, Row, Tx, args};
 use crate::store::sessions::{Session, SessionStore, SignIn};
 
+use super::readable::Named;
 use super::{SqlStore, audit};
 
 /// Writing "seen" at every page would be a write per read; once a minute is enough for idleness.
@@ -69,7 +70,7 @@ impl SessionStore for SqlStore {
                 args![reviewer, idle_since],
             )
             .await?;
-        rows.iter().map(read_session).collect()
+        Named { table: "sessions", by: "hash" }.readable(&rows, read_session)
     }
 
     async fn end(&self, reviewer: &str, handle: &str, event: AuditEvent) -> Result<bool> {

@@ -11,6 +11,7 @@ use crate::store::driver::{Arg, Db, Lock, Row, args};
 use crate::store::settings::{NotEntered, PersonalToken, SettingsStore};
 use crate::store::{Result, StoreError};
 
+use super::readable::Named;
 use super::sessions::SEEN_EVERY_S;
 use super::{SqlStore, audit};
 
@@ -87,7 +88,7 @@ async fn insert_absence(
     let now = event.at;
     let mut tx = db.begin_locked(Lock::Absences).await?;
     let rows = tx.rows(ABSENCES, args![now]).await?;
-    let others: Vec<Absence> = rows.iter().map(read_absence).collect::<Result<_>>()?;
+    let others = ABSENT.readable(&rows, read_absence)?;
     let own = others.iter().filter(|a| a.reviewer == absence.reviewer).count();
     if own as u64 >= u64::from(max) {
         tx.rollback().await?;
@@ -114,6 +115,7 @@ async fn execute(db: Db, sql: &'static str, values: Vec<Arg>) -> Result<()> {
     tx.commit().await
 }
 
+const ABSENT: Named = Named { table: "absences", by: "id" };
 const ABSENCES: &str = "select id, reviewer, delegate, from_at, until_at from absences \
      where until_at > $1 order by from_at, id";
 
@@ -166,7 +168,7 @@ impl SettingsStore for SqlStore {
                 args![reviewer, now],
             )
             .await?;
-        rows.iter().map(read_token).collect()
+        Named { table: "tokens", by: "id" }.readable(&rows, read_token)
     }
 
     async fn delete_token(&self, reviewer: &str, id: &str, event: AuditEvent) -> Result<bool> {
@@ -177,7 +179,7 @@ impl SettingsStore for SqlStore {
 
     async fn absences(&self, now: Timestamp) -> Result<Vec<Absence>> {
         let rows = self.db.read().await?.rows(ABSENCES, args![now]).await?;
-        rows.iter().map(read_absence).collect()
+        ABSENT.readable(&rows, read_absence)
     }
 
     async fn insert_absence(
@@ -207,7 +209,7 @@ impl SettingsStore for SqlStore {
             })?;
             Ok((reviewer, data))
         };
-        rows.iter().map(read).collect()
+        Named { table: "preferences", by: "reviewer" }.readable(&rows, read)
     }
 
     async fn set_preferences(&self, reviewer: &str, wishes: &Preferences) -> Result<()> {

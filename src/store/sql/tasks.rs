@@ -11,6 +11,7 @@ use crate::store::tasks::{Ended, Run, TaskStore};
 use crate::store::{Result, StoreError};
 
 use super::SqlStore;
+use super::readable::Named;
 
 const SELECT: &str = "\
     select id, agent, upstream, session, form, tool, approval, remote, node, answer_kind, answer, \
@@ -99,13 +100,14 @@ impl TaskStore for SqlStore {
         now: Timestamp,
     ) -> Result<Vec<Task>> {
         let (at, id) = before.unwrap_or((Timestamp::from_micros(i64::MAX), String::new()));
-        let sql = select(
-            "where agent = $1 and (upstream = $2 or $2 = '') and form = $3 and expires_at > $4 \
+        let sql = format!(
+            "{SELECT}where agent = $1 and (upstream = $2 or $2 = '') and form = $3 and expires_at > $4 \
                and (created_at < $5 or (created_at = $5 and id < $6)) \
-             order by created_at desc, id desc limit $7",
+             order by created_at desc, id desc limit $7"
         );
-        let values = args![agent, upstream, form.as_str(), now, at, id, limit];
-        self.for_agents().read().await?.rows(sql, values).await?.iter().map(read).collect()
+        let page = |n: u32| args![agent, upstream, form.as_str(), now, at, id.clone(), n];
+        let mut tx = self.for_agents().read().await?;
+        Named::TASKS.first(&mut tx, limit, (sql, page), read).await
     }
 
     async fn end(&self, id: &TaskId, now: Timestamp) -> Result<Ended> {
@@ -135,13 +137,10 @@ impl TaskStore for SqlStore {
         let sql = "select id from tasks where node = $1 and answer_kind is null \
                       and cancelled_at is null and created_at < $2";
         let rows = self.db.read().await?.rows(sql, args![node, before]).await?;
-        rows.iter()
-            .map(|row| {
-                let id = row.text("id")?;
-                TaskId::parse(&id)
-                    .ok_or_else(|| StoreError::corrupt("tasks", "id", &id, "not an id"))
-            })
-            .collect()
+        Named::TASKS.readable(&rows, |row| {
+            let id = row.text("id")?;
+            TaskId::parse(&id).ok_or_else(|| StoreError::corrupt("tasks", "id", &id, "not an id"))
+        })
     }
 
     async fn abandon(&self, id: &TaskId, now: Timestamp) -> Result<()> {
@@ -158,15 +157,13 @@ impl TaskStore for SqlStore {
                     where a.state = 'approved' and a.claim_deadline > $1 and t.waits_until > $1 \
                     group by a.id, a.upstream, a.claim_deadline) l where place <= $2";
         let rows = self.for_agents().read().await?.rows(sql, args![now, limit]).await?;
-        rows.iter()
-            .map(|row| {
-                let id = row.text("id")?;
-                let id = ApprovalId::parse(&id)
-                    .ok_or_else(|| StoreError::corrupt("tasks", "approval", &id, "not an id"))?;
-                let (upstream, session) = (row.text("upstream")?, row.opt_text("session")?);
-                Ok(Unattended { id, upstream, session })
-            })
-            .collect()
+        Named::APPROVALS.readable(&rows, |row| {
+            let id = row.text("id")?;
+            let id = ApprovalId::parse(&id)
+                .ok_or_else(|| StoreError::corrupt("tasks", "approval", &id, "not an id"))?;
+            let (upstream, session) = (row.text("upstream")?, row.opt_text("session")?);
+            Ok(Unattended { id, upstream, session })
+        })
     }
 
     async fn run_of(&self, approval: &ApprovalId) -> Result<Run> {

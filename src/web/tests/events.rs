@@ -79,6 +79,42 @@ async fn who_comes_back_with_the_last_id_is_told_what_changed_meanwhile() {
 }
 
 #[tokio::test]
+async fn a_damaged_approval_stops_neither_the_list_nor_the_stream_and_is_told_as_damaged() {
+    use sqlx::{Connection as _, Executor as _};
+    let site = Site::new().await;
+    let mut made = Vec::new();
+    for n in 0..4 {
+        made.push(site.pending(&call(n)).await.id);
+    }
+    let url = format!("sqlite:{}", site.file.display());
+    let mut link = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    for damaged in &made[1..3] {
+        let sql = format!("update approvals set terms = '{{' where id = '{damaged}'");
+        link.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+    }
+
+    let first = site.api("GET", "/approvals?limit=1", "ana", "").await;
+    let cursor = format!("/approvals?limit=1&cursor={}", made[3]);
+    let second = site.api("GET", &cursor, "ana", "").await;
+    let cookie = site.cookie("ana").await;
+    let queue = site.get("/", &[("cookie", &cookie)]).await;
+    let one = site.api("GET", &format!("/approvals/{}", made[1]), "ana", "").await;
+    let (mut body, mut rest) = (listen(&site, Some("0")).await, String::new());
+
+    assert!(first.body.contains(made[3].as_str()), "{}", first.body);
+    assert!(first.body.contains(&format!("\"next_cursor\":\"{}\"", made[3])), "{}", first.body);
+    assert!(second.body.contains(made[0].as_str()), "{}", second.body);
+    assert!(second.body.contains("\"next_cursor\":null"), "{}", second.body);
+    assert!(queue.body.contains(made[0].as_str()) && queue.body.contains(made[3].as_str()));
+    assert_eq!(one.code(), "unavailable");
+    assert!(one.body.contains("damaged") && !one.body.contains("can't be used"), "{}", one.body);
+    for seen in [&made[0], &made[3]] {
+        let (_, text) = event(&mut body, &mut rest).await;
+        assert!(text.contains(seen.as_str()), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn an_id_that_means_nothing_here_is_answered_with_missed() {
     let site = Site::new().await;
     site.pending(&call(1)).await;

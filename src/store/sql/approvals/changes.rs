@@ -8,6 +8,7 @@ use crate::store::Result;
 use crate::store::changes::{Change, ChangeStore};
 use crate::store::driver::{Db, Row, args};
 use crate::store::sql::SqlStore;
+use crate::store::sql::readable::Named;
 
 use super::row::read;
 use super::select;
@@ -30,15 +31,23 @@ impl ChangeStore for SqlStore {
         now: Timestamp,
     ) -> Result<Vec<Change>> {
         let who = visible_to.map(|name| format!("|{name}|"));
-        let sql = select(
-            "where a.change_seq > $2 \
+        let page = "where a.change_seq > $2 \
                 and (cast($3 as text) is null or a.sensitive = 0 \
                      or replace(a.audience, $3, '') <> a.audience) \
-              order by a.change_seq limit $4",
-        );
-        let rows = self.db.read().await?.rows(sql, args![now, seq, who, limit]).await?;
+              order by a.change_seq limit $4";
         let change = |row: &Row| Ok(Change { seq: row.int("change_seq")?, approval: read(row)? });
-        rows.iter().map(change).collect()
+        let mut tx = self.db.read().await?;
+        let (mut at, mut found) = (seq, Vec::new());
+        loop {
+            let rows = tx.rows(select(page), args![now, at, who.clone(), limit]).await?;
+            found.extend(Named::APPROVALS.readable(&rows, change)?);
+            let full = rows.len() >= limit as usize && found.len() < limit as usize;
+            let Some(last) = rows.last().filter(|_| full) else { break };
+            // Fewer than a page would say that there are no more.
+            at = last.int("change_seq")?;
+        }
+        found.truncate(limit as usize);
+        Ok(found)
     }
 }
 

@@ -3,16 +3,19 @@
 use crate::domain::approval::{Approval, State};
 use crate::domain::time::Timestamp;
 use crate::store::driver::{Arg, Db, args};
+use crate::store::sql::readable::Named;
 use crate::store::sql::words::{self, Common};
 use crate::store::{Filter, Fold, Result};
 
 use super::row::read;
-use super::{URGENCY, select};
+use super::{SELECT, URGENCY};
 
-/// The approvals that `filter` lets through, in its order.
+/// The approvals that `filter` lets through, in its order; those that can't be read are left out,
+/// unless all are asked for.
 ///
 /// # Errors
-/// [`crate::store::StoreError`], when the database or one of the rows can't be read.
+/// [`crate::store::StoreError`], when the database can't be read, or one of the rows and all are asked
+/// for.
 pub(super) async fn list(db: Db, filter: Filter, now: Timestamp) -> Result<Vec<Approval>> {
     let mut tx = db.read().await?;
     let (words, common) = words::rarest_first(&mut tx, &filter.words).await?;
@@ -72,7 +75,7 @@ pub(super) async fn list(db: Db, filter: Filter, now: Timestamp) -> Result<Vec<A
         && !by_word
         && filter.fold.is_none()
     {
-        select(&format!("where {only} order by {order} limit ${limit} offset ${offset}"))
+        format!("{SELECT}where {only} order by {order} limit ${limit} offset ${offset}")
     } else {
         // Sorted by what is small, so that only those that are shown are read whole.
         let ids: Vec<String> = lists.iter().map(|wheres| match filter.fold {
@@ -86,12 +89,21 @@ pub(super) async fn list(db: Db, filter: Filter, now: Timestamp) -> Result<Vec<A
             ),
         }).collect();
         let order = if by_word { "a.id desc" } else { order };
-        select(&format!(
-            "where a.id in ({}) order by {order} limit ${limit} offset ${offset}",
+        format!(
+            "{SELECT}where a.id in ({}) order by {order} limit ${limit} offset ${offset}",
             ids.join(" union all ")
-        ))
+        )
     };
-    tx.rows(sql, values).await?.iter().map(read).collect()
+    if filter.whole {
+        return tx.rows(sqlx::AssertSqlSafe(sql), values).await?.iter().map(read).collect();
+    }
+    let page = |n: u32| {
+        let mut values = values.clone();
+        values[limit - 1] = n.into();
+        values[found - 1] = n.saturating_add(filter.offset).into();
+        values
+    };
+    Named::APPROVALS.first(&mut tx, filter.limit, (sql, page), read).await
 }
 
 /// What `filter` demands of an approval by its own columns; their values are added to `values`.

@@ -8,6 +8,7 @@ use crate::domain::call::{Method, ToolCall};
 use crate::domain::risk::{RiskClass, Severity};
 use crate::domain::time::Timestamp;
 use crate::store::driver::Row;
+use crate::store::sql::readable::Named;
 use crate::store::{Result, StoreError};
 
 /// Reads an approval back from its row.
@@ -15,6 +16,10 @@ use crate::store::{Result, StoreError};
 /// # Errors
 /// [`StoreError::Corrupt`], which names column and row, when a value can't be read.
 pub(super) fn read(row: &Row) -> Result<Approval> {
+    Named::APPROVALS.read(row, read_row)
+}
+
+fn read_row(row: &Row) -> Result<Approval> {
     let id = row.text("id")?;
     let bad = |column, what: &str| StoreError::corrupt("approvals", column, &id, what);
     let time = |column| Ok::<_, StoreError>(row.opt_int(column)?.map(Timestamp::from_micros));
