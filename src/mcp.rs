@@ -113,6 +113,12 @@ impl Mcp {
     }
 }
 
+/// Whether these bytes are one message, read as strictly as an agent's; what `benches/` measures.
+#[doc(hidden)]
+pub fn is_message(body: &[u8]) -> bool {
+    envelope::Message::read(body).is_ok()
+}
+
 /// The routes of the MCP face: Streamable HTTP, and the HTTP+SSE of 2024-11-05 beside it.
 pub fn router(mcp: Mcp) -> Router {
     Router::new()

@@ -216,7 +216,7 @@ fn options(args: &Args) -> Fallible<Options> {
         burst_patience: ms(60_000, 10_000),
         decided,
         rounds: if args.quick { 1 } else { args.rounds },
-        window: ms(600, 50),
+        window: ms(500, 50),
         watch: ms(10_000, 500),
         quick: args.quick,
     })
