@@ -11,7 +11,7 @@ use crate::store::StoreError;
 const MAX_TRIES: usize = MIGRATIONS.len() + 2;
 
 /// Version, description, SQL for SQLite, SQL for PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 17] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 18] = [
     (
         1,
         "init",
@@ -107,6 +107,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 17] = [
         "origin",
         include_str!("../../../migrations/sqlite/0017_origin.sql"),
         include_str!("../../../migrations/postgres/0017_origin.sql"),
+    ),
+    (
+        19,
+        "attempt_counts",
+        include_str!("../../../migrations/sqlite/0019_attempt_counts.sql"),
+        include_str!("../../../migrations/postgres/0019_attempt_counts.sql"),
     ),
     (
         21,

@@ -95,6 +95,27 @@ async fn the_purge_leaves_what_is_open_unsettled_owed_after_a_settlement_or_cool
 }
 
 #[tokio::test]
+async fn what_was_purged_is_counted_no_more() {
+    on_each(async |db: &Database| {
+        let queue = ["dlv_a", "dlv_b", "dlv_c"].map(|name| delivery(name, None)).to_vec();
+        db.store.outbox().enqueue(queue, T0).await.unwrap();
+        let told = Attempt::Delivered { detail: "250".to_owned() };
+        for name in ["dlv_a", "dlv_b"] {
+            db.store.outbox().record_attempt(name, &told, at(1)).await.unwrap();
+        }
+        db.store.outbox().record_attempt("dlv_c", &told, at(OVER + 500)).await.unwrap();
+        let counts = async || db.store.outbox().attempt_counts().await.unwrap();
+        let of = |n| [("mail".to_owned(), "delivered".to_owned(), n)];
+        assert_eq!(counts().await, of(3));
+
+        db.store.purge(at(OVER + 1_000), at(OVER)).await.unwrap();
+
+        assert_eq!(counts().await, of(1));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_purge_leaves_messages_that_are_still_due() {
     on_each(async |db: &Database| {
         let first = delivery("dlv_due", None);
