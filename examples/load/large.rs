@@ -14,11 +14,11 @@ use crate::waiting::{Asked, ask, decide, tool};
 use crate::world::{Broker, Fallible, Kind, Place, World};
 
 /// From young to old; each adds to the one before.
-const SIZES: [(&str, Size); 4] = [
-    ("100/10k", Size { pending: 100, ended: 10_000 }),
-    ("100/1M", Size { pending: 100, ended: 1_000_000 }),
-    ("10k/1M", Size { pending: 10_000, ended: 1_000_000 }),
-    ("100k/1M", Size { pending: 100_000, ended: 1_000_000 }),
+const SIZES: [Size; 4] = [
+    Size { pending: 100, ended: 10_000 },
+    Size { pending: 100, ended: 1_000_000 },
+    Size { pending: 10_000, ended: 1_000_000 },
+    Size { pending: 100_000, ended: 1_000_000 },
 ];
 /// Requests of each kind.
 const TIMES: usize = 30;
@@ -46,13 +46,14 @@ async fn one(
 ) -> Fallible<()> {
     let mut broker = world.broker(kind, place).await?;
     let mut rows: Vec<(String, Vec<(String, f64)>)> = Vec::new();
-    for (name, size) in SIZES {
+    for size in SIZES {
         let size = if options.quick { Size { ended: size.ended / 100, ..size } } else { size };
         let begun = Instant::now();
         broker = broker.fill(kind, size).await?;
         eprintln!("{size:?}: filled in {:.0} s", begun.elapsed().as_secs_f64());
-        for (what, times) in times(&broker, size, name).await? {
-            let cell = (name.to_owned(), times.median());
+        let name = format!("{}/{}", short(size.pending), short(size.ended));
+        for (what, times) in times(&broker, size, &name).await? {
+            let cell = (name.clone(), times.median());
             match rows.iter_mut().find(|row| row.0 == what) {
                 Some(row) => row.1.push(cell),
                 None => rows.push((what, vec![cell])),
@@ -65,6 +66,15 @@ async fn one(
         report.add(&part, &what, "ms", cells);
     }
     Ok(())
+}
+
+/// `100k` for 100,000.
+fn short(n: u32) -> String {
+    match n {
+        n if n >= 1_000_000 => format!("{}M", n / 1_000_000),
+        n if n >= 1_000 => format!("{}k", n / 1_000),
+        n => n.to_string(),
+    }
 }
 
 async fn times(broker: &Broker, size: Size, tag: &str) -> Fallible<Vec<(String, Times)>> {

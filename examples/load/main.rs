@@ -235,6 +235,9 @@ fn kinds(args: &Args) -> Vec<Kind> {
 
 /// nginx's program, if it is there.
 fn nginx(args: &Args) -> Option<PathBuf> {
+    if args.nginx.as_os_str() == "none" {
+        return None;
+    }
     let there = std::process::Command::new(&args.nginx).arg("-v").output().is_ok();
     if !there {
         eprintln!("{} does not start: measured without nginx", args.nginx.display());
