@@ -136,6 +136,9 @@ pub struct Request {
     pub gate: Option<Arc<dyn Gate>>,
     /// What `clientCapabilities` says to a modern upstream, raw JSON; none: the caller's features.
     pub capabilities: Option<String>,
+    /// The `name` in the params of a `tools/call`, its escapes decoded, where whoever made the
+    /// request has read it: it is not read again then.
+    pub tool: Option<Arc<str>>,
 }
 
 impl Request {
@@ -150,6 +153,7 @@ impl Request {
             overdue: None,
             gate: None,
             capabilities: None,
+            tool: None,
         }
     }
 
@@ -191,6 +195,16 @@ pub enum UpstreamError {
     /// Cancelled by the caller's token after sending.
     #[error("cancelled")]
     Cancelled,
+}
+
+impl UpstreamError {
+    /// The reason alone.
+    pub(crate) fn into_words(self) -> String {
+        match self {
+            Self::NotSent(why) | Self::Lost(why) => why,
+            Self::Cancelled => "cancelled".to_owned(),
+        }
+    }
 }
 
 /// What a connection learned of its server.

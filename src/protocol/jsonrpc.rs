@@ -4,15 +4,26 @@
 //! <https://www.jsonrpc.org/specification>,
 //! <https://modelcontextprotocol.io/specification/2025-11-25/basic#messages>
 
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 
 use crate::domain::json::{self, Node, lenient};
 
 /// A request. `id` and `params` are raw JSON.
 pub(crate) fn request(id: impl Display, method: &str, params: Option<&str>) -> String {
-    let (method, params) = (json::quote(method), params_member(params));
-    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":{method}{params}}}")
+    let mut out = String::with_capacity(ROOM + method.len() + params.map_or(0, str::len));
+    // Writing to a string can't fail.
+    let _ = write!(out, "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":");
+    json::write_string(method, &mut out);
+    if let Some(params) = params {
+        out.push_str(",\"params\":");
+        out.push_str(params);
+    }
+    out.push('}');
+    out
 }
+
+/// Bytes of a request besides its method and its params.
+const ROOM: usize = 72;
 
 /// A notification. `params` is raw JSON.
 pub(crate) fn notification(method: &str, params: Option<&str>) -> String {

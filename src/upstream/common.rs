@@ -1,5 +1,6 @@
 //! One upstream as all its connections see it: its settings, and what they found out about it.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::health::HealthLog;
 use super::link::Pauses;
+use super::mirrored_headers::{self, Mirror};
 use super::{Catalog, ServerFacts, WireEra};
 
 /// How long a stdio server may be silent to `server/discover` before it is taken for a legacy one.
@@ -90,6 +92,9 @@ struct Known {
     /// What it said of itself in the legacy era.
     legacy_facts: Option<ServerFacts>,
     catalog: Option<Arc<Catalog>>,
+    /// The arguments that its tools want mirrored; those that want none are not in it. Replaced with
+    /// the list, which bounds it.
+    mirrors: HashMap<String, Arc<[Mirror]>>,
     /// When that list came.
     listed_at: Option<Instant>,
 }
@@ -217,6 +222,12 @@ impl Common {
         self.known().catalog.clone()
     }
 
+    /// The arguments that this tool wants mirrored in headers; none where it wants none.
+    pub(super) fn mirrors_of(&self, tool: &str) -> Option<Arc<[Mirror]>> {
+        let known = self.known();
+        if known.mirrors.is_empty() { None } else { known.mirrors.get(tool).cloned() }
+    }
+
     /// The last tool list, if it came at most `age` ago.
     pub(super) fn catalog_within(&self, age: Duration) -> Option<Arc<Catalog>> {
         let known = self.known();
@@ -226,7 +237,13 @@ impl Common {
     /// Replaces the tool list.
     pub(super) fn set_catalog(&self, catalog: Arc<Catalog>) {
         self.health.listed_tools(catalog.tools.len());
+        let wanted = catalog.tools.iter().filter_map(|tool| {
+            let mirrors = mirrored_headers::mirrors(&tool.raw).ok()?;
+            (!mirrors.is_empty()).then(|| (tool.name.clone(), mirrors.into()))
+        });
+        let mirrors = wanted.collect();
         let mut known = self.known();
+        known.mirrors = mirrors;
         known.catalog = Some(catalog);
         known.listed_at = Some(Instant::now());
     }

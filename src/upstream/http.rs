@@ -11,16 +11,19 @@
 //! <https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#standard-request-headers>
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hyper::{Method, StatusCode};
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use super::common::Common;
 use super::hub::{Hub, OnCancel, attend, next_id, outgoing_params};
 use super::link::Link;
 use super::{
@@ -29,12 +32,18 @@ use super::{
 };
 use crate::protocol::{code, jsonrpc, method};
 
+mod address;
 mod answer;
 mod body;
+mod conn;
+mod dial;
 mod forgotten;
 mod get_stream;
+mod io;
 mod once;
 mod open;
+mod pool;
+mod response;
 mod send;
 mod session;
 mod sse_conn;
@@ -46,6 +55,7 @@ pub(super) use target::Target;
 
 use answer::{Answered, Sending, refusal};
 use forgotten::may_mean_forgotten;
+use pool::Over;
 use session::Session;
 
 /// Requests that run nothing, and so may be sent again where nobody knows whether they arrived.
@@ -63,7 +73,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) struct HttpLink {
     target: Arc<Target>,
     hub: Arc<Hub>,
-    session: Mutex<Option<Arc<Session>>>,
+    session: StdMutex<Option<Arc<Session>>>,
+    /// Held by whoever opens a session.
+    opening: Mutex<()>,
 }
 
 /// Starts the stream on which a server speaks without being asked: GET in a legacy session,
@@ -105,15 +117,29 @@ impl From<UpstreamError> for Failure {
 
 impl HttpLink {
     pub(super) fn new(target: &Arc<Target>, hub: Arc<Hub>) -> Arc<Self> {
-        Arc::new(Self { target: Arc::clone(target), hub, session: Mutex::default() })
+        let target = Arc::clone(target);
+        Arc::new(Self { target, hub, session: StdMutex::default(), opening: Mutex::default() })
+    }
+
+    fn place(&self) -> MutexGuard<'_, Option<Arc<Session>>> {
+        self.session.lock().expect("no holder of this lock panics")
+    }
+
+    /// The session as it is, if it takes requests.
+    fn current(&self) -> Option<Arc<Session>> {
+        self.place().as_ref().filter(|s| !s.is_over()).map(Arc::clone)
     }
 
     async fn session(&self) -> Result<Arc<Session>, UpstreamError> {
-        let mut place = self.session.lock().await;
-        if let Some(session) = place.as_ref().filter(|s| !s.is_over()) {
-            return Ok(Arc::clone(session));
+        if let Some(session) = self.current() {
+            return Ok(session);
         }
-        *place = None;
+        let _one_at_a_time = self.opening.lock().await;
+        if let Some(session) = self.current() {
+            return Ok(session);
+        }
+        // Dropped without the lock.
+        drop(self.place().take());
         let stop = &self.hub.common.stop;
         let opening = self.hub.common.health.opening();
         let opened = tokio::select! {
@@ -134,7 +160,7 @@ impl HttpLink {
         if session.sse.is_none() {
             listen(&self.target, &self.hub, &session);
         }
-        *place = Some(Arc::clone(&session));
+        *self.place() = Some(Arc::clone(&session));
         self.hub.listeners.opened.send_modify(|n| *n += 1);
         Ok(session)
     }
@@ -145,22 +171,22 @@ impl HttpLink {
         match &session.sse {
             Some(conn) if request.once && !conn.is_alive().await => {
                 // What waits on the old stream may yet be answered there.
-                self.replace(&session).await;
+                self.replace(&session);
                 self.session().await
             }
             _ => Ok(session),
         }
     }
 
-    async fn replace(&self, session: &Arc<Session>) {
-        let mut place = self.session.lock().await;
+    fn replace(&self, session: &Arc<Session>) {
+        let mut place = self.place();
         if place.as_ref().is_some_and(|s| Arc::ptr_eq(s, session)) {
             *place = None;
         }
     }
 
-    async fn forget(&self, session: &Arc<Session>) {
-        self.replace(session).await;
+    fn forget(&self, session: &Arc<Session>) {
+        self.replace(session);
         session.stop.cancel();
     }
 
@@ -180,11 +206,7 @@ impl HttpLink {
         let mut headers = session.headers();
         let params = outgoing_params(era, route.id, request, &self.hub.listeners.features);
         if era == WireEra::Modern {
-            let catalog = common.catalog();
-            let tool = called_tool(request)
-                .and_then(|name| catalog.as_deref().and_then(|c| c.find(&name)))
-                .map(|tool| tool.raw.as_str());
-            headers.extend(mirrored_headers::for_request(&request.method, params.as_deref(), tool));
+            mirror(common, request, &mut headers);
         }
         let body = jsonrpc::request(route.id, &request.method, params.as_deref());
         // They are in the body now, and the answer may take long.
@@ -248,7 +270,7 @@ impl HttpLink {
                 match jsonrpc::error_code(&error) {
                     Some(code::HEADER_MISMATCH) => Err(Failure::Headers(said)),
                     Some(code::UNSUPPORTED_VERSION) => {
-                        self.forget(session).await;
+                        self.forget(session);
                         self.hub.common.forget_era();
                         Err(not_sent(format!("refused: {said}")))
                     }
@@ -286,6 +308,16 @@ impl HttpLink {
         }
     }
 
+    /// Tells the server that the session is over
+    /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#session-management>).
+    async fn end(&self, session: &Session) -> Result<StatusCode, UpstreamError> {
+        let mut headers = session.headers();
+        headers.remove(CONTENT_TYPE);
+        let address = self.target.address()?;
+        let request = send::request(Method::DELETE, address, headers, io::Body::empty());
+        Ok(send::send(&self.target, address, Over::New, request).await?.status())
+    }
+
     fn opens_another(&self) {
         info!(upstream = %self.hub.common.name, "the session is gone, a new one is opened");
     }
@@ -300,12 +332,24 @@ impl HttpLink {
     }
 }
 
-fn called_tool(request: &Request) -> Option<String> {
+/// Puts in the headers that mirror the request.
+fn mirror(common: &Common, request: &Request, headers: &mut HeaderMap) {
+    let params = request.params.as_deref();
     if request.method != method::TOOLS_CALL {
-        return None;
+        return mirrored_headers::insert(headers, &request.method, params, &[]);
     }
-    let node = crate::domain::json::parse(request.params.as_deref()?).ok()?;
-    node.get("name")?.as_str().map(str::to_owned)
+    let read = || {
+        let node = crate::domain::json::parse(params?).ok()?;
+        node.get("name")?.as_str().map(Arc::from)
+    };
+    match request.tool.clone().or_else(read) {
+        Some(tool) => {
+            let mirrors = common.mirrors_of(&tool);
+            let mirrors = mirrors.as_deref().unwrap_or_default();
+            mirrored_headers::insert_for_call(headers, &tool, params, mirrors);
+        }
+        None => mirrored_headers::insert(headers, &request.method, params, &[]),
+    }
 }
 
 #[async_trait]
@@ -339,14 +383,14 @@ impl Link for HttpLink {
                 return Err(UpstreamError::NotSent("it was given up before".to_owned()));
             }
             if gone {
-                self.forget(&session).await;
+                self.forget(&session);
                 self.opens_another();
                 continue;
             }
             if let Some(conn) = &session.sse {
-                let sent = conn.request(request.clone(), notifications.clone(), &cancel).await;
+                let sent = conn.request(&request, notifications.clone(), &cancel).await;
                 if !reopened && matches!(sent, Err(UpstreamError::NotSent(_))) && conn.is_over() {
-                    self.replace(&session).await;
+                    self.replace(&session);
                     reopened = true;
                     self.opens_another();
                     continue;
@@ -357,7 +401,7 @@ impl Link for HttpLink {
                 Ok(reply) => return Ok(reply),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::SessionGone(why)) => {
-                    self.forget(&session).await;
+                    self.forget(&session);
                     if reopened {
                         return Err(UpstreamError::NotSent(format!(
                             "{why}, also in a new session"
@@ -382,7 +426,9 @@ impl Link for HttpLink {
     }
 
     async fn notify(&self, method: &str, params: Option<&str>) {
-        let session = self.session.lock().await.clone();
+        // Whoever opens a session is waited for.
+        drop(self.opening.lock().await);
+        let session = self.place().clone();
         // The modern era has no client notifications over HTTP.
         if let Some(session) = session.filter(|s| s.facts.era == WireEra::Legacy) {
             let sent = self.post_aside(&session, jsonrpc::notification(method, params));
@@ -398,7 +444,7 @@ impl Link for HttpLink {
     }
 
     fn is_live(&self) -> bool {
-        self.session.try_lock().is_ok_and(|s| s.as_ref().is_some_and(|s| !s.is_over()))
+        self.current().is_some()
     }
 
     fn era(&self) -> Option<WireEra> {
@@ -410,7 +456,8 @@ impl Link for HttpLink {
     }
 
     async fn lost(&self) {
-        let session = self.session.lock().await.clone();
+        drop(self.opening.lock().await);
+        let session = self.place().clone();
         let ends = session.map(|s| (s.stop.clone(), s.sse.as_ref().map(|conn| conn.over())));
         let Some((stop, over)) = ends else { return };
         match over {
@@ -423,27 +470,19 @@ impl Link for HttpLink {
     }
 
     async fn close(&self) {
-        let session = self.session.lock().await.take();
+        let _none_opens = self.opening.lock().await;
+        let session = self.place().take();
         let Some(session) = session else { return };
         session.stop.cancel();
         if session.id.is_none() {
             return;
         }
-        let request = self
-            .target
-            .single
-            .delete(self.target.url.clone())
-            .headers(self.target.headers.clone())
-            .headers(session.headers())
-            .timeout(CLOSE_TIMEOUT);
-        match request.send().await {
-            Ok(answer) => {
-                debug!(upstream = %self.hub.common.name, "session ended: {}", answer.status());
-            }
-            Err(error) => {
-                let why = send::describe(error);
-                debug!(upstream = %self.hub.common.name, "session not ended: {why}");
-            }
+        let ended = tokio::time::timeout(CLOSE_TIMEOUT, self.end(&session)).await;
+        let upstream = &self.hub.common.name;
+        match ended {
+            Ok(Ok(status)) => debug!(%upstream, "session ended: {status}"),
+            Ok(Err(error)) => debug!(%upstream, "session not ended: {error}"),
+            Err(_) => debug!(%upstream, "session not ended within {CLOSE_TIMEOUT:?}"),
         }
     }
 }

@@ -20,7 +20,7 @@ use super::{
     ClientCapabilities, Notifications, Reply, Request, ServerRequest, UpstreamError, WireEra,
 };
 use crate::domain::call;
-use crate::domain::json;
+use crate::domain::json::{self, lenient};
 use crate::protocol::meta;
 
 mod notices;
@@ -58,9 +58,33 @@ pub(super) fn outgoing_params<'r>(
     }
     match &request.params {
         params if meta.is_empty() => params.as_deref().map(Cow::Borrowed),
-        Some(params) => Some(call::params_with_meta(params, &meta).into()),
-        None => Some(call::params_with_meta("{}", &meta).into()),
+        Some(params) => Some(with_meta(params, &meta).into()),
+        None => Some(with_meta("{}", &meta).into()),
     }
+}
+
+/// As [`call::params_with_meta`]; an object that has no `_meta` is not taken apart for it.
+fn with_meta(params: &str, meta: &[(&str, String)]) -> String {
+    let end = params.rfind('}').unwrap_or_default();
+    let members = lenient::members(params);
+    let Some(members) = members.filter(|found| found.iter().all(|m| m.key != "_meta")) else {
+        return call::params_with_meta(params, meta);
+    };
+    let room: usize = meta.iter().map(|(key, value)| key.len() + value.len() + 4).sum();
+    let mut out = String::with_capacity(params.len() + room + 12);
+    out.push_str(&params[..end]);
+    out.push_str(if members.is_empty() { "\"_meta\":{" } else { ",\"_meta\":{" });
+    for (n, (key, value)) in meta.iter().enumerate() {
+        if n > 0 {
+            out.push(',');
+        }
+        json::write_string(key, &mut out);
+        out.push(':');
+        out.push_str(value);
+    }
+    out.push('}');
+    out.push_str(&params[end..]);
+    out
 }
 
 /// Routes the messages of one connection.
@@ -359,22 +383,30 @@ pub(super) async fn attend<T, E: From<UpstreamError>>(
 ) -> Result<T, E> {
     let mut work = std::pin::pin!(work);
     let mut deadline = Instant::now() + timeout;
+    // Set anew only once it fires: most calls are answered before.
+    let mut timer = std::pin::pin!(tokio::time::sleep_until(deadline));
+    let mut cancelling = std::pin::pin!(cancel.cancelled());
     let mut cancelled = false;
     loop {
         tokio::select! {
             biased;
             done = &mut work => return done,
             () = heard.notified() => deadline = Instant::now() + timeout,
-            () = cancel.cancelled(), if !cancelled => {
+            () = &mut cancelling, if !cancelled => {
                 cancelled = true;
                 if let OnCancel::Return(error) = on_cancel() {
                     return Err(error.into());
                 }
             }
-            () = tokio::time::sleep_until(deadline) => {
+            () = &mut timer => {
+                if Instant::now() < deadline {
+                    timer.as_mut().reset(deadline);
+                    continue;
+                }
                 if let Some(overdue) = overdue.filter(|o| !o.is_cancelled()) {
                     overdue.cancel();
                     deadline = Instant::now() + LATE_ANSWER;
+                    timer.as_mut().reset(deadline);
                     continue;
                 }
                 let why = format!("no message about it for {timeout:?} (the upstream's timeout)");

@@ -65,11 +65,32 @@ pub(super) struct Bounds {
 /// Who uses an instance: those who name it, for how long.
 #[derive(Debug, Default)]
 struct Users {
-    /// The sessions that used it and have not ended. Emptied by their end, which is also found out
+    /// The sessions that used it and have not ended, by their agents. Emptied by their end, which is also found out
     /// by asking the store.
-    sessions: HashSet<(String, String)>,
+    sessions: HashMap<String, HashSet<String>>,
     /// A caller without a session used it, whose end nobody tells.
     roams: bool,
+}
+
+impl Users {
+    fn came(&mut self, agent: &str, session: &str) {
+        // Nearly always it is there already.
+        match self.sessions.get_mut(agent) {
+            Some(own) if own.contains(session) => {}
+            Some(own) => drop(own.insert(session.to_owned())),
+            None => drop(self.sessions.insert(agent.to_owned(), [session.to_owned()].into())),
+        }
+    }
+
+    /// Whether it was there.
+    fn left(&mut self, agent: &str, session: &str) -> bool {
+        let Some(own) = self.sessions.get_mut(agent) else { return false };
+        let was_there = own.remove(session);
+        if own.is_empty() {
+            self.sessions.remove(agent);
+        }
+        was_there
+    }
 }
 
 struct Place {
@@ -129,7 +150,7 @@ impl Instances {
         };
         match session {
             Some((agent, session)) => {
-                place.users.sessions.insert((agent.to_owned(), session.to_owned()));
+                place.users.came(agent, session);
             }
             None => place.users.roams = true,
         }
@@ -154,20 +175,21 @@ impl Instances {
     /// The sessions that use any of them, each with its agent.
     pub(super) fn sessions(&self) -> HashSet<(String, String)> {
         let places = self.places();
-        places.values().flat_map(|place| place.users.sessions.iter().cloned()).collect()
+        let all = places.values().flat_map(|place| &place.users.sessions);
+        all.flat_map(|(agent, own)| own.iter().map(|session| (agent.clone(), session.clone())))
+            .collect()
     }
 
     /// A session has ended. Gives back its own instance, if it has one, which is to be closed.
     pub(super) fn leave(&self, agent: &str, session: &str) -> Option<Arc<Instance>> {
         let mut places = self.places();
-        let who = (agent.to_owned(), session.to_owned());
         for place in places.values_mut() {
-            if place.users.sessions.remove(&who) && place.users.sessions.is_empty() {
+            if place.users.left(agent, session) && place.users.sessions.is_empty() {
                 // It stays a little from now on.
                 place.instance.touch();
             }
         }
-        let (agent, session) = who;
+        let (agent, session) = (agent.to_owned(), session.to_owned());
         places.remove(&Key::Session { agent, session }).map(|place| place.instance)
     }
 

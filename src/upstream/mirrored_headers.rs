@@ -100,36 +100,70 @@ fn mirror(
     }
 }
 
+const METHOD: HeaderName = HeaderName::from_static(header_name::METHOD);
+const NAME: HeaderName = HeaderName::from_static(header_name::NAME);
+
 /// The headers for one modern request; `tool` is the raw definition of the tool it calls.
 pub(super) fn for_request(method: &str, params: Option<&str>, tool: Option<&str>) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.insert(header_name::METHOD, encode(method));
-    let Some(Ok(params)) = params.map(json::parse) else { return headers };
+    let mirrors = tool.and_then(|tool| mirrors(tool).ok()).unwrap_or_default();
+    insert(&mut headers, method, params, &mirrors);
+    headers
+}
+
+/// Puts in the headers for one call of a tool that is known already, with the arguments that the tool
+/// wants mirrored.
+pub(super) fn insert_for_call(
+    headers: &mut HeaderMap,
+    tool: &str,
+    params: Option<&str>,
+    mirrors: &[Mirror],
+) {
+    headers.insert(METHOD, HeaderValue::from_static(method::TOOLS_CALL));
+    headers.insert(NAME, encode(tool));
+    if !mirrors.is_empty()
+        && let Some(Ok(params)) = params.map(json::parse)
+    {
+        insert_arguments(headers, &params, mirrors);
+    }
+}
+
+/// Puts in the headers for one request, with the arguments that the tool it calls wants mirrored.
+pub(super) fn insert(
+    headers: &mut HeaderMap,
+    method: &str,
+    params: Option<&str>,
+    mirrors: &[Mirror],
+) {
+    headers.insert(METHOD, encode(method));
     let named_by = match method {
         method::TOOLS_CALL | method::PROMPTS_GET => "name",
         method::RESOURCES_READ => "uri",
         method::TASKS_GET | method::TASKS_UPDATE | method::TASKS_CANCEL => "taskId",
-        _ => return headers,
+        _ => return,
     };
+    let Some(Ok(params)) = params.map(json::parse) else { return };
     if let Some(name) = params.get(named_by).and_then(Node::as_str) {
-        headers.insert(header_name::NAME, encode(name));
+        headers.insert(NAME, encode(name));
     }
-    let Some(Ok(mirrors)) = tool.map(mirrors) else { return headers };
+    insert_arguments(headers, &params, mirrors);
+}
+
+fn insert_arguments(headers: &mut HeaderMap, params: &Node<'_>, mirrors: &[Mirror]) {
     for mirror in mirrors {
         let mut value = params.get("arguments");
         for key in &mirror.path {
             value = value.and_then(|v| v.get(key));
         }
         match value.map(|v| &v.value) {
-            Some(Value::String(text)) => headers.insert(mirror.header, encode(text)),
-            Some(Value::Number(digits)) => headers.insert(mirror.header, encode(digits)),
+            Some(Value::String(text)) => headers.insert(mirror.header.clone(), encode(text)),
+            Some(Value::Number(digits)) => headers.insert(mirror.header.clone(), encode(digits)),
             Some(Value::Bool(b)) => {
-                headers.insert(mirror.header, encode(if *b { "true" } else { "false" }))
+                headers.insert(mirror.header.clone(), encode(if *b { "true" } else { "false" }))
             }
             Some(Value::Null | Value::Array(_) | Value::Object(_)) | None => None,
         };
     }
-    headers
 }
 
 /// A header value: as it is where it is plain ASCII, else as `=?base64?…?=`
@@ -138,9 +172,11 @@ fn encode(text: &str) -> HeaderValue {
     let plain = text.bytes().all(|b| (b' '..=b'~').contains(&b))
         && text.trim() == text
         && !(text.starts_with("=?base64?") && text.ends_with("?="));
-    let text =
-        if plain { text.to_owned() } else { format!("=?base64?{}?=", STANDARD.encode(text)) };
-    HeaderValue::try_from(text).expect("printable ASCII is a header value")
+    let value = match plain {
+        true => HeaderValue::from_str(text),
+        false => HeaderValue::try_from(format!("=?base64?{}?=", STANDARD.encode(text))),
+    };
+    value.expect("printable ASCII is a header value")
 }
 
 #[cfg(test)]

@@ -108,6 +108,9 @@ impl ClientCapabilities {
 
     /// Raw JSON of the capabilities.
     pub fn to_json(&self) -> String {
+        if self.flags == 0 {
+            return "{}".to_owned();
+        }
         let object = |members: &[(&'static str, Capability, &'static str)]| {
             let there = members.iter().filter(|(_, capability, _)| self.has(*capability));
             json::object(there.map(|(key, _, value)| (*key, *value)))

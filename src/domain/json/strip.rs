@@ -11,6 +11,9 @@ use super::fold_case;
 /// `data` of every `error`; the text itself may be such an error. Keys are compared as readers do that
 /// resolve escapes and ignore case; `prefix` is in lower case.
 pub(crate) fn without_prefix<'a>(raw: &'a str, prefix: &str, is_error: bool) -> Cow<'a, str> {
+    if is_plainly_without(raw, prefix) {
+        return Cow::Borrowed(raw);
+    }
     let mut scan = Scan::new(raw, prefix, is_error);
     scan.run();
     let mut removed = scan.removed;
@@ -27,6 +30,21 @@ pub(crate) fn without_prefix<'a>(raw: &'a str, prefix: &str, is_error: bool) -> 
     }
     out.push_str(&raw[at..]);
     Cow::Owned(out)
+}
+
+/// Whether no key can begin with the prefix, seen without reading the text: it is ASCII, spells no
+/// character as an escape that could stand in the prefix, and has it nowhere, in no case.
+fn is_plainly_without(raw: &str, prefix: &str) -> bool {
+    let (bytes, prefix) = (raw.as_bytes(), prefix.as_bytes());
+    let Some((last, first)) = prefix.split_last() else { return false };
+    if !raw.is_ascii() || last.is_ascii_alphabetic() {
+        return false;
+    }
+    let spells = |at: usize| !matches!(bytes.get(at + 1), Some(b'n' | b't' | b'r' | b'"' | b'\\'));
+    let ends =
+        |at: usize| at >= first.len() && bytes[at - first.len()..at].eq_ignore_ascii_case(first);
+    !raw.match_indices('\\').any(|(at, _)| spells(at))
+        && !raw.match_indices(char::from(*last)).any(|(at, _)| ends(at))
 }
 
 struct Scan<'a> {

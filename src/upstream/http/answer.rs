@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::{Method, StatusCode};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Response, StatusCode};
 use tokio::task::JoinHandle;
 use tracing::debug;
 
@@ -17,9 +17,13 @@ use super::super::server_request_routing;
 use super::super::sse::{Event, Parser};
 use super::super::{Gate, Reply, UpstreamError, WireEra};
 use super::body::{Body, Kind, unread};
-use super::send::{ASIDE_TIMEOUT, describe, is_event_stream, is_refusal, post, post_harmless};
+use super::io;
+use super::once;
+use super::pool::Over;
+use super::response::Response;
+use super::send::{ASIDE_TIMEOUT, is_refusal, post, post_harmless, request, send};
 use super::session::Session;
-use super::target::{Target, post_headers};
+use super::target::Target;
 
 /// Wait before a broken legacy stream is resumed, where the server names none.
 const RESUME_AFTER: Duration = Duration::from_secs(1);
@@ -86,12 +90,10 @@ pub(super) async fn exchange(
 ) -> Result<Answered, UpstreamError> {
     let response = match sending {
         Sending::Once(gate) => {
-            target
-                .once
-                .post(&target.url, post_headers(target, headers), body, gate.as_ref())
+            once::post(&target.dialer, target.address()?, headers, body.into(), gate.as_ref())
                 .await?
         }
-        Sending::Usual => post(target, target.usual(), headers, body).await?,
+        Sending::Usual => post(target, target.usual(), headers, body.into()).await?,
         Sending::Harmless => post_harmless(target, headers, body).await?,
     };
     let mut reading = Reading::new(target, hub, Some(session), id);
@@ -119,7 +121,7 @@ pub(super) fn post_aside(
     let (target, session, hub) = (Arc::clone(target), Arc::clone(session), Arc::clone(hub));
     let tracker = hub.common.tracker.clone();
     tracker.spawn(async move {
-        let sent = post(&target, target.usual(), session.headers(), body);
+        let sent = post(&target, target.usual(), session.headers(), body.into());
         match tokio::time::timeout(ASIDE_TIMEOUT, sent).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => debug!(upstream = %hub.common.name, "a side message failed: {error}"),
@@ -360,8 +362,8 @@ impl<'a> Reading<'a> {
         tokio::time::sleep(self.parser.retry.unwrap_or(RESUME_AFTER).min(RESUME_AFTER_MOST)).await;
         let response = get(self.target, session, Some(last_id))
             .await
-            .map_err(|error| format!("{broken}; then {}", describe(error)))?;
-        if response.status().is_success() && is_event_stream(&response) {
+            .map_err(|why| format!("{broken}; then {why}"))?;
+        if response.status().is_success() && response.is_event_stream() {
             Ok(response)
         } else {
             Err(format!("{broken}; coming back was answered HTTP {}", response.status()))
@@ -373,17 +375,19 @@ impl<'a> Reading<'a> {
 /// (<https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery>).
 ///
 /// # Errors
-/// That of the HTTP client.
+/// Why there is none, in words.
 pub(super) async fn get(
     target: &Target,
     session: &Session,
     last_id: Option<HeaderValue>,
-) -> Result<Response, reqwest::Error> {
-    let mut headers = post_headers(target, session.headers());
+) -> Result<Response, String> {
+    let mut headers = session.headers();
     headers.remove(CONTENT_TYPE);
     headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
     if let Some(id) = last_id {
         headers.insert(LAST_EVENT_ID, id);
     }
-    target.pooled.get(target.url.clone()).headers(headers).send().await
+    let address = target.address().map_err(UpstreamError::into_words)?;
+    let request = request(Method::GET, address, headers, io::Body::empty());
+    send(target, address, Over::Kept, request).await.map_err(UpstreamError::into_words)
 }

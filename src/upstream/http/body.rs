@@ -2,12 +2,11 @@
 //! some are not read at all.
 
 use bytes::Bytes;
-use reqwest::Response;
 use reqwest::header::{CONTENT_ENCODING, LOCATION};
 use url::Url;
 
 use super::super::message;
-use super::send::{describe, is_event_stream};
+use super::response::Response;
 
 /// What a body holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,14 +41,14 @@ impl Body {
                 Ok(Some(bytes))
             }
             (None, Some(broken)) => Err(broken),
-            (None, None) => self.response.chunk().await.map_err(describe),
+            (None, None) => self.response.chunk().await,
         }
     }
 
     /// Reads up to the first byte that tells what it is. Some servers name no type, or another;
     /// what begins as JSON is JSON, and what begins with a field of an event is a stream.
     pub(super) async fn kind(&mut self) -> Kind {
-        let named = is_event_stream(&self.response);
+        let named = self.response.is_event_stream();
         let named = if named { Kind::Events } else { Kind::Json };
         // An event's first line is short, and so is what may stand before it.
         let mut begun = Vec::new();
@@ -58,7 +57,7 @@ impl Body {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => break,
                 Err(error) => {
-                    self.broken = Some(describe(error));
+                    self.broken = Some(error);
                     break;
                 }
             };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use reqwest::StatusCode;
+use hyper::StatusCode;
 use tracing::debug;
 
 use super::super::hub::next_id;
@@ -40,7 +40,7 @@ impl HttpLink {
         let Ping::Refused { says_so } = self.ping(session).await else { return false };
         let is_sure = says_so || self.target.answers_pings.load(Ordering::Relaxed);
         if must_be_sure && !is_sure {
-            self.forget(session).await;
+            self.forget(session);
             let Ok(fresh) = self.session().await else { return false };
             self.ping(&fresh).await;
             return self.target.answers_pings.load(Ordering::Relaxed);

@@ -5,7 +5,6 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use reqwest::Response;
 use reqwest::header::HeaderValue;
 use tokio::time::Instant;
 use tracing::debug;
@@ -14,7 +13,7 @@ use super::super::hub::Hub;
 use super::super::message;
 use super::super::sse::{Event, Parser};
 use super::answer;
-use super::send::{describe, is_event_stream};
+use super::response::Response;
 use super::session::Session;
 use super::target::Target;
 
@@ -36,7 +35,7 @@ pub(super) async fn keep(target: Arc<Target>, hub: Arc<Hub>, session: Weak<Sessi
         let last_id = parser.last_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok());
         let response = answer::get(&target, &current, last_id).await;
         match response {
-            Ok(response) if response.status().is_success() && is_event_stream(&response) => {
+            Ok(response) if response.status().is_success() && response.is_event_stream() => {
                 drop(current);
                 if opened_before {
                     // Something may have been said meanwhile.
@@ -68,7 +67,6 @@ pub(super) async fn keep(target: Arc<Target>, hub: Arc<Hub>, session: Weak<Sessi
                 return;
             }
             Err(why) => {
-                let why = describe(why);
                 debug!(upstream = %hub.common.name, "no background stream: {why}");
                 wait = (wait * 2).min(REOPEN_LONGEST);
             }

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::Ordering;
 
-use reqwest::StatusCode;
+use hyper::StatusCode;
 use reqwest::header::{HeaderMap, HeaderValue};
 use tracing::debug;
 
@@ -22,7 +22,7 @@ use super::answer::{self, Answered, refusal};
 use super::send::post_harmless;
 use super::session::Session;
 use super::sse_conn::SseConn;
-use super::target::{PROTOCOL_VERSION, SESSION_ID};
+use super::target::{PROTOCOL_VERSION, SESSION_ID, put};
 use crate::config::HttpKind;
 use crate::protocol::{jsonrpc, method, version};
 
@@ -51,9 +51,9 @@ impl HttpLink {
                 Discovered::Modern(facts) if opening == Opening::Probe && legacy_first => {
                     self.hub.common.learn(&facts);
                     let legacy = self.initialize_of_both().await;
-                    Ok(legacy.unwrap_or_else(|| Session::new(facts, None)))
+                    Ok(legacy.unwrap_or_else(|| Session::new(&self.target, facts, None)))
                 }
-                Discovered::Modern(facts) => Ok(Session::new(facts, None)),
+                Discovered::Modern(facts) => Ok(Session::new(&self.target, facts, None)),
                 Discovered::Foreign(why) => Err(why),
                 Discovered::NotModern if opening == Opening::Probe => {
                     self.initialize_or_sse().await
@@ -91,7 +91,7 @@ impl HttpLink {
         );
         let mut headers = mirrored_headers::for_request(method::SERVER_DISCOVER, None, None);
         headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(version::MODERN));
-        let response = post_harmless(&self.target, headers, body)
+        let response = post_harmless(&self.target, self.target.post_headers(headers), body)
             .await
             .map_err(|error| format!("server/discover: {error}"))?;
         let answered = answer::read_plain(&self.target, &self.hub, id, response).await;
@@ -163,7 +163,8 @@ impl HttpLink {
             method::INITIALIZE,
             Some(&initialize_params(&self.hub.listeners.features)),
         );
-        let response = post_harmless(&self.target, mirrored(method::INITIALIZE), body)
+        let headers = self.target.post_headers(mirrored(method::INITIALIZE));
+        let response = post_harmless(&self.target, headers, body)
             .await
             .map_err(|error| format!("initialize: {error}"))?;
         let session_id = response.headers().get(SESSION_ID).cloned();
@@ -184,10 +185,10 @@ impl HttpLink {
             }
             Answered::Unreadable { why, .. } => return Err(refused(format!("initialize: {why}"))),
         };
-        let session = Session::new(read_initialize(&result)?, session_id);
+        let session = Session::new(&self.target, read_initialize(&result)?, session_id);
         let body = jsonrpc::notification(method::NOTIFICATIONS_INITIALIZED, None);
-        let mut headers = mirrored(method::NOTIFICATIONS_INITIALIZED);
-        headers.extend(session.headers());
+        let mut headers = session.headers();
+        put(&mut headers, mirrored(method::NOTIFICATIONS_INITIALIZED));
         let accepted = post_harmless(&self.target, headers, body)
             .await
             .map_err(|error| format!("notifications/initialized: {error}"))?;

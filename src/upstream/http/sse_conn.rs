@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hyper::{Method, StatusCode};
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Response, StatusCode};
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -27,9 +27,14 @@ use super::super::message::{self, Unreadable};
 use super::super::server_request_routing;
 use super::super::sse::{Event, Parser};
 use super::super::{Gate, Notifications, Reply, Request, ServerFacts, UpstreamError, WireEra};
+use super::address::Address;
 use super::body::unread;
-use super::send::{ASIDE_TIMEOUT, describe, is_event_stream, is_refusal, send};
-use super::target::{IDLE_CONNECTION, PROTOCOL_VERSION, Target, UNCOMPRESSED, post_headers};
+use super::io::Body;
+use super::once;
+use super::pool::{IDLE_CONNECTION, Over};
+use super::response::Response;
+use super::send::{ASIDE_TIMEOUT, is_refusal, request, send};
+use super::target::{PROTOCOL_VERSION, Target, UNCOMPRESSED};
 
 /// How long the first event, which names the endpoint, may take.
 pub(super) const ENDPOINT_WITHIN: Duration = Duration::from_secs(10);
@@ -50,7 +55,7 @@ pub(super) struct SseConn {
 /// What both sides of the connection share.
 struct Line {
     target: Arc<Target>,
-    endpoint: Url,
+    endpoint: Address,
     /// The negotiated protocol version.
     version: OnceCell<HeaderValue>,
     /// The stream is gone: set before the waiting requests are told.
@@ -69,13 +74,10 @@ impl SseConn {
         target: &Arc<Target>,
         link: &Hub,
     ) -> Result<(Arc<Self>, ServerFacts), String> {
-        let mut response = target
-            .pooled
-            .get(target.url.clone())
-            .headers(get_headers(target))
-            .send()
-            .await
-            .map_err(describe)?;
+        let address = target.address().map_err(UpstreamError::into_words)?;
+        let get = request(Method::GET, address, get_headers(target), Body::empty());
+        let opened = send(target, address, Over::Kept, get).await;
+        let mut response = opened.map_err(UpstreamError::into_words)?;
         let status = response.status();
         if let Some(why) = unread(&response, &target.url, &link.common.name) {
             return Err(format!("GET was {why}"));
@@ -83,7 +85,7 @@ impl SseConn {
         if !status.is_success() {
             return Err(format!("GET was answered HTTP {status}"));
         }
-        if !is_event_stream(&response) {
+        if !response.is_event_stream() {
             return Err("GET was answered with no event stream".to_owned());
         }
         let mut parser = Parser::new(link.common.max_message);
@@ -94,7 +96,7 @@ impl SseConn {
             .map_err(|_| format!("the stream named no endpoint within {patience:?}"))??;
         let line = Arc::new(Line {
             target: Arc::clone(target),
-            endpoint: endpoint_url(&target.url, &endpoint)?,
+            endpoint: Address::of(&endpoint_url(&target.url, &endpoint)?)?,
             version: OnceCell::new(),
             over: CancellationToken::new(),
             retired: AtomicBool::new(false),
@@ -181,7 +183,7 @@ impl SseConn {
     /// As [`Upstream::request`](crate::upstream::Upstream::request).
     pub(super) async fn request(
         &self,
-        request: Request,
+        request: &Request,
         notifications: Option<Notifications>,
         cancel: &CancellationToken,
     ) -> Result<Reply, UpstreamError> {
@@ -192,7 +194,7 @@ impl SseConn {
         if request.log_level.is_some() {
             self.hub.mark_logs(id);
         }
-        let params = outgoing_params(WireEra::Legacy, id, &request, &self.hub.listeners.features);
+        let params = outgoing_params(WireEra::Legacy, id, request, &self.hub.listeners.features);
         let body = jsonrpc::request(id, &request.method, params.as_deref());
         drop(params);
         let heard = Arc::clone(&route.heard);
@@ -285,14 +287,15 @@ impl Line {
         if let Some(version) = self.version.get() {
             more.insert(PROTOCOL_VERSION, version.clone());
         }
-        let headers = post_headers(&self.target, more);
+        let headers = self.target.post_headers(more);
+        let body = body.into();
         let sent = match by {
             By::Pooled => {
-                let request = self.target.pooled.post(self.endpoint.clone());
-                send(request.headers(headers).body(body)).await
+                let post = request(Method::POST, &self.endpoint, headers, Body::of(body));
+                send(&self.target, &self.endpoint, Over::Kept, post).await
             }
             By::Once(gate) => {
-                self.target.once.post(&self.endpoint, headers, body, gate.as_ref()).await
+                once::post(&self.target.dialer, &self.endpoint, headers, body, gate.as_ref()).await
             }
         };
         sent.map(|response| response.status())
@@ -328,7 +331,7 @@ async fn first_event(
 ) -> Result<(Vec<u8>, Vec<Event>), String> {
     let mut events = Vec::new();
     loop {
-        let Some(bytes) = response.chunk().await.map_err(describe)? else {
+        let Some(bytes) = response.chunk().await? else {
             return Err("the stream ended without naming an endpoint".to_owned());
         };
         parser
@@ -395,7 +398,7 @@ async fn listen(reader: &mut Reader, hub: &Arc<Hub>, line: &Arc<Line>) -> String
         let bytes = match reader.response.chunk().await {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return "the server ended its stream".to_owned(),
-            Err(error) => return format!("the server's stream broke: {}", describe(error)),
+            Err(why) => return format!("the server's stream broke: {why}"),
         };
         *line.heard_at.lock().expect("no holder of this lock panics") = Instant::now();
         if reader.parser.push(&bytes, &mut events).is_err() {

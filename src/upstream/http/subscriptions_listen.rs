@@ -6,7 +6,6 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use reqwest::Response;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -17,9 +16,11 @@ use super::super::hub::{Hub, next_id};
 use super::super::mirrored_headers;
 use super::super::sse::Parser;
 use super::get_stream::{LASTING, REOPEN_FIRST, REOPEN_LONGEST, read};
-use super::send::{is_event_stream, post};
+use super::pool::Over;
+use super::response::Response;
+use super::send::post;
 use super::session::Session;
-use super::target::Target;
+use super::target::{Target, put};
 use crate::domain::call::params_with_meta;
 use crate::protocol::{jsonrpc, method};
 
@@ -65,7 +66,7 @@ pub(super) async fn keep(target: Arc<Target>, hub: Arc<Hub>, session: Weak<Sessi
         let opened = listen(&target, &hub, &me, &listen_params(&kinds, &uris), id).await;
         drop(me);
         match opened {
-            Ok(response) if response.status().is_success() && is_event_stream(&response) => {
+            Ok(response) if response.status().is_success() && response.is_event_stream() => {
                 let stop = CancellationToken::new();
                 let (ending, ended) = oneshot::channel();
                 let (target, again, session) =
@@ -145,7 +146,7 @@ async fn listen(
     let params = params_with_meta(params, &modern_meta(&hub.listeners.features.to_json()));
     let method = method::SUBSCRIPTIONS_LISTEN;
     let mut headers = session.headers();
-    headers.extend(mirrored_headers::for_request(method, Some(&params), None));
+    put(&mut headers, mirrored_headers::for_request(method, Some(&params), None));
     let body = jsonrpc::request(id, method, Some(&params));
-    post(target, &target.pooled, headers, body).await.map_err(|e| e.to_string())
+    post(target, Over::Kept, headers, body.into()).await.map_err(|e| e.to_string())
 }

@@ -1,45 +1,44 @@
-//! The address of a server, and the HTTP clients that reach it.
+//! The address of a server, and the connections that reach it.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use reqwest::Client;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 use url::Url;
 
-use super::once::{Once, USER_AGENT};
+use super::super::UpstreamError;
+use super::address::{self, Address};
+use super::dial::Dialer;
+use super::pool::{Over, Pool};
 use crate::config::{HttpKind, Secret};
 use crate::protocol::header_name;
 
 /// How long DNS, TCP and TLS may take together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an idle connection is kept: shorter than servers keep theirs.
-pub(super) const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 /// How long no connection is kept after one turned out to be dead, at first; doubled each time.
 const UNKEPT_FIRST: Duration = Duration::from_mins(1);
 /// The longest time that none is kept.
 const UNKEPT_LONGEST: Duration = Duration::from_hours(1);
-/// Idle connections kept per upstream.
-const MAX_IDLE: usize = 32;
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static(header_name::SESSION_ID);
 pub(super) const PROTOCOL_VERSION: HeaderName =
     HeaderName::from_static(header_name::PROTOCOL_VERSION);
 
-/// The server's address and headers, and the HTTP clients that reach it.
+/// The server's address and headers, and the connections that reach it.
 pub(in crate::upstream) struct Target {
     pub(super) url: Url,
+    address: Result<Address, String>,
+    /// What every request carries: the configured headers, and what the address says.
     pub(super) headers: HeaderMap,
+    /// What every POST carries.
+    post_headers: HeaderMap,
     pub(super) kind: HttpKind,
     /// The server was found to speak HTTP+SSE.
     pub(super) found_sse: AtomicBool,
-    pub(super) pooled: Client,
-    /// Opens a connection for every request, where a kept one was half dead.
-    pub(super) single: Client,
-    /// What sends approved calls.
-    pub(super) once: Once,
+    pub(super) dialer: Dialer,
+    pub(super) pool: Arc<Pool>,
     /// Whether the server closes connections that it seems to keep.
     unkept: Mutex<Unkept>,
     /// The server has answered a ping, so that a refused one says something.
@@ -54,7 +53,7 @@ impl Target {
         timeout: Duration,
     ) -> Self {
         let connect_timeout = CONNECT_TIMEOUT.min(timeout / 2);
-        let headers = headers
+        let mut headers: HeaderMap = headers
             .iter()
             .filter_map(|(name, value)| {
                 let name = HeaderName::from_bytes(name.as_bytes()).ok();
@@ -69,40 +68,76 @@ impl Target {
                 }
             })
             .collect();
+        address::complete(&mut headers, url);
+        let mut post_headers = headers.clone();
+        // Ours replace what the configuration may say.
+        for (name, value) in [
+            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (ACCEPT, HeaderValue::from_static("application/json, text/event-stream")),
+            (ACCEPT_ENCODING, UNCOMPRESSED),
+        ] {
+            post_headers.insert(name, value);
+        }
         Self {
             url: url.clone(),
+            address: Address::of(url),
             headers,
+            post_headers,
             kind,
             found_sse: AtomicBool::new(false),
-            pooled: client(MAX_IDLE, connect_timeout),
-            single: client(0, connect_timeout),
-            once: Once::new(connect_timeout),
+            dialer: Dialer::new(connect_timeout),
+            pool: Arc::default(),
             unkept: Mutex::default(),
             answers_pings: AtomicBool::new(false),
         }
     }
 
-    /// The client for what may be sent again, or be lost.
-    pub(super) fn usual(&self) -> &Client {
-        if self.keeps_none() { &self.single } else { &self.pooled }
+    /// Where its requests go.
+    ///
+    /// # Errors
+    /// [`UpstreamError::NotSent`] where nothing can be sent there.
+    pub(super) fn address(&self) -> Result<&Address, UpstreamError> {
+        self.address.as_ref().map_err(|why| UpstreamError::NotSent(why.clone()))
+    }
+
+    /// The connection for what may be sent again, or be lost.
+    pub(super) fn usual(&self) -> Over {
+        if self.keeps_none() { Over::New } else { Over::Kept }
     }
 
     /// Whether the server was found, not long ago, to close connections right after an answer without
     /// saying so.
     pub(super) fn keeps_none(&self) -> bool {
         let unkept = self.unkept.lock().expect("no holder of this lock panics");
-        unkept.is_at(Instant::now())
+        unkept.until.is_some() && unkept.is_at(Instant::now())
     }
 
     /// Notes that a kept connection was dead when it was used: none is kept for a while. It may have
     /// been one restart of the server, or what it always does.
     pub(super) fn keep_none(&self) {
         self.unkept.lock().expect("no holder of this lock panics").found_dead(Instant::now());
+        self.pool.close();
+    }
+
+    /// The headers of a POST; `more` replace what is there under their names.
+    pub(super) fn post_headers(&self, more: HeaderMap) -> HeaderMap {
+        let mut headers = self.post_headers.clone();
+        put(&mut headers, more);
+        headers
     }
 
     /// Whether the server speaks HTTP+SSE, as far as is known.
     pub(crate) fn is_sse(&self) -> bool {
         self.kind == HttpKind::Sse || self.found_sse.load(Ordering::Relaxed)
+    }
+}
+
+/// Puts headers in place of those of the same names; `extend` would add them.
+pub(super) fn put(headers: &mut HeaderMap, more: HeaderMap) {
+    for (name, value) in more {
+        if let Some(name) = name {
+            headers.insert(name, value);
+        }
     }
 }
 
@@ -129,53 +164,9 @@ impl Unkept {
     }
 }
 
-/// A client that keeps at most `kept` idle connections.
-fn client(kept: usize, connect_timeout: Duration) -> Client {
-    let settings = || {
-        Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .connect_timeout(connect_timeout)
-            .pool_idle_timeout(IDLE_CONNECTION)
-            .pool_max_idle_per_host(kept)
-            .user_agent(USER_AGENT)
-    };
-    settings().build().unwrap_or_else(|error| {
-        // A machine without any certificates can still talk plain HTTP; TLS then fails to verify,
-        // before anything is sent.
-        tracing::warn!("no certificates to trust, https upstreams can't be reached: {error}");
-        without_certificates(settings())
-    })
-}
-
-fn without_certificates(settings: reqwest::ClientBuilder) -> Client {
-    settings.tls_certs_only([]).build().expect("a client that trusts nobody can be built")
-}
-
 /// What every request asks for: an answer that is not compressed. Without a word any compression
 /// is allowed (<https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3>), and none is read here.
 pub(super) const UNCOMPRESSED: HeaderValue = HeaderValue::from_static("identity");
-
-/// The headers of every POST.
-pub(super) fn post_headers(target: &Target, more: HeaderMap) -> HeaderMap {
-    let mut headers = target.headers.clone();
-    // `extend` would append; ours replace what the configuration may say.
-    let own = [
-        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        (ACCEPT, HeaderValue::from_static("application/json, text/event-stream")),
-        (ACCEPT_ENCODING, UNCOMPRESSED),
-    ];
-    for (name, value) in own {
-        headers.insert(name, value);
-    }
-    for (name, value) in more {
-        if let Some(name) = name {
-            headers.insert(name, value);
-        }
-    }
-    headers
-}
 
 #[cfg(test)]
 mod tests {
@@ -196,13 +187,5 @@ mod tests {
         now += UNKEPT_LONGEST;
         unkept.found_dead(now);
         assert!(!unkept.is_at(now + UNKEPT_FIRST), "after a long time it is the first one again");
-    }
-
-    #[test]
-    fn a_client_can_be_built_where_no_certificates_are_installed() {
-        // Another test may have installed it already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-
-        without_certificates(Client::builder());
     }
 }

@@ -1,0 +1,93 @@
+//! An answer as it comes: its head, and its body for as long as somebody reads it. The connection
+//! is driven by the reader; a body that is dropped before its end takes it along.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::http::response::Parts;
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+
+use super::super::message;
+use super::conn::Conn;
+use super::pool::Pool;
+use crate::domain::error_text::in_full;
+
+/// An answer of which the head was read.
+pub(super) struct Response {
+    head: Parts,
+    body: Incoming,
+    /// None once the body was read to its end or broke.
+    conn: Option<Box<Conn>>,
+    /// Where the connection is kept afterwards.
+    pool: Option<Arc<Pool>>,
+}
+
+impl Response {
+    /// The answer on that connection, which goes to the pool afterwards.
+    pub(super) fn new(
+        response: hyper::Response<Incoming>,
+        conn: Box<Conn>,
+        pool: Option<&Arc<Pool>>,
+    ) -> Self {
+        let (head, body) = response.into_parts();
+        let mut response = Self { head, body, conn: Some(conn), pool: pool.map(Arc::clone) };
+        if response.body.is_end_stream() {
+            response.ended();
+        }
+        response
+    }
+
+    /// Its status.
+    pub(super) fn status(&self) -> StatusCode {
+        self.head.status
+    }
+
+    /// Its headers.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// Whether the head says that the body is a stream of events.
+    pub(super) fn is_event_stream(&self) -> bool {
+        let kind = self.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+        kind.is_some_and(|kind| {
+            let essence = kind.split(';').next().unwrap_or_default().trim();
+            essence.eq_ignore_ascii_case("text/event-stream")
+        })
+    }
+
+    /// The next bytes of the body; none at its end.
+    ///
+    /// # Errors
+    /// Why it broke, in words.
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, String> {
+        loop {
+            let Some(conn) = &mut self.conn else { return Ok(None) };
+            let body = &mut self.body;
+            let frame =
+                std::future::poll_fn(|cx| conn.drive(cx, |cx| Pin::new(&mut *body).poll_frame(cx)));
+            match frame.await {
+                None => self.ended(),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(bytes) if !bytes.is_empty() => return Ok(Some(bytes)),
+                    // Trailers say nothing here.
+                    Ok(_) | Err(_) => {}
+                },
+                Some(Err(error)) => {
+                    self.conn = None;
+                    return Err(message::printable(&in_full(&error)));
+                }
+            }
+        }
+    }
+
+    fn ended(&mut self) {
+        if let (Some(mut conn), Some(pool)) = (self.conn.take(), &self.pool)
+            && conn.is_free()
+        {
+            pool.put(conn);
+        }
+    }
+}
