@@ -7,21 +7,25 @@ use std::time::Duration;
 use super::Result;
 use super::patience::Patience;
 use postgres::Server;
-use sqlite::File;
+use sqlite::{File, Line};
 
 mod faults;
+mod lane;
 mod lock;
 mod migrations;
 mod postgres;
+mod ran;
 #[cfg(test)]
 pub(crate) mod recorded;
 mod sqlite;
+mod told;
 mod tx;
 mod value;
 
 pub(super) use faults::{is_passing, is_refused_write};
+pub(super) use lane::Lane;
 pub(super) use lock::Lock;
-pub(super) use postgres::Lane;
+pub(super) use ran::Step;
 pub(super) use tx::Tx;
 pub(super) use value::{Arg, Row, args};
 
@@ -34,6 +38,16 @@ pub(super) struct Db {
     answer: Duration,
     /// How long a verb that surely stored nothing is tried again.
     pub(super) retry: Duration,
+}
+
+impl Lane {
+    /// Where its verbs wait for SQLite's one writer.
+    const fn line(self) -> Line {
+        match self {
+            Self::People | Self::Calls | Self::Lease => Line::Urgent,
+            Self::Agents => Line::Anew,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -88,7 +102,7 @@ impl Db {
 
     async fn begin_with(&self, lock: Option<Lock<'_>>) -> Result<Tx> {
         Ok(match &self.at {
-            At::Sqlite(file) => Tx::sqlite(file.begin().await?, true, self.answer),
+            At::Sqlite(file) => Tx::sqlite(file.begin(self.lane.line()).await?, self.answer),
             At::Postgres(server) => {
                 Tx::postgres(server.begin(self.lane, lock).await?, server.clone(), self.answer)
             }
@@ -101,7 +115,7 @@ impl Db {
     /// [`super::StoreError::Unavailable`], when no connection is free in time.
     pub(super) async fn read(&self) -> Result<Tx> {
         Ok(match &self.at {
-            At::Sqlite(file) => Tx::sqlite(file.read().await?, false, self.answer),
+            At::Sqlite(file) => Tx::sqlite_reader(file.read().await?, self.answer),
             At::Postgres(server) => {
                 let link = server.read(self.lane).await?;
                 Tx::postgres_reader(link, (server.clone(), self.lane), self.answer)

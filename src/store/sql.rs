@@ -116,7 +116,16 @@ impl SqlStore {
         self.run_by(Lane::Agents, verb).await
     }
 
-    /// The same on the connections of that lane.
+    /// The same for what calls need that are under way.
+    async fn run_for_call<T, F>(&self, verb: impl Fn(Db) -> F + Send + 'static) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        self.run_by(Lane::Calls, verb).await
+    }
+
+    /// The same in that lane.
     async fn run_by<T, F>(&self, lane: Lane, verb: impl Fn(Db) -> F + Send + 'static) -> Result<T>
     where
         T: Send + 'static,

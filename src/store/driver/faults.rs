@@ -41,6 +41,14 @@ pub(super) fn is_refusal(error: &Error) -> bool {
         .is_some_and(|error| !matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic))
 }
 
+/// Whether SQLite refused one statement, which it has undone, and surely no more: an error of the
+/// statement itself, not of the disk, the memory or the file.
+pub(super) fn is_refused_statement(error: &Error) -> bool {
+    /// `SQLITE_ERROR`, `SQLITE_TOOBIG`, `SQLITE_CONSTRAINT`, `SQLITE_MISMATCH`, `SQLITE_RANGE`.
+    const OF_STATEMENTS: [u32; 5] = [1, 18, 19, 20, 25];
+    sqlite_code(error).is_some_and(|code| OF_STATEMENTS.contains(&(code & 0xff)))
+}
+
 /// Whether a failed COMMIT surely stored nothing. A server that went away, or says nothing, may have
 /// stored it. So may SQLite where the disk failed after all was written (`SQLITE_IOERR_FSYNC` for
 /// example); not where it was full, or the writing itself failed.

@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::timeout;
 
 use super::faults;
+use super::lane::Lane;
 use super::lock::Lock;
 use crate::store::Result;
 use crate::store::patience::Patience;
@@ -30,17 +31,6 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 const TURNS: usize = 64;
 /// How long a verb waits for its turn there: many may come at once, each takes a few milliseconds.
 const QUEUE: Duration = Duration::from_secs(15);
-
-/// For whom a connection is taken, so that none of them takes the others' away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) enum Lane {
-    /// People, and what runs by itself.
-    People,
-    /// What agents ask for.
-    Agents,
-    /// The process's lease.
-    Lease,
-}
 
 /// A connected server; cheap to clone.
 #[derive(Debug, Clone)]
@@ -134,7 +124,7 @@ impl Server {
     const fn pool(&self, lane: Lane) -> &PgPool {
         match lane {
             Lane::People => &self.people,
-            Lane::Agents => &self.agents,
+            Lane::Agents | Lane::Calls => &self.agents,
             Lane::Lease => &self.lease,
         }
     }

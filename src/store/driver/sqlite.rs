@@ -2,14 +2,22 @@
 
 use std::time::Duration;
 
-use sqlx::Sqlite;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
+use sqlx::{Connection as _, Sqlite};
 
 use crate::store::patience::Patience;
 use crate::store::{Result, StoreError};
+
+mod lines;
+mod writer;
+
+pub(super) use lines::Line;
+pub(super) use writer::Turn;
+use writer::Writer;
 
 /// Most reading connections.
 const READERS: u32 = 8;
@@ -17,16 +25,17 @@ const READERS: u32 = 8;
 const MAX_OPEN_TRIES: u32 = 100;
 /// Time between those tries.
 const OPEN_RETRY: Duration = Duration::from_millis(50);
-/// How long a verb waits for its turn: many may write at once, each for a few milliseconds.
+/// How long a verb waits for a reading connection.
 const QUEUE: Duration = Duration::from_secs(15);
+/// Texts of statements that a connection keeps prepared; who was not used for longest makes room.
+const STATEMENTS: usize = 256;
 
 /// One writer, since SQLite has one anyway and a queue is fairer than `SQLITE_BUSY`.
 #[derive(Debug, Clone)]
 pub(super) struct File {
     readers: SqlitePool,
-    writer: SqlitePool,
-    /// Longest wait for the answer to one statement.
-    answer: Duration,
+    writer: Writer,
+    options: SqliteConnectOptions,
 }
 
 impl File {
@@ -51,12 +60,14 @@ impl File {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(patience.lock)
-            .foreign_keys(true);
-        // An open file does not go away as a server does: no probe before every use.
-        let pool = || SqlitePoolOptions::new().acquire_timeout(QUEUE).test_before_acquire(false);
+            .foreign_keys(true)
+            // What a savepoint may have to undo is kept in memory; it is gone with the process
+            // anyway.
+            .pragma("temp_store", "memory")
+            .statement_cache_capacity(STATEMENTS);
         let mut tries = 1;
-        let writer = loop {
-            match pool().max_connections(1).connect_with(options.clone()).await {
+        let link = loop {
+            match SqliteConnection::connect_with(&options).await {
                 // Switching to the write-ahead log does not wait for others who do the same.
                 Err(error) if tries < MAX_OPEN_TRIES && super::faults::is_busy(&error) => {
                     tries += 1;
@@ -65,8 +76,15 @@ impl File {
                 opened => break opened?,
             }
         };
-        let readers = pool().max_connections(READERS).connect_with(options).await?;
-        Ok(Self { readers, writer, answer: patience.answer() })
+        // An open file does not go away as a server does: no probe before every use.
+        let readers = SqlitePoolOptions::new()
+            .acquire_timeout(QUEUE)
+            .test_before_acquire(false)
+            .max_connections(READERS)
+            .connect_with(options.clone())
+            .await?;
+        let writer = Writer::new(options.clone(), link, patience.answer());
+        Ok(Self { readers, writer, options })
     }
 
     /// Brings the schema up to date.
@@ -74,23 +92,19 @@ impl File {
     /// # Errors
     /// As [`super::migrations::run`].
     pub(super) async fn migrate(&self) -> Result<()> {
-        super::migrations::run(&self.writer, false).await
+        let pool = SqlitePoolOptions::new().max_connections(1);
+        let pool = pool.connect_with(self.options.clone()).await?;
+        let done = super::migrations::run(&pool, false).await;
+        pool.close().await;
+        done
     }
 
-    /// A connection with an open write transaction.
+    /// The writer, once it is this one's turn.
     ///
     /// # Errors
-    /// [`sqlx::Error`], when the writer is not free in time, or the file can't be written.
-    pub(super) async fn begin(&self) -> std::result::Result<PoolConnection<Sqlite>, sqlx::Error> {
-        let mut link = self.writer.acquire().await?;
-        let begun = sqlx::query("begin immediate").execute(&mut *link);
-        let failed = match tokio::time::timeout(self.answer, begun).await {
-            Ok(Ok(_)) => return Ok(link),
-            Ok(Err(error)) => error,
-            Err(_) => super::faults::no_answer(self.answer),
-        };
-        link.close_on_drop();
-        Err(failed)
+    /// [`sqlx::Error`], when the writer is not free in time.
+    pub(super) async fn begin(&self, line: Line) -> std::result::Result<Turn, sqlx::Error> {
+        self.writer.begin(line).await
     }
 
     /// A connection for reading.
@@ -106,16 +120,6 @@ impl File {
         self.readers.close().await;
         self.writer.close().await;
     }
-}
-
-/// Ends an open transaction without storing anything.
-///
-/// # Errors
-/// [`sqlx::Error`], when it can't be; then the connection must be closed.
-pub(super) async fn rollback(
-    link: &mut PoolConnection<Sqlite>,
-) -> std::result::Result<(), sqlx::Error> {
-    sqlx::query("rollback").execute(&mut **link).await.map(drop)
 }
 
 /// Makes the file with mode 0600 before SQLite would make it with the umask's.

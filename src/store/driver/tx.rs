@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use sqlx::pool::PoolConnection;
-use sqlx::{Postgres, SqlSafeStr, SqlStr, Sqlite};
+use sqlx::{AssertSqlSafe, Either, Executor as _, Postgres, SqlSafeStr, SqlStr, Sqlite};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
-use super::Lane;
+use super::faults;
+use super::lane::Lane;
 use super::lock::Lock;
 use super::postgres::{Begun, Born, Server};
-use super::value::{Arg, Row, null};
-use super::{faults, sqlite};
+use super::ran::{Ran, Step, joined};
+use super::sqlite::Turn;
+use super::value::{Arg, Row, bound, null};
 use crate::store::{Result, StoreError};
 
 /// An open write transaction, rolled back unless committed; or a connection that only reads, each
@@ -19,7 +22,8 @@ use crate::store::{Result, StoreError};
 /// the one statement would be most of the work.
 ///
 /// A connection goes back to its pool only when its transaction was ended and the database said so.
-/// Where one failed, gave no answer, or was dropped half way, the connection is closed.
+/// Where one failed, gave no answer, or was dropped half way, the connection is closed. SQLite's one
+/// writer is shared by turns instead: see [`Turn`].
 pub(in crate::store) struct Tx {
     /// None once the transaction is over.
     link: Option<Link>,
@@ -31,7 +35,9 @@ pub(in crate::store) struct Tx {
 }
 
 enum Link {
+    /// Reads only.
     Sqlite(PoolConnection<Sqlite>),
+    Writer(Turn),
     Postgres(PoolConnection<Postgres>, Server),
 }
 
@@ -46,29 +52,40 @@ enum Work {
     },
 }
 
-macro_rules! bound {
-    ($sql:expr, $args:expr) => {{
-        let mut query = sqlx::query($sql);
-        for arg in $args {
-            query = match arg {
-                Arg::Text(text) => query.bind(text),
-                Arg::Int(n) => query.bind(n),
-            };
+/// Most statements in one trip.
+const MOST_AT_ONCE: usize = 16;
+
+/// Runs the statements of a text; what each of them did.
+macro_rules! ran {
+    ($link:expr, $sql:expr, $args:expr) => {
+        async {
+            let mut stream = $link.fetch_many(bound!($sql, $args));
+            let (mut ran, mut rows) = (Vec::new(), Vec::new());
+            while let Some(item) = stream.try_next().await? {
+                match item {
+                    Either::Right(row) => rows.push(Row::from(row)),
+                    Either::Left(done) => {
+                        let rows = std::mem::take(&mut rows);
+                        ran.push(Ran { touched: done.rows_affected(), rows });
+                    }
+                }
+            }
+            Ok::<_, sqlx::Error>(ran)
         }
-        query
-    }};
+    };
 }
 
 type Answered<T> =
     std::result::Result<std::result::Result<T, sqlx::Error>, tokio::time::error::Elapsed>;
 
 impl Tx {
-    pub(super) fn sqlite(link: PoolConnection<Sqlite>, writes: bool, answer: Duration) -> Self {
-        let work = if writes {
-            Work::Writes { born: None, _turn: None }
-        } else {
-            Work::Reads(Lane::People)
-        };
+    pub(super) fn sqlite(turn: Turn, answer: Duration) -> Self {
+        let work = Work::Writes { born: None, _turn: None };
+        Self { link: Some(Link::Writer(turn)), work, busy: false, answer }
+    }
+
+    pub(super) fn sqlite_reader(link: PoolConnection<Sqlite>, answer: Duration) -> Self {
+        let work = Work::Reads(Lane::People);
         Self { link: Some(Link::Sqlite(link)), work, busy: false, answer }
     }
 
@@ -103,19 +120,7 @@ impl Tx {
         sql: impl SqlSafeStr,
         args: Vec<Arg>,
     ) -> Result<u64> {
-        let sql = sql.into_sql_str();
-        #[cfg(test)]
-        super::recorded::note(sql.as_str(), &args);
-        let limit = self.answer;
-        let done = match self.link()? {
-            Link::Sqlite(link) => timeout(limit, bound!(sql, args).execute(&mut **link))
-                .await
-                .map(|done| done.map(|done| done.rows_affected())),
-            Link::Postgres(link, _) => timeout(limit, bound!(sql, args).execute(&mut **link))
-                .await
-                .map(|done| done.map(|done| done.rows_affected())),
-        };
-        self.answered(done).await
+        Ok(self.ran(sql.into_sql_str(), args).await?.touched)
     }
 
     /// All rows of the result, in its order. A connection that only reads, and turns out to be
@@ -132,29 +137,64 @@ impl Tx {
             }
             _ => None,
         };
-        match (self.rows_of(sql, args).await, again) {
+        match (self.ran(sql, args).await, again) {
             (Err(StoreError::Unavailable(error)), Some((server, lane, sql, args)))
                 if faults::is_lost(&error) =>
             {
                 let link = server.read(lane).await?;
                 self.link = Some(Link::Postgres(link, server));
-                self.rows_of(sql, args).await
+                Ok(self.ran(sql, args).await?.rows)
             }
-            (done, _) => done,
+            (done, _) => Ok(done?.rows),
         }
     }
 
-    async fn rows_of(&mut self, sql: SqlStr, args: Vec<Arg>) -> Result<Vec<Row>> {
+    /// Runs statements one after the other, on SQLite's writer in few trips to its thread; what each
+    /// did. It ends with the one that had to touch a row and did not ([`Step::must_touch`]): then
+    /// fewer are returned than were given, or the last one touched nothing, and the transaction must
+    /// be rolled back, since later ones may have run.
+    pub(in crate::store) async fn all(&mut self, steps: Vec<Step>) -> Result<Vec<Ran>> {
+        let shared = matches!(self.link, Some(Link::Writer(_)));
+        let at_once = if shared { MOST_AT_ONCE } else { 1 };
+        let mut done = Vec::with_capacity(steps.len());
+        let mut rest = steps.into_iter().peekable();
+        while rest.peek().is_some() {
+            let mut now: Vec<Step> = rest.by_ref().take(at_once).collect();
+            #[cfg(test)]
+            now.iter().for_each(|step| super::recorded::note(step.sql.as_str(), &step.args));
+            let must: Vec<bool> = now.iter().map(|step| step.must_touch).collect();
+            let (sql, args) = match now.pop() {
+                Some(only) if now.is_empty() => (only.sql, only.args),
+                last => {
+                    now.extend(last);
+                    let (text, args) = joined(now);
+                    (AssertSqlSafe(text).into_sql_str(), args)
+                }
+            };
+            for (ran, must) in self.trip(sql, args).await?.into_iter().zip(must) {
+                let over = must && ran.touched == 0;
+                done.push(ran);
+                if over {
+                    return Ok(done);
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    async fn ran(&mut self, sql: SqlStr, args: Vec<Arg>) -> Result<Ran> {
         #[cfg(test)]
         super::recorded::note(sql.as_str(), &args);
+        Ok(self.trip(sql, args).await?.pop().unwrap_or_default())
+    }
+
+    /// One trip to the database: what each statement of the text did.
+    async fn trip(&mut self, sql: SqlStr, args: Vec<Arg>) -> Result<Vec<Ran>> {
         let limit = self.answer;
         let done = match self.link()? {
-            Link::Sqlite(link) => timeout(limit, bound!(sql, args).fetch_all(&mut **link))
-                .await
-                .map(|rows| rows.map(|rows| rows.into_iter().map(Row::from).collect())),
-            Link::Postgres(link, _) => timeout(limit, bound!(sql, args).fetch_all(&mut **link))
-                .await
-                .map(|rows| rows.map(|rows| rows.into_iter().map(Row::from).collect())),
+            Link::Writer(turn) => Ok(turn.run(sql, args).await),
+            Link::Sqlite(link) => timeout(limit, ran!(link, sql, args)).await,
+            Link::Postgres(link, _) => timeout(limit, ran!(link, sql, args)).await,
         };
         self.answered(done).await
     }
@@ -192,8 +232,16 @@ impl Tx {
         Ok(())
     }
 
-    /// Ends the transaction without storing anything.
+    /// Ends the transaction without storing anything. On SQLite it may have read what verbs before it
+    /// have not committed yet: then it ends when that is stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], when what it read was not stored after all.
     pub(in crate::store) async fn rollback(mut self) -> Result<()> {
+        if let Some(Link::Writer(turn)) = self.link.take_if(|link| matches!(link, Link::Writer(_)))
+        {
+            return turn.undo().await.of_a_reader();
+        }
         self.undo().await;
         Ok(())
     }
@@ -208,10 +256,12 @@ impl Tx {
             return Ok(());
         }
         let limit = self.answer;
+        if let Some(Link::Writer(turn)) = self.link.take_if(|link| matches!(link, Link::Writer(_)))
+        {
+            return turn.commit().await.of_a_writer();
+        }
         let done = match self.link()? {
-            Link::Sqlite(link) => timeout(limit, sqlx::query("commit").execute(&mut **link))
-                .await
-                .map(|done| done.map(drop)),
+            Link::Sqlite(_) | Link::Writer(_) => Ok(Ok(())),
             Link::Postgres(link, _) => timeout(limit, sqlx::raw_sql("commit").execute(&mut **link))
                 .await
                 .map(|done| done.map(drop)),
@@ -262,6 +312,11 @@ impl Tx {
             Ok(Err(error)) => error,
             Err(_) => faults::no_answer(self.answer),
         };
+        if let Some(Link::Writer(turn)) = self.link.take_if(|link| matches!(link, Link::Writer(_)))
+        {
+            turn.fail(&error).await.of_a_reader()?;
+            return Err(error.into());
+        }
         match (&self.link, &self.work) {
             (Some(Link::Postgres(..)), Work::Writes { .. }) if faults::is_refusal(&error) => {
                 self.undo().await;
@@ -283,8 +338,7 @@ impl Tx {
         let limit = self.answer;
         self.busy = true;
         let done = match &mut self.link {
-            None => return,
-            Some(Link::Sqlite(link)) => timeout(limit, sqlite::rollback(link)).await,
+            None | Some(Link::Sqlite(_) | Link::Writer(_)) => return,
             Some(Link::Postgres(link, _)) => {
                 let rollback = sqlx::raw_sql("rollback").execute(&mut **link);
                 timeout(limit, rollback).await.map(|done| done.map(drop))
@@ -311,7 +365,8 @@ impl Tx {
     /// Closes the connection; what its transaction did is undone.
     fn close(&mut self, why: &sqlx::Error) {
         match self.link.take() {
-            None => {}
+            // A turn that is dropped is passed on, and nothing of it stays.
+            None | Some(Link::Writer(_)) => {}
             Some(Link::Sqlite(mut link)) => link.close_on_drop(),
             Some(Link::Postgres(link, server)) => server.give_up(link, why),
         }
@@ -325,7 +380,7 @@ impl Drop for Tx {
         } else {
             // Not a fault of the connection: others made before it are not doubted.
             match self.link.take() {
-                None => {}
+                None | Some(Link::Writer(_)) => {}
                 Some(Link::Sqlite(mut link)) => link.close_on_drop(),
                 Some(Link::Postgres(link, _)) => drop(link.detach()),
             }

@@ -88,6 +88,21 @@ macro_rules! args {
 }
 pub(in crate::store) use args;
 
+/// A query with its values.
+macro_rules! bound {
+    ($sql:expr, $args:expr) => {{
+        let mut query = sqlx::query($sql);
+        for arg in $args {
+            query = match arg {
+                $crate::store::driver::Arg::Text(text) => query.bind(text),
+                $crate::store::driver::Arg::Int(n) => query.bind(n),
+            };
+        }
+        query
+    }};
+}
+pub(super) use bound;
+
 /// A row, read by column name.
 #[derive(Debug)]
 pub(in crate::store) enum Row {

@@ -7,7 +7,7 @@ use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::call::Digest;
 use crate::domain::time::Timestamp;
 use crate::store::approvals::{ApprovalStore, Filter, Mark, Marked, QueueStats};
-use crate::store::driver::{Db, Lock, Tx, args};
+use crate::store::driver::{Db, Lock, Step, Tx, args};
 use crate::store::{NewDelivery, Result, StoreError, Submit, Submitted};
 
 use super::{SqlStore, audit, holds, outbox, words};
@@ -109,7 +109,7 @@ impl ApprovalStore for SqlStore {
 
     async fn take_end(&self, id: &ApprovalId, now: Timestamp) -> Result<bool> {
         let id = id.clone();
-        self.run_for_agent(move |db| take_end(db, id.clone(), now)).await
+        self.run_for_call(move |db| take_end(db, id.clone(), now)).await
     }
 
     async fn mark_sent(&self, mark: &Mark, now: Timestamp) -> Result<Marked> {
@@ -155,8 +155,8 @@ async fn apply(
         Some(Outcome::Error(raw)) => (Some("error"), Some(raw.clone())),
         Some(Outcome::NotKept { is_error }) => (Some("not_kept"), Some(is_error.to_string())),
     };
-    let changed = tx
-        .execute(
+    let mut steps = vec![
+        Step::new(
             "update approvals \
                 set version = version + 1, state = $4, decisions = $5, decided_at = $6, \
                     claim_deadline = $7, finished_at = $8, changed_at = $9, change_seq = null, end_reason = $10, \
@@ -191,31 +191,33 @@ async fn apply(
                 transition.executor_dead_at,
             ],
         )
-        .await?;
-    if changed == 0 {
-        tx.rollback().await?;
-        return Err(conflict(db, &a.id, now).await?);
-    }
-    // Only decisions and ends bring new words.
-    if transition.decision.is_some() || a.end_reason.is_some() {
-        words::index(&mut tx, a).await?;
-    }
+        .must_touch(),
+    ];
     if a.state == State::Indeterminate && a.outcome.is_some() {
         // People who are asked about the identical call shall know that it ran.
-        tx.execute(
+        steps.push(Step::new(
             "update approvals set ran_before = $3, changed_at = $4, change_seq = null \
               where agent = $1 and digest = $2 and state in ('pending', 'approved')",
             args![&a.agent, a.digest().as_str(), a.finished_at, now],
-        )
-        .await?;
+        ));
     }
-    audit::insert(&mut tx, &transition.events).await?;
-    outbox::insert(&mut tx, &deliveries, now).await?;
-    let row = tx.row(select("where a.id = $2"), args![now, a.id.as_str()]).await?;
+    steps.extend(audit::steps(&transition.events));
+    steps.extend(outbox::steps(&deliveries, now));
+    steps.push(Step::new(select("where a.id = $2"), args![now, a.id.as_str()]));
+    let mut done = tx.all(steps).await?;
+    if done.first().is_none_or(|update| update.touched == 0) {
+        tx.rollback().await?;
+        return Err(conflict(db, &a.id, now).await?);
+    }
+    let row = done.pop().and_then(|select| select.rows.into_iter().next());
     let after = row
         .map(|row| read(&row))
         .transpose()?
         .ok_or_else(|| StoreError::corrupt("approvals", "id", a.id.as_str(), "it is gone"))?;
+    // Only decisions and ends bring new words.
+    if transition.decision.is_some() || a.end_reason.is_some() {
+        words::index(&mut tx, a).await?;
+    }
     tx.commit().await?;
     Ok(after)
 }
@@ -233,21 +235,20 @@ async fn conflict(db: Db, id: &ApprovalId, now: Timestamp) -> Result<StoreError>
 async fn mark_sent(db: Db, mark: Mark, now: Timestamp) -> Result<Marked> {
     let mut tx = db.begin().await?;
     let Mark { id, version, node, lease_until, lease_least } = &mark;
-    tx.execute(
-        "update nodes set lease_expires_at = $3 \
-          where id = $1 and lease_expires_at > $2 and lease_expires_at < $4",
-        args![node, now, *lease_until, *lease_least],
-    )
-    .await?;
-    let marked = tx
-        .execute(
+    let steps = vec![
+        Step::new(
+            "update nodes set lease_expires_at = $3 \
+              where id = $1 and lease_expires_at > $2 and lease_expires_at < $4",
+            args![node, now, *lease_until, *lease_least],
+        ),
+        Step::new(
             "update approvals set unsent = 0 \
               where id = $1 and version = $2 and state = 'running' and executor = $3 \
                 and exists (select 1 from nodes n where n.id = $3 and n.lease_expires_at >= $4)",
             args![id.as_str(), *version, node, *lease_least],
-        )
-        .await?;
-    if marked > 0 {
+        ),
+    ];
+    if tx.all(steps).await?.pop().is_some_and(|marked| marked.touched > 0) {
         tx.commit().await?;
         return Ok(Marked::Sent);
     }
@@ -307,21 +308,24 @@ async fn take_end(db: Db, id: ApprovalId, now: Timestamp) -> Result<bool> {
         return Ok(false);
     };
     let told = tell(&mut tx, &approval, now).await?;
-    tx.commit().await?;
+    if told {
+        tx.commit().await?;
+    } else {
+        tx.rollback().await?;
+    }
     Ok(told)
 }
 
-/// Marks an end as told; false if somebody else did so since it was read. The condition stands in
-/// the statement: what was read before is no longer true on PostgreSQL.
+/// Marks an end as told; false, and to be rolled back, if somebody else did so since it was read. The
+/// condition stands in the statement: what was read before is no longer true on PostgreSQL.
 async fn tell(tx: &mut Tx, approval: &Approval, now: Timestamp) -> Result<bool> {
     let sql = "update approvals set owed = 0 where id = $1 and owed = 1";
-    if tx.execute(sql, args![approval.id.as_str()]).await? == 0 {
-        return Ok(false);
-    }
     let event = AuditEvent::of(Kind::EndDelivered, &approval.agent, now, approval)
         .with("state", approval.state.as_str());
-    audit::insert(tx, &[event]).await?;
-    Ok(true)
+    let mut steps = vec![Step::new(sql, args![approval.id.as_str()]).must_touch()];
+    steps.extend(audit::steps(&[event]));
+    let done = tx.all(steps).await?;
+    Ok(done.first().is_some_and(|update| update.touched > 0))
 }
 
 async fn stats(db: Db, now: Timestamp) -> Result<QueueStats> {

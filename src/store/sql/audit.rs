@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use crate::domain::audit::{AuditEvent, GENESIS, Record};
 use crate::domain::time::Timestamp;
 use crate::store::audit::AuditStore;
-use crate::store::driver::{Arg, Db, Lock, Row, Tx, args};
+use crate::store::driver::{Arg, Db, Lock, Row, Step, Tx, args};
 use crate::store::{Result, StoreError};
 
 use super::SqlStore;
@@ -34,8 +34,13 @@ impl AuditStore for SqlStore {
 /// # Errors
 /// [`crate::store::StoreError`], when the database refuses.
 pub(super) async fn insert(tx: &mut Tx, events: &[AuditEvent]) -> Result<()> {
-    for event in events {
-        tx.execute(
+    tx.all(steps(events).collect()).await.map(drop)
+}
+
+/// The statements by which that is done.
+pub(super) fn steps(events: &[AuditEvent]) -> impl Iterator<Item = Step> {
+    events.iter().map(|event| {
+        Step::new(
             "insert into audit (at, kind, actor, approval, data) values ($1, $2, $3, $4, $5)",
             args![
                 event.at,
@@ -45,9 +50,7 @@ pub(super) async fn insert(tx: &mut Tx, events: &[AuditEvent]) -> Result<()> {
                 event.data_json()
             ],
         )
-        .await?;
-    }
-    Ok(())
+    })
 }
 
 /// Executes one statement with its record; false, and no record, where it changed nothing.
@@ -96,6 +99,7 @@ async fn seal(db: Db, limit: u32) -> Result<u32> {
             args![limit],
         )
         .await?;
+    let mut sealed = Vec::with_capacity(rows.len());
     for row in &rows {
         seq += 1;
         let mut record = Record {
@@ -109,13 +113,13 @@ async fn seal(db: Db, limit: u32) -> Result<u32> {
             hash: String::new(),
         };
         record.hash = record.compute_hash();
-        tx.execute(
+        sealed.push(Step::new(
             "update audit set seq = $2, prev = $3, hash = $4 where id = $1",
             args![row.int("id")?, seq, &record.prev, &record.hash],
-        )
-        .await?;
+        ));
         prev = record.hash;
     }
+    tx.all(sealed).await?;
     tx.commit().await?;
     Ok(u32::try_from(rows.len()).unwrap_or(u32::MAX))
 }

@@ -30,7 +30,7 @@ impl HoldStore for SqlStore {
 
     async fn detach(&self, hold: &str, now: Timestamp) -> Result<i64> {
         let hold = hold.to_owned();
-        self.run_for_agent(move |db| detach(db, hold.clone(), now)).await
+        self.run_for_call(move |db| detach(db, hold.clone(), now)).await
     }
 
     async fn of_node(&self, node: &str) -> Result<Vec<String>> {
@@ -41,12 +41,12 @@ impl HoldStore for SqlStore {
 
     async fn detach_all(&self, holds: &[String], now: Timestamp) -> Result<Vec<ApprovalId>> {
         let holds = holds.to_vec();
-        self.run_for_agent(move |db| detach_all(db, holds.clone(), now)).await
+        self.run_for_call(move |db| detach_all(db, holds.clone(), now)).await
     }
 
     async fn attach_again(&self, id: &ApprovalId, hold: &NewHold, now: Timestamp) -> Result<()> {
         let (id, hold) = (id.clone(), hold.clone());
-        self.run_for_agent(move |db| attach_again(db, id.clone(), hold.clone(), now)).await
+        self.run_for_call(move |db| attach_again(db, id.clone(), hold.clone(), now)).await
     }
 
     async fn attached(&self, id: &ApprovalId, now: Timestamp) -> Result<i64> {

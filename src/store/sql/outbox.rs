@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::domain::approval::ApprovalId;
 use crate::domain::time::Timestamp;
 use crate::store::Result;
-use crate::store::driver::{Arg, Db, Row, Tx, args};
+use crate::store::driver::{Arg, Db, Row, Step, Tx, args};
 use crate::store::outbox::{Attempt, AttemptRecord, Delivery, Lane, NewDelivery, OutboxStore};
 
 use super::SqlStore;
@@ -76,8 +76,13 @@ impl OutboxStore for SqlStore {
 /// # Errors
 /// [`crate::store::StoreError`], when the database refuses.
 pub(super) async fn insert(tx: &mut Tx, deliveries: &[NewDelivery], now: Timestamp) -> Result<()> {
-    for d in deliveries {
-        tx.execute(
+    tx.all(steps(deliveries, now).collect()).await.map(drop)
+}
+
+/// The statements by which that is done.
+pub(super) fn steps(deliveries: &[NewDelivery], now: Timestamp) -> impl Iterator<Item = Step> {
+    deliveries.iter().map(move |d| {
+        Step::new(
             "insert into outbox (id, approval, notifier, topic, recipient, payload, state, \
                                  attempts, created_at, due_at, give_up_at) \
              values ($1, $2, $3, $4, $5, $6, 'due', 0, $7, $8, $9) \
@@ -94,9 +99,7 @@ pub(super) async fn insert(tx: &mut Tx, deliveries: &[NewDelivery], now: Timesta
                 d.give_up_at
             ],
         )
-        .await?;
-    }
-    Ok(())
+    })
 }
 
 async fn enqueue(db: Db, deliveries: Vec<NewDelivery>, now: Timestamp) -> Result<()> {
@@ -186,18 +189,19 @@ async fn record_attempt(db: Db, delivery: String, attempt: Attempt, now: Timesta
         Attempt::Failed { detail, next } => ("failed", detail, "due", Some(*next)),
         Attempt::Dropped { detail } => ("dropped", detail, "dropped", None),
     };
-    tx.execute(
-        "insert into attempts (delivery, number, at, result, detail) \
-         select $1, coalesce(max(number), 0) + 1, $2, $3, $4 from attempts where delivery = $1",
-        args![&delivery, now, result, detail],
-    )
-    .await?;
-    tx.execute(
-        "update outbox set state = $2, attempts = attempts + 1, \
-                due_at = coalesce(cast($3 as bigint), due_at), finished_at = $4, node = null \
-          where id = $1 and state = 'due'",
-        args![&delivery, state, next, next.is_none().then_some(now)],
-    )
+    tx.all(vec![
+        Step::new(
+            "insert into attempts (delivery, number, at, result, detail) \
+             select $1, coalesce(max(number), 0) + 1, $2, $3, $4 from attempts where delivery = $1",
+            args![&delivery, now, result, detail],
+        ),
+        Step::new(
+            "update outbox set state = $2, attempts = attempts + 1, \
+                    due_at = coalesce(cast($3 as bigint), due_at), finished_at = $4, node = null \
+              where id = $1 and state = 'due'",
+            args![&delivery, state, next, next.is_none().then_some(now)],
+        ),
+    ])
     .await?;
     tx.commit().await
 }

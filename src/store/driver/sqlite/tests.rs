@@ -1,32 +1,33 @@
 //! A full disk: SQLite's own error, given by SQLite itself, to the statement or to the commit.
 
-use sqlx::Row as _;
+use std::time::Duration;
 
 use super::super::tx::Tx;
 use super::super::value::args;
-use super::File;
+use super::{File, Line};
 use crate::store::StoreError;
 use crate::store::patience::Patience;
 
 /// A file in a directory of its own.
 async fn file() -> (tempdir::Dir, File) {
     let dir = tempdir::Dir::new();
-    let path = dir.0.join("placet.db");
-    let file = File::open(path.to_str().unwrap(), &Patience::default()).await.unwrap();
+    let file = File::open(dir.path(), &Patience::default()).await.unwrap();
     file.migrate().await.unwrap();
+    // However slow the machine is, a group lasts as long as verbs wait.
+    file.writer.lasting(Duration::MAX);
     (dir, file)
 }
 
 async fn begin(file: &File) -> Tx {
-    Tx::sqlite(file.begin().await.unwrap(), true, file.answer)
+    let answer = Patience::default().answer();
+    Tx::sqlite(file.begin(Line::Anew).await.unwrap(), answer)
 }
 
 /// No page more than there are now may be written by the writer's connection.
 async fn fill(file: &File) {
-    let mut link = file.writer.acquire().await.unwrap();
-    let pages: i64 = sqlx::query("pragma page_count").fetch_one(&mut *link).await.unwrap().get(0);
-    let most = sqlx::AssertSqlSafe(format!("pragma max_page_count = {pages}"));
-    sqlx::query(most).execute(&mut *link).await.unwrap();
+    let mut turn = file.begin(Line::Urgent).await.unwrap();
+    let pages = turn.outside("pragma page_count").await[0].rows[0].int("page_count").unwrap();
+    turn.outside(&format!("pragma max_page_count = {pages}")).await;
 }
 
 async fn store(tx: &mut Tx, name: &str, bytes: usize) -> crate::store::Result<u64> {
@@ -66,26 +67,32 @@ async fn a_transaction_dropped_half_way_leaves_nothing_and_blocks_nobody() {
     assert!(begin(&file).await.commit().await.is_ok());
 }
 
+mod groups;
 mod tempdir {
     use std::path::PathBuf;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     static NEXT: AtomicU32 = AtomicU32::new(0);
 
-    pub(super) struct Dir(pub(super) PathBuf);
+    pub(super) struct Dir(PathBuf);
 
     impl Dir {
         pub(super) fn new() -> Self {
             let n = NEXT.fetch_add(1, Ordering::Relaxed);
             let path = std::env::temp_dir().join(format!("placet-db-{}-{n}", std::process::id()));
             std::fs::create_dir_all(&path).unwrap();
-            Self(path)
+            Self(path.join("placet.db"))
+        }
+
+        /// Where its database is.
+        pub(super) fn path(&self) -> &str {
+            self.0.to_str().unwrap()
         }
     }
 
     impl Drop for Dir {
         fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
+            let _ = std::fs::remove_dir_all(self.0.parent().unwrap());
         }
     }
 }

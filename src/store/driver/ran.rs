@@ -1,0 +1,90 @@
+//! Statements that run in one trip to the database, and what came of each.
+
+use sqlx::{SqlSafeStr, SqlStr};
+
+use super::value::{Arg, Row};
+
+/// What a statement did.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Ran {
+    /// How many rows it touched; of a statement that only reads, nothing is said.
+    pub(in crate::store) touched: u64,
+    /// Its result, in its order.
+    pub(in crate::store) rows: Vec<Row>,
+}
+
+/// One of several statements that run one after the other.
+#[derive(Debug, Clone)]
+pub(in crate::store) struct Step {
+    pub(super) sql: SqlStr,
+    pub(super) args: Vec<Arg>,
+    /// Nothing after it counts if it touches no row.
+    pub(super) must_touch: bool,
+}
+
+impl Step {
+    pub(in crate::store) fn new(sql: impl SqlSafeStr, args: Vec<Arg>) -> Self {
+        Self { sql: sql.into_sql_str(), args, must_touch: false }
+    }
+
+    /// The steps end with this one if it touches no row; then the transaction is to be rolled back.
+    pub(in crate::store) fn must_touch(mut self) -> Self {
+        self.must_touch = true;
+        self
+    }
+}
+
+/// The statements as one text, each with its own numbers for its values: SQLite binds the values of
+/// a text to the numbers in it, whichever of its statements they are in.
+pub(super) fn joined(steps: Vec<Step>) -> (String, Vec<Arg>) {
+    let mut text =
+        String::with_capacity(steps.iter().map(|step| step.sql.as_str().len() + 16).sum());
+    let mut all = Vec::with_capacity(steps.iter().map(|step| step.args.len()).sum());
+    for step in steps {
+        if !text.is_empty() {
+            text.push_str("; ");
+        }
+        shift(&mut text, step.sql.as_str(), all.len());
+        all.extend(step.args);
+    }
+    (text, all)
+}
+
+/// Adds a statement whose `$1` becomes `$1 + by`. No statement has a `$` within quotes.
+fn shift(text: &mut String, sql: &str, by: usize) {
+    let mut parts = sql.split('$');
+    text.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, rest) = part.split_at(digits);
+        text.push('$');
+        match number.parse::<usize>() {
+            Ok(number) => text.push_str(&(number + by).to_string()),
+            Err(_) => text.push_str(number),
+        }
+        text.push_str(rest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::value::args;
+    use super::{Step, joined};
+
+    #[test]
+    fn each_statement_of_one_text_has_its_own_numbers() {
+        let steps = vec![
+            Step::new("update a set b = $2 where c = $1", args![1_i64, 2_i64]),
+            Step::new("select 1", args![]),
+            Step::new("insert into d values ($1, $12)", args![3_i64]),
+        ];
+
+        let (text, values) = joined(steps);
+
+        assert_eq!(
+            text,
+            "update a set b = $2 where c = $1; select 1; insert into d values ($3, $14)"
+        );
+        assert_eq!(values.len(), 3);
+    }
+}
