@@ -151,6 +151,14 @@ impl App {
         if let Some(put_back) = store.copies().put_back().await? {
             return Err(AppError::PutBack(put_back));
         }
+        match store.recount().await {
+            Ok(0) => {}
+            Ok(wrong) => {
+                tracing::warn!("{wrong} counters of approvals were wrong and are set right")
+            }
+            // They are what the triggers made them.
+            Err(error) => tracing::warn!(%error, "the counters of approvals can't be compared now"),
+        }
         let config = Arc::new(config);
         let ids = Arc::new(OsIds);
         let clock: Arc<dyn Clock> = Arc::new(clock::of(&store, &config).await?);

@@ -148,6 +148,10 @@ pub struct Approvals {
     pub max_pending_per_agent: u32,
     /// Most approvals of all agents together that are pending or approved.
     pub max_pending: u32,
+    /// Most calls of all agents that wait to be stored, or are being stored.
+    pub max_submitting: u32,
+    /// The same of one agent.
+    pub max_submitting_per_agent: u32,
     /// Most new approvals of one agent within a window.
     pub max_new_per_agent: NewPerAgent,
     /// Most held requests of one agent; a call beyond them is handed over at once.

@@ -148,6 +148,8 @@ pub(super) fn approvals(s: &Section<'_>) -> Approvals {
         max_arguments: s.size("max_arguments").unwrap_or_default(),
         max_pending_per_agent: s.count("max_pending_per_agent").unwrap_or_default(),
         max_pending: s.count("max_pending").unwrap_or_default(),
+        max_submitting: s.count("max_submitting").unwrap_or_default(),
+        max_submitting_per_agent: s.count("max_submitting_per_agent").unwrap_or_default(),
         max_new_per_agent,
         max_held_per_agent: s.count("max_held_per_agent").unwrap_or_default(),
         page_rounds: s.count("page_rounds").unwrap_or_default(),

@@ -1,5 +1,6 @@
 //! Why a verb of the store failed.
 
+use sqlx::error::{DatabaseError, ErrorKind};
 use thiserror::Error;
 
 use crate::domain::approval::Approval;
@@ -77,6 +78,30 @@ impl StoreError {
         Self::Unknown(sqlx::Error::WorkerCrashed)
     }
 
+    /// Whether one of many calls of a transaction, or somebody who has a lock that one of them needs,
+    /// may be why all failed. On SQLite whoever is in the way is in the way of all.
+    pub(super) fn may_be_of_one(&self, is_postgres: bool) -> bool {
+        match self {
+            Self::Corrupt { .. } | Self::Conflict(_) => true,
+            Self::Unavailable(_) => self.was_refused() && (is_postgres || !self.is_passing()),
+            Self::Unknown(_) => false,
+        }
+    }
+
+    /// The same error once more, for another whose verb failed with it. It says as much of whether
+    /// the database answered, and what.
+    pub(super) fn same(&self) -> Self {
+        match self {
+            Self::Conflict(current) => Self::Conflict(current.clone()),
+            Self::Corrupt { table, column, id, what } => {
+                let (id, what) = (id.clone(), what.clone());
+                Self::Corrupt { table, column, id, what }
+            }
+            Self::Unavailable(error) => Self::Unavailable(same(error)),
+            Self::Unknown(error) => Self::Unknown(same(error)),
+        }
+    }
+
     /// Whether the database itself failed, rather than what was asked of it. One that only refuses to
     /// store more (its disk is full, for example) can be read, and is no outage.
     pub fn is_outage(&self) -> bool {
@@ -90,7 +115,61 @@ impl StoreError {
     /// Whether an insert failed because a row of the same key is there already.
     pub fn is_duplicate(&self) -> bool {
         let Self::Unavailable(error) = self else { return false };
-        error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+        error.as_database_error().is_some_and(DatabaseError::is_unique_violation)
+    }
+}
+
+fn same(error: &sqlx::Error) -> sqlx::Error {
+    if let Some(error) = error.as_database_error() {
+        return sqlx::Error::Database(Box::new(Refusal {
+            said: error.to_string(),
+            code: error.code().map(std::borrow::Cow::into_owned),
+            is_unique_violation: error.is_unique_violation(),
+        }));
+    }
+    match error {
+        sqlx::Error::Io(error) => {
+            sqlx::Error::Io(std::io::Error::new(error.kind(), error.to_string()))
+        }
+        sqlx::Error::PoolTimedOut => sqlx::Error::PoolTimedOut,
+        sqlx::Error::PoolClosed => sqlx::Error::PoolClosed,
+        sqlx::Error::WorkerCrashed => sqlx::Error::WorkerCrashed,
+        other => sqlx::Error::Protocol(other.to_string()),
+    }
+}
+
+/// What a database answered, told once more.
+#[derive(Debug, Error)]
+#[error("{said}")]
+struct Refusal {
+    said: String,
+    code: Option<String>,
+    is_unique_violation: bool,
+}
+
+impl DatabaseError for Refusal {
+    fn message(&self) -> &str {
+        &self.said
+    }
+
+    fn code(&self) -> Option<std::borrow::Cow<'_, str>> {
+        self.code.as_deref().map(Into::into)
+    }
+
+    fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+        self
+    }
+
+    fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+        self
+    }
+
+    fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
+        self
+    }
+
+    fn kind(&self) -> ErrorKind {
+        if self.is_unique_violation { ErrorKind::UniqueViolation } else { ErrorKind::Other }
     }
 }
 

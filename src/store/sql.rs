@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -46,6 +47,7 @@ mod audit;
 mod channels;
 mod client_sessions;
 mod copies;
+mod counts;
 mod credentials;
 mod due;
 mod grants;
@@ -59,6 +61,7 @@ mod purge;
 mod readable;
 mod retention;
 mod review_links;
+mod rowset;
 mod sessions;
 mod settings;
 mod tasks;
@@ -72,6 +75,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone)]
 pub struct SqlStore {
     db: Db,
+    waiting: Arc<approvals::waiting::Waiting>,
 }
 
 impl SqlStore {
@@ -89,7 +93,16 @@ impl SqlStore {
     /// # Errors
     /// As [`SqlStore::open`].
     pub async fn open_with(url: &str, patience: &Patience) -> Result<Self> {
-        Ok(Self { db: Db::open(url, patience).await? })
+        Ok(Self { db: Db::open(url, patience).await?, waiting: Arc::default() })
+    }
+
+    /// Compares the counters of approvals with the approvals, and counts anew where they differ;
+    /// returns how many differed.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the database can't be read or written.
+    pub async fn recount(&self) -> Result<usize> {
+        self.run(counts::recount).await
     }
 
     /// Closes all connections; unfinished transactions are rolled back.

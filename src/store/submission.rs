@@ -25,6 +25,10 @@ pub struct Submit {
     pub max_pending_per_agent: u32,
     /// Most pending and approved approvals of all agents.
     pub max_pending: u32,
+    /// Most calls of all agents that wait to be stored or are being stored.
+    pub max_submitting: u32,
+    /// The same of the agent alone.
+    pub max_submitting_per_agent: u32,
     /// Most new approvals of the agent since `new_since`.
     pub max_new: u32,
     /// Start of the sliding window for `max_new`.
@@ -74,6 +78,10 @@ pub enum Cap {
     Pending,
     /// `approvals.max_new_per_agent`
     NewPerAgent,
+    /// `approvals.max_submitting`
+    Submitting,
+    /// `approvals.max_submitting_per_agent`
+    SubmittingPerAgent,
     /// The rule's `rate_limit`.
     RateLimit,
 }

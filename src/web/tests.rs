@@ -258,6 +258,8 @@ impl Site {
             max_held: 9,
             max_pending_per_agent: 999,
             max_pending: 999,
+            max_submitting: 20_000,
+            max_submitting_per_agent: 10_000,
             max_new: 999,
             new_since: now.minus(Duration::from_secs(1)),
             owed_since: now.minus(Duration::from_secs(1)),

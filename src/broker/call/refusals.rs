@@ -98,6 +98,8 @@ pub(in crate::broker) const fn cap_name(cap: Cap) -> &'static str {
         Cap::PendingPerAgent => "approvals.max_pending_per_agent",
         Cap::Pending => "approvals.max_pending",
         Cap::NewPerAgent => "approvals.max_new_per_agent",
+        Cap::Submitting => "approvals.max_submitting",
+        Cap::SubmittingPerAgent => "approvals.max_submitting_per_agent",
         Cap::RateLimit => "rate_limit",
     }
 }
@@ -107,6 +109,13 @@ pub(in crate::broker) fn too_many(cap: Cap, wait_ms: u64) -> Statement {
         Cap::PendingPerAgent => "too many of your calls wait for approval already",
         Cap::Pending => "too many calls wait for approval already",
         Cap::NewPerAgent => "you have asked for too many approvals in a short time",
+        Cap::Submitting => {
+            "too many calls are being queued at this moment (approvals.max_submitting)"
+        }
+        Cap::SubmittingPerAgent => {
+            "too many of your calls are being queued at this moment \
+             (approvals.max_submitting_per_agent)"
+        }
         Cap::RateLimit => "the rule's rate limit is reached",
     };
     Statement::new(

@@ -368,6 +368,8 @@ impl Broker {
             max_held: limits.max_held_per_agent,
             max_pending_per_agent: limits.max_pending_per_agent,
             max_pending: limits.max_pending,
+            max_submitting: limits.max_submitting,
+            max_submitting_per_agent: limits.max_submitting_per_agent,
             max_new: new_per_agent.max,
             new_since: now.minus(new_per_agent.window),
             owed_since: now.minus(limits.result_retention),
@@ -411,7 +413,12 @@ impl Broker {
                 let event = self
                     .call_event(Kind::CallLimited, &asking, &rule.pointer)
                     .with("cap", cap_name(cap));
-                if let Err(error) = self.record(vec![event]).await {
+                if matches!(cap, Cap::Submitting | Cap::SubmittingPerAgent) {
+                    // The store has more to do than it can; the record waits with the others.
+                    if !self.call_log().push(CallRecord(event)) {
+                        tracing::error!("a refusal could not be recorded; it stands all the same");
+                    }
+                } else if let Err(error) = self.record(vec![event]).await {
                     tracing::error!(%error, "a limit hit could not be recorded");
                 }
                 Submission::Answered(too_many(cap, retry_after_ms).by_rule(&rule.pointer).into())

@@ -11,7 +11,7 @@ use crate::store::StoreError;
 const MAX_TRIES: usize = MIGRATIONS.len() + 2;
 
 /// Version, description, SQL for SQLite, SQL for PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 18] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 19] = [
     (
         1,
         "init",
@@ -107,6 +107,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 18] = [
         "origin",
         include_str!("../../../migrations/sqlite/0017_origin.sql"),
         include_str!("../../../migrations/postgres/0017_origin.sql"),
+    ),
+    (
+        18,
+        "counts",
+        include_str!("../../../migrations/sqlite/0018_counts.sql"),
+        include_str!("../../../migrations/postgres/0018_counts.sql"),
     ),
     (
         19,

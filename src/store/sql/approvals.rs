@@ -10,15 +10,17 @@ use crate::store::approvals::{ApprovalStore, Filter, Mark, Marked, QueueStats};
 use crate::store::driver::{Db, Lock, Step, Tx, args};
 use crate::store::{NewDelivery, Result, StoreError, Submit, Submitted};
 
-use super::{SqlStore, audit, holds, outbox, words};
+use super::{SqlStore, audit, counts, holds, outbox, words};
 use list::list;
 use row::read;
-use submit::{ended_identical, open_identical, submit};
+use submit::{ended_identical, open_identical};
 
 mod changes;
+mod known;
 mod list;
 mod row;
 mod submit;
+pub(super) mod waiting;
 
 /// `$1` is now.
 const SELECT: &str = "\
@@ -48,17 +50,7 @@ fn select(rest: &str) -> sqlx::AssertSqlSafe<String> {
 #[async_trait]
 impl ApprovalStore for SqlStore {
     async fn submit(&self, new: Submit, now: Timestamp) -> Result<Submitted> {
-        let (again, id) = (new.clone(), new.approval.id.clone());
-        let done = self.run_for_agent(move |db| submit(db, new.clone(), now)).await;
-        let Err(unknown @ StoreError::Unknown(_)) = done else { return done };
-        // Submitting is joining where it was stored: once more does no harm, and tells.
-        match self.run_for_agent(move |db| submit(db, again.clone(), now)).await {
-            Ok(Submitted::Attached { approval, held }) if approval.id == id => {
-                Ok(Submitted::Created { approval, held })
-            }
-            Err(_) => Err(unknown),
-            done => done,
-        }
+        self.waiting.submit(self.for_agents(), new, now).await
     }
 
     async fn apply(
@@ -216,7 +208,7 @@ async fn apply(
         .ok_or_else(|| StoreError::corrupt("approvals", "id", a.id.as_str(), "it is gone"))?;
     // Only decisions and ends bring new words.
     if transition.decision.is_some() || a.end_reason.is_some() {
-        words::index(&mut tx, a).await?;
+        words::index(&mut tx, [a]).await?;
     }
     tx.commit().await?;
     Ok(after)
@@ -330,21 +322,20 @@ async fn tell(tx: &mut Tx, approval: &Approval, now: Timestamp) -> Result<bool> 
 
 async fn stats(db: Db, now: Timestamp) -> Result<QueueStats> {
     let mut tx = db.read().await?;
-    let rows =
-        tx.rows("select state, count(*) as n from approvals group by state", args![]).await?;
-    let by_state = rows
-        .iter()
-        .map(|row| Ok((row.text("state")?, row.int("n")?)))
-        .collect::<Result<Vec<_>>>()?;
+    let by_state = counts::by_state(&mut tx).await?;
+    // Ids are in the order in which they were made, to the millisecond.
     let row = tx
-        .row("select min(created_at) as at from approvals where state = 'pending'", args![])
+        .row(
+            "select created_at as at from approvals where state = 'pending' order by id limit 1",
+            args![],
+        )
         .await?;
-    let oldest_pending =
-        row.map(|row| row.opt_int("at")).transpose()?.flatten().map(Timestamp::from_micros);
+    let oldest_pending = row.map(|row| row.int("at")).transpose()?.map(Timestamp::from_micros);
+    // Process by process, in the index of their holds alone.
     let held = tx
         .count(
-            "select count(*) as n from holds h join nodes n on n.id = h.node \
-              where n.lease_expires_at > $1",
+            "select count(*) as n from nodes n cross join holds h \
+              where h.node = n.id and n.lease_expires_at > $1",
             args![now],
         )
         .await?;

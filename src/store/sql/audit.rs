@@ -1,6 +1,7 @@
 //! The audit: records inserted with the change they tell of, sealed in order afterwards.
 
 use async_trait::async_trait;
+use sqlx::AssertSqlSafe;
 
 use crate::domain::audit::{AuditEvent, GENESIS, Record};
 use crate::domain::time::Timestamp;
@@ -9,6 +10,7 @@ use crate::store::driver::{Arg, Db, Lock, Row, Step, Tx, args};
 use crate::store::{Result, StoreError};
 
 use super::SqlStore;
+use super::rowset::{Int, Rowset, Text};
 
 #[async_trait]
 impl AuditStore for SqlStore {
@@ -33,8 +35,31 @@ impl AuditStore for SqlStore {
 ///
 /// # Errors
 /// [`crate::store::StoreError`], when the database refuses.
-pub(super) async fn insert(tx: &mut Tx, events: &[AuditEvent]) -> Result<()> {
-    tx.all(steps(events).collect()).await.map(drop)
+pub(super) async fn insert(
+    tx: &mut Tx,
+    events: impl IntoIterator<Item = &AuditEvent>,
+) -> Result<()> {
+    let mut rows = Rowset::of(&[
+        ("at", Int),
+        ("kind", Text),
+        ("actor", Text),
+        ("approval", Text),
+        ("data", Text),
+    ]);
+    for event in events {
+        let (kind, approval) = (event.kind.as_str(), event.approval.clone());
+        rows.push(args![event.at, kind, &event.actor, approval, event.data_json()]);
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    // They get their ids, in whose order they are sealed, in the order of the list.
+    let sql = format!(
+        "insert into audit (at, kind, actor, approval, data) \
+         select r.at, r.kind, r.actor, r.approval, r.data from {}",
+        rows.source(tx, 1)
+    );
+    tx.execute(AssertSqlSafe(sql), vec![rows.argument()]).await.map(drop)
 }
 
 /// The statements by which that is done.

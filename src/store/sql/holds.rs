@@ -1,6 +1,9 @@
 //! Held requests: attached to their approval, and detached.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
+use sqlx::AssertSqlSafe;
 
 use crate::domain::approval::ApprovalId;
 use crate::domain::time::Timestamp;
@@ -9,6 +12,7 @@ use crate::store::driver::{Db, Lock, Tx, args};
 use crate::store::holds::{HoldStore, NewHold};
 
 use super::SqlStore;
+use super::rowset::{Int, Rowset, Text};
 
 /// Holds of dead nodes don't count: nobody is there any more.
 const LIVE_HOLDS: &str = "\
@@ -60,8 +64,8 @@ impl HoldStore for SqlStore {
 /// [`crate::store::StoreError`], when the database can't be read.
 pub(super) async fn held_by(tx: &mut Tx, agent: &str, now: Timestamp) -> Result<i64> {
     tx.count(
-        "select count(*) as n from holds h join nodes n on n.id = h.node \
-          where h.agent = $1 and n.lease_expires_at > $2",
+        "select count(*) as n from nodes n cross join holds h \
+          where h.node = n.id and h.agent = $1 and n.lease_expires_at > $2",
         args![agent, now],
     )
     .await
@@ -79,23 +83,58 @@ pub(super) async fn waiting_for(tx: &mut Tx, id: &ApprovalId, now: Timestamp) ->
     Ok(requests + tx.count(tasks, args![id.as_str(), now]).await?)
 }
 
-/// Attaches a request.
+/// Attaches requests; listeners are told by [`touch_all`].
 ///
 /// # Errors
 /// [`crate::store::StoreError`], when the database refuses.
-pub(super) async fn insert(
+pub(super) async fn insert_all(
     tx: &mut Tx,
-    id: &ApprovalId,
-    hold: &NewHold,
-    now: Timestamp,
+    holds: &[(&ApprovalId, &NewHold, Timestamp)],
 ) -> Result<()> {
-    tx.execute(
-        "insert into holds (id, approval, node, agent, created_at) values ($1, $2, $3, $4, $5) \
+    let mut rows = Rowset::of(&[
+        ("id", Text),
+        ("approval", Text),
+        ("node", Text),
+        ("agent", Text),
+        ("created_at", Int),
+    ]);
+    for (id, hold, now) in holds {
+        rows.push(args![&hold.id, id.as_str(), &hold.node, &hold.agent, *now]);
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let sql = format!(
+        "insert into holds (id, approval, node, agent, created_at) \
+         select r.id, r.approval, r.node, r.agent, r.created_at from {} where true \
          on conflict (id) do nothing",
-        args![&hold.id, id.as_str(), &hold.node, &hold.agent, now],
-    )
-    .await?;
-    touch(tx, id, now).await
+        rows.source(tx, 1)
+    );
+    tx.execute(AssertSqlSafe(sql), vec![rows.argument()]).await.map(drop)
+}
+
+/// Lets listeners see that who waits for these has changed.
+///
+/// # Errors
+/// [`crate::store::StoreError`], when the database refuses.
+pub(super) async fn touch_all(tx: &mut Tx, changed: &[(ApprovalId, Timestamp)]) -> Result<()> {
+    let mut at: BTreeMap<&ApprovalId, Timestamp> = BTreeMap::new();
+    for (id, now) in changed {
+        at.insert(id, *now);
+    }
+    let mut rows = Rowset::of(&[("id", Text), ("at", Int)]);
+    for (id, now) in at {
+        rows.push(args![id.as_str(), now]);
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let sql = format!(
+        "update approvals set changed_at = r.at, change_seq = null from {} \
+          where approvals.id = r.id",
+        rows.source(tx, 1)
+    );
+    tx.execute(AssertSqlSafe(sql), vec![rows.argument()]).await.map(drop)
 }
 
 /// Lets listeners see that who waits has changed.
@@ -118,7 +157,8 @@ async fn attach(
     let mut tx = db.begin_locked(Lock::Submissions(&hold.agent)).await?;
     let fits = held_by(&mut tx, &hold.agent, now).await? < i64::from(max_held);
     if fits {
-        insert(&mut tx, &id, &hold, now).await?;
+        insert_all(&mut tx, &[(&id, &hold, now)]).await?;
+        touch(&mut tx, &id, now).await?;
     }
     tx.commit().await?;
     Ok(fits)
@@ -126,12 +166,7 @@ async fn attach(
 
 async fn attach_again(db: Db, id: ApprovalId, hold: NewHold, now: Timestamp) -> Result<()> {
     let mut tx = db.begin().await?;
-    tx.execute(
-        "insert into holds (id, approval, node, agent, created_at) \
-         values ($1, $2, $3, $4, $5) on conflict (id) do nothing",
-        args![&hold.id, id.as_str(), &hold.node, &hold.agent, now],
-    )
-    .await?;
+    insert_all(&mut tx, &[(&id, &hold, now)]).await?;
     touch(&mut tx, &id, now).await?;
     tx.commit().await
 }

@@ -8,11 +8,7 @@ use crate::store::Result;
 use crate::store::driver::{Db, Lock, Tx, args};
 use crate::store::limits::{Counted, LimitKey, LimitStore, Spent};
 
-use super::SqlStore;
-
-/// How many of an agent's approvals are pending or approved.
-pub(super) const OPEN_OF_AGENT: &str = "select count(*) as n from approvals \
-     where state in ('pending', 'approved') and agent = $1";
+use super::{SqlStore, counts};
 
 /// What counts against a limit: the uses of its own key ($1); those of all sessions ($2) that came
 /// until one began ($3), and later ones without a session ($4). None is older than $5.
@@ -120,7 +116,7 @@ async fn spent(
     limit: Option<(LimitKey, Timestamp)>,
 ) -> Result<Spent> {
     let mut tx = db.read().await?;
-    let open = tx.count(OPEN_OF_AGENT, args![agent.as_str()]).await?;
+    let open = counts::open_of(&mut tx, &agent).await?;
     let new = tx
         .count(
             "select count(*) as n from approvals where agent = $1 and created_at > $2",

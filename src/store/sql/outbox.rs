@@ -12,6 +12,7 @@ use crate::store::outbox::{Attempt, AttemptRecord, Delivery, Lane, NewDelivery, 
 
 use super::SqlStore;
 use super::readable::Named;
+use super::rowset::{Int, Rowset, Text};
 
 #[async_trait]
 impl OutboxStore for SqlStore {
@@ -76,7 +77,54 @@ impl OutboxStore for SqlStore {
 /// # Errors
 /// [`crate::store::StoreError`], when the database refuses.
 pub(super) async fn insert(tx: &mut Tx, deliveries: &[NewDelivery], now: Timestamp) -> Result<()> {
-    tx.all(steps(deliveries, now).collect()).await.map(drop)
+    let all: Vec<_> = deliveries.iter().map(|delivery| (delivery, now)).collect();
+    insert_all(tx, &all).await
+}
+
+/// The same for many, each written at its own time.
+///
+/// # Errors
+/// As [`insert`].
+pub(super) async fn insert_all(
+    tx: &mut Tx,
+    deliveries: &[(&NewDelivery, Timestamp)],
+) -> Result<()> {
+    let mut rows = Rowset::of(&[
+        ("id", Text),
+        ("approval", Text),
+        ("notifier", Text),
+        ("topic", Text),
+        ("recipient", Text),
+        ("payload", Text),
+        ("created_at", Int),
+        ("due_at", Int),
+        ("give_up_at", Int),
+    ]);
+    for (d, now) in deliveries {
+        rows.push(args![
+            &d.id,
+            d.approval.as_ref().map(ToString::to_string),
+            &d.notifier,
+            &d.topic,
+            d.recipient.clone(),
+            d.payload.clone(),
+            *now,
+            d.due_at,
+            d.give_up_at
+        ]);
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let sql = format!(
+        "insert into outbox (id, approval, notifier, topic, recipient, payload, state, attempts, \
+                             created_at, due_at, give_up_at) \
+         select r.id, r.approval, r.notifier, r.topic, r.recipient, r.payload, 'due', 0, \
+                r.created_at, r.due_at, r.give_up_at from {} where true \
+         on conflict (id) do nothing",
+        rows.source(tx, 1)
+    );
+    tx.execute(sqlx::AssertSqlSafe(sql), vec![rows.argument()]).await.map(drop)
 }
 
 /// The statements by which that is done.

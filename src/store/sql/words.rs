@@ -7,33 +7,34 @@ use crate::domain::search_words::words_of;
 use crate::store::Result;
 use crate::store::driver::{Tx, args};
 
+use super::rowset::{Rowset, Text};
+
 /// A word of more approvals than this is common: a search does not start from it.
 const COMMON: i64 = 5_000;
 
-/// Adds the words an approval has by now. Words never leave it while it is kept.
+/// Adds the words that approvals have by now. Words never leave them while they are kept.
 ///
 /// # Errors
 /// [`crate::store::StoreError`], when the database refuses.
-pub(super) async fn index(tx: &mut Tx, a: &Approval) -> Result<()> {
-    let mut values = args![a.id.as_str()];
-    let rows: Vec<String> = words_of(a)
-        .into_iter()
-        .map(|word| {
-            values.push(word.into());
-            format!("(${}, $1)", values.len())
-        })
-        .collect();
+pub(super) async fn index(
+    tx: &mut Tx,
+    approvals: impl IntoIterator<Item = &Approval>,
+) -> Result<()> {
+    let mut rows = Rowset::of(&[("word", Text), ("approval", Text)]);
+    for approval in approvals {
+        for word in words_of(approval) {
+            rows.push(args![word, approval.id.as_str()]);
+        }
+    }
     if rows.is_empty() {
         return Ok(());
     }
     let sql = format!(
-        "insert into approval_words (word, approval) values {} \
+        "insert into approval_words (word, approval) select r.word, r.approval from {} where true \
          on conflict (word, approval) do nothing",
-        rows.join(", ")
+        rows.source(tx, 1)
     );
-    // Only numbers of parameters are in the text.
-    tx.execute(AssertSqlSafe(sql), values).await?;
-    Ok(())
+    tx.execute(AssertSqlSafe(sql), vec![rows.argument()]).await.map(drop)
 }
 
 /// Whether even the rarest word is one of many approvals.

@@ -49,6 +49,8 @@ pub fn submission(approval: Approval) -> Submit {
         max_held: 100,
         max_pending_per_agent: 100,
         max_pending: 100,
+        max_submitting: 20_000,
+        max_submitting_per_agent: 10_000,
         max_new: 100,
         new_since: T0.minus(Duration::from_secs(600)),
         owed_since: T0.minus(Duration::from_secs(86_400)),

@@ -1,98 +1,198 @@
-//! A call comes in: its open approval is joined, its owed end told, or a new one made, in one
-//! transaction.
+//! Calls come in: for each its open approval is joined, its owed end told, or a new one made. Many
+//! at once, in one transaction and with the same few statements as for one.
 
-use crate::domain::approval::Approval;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sqlx::AssertSqlSafe;
+
+use crate::domain::approval::{Approval, ApprovalId, Unattended};
 use crate::domain::call::Digest;
 use crate::domain::time::Timestamp;
-use crate::store::driver::{Db, Lock, Tx, args};
+use crate::store::driver::{Arg, Db, Lock, Tx, args};
 use crate::store::{Cap, Result, Submit, Submitted};
 
-use super::super::limits::{OPEN_OF_AGENT, use_limit};
-use super::super::{audit, holds, outbox, words};
+use super::super::limits::use_limit;
+use super::super::rowset::{Int, Rowset, Text};
+use super::super::{audit, counts, holds, outbox, words};
+use super::known::{Agents, Known, known};
 use super::row::read;
 use super::{OPEN, audience, json, select};
 
-pub(super) async fn submit(db: Db, submit: Submit, now: Timestamp) -> Result<Submitted> {
-    let mut tx = db.begin_locked(Lock::Submissions(&submit.approval.agent)).await?;
-    let new = &submit.approval;
-    let held = holds::held_by(&mut tx, &new.agent, now).await? < i64::from(submit.max_held);
+/// Most calls that are stored in one transaction.
+pub(super) const MOST_AT_ONCE: usize = 64;
+/// Transactions that may count at the same time without seeing each other. With fewer places of
+/// `max_pending` left than all of them could fill, they are given out by one at a time.
+const OTHERS: i64 = 16;
 
-    if let Some(open) = open_identical(&mut tx, &new.agent, new.digest(), now).await? {
-        if held {
-            holds::insert(&mut tx, &open.id, &submit.hold, now).await?;
-        }
-        tx.commit().await?;
-        return Ok(Submitted::Attached { approval: Approval { waiting: true, ..open }, held });
-    }
-    if let Some(ended) =
-        ended_identical(&mut tx, &new.agent, new.digest(), submit.owed_since, now).await?
-    {
-        tx.commit().await?;
-        return Ok(Submitted::Ended(ended));
-    }
-    if let Some((cap, wait)) = over_a_cap(&mut tx, &submit, now).await? {
-        tx.commit().await?;
-        return Ok(Submitted::Refused { cap, retry_after_ms: wait });
+/// A call as it was handed over, and when.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) submit: Submit,
+    pub(super) at: Timestamp,
+}
+
+impl Asked {
+    pub(super) fn agent(&self) -> &str {
+        &self.submit.approval.agent
     }
 
-    let mut approval = submit.approval.clone();
-    approval.ran_before =
-        ran_before(&mut tx, &approval.agent, approval.digest(), submit.owed_since).await?;
-    insert(&mut tx, &approval, now).await?;
-    words::index(&mut tx, &approval).await?;
-    audit::insert(&mut tx, &submit.events).await?;
-    outbox::insert(&mut tx, &submit.deliveries, now).await?;
-    if held {
-        holds::insert(&mut tx, &approval.id, &submit.hold, now).await?;
-        approval.waiting = true;
+    pub(super) fn digest(&self) -> &str {
+        self.submit.approval.digest().as_str()
     }
+}
+
+/// What becomes of a call, before it is committed.
+enum Fate {
+    /// Its approval is the one with this place among the new ones.
+    Made(usize, bool),
+    /// It joins the new one with this place.
+    Joins(usize, bool),
+    /// It joins one that was there.
+    Attached(Approval, bool),
+    Ended(Approval),
+    Refused(Cap, u64),
+}
+
+/// What is written for the calls of a transaction.
+#[derive(Default)]
+struct Written<'a> {
+    made: Vec<Approval>,
+    by: Vec<&'a Asked>,
+    place: HashMap<(&'a str, &'a str), usize>,
+    holds: Vec<(ApprovalId, &'a Asked)>,
+    joined: Vec<(ApprovalId, Timestamp)>,
+}
+
+/// Stores all, or nothing; what became of each is in their order.
+///
+/// # Errors
+/// [`crate::store::StoreError`], of the one that failed or of all.
+pub(super) async fn submit(db: Db, all: Arc<Vec<Arc<Asked>>>) -> Result<Vec<Submitted>> {
+    let mut tx = db.begin().await?;
+    if tx.is_postgres() {
+        lock(&mut tx, &all).await?;
+    }
+    let now = all.iter().map(|asked| asked.at).max().unwrap_or(Timestamp::from_micros(0));
+    let mut agents = Agents::read(&mut tx, &all, now).await?;
+    let known = known(&mut tx, &all, now).await?;
+    let most = all.iter().map(|asked| asked.submit.max_pending).min().unwrap_or_default();
+    let others = OTHERS * i64::try_from(MOST_AT_ONCE).unwrap_or(i64::MAX);
+    if tx.is_postgres() && agents.pending + others > i64::from(most) {
+        tx.lock(Lock::LastPlaces).await?;
+        agents.pending = counts::open_of(&mut tx, counts::ALL).await?;
+    }
+    let mut written = Written::default();
+    let mut fates = Vec::with_capacity(all.len());
+    for asked in all.iter() {
+        let found = known.get(&(asked.agent().to_owned(), asked.digest().to_owned()));
+        fates.push(fate(&mut tx, asked, found, &mut agents, &mut written).await?);
+    }
+    write(&mut tx, &written).await?;
     tx.commit().await?;
-    Ok(Submitted::Created { approval, held })
+    let made = written.made;
+    Ok(fates.into_iter().map(|fate| told(fate, &made)).collect())
 }
 
-async fn over_a_cap(tx: &mut Tx, submit: &Submit, now: Timestamp) -> Result<Option<(Cap, u64)>> {
-    /// What to wait, milliseconds, where people end the pending ones, at no known time.
-    const WAIT_FOR_PEOPLE_MS: u64 = 30_000;
-    /// Agents count all approvals at the same time, each under a lock of its own, until so few
-    /// places are left that those who are counting now could take them all.
-    const ROOM_FOR_OTHERS: i64 = 64;
-    let agent = &submit.approval.agent;
-    let waiting = "select count(*) as n from approvals where state in ('pending', 'approved')";
-    let mut all = tx.count(waiting, args![]).await?;
-    if all + ROOM_FOR_OTHERS > i64::from(submit.max_pending) {
-        tx.lock(Lock::AllSubmissions).await?;
-        all = tx.count(waiting, args![]).await?;
-    }
-    if all >= i64::from(submit.max_pending) {
-        return Ok(Some((Cap::Pending, WAIT_FOR_PEOPLE_MS)));
-    }
-    let own = tx.count(OPEN_OF_AGENT, args![agent]).await?;
-    if own >= i64::from(submit.max_pending_per_agent) {
-        return Ok(Some((Cap::PendingPerAgent, WAIT_FOR_PEOPLE_MS)));
-    }
-    let row = tx
-        .row(
-            "select count(*) as n, min(created_at) as oldest from approvals \
-              where agent = $1 and created_at > $2",
-            args![agent, submit.new_since],
-        )
-        .await?;
-    if let Some(row) = row
-        && row.int("n")? >= i64::from(submit.max_new)
-    {
-        let oldest = row.opt_int("oldest")?.unwrap_or(now.micros());
-        let wait = (oldest - submit.new_since.micros()).max(0).unsigned_abs() / 1000 + 1;
-        return Ok(Some((Cap::NewPerAgent, wait)));
-    }
-    if let Some((key, max, since)) = &submit.limit {
-        tx.lock(Lock::Uses(&key.shared())).await?;
-        if let Some(wait) = use_limit(tx, key, *max, *since, now).await? {
-            return Ok(Some((Cap::RateLimit, wait)));
+fn told(fate: Fate, made: &[Approval]) -> Submitted {
+    match fate {
+        Fate::Made(n, held) => {
+            Submitted::Created { approval: Approval { waiting: held, ..made[n].clone() }, held }
         }
+        Fate::Joins(n, held) => {
+            Submitted::Attached { approval: Approval { waiting: true, ..made[n].clone() }, held }
+        }
+        Fate::Attached(approval, held) => Submitted::Attached { approval, held },
+        Fate::Ended(approval) => Submitted::Ended(approval),
+        Fate::Refused(cap, retry_after_ms) => Submitted::Refused { cap, retry_after_ms },
     }
-    Ok(None)
 }
 
+/// Takes the locks of all agents and of all limits at once. A limit's uses are counted under its
+/// own, which allowed calls take, too.
+async fn lock(tx: &mut Tx, all: &[Arc<Asked>]) -> Result<()> {
+    let keys: Vec<String> = all
+        .iter()
+        .filter_map(|asked| asked.submit.limit.as_ref())
+        .map(|(key, ..)| key.shared())
+        .collect();
+    let locks: Vec<Lock<'_>> = all
+        .iter()
+        .map(|asked| Lock::Submissions(asked.agent()))
+        .chain(keys.iter().map(|key| Lock::Uses(key)))
+        .collect();
+    let (sql, values) = Lock::take_all(&locks);
+    tx.rows(sql, values).await.map(drop)
+}
+
+async fn fate<'a>(
+    tx: &mut Tx,
+    asked: &'a Asked,
+    found: Option<&Known>,
+    agents: &mut Agents,
+    written: &mut Written<'a>,
+) -> Result<Fate> {
+    let (new, now) = (&asked.submit.approval, asked.at);
+    let held = agents.takes_one_more(asked);
+    if let Some(&place) = written.place.get(&(asked.agent(), asked.digest())) {
+        if held {
+            written.holds.push((written.made[place].id.clone(), asked));
+            agents.holds(asked);
+        }
+        return Ok(Fate::Joins(place, held));
+    }
+    if let Some(open) = found.and_then(|found| found.open.clone()) {
+        if held {
+            written.holds.push((open.id.clone(), asked));
+            written.joined.push((open.id.clone(), now));
+            agents.holds(asked);
+        }
+        return Ok(Fate::Attached(Approval { waiting: true, ..open }, held));
+    }
+    if let Some(ended) = found.and_then(|found| found.ended(now)) {
+        return Ok(Fate::Ended(ended));
+    }
+    if let Some((cap, wait)) = agents.over_a_cap(tx, asked).await? {
+        return Ok(Fate::Refused(cap, wait));
+    }
+    if let Some((key, max, since)) = &asked.submit.limit
+        && let Some(wait) = use_limit(tx, key, *max, *since, now).await?
+    {
+        return Ok(Fate::Refused(Cap::RateLimit, wait));
+    }
+    let place = written.made.len();
+    let ran_before = found.and_then(|found| found.ran);
+    written.made.push(Approval { ran_before, ..new.clone() });
+    written.by.push(asked);
+    written.place.insert((asked.agent(), asked.digest()), place);
+    agents.makes(asked);
+    if held {
+        written.holds.push((new.id.clone(), asked));
+        agents.holds(asked);
+    }
+    Ok(Fate::Made(place, held))
+}
+
+async fn write(tx: &mut Tx, written: &Written<'_>) -> Result<()> {
+    insert(tx, written).await?;
+    words::index(tx, &written.made).await?;
+    let (mut events, mut deliveries) = (Vec::new(), Vec::new());
+    for asked in &written.by {
+        events.extend(&asked.submit.events);
+        deliveries.extend(asked.submit.deliveries.iter().map(|new| (new, asked.at)));
+    }
+    audit::insert(tx, events).await?;
+    outbox::insert_all(tx, &deliveries).await?;
+    let holds: Vec<_> =
+        written.holds.iter().map(|(id, asked)| (id, &asked.submit.hold, asked.at)).collect();
+    holds::insert_all(tx, &holds).await?;
+    holds::touch_all(tx, &written.joined).await
+}
+
+/// The open approval of the identical call.
+///
+/// # Errors
+/// [`crate::store::StoreError`], when it can't be read.
 pub(super) async fn open_identical(
     tx: &mut Tx,
     agent: &str,
@@ -131,29 +231,38 @@ pub(super) async fn ended_identical(
     Ok(approval.filter(|approval| is_cooling(approval, now)))
 }
 
-fn is_cooling(approval: &Approval, now: Timestamp) -> bool {
+pub(super) fn is_cooling(approval: &Approval, now: Timestamp) -> bool {
     approval.cooldown_until().is_some_and(|until| until > now)
 }
 
-async fn ran_before(
-    tx: &mut Tx,
-    agent: &str,
-    digest: &Digest,
-    since: Timestamp,
-) -> Result<Option<Timestamp>> {
-    let row = tx
-        .row(
-            "select max(finished_at) as at from approvals \
-              where agent = $1 and digest = $2 and finished_at > $3 \
-                and (state = 'completed' or outcome_kind is not null)",
-            args![agent, digest.as_str(), since],
-        )
-        .await?;
-    Ok(row.map(|row| row.opt_int("at")).transpose()?.flatten().map(Timestamp::from_micros))
-}
+/// What is stored of a new approval; the rest is the same for all.
+const COLUMNS: [(&str, super::super::rowset::Kind); 22] = [
+    ("id", Text),
+    ("state", Text),
+    ("upstream", Text),
+    ("method", Text),
+    ("tool", Text),
+    ("params", Text),
+    ("digest", Text),
+    ("agent", Text),
+    ("client", Text),
+    ("rule", Text),
+    ("reason", Text),
+    ("risk", Text),
+    ("severity", Text),
+    ("terms", Text),
+    ("sensitive", Int),
+    ("audience", Text),
+    ("unattended", Int),
+    ("decisions", Text),
+    ("created_at", Int),
+    ("expires_at", Int),
+    ("changed_at", Int),
+    ("ran_before", Int),
+];
 
-async fn insert(tx: &mut Tx, a: &Approval, now: Timestamp) -> Result<()> {
-    let values = args![
+fn values(a: &Approval, now: Timestamp) -> Vec<Arg> {
+    args![
         a.id.as_str(),
         a.state.as_str(),
         &a.call.upstream,
@@ -170,22 +279,28 @@ async fn insert(tx: &mut Tx, a: &Approval, now: Timestamp) -> Result<()> {
         json(&a.terms),
         a.terms.sensitive,
         audience(&a.terms),
-        a.terms.unattended == crate::domain::approval::Unattended::Run,
+        a.terms.unattended == Unattended::Run,
         json(&a.decisions),
         a.created_at,
         a.expires_at,
         now,
         a.ran_before,
-    ];
-    tx.execute(
-        "insert into approvals (id, version, state, upstream, method, tool, params, digest, agent, client, \
-                                rule, reason, risk, severity, terms, sensitive, audience, \
-                                unattended, decisions, created_at, expires_at, changed_at, \
-                                ran_before, owed, change_seq) \
-         values ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
-                 $18, $19, $20, $21, $22, 0, null)",
-        values,
-    )
-    .await?;
-    Ok(())
+    ]
+}
+
+async fn insert(tx: &mut Tx, written: &Written<'_>) -> Result<()> {
+    let mut rows = Rowset::of(&COLUMNS);
+    for (approval, asked) in written.made.iter().zip(&written.by) {
+        rows.push(values(approval, asked.at));
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let names = COLUMNS.map(|(name, _)| name).join(", ");
+    let sql = format!(
+        "insert into approvals ({names}, version, owed, change_seq) \
+         select {names}, 1, 0, null from {}",
+        rows.source(tx, 1)
+    );
+    tx.execute(AssertSqlSafe(sql), vec![rows.argument()]).await.map(drop)
 }
