@@ -49,6 +49,7 @@ use client_sessions::Uses;
 use hints::Hints;
 use lease::Lease;
 use peers::Peers;
+use people::seen_settings::SeenSettings;
 use policies::Policies;
 use reach::Reach;
 use turns::Turns;
@@ -83,6 +84,7 @@ struct Inner {
     guesses: Guesses,
     seal_key: [u8; 32],
     turns: Turns,
+    seen_settings: SeenSettings,
     stop: Stop,
 }
 
@@ -179,6 +181,7 @@ impl Broker {
                 reach: Reach::default(),
                 results_under_way: ResultsUnderWay::default(),
                 turns: Turns::default(),
+                seen_settings: SeenSettings::default(),
                 executing: Executing::default(),
                 lease: Lease::default(),
                 open_calls: OpenCalls::default(),

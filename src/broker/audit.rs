@@ -2,7 +2,7 @@
 
 use crate::config::Reviewer;
 use crate::domain::audit::{AuditEvent, Record};
-use crate::store::StoreError;
+use crate::store::{Cap, StoreError};
 
 use super::call::call_log::CallRecord;
 use super::{Broker, DecideError};
@@ -59,6 +59,21 @@ impl Broker {
         let verb = async move { broker.record(vec![event]).await };
         if let Some(Err(error)) = self.done_briefly(verb).await {
             tracing::error!(%error, "a refusal could not be recorded; it stands all the same");
+        }
+    }
+}
+
+impl Broker {
+    /// Records that a limit of section `[approvals]` refused a call. Where the store has more to do
+    /// than it can, the record waits with those of allowed calls.
+    pub(super) async fn record_limit_hit(&self, cap: Cap, event: AuditEvent) {
+        let busy = matches!(cap, Cap::Submitting | Cap::SubmittingPerAgent);
+        if busy {
+            if !self.call_log().push(CallRecord(event)) {
+                tracing::error!("a refusal could not be recorded; it stands all the same");
+            }
+        } else if let Err(error) = self.record(vec![event]).await {
+            tracing::error!(%error, "a limit hit could not be recorded");
         }
     }
 }

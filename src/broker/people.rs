@@ -7,6 +7,7 @@ pub(crate) mod plan;
 pub(crate) mod provider_sign_in;
 pub(crate) mod review_link;
 pub mod rights;
+pub(crate) mod seen_settings;
 pub(crate) mod sessions;
 pub(crate) mod settings;
 pub(crate) mod sign_in;

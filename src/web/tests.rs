@@ -177,6 +177,7 @@ impl Site {
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let file = std::env::temp_dir().join(format!("placet-web-{}-{n}.db", std::process::id()));
         let sql = SqlStore::open(&format!("sqlite:{}", file.display())).await.unwrap();
+        assert_eq!(sql.recount().await.unwrap(), 0);
         let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_795_377_600_000_000)));
         Self::on(text, file, sql, clock)
     }

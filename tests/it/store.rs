@@ -18,4 +18,5 @@ mod races;
 mod retention;
 mod settings;
 mod sqlite_file;
+mod submitting;
 mod tasks;

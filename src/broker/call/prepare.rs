@@ -31,7 +31,7 @@ impl Broker {
         now: Timestamp,
     ) -> Result<Prepared, StoreError> {
         // Who would decide in whose place must be known; who wants to sleep need not be.
-        let absences = self.store().settings().absences(now).await?;
+        let absences = self.absences(now).await?;
         let approval = self.new_approval(asking, rule, tool_fingerprint, &absences, now);
         let event = self.requested_event(&approval, now);
         let deliveries = self.plan_request(&approval, &self.wishes().await, now);

@@ -413,14 +413,7 @@ impl Broker {
                 let event = self
                     .call_event(Kind::CallLimited, &asking, &rule.pointer)
                     .with("cap", cap_name(cap));
-                if matches!(cap, Cap::Submitting | Cap::SubmittingPerAgent) {
-                    // The store has more to do than it can; the record waits with the others.
-                    if !self.call_log().push(CallRecord(event)) {
-                        tracing::error!("a refusal could not be recorded; it stands all the same");
-                    }
-                } else if let Err(error) = self.record(vec![event]).await {
-                    tracing::error!(%error, "a limit hit could not be recorded");
-                }
+                self.record_limit_hit(cap, event).await;
                 Submission::Answered(too_many(cap, retry_after_ms).by_rule(&rule.pointer).into())
             }
             Err(error) => {

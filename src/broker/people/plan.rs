@@ -4,6 +4,7 @@
 //! delivery. Mails are rendered when they are sent; a webhook's body is a snapshot of the change.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -27,12 +28,12 @@ pub(crate) const LIST_PREFIX: &str = "list:";
 
 /// What everybody wants to be told, and when not.
 #[derive(Debug, Clone, Default)]
-pub struct Wishes(HashMap<String, Preferences>);
+pub struct Wishes(Arc<HashMap<String, Preferences>>);
 
 impl Wishes {
     /// From the stored list of reviewers' names and wishes.
     pub fn new(all: Vec<(String, Preferences)>) -> Self {
-        Self(all.into_iter().collect())
+        Self(Arc::new(all.into_iter().collect()))
     }
 
     /// The wishes of one person; the default if none are stored.
@@ -46,18 +47,6 @@ impl Wishes {
 }
 
 impl Broker {
-    /// What everybody wants to be told. If that can't be read, everybody is told everything: a
-    /// failing read must not keep an outcome from being stored, nor a call from its reviewers.
-    pub(in crate::broker) async fn wishes(&self) -> Wishes {
-        match self.store().settings().preferences().await {
-            Ok(all) => Wishes::new(all),
-            Err(error) => {
-                tracing::error!(%error, "what people want to be told can't be read");
-                Wishes::default()
-            }
-        }
-    }
-
     /// The messages of a change.
     pub(in crate::broker) fn plan_change(
         &self,

@@ -89,6 +89,7 @@ impl Broker {
                 store.delete_token(reviewer, id, event(Kind::TokenRevoked, "token")).await?
             }
             Own::Absence => {
+                let _changing = self.inner.seen_settings.change();
                 store.delete_absence(reviewer, id, event(Kind::AbsenceRemoved, "absence")).await?
             }
             Own::Passkey => {
@@ -184,6 +185,7 @@ impl Broker {
             .with("from", &from.to_string())
             .with("until", &until.to_string());
         let most = self.config().people.max_absences;
+        let _changing = self.inner.seen_settings.change();
         let entered = self.store().settings().insert_absence(&absence, most, event).await?;
         entered.map_err(|why| DecideError::Invalid(not_entered(why, most)))
     }
@@ -197,6 +199,7 @@ impl Broker {
         reviewer: &str,
         wishes: &Preferences,
     ) -> Result<(), DecideError> {
+        let _changing = self.inner.seen_settings.change();
         Ok(self.store().settings().set_preferences(reviewer, wishes).await?)
     }
 }

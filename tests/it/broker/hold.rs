@@ -287,6 +287,23 @@ async fn caps_answer_too_many_and_leave_a_record() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_too_many_calls_are_being_stored_a_further_one_is_told_so_by_the_limits_name() {
+    let world = World::with("[approvals]\nmax_submitting_per_agent = 1").await;
+    // What is stored waits until it is let go.
+    let locked = world.db.locked("approvals").await;
+    let [one, other] = [r#"{"a":1}"#, r#"{"a":2}"#].map(|args| Box::pin(world.submit(args)));
+
+    let (first, other) = futures_util::future::select(one, other).await.factor_first();
+
+    drop(locked);
+    assert!(matches!(other.await, Submission::Held(_)));
+    let Submission::Answered(Answer::Statement(said)) = first else { panic!("{first:?}") };
+    assert_eq!(said.code.as_str(), "too_many_pending");
+    assert!(said.retry_after_ms.is_some_and(|wait| wait > 0));
+    assert!(said.text.contains("approvals.max_submitting_per_agent"), "{}", said.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn beyond_the_held_requests_a_call_is_stored_and_handed_over_at_once() {
     let world = World::with("[approvals]\nmax_held_per_agent = 1").await;
     let _held = world.call(r#"{"a":1}"#).await;

@@ -9,16 +9,37 @@ use sqlx::AssertSqlSafe;
 use crate::domain::approval::Approval;
 use crate::domain::time::Timestamp;
 use crate::store::driver::{Tx, args};
-use crate::store::{Cap, Result};
+use crate::store::{Cap, Result, Submit};
 
 use super::super::counts;
 use super::super::rowset::{Int, Rowset, Text};
 use super::row::read;
-use super::submit::{Asked, is_cooling};
 use super::{OPEN, select};
 
 /// What to wait, milliseconds, where people end the pending ones, at no known time.
 const WAIT_FOR_PEOPLE_MS: u64 = 30_000;
+
+/// A call as it was handed over, and when.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) submit: Submit,
+    pub(super) at: Timestamp,
+}
+
+impl Asked {
+    pub(super) fn agent(&self) -> &str {
+        &self.submit.approval.agent
+    }
+
+    pub(super) fn digest(&self) -> &str {
+        self.submit.approval.digest().as_str()
+    }
+}
+
+/// Whether a rejection is repeated for the identical call.
+pub(super) fn is_cooling(approval: &Approval, now: Timestamp) -> bool {
+    approval.cooldown_until().is_some_and(|until| until > now)
+}
 
 /// The new approvals of an agent in a window.
 #[derive(Debug, Clone, Copy)]
@@ -241,7 +262,7 @@ impl Known {
 }
 
 /// What is stored of the calls that were made before, by agent and digest. The order of the ends is
-/// that of [`super::submit::ended_identical`].
+/// that of the look-up of a single call.
 ///
 /// # Errors
 /// [`crate::store::StoreError`], when a row can't be read.

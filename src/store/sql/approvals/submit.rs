@@ -10,12 +10,12 @@ use crate::domain::approval::{Approval, ApprovalId, Unattended};
 use crate::domain::call::Digest;
 use crate::domain::time::Timestamp;
 use crate::store::driver::{Arg, Db, Lock, Tx, args};
-use crate::store::{Cap, Result, Submit, Submitted};
+use crate::store::{Cap, Result, Submitted};
 
 use super::super::limits::use_limit;
 use super::super::rowset::{Int, Rowset, Text};
 use super::super::{audit, counts, holds, outbox, words};
-use super::known::{Agents, Known, known};
+use super::known::{Agents, Asked, Known, is_cooling, known};
 use super::row::read;
 use super::{OPEN, audience, json, select};
 
@@ -24,23 +24,6 @@ pub(super) const MOST_AT_ONCE: usize = 64;
 /// Transactions that may count at the same time without seeing each other. With fewer places of
 /// `max_pending` left than all of them could fill, they are given out by one at a time.
 const OTHERS: i64 = 16;
-
-/// A call as it was handed over, and when.
-#[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) submit: Submit,
-    pub(super) at: Timestamp,
-}
-
-impl Asked {
-    pub(super) fn agent(&self) -> &str {
-        &self.submit.approval.agent
-    }
-
-    pub(super) fn digest(&self) -> &str {
-        self.submit.approval.digest().as_str()
-    }
-}
 
 /// What becomes of a call, before it is committed.
 enum Fate {
@@ -229,10 +212,6 @@ pub(super) async fn ended_identical(
     let row = tx.row(latest, args![now, agent, digest.as_str()]).await?;
     let approval = row.map(|row| read(&row)).transpose()?;
     Ok(approval.filter(|approval| is_cooling(approval, now)))
-}
-
-pub(super) fn is_cooling(approval: &Approval, now: Timestamp) -> bool {
-    approval.cooldown_until().is_some_and(|until| until > now)
 }
 
 /// What is stored of a new approval; the rest is the same for all.

@@ -16,7 +16,8 @@ use crate::store::driver::Db;
 use crate::store::{Cap, Result, StoreError, Submit, Submitted};
 
 use super::super::again;
-use super::submit::{Asked, MOST_AT_ONCE, submit};
+use super::known::Asked;
+use super::submit::{MOST_AT_ONCE, submit};
 
 /// Most transactions under way; an agent's calls are in one of them at a time.
 const WORKERS: usize = 2;
@@ -134,7 +135,7 @@ impl Waiting {
         None
     }
 
-    /// Those who waited for all of an attempt that failed since the database is away.
+    /// Those who wait since before that instant.
     fn take_older(&self, than: Instant) -> Vec<Entry> {
         let mut turns = self.turns();
         let mut taken = Vec::new();
@@ -279,7 +280,8 @@ impl Worker {
             }
             Err(error) => {
                 drop(under_way);
-                let older = self.waiting.take_older(begun);
+                // Who waited for most of it is not kept waiting for another attempt as long.
+                let older = self.waiting.take_older(begun + begun.elapsed() / 2);
                 for entry in entries.into_iter().chain(older) {
                     entry.say(Err(error.same()));
                 }
