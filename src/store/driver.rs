@@ -123,6 +123,24 @@ impl Db {
         })
     }
 
+    /// SQLite's writer: trips to it, and commits.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> (u32, u32) {
+        match &self.at {
+            At::Sqlite(file) => file.counts(),
+            At::Postgres(_) => (0, 0),
+        }
+    }
+
+    /// Lets groups last as long as verbs wait; tells how many do.
+    #[cfg(test)]
+    pub(super) fn all_wait(&self) -> Box<dyn Fn() -> usize> {
+        match &self.at {
+            At::Sqlite(file) => file.all_wait(),
+            At::Postgres(_) => Box::new(|| 0),
+        }
+    }
+
     /// Closes all connections.
     pub(super) async fn close(&self) {
         match &self.at {

@@ -67,6 +67,9 @@ mod settings;
 mod tasks;
 mod words;
 
+#[cfg(test)]
+mod tests;
+
 /// Time until a verb is tried again, the first time and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);

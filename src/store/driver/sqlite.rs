@@ -115,6 +115,20 @@ impl File {
         self.readers.acquire().await
     }
 
+    /// Trips of the writer, and its commits.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> (u32, u32) {
+        self.writer.counts()
+    }
+
+    /// Lets groups last as long as verbs wait; tells how many do.
+    #[cfg(test)]
+    pub(super) fn all_wait(&self) -> Box<dyn Fn() -> usize> {
+        self.writer.lasting(Duration::MAX);
+        let writer = self.writer.clone();
+        Box::new(move || writer.waiting())
+    }
+
     /// Closes all connections.
     pub(super) async fn close(&self) {
         self.readers.close().await;

@@ -8,7 +8,7 @@ use sqlx::AssertSqlSafe;
 use crate::domain::approval::ApprovalId;
 use crate::domain::time::Timestamp;
 use crate::store::Result;
-use crate::store::driver::{Db, Lock, Tx, args};
+use crate::store::driver::{Db, Lock, Step, Tx, args};
 use crate::store::holds::{HoldStore, NewHold};
 
 use super::SqlStore;
@@ -173,18 +173,28 @@ async fn attach_again(db: Db, id: ApprovalId, hold: NewHold, now: Timestamp) -> 
 
 async fn detach(db: Db, hold: String, now: Timestamp) -> Result<i64> {
     let mut tx = db.begin().await?;
-    let row = tx.row("select approval from holds where id = $1", args![&hold]).await?;
-    let Some(approval) = row.map(|row| row.text("approval")).transpose()? else {
+    let steps = vec![
+        // Two that let go of one approval wait for each other here, so that the second counts right.
+        Step::new(
+            "update approvals set changed_at = $2, change_seq = null \
+              where id = (select approval from holds where id = $1)",
+            args![&hold, now],
+        ),
+        Step::new(
+            "select count(*) as n from holds h join nodes n on n.id = h.node \
+              where h.approval = (select approval from holds where id = $1) and h.id <> $1 \
+                and n.lease_expires_at > $2",
+            args![&hold, now],
+        ),
+        Step::new("delete from holds where id = $1", args![&hold]),
+    ];
+    let done = tx.all(steps).await?;
+    let [_, left, gone] = &done[..] else { return tx.rollback().await.map(|()| 0) };
+    if gone.touched == 0 {
         tx.rollback().await?;
         return Ok(0);
-    };
-    tx.execute("delete from holds where id = $1", args![&hold]).await?;
-    tx.execute(
-        "update approvals set changed_at = $2, change_seq = null where id = $1",
-        args![&approval, now],
-    )
-    .await?;
-    let left = tx.count(LIVE_HOLDS, args![&approval, now]).await?;
+    }
+    let left = left.rows.first().map_or(Ok(0), |row| row.int("n"))?;
     tx.commit().await?;
     Ok(left)
 }

@@ -36,15 +36,15 @@ struct Inner {
     answer: Duration,
     hall: Mutex<Hall>,
     #[cfg(test)]
-    pub(super) counts: Counts,
+    counts: Counts,
 }
 
 /// What the connection was asked for.
 #[cfg(test)]
 #[derive(Debug, Default)]
-pub(super) struct Counts {
-    pub(super) trips: std::sync::atomic::AtomicU32,
-    pub(super) commits: std::sync::atomic::AtomicU32,
+struct Counts {
+    trips: std::sync::atomic::AtomicU32,
+    commits: std::sync::atomic::AtomicU32,
 }
 
 /// Where verbs wait.
@@ -147,9 +147,11 @@ impl Writer {
         }))
     }
 
+    /// Trips to the connection's thread but those that commit, and commits.
     #[cfg(test)]
-    pub(super) fn counts(&self) -> &Counts {
-        &self.0.counts
+    pub(super) fn counts(&self) -> (u32, u32) {
+        use std::sync::atomic::Ordering::Relaxed;
+        (self.0.counts.trips.load(Relaxed), self.0.counts.commits.load(Relaxed))
     }
 
     /// Lets transactions take further verbs for so long.
