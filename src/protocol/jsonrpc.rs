@@ -10,7 +10,7 @@ use crate::domain::json::{self, Node, lenient};
 
 /// A request. `id` and `params` are raw JSON.
 pub(crate) fn request(id: impl Display, method: &str, params: Option<&str>) -> String {
-    let mut out = String::with_capacity(ROOM + method.len() + params.map_or(0, str::len));
+    let mut out = String::with_capacity(72 + method.len() + params.map_or(0, str::len));
     // Writing to a string can't fail.
     let _ = write!(out, "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":");
     json::write_string(method, &mut out);
@@ -21,9 +21,6 @@ pub(crate) fn request(id: impl Display, method: &str, params: Option<&str>) -> S
     out.push('}');
     out
 }
-
-/// Bytes of a request besides its method and its params.
-const ROOM: usize = 72;
 
 /// A notification. `params` is raw JSON.
 pub(crate) fn notification(method: &str, params: Option<&str>) -> String {

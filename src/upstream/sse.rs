@@ -64,23 +64,32 @@ impl Parser {
     /// # Errors
     /// [`TooLarge`] once an event has more bytes than the limit; the stream is then of no more use.
     pub(super) fn push(&mut self, bytes: &[u8], events: &mut Vec<Event>) -> Result<(), TooLarge> {
-        for &byte in bytes {
-            let lf_of_crlf = self.after_cr && byte == b'\n';
-            self.after_cr = byte == b'\r';
-            if lf_of_crlf {
+        let mut bytes = bytes;
+        while let Some(&first) = bytes.first() {
+            if std::mem::take(&mut self.after_cr) && first == b'\n' {
+                bytes = &bytes[1..];
                 continue;
             }
-            if byte == b'\n' || byte == b'\r' {
-                let line = std::mem::take(&mut self.line);
-                events.extend(self.end_line(&line)?);
-                self.line = line;
-                self.line.clear();
-            } else {
-                if self.line.len() + self.data.len() >= self.limit + FIELD_ROOM {
-                    return Err(TooLarge);
-                }
-                self.line.push(byte);
+            let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+            let part = &bytes[..end.unwrap_or(bytes.len())];
+            if self.line.len() + self.data.len() + part.len() > self.limit + FIELD_ROOM {
+                return Err(TooLarge);
             }
+            let Some(end) = end else {
+                self.line.extend_from_slice(part);
+                return Ok(());
+            };
+            if self.line.is_empty() {
+                events.extend(self.end_line(part)?);
+            } else {
+                let mut line = std::mem::take(&mut self.line);
+                line.extend_from_slice(part);
+                events.extend(self.end_line(&line)?);
+                line.clear();
+                self.line = line;
+            }
+            self.after_cr = bytes[end] == b'\r';
+            bytes = &bytes[end + 1..];
         }
         Ok(())
     }

@@ -123,7 +123,7 @@ pub(super) fn post_aside(
     tracker.spawn(async move {
         let sent = post(&target, target.usual(), session.headers(), body.into());
         match tokio::time::timeout(ASIDE_TIMEOUT, sent).await {
-            Ok(Ok(_)) => {}
+            Ok(Ok(response)) => response.finish(),
             Ok(Err(error)) => debug!(upstream = %hub.common.name, "a side message failed: {error}"),
             Err(_) => debug!(upstream = %hub.common.name, "a side message timed out"),
         }
@@ -284,7 +284,10 @@ impl<'a> Reading<'a> {
     async fn stream(&mut self, status: StatusCode, mut body: Body) -> Read {
         loop {
             let broken = match self.events(&mut body).await? {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    body.finish();
+                    return Ok(answer);
+                }
                 Err(broken) => broken,
             };
             if !status.is_success() {

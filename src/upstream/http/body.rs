@@ -45,6 +45,11 @@ impl Body {
         }
     }
 
+    /// Needs nothing more of it.
+    pub(super) fn finish(self) {
+        self.response.finish();
+    }
+
     /// Reads up to the first byte that tells what it is. Some servers name no type, or another;
     /// what begins as JSON is JSON, and what begins with a field of an event is a stream.
     pub(super) async fn kind(&mut self) -> Kind {

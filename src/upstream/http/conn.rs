@@ -4,10 +4,10 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker, ready};
 
 use futures_util::task::AtomicWaker;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper::{Request, Response};
@@ -17,15 +17,30 @@ use super::io::{Body, Guard, Io};
 
 /// How often a connection is looked at again in one turn, before others have theirs.
 const ROUNDS: usize = 16;
+/// Pieces that may come after what was waited for, before the connection is given up.
+const TAIL_FRAMES: usize = 16;
 
 /// One connection.
 pub(super) struct Conn {
     sender: SendRequest<Body>,
     /// None once it has ended.
     connection: Option<Connection<TokioIo<Io>, Body>>,
+    /// The end of the last answer, which nobody needs: it must have come before the next request.
+    tail: Option<Incoming>,
     guard: Arc<Guard>,
     turn: Arc<Turn>,
     waker: Waker,
+}
+
+/// Whether a connection can be used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// It can.
+    Good,
+    /// The end of its last answer has not come.
+    NotYet,
+    /// The peer closed it, or said something that nobody asked for.
+    Gone,
 }
 
 impl Conn {
@@ -38,7 +53,7 @@ impl Conn {
         let (sender, connection) = http1::handshake(TokioIo::new(io)).await?;
         let turn = Arc::<Turn>::default();
         let waker = Waker::from(Arc::clone(&turn));
-        Ok(Box::new(Self { sender, connection: Some(connection), guard, turn, waker }))
+        Ok(Box::new(Self { sender, connection: Some(connection), tail: None, guard, turn, waker }))
     }
 
     /// What guards its writes.
@@ -98,16 +113,41 @@ impl Conn {
         self.connection.is_some() && self.sender.is_ready()
     }
 
-    /// Waits for nobody any more, until it is used again.
-    pub(super) fn rest(&self) {
+    /// Waits for nobody any more, until it is used again; `tail` is what is left of its answer.
+    pub(super) fn rest(&mut self, tail: Option<Incoming>) {
+        self.tail = tail;
         drop(self.turn.task.take());
     }
 
-    /// Whether the peer has neither closed it nor said anything while it was idle: asks the system.
-    pub(super) fn is_still_good(&mut self) -> bool {
+    /// Whether it can be used again: asks the system, since the runtime may not know yet.
+    pub(super) fn fit(&mut self) -> Fit {
         self.guard.look();
-        self.advance();
-        self.connection.is_some() && self.sender.is_ready()
+        match self.tail.take() {
+            None => self.advance(),
+            Some(mut tail) => {
+                let mut cx = Context::from_waker(Waker::noop());
+                let mut more = 0..TAIL_FRAMES;
+                let ended = self.drive(&mut cx, |cx| {
+                    while let Some(frame) = ready!(Pin::new(&mut tail).poll_frame(cx)) {
+                        if frame.is_err() || more.next().is_none() {
+                            return Poll::Ready(false);
+                        }
+                    }
+                    Poll::Ready(true)
+                });
+                self.turn.task.take();
+                match ended {
+                    Poll::Ready(true) => return if self.is_free() { Fit::Good } else { Fit::Gone },
+                    Poll::Ready(false) => return Fit::Gone,
+                    Poll::Pending => self.tail = Some(tail),
+                }
+            }
+        }
+        match (self.connection.is_some(), self.tail.is_some()) {
+            (true, true) => Fit::NotYet,
+            (true, false) if self.sender.is_ready() => Fit::Good,
+            _ => Fit::Gone,
+        }
     }
 }
 

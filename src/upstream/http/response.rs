@@ -83,11 +83,18 @@ impl Response {
         }
     }
 
+    /// Needs nothing more of the body: the connection is kept, and used again once its end has come.
+    pub(super) fn finish(mut self) {
+        if let (Some(conn), Some(pool)) = (self.conn.take(), self.pool) {
+            pool.put(conn, Some(self.body));
+        }
+    }
+
     fn ended(&mut self) {
         if let (Some(mut conn), Some(pool)) = (self.conn.take(), &self.pool)
             && conn.is_free()
         {
-            pool.put(conn);
+            pool.put(conn, None);
         }
     }
 }

@@ -298,7 +298,10 @@ impl Line {
                 once::post(&self.target.dialer, &self.endpoint, headers, body, gate.as_ref()).await
             }
         };
-        sent.map(|response| response.status())
+        let response = sent?;
+        let status = response.status();
+        response.finish();
+        Ok(status)
     }
 }
 

@@ -2,6 +2,7 @@
 //! two eras, and that bytes pass as they are.
 
 mod forgotten;
+mod kept;
 mod odd_answers;
 mod sse_conn;
 
