@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use futures_util::future::join_all;
 use placet::domain::json;
 use placet::upstream::{Reply, UpstreamError};
 use tokio::sync::mpsc;
@@ -50,6 +51,8 @@ fn chunk(text: &str) -> String {
     format!("{:x}\r\n{text}\r\n", text.len())
 }
 
+/// More calls than connections are kept by then.
+const MANY: usize = 12;
 const EVENTS: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 
@@ -184,7 +187,7 @@ async fn calls_one_after_the_other_go_over_one_connection() {
 async fn a_streamed_answer_keeps_its_connection_until_its_end() {
     let mut held = Held::start(false);
     let placet = built(http(&held.url));
-    let (said, first) = tokio::join!(placet.call(false), async {
+    let (said, mut first) = tokio::join!(placet.call(false), async {
         let mut call = held.call().await;
         let event = format!("data: {{\"jsonrpc\":\"2.0\",\"id\":{},\"result\":{{}}}}\n\n", call.id);
         call.write(&format!("{EVENTS}{}", chunk(&event)));
@@ -201,18 +204,20 @@ async fn a_streamed_answer_keeps_its_connection_until_its_end() {
     assert_eq!(said.unwrap(), answer("{\"n\":2}"));
     assert_ne!(second, first.on);
 
-    // Its end comes: it is one of two that are good. Both are in use at once then.
-    let mut first = first;
+    // Its end comes. So many calls at once need every connection that is good.
     first.write(&chunk(": done\n\n"));
     first.write("0\r\n\r\n");
-    let (one, other, used) = tokio::join!(placet.call(false), placet.call(false), async {
-        let (mut one, mut other) = (held.call().await, held.call().await);
-        one.answer("{}");
-        other.answer("{}");
-        [one.on, other.on]
+    let calls = join_all((0..MANY).map(|_| placet.call(false)));
+    let (said, used) = tokio::join!(calls, async {
+        let mut calls = Vec::new();
+        for _ in 0..MANY {
+            calls.push(held.call().await);
+        }
+        calls.iter_mut().for_each(|call| call.answer("{}"));
+        calls.iter().map(|call| call.on).collect::<Vec<_>>()
     });
-    assert!(one.is_ok() && other.is_ok());
-    assert!(used.contains(&first.on) && used.contains(&second), "{used:?}");
+    assert!(said.iter().all(Result::is_ok));
+    assert!(used.contains(&first.on) && used.contains(&second), "{} of {used:?}", first.on);
     placet.end().await;
 }
 
