@@ -23,6 +23,7 @@ use crate::telemetry::Metrics;
 use crate::upstream::Upstream;
 
 pub(crate) mod audit;
+mod awaited;
 pub mod call;
 pub mod channels;
 pub(crate) mod client_sessions;
@@ -42,7 +43,9 @@ pub(crate) mod upstreams;
 
 use call::attached::Attached;
 use call::call_log::CallLog;
+use call::hold_budget::Budgets;
 use call::open_calls::OpenCalls;
+use call::reading::Readings;
 use call::result_delivery::ResultsUnderWay;
 use call::send_mark::Executing;
 use client_sessions::Uses;
@@ -73,6 +76,8 @@ struct Inner {
     tracker: TaskTracker,
     calls: CallLog,
     attached: Attached,
+    readings: Readings,
+    budgets: Budgets,
     reach: Reach,
     results_under_way: ResultsUnderWay,
     executing: Executing,
@@ -178,6 +183,8 @@ impl Broker {
                 tracker: parts.tracker,
                 calls,
                 attached: Attached::default(),
+                readings: Readings::default(),
+                budgets: Budgets::default(),
                 reach: Reach::default(),
                 results_under_way: ResultsUnderWay::default(),
                 turns: Turns::default(),

@@ -4,6 +4,11 @@
 //! [`store`], told to people by [`notify`], decided in [`web`], and sent to its server by
 //! [`upstream`]. What it all means, without any of that, is [`domain`].
 
+/// The allocator of the program, for whatever else is built on the library:
+/// `#[global_allocator] static ALLOCATOR: placet::Allocator = placet::Allocator;`
+#[cfg(feature = "mimalloc")]
+pub use mimalloc::MiMalloc as Allocator;
+
 // The fixtures are shared with the tests outside, which name the library so.
 #[cfg(test)]
 extern crate self as placet;

@@ -6,6 +6,11 @@ use clap::Parser as _;
 use placet::cli::{self, Cli, Command, LogFormat};
 use tracing_subscriber::EnvFilter;
 
+/// Memory that was needed once, for a burst of calls, is given back.
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: placet::Allocator = placet::Allocator;
+
 /// The variable that says how much is logged.
 const LOG_VARIABLE: &str = "PLACET_LOG";
 

@@ -2,6 +2,8 @@
 
 use tokio::sync::Notify;
 
+pub(crate) mod queue;
+
 /// Waits until `look` finds something. Whoever changes what it looks at notifies `changed` after
 /// the change. A change between the look and the wait is not missed.
 pub(crate) async fn until<T>(changed: &Notify, mut look: impl FnMut() -> Option<T>) -> T {

@@ -11,6 +11,7 @@ use socket2::{SockRef, TcpKeepalive};
 
 pub(crate) mod connections;
 pub(crate) mod descriptors;
+mod event_stream;
 pub(crate) mod serve;
 
 /// Shortest time for an acknowledgement: a network that is slower is of no use.

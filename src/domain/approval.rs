@@ -136,6 +136,10 @@ pub struct Approval {
     pub unsent: bool,
     /// Whether a request of the agent is held for it now.
     pub waiting: bool,
+    /// How many requests of the agent are held for it now.
+    pub held: u32,
+    /// Whether a task follows it, living or ended.
+    pub followed: bool,
     /// When an identical call ran before, if it did within the retention.
     pub ran_before: Option<Timestamp>,
 }
@@ -163,9 +167,17 @@ pub struct Transition {
     pub executor_dead_at: Option<Timestamp>,
     /// If set, the store makes the change only while the send was not marked.
     pub if_unsent: bool,
+    /// Id of the held request that is detached with the change: it is answered with it.
+    pub detaches: Option<String>,
 }
 
 impl Transition {
+    /// The same change, with which that held request is detached.
+    #[must_use]
+    pub fn detaching(self, hold: Option<String>) -> Self {
+        Self { detaches: hold, ..self }
+    }
+
     /// The same change, made only where the executor is dead at `now`.
     #[must_use]
     pub fn if_executor_is_dead(self, now: Timestamp) -> Self {
@@ -241,6 +253,7 @@ impl Approval {
             unless_attached: false,
             executor_dead_at: None,
             if_unsent: false,
+            detaches: None,
         }
     }
 

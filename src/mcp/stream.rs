@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::response::Response;
-use tokio::sync::mpsc;
-use tokio_stream::StreamExt as _;
-use tokio_stream::wrappers::ReceiverStream;
+use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::mcp::session::resumability::Writer;
+use crate::notified::queue::{Sender, queue};
 
 use super::Mcp;
 use super::request::ClientRequest;
@@ -35,7 +34,7 @@ pub(crate) struct Events {
 #[derive(Debug, Clone)]
 enum Sink {
     /// One connection, and the stream ends with it.
-    Once(mpsc::Sender<Bytes>),
+    Once(Sender<Bytes>),
     /// A legacy client may come back for it.
     Kept(Arc<Writer>),
 }
@@ -43,8 +42,8 @@ enum Sink {
 impl Events {
     /// A stream and its response; the head goes out at once.
     pub(crate) fn open() -> (Self, Response) {
-        let (sender, receiver) = mpsc::channel::<Bytes>(CAPACITY);
-        let frames = ReceiverStream::new(receiver).map(Ok::<_, Infallible>);
+        let (sender, receiver) = queue::<Bytes>(CAPACITY);
+        let frames = receiver.map(Ok::<_, Infallible>);
         (Self { sink: Sink::Once(sender) }, event_stream(Body::from_stream(frames)))
     }
 
@@ -63,7 +62,7 @@ impl Events {
     /// Sends one JSON-RPC message, however slow the client is; false if it is known to be gone.
     pub(crate) async fn message(&self, json: &str) -> bool {
         match &self.sink {
-            Sink::Once(sender) => sender.send(event(json).into()).await.is_ok(),
+            Sink::Once(sender) => sender.send(event(json).into()).await,
             Sink::Kept(writer) => writer.say(&event(json)),
         }
     }

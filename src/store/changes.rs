@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 
 use super::error::Result;
-use crate::domain::approval::Approval;
+use crate::domain::approval::{Approval, ApprovalId};
 use crate::domain::time::Timestamp;
 
 /// An approval as it is now, under the number of its last change.
@@ -14,6 +14,17 @@ pub struct Change {
     pub seq: i64,
     /// The approval. Changes that follow each other quickly share one number, the last.
     pub approval: Approval,
+}
+
+/// How far an approval has come, for who waits for it: as little as tells whether to look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Glimpse {
+    /// The approval.
+    pub id: ApprovalId,
+    /// Its version.
+    pub version: i64,
+    /// Whether its agent wants its running call stopped.
+    pub stops: bool,
 }
 
 /// The verbs about changes. Each verb is one transaction.
@@ -38,4 +49,14 @@ pub trait ChangeStore: Send + Sync {
         limit: u32,
         now: Timestamp,
     ) -> Result<Vec<Change>>;
+
+    /// Approvals that changed at or after an instant since they were made, and those whose calls
+    /// are wanted stopped since then; at most `limit`, in no order.
+    async fn since(&self, at: Timestamp, limit: u32) -> Result<Vec<Glimpse>>;
+
+    /// How far these have come; those that are gone are left out.
+    async fn glimpses(&self, ids: &[ApprovalId]) -> Result<Vec<Glimpse>>;
+
+    /// These approvals as they stand, in no order; those that are gone are left out.
+    async fn of(&self, ids: &[ApprovalId], now: Timestamp) -> Result<Vec<Approval>>;
 }

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connections::{Connection, Connections, Entry, Full, Phase};
+use super::event_stream::{Asked, Desk, Resumed};
 
 /// How often connections that took too long are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -160,40 +161,73 @@ async fn connection(
     let connection = Arc::clone(&entry.connection);
     let within = connection.limits().body;
     let router = TowerToHyperService::new(router);
-    let io = TokioIo::new(Heard { stream, connection: Arc::clone(&connection) });
-    let service = service_fn({
-        let connection = Arc::clone(&connection);
-        move |request: Request<Incoming>| {
-            answer(router.clone(), request, peer, Arc::clone(&connection), within)
+    let mut io = Resumed::new(Bytes::new(), Heard { stream, connection: Arc::clone(&connection) });
+    let mut stops = false;
+    loop {
+        let (desk, mut taken) = Desk::new();
+        let desk = Arc::new(desk);
+        let service = service_fn({
+            let (router, connection) = (router.clone(), Arc::clone(&connection));
+            move |request: Request<Incoming>| {
+                let on = On { peer, connection: Arc::clone(&connection), desk: Arc::clone(&desk) };
+                answer(router.clone(), request, on, within)
+            }
+        });
+        let mut served = http1::Builder::new()
+            .max_header_size(max_head)
+            // Its times are watched from outside, where what is idle can also make room.
+            .header_read_timeout(None)
+            .serve_connection(TokioIo::new(io), service);
+        if stops {
+            Pin::new(&mut served).graceful_shutdown();
         }
-    });
-    let served = http1::Builder::new()
-        .max_header_size(max_head)
-        // Its times are watched from outside, where what is idle can also make room.
-        .header_read_timeout(None)
-        .serve_connection(io, service);
-    tokio::pin!(served);
-    tokio::select! {
-        _ = &mut served => return,
-        () = connection.close.cancelled() => return,
-        () = stop.cancelled() => served.as_mut().graceful_shutdown(),
+        let stream = loop {
+            tokio::select! {
+                biased;
+                Ok(stream) = &mut taken => break stream,
+                _ = &mut served => return,
+                () = connection.close.cancelled() => return,
+                () = stop.cancelled(), if !stops => {
+                    stops = true;
+                    Pin::new(&mut served).graceful_shutdown();
+                }
+            }
+        };
+        // It has read the request whole, and waits for an answer that it will not get.
+        let parts = served.into_parts();
+        let (rest, mut heard) = parts.io.into_inner().into_parts();
+        let mut ahead = [&parts.read_buf[..], &rest[..]].concat();
+        drop((parts.read_buf, rest));
+        let written = stream.write(&mut heard, &mut ahead, || stop.is_cancelled());
+        let goes_on = tokio::select! {
+            goes_on = written => goes_on,
+            () = connection.close.cancelled() => return,
+        };
+        if !goes_on {
+            // The client may still read the end.
+            let _ = tokio::io::AsyncWriteExt::shutdown(&mut heard).await;
+            return;
+        }
+        io = Resumed::new(Bytes::from(ahead), heard);
     }
-    tokio::select! {
-        _ = &mut served => {}
-        () = connection.close.cancelled() => {}
-    }
+}
+
+/// Where a request came in.
+struct On {
+    peer: SocketAddr,
+    connection: Arc<Connection>,
+    desk: Arc<Desk<Answering>>,
 }
 
 /// One request, on its way through the program.
 async fn answer(
     router: TowerToHyperService<Router>,
     request: Request<Incoming>,
-    peer: SocketAddr,
-    connection: Arc<Connection>,
+    On { peer, connection, desk }: On,
     within: Duration,
 ) -> Result<Response<Answering>, Infallible> {
     connection.enter(Phase::Body, Instant::now());
-    let late = Arc::new(AtomicBool::new(false));
+    let (asked, came) = (Asked::by(&request), Arc::new(Came::default()));
     let (mut parts, body) = request.into_parts();
     parts.extensions.insert(ConnectInfo(peer));
     let body = Arriving {
@@ -201,20 +235,28 @@ async fn answer(
         connection: Arc::clone(&connection),
         within,
         deadline: None,
-        late: Arc::clone(&late),
+        came: Arc::clone(&came),
     };
     if body.is_end_stream() {
+        came.whole.store(true, Ordering::Relaxed);
         connection.read(Instant::now());
     }
     let request = Request::from_parts(parts, Body::new(body));
     let answered = router.call(request).await;
     let response = match answered {
-        Ok(_) if late.load(Ordering::Relaxed) => too_late(within),
+        Ok(_) if came.late.load(Ordering::Relaxed) => too_late(within),
         Ok(response) => response,
         Err(never) => match never {},
     };
     connection.read(Instant::now());
-    Ok(response.map(|body| Answering { body, connection }))
+    let is_stream = asked.gets_stream(&response) && came.whole.load(Ordering::Relaxed);
+    let response = response.map(|body| Answering { body, connection });
+    if !is_stream {
+        return Ok(response);
+    }
+    desk.hand(asked, response);
+    // It is written by whoever drops this.
+    std::future::pending().await
 }
 
 fn too_late(within: Duration) -> axum::response::Response {
@@ -286,8 +328,16 @@ struct Arriving {
     /// From when somebody begins to read it.
     within: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
-    /// Whether it was not.
-    late: Arc<AtomicBool>,
+    came: Arc<Came>,
+}
+
+/// How the body of a request came.
+#[derive(Debug, Default)]
+struct Came {
+    /// Not in time.
+    late: AtomicBool,
+    /// To its end.
+    whole: AtomicBool,
 }
 
 impl HttpBody for Arriving {
@@ -302,12 +352,13 @@ impl HttpBody for Arriving {
         let within = self.within;
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(within)));
         if deadline.as_mut().poll(cx).is_ready() {
-            self.late.store(true, Ordering::Relaxed);
+            self.came.late.store(true, Ordering::Relaxed);
             let error = io::Error::new(io::ErrorKind::TimedOut, "the body took too long");
             return Poll::Ready(Some(Err(axum::Error::new(error))));
         }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if frame.is_none() || self.body.is_end_stream() {
+            self.came.whole.store(true, Ordering::Relaxed);
             self.connection.read(Instant::now());
         }
         Poll::Ready(frame.map(|frame| frame.map_err(axum::Error::new)))

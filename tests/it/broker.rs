@@ -17,6 +17,7 @@ mod late;
 mod lease;
 mod open_calls;
 mod policy_changes;
+mod poll;
 mod remote;
 mod restart;
 mod restore;

@@ -81,6 +81,16 @@ impl HoldGuard {
         self.id.is_some()
     }
 
+    /// Id of its row, where there is one.
+    pub(super) fn row(&self) -> Option<String> {
+        self.id.clone().filter(|_| self.stored)
+    }
+
+    /// Its row went with the end of what it waited for.
+    pub(super) fn was_detached(&mut self) {
+        self.forget();
+    }
+
     fn forget(&mut self) -> Option<String> {
         let id = self.id.take()?;
         lock(&self.broker.inner.attached.holds).remove(&id);
@@ -132,6 +142,13 @@ impl Drop for TaskHere {
 }
 
 impl Broker {
+    /// The row of a held request is about to go: it is not missed any more.
+    pub(super) fn lets_go_of(&self, hold: &str) {
+        if let Some(here) = lock(&self.inner.attached.holds).get_mut(hold) {
+            here.approval = None;
+        }
+    }
+
     /// Notes that the call of a task runs here.
     pub fn runs_here(&self, id: &TaskId) -> TaskHere {
         lock(&self.inner.attached.tasks).insert(id.clone());

@@ -4,11 +4,11 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 
-use crate::domain::approval::{Approval, ApprovalId, State};
+use crate::domain::approval::{Approval, State};
 use crate::domain::time::{Timestamp, in_words};
+use crate::notified::queue::{Receiver, Sender, queue};
 
 use crate::broker::Broker;
 use crate::upstream::ServerMessage;
@@ -24,53 +24,61 @@ pub enum Beat {
     Upstream(ServerMessage),
 }
 
-/// What a sign of life says of the approval, as it was last seen.
+/// Where signs of life go.
 #[derive(Debug)]
-pub(super) struct Shown {
-    id: ApprovalId,
-    title: String,
-    runs: bool,
-    expires_at: Timestamp,
+pub struct Beats(Sender<Beat>);
+
+/// Where they are heard.
+#[derive(Debug)]
+pub struct BeatsHeard(Receiver<Beat>);
+
+/// Signs of life on their way, at most `most`; more are dropped.
+pub fn beats(most: usize) -> (Beats, BeatsHeard) {
+    let (sender, receiver) = queue(most);
+    (Beats(sender), BeatsHeard(receiver))
 }
 
-impl Shown {
-    /// What is said of this approval.
-    pub(super) fn of(a: &Approval) -> Self {
-        Self {
-            id: a.id.clone(),
-            title: a.call.title().into_owned(),
-            runs: a.state == State::Running,
-            expires_at: a.expires_at,
-        }
+impl Beats {
+    /// Tells one; it is dropped where there is no room for it, or nobody hears.
+    pub fn tell(&self, beat: Beat) {
+        let _ = self.0.try_send(beat);
+    }
+}
+
+impl BeatsHeard {
+    /// The next; none when the hold is over and all were heard.
+    pub async fn recv(&mut self) -> Option<Beat> {
+        self.0.recv().await
     }
 
-    /// It stands so now.
-    pub(super) fn take_from(&mut self, a: &Approval) {
-        (self.runs, self.expires_at) = (a.state == State::Running, a.expires_at);
+    /// One that came already.
+    pub fn try_recv(&mut self) -> Option<Beat> {
+        self.0.try_recv()
     }
+}
 
-    fn message(&self, now: Timestamp) -> String {
-        let Self { id, title, .. } = self;
-        if self.runs {
-            return format!("Approved; {title} is being executed ({id})");
-        }
-        let left = in_words(now.until(self.expires_at));
-        format!("Waiting for approval {id} of {title}; {left} left")
+/// What a sign of life says of the approval, as it was last seen.
+pub(super) type Shown = Arc<Mutex<Arc<Approval>>>;
+
+fn message(a: &Approval, now: Timestamp) -> String {
+    let (id, title) = (&a.id, a.call.title());
+    if a.state == State::Running {
+        return format!("Approved; {title} is being executed ({id})");
     }
+    let left = in_words(now.until(a.expires_at));
+    format!("Waiting for approval {id} of {title}; {left} left")
 }
 
 /// Gives a sign of life every heartbeat; one that finds no room is dropped.
 pub(super) async fn beat(
-    broker: Broker,
-    shown: Arc<Mutex<Shown>>,
+    broker: &Broker,
+    shown: Shown,
     heartbeat: Duration,
-    beats: mpsc::Sender<Beat>,
+    beats: &Beats,
 ) -> Infallible {
-    let mut tick = tokio::time::interval_at(Instant::now() + heartbeat, heartbeat);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tick.tick().await;
-        let message = shown.lock().expect("no holder of this lock panics").message(broker.now());
-        let _ = beats.try_send(Beat::Alive(message));
+        tokio::time::sleep_until(Instant::now() + heartbeat).await;
+        let seen = Arc::clone(&shown.lock().expect("no holder of this lock panics"));
+        beats.tell(Beat::Alive(message(&seen, broker.now())));
     }
 }

@@ -5,7 +5,6 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -18,11 +17,13 @@ use crate::domain::task::{Form, Remote};
 use crate::store::StoreError;
 use crate::upstream::{Caller, Gate, Notifications, Reply, Request, ServerMessage, UpstreamError};
 
-use super::permit::{Continues, Permit};
+use super::permit::Permit;
 use super::remote::{Followed, with_tasks};
 use super::seal;
 use super::send_mark::{Claimed, SendMark};
 use crate::broker::Broker;
+
+mod outcome;
 
 /// Progress messages that wait for a slow client; more are dropped.
 const PROGRESS_CAPACITY: usize = 64;
@@ -49,8 +50,6 @@ pub struct Execution {
     pub notifications: mpsc::Receiver<ServerMessage>,
     /// What became of it.
     pub done: oneshot::Receiver<Done>,
-    /// Whether several requests were attached when it ended; known once `done` is.
-    pub shared: Arc<AtomicBool>,
 }
 
 impl Execution {
@@ -59,7 +58,7 @@ impl Execution {
         let (tell, done) = oneshot::channel();
         // The receiver is at hand.
         let _ = tell.send(Done::NotSent(why));
-        Self { notifications: mpsc::channel(1).1, done, shared: Arc::default() }
+        Self { notifications: mpsc::channel(1).1, done }
     }
 }
 
@@ -75,14 +74,26 @@ struct How {
 /// Where an execution reports its end.
 struct End {
     tell: oneshot::Sender<Done>,
-    shared: Arc<AtomicBool>,
+    /// Id of the held request that it answers: its row goes with the outcome.
+    hold: Option<String>,
+}
+
+/// The stored outcome of an execution.
+#[derive(Debug)]
+pub struct Recorded {
+    /// The approval with it.
+    pub approval: Box<Approval>,
+    /// Whether other requests were attached then.
+    pub shared: bool,
+    /// Whether the held request it answers was detached with it.
+    pub detached: bool,
 }
 
 /// What became of an execution.
 #[derive(Debug)]
 pub enum Done {
-    /// The outcome is stored, in this approval.
-    Recorded(Box<Approval>),
+    /// The outcome is stored.
+    Recorded(Recorded),
     /// The call was certainly not sent, for this reason: it is approved still.
     NotSent(String),
 }
@@ -149,13 +160,12 @@ impl Broker {
         how: How,
     ) -> Result<Reply, UpstreamError> {
         // Whoever waits as a task may be given the time that a task of the server takes.
-        let followed = self.store().tasks().following(&claimed.id).await.is_ok_and(|n| n > 0);
         let form = if params_without_task(&claimed.call.params).is_some() {
             Form::Core
         } else {
             Form::Extension
         };
-        let wishes = Wishes { tasks: followed.then_some(form), ..wishes.clone() };
+        let wishes = Wishes { tasks: claimed.followed.then_some(form), ..wishes.clone() };
         let (stop, gate) = (how.cancel.clone(), how.gate.clone());
         let reply = self.send(permit, caller, &wishes, Some(progress), how).await?;
         let Reply::Result(raw) = &reply else { return Ok(reply) };
@@ -177,7 +187,25 @@ impl Broker {
         caller: &Caller,
         wishes: &Wishes,
     ) -> Result<Option<Execution>, StoreError> {
-        let Some(approval) = self.get(id).await? else { return Ok(None) };
+        match self.get(id).await? {
+            Some(approval) => self.execute_known(&approval, caller, wishes, None).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The same for an approval that was read just now: if it changed since, the claim fails. The
+    /// row of that held request goes with the outcome, which answers it.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read or written.
+    pub(super) async fn execute_known(
+        &self,
+        approval: &Approval,
+        caller: &Caller,
+        wishes: &Wishes,
+        hold: Option<String>,
+    ) -> Result<Option<Execution>, StoreError> {
+        let id = &approval.id;
         if approval.state != State::Approved {
             return Ok(None);
         }
@@ -190,16 +218,18 @@ impl Broker {
             return Ok(Some(Execution::not_sent(error)));
         }
         let config = self.confirmed().await?;
-        if let Some(reason) = self.obstacle(&approval, &config) {
-            return self.settle_transition(approval.cancel("policy", &reason, self.now())).await;
+        if let Some(reason) = self.obstacle(approval, &config) {
+            let cancelled = approval.clone().cancel("policy", &reason, self.now());
+            return self.settle_transition(cancelled).await;
         }
         // Without it others would take the claim back at once.
         if !self.has_lease() {
             self.renew_lease().await?;
         }
-        let Ok(claim) = approval.claim(self.node(), self.now()) else { return Ok(None) };
+        let Ok(claim) = approval.clone().claim(self.node(), self.now()) else { return Ok(None) };
         // Known before it stands, so that a claim that stands unknown is nobody's.
         let executing = self.inner.executing.begin(id);
+        let changes = self.changes_since(id, approval.version);
         let began = self.uptime();
         let claimed = match self.apply(claim).await {
             Ok(claimed) => claimed,
@@ -216,15 +246,13 @@ impl Broker {
         let (progress, notifications) = mpsc::channel(PROGRESS_CAPACITY);
         let (tell, done) = oneshot::channel();
         let (broker, caller, wishes) = (self.clone(), caller.clone(), wishes.clone());
-        let shared = Arc::new(AtomicBool::new(false));
-        let others = Arc::clone(&shared);
         self.tracker().spawn(async move {
-            let end = End { tell, shared: others };
-            let claimed = Claimed { approval: claimed, began };
+            let end = End { tell, hold };
+            let claimed = Claimed { approval: claimed, began, changes };
             broker.run_claimed(claimed, permit, &caller, &wishes, progress, end).await;
             drop(executing);
         });
-        Ok(Some(Execution { notifications, done, shared }))
+        Ok(Some(Execution { notifications, done }))
     }
 
     /// Whether the tools that a call is one of can be listed within a heartbeat, or are known not to
@@ -271,7 +299,7 @@ impl Broker {
     /// stored outcome stays owed.
     async fn run_claimed(
         &self,
-        Claimed { approval: claimed, began }: Claimed,
+        Claimed { approval: claimed, began, changes }: Claimed,
         permit: Permit,
         caller: &Caller,
         wishes: &Wishes,
@@ -292,7 +320,7 @@ impl Broker {
         let mut sending = std::pin::pin!(AssertUnwindSafe(sending).catch_unwind());
         // An answer after that still counts.
         let stopping = async {
-            self.stop_wanted(&id).await;
+            self.stop_wanted(changes).await;
             cancel.cancel();
             std::future::pending::<std::convert::Infallible>().await
         };
@@ -309,12 +337,8 @@ impl Broker {
             }
             never = stopping => match never {},
         };
-        // Before its end is stored: those who learn of it there detach.
-        let (broker, of) = (self.clone(), id.clone());
-        let verb = async move { broker.store().holds().attached(&of, broker.now()).await };
-        let attached = self.asked_briefly(verb).await.unwrap_or(0);
-        end.shared.store(attached > 1, Ordering::Relaxed);
-        let Some(done) = self.conclude(claimed.clone(), sent).await else {
+        let concluded = Box::pin(self.conclude(claimed.clone(), sent, end.hold.as_deref()));
+        let Some(done) = concluded.await else {
             // Nothing was sent, and others have the claim now: the store tells how it goes on.
             return;
         };
@@ -330,108 +354,11 @@ impl Broker {
             tokio::select! {
                 sent = &mut sending => if let Ok(Ok(reply)) = sent {
                     tracing::warn!(approval.id = %id, "the answer to approval {id} came late");
-                    self.conclude(claimed, Ok(reply)).await;
+                    Box::pin(self.conclude(claimed, Ok(reply), None)).await;
                 },
                 () = self.inner.stop.soft.cancelled() => {}
             }
         }
-    }
-
-    /// Stores what became of a claimed call; none if it was not sent and the claim was taken away.
-    async fn conclude(
-        &self,
-        claimed: Approval,
-        sent: Result<Reply, UpstreamError>,
-    ) -> Option<Done> {
-        Some(match sent {
-            Ok(reply) => {
-                let outcome = match reply {
-                    Reply::Result(raw) => Outcome::Result(seal::seal(
-                        self,
-                        &Continues { approval: claimed.id.to_string(), grant: None },
-                        &claimed.agent,
-                        claimed.digest(),
-                        &raw,
-                    )),
-                    Reply::Error(raw) => Outcome::Error(raw),
-                };
-                let told = outcome.clone();
-                let kept = keep(outcome, self.config().approvals.max_outcome);
-                let after = self.record_outcome(claimed, kept).await;
-                // Answered in full even where it is too large to keep.
-                Done::Recorded(Box::new(Approval { outcome: Some(told), ..after }))
-            }
-            Err(UpstreamError::NotSent(why)) => {
-                let id = &claimed.id;
-                tracing::warn!(approval.id = %id, "approval {id} was not sent: {why}");
-                let version = claimed.version;
-                let release = |a: Approval| match a.version == version {
-                    true => a.release(&why, self.now()),
-                    false => Err(Refusal::WrongState(a.state)),
-                };
-                let after = self.record_end(claimed, release).await;
-                match after.state {
-                    // Given up meanwhile, as if this process were dead; people settle it.
-                    State::Indeterminate => Done::Recorded(Box::new(after)),
-                    State::Approved if after.version == version + 1 => Done::NotSent(why),
-                    // The store could not be written to the last.
-                    State::Running if after.version == version => Done::NotSent(why),
-                    _ => return None,
-                }
-            }
-            Err(UpstreamError::Lost(why)) => self.lost(claimed, &why).await,
-            Err(UpstreamError::Cancelled) => self.lost(claimed, "it was cancelled").await,
-        })
-    }
-
-    async fn lost(&self, claimed: Approval, why: &str) -> Done {
-        tracing::error!(
-            approval.id = %claimed.id,
-            "nobody knows what became of approval {}: {why}", claimed.id
-        );
-        let version = claimed.version;
-        let lose = |a: Approval| match a.version == version {
-            true => a.lose(why, self.now()),
-            false => Err(Refusal::WrongState(a.state)),
-        };
-        let after = self.record_end(claimed, lose).await;
-        Done::Recorded(Box::new(after))
-    }
-
-    /// The upstream answered: stored, even when the execution was given up meanwhile.
-    async fn record_outcome(&self, claimed: Approval, outcome: Outcome) -> Approval {
-        self.record_end(claimed, |a: Approval| match a.state {
-            State::Indeterminate => a.answer_late(outcome.clone(), self.now()),
-            _ => a.complete(outcome.clone(), self.now()),
-        })
-        .await
-    }
-
-    /// Stores what became of an execution. While the store can't be written it tries again, since
-    /// nothing else knows the outcome.
-    async fn record_end(
-        &self,
-        mut current: Approval,
-        compute: impl Fn(Approval) -> Result<crate::domain::approval::Transition, Refusal>,
-    ) -> Approval {
-        for attempt in 0_u32.. {
-            let Ok(transition) = compute(current.clone()) else { return current };
-            match self.apply(transition).await {
-                Ok(after) => return after,
-                Err(StoreError::Conflict(now)) => current = *now,
-                Err(error) => {
-                    tracing::error!(
-                        approval.id = %current.id, %error,
-                        "what became of approval {} could not be stored yet", current.id
-                    );
-                    tokio::select! {
-                        () = tokio::time::sleep(store_backoff(attempt)) => {}
-                        () = self.inner.stop.hard.cancelled() => return current,
-                    }
-                }
-            }
-        }
-        current
     }
 }
 

@@ -1,41 +1,40 @@
 //! One held request: it waits for its approval to be decided, executes the call or is answered
 //! with the hand-over, and is detached whatever happens.
 //!
-//! Every wake-up is only a hint: the hold listens first, reads the store, then waits; a poll finds
-//! what no hint told.
+//! Every wake-up is only a hint: the hold listens first, then looks, then waits. It looks at the row
+//! that came with the hint, which was stored, or has it read with others' ([`super::reading`]); what no
+//! hint told, one poll for all holds finds ([`super::poll`]). While nothing happens it waits for a
+//! timer and for nothing else, and what it needs only then is not kept in its future.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Agent;
 use crate::domain::approval::{Approval, State};
-use crate::domain::call::Method;
-use crate::domain::time::Timestamp;
 use crate::upstream::{Caller, ClientCapabilities};
 
-use super::answer::{Answer, Delivery, Statement, ended, pending, pending_unread};
+use super::answer::Answer;
 use super::asking::Asking;
 use super::attached::HoldGuard;
 use super::beats::{Shown, beat};
 use super::changes::{Changes, POLL};
 use super::claiming::{Claiming, Event, Work};
-use super::execute::{Done, Wishes};
+use super::execute::{Done, Recorded, Wishes};
 use super::hold_budget::own_hold;
-use super::refusals::{not_begun, unavailable_upstream, unreadable};
 use super::result_delivery::OwedResult;
-use super::send_mark::is_not_marked;
-use super::wait_tool::WAIT_TOOL;
 use crate::broker::Broker;
 
-pub use super::beats::Beat;
+pub use super::beats::{Beat, Beats, BeatsHeard, beats};
+
+mod ending;
 
 /// How long a last look at the store may take, when the request is to be answered whatever it says.
 pub(super) const LAST_LOOK: Duration = Duration::from_millis(500);
+/// The least time between two looks at an approval whose time is over.
+const AT_ONCE: Duration = Duration::from_millis(1);
 
 /// How a request is held.
 #[derive(Debug)]
@@ -45,7 +44,7 @@ pub struct Terms {
     /// Time between signs of life.
     pub heartbeat: Duration,
     /// Where the signs of life go; they are dropped while it is full.
-    pub beats: mpsc::Sender<Beat>,
+    pub beats: Beats,
     /// Cancelled when the client is gone or has cancelled the request, after
     /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/cancellation#cancellation-flow>.
     pub gone: CancellationToken,
@@ -74,8 +73,8 @@ pub enum Ended {
 #[derive(Debug)]
 pub struct Held {
     broker: Broker,
-    asking: Asking,
-    approval: Approval,
+    asking: Arc<Asking>,
+    approval: Arc<Approval>,
     changes: Changes,
     hold: HoldGuard,
     /// Whether others were attached to what this request executed.
@@ -87,7 +86,18 @@ pub struct Held {
     /// Whether the approval was read when it was last looked at.
     is_read: bool,
     /// What its signs of life say.
-    shown: Arc<Mutex<Shown>>,
+    shown: Shown,
+}
+
+/// What a hold looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// The row, which is read.
+    Row,
+    /// What is known: it was stored so just now.
+    Known,
+    /// Nothing; something else happened.
+    Nothing,
 }
 
 impl Held {
@@ -97,11 +107,13 @@ impl Held {
         approval: Approval,
         hold: HoldGuard,
     ) -> Self {
-        let changes = broker.changes_of(&approval.id);
-        let shown = Arc::new(Mutex::new(Shown::of(&approval)));
+        let changes = broker.changes_since(&approval.id, approval.version);
+        changes.expect(&approval);
+        let approval = Arc::new(approval);
+        let shown = Arc::new(Mutex::new(Arc::clone(&approval)));
         Self {
             broker,
-            asking,
+            asking: Arc::new(asking),
             approval,
             changes,
             hold,
@@ -147,7 +159,7 @@ impl Held {
     }
 
     /// Who asked for what.
-    pub fn asking(&self) -> &Asking {
+    pub fn asking(&self) -> &Arc<Asking> {
         &self.asking
     }
 
@@ -159,20 +171,16 @@ impl Held {
     /// Waits until the approval ends, the budget is over, or the client is gone. Signs of life go on
     /// whatever the store does.
     pub async fn run(self, terms: Terms) -> Ended {
-        let beating = beat(
-            self.broker.clone(),
-            Arc::clone(&self.shown),
-            terms.heartbeat,
-            terms.beats.clone(),
-        );
+        let (broker, shown) = (self.broker.clone(), Arc::clone(&self.shown));
+        let beating = beat(&broker, shown, terms.heartbeat, &terms.beats);
         tokio::select! {
             biased;
-            ended = self.wait(terms) => ended,
+            ended = self.wait(&terms) => ended,
             never = beating => match never {},
         }
     }
 
-    async fn wait(mut self, terms: Terms) -> Ended {
+    async fn wait(mut self, terms: &Terms) -> Ended {
         // Beyond the agent's held requests: stored or joined, and handed over at once.
         let budget = if self.hold.is_attached() { terms.budget } else { Duration::ZERO };
         let end = Instant::now() + budget;
@@ -180,21 +188,26 @@ impl Held {
         let mut work = Work::default();
         let mut told_decided = false;
         let soft = self.broker.inner.stop.soft.clone();
+        // What was just made is as it was made; if not, the poll says so in a moment.
+        let is_new = self.approval.version <= 1 && self.approval.state == State::Pending;
+        let mut look = if is_new && !budget.is_zero() { Look::Known } else { Look::Row };
         loop {
             if terms.gone.is_cancelled() {
-                return self.left(began).await;
+                return Box::pin(self.left(began)).await;
             }
             // An execution of this request tells its own end: the store may hold less of it than
             // was answered.
-            let step = if work.is_under_way() {
+            let step = if work.is_under_way() || look == Look::Nothing {
                 Step::Wait
             } else {
+                let looked = Box::pin(self.look(look, work.executed_here));
                 tokio::select! {
                     biased;
-                    step = self.look(work.executed_here) => step,
-                    () = enough_looked(&terms, &soft, end) => Step::Unread,
+                    step = looked => step,
+                    () = Box::pin(enough_looked(terms, &soft, end)) => Step::Unread,
                 }
             };
+            look = Look::Nothing;
             // Without a lease it counts as dead to the others: as if it stopped, nothing is begun.
             let ending = self.broker.stopping();
             let stopping = ending || !self.broker.has_lease();
@@ -202,16 +215,17 @@ impl Held {
             let over = Instant::now() >= end || terms.enough.is_cancelled();
             if self.approval.state != State::Pending && !told_decided {
                 told_decided = true;
-                let _ = terms.beats.try_send(Beat::Decided);
+                terms.beats.tell(Beat::Decided);
             }
             match step {
                 Step::Answer(ended) => return *ended,
                 // Nothing new is begun while stopping: it could only be cut off.
                 Step::Execute if !stopping && Instant::now() >= work.not_before => {
-                    work.claiming = Some(self.claim(&terms));
+                    work.claiming = Some(self.claim(terms));
                     if over {
                         // It was decided in time; whether it runs is known in a moment.
                         let _ = tokio::time::timeout(LAST_LOOK, work.claimed()).await;
+                        look = Look::Row;
                     }
                 }
                 // The end of the budget, or of the program, came while the store did not answer.
@@ -219,113 +233,121 @@ impl Held {
                     if terms.gone.is_cancelled() {
                         continue;
                     }
-                    return self.hand_over().await;
+                    return Box::pin(self.hand_over()).await;
                 }
                 Step::Execute | Step::Wait => {}
             }
             if work.execution.is_some() && self.approval.state == State::Approved {
-                self.stands(Approval { state: State::Running, ..self.approval.clone() });
+                let running = Approval { state: State::Running, ..(*self.approval).clone() };
+                self.stands(running.into());
             }
             let waits =
                 if work.execution.is_some() { Instant::now() < end } else { !over && !stopping };
             if !waits {
-                return self.hand_over_last(&mut work).await;
+                return Box::pin(self.hand_over_last(&work)).await;
             }
-            let wake = self.next_look(end);
+            let wake = self.next_look(end, &work);
             tokio::select! {
                 biased;
                 () = terms.gone.cancelled() => {}
                 event = work.next() => match event {
-                    Event::Claimed => {}
-                    Event::Server(note) => {
-                        let _ = terms.beats.try_send(Beat::Upstream(note));
+                    Event::Claimed => look = Look::Row,
+                    Event::Server(note) => terms.beats.tell(Beat::Upstream(note)),
+                    Event::Done(Done::Recorded(recorded)) => {
+                        return Box::pin(self.recorded(recorded, work.executed_here)).await;
                     }
-                    Event::Done(Done::Recorded(after)) => {
-                        self.shared =
-                            work.execution.is_some_and(|e| e.shared.load(Ordering::Relaxed));
-                        return self.answered(*after, work.executed_here).await;
+                    Event::Done(Done::NotSent(why)) => {
+                        return Box::pin(self.not_sent(&why)).await;
                     }
-                    Event::Done(Done::NotSent(why)) => return self.not_sent(&why).await,
-                    Event::Vanished => work.execution = None,
+                    Event::Vanished => {
+                        work.execution = None;
+                        look = Look::Row;
+                    }
                 },
-                () = soft.cancelled(), if !ending => {}
-                () = terms.enough.cancelled(), if !terms.enough.is_cancelled() => {}
-                () = self.changes.next(), if !work.is_under_way() => {}
-                () = tokio::time::sleep_until(wake) => {}
+                () = soft.cancelled(), if !ending => look = Look::Row,
+                () = terms.enough.cancelled(), if !terms.enough.is_cancelled() => look = Look::Row,
+                () = self.changes.next() => if !work.is_under_way() {
+                    look = self.heard();
+                },
+                () = tokio::time::sleep_until(wake) => look = Look::Row,
             }
         }
     }
 
-    /// The end of the budget: what was executed here may have ended just now. A process whose lease
-    /// is over may have slept, and others have run the call since it read how it stands.
-    async fn hand_over_last(&mut self, work: &mut Work) -> Ended {
-        if work.execution.is_some() || !self.broker.has_lease() {
-            let _ = tokio::time::timeout(LAST_LOOK, self.reload()).await;
+    /// What to look at after a hint.
+    fn heard(&mut self) -> Look {
+        match self.changes.newer(self.approval.version) {
+            Some(now) => {
+                self.is_read = true;
+                self.stands(now);
+                Look::Known
+            }
+            None => Look::Row,
         }
-        self.hand_over().await
     }
 
     /// Claims and executes beside the hold, which goes on whatever the store and the server do. What
     /// is not claimed yet when the hold ends stays as it is.
     fn claim(&self, terms: &Terms) -> Claiming {
         let (broker, caller, wishes) = (self.broker.clone(), self.caller(), terms.wishes.clone());
-        let (id, call) = (self.approval.id.clone(), self.approval.call.clone());
+        let (approval, hold) = (Arc::clone(&self.approval), self.hold.row());
         let (gone, over) = (terms.gone.clone(), CancellationToken::new());
         let ended = over.clone();
         let task = self.broker.tracker().spawn(async move {
             // A server that is busy lists its tools when it is done; till then nothing is claimed.
             let listed = tokio::select! {
-                listed = broker.lists_in_time(&call) => listed,
+                listed = broker.lists_in_time(&approval.call) => listed,
                 () = ended.cancelled() => false,
             };
             if !listed || gone.is_cancelled() || ended.is_cancelled() || broker.stopping() {
                 return Ok(None);
             }
-            broker.execute(&id, &caller, &wishes).await
+            broker.execute_known(&approval, &caller, &wishes, hold).await
         });
         Claiming { task, _over: over.drop_guard() }
     }
 
-    /// Reads the approval again, and finds what follows from it.
-    async fn look(&mut self, executed_here: bool) -> Step {
-        self.reload().await;
+    /// Looks at the approval, and finds what follows from it.
+    async fn look(&mut self, look: Look, executed_here: bool) -> Step {
+        if look == Look::Row {
+            self.reload().await;
+        }
         self.step(executed_here).await
     }
 
     /// Reads the approval again; if the store can't be read, it stays as it was.
     async fn reload(&mut self) {
-        let (broker, id) = (self.broker.clone(), self.approval.id.clone());
         self.is_read = false;
-        // Of its own, since the hold may not wait for its end.
-        match tokio::spawn(async move { broker.get(&id).await }).await {
-            Ok(Ok(Some(now))) => {
+        match self.broker.read_with_others(&self.approval.id).await {
+            Ok(Some(now)) => {
                 self.is_read = true;
                 self.stands(now);
             }
-            Ok(Ok(None)) => self.is_read = true,
-            Ok(Err(error)) => tracing::warn!(%error, "a held approval could not be read"),
-            Err(error) => tracing::error!(%error, "a held approval could not be read"),
+            Ok(None) => self.is_read = true,
+            Err(error) => tracing::warn!(%error, "a held approval could not be read"),
         }
     }
 
     /// The approval stands so now.
-    fn stands(&mut self, now: Approval) {
-        self.shown.lock().expect("no holder of this lock panics").take_from(&now);
+    fn stands(&mut self, now: Arc<Approval>) {
+        self.changes.expect(&now);
+        *self.shown.lock().expect("no holder of this lock panics") = Arc::clone(&now);
         self.approval = now;
     }
 
     async fn step(&mut self, executed_here: bool) -> Step {
         let now = self.broker.now();
         if self.approval.is_overdue(now)
-            && let Ok(transition) = self.approval.clone().expire(now)
+            && let Ok(transition) = (*self.approval).clone().expire(now)
         {
             match self.broker.apply(transition).await {
-                Ok(after) => self.stands(after),
-                Err(crate::store::StoreError::Conflict(current)) => self.stands(*current),
+                Ok(after) => self.stands(after.into()),
+                Err(crate::store::StoreError::Conflict(current)) => self.stands((*current).into()),
                 // At or after its expiry a hold answers expired, recorded or not.
                 Err(error) if self.is_read => {
                     tracing::error!(%error, "an expiry could not be recorded");
-                    self.stands(Approval { state: State::Expired, ..self.approval.clone() });
+                    let expired = Approval { state: State::Expired, ..(*self.approval).clone() };
+                    self.stands(expired.into());
                 }
                 Err(error) => tracing::warn!(%error, "a held approval may have expired"),
             }
@@ -338,117 +360,25 @@ impl Held {
             | State::Expired
             | State::Cancelled
             | State::Indeterminate => {
-                let approval = self.approval.clone();
-                Step::Answer(Box::new(self.answered(approval, executed_here).await))
+                let approval = Arc::clone(&self.approval);
+                Step::Answer(Box::new(self.answered(&approval, executed_here).await))
             }
         }
     }
 
-    async fn answered(&mut self, approval: Approval, executed_here: bool) -> Ended {
-        let now = self.broker.now();
-        let shared = self.shared || !(executed_here || self.for_task);
-        let delivery = Delivery { replayed: false, shared };
-        let Some(answer) = ended(&approval, delivery, now) else {
-            self.stands(approval);
-            return self.hand_over().await;
-        };
-        let owed = self.broker.owed_result(&approval);
-        self.end_answered().await;
-        Ended::Answered { answer, owed }
-    }
-
-    /// The call was certainly not sent: it stays approved, and this request is answered so.
-    async fn not_sent(&mut self, why: &str) -> Ended {
-        self.end_answered().await;
-        let said = if is_not_marked(why) {
-            not_begun(&self.approval.call.title())
-        } else {
-            unavailable_upstream(&self.approval.call.upstream)
-        };
-        let statement = Statement {
-            approval: Some(self.approval.id.to_string()),
-            state: Some(State::Approved),
-            rule: Some(self.approval.rule.clone()),
-            ..said
-        };
-        Ended::Answered { answer: statement.into(), owed: None }
-    }
-
-    async fn hand_over(&mut self) -> Ended {
-        if self.approval.state.is_end() {
-            // Executed here, stored, and the word of it is on its way.
-            let approval = self.approval.clone();
-            return Box::pin(self.answered(approval, true)).await;
-        }
-        self.end_answered().await;
-        if !self.is_read && self.approval.is_overdue(self.broker.now()) {
-            // Others may have decided it, and even run it: nothing is known of that.
-            let answer = unreadable(&self.approval.id).into();
-            return Ended::Answered { answer, owed: None };
-        }
-        let url = self.broker.config().link(&format!("/approvals/{}", self.approval.id));
-        let now = self.broker.now();
-        let mut answer = if self.is_read {
-            pending(&self.approval, url, now)
-        } else {
-            pending_unread(&self.approval, url, now)
-        };
-        if self.approval.call.method == Method::CallTool
-            && self.broker.offers_wait(&self.asking.agent, &self.approval.call.upstream)
-        {
-            answer.text.push_str(&format!(
-                " If you can't repeat the arguments exactly, call {WAIT_TOOL} with \
-                 {{\"approval\": \"{}\"}}: it waits as well.",
-                self.approval.id
-            ));
-        }
-        Ended::Answered { answer: answer.into(), owed: None }
-    }
-
-    /// Detached with an answer. One that a stopping broker gives says nothing of the client.
-    async fn end_answered(&mut self) {
-        self.hold.end().await;
-        if let Some(with_progress) = self.learns.take()
-            && !self.broker.stopping()
-        {
-            self.broker.hold_answered(&self.asking.agent.name, with_progress).await;
-        }
-    }
-
-    /// The client is gone: the request is detached, and its approval withdrawn if its agent wants
-    /// that.
-    async fn left(&mut self, began: Timestamp) -> Ended {
-        let attached = self.hold.is_attached();
-        let left = self.hold.end().await;
-        let withdraws = self.asking.agent.withdraw_on_disconnect
-            && !self.for_task
-            && !self.broker.stopping()
-            && attached;
-        if withdraws && left.is_none_or(|left| left == 0) {
-            self.broker.withdraw_soon(&self.approval.id, &self.asking.agent.name).await;
-        }
-        if let Some(with_progress) = self.learns.take()
-            && !self.broker.stopping()
-            && !withdraws
-        {
-            // As it stood a moment ago is not good enough: decided is not dropped.
-            self.reload().await;
-            if self.approval.state == State::Pending {
-                let after = began.until(self.broker.now());
-                self.broker.hold_dropped(&self.asking.agent.name, with_progress, after).await;
-            }
-        }
-        Ended::Gone
-    }
-
-    /// When to look again if nothing wakes: the poll, the deadline or the end of the budget.
-    fn next_look(&self, end: Instant) -> Instant {
-        let now = self.broker.now();
+    /// When to look again if nothing wakes: the deadline, the end of the budget, or when a claim that
+    /// failed is tried again.
+    fn next_look(&self, end: Instant, work: &Work) -> Instant {
+        let (now, at) = (self.broker.now(), Instant::now());
         let deadline = match self.approval.state {
-            State::Pending => now.until(self.approval.expires_at),
-            _ => POLL,
+            State::Pending => at + now.until(self.approval.expires_at),
+            // Decided, and neither claimed here nor known to be elsewhere.
+            State::Approved if !work.is_under_way() => work.not_before.max(at + POLL),
+            _ => end,
         };
-        (Instant::now() + deadline.min(POLL).max(Duration::from_millis(1))).min(end)
+        // One that could not be read is looked at again soon, and one that is over not at once.
+        let wake = if self.is_read { deadline.max(at + AT_ONCE) } else { at + POLL };
+        wake.min(end)
     }
 
     fn caller(&self) -> Caller {

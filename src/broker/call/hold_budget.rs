@@ -1,8 +1,11 @@
 //! How long an agent's requests are held: as configured, or shorter where its client was found to
 //! give up earlier. The rule is in [`crate::domain::hold_budget`].
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::config::{Agent, Reviewer, Role};
 use crate::domain::audit::{AuditEvent, Kind};
@@ -10,6 +13,34 @@ use crate::domain::hold_budget::{HoldBudget, Learned};
 use crate::store::Activity;
 
 use crate::broker::{Broker, DecideError};
+
+/// How long it is taken to stand what was read of an agent's holds: each held call asks for it twice.
+const REMEMBERED: Duration = Duration::from_secs(1);
+
+/// What was read of agents' holds a moment ago.
+///
+/// Two for each agent of the configuration; replaced when they are read again, forgotten when they
+/// change here.
+#[derive(Debug, Default)]
+pub(in crate::broker) struct Budgets(Mutex<HashMap<(String, bool), (Instant, HoldBudget)>>);
+
+impl Budgets {
+    fn known(&self, agent: &str, with_progress: bool) -> Option<HoldBudget> {
+        let all = self.0.lock().expect("no holder of this lock panics");
+        let (read, known) = all.get(&(agent.to_owned(), with_progress))?;
+        (read.elapsed() < REMEMBERED).then(|| known.clone())
+    }
+
+    fn remember(&self, agent: &str, with_progress: bool, read: Instant, known: &HoldBudget) {
+        let mut all = self.0.lock().expect("no holder of this lock panics");
+        all.insert((agent.to_owned(), with_progress), (read, known.clone()));
+    }
+
+    fn forget(&self, agent: &str) {
+        let mut all = self.0.lock().expect("no holder of this lock panics");
+        all.retain(|(of, _), _| of != agent);
+    }
+}
 
 /// Where a budget comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,16 +110,26 @@ impl Broker {
         if let Some(own) = own_hold(agent, with_progress) {
             return own;
         }
-        let (broker, name) = (self.clone(), agent.name.clone());
+        let known = match self.inner.budgets.known(&agent.name, with_progress) {
+            Some(known) => known,
+            None => self.read_budget(&agent.name, with_progress).await,
+        };
+        known.shorten(self.configured_hold(with_progress), self.now())
+    }
+
+    async fn read_budget(&self, agent: &str, with_progress: bool) -> HoldBudget {
+        let (broker, name, read) = (self.clone(), agent.to_owned(), Instant::now());
         let verb = async move { broker.store().agents().hold_budget(&name, with_progress).await };
-        let known = match self.asked_briefly(verb).await {
-            Ok(known) => known,
+        match self.asked_briefly(verb).await {
+            Ok(known) => {
+                self.inner.budgets.remember(agent, with_progress, read, &known);
+                known
+            }
             Err(error) => {
                 tracing::warn!(%error, "what was learned of an agent's holds can't be read");
                 HoldBudget::default()
             }
-        };
-        known.shorten(self.configured_hold(with_progress), self.now())
+        }
     }
 
     fn configured_hold(&self, with_progress: bool) -> Duration {
@@ -110,7 +151,9 @@ impl Broker {
         let verb = async move {
             broker.store().agents().hold_dropped(&name, with_progress, after, event).await
         };
-        let Some(noted) = self.done_briefly(verb).await else { return };
+        let noted = self.done_briefly(verb).await;
+        self.inner.budgets.forget(agent);
+        let Some(noted) = noted else { return };
         match noted {
             Ok(Some(learned)) => tracing::info!(
                 agent,
@@ -127,6 +170,15 @@ impl Broker {
 
     /// A held request was answered.
     pub(in crate::broker) async fn hold_answered(&self, agent: &str, with_progress: bool) {
+        // Holds end often and drops are rare.
+        let known = match self.inner.budgets.known(agent, with_progress) {
+            Some(known) => known,
+            None => self.read_budget(agent, with_progress).await,
+        };
+        if known.drops.is_empty() {
+            return;
+        }
+        self.inner.budgets.forget(agent);
         let (broker, agent) = (self.clone(), agent.to_owned());
         let verb =
             async move { broker.store().agents().hold_answered(&agent, with_progress).await };
@@ -194,6 +246,8 @@ impl Broker {
         }
         let event = AuditEvent::new(Kind::HoldBudgetForgotten, &reviewer.name, self.now())
             .with("agent", agent);
-        Ok(self.store().agents().forget_hold_budget(agent, event).await?)
+        let forgotten = self.store().agents().forget_hold_budget(agent, event).await;
+        self.inner.budgets.forget(agent);
+        Ok(forgotten?)
     }
 }

@@ -95,6 +95,8 @@ impl Broker {
             owed: false,
             executor: None,
             waiting: false,
+            held: 0,
+            followed: false,
             unsent: false,
             ran_before: None,
         }

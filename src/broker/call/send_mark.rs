@@ -17,6 +17,7 @@ use crate::domain::time::Timestamp;
 use crate::store::{Mark, Marked};
 use crate::upstream::{Gate, Leave};
 
+use super::changes::Changes;
 use crate::broker::Broker;
 use crate::broker::lease::LEASE;
 
@@ -31,6 +32,8 @@ const LATE_CLAIM: Duration = Duration::from_secs(60);
 pub(super) struct Claimed {
     pub(super) approval: Approval,
     pub(super) began: Duration,
+    /// Where it is heard that its agent wants it stopped; listened at since before the claim.
+    pub(super) changes: Changes,
 }
 
 /// The gate before a claimed call.

@@ -147,7 +147,6 @@ impl Broker {
     /// as the store fails.
     pub async fn apply(&self, transition: Transition) -> Result<Approval, StoreError> {
         let now = self.now();
-        let id = transition.after.id.clone();
         // An outcome is mailed to nobody, and what nothing was changed to neither.
         let late = transition.from == transition.after.state && is_answered_late(&transition.after);
         let tells = late
@@ -156,7 +155,7 @@ impl Broker {
         let wishes = if tells { self.wishes().await } else { Wishes::default() };
         let deliveries = self.plan_change(&transition, &wishes, now);
         let after = self.inner.store.approvals().apply(transition, deliveries, now).await?;
-        self.inner.hints.changed(&id);
+        self.inner.hints.stands(&after);
         Ok(after)
     }
 }

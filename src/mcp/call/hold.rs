@@ -9,8 +9,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::call::answer::Answer;
+use crate::broker::call::asking::Asking;
 use crate::broker::call::execute::Wishes;
-use crate::broker::call::hold::{Beat, Ended, Held, Terms};
+use crate::broker::call::hold::{self, Beat, Ended, Held, Terms};
 use crate::broker::call::result_delivery::OwedResult;
 use crate::broker::call::submit::Submission;
 use crate::mcp::Mcp;
@@ -53,7 +54,7 @@ pub(crate) async fn run(
         return response;
     }
     let gone = incoming.flight.cancelled().child_token();
-    let (beats, heard) = mpsc::channel(BEATS);
+    let (beats, heard) = hold::beats(BEATS);
     let heartbeat = limits.heartbeat;
     let terms = Terms { budget, heartbeat, beats, gone: gone.clone(), enough, wishes };
     // Without a stream this very future ends when the client goes.
@@ -98,8 +99,9 @@ impl Streamed {
     async fn run(mut self, held: Held) {
         self.line.events.comment();
         self.ask_for_page();
-        let (asking, id) = (held.asking().clone(), held.approval().id.clone());
+        let (asking, id) = (Arc::clone(held.asking()), held.approval().id.clone());
         let mut next = Submission::Held(Box::new(held));
+        // What comes after the wait is kept apart, so that who waits is small.
         loop {
             let (answer, owed) = match next {
                 Submission::Held(held) => match self.hold(*held).await {
@@ -117,19 +119,19 @@ impl Streamed {
                 // What was approved has run; what follows are further rounds of it.
                 let reply = reply.clone();
                 if let Some(owed) = owed {
-                    owed.told().await;
+                    Box::pin(owed.told()).await;
                 }
-                return self.go_on(asking.call.params, reply).await;
+                return Box::pin(self.go_on(&asking, reply)).await;
             }
             if let Some(answer) = answer
-                && self.tell(answer, owed).await
+                && Box::pin(self.tell(answer, owed)).await
             {
                 return;
             }
-            if !self.is_back().await {
+            if !Box::pin(self.is_back()).await {
                 return;
             }
-            next = self.mcp.broker.rejoin(&asking, &id).await;
+            next = Box::pin(self.mcp.broker.rejoin(&asking, &id)).await;
         }
     }
 
@@ -161,7 +163,7 @@ impl Streamed {
 
     async fn hold(&mut self, held: Held) -> Ended {
         let gone = self.incoming.flight.cancelled().child_token();
-        let (beats, mut heard) = mpsc::channel(BEATS);
+        let (beats, mut heard) = hold::beats(BEATS);
         let terms = Terms {
             budget: self.end.saturating_duration_since(Instant::now()),
             heartbeat: self.mcp.broker.config().approvals.heartbeat,
@@ -187,7 +189,7 @@ impl Streamed {
             }
         };
         // What was said before the end is sent before the end.
-        while let Ok(beat) = heard.try_recv() {
+        while let Some(beat) = heard.try_recv() {
             match beat {
                 Beat::Upstream(said @ ServerMessage::Notification(_)) if !gone.is_cancelled() => {
                     self.line.said(said);
@@ -223,7 +225,8 @@ impl Streamed {
     }
 
     /// A modern server wants input for the call of a legacy client.
-    async fn go_on(mut self, params: Arc<str>, reply: Reply) {
+    async fn go_on(mut self, asking: &Asking, reply: Reply) {
+        let params = Arc::clone(&asking.call.params);
         let (notes, mut heard) = mpsc::channel(BEATS);
         let cancel = self.incoming.flight.cancelled().child_token();
         let rounds = Rounds {

@@ -10,8 +10,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::domain::json;
 use crate::mcp::Mcp;
 use crate::mcp::request::ClientRequest;
+use crate::mcp::session::cancellation::InFlightRequest;
 use crate::protocol::jsonrpc;
-use crate::upstream::{ServerMessage, ServerRequest, WireEra};
+use crate::upstream::{ClientCapabilities, ServerMessage, ServerRequest, WireEra};
 
 use super::Events;
 use super::progress::Progress;
@@ -19,7 +20,9 @@ use super::progress::Progress;
 /// The stream of one request.
 pub(crate) struct RequestStream {
     mcp: Mcp,
-    incoming: Arc<ClientRequest>,
+    /// Who can be asked: id of the legacy session, and what its client declared.
+    asked: Option<(String, ClientCapabilities)>,
+    flight: Arc<InFlightRequest>,
     progress: Progress,
     /// The event stream to the client.
     pub(crate) events: Events,
@@ -37,9 +40,11 @@ impl RequestStream {
     ) -> (Self, Response) {
         let (events, response) = Events::answering(mcp, incoming);
         let over = CancellationToken::new();
+        let session = incoming.session.as_ref().filter(|_| incoming.era == WireEra::Legacy);
         let line = Self {
             mcp: mcp.clone(),
-            incoming: Arc::clone(incoming),
+            asked: session.map(|session| (session.id.clone(), incoming.features.clone())),
+            flight: Arc::clone(&incoming.flight),
             progress,
             events,
             _over_on_drop: over.clone().drop_guard(),
@@ -72,10 +77,10 @@ impl RequestStream {
 
     /// Puts a server request to the client; declined where it can't be asked.
     pub(crate) fn ask(&self, asked: ServerRequest) {
-        let live = self.incoming.era == WireEra::Legacy
-            && self.incoming.features.offer(&asked.method, asked.params.as_deref());
-        let Some(session) = self.incoming.session.as_ref().filter(|_| live) else { return };
-        put(&self.mcp, &session.id, &self.events, asked, self.over.clone());
+        let Some((session, features)) = &self.asked else { return };
+        if features.offer(&asked.method, asked.params.as_deref()) {
+            put(&self.mcp, session, &self.events, asked, self.over.clone());
+        }
     }
 
     /// Cancelled when the stream ends.
@@ -94,7 +99,7 @@ impl RequestStream {
         let abandoned = self.events.clone();
         let abandoned = abandoned.abandoned();
         tokio::pin!(abandoned);
-        let cancelled = self.incoming.flight.cancelled().clone();
+        let cancelled = self.flight.cancelled().clone();
         tokio::pin!(work);
         loop {
             tokio::select! {

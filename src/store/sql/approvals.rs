@@ -28,12 +28,17 @@ const SELECT: &str = "\
            a.rule, a.reason, a.risk, a.severity, a.terms, a.decisions, a.created_at, a.expires_at, \
            a.decided_at, a.claim_deadline, a.finished_at, a.end_reason, a.outcome_kind, a.outcome, \
            a.settled, a.owed, a.executor, a.unsent, a.ran_before, a.change_seq, \
-           cast(case when exists (select 1 from holds h join nodes n on n.id = h.node \
-                                   where h.approval = a.id and n.lease_expires_at > $1) \
-                       or exists (select 1 from tasks t \
+           (select count(*) from holds h join nodes n on n.id = h.node \
+             where h.approval = a.id and n.lease_expires_at > $1) as held, \
+           cast(case when exists (select 1 from tasks t \
                                    where t.approval = a.id and t.waits_until > $1) \
-                     then 1 else 0 end as bigint) as waiting \
+                     then 1 else 0 end as bigint) as tended, \
+           cast(case when exists (select 1 from tasks t where t.approval = a.id) \
+                     then 1 else 0 end as bigint) as followed \
       from approvals a ";
+
+/// The version of what was just made.
+const FIRST_VERSION: i64 = 1;
 
 const OPEN: &str = "(a.state in ('pending', 'approved', 'running') \
      or (a.state = 'indeterminate' and a.settled is null))";
@@ -192,6 +197,9 @@ async fn apply(
               where agent = $1 and digest = $2 and state in ('pending', 'approved')",
             args![&a.agent, a.digest().as_str(), a.finished_at, now],
         ));
+    }
+    if let Some(hold) = &transition.detaches {
+        steps.push(holds::removal(hold));
     }
     steps.extend(audit::steps(&transition.events));
     steps.extend(outbox::steps(&deliveries, now));

@@ -137,6 +137,11 @@ pub(super) async fn touch_all(tx: &mut Tx, changed: &[(ApprovalId, Timestamp)]) 
     tx.execute(AssertSqlSafe(sql), vec![rows.argument()]).await.map(drop)
 }
 
+/// Detaches a request of an approval that changes in the same transaction.
+pub(super) fn removal(hold: &str) -> Step {
+    Step::new("delete from holds where id = $1", args![hold])
+}
+
 /// Lets listeners see that who waits has changed.
 async fn touch(tx: &mut Tx, id: &ApprovalId, now: Timestamp) -> Result<()> {
     tx.execute(

@@ -44,6 +44,7 @@ async fn what_is_stored_comes_back_as_it_was() {
         let mut expected = approval(1, args);
         expected.version = 1;
         expected.waiting = true;
+        expected.held = 1;
         assert_eq!(found, expected);
         assert!(found.call.is_intact());
 
@@ -440,6 +441,31 @@ async fn figures_count_states_and_know_the_oldest() {
         stats.by_state.sort();
         assert_eq!(stats.by_state, [("pending".to_owned(), 1), ("rejected".to_owned(), 1)]);
         assert_eq!(stats.oldest_pending, Some(T0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_outcome_and_the_end_of_the_hold_it_answers_are_one_transaction() {
+    on_each(async |db: &Database| {
+        made(db, 1, "{}").await;
+        let approved = decided(db, 1, Choice::Approve, 1).await;
+        let claim = approved.claim("node-a", at(2)).unwrap();
+        let running = db.store.approvals().apply(claim, Vec::new(), at(2)).await.unwrap();
+        let end = |from: &Approval| {
+            let end = from.clone().complete(result("done"), at(3)).unwrap();
+            end.detaching(Some("hld_1".to_owned()))
+        };
+        let held = async || db.store.holds().of_node("node-a").await.unwrap();
+        let stale = Approval { version: running.version - 1, ..running.clone() };
+
+        let lost = db.store.approvals().apply(end(&stale), Vec::new(), at(3)).await;
+        assert!(matches!(lost, Err(StoreError::Conflict(_))));
+        assert_eq!(held().await, ["hld_1"], "neither was stored");
+
+        let after = db.store.approvals().apply(end(&running), Vec::new(), at(3)).await.unwrap();
+        assert_eq!((after.state, after.held, after.waiting), (State::Completed, 0, false));
+        assert!(held().await.is_empty());
     })
     .await;
 }

@@ -69,6 +69,8 @@ pub(crate) fn pending(
         owed: false,
         executor: None,
         waiting: false,
+        held: 0,
+        followed: false,
         unsent: false,
         ran_before: None,
     }

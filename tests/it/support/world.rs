@@ -7,7 +7,7 @@ use std::time::Duration;
 use placet::broker::call::answer::Answer;
 use placet::broker::call::asking::Asking;
 use placet::broker::call::execute::Wishes;
-use placet::broker::call::hold::{Beat, Ended, Held, Terms};
+use placet::broker::call::hold::{BeatsHeard, Ended, Held, Terms, beats};
 use placet::broker::call::submit::Submission;
 use placet::broker::people::decide::DecisionRequest;
 use placet::broker::{Broker, DecideError, Parts, Stop};
@@ -19,7 +19,6 @@ use placet::domain::policy::Policy;
 use placet::id::OsIds;
 use placet::store::Store as _;
 use placet::upstream::Reply;
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -94,7 +93,7 @@ pub struct World {
 pub struct Holding {
     pub approval: Approval,
     pub gone: CancellationToken,
-    pub beats: mpsc::Receiver<Beat>,
+    pub beats: BeatsHeard,
     task: JoinHandle<Ended>,
 }
 
@@ -281,7 +280,7 @@ pub fn held_for(submission: Submission, budget: Duration) -> Holding {
     let held: Held = *held;
     let approval = held.approval().clone();
     let gone = CancellationToken::new();
-    let (tell, beats) = mpsc::channel(64);
+    let (tell, beats) = beats(64);
     let terms = Terms {
         budget,
         heartbeat: Duration::from_millis(20),

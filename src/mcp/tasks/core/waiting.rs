@@ -6,12 +6,11 @@
 use std::time::Duration;
 
 use axum::response::Response;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::call::answer::{Answer, Code};
 use crate::broker::call::execute::Wishes;
-use crate::broker::call::hold::{Beat, Ended, Terms};
+use crate::broker::call::hold::{self, Beat, Ended, Terms};
 use crate::broker::call::result_delivery::OwedResult;
 use crate::broker::call::tasks::Owner;
 use crate::domain::json::{self, Node, edit};
@@ -156,7 +155,7 @@ impl Wait {
             };
             // This ends the wait for this task alone: the call may go on for others.
             let done = self.gone.child_token();
-            let (beats, mut heard) = mpsc::channel(BEATS);
+            let (beats, mut heard) = hold::beats(BEATS);
             let terms = Terms {
                 budget: NO_BUDGET,
                 heartbeat: broker.config().approvals.heartbeat,

@@ -79,7 +79,9 @@ fn read_row(row: &Row) -> Result<Approval> {
         owed: row.int("owed")? != 0,
         executor: row.opt_text("executor")?,
         unsent: row.int("unsent")? != 0,
-        waiting: row.int("waiting")? != 0,
+        waiting: row.int("held")? != 0 || row.int("tended")? != 0,
+        held: u32::try_from(row.int("held")?).unwrap_or_default(),
+        followed: row.int("followed")? != 0,
         ran_before: time("ran_before")?,
     })
 }

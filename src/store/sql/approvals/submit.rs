@@ -17,7 +17,7 @@ use super::super::rowset::{Int, Rowset, Text};
 use super::super::{audit, counts, holds, outbox, words};
 use super::known::{Agents, Asked, Known, is_cooling, known};
 use super::row::read;
-use super::{OPEN, audience, json, select};
+use super::{FIRST_VERSION, OPEN, audience, json, select};
 
 /// Most calls that are stored in one transaction.
 pub(super) const MOST_AT_ONCE: usize = 64;
@@ -80,10 +80,16 @@ pub(super) async fn submit(db: Db, all: Arc<Vec<Arc<Asked>>>) -> Result<Vec<Subm
 fn told(fate: Fate, made: &[Approval]) -> Submitted {
     match fate {
         Fate::Made(n, held) => {
-            Submitted::Created { approval: Approval { waiting: held, ..made[n].clone() }, held }
+            let (waiting, version) = (held, FIRST_VERSION);
+            let made = made[n].clone();
+            // As it stands in its row.
+            let approval = Approval { waiting, held: u32::from(held), version, ..made };
+            Submitted::Created { approval, held }
         }
         Fate::Joins(n, held) => {
-            Submitted::Attached { approval: Approval { waiting: true, ..made[n].clone() }, held }
+            let (made, version) = (made[n].clone(), FIRST_VERSION);
+            let approval = Approval { waiting: true, held: 1 + u32::from(held), version, ..made };
+            Submitted::Attached { approval, held }
         }
         Fate::Attached(approval, held) => Submitted::Attached { approval, held },
         Fate::Ended(approval) => Submitted::Ended(approval),
@@ -130,7 +136,8 @@ async fn fate<'a>(
             written.joined.push((open.id.clone(), now));
             agents.holds(asked);
         }
-        return Ok(Fate::Attached(Approval { waiting: true, ..open }, held));
+        let open = Approval { waiting: true, held: open.held + u32::from(held), ..open };
+        return Ok(Fate::Attached(open, held));
     }
     if let Some(ended) = found.and_then(|found| found.ended(now)) {
         return Ok(Fate::Ended(ended));
