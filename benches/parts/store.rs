@@ -80,6 +80,8 @@ impl Stage {
             max_held: NO_LIMIT,
             max_pending_per_agent: NO_LIMIT,
             max_pending: NO_LIMIT,
+            max_submitting: NO_LIMIT,
+            max_submitting_per_agent: NO_LIMIT,
             max_new: NO_LIMIT,
             new_since: now.minus(Duration::from_secs(600)),
             owed_since: now.minus(Duration::from_secs(86_400)),

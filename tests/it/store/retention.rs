@@ -108,7 +108,7 @@ async fn what_was_purged_is_counted_no_more() {
         let of = |n| [("mail".to_owned(), "delivered".to_owned(), n)];
         assert_eq!(counts().await, of(3));
 
-        db.store.purge(at(OVER + 1_000), at(OVER)).await.unwrap();
+        db.store.purge(at(OVER + 1_000), old(at(OVER))).await.unwrap();
 
         assert_eq!(counts().await, of(1));
     })

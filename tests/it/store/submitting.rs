@@ -11,7 +11,7 @@ use placet::domain::person::Role;
 use placet::store::sql::SqlStore;
 use placet::store::{Cap, Filter, Patience, Result, Store as _, StoreError, Submit, Submitted};
 
-use crate::support::approvals::{T0, approval, at, id, result, says, submission};
+use crate::support::approvals::{T0, approval, at, id, old, result, says, submission};
 use crate::support::db::{Database, on_each};
 use crate::support::relay::{Fault, Relay};
 
@@ -319,7 +319,7 @@ async fn the_counters_are_what_counting_finds_whatever_was_done() {
                     }
                 }
                 if dice.roll(8) == 0 {
-                    db.store.purge(at(900_000), at(5_000)).await.unwrap();
+                    db.store.purge(at(900_000), old(at(5_000))).await.unwrap();
                 }
             }
             assert_eq!(db.store.recount().await.unwrap(), 0, "seed {seed}");
