@@ -76,6 +76,8 @@ struct Inner {
     tracker: TaskTracker,
     calls: CallLog,
     attached: Attached,
+    /// Held requests whose clients are gone, which are let go at once: so many.
+    leaving: tokio::sync::Semaphore,
     readings: Readings,
     budgets: Budgets,
     reach: Reach,
@@ -183,6 +185,7 @@ impl Broker {
                 tracker: parts.tracker,
                 calls,
                 attached: Attached::default(),
+                leaving: tokio::sync::Semaphore::new(call::attached::LEAVING),
                 readings: Readings::default(),
                 budgets: Budgets::default(),
                 reach: Reach::default(),

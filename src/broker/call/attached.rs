@@ -11,6 +11,8 @@ use crate::store::{NewHold, StoreError};
 
 use crate::broker::Broker;
 
+/// Requests that are let go at the same time after their clients left.
+pub(in crate::broker) const LEAVING: usize = 16;
 /// Rows removed in one transaction.
 const BATCH: usize = 200;
 /// A task's row is written a little before its call is known here.

@@ -1,7 +1,7 @@
 //! Signs of life of a held request. They need nothing but the time.
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -69,6 +69,20 @@ fn message(a: &Approval, now: Timestamp) -> String {
     format!("Waiting for approval {id} of {title}; {left} left")
 }
 
+/// Into how many parts a heartbeat is divided, at whose ends signs of life are given: those of a
+/// thousand held calls wake the process forty times a heartbeat, and not a thousand times.
+const PARTS: u32 = 40;
+
+/// When the next sign of life is due: a heartbeat from now at the latest, and a part of it earlier at
+/// most.
+fn next_beat(heartbeat: Duration, now: Instant) -> Instant {
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    let part = (heartbeat / PARTS).as_nanos().max(1);
+    let since = (now + heartbeat).saturating_duration_since(*BEGAN.get_or_init(|| now));
+    let early = u64::try_from(since.as_nanos() % part).unwrap_or_default();
+    now + heartbeat.saturating_sub(Duration::from_nanos(early))
+}
+
 /// Gives a sign of life every heartbeat; one that finds no room is dropped.
 pub(super) async fn beat(
     broker: &Broker,
@@ -77,8 +91,29 @@ pub(super) async fn beat(
     beats: &Beats,
 ) -> Infallible {
     loop {
-        tokio::time::sleep_until(Instant::now() + heartbeat).await;
+        tokio::time::sleep_until(next_beat(heartbeat, Instant::now())).await;
         let seen = Arc::clone(&shown.lock().expect("no holder of this lock panics"));
         beats.tell(Beat::Alive(message(&seen, broker.now())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_of_life_come_together_and_none_later_than_a_heartbeat() {
+        let heartbeat = Duration::from_secs(10);
+        let began = Instant::now();
+        let mut due = std::collections::BTreeSet::new();
+        for ms in 0..10_000 {
+            let now = began + Duration::from_millis(ms);
+
+            let next = next_beat(heartbeat, now);
+
+            assert!(next <= now + heartbeat && next > now + heartbeat - heartbeat / PARTS);
+            due.insert(next);
+        }
+        assert!(due.len() <= 41, "{}", due.len());
     }
 }
