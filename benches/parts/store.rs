@@ -39,10 +39,10 @@ pub(crate) fn verbs(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("store, SQLite file");
     group.sample_size(20).measurement_time(Duration::from_secs(3));
     group.bench_function("submit", |bencher| {
-        bencher.iter_batched(|| stage.new(), |new| stage.submit(new), BatchSize::SmallInput);
+        bencher.iter_batched(|| stage.unknown(), |new| stage.submit(new), BatchSize::SmallInput);
     });
     group.bench_function("decide", |bencher| {
-        let setup = || stage.decision(stage.submit(stage.new()));
+        let setup = || stage.decision(stage.submit(stage.unknown()));
         bencher.iter_batched(setup, |change| stage.apply(change), BatchSize::SmallInput);
     });
     group.bench_function("claim", |bencher| {
@@ -64,7 +64,7 @@ impl Stage {
     }
 
     /// A submission as the broker makes it, of a call that nobody made before.
-    fn new(&self) -> Submit {
+    fn unknown(&self) -> Submit {
         let n = self.next.fetch_add(1, Ordering::Relaxed);
         let (now, agent) = (self.now(), format!("agent-{}", n % 10));
         let params = format!(
@@ -112,7 +112,7 @@ impl Stage {
     }
 
     fn approved(&self) -> Approval {
-        self.apply(self.decision(self.submit(self.new())))
+        self.apply(self.decision(self.submit(self.unknown())))
     }
 
     fn claim(&self, approval: Approval) -> Transition {
