@@ -71,7 +71,7 @@ pub(crate) async fn call(mcp: &Mcp, incoming: ClientRequest, params: Option<Node
         Some(params) if !by_id && asking.waits_for.is_none() => {
             mcp.broker.forward_at_once(asking, params)
         }
-        _ => Err(asking),
+        _ => Err(Box::new(asking)),
     };
     // What was looked at may take several times the text, and the answer may take long.
     drop(params);
@@ -79,7 +79,7 @@ pub(crate) async fn call(mcp: &Mcp, incoming: ClientRequest, params: Option<Node
     let progress = Progress::new(token, incoming.era, wishes.log_level.is_some()).logging(filter);
     let asking = match at_once {
         Ok(permit) => return let_through(mcp, incoming, form, permit, wishes, progress).await,
-        Err(asking) => asking,
+        Err(asking) => *asking,
     };
     let tool = asking.call.tool.clone();
     // Not in the request's own future: a client that leaves while the call is stored would leave

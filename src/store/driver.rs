@@ -2,6 +2,7 @@
 //! text or integers, rows read by column name. What differs between them stands here and in
 //! their migrations, nowhere else.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Result;
@@ -52,7 +53,7 @@ impl Lane {
 
 #[derive(Debug, Clone)]
 enum At {
-    Sqlite(File),
+    Sqlite(Arc<File>),
     Postgres(Server),
 }
 
@@ -67,7 +68,7 @@ impl Db {
         let at = if let Some(path) = url.strip_prefix("sqlite:") {
             let file = File::open(path, patience).await?;
             file.migrate().await?;
-            At::Sqlite(file)
+            At::Sqlite(Arc::new(file))
         } else {
             At::Postgres(Server::open(url, patience).await?)
         };

@@ -22,13 +22,17 @@ impl Broker {
     ///
     /// # Errors
     /// The call itself, unchanged.
-    pub fn forward_at_once(&self, asking: Asking, params: &Node<'_>) -> Result<Permit, Asking> {
+    pub fn forward_at_once(
+        &self,
+        asking: Asking,
+        params: &Node<'_>,
+    ) -> Result<Permit, Box<Asking>> {
         let call = &asking.call;
-        let Some(policy) = self.policies().of(&call.upstream) else { return Err(asking) };
+        let Some(policy) = self.policies().of(&call.upstream) else { return Err(Box::new(asking)) };
         let is_tool = call.method == Method::CallTool;
         let rule = match policy.judge_read(&asking.agent.name, call, params) {
             Ok(Verdict::Ruled { action: Action::Allow, rule }) if rule.rate_limit.is_none() => rule,
-            _ => return Err(asking),
+            _ => return Err(Box::new(asking)),
         };
         let is_listed = || {
             let catalog = self.upstream(&call.upstream).and_then(|u| u.catalog());
@@ -37,12 +41,12 @@ impl Broker {
         let strict = self.config().audit.calls == AuditCalls::Strict;
         if strict || !self.none_is_told() || (is_tool && !is_listed()) || self.may_be_open(&asking)
         {
-            return Err(asking);
+            return Err(Box::new(asking));
         }
         if self.config().audit.calls == AuditCalls::Group {
             let event = self.call_event(Kind::CallAllowed, &asking, &rule.pointer);
             if !self.inner.calls.push(CallRecord(event)) {
-                return Err(asking);
+                return Err(Box::new(asking));
             }
         }
         self.metrics().call(&call.upstream, "allow");

@@ -63,8 +63,12 @@ where
             biased;
             () = incoming.flight.cancelled().cancelled() => return nothing(),
             answer = &mut done => {
-                let (status, body) = answer;
-                return json_response(status, body);
+                let told = told_before(incoming, &mut progress, &mut heard);
+                if told.is_empty() {
+                    let (status, body) = answer;
+                    return json_response(status, body);
+                }
+                return streamed(mcp, incoming, progress, told, answer);
             }
             Some(said) = heard.recv() => match said {
                 // A client that reads no stream can be told nothing; a dropped server request is
@@ -93,6 +97,43 @@ where
             let (_, body) = answer;
             line.events.last(&body, incoming.flight.cancelled()).await;
         }
+    });
+    response
+}
+
+/// What the upstream said before its answer, where both came at once.
+fn told_before(
+    incoming: &ClientRequest,
+    progress: &mut Progress,
+    heard: &mut mpsc::Receiver<ServerMessage>,
+) -> Vec<String> {
+    let mut told = Vec::new();
+    while let Ok(said) = heard.try_recv() {
+        // A server request that nobody answers any more is declined.
+        if let ServerMessage::Notification(note) = said
+            && incoming.streams
+        {
+            told.extend(progress.upstream(&note));
+        }
+    }
+    told
+}
+
+/// The answer as a stream, with what was told before it.
+fn streamed(
+    mcp: &Mcp,
+    incoming: &Arc<ClientRequest>,
+    progress: Progress,
+    told: Vec<String>,
+    (_, body): Reported,
+) -> Response {
+    let (line, response) = RequestStream::open(mcp, incoming, progress);
+    let incoming = Arc::clone(incoming);
+    mcp.broker.tracker().spawn(async move {
+        for text in told {
+            line.events.message(&text).await;
+        }
+        line.events.last(&body, incoming.flight.cancelled()).await;
     });
     response
 }

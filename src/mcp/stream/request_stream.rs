@@ -107,7 +107,13 @@ impl RequestStream {
                 () = cancelled.cancelled() => return None,
                 () = &mut abandoned => return None,
                 Some(said) = heard.recv() => self.said(said),
-                done = &mut work => return Some(done),
+                done = &mut work => {
+                    // What came before its end is told before its end.
+                    while let Ok(said) = heard.try_recv() {
+                        self.said(said);
+                    }
+                    return Some(done);
+                }
                 _ = beat.tick() => self.events.comment(),
             }
         }

@@ -161,7 +161,9 @@ impl Tx {
         while rest.peek().is_some() {
             let mut now: Vec<Step> = rest.by_ref().take(at_once).collect();
             #[cfg(test)]
-            now.iter().for_each(|step| super::recorded::note(step.sql.as_str(), &step.args));
+            for step in &now {
+                super::recorded::note(step.sql.as_str(), &step.args);
+            }
             let must: Vec<bool> = now.iter().map(|step| step.must_touch).collect();
             let (sql, args) = match now.pop() {
                 Some(only) if now.is_empty() => (only.sql, only.args),

@@ -50,6 +50,8 @@ async fn submitted(store: &SqlStore, n: u32) -> Approval {
         max_held: 100,
         max_pending_per_agent: 100,
         max_pending: 100,
+        max_submitting: 100,
+        max_submitting_per_agent: 100,
         max_new: 100,
         new_since: T0.minus(Duration::from_secs(600)),
         owed_since: T0.minus(Duration::from_secs(86_400)),

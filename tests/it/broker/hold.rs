@@ -289,6 +289,7 @@ async fn caps_answer_too_many_and_leave_a_record() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_too_many_calls_are_being_stored_a_further_one_is_told_so_by_the_limits_name() {
     let world = World::with("[approvals]\nmax_submitting_per_agent = 1").await;
+    world.broker.know_peers().await.unwrap();
     // What is stored waits until it is let go.
     let locked = world.db.locked("approvals").await;
     let [one, other] = [r#"{"a":1}"#, r#"{"a":2}"#].map(|args| Box::pin(world.submit(args)));

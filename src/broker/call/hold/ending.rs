@@ -112,7 +112,8 @@ impl Held {
         let attached = self.hold.is_attached();
         // Thousands may leave at once, with a client or a network; what each of them takes while it
         // is let go is far more than what it took while it was held.
-        let _turn = self.broker.inner.leaving.acquire().await;
+        let broker = self.broker.clone();
+        let _turn = broker.inner.leaving.acquire().await;
         let left = self.hold.end().await;
         let withdraws = self.asking.agent.withdraw_on_disconnect
             && !self.for_task

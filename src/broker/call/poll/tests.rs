@@ -50,8 +50,8 @@ macro_rules! counted {
                 self.store.$noun()
             })*
 
-            async fn purge(&self, now: Timestamp, before: Timestamp) -> Result<u64> {
-                self.store.purge(now, before).await
+            async fn purge(&self, now: Timestamp, old: crate::store::Old) -> Result<u64> {
+                self.store.purge(now, old).await
             }
 
             async fn secret(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]> {
