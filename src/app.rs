@@ -154,7 +154,7 @@ impl App {
         match store.recount().await {
             Ok(0) => {}
             Ok(wrong) => {
-                tracing::warn!("{wrong} counters of approvals were wrong and are set right")
+                tracing::warn!("{wrong} counters of approvals were wrong and are set right");
             }
             // They are what the triggers made them.
             Err(error) => tracing::warn!(%error, "the counters of approvals can't be compared now"),

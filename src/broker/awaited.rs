@@ -217,7 +217,7 @@ mod tests {
 
         assert!(all.saw(&[saw(3, false)]).is_empty(), "known");
         assert!(all.saw(&[Glimpse { id: other.id.clone(), ..saw(9, false) }]).is_empty());
-        assert_eq!(all.saw(&[saw(4, false)]), [one.id.clone()]);
+        assert_eq!(all.saw(&[saw(4, false)]), std::slice::from_ref(&one.id));
         assert_eq!((spot.heard().count, spot.heard().stops), (0, false));
         assert!(all.saw(&[saw(0, true), saw(0, true)]).is_empty());
         assert_eq!((spot.heard().count, spot.heard().stops), (1, true));

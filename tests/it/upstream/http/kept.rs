@@ -213,7 +213,9 @@ async fn a_streamed_answer_keeps_its_connection_until_its_end() {
         for _ in 0..MANY {
             calls.push(held.call().await);
         }
-        calls.iter_mut().for_each(|call| call.answer("{}"));
+        for call in &mut calls {
+            call.answer("{}");
+        }
         calls.iter().map(|call| call.on).collect::<Vec<_>>()
     });
     assert!(said.iter().all(Result::is_ok));
