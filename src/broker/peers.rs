@@ -140,17 +140,16 @@ impl Broker {
 
     /// Waits until approvals may be made by the policies in force; false where that takes too long.
     pub(super) async fn may_make_approvals(&self) -> bool {
-        let unknown = {
-            let known = self.peers();
-            !known.alone && known.read.is_none()
-        };
-        if unknown && let Err(error) = self.know_peers().await {
-            tracing::warn!(%error, "whether other brokers use the database is not known");
-        }
         let may = || {
             let policies = self.policies().fingerprint();
             self.peers().may_make(&policies)
         };
+        // Nobody waits for the next look because policies were changed a moment ago.
+        if may().is_none()
+            && let Err(error) = self.know_peers().await
+        {
+            tracing::warn!(%error, "whether the other brokers know the policies is not known");
+        }
         let told = tokio::time::timeout(TOLD_WITHIN, until(&self.inner.peers.changed, may)).await;
         let Ok(from) = told else { return false };
         let wait = from.saturating_sub(self.uptime());
