@@ -84,6 +84,12 @@ impl Broker {
             .is_some_and(|lease| ago(lease.last) <= INTERRUPTED && ago(lease.since) >= JUDGES_AFTER)
     }
 
+    /// Since when this process has been alive to the others without a gap, by the clock's `uptime`.
+    pub(super) fn alive_since(&self) -> Duration {
+        let lease = *self.inner.lease.0.lock().expect("no holder of this lock panics");
+        lease.map_or(Duration::ZERO, |lease| lease.since)
+    }
+
     /// Whether this process is alive to the others: its lease was renewed a short while ago. Without
     /// it nothing is claimed, and held requests are handed over.
     pub fn has_lease(&self) -> bool {

@@ -51,7 +51,8 @@ impl Known {
     }
 
     /// From when on approvals may be made by these policies: none where the others were not told.
-    fn may_make(&self, policies: &str) -> Option<Duration> {
+    /// `alive` is since when they could see without a gap that this broker is.
+    fn may_make(&self, policies: &str, alive: Duration) -> Option<Duration> {
         if self.alone {
             return Some(Duration::ZERO);
         }
@@ -59,9 +60,10 @@ impl Known {
         if **told != *policies {
             return None;
         }
+        let at = (*at).max(alive);
         // Who comes later reads of it, and all that was made before.
-        let nobody = self.read.as_ref().is_some_and(|(read, who)| read >= at && who.is_empty());
-        Some(if nobody { *at } else { *at + KNOWN_FOR })
+        let nobody = self.read.as_ref().is_some_and(|(read, who)| *read >= at && who.is_empty());
+        Some(if nobody { at } else { at + KNOWN_FOR })
     }
 }
 
@@ -142,7 +144,7 @@ impl Broker {
     pub(super) async fn may_make_approvals(&self) -> bool {
         let may = || {
             let policies = self.policies().fingerprint();
-            self.peers().may_make(&policies)
+            self.peers().may_make(&policies, self.alive_since())
         };
         // Nobody waits for the next look because policies were changed a moment ago.
         if may().is_none()
@@ -189,17 +191,26 @@ mod tests {
     #[test]
     fn approvals_are_made_only_by_policies_that_the_others_have_had_time_to_read() {
         let mut known = Known::default();
-        assert_eq!(known.may_make("a"), None);
+        assert_eq!(known.may_make("a", second(3)), None);
 
         known.told = Some(("a".into(), second(10)));
 
-        assert_eq!(known.may_make("b"), None);
-        assert_eq!(known.may_make("a"), Some(second(12)));
+        assert_eq!(known.may_make("b", second(3)), None);
+        assert_eq!(known.may_make("a", second(3)), Some(second(12)));
         known.read = Some((second(9), Vec::new()));
-        assert_eq!(known.may_make("a"), Some(second(12)), "somebody may have come since");
+        assert_eq!(
+            known.may_make("a", second(3)),
+            Some(second(12)),
+            "somebody may have come since"
+        );
         known.read = Some((second(10), Vec::new()));
-        assert_eq!(known.may_make("a"), Some(second(10)));
+        assert_eq!(known.may_make("a", second(3)), Some(second(10)));
+        assert_eq!(
+            known.may_make("a", second(20)),
+            Some(second(22)),
+            "its lease was over until then"
+        );
         known.read = Some((second(11), vec![peer("b")]));
-        assert_eq!(known.may_make("a"), Some(second(12)));
+        assert_eq!(known.may_make("a", second(3)), Some(second(12)));
     }
 }
