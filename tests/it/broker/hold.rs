@@ -296,12 +296,13 @@ async fn while_too_many_calls_are_being_stored_a_further_one_is_told_so_by_the_l
 
     let (first, other) = futures_util::future::select(one, other).await.factor_first();
 
-    drop(locked);
-    assert!(matches!(other.await, Submission::Held(_)));
     let Submission::Answered(Answer::Statement(said)) = first else { panic!("{first:?}") };
     assert_eq!(said.code.as_str(), "too_many_pending");
     assert!(said.retry_after_ms.is_some_and(|wait| wait > 0));
     assert!(said.text.contains("approvals.max_submitting_per_agent"), "{}", said.text);
+    drop(locked);
+    let other = other.await;
+    assert!(matches!(other, Submission::Held(_)), "{other:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,6 +23,11 @@ use super::submit::{MOST_AT_ONCE, submit};
 const WORKERS: usize = 2;
 /// Longest wait for a turn; whoever waited longer is told to come again.
 const LONGEST: Duration = Duration::from_secs(30);
+/// Most calls of one agent in a turn. What is stored of one agent lies together: a few of each of a few
+/// agents are written in a fraction of the pages that one of each of many takes.
+const IN_A_TURN: usize = 8;
+/// Most places of a transaction for agents whose first call waits, which go before all others.
+const FIRST_CALLS: usize = MOST_AT_ONCE / 2;
 /// What a call beyond a bound is told to wait, milliseconds: about as long as a full queue takes.
 const COME_AGAIN_MS: u64 = 5_000;
 
@@ -36,7 +41,9 @@ pub(in crate::store::sql) struct Waiting {
 #[derive(Debug, Default)]
 struct Turns {
     by_agent: HashMap<String, Own>,
-    /// Agents with waiting calls of which none is being stored, in the order of their turns.
+    /// Agents of which nothing waited and nothing was being stored when their first call came.
+    first: VecDeque<String>,
+    /// Other agents with waiting calls of which none is being stored, in the order of their turns.
     order: VecDeque<String>,
     /// Calls that wait or are being stored.
     all: usize,
@@ -59,22 +66,46 @@ struct Entry {
 }
 
 impl Turns {
-    /// The next calls, one of each agent in turn; none if nobody's turn is left.
+    /// The next calls: one of each agent whose first call waits, then a few of each other in turn, and
+    /// more of both while there is room; none if nobody's turn is left.
     fn take(&mut self) -> Option<Vec<Entry>> {
         let mut taken = Vec::new();
-        while taken.len() < MOST_AT_ONCE {
-            let Some(agent) = self.order.pop_front() else { break };
-            let Some(own) = self.by_agent.get_mut(&agent) else { continue };
-            let Some(entry) = own.waiting.pop_front() else { continue };
-            own.under_way += 1;
-            taken.push(entry);
-            if !own.waiting.is_empty() {
-                self.order.push_back(agent);
-            }
-        }
+        self.take_first_calls(FIRST_CALLS, &mut taken);
+        self.take_turns(self.order.len(), &mut taken);
+        self.take_first_calls(MOST_AT_ONCE, &mut taken);
+        self.take_turns(usize::MAX, &mut taken);
         let by_agent = &self.by_agent;
         self.order.retain(|agent| by_agent.get(agent).is_some_and(|own| own.under_way == 0));
         (!taken.is_empty()).then_some(taken)
+    }
+
+    fn take_first_calls(&mut self, until: usize, taken: &mut Vec<Entry>) {
+        while taken.len() < until {
+            let Some(agent) = self.first.pop_front() else { break };
+            self.take_of(agent, 1, taken);
+        }
+    }
+
+    fn take_turns(&mut self, mut turns: usize, taken: &mut Vec<Entry>) {
+        while taken.len() < MOST_AT_ONCE && turns > 0 {
+            let Some(agent) = self.order.pop_front() else { break };
+            self.take_of(agent, IN_A_TURN.min(MOST_AT_ONCE - taken.len()), taken);
+            turns -= 1;
+        }
+    }
+
+    fn take_of(&mut self, agent: String, most: usize, taken: &mut Vec<Entry>) {
+        let Some(own) = self.by_agent.get_mut(&agent) else { return };
+        let calls = most.min(own.waiting.len());
+        own.under_way += calls;
+        taken.extend(own.waiting.drain(..calls));
+        if !own.waiting.is_empty() {
+            self.order.push_back(agent);
+        }
+    }
+
+    fn nobody_waits(&self) -> bool {
+        self.first.is_empty() && self.order.is_empty()
     }
 }
 
@@ -125,9 +156,9 @@ impl Waiting {
         let has_its_turn = own.under_way > 0 || own.waiting.len() > 1;
         turns.all += 1;
         if !has_its_turn {
-            turns.order.push_back(agent);
+            turns.first.push_back(agent);
         }
-        if turns.workers < WORKERS && !turns.order.is_empty() {
+        if turns.workers < WORKERS && !turns.nobody_waits() {
             turns.workers += 1;
             let worker = Worker { waiting: Arc::clone(self), db, left: false };
             tokio::spawn(worker.work());
@@ -148,7 +179,9 @@ impl Waiting {
         let turns = &mut *turns;
         turns.by_agent.retain(|_, own| !own.waiting.is_empty() || own.under_way > 0);
         let by_agent = &turns.by_agent;
-        turns.order.retain(|agent| by_agent.get(agent).is_some_and(|own| !own.waiting.is_empty()));
+        let waits = |agent: &String| by_agent.get(agent).is_some_and(|own| !own.waiting.is_empty());
+        turns.order.retain(waits);
+        turns.first.retain(waits);
         taken
     }
 
@@ -207,7 +240,7 @@ impl Drop for Worker {
             return;
         }
         let mut turns = self.waiting.turns();
-        if std::thread::panicking() && !turns.order.is_empty() {
+        if std::thread::panicking() && !turns.nobody_waits() {
             // Another takes its place: those who wait must be answered.
             let (waiting, db) = (Arc::clone(&self.waiting), self.db.clone());
             tokio::spawn(Self { waiting, db, left: false }.work());
@@ -338,5 +371,94 @@ async fn alone(db: &Db, asked: &Arc<Asked>, unknown: Option<&StoreError>) -> Res
         }
         Err(_) => Err(unknown),
         done => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::approval::ApprovalId;
+    use crate::fixtures::pending;
+    use crate::store::NewHold;
+
+    fn waiting(turns: &mut Turns, agent: &str, calls: usize) {
+        for _ in 0..calls {
+            let at = Timestamp::from_micros(0);
+            let id = ApprovalId::parse(&format!("apr_{:032x}", 1)).unwrap();
+            let mut approval = pending(id, r#"{"name":"delete_image_set"}"#, &["ana"], at);
+            agent.clone_into(&mut approval.agent);
+            let hold = NewHold { id: String::new(), node: String::new(), agent: agent.to_owned() };
+            let submit = Submit {
+                approval,
+                events: Vec::new(),
+                deliveries: Vec::new(),
+                hold,
+                max_held: 1,
+                max_pending_per_agent: 1,
+                max_pending: 1,
+                max_submitting: 1,
+                max_submitting_per_agent: 1,
+                max_new: 1,
+                new_since: at,
+                owed_since: at,
+                limit: None,
+            };
+            let (answer, _) = oneshot::channel();
+            let asked = Arc::new(Asked { submit, at });
+            let own = turns.by_agent.entry(agent.to_owned()).or_default();
+            own.waiting.push_back(Entry { asked, since: Instant::now(), answer });
+            if own.waiting.len() == 1 {
+                turns.first.push_back(agent.to_owned());
+            }
+        }
+    }
+
+    fn agents(taken: Option<Vec<Entry>>) -> BTreeMap<String, usize> {
+        let mut agents = BTreeMap::new();
+        for entry in taken.unwrap_or_default() {
+            *agents.entry(entry.asked.agent().to_owned()).or_default() += 1;
+        }
+        agents
+    }
+
+    #[test]
+    fn a_first_call_goes_before_floods_and_floods_take_turns_of_a_few_calls() {
+        let mut turns = Turns::default();
+        for flood in 0..10 {
+            waiting(&mut turns, &format!("flood-{flood}"), 100);
+        }
+        let first = agents(turns.take());
+        assert_eq!(first.values().sum::<usize>(), MOST_AT_ONCE);
+        assert!(turns.take().is_none(), "an agent's calls are in one transaction at a time");
+        for agent in first.keys() {
+            turns.by_agent.get_mut(agent).unwrap().under_way = 0;
+            turns.order.push_back(agent.clone());
+        }
+        for quiet in 0..3 {
+            waiting(&mut turns, &format!("quiet-{quiet}"), 1);
+        }
+
+        let second = agents(turns.take());
+
+        assert!((0..3).all(|quiet| second[&format!("quiet-{quiet}")] == 1), "{second:?}");
+        let floods = second.iter().filter(|(agent, _)| agent.starts_with("flood"));
+        assert!(floods.clone().all(|(_, calls)| *calls <= IN_A_TURN), "{second:?}");
+        assert_eq!(floods.count(), 8, "{second:?}");
+    }
+
+    #[test]
+    fn many_first_calls_leave_places_for_those_who_wait_longer() {
+        let mut turns = Turns::default();
+        waiting(&mut turns, "flood", 100);
+        turns.first.clear();
+        turns.order.push_back("flood".to_owned());
+        for quiet in 0..100 {
+            waiting(&mut turns, &format!("quiet-{quiet}"), 1);
+        }
+
+        let taken = agents(turns.take());
+
+        assert_eq!(taken["flood"], IN_A_TURN, "{taken:?}");
+        assert_eq!(taken.values().sum::<usize>(), MOST_AT_ONCE);
     }
 }
