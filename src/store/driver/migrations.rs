@@ -11,7 +11,7 @@ use crate::store::StoreError;
 const MAX_TRIES: usize = MIGRATIONS.len() + 2;
 
 /// Version, description, SQL for SQLite, SQL for PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 19] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 20] = [
     (
         1,
         "init",
@@ -119,6 +119,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 19] = [
         "attempt_counts",
         include_str!("../../../migrations/sqlite/0019_attempt_counts.sql"),
         include_str!("../../../migrations/postgres/0019_attempt_counts.sql"),
+    ),
+    (
+        20,
+        "fewer_pages",
+        include_str!("../../../migrations/sqlite/0020_fewer_pages.sql"),
+        include_str!("../../../migrations/postgres/0020_fewer_pages.sql"),
     ),
     (
         21,

@@ -30,6 +30,9 @@ const QUEUE: Duration = Duration::from_secs(15);
 /// Texts of statements that a connection keeps prepared; who was not used for longest makes room.
 const STATEMENTS: usize = 256;
 
+/// After so many pages of 4 KiB in the log they are written to the file.
+const LOG_PAGES: &str = "8000";
+
 /// One writer, since SQLite has one anyway and a queue is fairer than `SQLITE_BUSY`.
 #[derive(Debug, Clone)]
 pub(super) struct File {
@@ -64,6 +67,8 @@ impl File {
             // What a savepoint may have to undo is kept in memory; it is gone with the process
             // anyway.
             .pragma("temp_store", "memory")
+            // A page that many transactions change goes from the log into the file once for all of them.
+            .pragma("wal_autocheckpoint", LOG_PAGES)
             .statement_cache_capacity(STATEMENTS);
         let mut tries = 1;
         let link = loop {

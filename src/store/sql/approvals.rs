@@ -43,6 +43,9 @@ const FIRST_VERSION: i64 = 1;
 const OPEN: &str = "(a.state in ('pending', 'approved', 'running') \
      or (a.state = 'indeterminate' and a.settled is null))";
 
+/// That it has an end, as the index of the ends of identical calls has it.
+const ENDED: &str = "a.finished_at is not null";
+
 /// Order of the queue.
 const URGENCY: &str = "case a.severity when 'low' then 3 when 'medium' then 2 when 'high' then 1 \
      else 0 end, a.expires_at, a.id";
@@ -192,9 +195,13 @@ async fn apply(
     ];
     if a.state == State::Indeterminate && a.outcome.is_some() {
         // People who are asked about the identical call shall know that it ran.
+        // It is found by the index of the open ones.
+        let sql = format!(
+            "update approvals as a set ran_before = $3, changed_at = $4, change_seq = null \
+              where agent = $1 and digest = $2 and {OPEN} and state in ('pending', 'approved')"
+        );
         steps.push(Step::new(
-            "update approvals set ran_before = $3, changed_at = $4, change_seq = null \
-              where agent = $1 and digest = $2 and state in ('pending', 'approved')",
+            sqlx::AssertSqlSafe(sql),
             args![&a.agent, a.digest().as_str(), a.finished_at, now],
         ));
     }

@@ -14,7 +14,7 @@ use crate::store::{Cap, Result, Submit};
 use super::super::counts;
 use super::super::rowset::{Int, Rowset, Text};
 use super::row::read;
-use super::{OPEN, select};
+use super::{ENDED, OPEN, select};
 
 /// What to wait, milliseconds, where people end the pending ones, at no known time.
 const WAIT_FOR_PEOPLE_MS: u64 = 30_000;
@@ -279,15 +279,16 @@ pub(super) async fn known(
     let sql = format!(
         "select r.agent, r.digest, \
                 (select a.id from approvals a where {same} and {OPEN}) as open, \
-                (select a.id from approvals a where {same} and a.owed = 1 \
+                (select a.id from approvals a where {same} and {ENDED} and a.owed = 1 \
                     and (a.finished_at > r.owed_since or a.state = 'indeterminate') \
                   order by a.finished_at desc, a.id desc limit 1) as owed, \
-                (select a.id from approvals a where {same} and a.finished_at is not null \
+                (select a.id from approvals a where {same} and {ENDED} \
                   order by a.finished_at desc, a.id desc limit 1) as latest, \
                 (select max(a.finished_at) from approvals a \
-                  where {same} and a.finished_at > r.owed_since \
+                  where {same} and {ENDED} and a.finished_at > r.owed_since \
                     and (a.state = 'completed' or a.outcome_kind is not null)) as ran \
-           from {} where exists (select 1 from approvals a where {same})",
+           from {} where exists (select 1 from approvals a where {same} and {OPEN}) \
+              or exists (select 1 from approvals a where {same} and {ENDED})",
         rows.source(tx, 1)
     );
     let before = tx.rows(AssertSqlSafe(sql), vec![rows.argument()]).await?;

@@ -17,7 +17,7 @@ use super::super::rowset::{Int, Rowset, Text};
 use super::super::{audit, counts, holds, outbox, words};
 use super::known::{Agents, Asked, Known, is_cooling, known};
 use super::row::read;
-use super::{FIRST_VERSION, OPEN, audience, json, select};
+use super::{ENDED, FIRST_VERSION, OPEN, audience, json, select};
 
 /// Most calls that are stored in one transaction.
 pub(super) const MOST_AT_ONCE: usize = 64;
@@ -203,19 +203,19 @@ pub(super) async fn ended_identical(
     owed_since: Timestamp,
     now: Timestamp,
 ) -> Result<Option<Approval>> {
-    let owed = select(
-        "where a.agent = $2 and a.digest = $3 and a.owed = 1 \
+    let owed = select(&format!(
+        "where a.agent = $2 and a.digest = $3 and {ENDED} and a.owed = 1 \
            and (a.finished_at > $4 or a.state = 'indeterminate') \
-         order by a.finished_at desc, a.id desc limit 1",
-    );
+         order by a.finished_at desc, a.id desc limit 1"
+    ));
     let row = tx.row(owed, args![now, agent, digest.as_str(), owed_since]).await?;
     if let Some(row) = row {
         return read(&row).map(Some);
     }
-    let latest = select(
-        "where a.agent = $2 and a.digest = $3 and a.finished_at is not null \
-         order by a.finished_at desc, a.id desc limit 1",
-    );
+    let latest = select(&format!(
+        "where a.agent = $2 and a.digest = $3 and {ENDED} \
+         order by a.finished_at desc, a.id desc limit 1"
+    ));
     let row = tx.row(latest, args![now, agent, digest.as_str()]).await?;
     let approval = row.map(|row| read(&row)).transpose()?;
     Ok(approval.filter(|approval| is_cooling(approval, now)))
