@@ -176,6 +176,10 @@ impl Site {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let file = std::env::temp_dir().join(format!("placet-web-{}-{n}.db", std::process::id()));
+        // What a killed process of the same id left.
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{suffix}", file.display()));
+        }
         let sql = SqlStore::open(&format!("sqlite:{}", file.display())).await.unwrap();
         assert_eq!(sql.recount().await.unwrap(), 0);
         let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_795_377_600_000_000)));

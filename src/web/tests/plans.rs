@@ -452,6 +452,8 @@ async fn neither_does_postgres() {
     site.store().purge(site.clock.now(), all_is_old(&site)).await.unwrap();
     let name = format!("placet_plans_{}", std::process::id());
     let mut admin = PgConnection::connect(&server).await.unwrap();
+    let gone = format!("drop database if exists {name} with (force)");
+    admin.execute(AssertSqlSafe(gone)).await.unwrap();
     admin.execute(AssertSqlSafe(format!("create database {name}"))).await.unwrap();
     let mut url = url::Url::parse(&server).unwrap();
     url.set_path(&name);

@@ -16,10 +16,15 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 pub struct Dir(pub PathBuf);
 
 impl Dir {
-    /// A new, empty one.
+    /// A new, empty one. Ids of processes are used again: what one left that was killed, perhaps with
+    /// another schema, goes first.
     pub fn new() -> Self {
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("placet-it-{}-{n}", std::process::id()));
+        Self::at(std::env::temp_dir().join(format!("placet-it-{}-{n}", std::process::id())))
+    }
+
+    fn at(path: PathBuf) -> Self {
+        let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
@@ -29,6 +34,17 @@ impl Drop for Dir {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+#[test]
+fn a_directory_of_a_test_has_nothing_of_a_killed_one_before_it() {
+    let path = std::env::temp_dir().join(format!("placet-it-left-{}", std::process::id()));
+    std::fs::create_dir_all(&path).unwrap();
+    std::fs::write(path.join("placet.db"), "of another schema").unwrap();
+
+    let dir = Dir::at(path);
+
+    assert_eq!(std::fs::read_dir(&dir.0).unwrap().count(), 0);
 }
 
 /// A database with the schema, and the store on it.
@@ -117,6 +133,9 @@ async fn postgres(server: &str) -> (String, String) {
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
     let name = format!("placet_it_{}_{n}", std::process::id());
     let mut admin = PgConnection::connect(server).await.unwrap();
+    // What a killed process of the same id left.
+    let gone = format!("drop database if exists {name} with (force)");
+    admin.execute(AssertSqlSafe(gone)).await.unwrap();
     admin.execute(AssertSqlSafe(format!("create database {name}"))).await.unwrap();
     let mut url = url::Url::parse(server).unwrap();
     url.set_path(&name);

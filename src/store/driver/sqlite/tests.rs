@@ -80,6 +80,7 @@ mod tempdir {
         pub(super) fn new() -> Self {
             let n = NEXT.fetch_add(1, Ordering::Relaxed);
             let path = std::env::temp_dir().join(format!("placet-db-{}-{n}", std::process::id()));
+            let _ = std::fs::remove_dir_all(&path);
             std::fs::create_dir_all(&path).unwrap();
             Self(path.join("placet.db"))
         }
