@@ -39,6 +39,10 @@ class SlowUpstream:
     def started(self, id):
         return self.lines("started").count(id)
 
+    def begins(self, id, seconds=15):
+        """Waits until it has begun a call: an approval runs a moment before its server knows."""
+        until(lambda: self.started(id), seconds, f"the server has begun {id}")
+
     def finished(self, id):
         return self.lines("finished").count(id)
 

@@ -105,6 +105,7 @@ def cases(report, stage, name, database):
         call, arguments, id = held("running", seconds=4)
         broker.decide(id)
         broker.state(id, "running")
+        upstream.begins("running")
         broker.kill9()
         call.broken()
         broker.start()

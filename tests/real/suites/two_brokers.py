@@ -68,6 +68,7 @@ def run(report):
             call, arguments, id = held(a, "dead", seconds=3)
             b.decide(id)
             a.state(id, "running")
+            upstream.begins("dead")
             a.kill9()
             b.state(id, "indeterminate", 30)
             equal(code_of(b.mcp("slow").call("work", arguments)), "outcome_unknown", "the answer on the other")
