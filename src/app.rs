@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use axum::Router;
-use axum::middleware;
 use futures_util::future::join_all;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -30,7 +28,7 @@ use crate::domain::approval::Assurance;
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::time::Timestamp;
 use crate::id::{IdSource, OsIds};
-use crate::mcp::{self, Mcp};
+use crate::mcp::Mcp;
 use crate::notify::deliver::{self, Deliverer};
 use crate::notify::memory::Mailbox;
 use crate::store::SignIn;
@@ -42,15 +40,18 @@ use crate::tcp::connections::{Connections, Limits};
 use crate::tcp::serve::Serving;
 use crate::tcp::{descriptors, serve};
 use crate::web::health::Readiness;
-use crate::web::host_guard::{Hosts, host_guard};
-use crate::web::{self, SignInMailer, Web};
+use crate::web::host_guard::Hosts;
+use crate::web::{SignInMailer, Web};
 use crate::{reconcilers, tcp, upstream};
 
 mod clock;
 pub mod copies;
+mod faces;
 mod keeper;
 mod reload;
 pub(crate) mod signals;
+
+use faces::Faces;
 
 /// How long everything that is left may take once the grace is over, all together.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -107,7 +108,7 @@ pub struct App {
     pub mcp: Mcp,
     /// What `/readyz` says.
     pub readiness: Arc<Readiness>,
-    router: Router,
+    faces: Faces,
     connections: Arc<Connections>,
     store: SqlStore,
     /// The file of a SQLite database, which is this process's as long as this is held.
@@ -202,16 +203,13 @@ impl App {
             metrics: broker.metrics().clone(),
             shutdown: stop.soft.clone(),
         };
-        let hosts = Arc::new(Hosts::new(&config.server, bound));
         let mcp = Mcp::new(broker.clone());
-        let router = web::router(web)
-            .merge(mcp::router(mcp.clone()))
-            .layer(middleware::from_fn_with_state(hosts, host_guard));
+        let faces = Faces::new(Hosts::new(&config.server, bound), mcp.clone(), web);
         let app = Self {
             broker,
             deliverer,
             readiness,
-            router,
+            faces,
             connections: connections(&config),
             mcp,
             store,
@@ -282,7 +280,7 @@ impl App {
         let soft = self.stop.soft.clone();
         let server = serve::serve(
             self.listener,
-            self.router,
+            self.faces,
             Serving {
                 connections: self.connections,
                 max_head: self.broker.config().server.max_headers,

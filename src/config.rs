@@ -2,6 +2,7 @@
 //!
 //! [`Config::load`] reads it; [`reader`] collects every problem; [`reach`] says who can be asked.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,6 +86,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// `[[agents]]`; the anonymous `local` one where there are none.
     pub agents: Vec<Arc<Agent>>,
+    /// The agents by the SHA-256 of their tokens.
+    pub agents_by_token: HashMap<[u8; 32], Arc<Agent>>,
     /// `[[reviewers]]`; `owner` where there are none.
     pub reviewers: Vec<Reviewer>,
     /// `[[notifiers]]`

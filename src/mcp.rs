@@ -3,10 +3,13 @@
 //! It knows the broker and no adapter. What an agent sends reaches the upstream byte for byte;
 //! only ids, `_meta` and what the border between eras demands are its own.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::response::Response;
 use axum::routing::any;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +18,7 @@ use crate::store::StoreError;
 
 use aggregate::owners::Owners;
 use endpoint::endpoint;
+pub(crate) use endpoint::posted_to;
 use reading::Bytes;
 use session::cancellation::InFlight;
 use session::http_sse;
@@ -51,12 +55,15 @@ const FACTS_WITHIN: Duration = Duration::from_secs(20);
 /// The same at the address of all upstreams, where one must not keep the others waiting.
 const ALL_FACTS_WITHIN: Duration = Duration::from_secs(10);
 
-/// The MCP face and what it keeps in memory for its clients; cheap to clone.
+/// The MCP face; cheap to clone.
 #[derive(Clone)]
-pub struct Mcp {
+pub struct Mcp(Arc<Face>);
+
+/// What the MCP face keeps in memory for its clients.
+pub struct Face {
     broker: Broker,
     in_flight: Arc<InFlight>,
-    owners: Arc<Owners>,
+    owners: Owners,
     streams: Arc<Streams>,
     old_streams: Arc<http_sse::Streams>,
     open: Arc<Open>,
@@ -64,8 +71,16 @@ pub struct Mcp {
     listeners: Arc<Listeners>,
     /// Notifications on their way to upstreams.
     notifying: Arc<Listeners>,
-    reading: Arc<Bytes>,
-    under_way: Arc<Bytes>,
+    reading: Bytes,
+    under_way: Bytes,
+}
+
+impl Deref for Mcp {
+    type Target = Face;
+
+    fn deref(&self) -> &Face {
+        &self.0
+    }
 }
 
 impl Mcp {
@@ -74,12 +89,12 @@ impl Mcp {
         let streams = Arc::new(Streams::new(broker.clone()));
         let max_sessions = broker.config().server.max_sessions_per_agent;
         let subscriptions = Arc::new(Subscriptions::new(max_sessions));
-        let reading = Arc::new(Bytes::being_read(broker.config()));
-        let under_way = Arc::new(Bytes::under_way(broker.config()));
-        Self {
+        let reading = Bytes::being_read(broker.config());
+        let under_way = Bytes::under_way(broker.config());
+        Self(Arc::new(Face {
             broker,
             in_flight: Arc::default(),
-            owners: Arc::default(),
+            owners: Owners::default(),
             streams,
             open: Arc::default(),
             old_streams: Arc::default(),
@@ -88,7 +103,13 @@ impl Mcp {
             notifying: Arc::default(),
             reading,
             under_way,
-        }
+        }))
+    }
+
+    /// Answers a message that is posted to the address of this upstream ([`posted_to`]); of all where
+    /// it is empty.
+    pub(crate) async fn answer(&self, upstream: &str, request: Request) -> Response {
+        endpoint::answer(self, Some(upstream), request).await
     }
 
     /// Lets go of what is kept here for sessions that ended elsewhere.

@@ -290,6 +290,16 @@ pub trait Upstream: Send + Sync {
     /// What is known of the server; connects if nothing is known yet.
     async fn facts(&self, caller: &Caller) -> Result<ServerFacts, UpstreamError>;
 
+    /// The era that it speaks with this caller, where that is known without asking it.
+    fn era(&self, _caller: &Caller) -> Option<WireEra> {
+        None
+    }
+
+    /// The era that it spoke last with anybody, modern if it speaks both.
+    fn last_era(&self) -> Option<WireEra> {
+        self.report().facts.map(|facts| facts.era)
+    }
+
     /// The full tool list, fetched at connect and refreshed when the server says it changed;
     /// none before the first success.
     fn catalog(&self) -> Option<Arc<Catalog>>;

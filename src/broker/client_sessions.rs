@@ -5,7 +5,7 @@
 //! the store: shortly after a request or stream began that is still open, and after the last ended.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -36,7 +36,7 @@ pub(super) struct Uses {
     began: Notify,
     /// Sessions that were seen here: those that there are, and those that ended elsewhere within
     /// [`Broker::leave_ended_sessions`]'s last round.
-    known: Mutex<HashMap<String, ClientSession>>,
+    known: Mutex<HashMap<String, Arc<ClientSession>>>,
     /// One at a time, so that no earlier note follows a later one.
     noting: tokio::sync::Mutex<()>,
 }
@@ -75,16 +75,16 @@ impl Uses {
         self.sessions.lock().expect("no holder of this lock panics")
     }
 
-    fn lock_known(&self) -> MutexGuard<'_, HashMap<String, ClientSession>> {
+    fn lock_known(&self) -> MutexGuard<'_, HashMap<String, Arc<ClientSession>>> {
         self.known.lock().expect("no holder of this lock panics")
     }
 
-    fn know(&self, session: &ClientSession) {
-        self.lock_known().entry(session.id.clone()).or_insert_with(|| session.clone());
+    fn know(&self, session: &Arc<ClientSession>) {
+        self.lock_known().entry(session.id.clone()).or_insert_with(|| Arc::clone(session));
     }
 
-    fn known(&self, id: &str) -> Option<ClientSession> {
-        self.lock_known().get(id).cloned()
+    fn known(&self, id: &str) -> Option<Arc<ClientSession>> {
+        self.lock_known().get(id).map(Arc::clone)
     }
 
     fn known_ids(&self) -> Vec<String> {
@@ -97,8 +97,11 @@ impl Uses {
 
     fn begin(&self, id: &str, now: Timestamp) {
         let mut all = self.lock();
-        let fresh = || Use { open: 0, since: now, last: now, noted: None };
-        let one = all.entry(id.to_owned()).or_insert_with(fresh);
+        let fresh = Use { open: 0, since: now, last: now, noted: None };
+        let one = match all.get_mut(id) {
+            Some(one) => one,
+            None => all.entry(id.to_owned()).or_insert(fresh),
+        };
         if one.open == 0 {
             one.since = now;
         }
@@ -150,12 +153,12 @@ impl Uses {
 #[derive(Debug)]
 pub struct SessionInUse {
     broker: Broker,
-    id: String,
+    session: Arc<ClientSession>,
 }
 
 impl Drop for SessionInUse {
     fn drop(&mut self) {
-        self.broker.session_uses().end(&self.id, self.broker.now());
+        self.broker.session_uses().end(&self.session.id, self.broker.now());
     }
 }
 
@@ -175,7 +178,7 @@ impl Broker {
         let max = self.config().server.max_sessions_per_agent;
         let made_room = self.store().client_sessions().insert(session, max).await?;
         if let Some(displaced) = &made_room {
-            self.session_uses().know(session);
+            self.session_uses().know(&Arc::new(session.clone()));
             for one in displaced {
                 self.session_uses().forget(&one.id);
             }
@@ -193,12 +196,12 @@ impl Broker {
         id: &str,
         agent: &str,
         upstream: &str,
-    ) -> Result<Option<(ClientSession, SessionInUse)>, StoreError> {
+    ) -> Result<Option<(Arc<ClientSession>, SessionInUse)>, StoreError> {
         let found = self.known_client_session(id).await?;
         let found = found.filter(|s| s.agent == agent && s.upstream == upstream);
         Ok(found.map(|session| {
             self.session_uses().begin(&session.id, self.now());
-            let in_use = SessionInUse { broker: self.clone(), id: session.id.clone() };
+            let in_use = SessionInUse { broker: self.clone(), session: Arc::clone(&session) };
             (session, in_use)
         }))
     }
@@ -209,13 +212,13 @@ impl Broker {
     pub(super) async fn known_client_session(
         &self,
         id: &str,
-    ) -> Result<Option<ClientSession>, StoreError> {
+    ) -> Result<Option<Arc<ClientSession>>, StoreError> {
         if let Some(session) = self.session_uses().known(id) {
             return Ok(Some(session));
         }
         let (broker, wanted) = (self.clone(), id.to_owned());
         let verb = async move { broker.store().client_sessions().find(&wanted).await };
-        let found = self.asked_briefly(verb).await?;
+        let found = self.asked_briefly(verb).await?.map(Arc::new);
         if let Some(session) = &found {
             self.session_uses().know(session);
         }

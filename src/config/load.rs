@@ -157,6 +157,8 @@ fn read_all(
     if implicit_owner {
         reviewers.push(principals::owner());
     }
+    let agents: Vec<_> = agents.into_iter().map(Arc::new).collect();
+    let by_token = agents.iter().filter_map(|a| Some((a.token_sha256?, Arc::clone(a)))).collect();
     let config = Config {
         file: file.map(Path::to_owned),
         server: sections::server(&root.section("server")),
@@ -168,7 +170,8 @@ fn read_all(
         people: sections::people(&root.section("people")),
         oidc: oidc::oidc(&root.section("oidc")),
         upstreams: upstreams.iter().map(|read| read.upstream.clone()).collect(),
-        agents: agents.into_iter().map(Arc::new).collect(),
+        agents,
+        agents_by_token: by_token,
         reviewers,
         notifiers,
         implicit_owner,

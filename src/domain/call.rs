@@ -263,8 +263,11 @@ impl ToolCall {
 /// `params` with nothing of the protocol's in `_meta`, as [`params_with_meta`]; the very same text
 /// where there is no `_meta`.
 pub fn without_protocol_meta(params: &Arc<str>) -> Arc<str> {
+    if !json::may_have(params, "_meta") {
+        return Arc::clone(params);
+    }
     match json::parse(params) {
-        Ok(node) if node.get("_meta").is_some() => params_with_meta(params, &[]).into(),
+        Ok(node) if node.get("_meta").is_some() => with_meta(&node, &[]).into(),
         _ => Arc::clone(params),
     }
 }
@@ -272,10 +275,13 @@ pub fn without_protocol_meta(params: &Arc<str>) -> Arc<str> {
 /// `params` with another `_meta`, and every other byte as it was. Protocol keys and the progress
 /// token are dropped, `meta` (key and raw JSON value each) is added. An empty `_meta` is left out.
 pub fn params_with_meta(params: &str, meta: &[(&str, String)]) -> String {
-    let Ok(node) = json::parse(params) else { return params.to_owned() };
-    if !node.is_object() {
-        return params.to_owned();
+    match json::parse(params) {
+        Ok(node) if node.is_object() => with_meta(&node, meta),
+        _ => params.to_owned(),
     }
+}
+
+fn with_meta(node: &Node<'_>, meta: &[(&str, String)]) -> String {
     let own = node.get("_meta").map_or_else(|| "{}".to_owned(), |m| m.keep_members(is_own_meta));
     match edit::with(&own, meta) {
         empty if empty == "{}" => node.keep_members(|key| key != "_meta"),
@@ -297,6 +303,9 @@ pub fn is_own_meta(key: &str) -> bool {
 ///
 /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/tasks#creating-tasks>
 pub fn params_without_task(params: &str) -> Option<String> {
+    if !json::may_have(params, "task") {
+        return None;
+    }
     let node = json::parse(params).ok()?;
     node.get("task")?;
     Some(node.keep_members(|key| key != "task"))

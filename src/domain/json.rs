@@ -61,6 +61,13 @@ pub struct Member<'a> {
     pub node: Node<'a>,
 }
 
+/// Whether an object somewhere in this JSON text may have a member of that name (plain letters): false
+/// only where none can. Costs one look at the bytes, and spares reading what hardly ever is there.
+pub fn may_have(text: &str, key: &str) -> bool {
+    // Any letter of a key may be written as an escape.
+    text.contains(key) || text.contains("\\u")
+}
+
 impl<'a> Node<'a> {
     /// The member of that name, if this is an object that has one.
     pub fn get(&self, key: &str) -> Option<&Node<'a>> {

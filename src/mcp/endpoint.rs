@@ -19,7 +19,7 @@ use crate::config::Agent;
 use crate::protocol::method;
 
 use super::Mcp;
-use super::dispatch::answer;
+use super::dispatch;
 use super::envelope::{Message, MessageKind};
 use super::reading::{SMALL, Share, TooMuch, UNDER_WAY};
 use super::request::may_use;
@@ -40,22 +40,44 @@ pub(crate) async fn endpoint(
     upstream: Result<Option<Path<String>>, PathRejection>,
     request: Request,
 ) -> Response {
-    let headers = request.headers();
-    let origin = headers.get(header::ORIGIN).cloned();
-    let wished = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
     // A name that is not UTF-8 matches no upstream; without a name all of the agent's are meant.
     let upstream = match upstream {
         Ok(Some(Path(name))) => Some(name),
         Ok(None) => Some(String::new()),
         Err(_) => None,
     };
+    answer(&mcp, upstream.as_deref(), request).await
+}
+
+/// The upstream to which a message is posted, if the request's path names one plainly: empty where it
+/// names none.
+pub(crate) fn posted_to(request: &Request) -> Option<String> {
+    if request.method() != Method::POST {
+        return None;
+    }
+    let name = match request.uri().path().strip_prefix("/mcp")? {
+        "" => "",
+        rest => rest.strip_prefix('/')?,
+    };
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    let plain = name.bytes().all(is_name) && !["sse", "messages"].contains(&name);
+    // "/mcp/" is no address.
+    (plain && !request.uri().path().ends_with('/')).then(|| name.to_owned())
+}
+
+/// Handles one HTTP request to the address of this upstream: of all where it is empty, of none that
+/// there is without a name.
+pub(crate) async fn answer(mcp: &Mcp, upstream: Option<&str>, request: Request) -> Response {
+    let headers = request.headers();
+    let origin = headers.get(header::ORIGIN).cloned();
+    let wished = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
     let mut response = if request.method() == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
     } else {
-        handle(&mcp, upstream.as_deref(), request).await
+        handle(mcp, upstream, request).await
     };
     if let Some(origin) = origin {
-        add_cors(&mcp, origin, wished, &mut response);
+        add_cors(mcp, origin, wished, &mut response);
     }
     response
 }
@@ -146,7 +168,9 @@ async fn post(
     body: Body,
 ) -> Response {
     match read(mcp, &agent, headers, body).await {
-        Ok((message, room)) => Box::pin(answer(mcp, agent, upstream, headers, message, room)).await,
+        Ok((message, room)) => {
+            Box::pin(dispatch::answer(mcp, agent, upstream, headers, message, room)).await
+        }
         Err(response) => response,
     }
 }
@@ -265,5 +289,37 @@ async fn drain(mut body: Body) {
         let size = frame.data_ref().map_or(0, bytes::Bytes::len);
         let Some(rest) = left.checked_sub(size) else { return };
         left = rest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_message_posted_to_a_plain_address_takes_the_short_way() {
+        let to = |method: Method, path: &str| {
+            posted_to(&Request::builder().method(method).uri(path).body(Body::empty()).unwrap())
+        };
+
+        assert_eq!(to(Method::POST, "/mcp").as_deref(), Some(""));
+        assert_eq!(to(Method::POST, "/mcp/images?a=b").as_deref(), Some("images"));
+        assert_eq!(to(Method::POST, "http://h/mcp/images").as_deref(), Some("images"));
+        for path in [
+            "/",
+            "/mcp/",
+            "/mcps",
+            "/mcp/sse",
+            "/mcp/messages",
+            "/mcp/images/",
+            "/mcp/images/sse",
+            "/mcp//images",
+            "/mcp/im%61ges",
+            "/mcp/im%2Fages",
+            "/MCP/images",
+        ] {
+            assert_eq!(to(Method::POST, path), None, "{path}");
+        }
+        assert_eq!(to(Method::GET, "/mcp/images"), None);
     }
 }

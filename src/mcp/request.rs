@@ -61,7 +61,7 @@ pub(crate) struct ClientRequest {
     pub(crate) era: WireEra,
     pub(crate) message: Message,
     /// The legacy session; none in the modern era and at `initialize`.
-    pub(crate) session: Option<ClientSession>,
+    pub(crate) session: Option<Arc<ClientSession>>,
     /// Keeps that session from making room for another as long as the request is open.
     pub(crate) in_use: Option<Arc<SessionInUse>>,
     /// What the client calls itself.

@@ -11,7 +11,7 @@ use crate::domain::json::{self, edit};
 use crate::domain::task::Remote;
 use crate::mcp::revision::translate::{translate_error, translate_result};
 use crate::protocol::{code, jsonrpc, method};
-use crate::upstream::{Caller, Reply, Upstream, UpstreamError, WireEra};
+use crate::upstream::{Reply, Upstream, UpstreamError, WireEra};
 
 use super::Mcp;
 use super::aggregate::names;
@@ -20,7 +20,7 @@ use super::request::ClientRequest;
 use super::revision::cache_hints;
 use super::tasks::adopt::adopt;
 use super::tasks::tool_marks::offer;
-use input_requests::{is_input_required, not_offered};
+use input_requests::not_offered;
 
 pub(crate) mod input_requests;
 pub(crate) mod policy_filter;
@@ -71,8 +71,12 @@ pub(crate) async fn of_upstream(
 /// What an upstream answered in the client's terms: its era, and nothing of what the policy
 /// hides.
 pub(crate) async fn in_terms_of(mcp: &Mcp, incoming: &ClientRequest, reply: Reply) -> Reply {
+    let kind = match &reply {
+        Reply::Result(raw) => ResultKind::of(raw),
+        Reply::Error(_) => ResultKind::default(),
+    };
     let from = match mcp.broker.upstream(&incoming.upstream) {
-        Some(server) => server_era(server, &incoming.caller(), &reply).await,
+        Some(server) => server_era(server, incoming, kind.is_typed).await,
         None => incoming.era,
     };
     let method = incoming.message.method.as_str();
@@ -81,7 +85,10 @@ pub(crate) async fn in_terms_of(mcp: &Mcp, incoming: &ClientRequest, reply: Repl
     let policy = policy.as_deref();
     match reply {
         Reply::Result(raw) => {
-            let raw = match Remote::created(&raw).filter(|_| method == method::TOOLS_CALL) {
+            let task = (kind.may_be_task && method == method::TOOLS_CALL)
+                .then(|| Remote::created(&raw))
+                .flatten();
+            let raw = match task {
                 Some(task) => match adopt(mcp, incoming, &raw, task).await {
                     Ok(raw) => raw,
                     Err(why) => return Reply::Error(internal(&why)),
@@ -93,7 +100,7 @@ pub(crate) async fn in_terms_of(mcp: &Mcp, incoming: &ClientRequest, reply: Repl
                 method::TOOLS_LIST => wait_tool::listed(mcp, incoming, offer(mcp, incoming, raw)),
                 _ => raw,
             };
-            if is_input_required(&raw) {
+            if kind.asks_for_input {
                 if incoming.era == WireEra::Legacy {
                     let why = "the server asks for input that this client can't give";
                     return Reply::Error(internal(why));
@@ -102,7 +109,7 @@ pub(crate) async fn in_terms_of(mcp: &Mcp, incoming: &ClientRequest, reply: Repl
                     return Reply::Error(internal(&why));
                 }
             }
-            let raw = translate_result(&raw, from, incoming.era, method);
+            let raw = translate_result(raw, from, incoming.era, method);
             let raw = cache_hints::in_terms_of(raw, from, incoming.era, method, is_retry(incoming));
             let raw = stamped(mcp, incoming, from, raw).await;
             Reply::Result(names::as_addressed(incoming, raw))
@@ -125,7 +132,10 @@ pub(crate) fn unknown(incoming: &ClientRequest, kind: Method, name: &str) -> Rep
 
 /// Whether it continues an earlier request, by what the client was asked.
 fn is_retry(incoming: &ClientRequest) -> bool {
-    let params = incoming.message.params.as_deref().and_then(|p| json::parse(p).ok());
+    const KEYS: [&str; 2] = ["requestState", "inputResponses"];
+    let params = incoming.message.params.as_deref();
+    let params = params.filter(|p| KEYS.iter().any(|key| json::may_have(p, key)));
+    let params = params.and_then(|p| json::parse(p).ok());
     params.is_some_and(|p| p.get("requestState").is_some() || p.get("inputResponses").is_some())
 }
 
@@ -169,23 +179,51 @@ pub(crate) fn lost(incoming: &ClientRequest) -> Reported {
 
 /// The era a server spoke when it answered. Results of the modern era say it themselves; of
 /// others it is the era of the caller's own connection, if there ever was one since the start.
-async fn server_era(server: &Arc<dyn Upstream>, caller: &Caller, reply: &Reply) -> WireEra {
-    let typed = matches!(reply, Reply::Result(raw) if result_type(raw).is_some());
-    let Some(facts) = (match server.catalog() {
-        Some(_) => server.facts(caller).await.ok(),
-        None => None,
-    }) else {
-        return if typed { WireEra::Modern } else { WireEra::Legacy };
+async fn server_era(
+    server: &Arc<dyn Upstream>,
+    incoming: &ClientRequest,
+    is_typed: bool,
+) -> WireEra {
+    let caller = incoming.caller();
+    let era = match server.era(&caller) {
+        _ if server.catalog().is_none() => None,
+        Some(era) => Some(era),
+        None => server.facts(&caller).await.ok().map(|facts| facts.era),
+    };
+    let Some(era) = era else {
+        return if is_typed { WireEra::Modern } else { WireEra::Legacy };
     };
     // An approved call may have run over another connection than this caller's.
-    if typed && server.report().facts.is_some_and(|any| any.era == WireEra::Modern) {
-        return WireEra::Modern;
-    }
-    facts.era
+    if is_typed && server.last_era() == Some(WireEra::Modern) { WireEra::Modern } else { era }
 }
 
-fn result_type(raw: &str) -> Option<String> {
-    Some(json::parse(raw).ok()?.get("resultType")?.as_str()?.to_owned())
+/// What a result says of its own kind.
+#[derive(Debug, Default)]
+struct ResultKind {
+    /// It names its type, as results of the modern era do
+    /// (<https://modelcontextprotocol.io/specification/2026-07-28/basic#result-type>).
+    is_typed: bool,
+    /// That type is `input_required`.
+    asks_for_input: bool,
+    /// It may be a task.
+    may_be_task: bool,
+}
+
+impl ResultKind {
+    /// Reads it, which most results of the legacy era need not be for that.
+    fn of(raw: &str) -> Self {
+        let names_none = |key: &str| !json::may_have(raw, key);
+        if names_none("resultType") && names_none("task") {
+            return Self::default();
+        }
+        let Ok(node) = json::parse(raw) else { return Self::default() };
+        let named = node.get("resultType").and_then(json::Node::as_str);
+        Self {
+            is_typed: named.is_some(),
+            asks_for_input: named == Some("input_required"),
+            may_be_task: named == Some("task") || node.get("task").is_some(),
+        }
+    }
 }
 
 /// The HTTP status of an error: the modern era has its own for some

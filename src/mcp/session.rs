@@ -3,6 +3,7 @@
 //! <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#session-management>
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
@@ -41,7 +42,7 @@ pub(crate) async fn find(
     agent: &Agent,
     upstream: &str,
     headers: &HeaderMap,
-) -> Result<(ClientSession, SessionInUse), Response> {
+) -> Result<(Arc<ClientSession>, SessionInUse), Response> {
     let Some(id) = header(headers, header_name::SESSION_ID) else {
         return Err(problem(
             StatusCode::BAD_REQUEST,

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
@@ -19,9 +18,8 @@ use axum::response::IntoResponse as _;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
+use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Sleep, sleep};
@@ -35,6 +33,15 @@ use super::event_stream::{Asked, Desk, Resumed};
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Pause after the system could not accept a connection: descriptors may be used up.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
+
+/// What answers the requests.
+pub(crate) trait Answers: Clone + Send + Sync + 'static {
+    /// Answers one, whose extensions tell its connection's address ([`ConnectInfo`]).
+    fn answer(
+        &self,
+        request: Request<Body>,
+    ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+}
 
 /// How it is served and stopped.
 pub(crate) struct Serving {
@@ -51,7 +58,7 @@ pub(crate) struct Serving {
 }
 
 /// Serves until it is stopped and the last connection has ended. Dropped before, it ends all.
-pub(crate) async fn serve(listener: TcpListener, router: Router, serving: Serving) {
+pub(crate) async fn serve(listener: TcpListener, answers: impl Answers, serving: Serving) {
     let tracker = TaskTracker::new();
     let over = CancellationToken::new();
     let _over_on_drop = over.clone().drop_guard();
@@ -80,7 +87,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, serving: Servin
             let served = connection(
                 stream,
                 peer,
-                router.clone(),
+                answers.clone(),
                 entry,
                 serving.stop.clone(),
                 serving.max_head,
@@ -153,24 +160,23 @@ fn problem(status: StatusCode, code: &str, detail: &str) -> String {
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    router: Router,
+    answers: impl Answers,
     entry: Entry,
     stop: CancellationToken,
     max_head: usize,
 ) {
     let connection = Arc::clone(&entry.connection);
     let within = connection.limits().body;
-    let router = TowerToHyperService::new(router);
     let mut io = Resumed::new(Bytes::new(), Heard { stream, connection: Arc::clone(&connection) });
     let mut stops = false;
     loop {
         let (desk, mut taken) = Desk::new();
         let desk = Arc::new(desk);
         let service = service_fn({
-            let (router, connection) = (router.clone(), Arc::clone(&connection));
+            let (answers, connection) = (answers.clone(), Arc::clone(&connection));
             move |request: Request<Incoming>| {
                 let on = On { peer, connection: Arc::clone(&connection), desk: Arc::clone(&desk) };
-                answer(router.clone(), request, on, within)
+                answer(answers.clone(), request, on, within)
             }
         });
         let mut served = http1::Builder::new()
@@ -221,7 +227,7 @@ struct On {
 
 /// One request, on its way through the program.
 async fn answer(
-    router: TowerToHyperService<Router>,
+    answers: impl Answers,
     request: Request<Incoming>,
     On { peer, connection, desk }: On,
     within: Duration,
@@ -242,11 +248,9 @@ async fn answer(
         connection.read(Instant::now());
     }
     let request = Request::from_parts(parts, Body::new(body));
-    let answered = router.call(request).await;
-    let response = match answered {
-        Ok(_) if came.late.load(Ordering::Relaxed) => too_late(within),
-        Ok(response) => response,
-        Err(never) => match never {},
+    let response = match answers.answer(request).await {
+        _ if came.late.load(Ordering::Relaxed) => too_late(within),
+        response => response,
     };
     connection.read(Instant::now());
     let is_stream = asked.gets_stream(&response) && came.whole.load(Ordering::Relaxed);
@@ -348,15 +352,19 @@ impl HttpBody for Arriving {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        // Its time counts also while bytes come all the time.
-        let within = self.within;
-        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(within)));
-        if deadline.as_mut().poll(cx).is_ready() {
-            self.came.late.store(true, Ordering::Relaxed);
-            let error = io::Error::new(io::ErrorKind::TimedOut, "the body took too long");
-            return Poll::Ready(Some(Err(axum::Error::new(error))));
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        // Nearly all are whole at once. The time of any other counts also while bytes come all the
+        // time.
+        if !self.body.is_end_stream() && !matches!(polled, Poll::Ready(None)) {
+            let within = self.within;
+            let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(within)));
+            if deadline.as_mut().poll(cx).is_ready() {
+                self.came.late.store(true, Ordering::Relaxed);
+                let error = io::Error::new(io::ErrorKind::TimedOut, "the body took too long");
+                return Poll::Ready(Some(Err(axum::Error::new(error))));
+            }
         }
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let frame = ready!(polled);
         if frame.is_none() || self.body.is_end_stream() {
             self.came.whole.store(true, Ordering::Relaxed);
             self.connection.read(Instant::now());

@@ -203,18 +203,34 @@ impl Common {
         known.modern_facts.clone().or_else(|| known.legacy_facts.clone())
     }
 
+    /// The era of these.
+    pub(super) fn era(&self) -> Option<WireEra> {
+        let known = self.known();
+        known.modern_facts.as_ref().or(known.legacy_facts.as_ref()).map(|facts| facts.era)
+    }
+
+    /// The era of [`Common::facts_for`].
+    pub(super) fn era_for(&self, legacy_first: bool) -> Option<WireEra> {
+        self.look_for(legacy_first, |facts| facts.era)
+    }
+
     /// What a connection would find out that is begun now; none where it has to be begun for that.
     pub(super) fn facts_for(&self, legacy_first: bool) -> Option<ServerFacts> {
+        self.look_for(legacy_first, Clone::clone)
+    }
+
+    fn look_for<T>(&self, legacy_first: bool, look: impl Fn(&ServerFacts) -> T) -> Option<T> {
         let opening = self.opening(legacy_first);
         let known = self.known();
-        let (legacy, modern) = (known.legacy_facts.clone(), known.modern_facts.clone());
-        match opening {
+        let (legacy, modern) = (known.legacy_facts.as_ref(), known.modern_facts.as_ref());
+        let facts = match opening {
             Opening::Legacy => legacy,
             Opening::Modern => modern,
             Opening::LegacyElseModern => None,
             Opening::Probe if legacy_first => legacy.or(modern),
             Opening::Probe => modern.or(legacy),
-        }
+        };
+        facts.map(look)
     }
 
     /// The last tool list.

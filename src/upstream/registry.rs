@@ -317,6 +317,15 @@ impl Upstream for Server {
         connected.or_else(|error| self.common.facts().ok_or(error))
     }
 
+    fn era(&self, caller: &Caller) -> Option<WireEra> {
+        let own = self.instances.find(&self.key(caller)).and_then(|i| i.listeners.era());
+        own.or_else(|| self.common.era_for(self.is_legacy_first(caller)))
+    }
+
+    fn last_era(&self) -> Option<WireEra> {
+        self.common.era()
+    }
+
     fn catalog(&self) -> Option<Arc<Catalog>> {
         self.common.catalog()
     }

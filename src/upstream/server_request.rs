@@ -189,12 +189,14 @@ fn bits_of(feature: ClientFeature) -> u8 {
 }
 
 /// What an upstream says while a request of ours runs.
+///
+/// Small, since a queue of them is made for each request, and most stay empty.
 #[derive(Debug)]
 pub enum ServerMessage {
     /// A notification about the request, such as progress.
-    Notification(Notification),
+    Notification(Box<Notification>),
     /// A server request to the client.
-    Request(ServerRequest),
+    Request(Box<ServerRequest>),
 }
 
 /// A request of an upstream to the client. Dropped, it is declined.

@@ -47,7 +47,7 @@ async fn put(
     let mut asked = Some(asked);
     let taken = until(&server_requests.came, || {
         if let Some((to, heard)) = hub.owner(own) {
-            let taken = to.try_send(ServerMessage::Request(asked.take()?)).is_ok();
+            let taken = to.try_send(ServerMessage::Request(Box::new(asked.take()?))).is_ok();
             return Some(taken.then_some(Some(heard)));
         }
         if own.is_some() {

@@ -68,6 +68,20 @@ impl Hosts {
         self.knows_origin(origin) || self.mcp_origins.contains(&plain_origin(origin))
     }
 
+    /// The answer to a request of which it is not clear what host it is for or which of two headers
+    /// counts, or that is for another host or of a foreign origin; none for any other.
+    pub(crate) fn refused(&self, request: &Request) -> Option<Response> {
+        if let Some(why) = unclear(request) {
+            return Some(Problem::new(Code::BadRequest, why).into_response());
+        }
+        if let Some(name) = repeated(request.headers()) {
+            let why = format!("send one {name} header, not several");
+            return Some(Problem::new(Code::BadRequest, why).into_response());
+        }
+        let why = self.refusal(request.uri(), request.headers())?;
+        Some(Problem::new(Code::Forbidden, why).into_response())
+    }
+
     fn refusal(&self, uri: &Uri, headers: &HeaderMap) -> Option<&'static str> {
         // Which host is meant was looked at before; here whether it is one of ours.
         if OPEN_PATHS.contains(&uri.path()) {
@@ -112,6 +126,9 @@ const ONCE: [&str; 9] = [
 
 /// Which header stands in a request several times that may be there once.
 fn repeated(headers: &HeaderMap) -> Option<&HeaderName> {
+    if headers.len() == headers.keys_len() {
+        return None;
+    }
     headers.keys().find(|name| {
         let once =
             ONCE.contains(&name.as_str()) || name.as_str().starts_with(header_name::PARAM_PREFIX);
@@ -146,15 +163,8 @@ pub(crate) async fn host_guard(
     request: Request,
     next: Next,
 ) -> Response {
-    if let Some(why) = unclear(&request) {
-        return Problem::new(Code::BadRequest, why).into_response();
-    }
-    if let Some(name) = repeated(request.headers()) {
-        let why = format!("send one {name} header, not several");
-        return Problem::new(Code::BadRequest, why).into_response();
-    }
-    match hosts.refusal(request.uri(), request.headers()) {
-        Some(why) => Problem::new(Code::Forbidden, why).into_response(),
+    match hosts.refused(&request) {
+        Some(refused) => refused,
         None => next.run(request).await,
     }
 }

@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
+use crate::tcp::serve::Answers as _;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
-use tower::ServiceExt as _;
 
 use super::*;
 use crate::app::App;
@@ -83,7 +83,7 @@ impl Running {
     async fn ready(&self) -> String {
         let host = self.app.address().to_string();
         let request = Request::get("/readyz").header("host", host).body(Body::empty()).unwrap();
-        let answer = self.app.router.clone().oneshot(request).await.unwrap();
+        let answer = self.app.faces.answer(request).await;
         let bytes = to_bytes(answer.into_body(), 10_000).await.unwrap();
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         if text.contains("degraded") { "degraded".to_owned() } else { text }

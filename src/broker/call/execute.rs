@@ -136,8 +136,11 @@ impl Broker {
             return Err(UpstreamError::NotSent("the upstream is not configured".to_owned()));
         };
         let params = self.outgoing(&permit.call, caller, wishes.tasks).await;
+        let tool =
+            (permit.call.method == Method::CallTool).then(|| permit.call.tool.as_str().into());
         let request = Request {
             params: Some(params),
+            tool,
             progress: wishes.progress,
             log_level: wishes.log_level.clone(),
             once: permit.once,

@@ -222,3 +222,14 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_text_that_may_have_a_key_is_never_said_to_lack_it() {
+    for has in [r#"{"task":1}"#, r#"{"a":[{"task":{}}]}"#, r#"{"t\u0061sk":1}"#, r#"{"a":"task"}"#]
+    {
+        assert!(may_have(has, "task"), "{has}");
+    }
+    for lacks in [r#"{"tas":1}"#, r#"{"a":"b\n"}"#, "null"] {
+        assert!(!may_have(lacks, "task"), "{lacks}");
+    }
+}

@@ -75,7 +75,7 @@ async fn ask(
         let method = request.node.get("method").and_then(Node::as_str).unwrap_or_default();
         let asked = request.node.get("params").map(|p| legacy_params(method, p, n));
         let (asked, answer) = ServerRequest::new(method, asked.as_deref());
-        if notes.send(ServerMessage::Request(asked)).await.is_err() {
+        if notes.send(ServerMessage::Request(Box::new(asked))).await.is_err() {
             return Err("the client is gone".to_owned());
         }
         waiting.push((request.key.as_ref(), method, answer));

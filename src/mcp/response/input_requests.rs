@@ -9,8 +9,9 @@ use crate::mcp::request::ClientRequest;
 
 /// Whether it is an `input_required` result.
 pub(crate) fn is_input_required(raw: &str) -> bool {
-    json::parse(raw)
-        .is_ok_and(|n| n.get("resultType").and_then(Node::as_str) == Some("input_required"))
+    json::may_have(raw, "resultType")
+        && json::parse(raw)
+            .is_ok_and(|n| n.get("resultType").and_then(Node::as_str) == Some("input_required"))
 }
 
 /// What an `input_required` result asks that this client did not declare, or that the

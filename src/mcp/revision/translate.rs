@@ -9,14 +9,14 @@ use crate::upstream::WireEra;
 use super::cache_hints::CACHED;
 
 /// Turns an upstream's result into what the client's era demands; unchanged within one era.
-pub(crate) fn translate_result(raw: &str, from: WireEra, to: WireEra, method: &str) -> String {
+pub(crate) fn translate_result(raw: String, from: WireEra, to: WireEra, method: &str) -> String {
     match (from, to) {
         (WireEra::Legacy, WireEra::Modern) => {
             let mut extra = vec![("resultType", "\"complete\"")];
             if CACHED.contains(&method) {
                 extra.extend([("ttlMs", "0"), ("cacheScope", "\"private\"")]);
             }
-            edit::with_missing(raw, &extra)
+            edit::with_missing(&raw, &extra)
         }
         (WireEra::Modern, WireEra::Legacy) => {
             // Only a list has these; elsewhere such a member is the tool's own.
@@ -25,9 +25,9 @@ pub(crate) fn translate_result(raw: &str, from: WireEra, to: WireEra, method: &s
             } else {
                 &["resultType"]
             };
-            edit::without(raw, cached)
+            edit::without(&raw, cached)
         }
-        _ => raw.to_owned(),
+        _ => raw,
     }
 }
 
@@ -108,13 +108,16 @@ mod tests {
         use WireEra::{Legacy, Modern};
         let raw = r#"{ "tools":[ ] }"#;
 
-        assert_eq!(translate_result(raw, Legacy, Legacy, "tools/list"), raw);
+        let translated =
+            |raw: &str, from, to, method| translate_result(raw.to_owned(), from, to, method);
+
+        assert_eq!(translated(raw, Legacy, Legacy, "tools/list"), raw);
         assert_eq!(
-            translate_result(raw, Legacy, Modern, "tools/list"),
+            translated(raw, Legacy, Modern, "tools/list"),
             r#"{"tools":[ ],"resultType":"complete","ttlMs":0,"cacheScope":"private"}"#
         );
         assert_eq!(
-            translate_result(r#"{"resultType":"complete","n":1.0}"#, Modern, Legacy, "tools/call"),
+            translated(r#"{"resultType":"complete","n":1.0}"#, Modern, Legacy, "tools/call"),
             r#"{"n":1.0}"#
         );
     }

@@ -56,7 +56,7 @@ pub(crate) async fn get(
 pub(crate) async fn stream(
     mcp: &Mcp,
     agent: Arc<Agent>,
-    session: ClientSession,
+    session: Arc<ClientSession>,
     held: (SessionInUse, Option<Listener>),
 ) -> Response {
     // The other brokers must know before the client does.

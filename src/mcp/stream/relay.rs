@@ -77,7 +77,7 @@ where
                 ServerMessage::Notification(note) => if let Some(text) = progress.upstream(&note) {
                     break First::Tell(text);
                 },
-                ServerMessage::Request(asked) => break First::Ask(asked),
+                ServerMessage::Request(asked) => break First::Ask(*asked),
             },
             () = tokio::time::sleep_until(plain_until), if incoming.streams => break First::Nothing,
         }

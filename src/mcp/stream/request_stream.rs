@@ -61,7 +61,7 @@ impl RequestStream {
                     self.events.try_message(&text);
                 }
             }
-            ServerMessage::Request(asked) => self.ask(asked),
+            ServerMessage::Request(asked) => self.ask(*asked),
         }
     }
 

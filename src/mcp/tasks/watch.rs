@@ -151,13 +151,13 @@ async fn wait(mcp: &Mcp, events: &Events, hints: &mut broadcast::Receiver<Approv
 pub(crate) async fn tell_session(
     mcp: Mcp,
     agent: Arc<Agent>,
-    session: ClientSession,
+    session: Arc<ClientSession>,
     events: Events,
 ) {
     if session.version != version::V2025_11_25 {
         return;
     }
-    let owner = Owner { agent, upstream: session.upstream, form: Form::Core };
+    let owner = Owner { agent, upstream: session.upstream.clone(), form: Form::Core };
     let mut hints = mcp.broker.hints().listen();
     let mut told: HashMap<String, Status> = HashMap::new();
     let opened = mcp.broker.now();

@@ -12,7 +12,7 @@ use super::conn::{Conn, Fit};
 /// How long an idle connection is kept: shorter than servers keep theirs.
 pub(super) const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 /// Idle connections kept per upstream.
-const MAX_IDLE: usize = 32;
+const MAX_IDLE: usize = 128;
 /// Most of them whose last answer has not come to its end that are looked at for one request.
 const MAX_UNFINISHED: usize = 4;
 

@@ -130,7 +130,7 @@ impl Hub {
         let Some(slot) = routes.get(&id) else { return };
         slot.heard.notify_one();
         if let Some(to) = &slot.notifications
-            && to.try_send(ServerMessage::Notification(notification)).is_err()
+            && to.try_send(ServerMessage::Notification(Box::new(notification))).is_err()
         {
             debug!(upstream = %self.common.name, "a notification was dropped, its reader is slow");
         }

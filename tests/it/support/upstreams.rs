@@ -119,7 +119,7 @@ impl Gate for TestGate {
 /// What was said, which is no question.
 pub fn said(said: ServerMessage) -> Notification {
     match said {
-        ServerMessage::Notification(note) => note,
+        ServerMessage::Notification(note) => *note,
         ServerMessage::Request(asked) => panic!("asked {}", asked.method),
     }
 }
