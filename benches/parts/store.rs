@@ -1,6 +1,7 @@
 //! The verbs of the store that an approval needs from its making to its end, on a SQLite file with
 //! the program's settings; each is a transaction that waits for the disk.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -53,6 +54,13 @@ pub(crate) fn verbs(criterion: &mut Criterion) {
         let setup = || stage.outcome(stage.apply(stage.claim(stage.approved())));
         bencher.iter_batched(setup, |change| stage.apply(change), BatchSize::SmallInput);
     });
+    group.bench_function("record 1,000 allowed calls", |bencher| {
+        bencher.iter_batched(
+            || stage.allowed(),
+            |calls| stage.record(calls),
+            BatchSize::LargeInput,
+        );
+    });
     group.finish();
     stage.runtime.block_on(stage.store.close());
     std::fs::remove_dir_all(&folder).unwrap();
@@ -88,6 +96,22 @@ impl Stage {
             limit: None,
             approval,
         }
+    }
+
+    fn allowed(&self) -> Arc<Vec<AuditEvent>> {
+        let call = |n: u32| {
+            AuditEvent::new(Kind::CallAllowed, "agent-1", self.now())
+                .with("upstream", "hospital")
+                .with("tool", "get_image_set")
+                .with("agent", "agent-1")
+                .with("digest", &format!("sha256:{n:064x}"))
+                .with("rule", "/rules/0")
+        };
+        Arc::new((0..1_000).map(call).collect())
+    }
+
+    fn record(&self, calls: Arc<Vec<AuditEvent>>) {
+        self.runtime.block_on(self.store.audit().append_sealed(calls)).unwrap();
     }
 
     fn submit(&self, new: Submit) -> Approval {

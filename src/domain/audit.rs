@@ -125,20 +125,20 @@ pub struct AuditEvent {
     pub actor: String,
     /// The approval it is about.
     pub approval: Option<String>,
-    /// Further facts: (key, raw JSON value), never secrets, arguments by digest.
+    /// Further facts: (key, raw JSON value in canonical form), never secrets, arguments by digest.
     pub data: Vec<(&'static str, String)>,
 }
 
 impl AuditEvent {
     /// A fact about nothing stored.
     pub fn new(kind: Kind, actor: &str, at: Timestamp) -> Self {
-        Self { at, kind, actor: actor.to_owned(), approval: None, data: Vec::new() }
+        Self { at, kind, actor: actor.to_owned(), approval: None, data: Vec::with_capacity(8) }
     }
 
     /// Adds a fact.
     #[must_use]
     pub fn with(self, key: &'static str, value: &str) -> Self {
-        self.with_raw(key, json::quote(value))
+        self.with_canonical(key, json::quote(value))
     }
 
     /// Adds the method of a call that is not a tool call.
@@ -149,15 +149,24 @@ impl AuditEvent {
 
     /// Adds a fact that is JSON already.
     #[must_use]
-    pub fn with_raw(mut self, key: &'static str, raw: String) -> Self {
+    pub fn with_raw(self, key: &'static str, raw: String) -> Self {
+        let canonical = json::parse(&raw).map(|node| node.canonical());
+        self.with_canonical(key, canonical.unwrap_or(raw))
+    }
+
+    fn with_canonical(mut self, key: &'static str, raw: String) -> Self {
         self.data.push((key, raw));
         self
     }
 
-    /// `data` as it is stored: canonical JSON.
+    /// `data` as it is stored: canonical JSON. The keys are ASCII, whose order is that of their bytes.
+    ///
+    /// <https://www.rfc-editor.org/rfc/rfc8785#section-3.2.3>
     pub fn data_json(&self) -> String {
-        let object = json::object(self.data.iter().map(|(k, v)| (*k, v.as_str())));
-        json::parse(&object).map_or_else(|_| object.clone(), |node| node.canonical())
+        let mut facts: Vec<(&str, &str)> =
+            self.data.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        facts.sort_by_key(|(key, _)| *key);
+        json::object(facts)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The audit log.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::error::Result;
@@ -14,6 +16,11 @@ use crate::domain::audit::{AuditEvent, Record};
 pub trait AuditStore: Send + Sync {
     /// Appends audit records that belong to no other change.
     async fn append(&self, events: Vec<AuditEvent>) -> Result<()>;
+
+    /// Appends many audit records that belong to no other change, and gives them their places in the
+    /// hash chain at once, after all that were not sealed yet. Where too many were not, these are left
+    /// to [`AuditStore::seal`], too.
+    async fn append_sealed(&self, events: Arc<Vec<AuditEvent>>) -> Result<()>;
 
     /// Gives up to `limit` records their place in the hash chain; returns how many it sealed.
     async fn seal(&self, limit: u32) -> Result<u32>;

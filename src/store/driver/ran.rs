@@ -20,17 +20,35 @@ pub(in crate::store) struct Step {
     pub(super) args: Vec<Arg>,
     /// Nothing after it counts if it touches no row.
     pub(super) must_touch: bool,
+    /// It shares its trip with no other.
+    pub(super) alone: bool,
 }
 
 impl Step {
     pub(in crate::store) fn new(sql: impl SqlSafeStr, args: Vec<Arg>) -> Self {
-        Self { sql: sql.into_sql_str(), args, must_touch: false }
+        Self { sql: sql.into_sql_str(), args, must_touch: false, alone: false }
     }
 
     /// The steps end with this one if it touches no row; then the transaction is to be rolled back.
     pub(in crate::store) fn must_touch(mut self) -> Self {
         self.must_touch = true;
         self
+    }
+
+    /// It has many values, or ones without numbers, and is a trip of its own.
+    pub(in crate::store) fn alone(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+
+    #[cfg(test)]
+    pub(in crate::store) fn sql(&self) -> &str {
+        self.sql.as_str()
+    }
+
+    #[cfg(test)]
+    pub(in crate::store) fn args(&self) -> &[Arg] {
+        &self.args
     }
 }
 
@@ -50,7 +68,7 @@ pub(super) fn joined(steps: Vec<Step>) -> (String, Vec<Arg>) {
     (text, all)
 }
 
-/// Adds a statement whose `$1` becomes `$1 + by`. No statement has a `$` within quotes.
+/// Adds a statement whose `$1` becomes `$1 + by`. A `$` without a number stays as it is.
 fn shift(text: &mut String, sql: &str, by: usize) {
     let mut parts = sql.split('$');
     text.push_str(parts.next().unwrap_or_default());

@@ -35,7 +35,7 @@ pub(crate) async fn plans(url: &str) -> Result<Vec<Plan>> {
     for (sql, args) in noted {
         // Each database has some words of its own.
         let others: &[&str] = if postgres {
-            &["json_extract"]
+            &["json_extract", "values (?", "column1"]
         } else {
             &["for update skip locked", "pg_", "as json)"]
         };

@@ -159,7 +159,13 @@ impl Tx {
         let mut done = Vec::with_capacity(steps.len());
         let mut rest = steps.into_iter().peekable();
         while rest.peek().is_some() {
-            let mut now: Vec<Step> = rest.by_ref().take(at_once).collect();
+            let mut now: Vec<Step> = Vec::new();
+            while now.len() < at_once
+                && !now.last().is_some_and(|step: &Step| step.alone)
+                && let Some(step) = rest.next_if(|step| now.is_empty() || !step.alone)
+            {
+                now.push(step);
+            }
             #[cfg(test)]
             for step in &now {
                 super::recorded::note(step.sql.as_str(), &step.args);

@@ -18,7 +18,12 @@ impl Arg {
     /// of a client or upstream makes a write fail. Raw JSON has no raw NUL (RFC 8259 has it
     /// escaped, <https://www.rfc-editor.org/rfc/rfc8259#section-7>) and stays as it is.
     fn text(text: String) -> Self {
-        Self::Text(Some(if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }))
+        Self::Text(Some(Self::as_stored(text)))
+    }
+
+    /// A text as it will be read again.
+    pub(in crate::store) fn as_stored(text: String) -> String {
+        if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
     }
 }
 

@@ -208,8 +208,9 @@ async fn apply(
     if let Some(hold) = &transition.detaches {
         steps.push(holds::removal(hold));
     }
-    steps.extend(audit::steps(&transition.events));
-    steps.extend(outbox::steps(&deliveries, now));
+    steps.extend(audit::steps(tx.is_postgres(), &transition.events));
+    let messages = deliveries.iter().map(|delivery| (delivery, now));
+    steps.extend(outbox::steps(tx.is_postgres(), messages));
     steps.push(Step::new(select("where a.id = $2"), args![now, a.id.as_str()]));
     let mut done = tx.all(steps).await?;
     if done.first().is_none_or(|update| update.touched == 0) {
@@ -330,7 +331,7 @@ async fn tell(tx: &mut Tx, approval: &Approval, now: Timestamp) -> Result<bool> 
     let event = AuditEvent::of(Kind::EndDelivered, &approval.agent, now, approval)
         .with("state", approval.state.as_str());
     let mut steps = vec![Step::new(sql, args![approval.id.as_str()]).must_touch()];
-    steps.extend(audit::steps(&[event]));
+    steps.extend(audit::steps(tx.is_postgres(), &[event]));
     let done = tx.all(steps).await?;
     Ok(done.first().is_some_and(|update| update.touched > 0))
 }

@@ -1,7 +1,8 @@
 //! The audit: records inserted with the change they tell of, sealed in order afterwards.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use sqlx::AssertSqlSafe;
 
 use crate::domain::audit::{AuditEvent, GENESIS, Record};
 use crate::domain::time::Timestamp;
@@ -12,10 +13,27 @@ use crate::store::{Result, StoreError};
 use super::SqlStore;
 use super::rowset::{Int, Rowset, Text};
 
+/// Most unsealed records that are sealed before a group that is appended sealed. Where more lie there,
+/// the sealer goes first and the group waits for it like all others: no transaction takes long.
+const TAIL: u32 = 500;
+
 #[async_trait]
 impl AuditStore for SqlStore {
     async fn append(&self, events: Vec<AuditEvent>) -> Result<()> {
-        self.run(move |db| append(db, events.clone())).await
+        let events = Arc::new(events);
+        self.run(move |db| {
+            let events = events.clone();
+            async move { append(db, &events).await }
+        })
+        .await
+    }
+
+    async fn append_sealed(&self, events: Arc<Vec<AuditEvent>>) -> Result<()> {
+        self.run(move |db| {
+            let events = events.clone();
+            async move { append_sealed(db, &events).await }
+        })
+        .await
     }
 
     async fn seal(&self, limit: u32) -> Result<u32> {
@@ -39,6 +57,15 @@ pub(super) async fn insert(
     tx: &mut Tx,
     events: impl IntoIterator<Item = &AuditEvent>,
 ) -> Result<()> {
+    tx.all(steps(tx.is_postgres(), events)).await.map(drop)
+}
+
+/// The statements by which that is done. The records get their ids, in whose order they are sealed,
+/// in the order of the list.
+pub(super) fn steps<'e>(
+    is_postgres: bool,
+    events: impl IntoIterator<Item = &'e AuditEvent>,
+) -> Vec<Step> {
     let mut rows = Rowset::of(&[
         ("at", Int),
         ("kind", Text),
@@ -50,30 +77,10 @@ pub(super) async fn insert(
         let (kind, approval) = (event.kind.as_str(), event.approval.clone());
         rows.push(args![event.at, kind, &event.actor, approval, event.data_json()]);
     }
-    if rows.is_empty() {
-        return Ok(());
-    }
-    // They get their ids, in whose order they are sealed, in the order of the list.
-    let sql = format!(
-        "insert into audit (at, kind, actor, approval, data) \
-         select r.at, r.kind, r.actor, r.approval, r.data from {}",
-        rows.source(tx, 1)
-    );
-    tx.execute(AssertSqlSafe(sql), vec![rows.argument()]).await.map(drop)
-}
-
-/// The statements by which that is done.
-pub(super) fn steps(events: &[AuditEvent]) -> impl Iterator<Item = Step> {
-    events.iter().map(|event| {
-        Step::new(
-            "insert into audit (at, kind, actor, approval, data) values ($1, $2, $3, $4, $5)",
-            args![
-                event.at,
-                event.kind.as_str(),
-                &event.actor,
-                event.approval.clone(),
-                event.data_json()
-            ],
+    rows.steps(is_postgres, |rows| {
+        format!(
+            "insert into audit (at, kind, actor, approval, data) \
+             select r.at, r.kind, r.actor, r.approval, r.data from {rows}"
         )
     })
 }
@@ -98,9 +105,24 @@ pub(super) async fn recorded(
     Ok(true)
 }
 
-async fn append(db: Db, events: Vec<AuditEvent>) -> Result<()> {
+async fn append(db: Db, events: &[AuditEvent]) -> Result<()> {
     let mut tx = db.begin().await?;
-    insert(&mut tx, &events).await?;
+    insert(&mut tx, events).await?;
+    tx.commit().await
+}
+
+async fn append_sealed(db: Db, events: &[AuditEvent]) -> Result<()> {
+    let mut tx = db.begin_locked(Lock::Seal).await?;
+    let is_postgres = tx.is_postgres();
+    let (mut head, tail) = open_end(&mut tx, TAIL + 1).await?;
+    let written = if tail.len() > TAIL as usize {
+        steps(is_postgres, events)
+    } else {
+        let mut written = head.seals(is_postgres, tail);
+        written.extend(head.inserts(is_postgres, events));
+        written
+    };
+    tx.all(written).await?;
     tx.commit().await
 }
 
@@ -110,43 +132,117 @@ async fn seal(db: Db, limit: u32) -> Result<u32> {
         return Ok(0);
     }
     let mut tx = db.begin_locked(Lock::Seal).await?;
-    let head = tx
-        .row("select seq, hash from audit where seq is not null order by seq desc limit 1", args![])
-        .await?;
-    let (mut seq, mut prev) = match head {
-        Some(row) => (row.int("seq")?, row.text("hash")?),
-        None => (0, GENESIS.to_owned()),
-    };
-    let rows = tx
-        .rows(
+    let (mut head, tail) = open_end(&mut tx, limit).await?;
+    let sealed = u32::try_from(tail.len()).unwrap_or(u32::MAX);
+    let seals = head.seals(tx.is_postgres(), tail);
+    tx.all(seals).await?;
+    tx.commit().await?;
+    Ok(sealed)
+}
+
+/// The last record of the chain, and up to `limit` records with their ids that are not sealed yet,
+/// in the order in which they will be.
+async fn open_end(tx: &mut Tx, limit: u32) -> Result<(Head, Vec<(i64, Record)>)> {
+    let steps = vec![
+        Step::new(
+            "select seq, hash from audit where seq is not null order by seq desc limit 1",
+            args![],
+        ),
+        Step::new(
             "select id, at, kind, actor, approval, data from audit where seq is null \
               order by id limit $1",
             args![limit],
-        )
-        .await?;
-    let mut sealed = Vec::with_capacity(rows.len());
-    for row in &rows {
-        seq += 1;
-        let mut record = Record {
-            seq,
+        ),
+    ];
+    let mut done = tx.all(steps).await?.into_iter();
+    let mut rows = || done.next().map(|ran| ran.rows).unwrap_or_default();
+    let head = match rows().first() {
+        Some(row) => Head { seq: row.int("seq")?, hash: row.text("hash")? },
+        None => Head { seq: 0, hash: GENESIS.to_owned() },
+    };
+    let mut tail = Vec::new();
+    for row in rows() {
+        let record = Record {
+            seq: 0,
             at: Timestamp::from_micros(row.int("at")?),
             kind: row.text("kind")?,
             actor: row.text("actor")?,
             approval: row.opt_text("approval")?,
             data: row.text("data")?,
-            prev,
+            prev: String::new(),
             hash: String::new(),
         };
-        record.hash = record.compute_hash();
-        sealed.push(Step::new(
-            "update audit set seq = $2, prev = $3, hash = $4 where id = $1",
-            args![row.int("id")?, seq, &record.prev, &record.hash],
-        ));
-        prev = record.hash;
+        tail.push((row.int("id")?, record));
     }
-    tx.all(sealed).await?;
-    tx.commit().await?;
-    Ok(u32::try_from(rows.len()).unwrap_or(u32::MAX))
+    Ok((head, tail))
+}
+
+/// The last record of the chain. Nobody else adds to it: the seal's lock is held.
+struct Head {
+    seq: i64,
+    hash: String,
+}
+
+impl Head {
+    /// Gives a record its place.
+    fn link(&mut self, record: &mut Record) {
+        self.seq += 1;
+        record.seq = self.seq;
+        record.prev = std::mem::take(&mut self.hash);
+        record.hash = record.compute_hash();
+        self.hash.clone_from(&record.hash);
+    }
+
+    /// The statements by which records that are stored get their places.
+    fn seals(&mut self, is_postgres: bool, tail: Vec<(i64, Record)>) -> Vec<Step> {
+        let mut rows = Rowset::of(&[("id", Int), ("seq", Int), ("prev", Text), ("hash", Text)]);
+        for (id, mut record) in tail {
+            self.link(&mut record);
+            rows.push(args![id, record.seq, record.prev, record.hash]);
+        }
+        rows.steps(is_postgres, |rows| {
+            format!(
+                "update audit set seq = r.seq, prev = r.prev, hash = r.hash from {rows} \
+                  where audit.id = r.id"
+            )
+        })
+    }
+
+    /// The statements by which new records are stored with their places.
+    fn inserts(&mut self, is_postgres: bool, events: &[AuditEvent]) -> Vec<Step> {
+        let mut rows = Rowset::of(&[
+            ("seq", Int),
+            ("at", Int),
+            ("kind", Text),
+            ("actor", Text),
+            ("approval", Text),
+            ("data", Text),
+            ("prev", Text),
+            ("hash", Text),
+        ]);
+        for event in events {
+            // What is hashed is what will be read again.
+            let mut record = Record {
+                seq: 0,
+                at: event.at,
+                kind: event.kind.as_str().to_owned(),
+                actor: Arg::as_stored(event.actor.clone()),
+                approval: event.approval.clone().map(Arg::as_stored),
+                data: Arg::as_stored(event.data_json()),
+                prev: String::new(),
+                hash: String::new(),
+            };
+            self.link(&mut record);
+            let Record { seq, at, kind, actor, approval, data, prev, hash } = record;
+            rows.push(args![seq, at, kind, actor, approval, data, prev, hash]);
+        }
+        rows.steps(is_postgres, |rows| {
+            format!(
+                "insert into audit (seq, at, kind, actor, approval, data, prev, hash) \
+                 select r.seq, r.at, r.kind, r.actor, r.approval, r.data, r.prev, r.hash from {rows}"
+            )
+        })
+    }
 }
 
 async fn list(db: Db, after: i64, limit: u32) -> Result<Vec<Record>> {

@@ -77,18 +77,15 @@ impl OutboxStore for SqlStore {
 /// # Errors
 /// [`crate::store::StoreError`], when the database refuses.
 pub(super) async fn insert(tx: &mut Tx, deliveries: &[NewDelivery], now: Timestamp) -> Result<()> {
-    let all: Vec<_> = deliveries.iter().map(|delivery| (delivery, now)).collect();
-    insert_all(tx, &all).await
+    let all = deliveries.iter().map(|delivery| (delivery, now));
+    tx.all(steps(tx.is_postgres(), all)).await.map(drop)
 }
 
-/// The same for many, each written at its own time.
-///
-/// # Errors
-/// As [`insert`].
-pub(super) async fn insert_all(
-    tx: &mut Tx,
-    deliveries: &[(&NewDelivery, Timestamp)],
-) -> Result<()> {
+/// The statements by which that is done, each delivery written at its own time.
+pub(super) fn steps<'d>(
+    is_postgres: bool,
+    deliveries: impl IntoIterator<Item = (&'d NewDelivery, Timestamp)>,
+) -> Vec<Step> {
     let mut rows = Rowset::of(&[
         ("id", Text),
         ("approval", Text),
@@ -108,44 +105,18 @@ pub(super) async fn insert_all(
             &d.topic,
             d.recipient.clone(),
             d.payload.clone(),
-            *now,
+            now,
             d.due_at,
             d.give_up_at
         ]);
     }
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let sql = format!(
-        "insert into outbox (id, approval, notifier, topic, recipient, payload, state, attempts, \
-                             created_at, due_at, give_up_at) \
-         select r.id, r.approval, r.notifier, r.topic, r.recipient, r.payload, 'due', 0, \
-                r.created_at, r.due_at, r.give_up_at from {} where true \
-         on conflict (id) do nothing",
-        rows.source(tx, 1)
-    );
-    tx.execute(sqlx::AssertSqlSafe(sql), vec![rows.argument()]).await.map(drop)
-}
-
-/// The statements by which that is done.
-pub(super) fn steps(deliveries: &[NewDelivery], now: Timestamp) -> impl Iterator<Item = Step> {
-    deliveries.iter().map(move |d| {
-        Step::new(
-            "insert into outbox (id, approval, notifier, topic, recipient, payload, state, \
-                                 attempts, created_at, due_at, give_up_at) \
-             values ($1, $2, $3, $4, $5, $6, 'due', 0, $7, $8, $9) \
-             on conflict (id) do nothing",
-            args![
-                &d.id,
-                d.approval.as_ref().map(ToString::to_string),
-                &d.notifier,
-                &d.topic,
-                d.recipient.clone(),
-                d.payload.clone(),
-                now,
-                d.due_at,
-                d.give_up_at
-            ],
+    rows.steps(is_postgres, |rows| {
+        format!(
+            "insert into outbox (id, approval, notifier, topic, recipient, payload, state, attempts, \
+                                 created_at, due_at, give_up_at) \
+             select r.id, r.approval, r.notifier, r.topic, r.recipient, r.payload, 'due', 0, \
+                    r.created_at, r.due_at, r.give_up_at from {rows} where true \
+             on conflict (id) do nothing"
         )
     })
 }

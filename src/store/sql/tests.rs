@@ -1,5 +1,6 @@
 //! How often verbs go to a SQLite file, and how often the disk is waited for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::approval::{
@@ -149,4 +150,44 @@ async fn verbs_that_wait_at_the_same_time_share_one_commit_and_all_of_them_are_s
         let stored = store.approvals().find(&approval.id, at(2)).await.unwrap().unwrap();
         assert_eq!(stored.state, State::Approved);
     }
+}
+
+fn allowed_calls(n: u64) -> Vec<AuditEvent> {
+    let call = |n| {
+        AuditEvent::new(Kind::CallAllowed, "ci", at(n))
+            .with("upstream", "images")
+            .with("tool", "get_image_set")
+            .with("agent", "ci")
+            .with("digest", &format!("sha256:{n:064x}"))
+            .with("rule", "/rules/0")
+    };
+    (0..n).map(call).collect()
+}
+
+#[tokio::test]
+async fn a_thousand_allowed_calls_are_recorded_and_sealed_in_twelve_trips_and_one_commit() {
+    let (_folder, store) = store("calls").await;
+    store.audit().append(allowed_calls(2)).await.unwrap();
+    let before = store.db.counts();
+
+    store.audit().append_sealed(Arc::new(allowed_calls(1_000))).await.unwrap();
+
+    // The end of the chain, those that were not sealed yet, and seven times 128, 64, 32, 8.
+    let after = store.db.counts();
+    assert_eq!((after.0 - before.0, after.1 - before.1), (12, 1));
+    assert_eq!(store.audit().seal(1_000).await.unwrap(), 0);
+    assert_eq!(store.db.counts(), after, "nothing is left to be written");
+    assert_eq!(store.audit().list(1_001, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_thousand_records_of_other_changes_are_sealed_in_eleven_trips_and_one_commit() {
+    let (_folder, store) = store("seals").await;
+    store.audit().append(allowed_calls(1_000)).await.unwrap();
+    let before = store.db.counts();
+
+    assert_eq!(store.audit().seal(1_000).await.unwrap(), 1_000);
+
+    let after = store.db.counts();
+    assert_eq!((after.0 - before.0, after.1 - before.1), (11, 1));
 }

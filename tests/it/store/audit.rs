@@ -1,5 +1,7 @@
 //! Records that belong to their change, sealed in one chain, and every touch of it found.
 
+use std::sync::Arc;
+
 use placet::domain::approval::Choice;
 use placet::domain::audit::{AuditEvent, BrokenAt, Chain, Kind};
 use placet::domain::person::Role;
@@ -119,6 +121,75 @@ async fn a_chain_whose_end_was_cut_has_another_head_and_fewer_records() {
 
         assert_eq!((whole.records(), cut.records()), (8, 7));
         assert_ne!(whole.head(), cut.head());
+    })
+    .await;
+}
+
+fn calls(n: u64) -> Vec<AuditEvent> {
+    let call = |n: u64| AuditEvent::new(Kind::CallAllowed, "c\0i", at(n)).with("n", &n.to_string());
+    (0..n).map(call).collect()
+}
+
+#[tokio::test]
+async fn a_group_of_allowed_calls_is_sealed_at_once_and_in_order_after_what_was_there_before() {
+    on_each(async |db: &Database| {
+        const CALLS: u64 = 303;
+        db.store.approvals().submit(submission(approval(1, "{}")), T0).await.unwrap();
+
+        db.store.audit().append_sealed(Arc::new(Vec::new())).await.unwrap();
+        db.store.audit().append_sealed(Arc::new(calls(CALLS))).await.unwrap();
+        db.store.audit().append_sealed(Arc::new(calls(1))).await.unwrap();
+
+        assert_eq!(db.store.audit().unsealed().await.unwrap(), 0);
+        assert_eq!(walk(db).await.unwrap().records(), 305);
+        let records = db.store.audit().list(0, 1_000).await.unwrap();
+        assert_eq!(records[0].kind, "approval_requested");
+        for (n, record) in records[1..=303].iter().enumerate() {
+            assert_eq!(record.data, format!(r#"{{"n":"{n}"}}"#));
+            assert_eq!((record.actor.as_str(), record.at), ("c\u{fffd}i", at(n as u64)));
+        }
+        db.raw("update audit set actor = 'ben' where seq = 200").await;
+        assert_eq!(walk(db).await.unwrap_err().seq, 200);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_group_behind_more_than_the_sealer_does_at_a_time_waits_for_the_sealer_too() {
+    on_each(async |db: &Database| {
+        db.store.audit().append(calls(501)).await.unwrap();
+
+        db.store.audit().append_sealed(Arc::new(calls(2))).await.unwrap();
+
+        assert_eq!(db.store.audit().unsealed().await.unwrap(), 503);
+        while db.store.audit().seal(100).await.unwrap() > 0 {}
+        assert_eq!(walk(db).await.unwrap().records(), 503);
+        let last = db.store.audit().list(501, 10).await.unwrap();
+        assert_eq!(last.iter().map(|r| r.at).collect::<Vec<_>>(), [at(0), at(1)]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_of_two_brokers_and_their_sealers_make_one_chain() {
+    on_each(async |db: &Database| {
+        let other = db.again().await;
+
+        for _ in 0..20 {
+            let done = tokio::join!(
+                db.store.audit().append_sealed(Arc::new(calls(20))),
+                other.audit().append_sealed(Arc::new(calls(3))),
+                other.audit().append(calls(2)),
+                db.store.audit().seal(2),
+                other.audit().seal(2)
+            );
+            done.0.and(done.1).and(done.2).unwrap();
+            done.3.and(done.4).unwrap();
+        }
+        while db.store.audit().seal(100).await.unwrap() > 0 {}
+
+        assert_eq!(walk(db).await.unwrap().records(), 500);
+        other.close().await;
     })
     .await;
 }

@@ -171,8 +171,9 @@ async fn write(tx: &mut Tx, written: &Written<'_>) -> Result<()> {
         events.extend(&asked.submit.events);
         deliveries.extend(asked.submit.deliveries.iter().map(|new| (new, asked.at)));
     }
-    audit::insert(tx, events).await?;
-    outbox::insert_all(tx, &deliveries).await?;
+    let mut steps = audit::steps(tx.is_postgres(), events);
+    steps.extend(outbox::steps(tx.is_postgres(), deliveries));
+    tx.all(steps).await?;
     let holds: Vec<_> =
         written.holds.iter().map(|(id, asked)| (id, &asked.submit.hold, asked.at)).collect();
     holds::insert_all(tx, &holds).await?;
