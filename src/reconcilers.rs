@@ -3,6 +3,7 @@
 //! ordinary case.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -35,7 +36,7 @@ const SEAL_EVERY: Duration = Duration::from_secs(1);
 const PURGE_EVERY: Duration = Duration::from_secs(3_600);
 /// How often it is looked which sessions have ended.
 const LEAVE_EVERY: Duration = Duration::from_secs(5);
-/// How long records of allowed calls are gathered.
+/// How long records of allowed calls are gathered, unless a group is full before.
 const GATHER: Duration = Duration::from_millis(200);
 /// Wait after the first unattended call that could not be sent; doubles to the longest.
 const RETRY_FIRST: Duration = Duration::from_secs(2);
@@ -126,32 +127,31 @@ async fn note_sessions(broker: &Broker, stop: &CancellationToken) {
 
 /// Writes the records of allowed calls in groups, until told to stop and none is left.
 async fn write_calls(broker: &Broker, stop: &CancellationToken) {
+    let log = broker.call_log();
     loop {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = broker.call_log().filled() => {
+            () = log.filled() => {
                 tokio::select! {
                     () = stop.cancelled() => {}
+                    () = log.full() => {}
                     () = tokio::time::sleep(GATHER) => {}
                 }
             }
         }
-        loop {
-            let group = broker.call_log().take();
-            if group.is_empty() {
-                break;
-            }
-            if let Err(error) = broker.record(group.clone()).await {
-                tracing::error!(%error, "records of allowed calls wait for the store");
-                broker.call_log().put_back(group);
-                if stop.is_cancelled() {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        }
-        if stop.is_cancelled() {
+        let group = Arc::new(log.take());
+        if group.is_empty() && stop.is_cancelled() {
             return;
+        }
+        if !group.is_empty()
+            && let Err(error) = broker.record_calls(group.clone()).await
+        {
+            tracing::error!(%error, "records of allowed calls wait for the store");
+            log.put_back(Arc::unwrap_or_clone(group));
+            if stop.is_cancelled() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 }

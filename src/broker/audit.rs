@@ -1,5 +1,7 @@
 //! Reading the audit, and adding to it what belongs to no other change.
 
+use std::sync::Arc;
+
 use crate::config::Reviewer;
 use crate::domain::audit::{AuditEvent, Record};
 use crate::store::{Cap, StoreError};
@@ -42,6 +44,14 @@ impl Broker {
     /// [`StoreError`], when the store can't be read or written.
     pub async fn record(&self, events: Vec<AuditEvent>) -> Result<(), StoreError> {
         self.store().audit().append(events).await
+    }
+
+    /// Appends a group of records of allowed calls, which get their places in the hash chain at once.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store can't be read or written.
+    pub async fn record_calls(&self, group: Arc<Vec<AuditEvent>>) -> Result<(), StoreError> {
+        self.store().audit().append_sealed(group).await
     }
 }
 
