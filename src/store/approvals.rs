@@ -6,6 +6,7 @@ use super::error::Result;
 use super::outbox::NewDelivery;
 use super::submission::{Submit, Submitted};
 use crate::domain::approval::{Approval, ApprovalId, State, Transition};
+use crate::domain::audit::AuditEvent;
 use crate::domain::call::Digest;
 use crate::domain::time::Timestamp;
 
@@ -140,8 +141,9 @@ pub trait ApprovalStore: Send + Sync {
     /// and limit don't count.
     async fn count_by_agent(&self, filter: &Filter) -> Result<Vec<(String, u64)>>;
 
-    /// Marks the owed result of an approval as handed over; false if it was handed over before.
-    async fn take_end(&self, id: &ApprovalId, now: Timestamp) -> Result<bool>;
+    /// Marks the owed result of an approval as handed over, with the event that tells of it
+    /// ([`Approval::end_told`]); false, and no event, if it was handed over before.
+    async fn take_end(&self, id: &ApprovalId, told: AuditEvent) -> Result<bool>;
 
     /// Marks that a claimed call is about to be sent, if the claim stands and the process's lease is
     /// alive. May be repeated under one claim. Without a mark the call surely did not run.

@@ -10,7 +10,10 @@ use super::patience::Patience;
 use postgres::Server;
 use sqlite::{File, Line};
 
+#[cfg(test)]
+mod counts;
 mod faults;
+mod kept;
 mod lane;
 mod lock;
 mod migrations;
@@ -23,6 +26,8 @@ mod told;
 mod tx;
 mod value;
 
+#[cfg(test)]
+pub(super) use counts::Spent;
 pub(super) use faults::{is_passing, is_refused_write};
 pub(super) use lane::Lane;
 pub(super) use lock::Lock;
@@ -39,6 +44,8 @@ pub(super) struct Db {
     answer: Duration,
     /// How long a verb that surely stored nothing is tried again.
     pub(super) retry: Duration,
+    #[cfg(test)]
+    counts: Arc<counts::Counts>,
 }
 
 impl Lane {
@@ -72,7 +79,14 @@ impl Db {
         } else {
             At::Postgres(Server::open(url, patience).await?)
         };
-        Ok(Self { at, lane: Lane::People, answer: patience.answer(), retry: patience.retry })
+        Ok(Self {
+            at,
+            lane: Lane::People,
+            answer: patience.answer(),
+            retry: patience.retry,
+            #[cfg(test)]
+            counts: Arc::default(),
+        })
     }
 
     /// The same database, by the connections of another lane.
@@ -102,12 +116,17 @@ impl Db {
     }
 
     async fn begin_with(&self, lock: Option<Lock<'_>>) -> Result<Tx> {
-        Ok(match &self.at {
+        let tx = match &self.at {
             At::Sqlite(file) => Tx::sqlite(file.begin(self.lane.line()).await?, self.answer),
             At::Postgres(server) => {
+                #[cfg(test)]
+                self.counts.trip(0);
                 Tx::postgres(server.begin(self.lane, lock).await?, server.clone(), self.answer)
             }
-        })
+        };
+        #[cfg(test)]
+        let tx = tx.counted(&self.counts);
+        Ok(tx)
     }
 
     /// A connection for reading. Two statements on it may see different states.
@@ -115,21 +134,25 @@ impl Db {
     /// # Errors
     /// [`super::StoreError::Unavailable`], when no connection is free in time.
     pub(super) async fn read(&self) -> Result<Tx> {
-        Ok(match &self.at {
+        let tx = match &self.at {
             At::Sqlite(file) => Tx::sqlite_reader(file.read().await?, self.answer),
             At::Postgres(server) => {
                 let link = server.read(self.lane).await?;
                 Tx::postgres_reader(link, (server.clone(), self.lane), self.answer)
             }
-        })
+        };
+        #[cfg(test)]
+        let tx = tx.counted(&self.counts);
+        Ok(tx)
     }
 
-    /// SQLite's writer: trips to it, and commits.
+    /// What was asked of it so far.
     #[cfg(test)]
-    pub(super) fn counts(&self) -> (u32, u32) {
+    pub(super) fn spent(&self) -> Spent {
+        let spent = self.counts.spent();
         match &self.at {
-            At::Sqlite(file) => file.counts(),
-            At::Postgres(_) => (0, 0),
+            At::Sqlite(file) => Spent { commits: file.commits(), ..spent },
+            At::Postgres(_) => spent,
         }
     }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::domain::approval::{Approval, ApprovalId};
+use crate::domain::audit::AuditEvent;
 use crate::domain::call::Digest;
 use crate::notified::until;
 
@@ -42,6 +43,8 @@ pub struct OwedResult {
     broker: Broker,
     id: ApprovalId,
     key: Key,
+    /// The record that it was told.
+    event: AuditEvent,
 }
 
 impl OwedResult {
@@ -53,9 +56,8 @@ impl OwedResult {
 
     /// Marks the result as handed over.
     pub async fn told(self) {
-        if let Err(error) =
-            self.broker.store().approvals().take_end(&self.id, self.broker.now()).await
-        {
+        let event = AuditEvent { at: self.broker.now(), ..self.event.clone() };
+        if let Err(error) = self.broker.store().approvals().take_end(&self.id, event).await {
             tracing::error!(
                 approval.id = %self.id, %error,
                 "the end of approval {} is told, and may be told again", self.id
@@ -87,7 +89,8 @@ impl Broker {
         }
         let key = (approval.agent.clone(), approval.digest().clone());
         *self.inner.results_under_way.lock().entry(key.clone()).or_default() += 1;
-        Some(OwedResult { broker: self.clone(), id: approval.id.clone(), key })
+        let event = approval.end_told(self.now());
+        Some(OwedResult { broker: self.clone(), id: approval.id.clone(), key, event })
     }
 
     /// Whether no result of any call is on its way.

@@ -165,7 +165,7 @@ impl Broker {
                 }
             }
             _ => {
-                self.store().approvals().take_end(&found.id, self.now()).await?;
+                self.store().approvals().take_end(&found.id, found.end_told(self.now())).await?;
                 Ok(None)
             }
         }

@@ -94,7 +94,7 @@ impl Broker {
             }
             // As the identical call: the end of a tool that is now denied or hidden is dropped.
             (_, Stand::Refuses) => {
-                self.store().approvals().take_end(&found.id, self.now()).await?;
+                self.store().approvals().take_end(&found.id, found.end_told(self.now())).await?;
                 return Ok(None);
             }
             (_, Stand::Asks | Stand::Allows) => {

@@ -25,3 +25,11 @@ impl AuditEvent {
             .with("assurance", decision.assurance.as_str())
     }
 }
+
+impl Approval {
+    /// The record that its agent was told its end.
+    pub fn end_told(&self, at: Timestamp) -> AuditEvent {
+        let event = AuditEvent::of(Kind::EndDelivered, &self.agent, at, self);
+        event.with("state", self.state.as_str())
+    }
+}

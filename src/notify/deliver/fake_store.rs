@@ -153,7 +153,7 @@ impl ApprovalStore for FakeStore {
         unused()
     }
 
-    async fn take_end(&self, _id: &ApprovalId, _now: Timestamp) -> Result<bool> {
+    async fn take_end(&self, _id: &ApprovalId, _told: AuditEvent) -> Result<bool> {
         unused()
     }
 

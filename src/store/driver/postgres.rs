@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::pool::{PoolConnection, PoolConnectionMetadata};
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection as _, Postgres, Row as _};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::timeout;
 
 use super::faults;
+use super::kept::{Age, InUse, Kept};
 use super::lane::Lane;
 use super::lock::Lock;
 use crate::store::Result;
@@ -35,9 +36,9 @@ const QUEUE: Duration = Duration::from_secs(15);
 /// A connected server; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Server {
-    people: PgPool,
-    agents: PgPool,
-    lease: PgPool,
+    people: Kept<Postgres>,
+    agents: Kept<Postgres>,
+    lease: Kept<Postgres>,
     patience: Arc<Patience>,
     doubt: Arc<Doubt>,
     turns: Arc<Vec<Arc<Mutex<()>>>>,
@@ -76,7 +77,7 @@ pub(super) struct Born {
 
 /// A connection with an open write transaction.
 pub(super) struct Begun {
-    pub(super) link: PoolConnection<Postgres>,
+    pub(super) link: InUse<Postgres>,
     pub(super) born: Born,
     /// This process's place at the lock.
     pub(super) turn: Option<OwnedMutexGuard<()>>,
@@ -103,13 +104,14 @@ impl Server {
         let settings = session_settings(patience);
         let pool = |most: u32| {
             let (doubt, settings) = (doubt.clone(), settings.clone());
-            PgPoolOptions::new()
+            let pool = PgPoolOptions::new()
                 .max_connections(most)
                 .acquire_timeout(patience.connect)
                 .test_before_acquire(false)
                 .before_acquire(move |link, meta| Box::pin(probe(link, meta, doubt.clone())))
                 .after_connect(move |link, _| Box::pin(greet(link, settings.clone())))
-                .connect_lazy_with(options.clone())
+                .connect_lazy_with(options.clone());
+            Kept::new(pool, most)
         };
         Ok(Self {
             people: pool(patience.connections),
@@ -121,7 +123,19 @@ impl Server {
         })
     }
 
-    const fn pool(&self, lane: Lane) -> &PgPool {
+    /// A connection of a lane, which answered a moment ago or answers now.
+    async fn acquire(&self, lane: Lane) -> std::result::Result<InUse<Postgres>, sqlx::Error> {
+        let is_fit = |mut link: PoolConnection<Postgres>, age: Age| async move {
+            if is_usable(&mut link, age.total, age.idle, &self.doubt).await {
+                return Some(link);
+            }
+            drop(link.detach());
+            None
+        };
+        self.pool(lane).acquire(self.patience.connect, is_fit).await
+    }
+
+    const fn pool(&self, lane: Lane) -> &Kept<Postgres> {
         match lane {
             Lane::People => &self.people,
             Lane::Agents | Lane::Calls => &self.agents,
@@ -154,9 +168,9 @@ impl Server {
             "begin isolation level read committed read write; {lock}\
              select txid_current() as number, (select id from incarnations) as life"
         );
-        let mut link = self.pool(lane).acquire().await?;
+        let mut link = self.acquire(lane).await?;
         let answer = self.patience.answer();
-        let begun = sqlx::raw_sql(AssertSqlSafe(begin)).fetch_all(&mut *link);
+        let begun = sqlx::raw_sql(AssertSqlSafe(begin)).fetch_all(&mut **link);
         let read = match timeout(answer, begun).await {
             Ok(Ok(rows)) => rows.last().ok_or(sqlx::Error::RowNotFound).and_then(|row| {
                 Ok(Born { number: row.try_get("number")?, life: row.try_get("life")? })
@@ -186,13 +200,13 @@ impl Server {
     pub(super) async fn read(
         &self,
         lane: Lane,
-    ) -> std::result::Result<PoolConnection<Postgres>, sqlx::Error> {
-        self.pool(lane).acquire().await
+    ) -> std::result::Result<InUse<Postgres>, sqlx::Error> {
+        self.acquire(lane).await
     }
 
     /// Closes a connection at once, without a word to the server, which rolls back. After a silence
     /// or a break those made before are doubted, too.
-    pub(super) fn give_up(&self, link: PoolConnection<Postgres>, why: &sqlx::Error) {
+    pub(super) fn give_up(&self, link: InUse<Postgres>, why: &sqlx::Error) {
         if !faults::is_refusal(why) {
             self.doubt.all();
         }
@@ -226,16 +240,19 @@ impl Server {
         number: i64,
         life: &str,
     ) -> std::result::Result<Option<String>, sqlx::Error> {
-        let mut link = self.people.acquire().await?;
+        let mut link = self.acquire(Lane::People).await?;
         let answer = self.patience.answer();
         let asked = sqlx::query_scalar(
             "select case when (select id from incarnations) = $2 then txid_status($1) end",
         )
         .bind(number)
         .bind(life)
-        .fetch_one(&mut *link);
+        .fetch_one(&mut **link);
         match timeout(answer, asked).await {
-            Ok(Ok(status)) => Ok(status),
+            Ok(Ok(status)) => {
+                link.keep();
+                Ok(status)
+            }
             Ok(Err(error)) => {
                 self.give_up(link, &error);
                 Err(error)
@@ -262,17 +279,21 @@ async fn probe(
     meta: PoolConnectionMetadata,
     doubt: Arc<Doubt>,
 ) -> std::result::Result<bool, sqlx::Error> {
-    if doubt.covers(meta.age) {
-        return Ok(false);
+    Ok(is_usable(link, meta.age, meta.idle_for, &doubt).await)
+}
+
+async fn is_usable(link: &mut PgConnection, age: Duration, idle: Duration, doubt: &Doubt) -> bool {
+    if doubt.covers(age) {
+        return false;
     }
-    if meta.idle_for < PROBE_AFTER {
-        return Ok(true);
+    if idle < PROBE_AFTER {
+        return true;
     }
     let answered = timeout(PROBE_WITHIN, link.ping()).await.is_ok_and(|pong| pong.is_ok());
     if !answered {
         doubt.all();
     }
-    Ok(answered)
+    answered
 }
 
 /// A new session: its deadlines, and a name for the server's life if it has none.

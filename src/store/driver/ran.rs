@@ -22,11 +22,13 @@ pub(in crate::store) struct Step {
     pub(super) must_touch: bool,
     /// It shares its trip with no other.
     pub(super) alone: bool,
+    /// It may run at the same moment as the one that must touch a row before it.
+    pub(super) beside: bool,
 }
 
 impl Step {
     pub(in crate::store) fn new(sql: impl SqlSafeStr, args: Vec<Arg>) -> Self {
-        Self { sql: sql.into_sql_str(), args, must_touch: false, alone: false }
+        Self { sql: sql.into_sql_str(), args, must_touch: false, alone: false, beside: false }
     }
 
     /// The steps end with this one if it touches no row; then the transaction is to be rolled back.
@@ -50,6 +52,35 @@ impl Step {
     pub(in crate::store) fn args(&self) -> &[Arg] {
         &self.args
     }
+}
+
+impl Step {
+    /// It may run at the same moment as the first one, which must touch a row and returns what it
+    /// touched: neither needs what the other does. What it did itself is not told then.
+    pub(in crate::store) fn beside(mut self) -> Self {
+        self.beside = true;
+        self
+    }
+}
+
+/// The first statement, and those beside it, as one statement of PostgreSQL; it returns what the
+/// first one does.
+///
+/// <https://www.postgresql.org/docs/current/queries-with.html#QUERIES-WITH-MODIFYING>
+pub(super) fn together(steps: Vec<Step>) -> (String, Vec<Arg>) {
+    let mut text = String::with_capacity(
+        64 + steps.iter().map(|step| step.sql.as_str().len() + 32).sum::<usize>(),
+    );
+    let mut all = Vec::with_capacity(steps.iter().map(|step| step.args.len()).sum());
+    for (n, step) in steps.into_iter().enumerate() {
+        text.push_str(if n == 0 { "with " } else { ", " });
+        text.push_str(&format!("step_{n} as ("));
+        shift(&mut text, step.sql.as_str(), all.len());
+        text.push(')');
+        all.extend(step.args);
+    }
+    text.push_str(" select * from step_0");
+    (text, all)
 }
 
 /// The statements as one text, each with its own numbers for its values: SQLite binds the values of
@@ -87,7 +118,7 @@ fn shift(text: &mut String, sql: &str, by: usize) {
 #[cfg(test)]
 mod tests {
     use super::super::value::args;
-    use super::{Step, joined};
+    use super::{Step, joined, together};
 
     #[test]
     fn each_statement_of_one_text_has_its_own_numbers() {
@@ -102,6 +133,23 @@ mod tests {
         assert_eq!(
             text,
             "update a set b = $2 where c = $1; select 1; insert into d values ($3, $14)"
+        );
+        assert_eq!(values.len(), 3);
+    }
+
+    #[test]
+    fn what_stands_beside_a_statement_is_part_of_it() {
+        let steps = vec![
+            Step::new("update a set b = $2 where c = $1 returning b", args![1_i64, 2_i64]),
+            Step::new("delete from d where e = $1", args![3_i64]).beside(),
+        ];
+
+        let (text, values) = together(steps);
+
+        assert_eq!(
+            text,
+            "with step_0 as (update a set b = $2 where c = $1 returning b), \
+             step_1 as (delete from d where e = $3) select * from step_0"
         );
         assert_eq!(values.len(), 3);
     }

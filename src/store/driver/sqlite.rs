@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{Connection as _, Sqlite};
 
+use super::kept::{InUse, Kept};
 use crate::store::patience::Patience;
 use crate::store::{Result, StoreError};
 
@@ -36,7 +35,7 @@ const LOG_PAGES: &str = "8000";
 /// One writer, since SQLite has one anyway and a queue is fairer than `SQLITE_BUSY`.
 #[derive(Debug, Clone)]
 pub(super) struct File {
-    readers: SqlitePool,
+    readers: Kept<Sqlite>,
     writer: Writer,
     options: SqliteConnectOptions,
 }
@@ -89,7 +88,7 @@ impl File {
             .connect_with(options.clone())
             .await?;
         let writer = Writer::new(options.clone(), link, patience.answer());
-        Ok(Self { readers, writer, options })
+        Ok(Self { readers: Kept::new(readers, READERS), writer, options })
     }
 
     /// Brings the schema up to date.
@@ -116,14 +115,14 @@ impl File {
     ///
     /// # Errors
     /// [`sqlx::Error`], when none is free in time.
-    pub(super) async fn read(&self) -> std::result::Result<PoolConnection<Sqlite>, sqlx::Error> {
-        self.readers.acquire().await
+    pub(super) async fn read(&self) -> std::result::Result<InUse<Sqlite>, sqlx::Error> {
+        self.readers.acquire(QUEUE, |link, _| std::future::ready(Some(link))).await
     }
 
-    /// Trips of the writer, and its commits.
+    /// Commits of the writer.
     #[cfg(test)]
-    pub(super) fn counts(&self) -> (u32, u32) {
-        self.writer.counts()
+    pub(super) fn commits(&self) -> u32 {
+        self.writer.commits()
     }
 
     /// Lets groups last as long as verbs wait; tells how many do.

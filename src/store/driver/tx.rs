@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
-use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, Either, Executor as _, Postgres, SqlSafeStr, SqlStr, Sqlite};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
 use super::faults;
+use super::kept::InUse;
 use super::lane::Lane;
 use super::lock::Lock;
 use super::postgres::{Begun, Born, Server};
-use super::ran::{Ran, Step, joined};
+use super::ran::{Ran, Step, joined, together};
 use super::sqlite::Turn;
 use super::value::{Arg, Row, bound, null};
 use crate::store::{Result, StoreError};
@@ -32,13 +32,15 @@ pub(in crate::store) struct Tx {
     busy: bool,
     /// Longest wait for the answer to one statement.
     answer: Duration,
+    #[cfg(test)]
+    counts: Option<std::sync::Arc<super::counts::Counts>>,
 }
 
 enum Link {
     /// Reads only.
-    Sqlite(PoolConnection<Sqlite>),
+    Sqlite(InUse<Sqlite>),
     Writer(Turn),
-    Postgres(PoolConnection<Postgres>, Server),
+    Postgres(InUse<Postgres>, Server),
 }
 
 enum Work {
@@ -59,7 +61,7 @@ const MOST_AT_ONCE: usize = 16;
 macro_rules! ran {
     ($link:expr, $sql:expr, $args:expr) => {
         async {
-            let mut stream = $link.fetch_many(bound!($sql, $args));
+            let mut stream = (&mut ***$link).fetch_many(bound!($sql, $args));
             let (mut ran, mut rows) = (Vec::new(), Vec::new());
             while let Some(item) = stream.try_next().await? {
                 match item {
@@ -81,27 +83,62 @@ type Answered<T> =
 impl Tx {
     pub(super) fn sqlite(turn: Turn, answer: Duration) -> Self {
         let work = Work::Writes { born: None, _turn: None };
-        Self { link: Some(Link::Writer(turn)), work, busy: false, answer }
+        Self {
+            link: Some(Link::Writer(turn)),
+            work,
+            busy: false,
+            answer,
+            #[cfg(test)]
+            counts: None,
+        }
     }
 
-    pub(super) fn sqlite_reader(link: PoolConnection<Sqlite>, answer: Duration) -> Self {
+    pub(super) fn sqlite_reader(link: InUse<Sqlite>, answer: Duration) -> Self {
         let work = Work::Reads(Lane::People);
-        Self { link: Some(Link::Sqlite(link)), work, busy: false, answer }
+        Self {
+            link: Some(Link::Sqlite(link)),
+            work,
+            busy: false,
+            answer,
+            #[cfg(test)]
+            counts: None,
+        }
     }
 
     pub(super) fn postgres(begun: Begun, server: Server, answer: Duration) -> Self {
         let Begun { link, born, turn } = begun;
         let work = Work::Writes { born: Some(born), _turn: turn };
-        Self { link: Some(Link::Postgres(link, server)), work, busy: false, answer }
+        Self {
+            link: Some(Link::Postgres(link, server)),
+            work,
+            busy: false,
+            answer,
+            #[cfg(test)]
+            counts: None,
+        }
     }
 
     pub(super) fn postgres_reader(
-        link: PoolConnection<Postgres>,
+        link: InUse<Postgres>,
         (server, lane): (Server, Lane),
         answer: Duration,
     ) -> Self {
         let link = Some(Link::Postgres(link, server));
-        Self { link, work: Work::Reads(lane), busy: false, answer }
+        Self {
+            link,
+            work: Work::Reads(lane),
+            busy: false,
+            answer,
+            #[cfg(test)]
+            counts: None,
+        }
+    }
+
+    /// The same, counted there.
+    #[cfg(test)]
+    pub(super) fn counted(mut self, counts: &std::sync::Arc<super::counts::Counts>) -> Self {
+        self.counts = Some(std::sync::Arc::clone(counts));
+        self
     }
 
     /// Whether statements may be PostgreSQL's own.
@@ -149,8 +186,8 @@ impl Tx {
         }
     }
 
-    /// Runs statements one after the other, on SQLite's writer in few trips to its thread; what each
-    /// did. It ends with the one that had to touch a row and did not ([`Step::must_touch`]): then
+    /// Runs statements one after the other, on SQLite's writer in few trips to its thread, on
+    /// PostgreSQL those beside another with it ([`Step::beside`]); what each did. It ends with the one that had to touch a row and did not ([`Step::must_touch`]): then
     /// fewer are returned than were given, or the last one touched nothing, and the transaction must
     /// be rolled back, since later ones may have run.
     pub(in crate::store) async fn all(&mut self, steps: Vec<Step>) -> Result<Vec<Ran>> {
@@ -166,6 +203,12 @@ impl Tx {
             {
                 now.push(step);
             }
+            if self.is_postgres() && now.iter().all(|step| step.must_touch) {
+                while let Some(step) = rest.next_if(|step| step.beside) {
+                    now.push(step);
+                }
+            }
+            let others = if shared { 0 } else { now.len() - 1 };
             #[cfg(test)]
             for step in &now {
                 super::recorded::note(step.sql.as_str(), &step.args);
@@ -175,7 +218,7 @@ impl Tx {
                 Some(only) if now.is_empty() => (only.sql, only.args),
                 last => {
                     now.extend(last);
-                    let (text, args) = joined(now);
+                    let (text, args) = if shared { joined(now) } else { together(now) };
                     (AssertSqlSafe(text).into_sql_str(), args)
                 }
             };
@@ -186,6 +229,7 @@ impl Tx {
                     return Ok(done);
                 }
             }
+            done.extend((0..others).map(|_| Ran::default()));
         }
         Ok(done)
     }
@@ -204,6 +248,10 @@ impl Tx {
             Link::Sqlite(link) => timeout(limit, ran!(link, sql, args)).await,
             Link::Postgres(link, _) => timeout(limit, ran!(link, sql, args)).await,
         };
+        #[cfg(test)]
+        if let (Some(counts), Ok(Ok(ran))) = (&self.counts, &done) {
+            counts.trip(ran.len());
+        }
         self.answered(done).await
     }
 
@@ -234,7 +282,7 @@ impl Tx {
             let sql = sqlx::AssertSqlSafe(format!("select pg_advisory_xact_lock({class}, {key})"));
             let limit = self.answer;
             let Link::Postgres(link, _) = self.link()? else { return Ok(()) };
-            let done = timeout(limit, sqlx::raw_sql(sql).execute(&mut **link)).await;
+            let done = timeout(limit, sqlx::raw_sql(sql).execute(&mut ***link)).await;
             self.answered(done).await?;
         }
         Ok(())
@@ -270,13 +318,20 @@ impl Tx {
         }
         let done = match self.link()? {
             Link::Sqlite(_) | Link::Writer(_) => Ok(Ok(())),
-            Link::Postgres(link, _) => timeout(limit, sqlx::raw_sql("commit").execute(&mut **link))
-                .await
-                .map(|done| done.map(drop)),
+            Link::Postgres(link, _) => {
+                timeout(limit, sqlx::raw_sql("commit").execute(&mut ***link))
+                    .await
+                    .map(|done| done.map(drop))
+            }
         };
         self.busy = false;
         let error = match done {
             Ok(Ok(())) => {
+                #[cfg(test)]
+                if let Some(counts) = &self.counts {
+                    counts.trip(0);
+                    counts.commit();
+                }
                 self.give_back();
                 return Ok(());
             }
@@ -348,7 +403,7 @@ impl Tx {
         let done = match &mut self.link {
             None | Some(Link::Sqlite(_) | Link::Writer(_)) => return,
             Some(Link::Postgres(link, _)) => {
-                let rollback = sqlx::raw_sql("rollback").execute(&mut **link);
+                let rollback = sqlx::raw_sql("rollback").execute(&mut ***link);
                 timeout(limit, rollback).await.map(|done| done.map(drop))
             }
         };
@@ -360,13 +415,12 @@ impl Tx {
         }
     }
 
-    /// Gives the connection back to its pool, in which others wait for it.
+    /// Keeps the connection for whoever comes next.
     fn give_back(&mut self) {
-        if let Some(Link::Postgres(mut link, _)) = self.link.take() {
-            // The pool asks the server once more, and would wait for ever for one that is silent.
-            let limit = self.answer;
-            let back = link.return_to_pool();
-            tokio::spawn(async move { drop(timeout(limit, back).await) });
+        match self.link.take() {
+            Some(Link::Postgres(link, _)) => link.keep(),
+            Some(Link::Sqlite(link)) => link.keep(),
+            None | Some(Link::Writer(_)) => {}
         }
     }
 

@@ -1,13 +1,15 @@
 //! Approvals: made, joined, changed, found.
 
+use std::sync::LazyLock;
+
 use async_trait::async_trait;
 
 use crate::domain::approval::{Approval, ApprovalId, Outcome, State, Terms, Transition};
-use crate::domain::audit::{AuditEvent, Kind};
+use crate::domain::audit::AuditEvent;
 use crate::domain::call::Digest;
 use crate::domain::time::Timestamp;
 use crate::store::approvals::{ApprovalStore, Filter, Mark, Marked, QueueStats};
-use crate::store::driver::{Db, Lock, Step, Tx, args};
+use crate::store::driver::{Db, Lock, Step, args};
 use crate::store::{NewDelivery, Result, StoreError, Submit, Submitted};
 
 use super::{SqlStore, audit, counts, holds, outbox, words};
@@ -22,20 +24,79 @@ mod row;
 mod submit;
 pub(super) mod waiting;
 
+/// Columns of an approval's row that are read as they are.
+const COLUMNS: [&str; 30] = [
+    "id",
+    "version",
+    "state",
+    "upstream",
+    "method",
+    "tool",
+    "params",
+    "digest",
+    "agent",
+    "client",
+    "rule",
+    "reason",
+    "risk",
+    "severity",
+    "terms",
+    "decisions",
+    "created_at",
+    "expires_at",
+    "decided_at",
+    "claim_deadline",
+    "finished_at",
+    "end_reason",
+    "outcome_kind",
+    "outcome",
+    "settled",
+    "owed",
+    "executor",
+    "unsent",
+    "ran_before",
+    "change_seq",
+];
+
 /// `$1` is now.
-const SELECT: &str = "\
-    select a.id, a.version, a.state, a.upstream, a.method, a.tool, a.params, a.digest, a.agent, a.client, \
-           a.rule, a.reason, a.risk, a.severity, a.terms, a.decisions, a.created_at, a.expires_at, \
-           a.decided_at, a.claim_deadline, a.finished_at, a.end_reason, a.outcome_kind, a.outcome, \
-           a.settled, a.owed, a.executor, a.unsent, a.ran_before, a.change_seq, \
-           (select count(*) from holds h join nodes n on n.id = h.node \
-             where h.approval = a.id and n.lease_expires_at > $1) as held, \
-           cast(case when exists (select 1 from tasks t \
-                                   where t.approval = a.id and t.waits_until > $1) \
-                     then 1 else 0 end as bigint) as tended, \
-           cast(case when exists (select 1 from tasks t where t.approval = a.id) \
-                     then 1 else 0 end as bigint) as followed \
-      from approvals a ";
+static SELECT: LazyLock<String> =
+    LazyLock::new(|| format!("select {} from approvals a ", read_of("a", "$1", "")));
+
+/// A change at `$9`; it returns the approval after it, without the held request that it answers, `$21`.
+static CHANGE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "update approvals \
+            set version = version + 1, state = $4, decisions = $5, decided_at = $6, \
+                claim_deadline = $7, finished_at = $8, changed_at = $9, change_seq = null, end_reason = $10, \
+                outcome_kind = $11, outcome = $12, settled = $13, owed = $14, executor = $15, unsent = $18 \
+          where id = $1 and version = $2 and state = $3 \
+            and (cast($16 as bigint) is null or expires_at > $16) \
+            and (cast($17 as bigint) is null or claim_deadline > $17) \
+            and (cast($19 as bigint) = 0 or unsent = 1) \
+            and (cast($20 as bigint) is null \
+                 or not exists (select 1 from nodes n where n.id = approvals.executor \
+                                   and n.lease_expires_at > $20)) \
+         returning {}",
+        read_of("approvals", "$9", "and (cast($21 as text) is null or h.id <> $21)")
+    )
+});
+
+/// What is read of an approval whose row has that name, at that instant; `counts` says which of its
+/// held requests count.
+fn read_of(row: &str, now: &str, counts: &str) -> String {
+    let columns: Vec<String> = COLUMNS.iter().map(|name| format!("{row}.{name}")).collect();
+    format!(
+        "{}, \
+         (select count(*) from holds h join nodes n on n.id = h.node \
+           where h.approval = {row}.id and n.lease_expires_at > {now} {counts}) as held, \
+         cast(case when exists (select 1 from tasks t \
+                                 where t.approval = {row}.id and t.waits_until > {now}) \
+                   then 1 else 0 end as bigint) as tended, \
+         cast(case when exists (select 1 from tasks t where t.approval = {row}.id) \
+                   then 1 else 0 end as bigint) as followed",
+        columns.join(", ")
+    )
+}
 
 /// The version of what was just made.
 const FIRST_VERSION: i64 = 1;
@@ -52,7 +113,7 @@ const URGENCY: &str = "case a.severity when 'low' then 3 when 'medium' then 2 wh
 
 fn select(rest: &str) -> sqlx::AssertSqlSafe<String> {
     // Only constants of this module come in here; values are bound.
-    sqlx::AssertSqlSafe(format!("{SELECT}{rest}"))
+    sqlx::AssertSqlSafe(format!("{}{rest}", *SELECT))
 }
 
 #[async_trait]
@@ -107,9 +168,9 @@ impl ApprovalStore for SqlStore {
         list::count_by_agent(self.db.clone(), filter.clone()).await
     }
 
-    async fn take_end(&self, id: &ApprovalId, now: Timestamp) -> Result<bool> {
+    async fn take_end(&self, id: &ApprovalId, told: AuditEvent) -> Result<bool> {
         let id = id.clone();
-        self.run_for_call(move |db| take_end(db, id.clone(), now)).await
+        self.run_for_call(move |db| take_end(db, id.clone(), told.clone())).await
     }
 
     async fn mark_sent(&self, mark: &Mark, now: Timestamp) -> Result<Marked> {
@@ -157,17 +218,7 @@ async fn apply(
     };
     let mut steps = vec![
         Step::new(
-            "update approvals \
-                set version = version + 1, state = $4, decisions = $5, decided_at = $6, \
-                    claim_deadline = $7, finished_at = $8, changed_at = $9, change_seq = null, end_reason = $10, \
-                    outcome_kind = $11, outcome = $12, settled = $13, owed = $14, executor = $15, unsent = $18 \
-              where id = $1 and version = $2 and state = $3 \
-                and (cast($16 as bigint) is null or expires_at > $16) \
-                and (cast($17 as bigint) is null or claim_deadline > $17) \
-                and (cast($19 as bigint) = 0 or unsent = 1) \
-                and (cast($20 as bigint) is null \
-                     or not exists (select 1 from nodes n where n.id = approvals.executor \
-                                       and n.lease_expires_at > $20))",
+            sqlx::AssertSqlSafe(CHANGE.as_str()),
             args![
                 a.id.as_str(),
                 a.version,
@@ -189,43 +240,41 @@ async fn apply(
                 a.unsent,
                 transition.if_unsent,
                 transition.executor_dead_at,
+                transition.detaches.clone(),
             ],
         )
         .must_touch(),
     ];
     if a.state == State::Indeterminate && a.outcome.is_some() {
         // People who are asked about the identical call shall know that it ran.
-        // It is found by the index of the open ones.
+        // It is found by the index of the open ones. This one is none of them.
         let sql = format!(
             "update approvals as a set ran_before = $3, changed_at = $4, change_seq = null \
               where agent = $1 and digest = $2 and {OPEN} and state in ('pending', 'approved')"
         );
-        steps.push(Step::new(
-            sqlx::AssertSqlSafe(sql),
-            args![&a.agent, a.digest().as_str(), a.finished_at, now],
-        ));
+        steps.push(
+            Step::new(
+                sqlx::AssertSqlSafe(sql),
+                args![&a.agent, a.digest().as_str(), a.finished_at, now],
+            )
+            .beside(),
+        );
     }
-    if let Some(hold) = &transition.detaches {
-        steps.push(holds::removal(hold));
-    }
-    steps.extend(audit::steps(tx.is_postgres(), &transition.events));
-    let messages = deliveries.iter().map(|delivery| (delivery, now));
-    steps.extend(outbox::steps(tx.is_postgres(), messages));
-    steps.push(Step::new(select("where a.id = $2"), args![now, a.id.as_str()]));
-    let mut done = tx.all(steps).await?;
-    if done.first().is_none_or(|update| update.touched == 0) {
-        tx.rollback().await?;
-        return Err(conflict(db, &a.id, now).await?);
-    }
-    let row = done.pop().and_then(|select| select.rows.into_iter().next());
-    let after = row
-        .map(|row| read(&row))
-        .transpose()?
-        .ok_or_else(|| StoreError::corrupt("approvals", "id", a.id.as_str(), "it is gone"))?;
     // Only decisions and ends bring new words.
     if transition.decision.is_some() || a.end_reason.is_some() {
-        words::index(&mut tx, [a]).await?;
+        steps.extend(words::step(&tx, [a]).map(Step::beside));
     }
+    steps.extend(transition.detaches.as_deref().map(holds::removal).map(Step::beside));
+    let is_postgres = tx.is_postgres();
+    steps.extend(audit::steps(is_postgres, &transition.events).into_iter().map(Step::beside));
+    let messages = deliveries.iter().map(|delivery| (delivery, now));
+    steps.extend(outbox::steps(is_postgres, messages).into_iter().map(Step::beside));
+    let done = tx.all(steps).await?;
+    let Some(row) = done.first().and_then(|update| update.rows.first()) else {
+        tx.rollback().await?;
+        return Err(conflict(db, &a.id, now).await?);
+    };
+    let after = read(row)?;
     tx.commit().await?;
     Ok(after)
 }
@@ -243,18 +292,24 @@ async fn conflict(db: Db, id: &ApprovalId, now: Timestamp) -> Result<StoreError>
 async fn mark_sent(db: Db, mark: Mark, now: Timestamp) -> Result<Marked> {
     let mut tx = db.begin().await?;
     let Mark { id, version, node, lease_until, lease_least } = &mark;
+    let marking = Step::new(
+        "update approvals set unsent = 0 \
+          where id = $1 and version = $2 and state = 'running' and executor = $3 \
+            and exists (select 1 from nodes n where n.id = $3 and n.lease_expires_at >= $4)",
+        args![id.as_str(), *version, node, *lease_least],
+    );
+    // Nearly always the lease lasts long enough.
+    if tx.all(vec![marking.clone()]).await?.pop().is_some_and(|marked| marked.touched > 0) {
+        tx.commit().await?;
+        return Ok(Marked::Sent);
+    }
     let steps = vec![
         Step::new(
             "update nodes set lease_expires_at = $3 \
               where id = $1 and lease_expires_at > $2 and lease_expires_at < $4",
             args![node, now, *lease_until, *lease_least],
         ),
-        Step::new(
-            "update approvals set unsent = 0 \
-              where id = $1 and version = $2 and state = 'running' and executor = $3 \
-                and exists (select 1 from nodes n where n.id = $3 and n.lease_expires_at >= $4)",
-            args![id.as_str(), *version, node, *lease_least],
-        ),
+        marking,
     ];
     if tx.all(steps).await?.pop().is_some_and(|marked| marked.touched > 0) {
         tx.commit().await?;
@@ -308,32 +363,19 @@ async fn open_calls(db: Db) -> Result<Vec<(String, Digest)>> {
     Ok(calls)
 }
 
-async fn take_end(db: Db, id: ApprovalId, now: Timestamp) -> Result<bool> {
+/// The condition stands in the statement: of several who tell an end one does so.
+async fn take_end(db: Db, id: ApprovalId, told: AuditEvent) -> Result<bool> {
+    let sql = "update approvals set owed = 0 where id = $1 and owed = 1 returning id";
     let mut tx = db.begin().await?;
-    let row = tx.row(select("where a.id = $2 and a.owed = 1"), args![now, id.as_str()]).await?;
-    let Some(approval) = row.map(|row| read(&row)).transpose()? else {
-        tx.rollback().await?;
-        return Ok(false);
-    };
-    let told = tell(&mut tx, &approval, now).await?;
-    if told {
-        tx.commit().await?;
-    } else {
-        tx.rollback().await?;
-    }
-    Ok(told)
-}
-
-/// Marks an end as told; false, and to be rolled back, if somebody else did so since it was read. The
-/// condition stands in the statement: what was read before is no longer true on PostgreSQL.
-async fn tell(tx: &mut Tx, approval: &Approval, now: Timestamp) -> Result<bool> {
-    let sql = "update approvals set owed = 0 where id = $1 and owed = 1";
-    let event = AuditEvent::of(Kind::EndDelivered, &approval.agent, now, approval)
-        .with("state", approval.state.as_str());
-    let mut steps = vec![Step::new(sql, args![approval.id.as_str()]).must_touch()];
-    steps.extend(audit::steps(tx.is_postgres(), &[event]));
+    let mut steps = vec![Step::new(sql, args![id.as_str()]).must_touch()];
+    steps.extend(audit::steps(tx.is_postgres(), &[told]).into_iter().map(Step::beside));
     let done = tx.all(steps).await?;
-    Ok(done.first().is_some_and(|update| update.touched > 0))
+    if done.first().is_some_and(|update| update.touched > 0) {
+        tx.commit().await?;
+        return Ok(true);
+    }
+    tx.rollback().await?;
+    Ok(false)
 }
 
 async fn stats(db: Db, now: Timestamp) -> Result<QueueStats> {

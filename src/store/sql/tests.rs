@@ -1,4 +1,4 @@
-//! How often verbs go to a SQLite file, and how often the disk is waited for.
+//! How many statements and trips verbs are, and how often the disk is waited for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use crate::store::patience::Patience;
 use crate::store::{Mark, Marked, NewHold, Store as _, Submit, Submitted};
 
 use super::SqlStore;
+use crate::store::driver::Spent;
 
 const NODE: &str = "node-a";
 const T0: Timestamp = Timestamp::from_micros(1_795_377_600_000_000);
@@ -40,11 +41,11 @@ async fn store(name: &str) -> (Folder, SqlStore) {
 }
 
 /// A new approval, held as `hld_{n}`.
-async fn submitted(store: &SqlStore, n: u32) -> Approval {
+fn submission(n: u32) -> Submit {
     let id = ApprovalId::parse(&format!("apr_{n:032x}")).unwrap();
     let params = format!(r#"{{"name":"delete_image_set","arguments":{{"n":{n}}}}}"#);
     let approval = pending(id, &params, &["ben"], T0);
-    let submit = Submit {
+    Submit {
         events: vec![AuditEvent::of(Kind::ApprovalRequested, "ci", T0, &approval)],
         deliveries: Vec::new(),
         hold: NewHold { id: format!("hld_{n}"), node: NODE.to_owned(), agent: "ci".to_owned() },
@@ -58,8 +59,12 @@ async fn submitted(store: &SqlStore, n: u32) -> Approval {
         owed_since: T0.minus(Duration::from_secs(86_400)),
         limit: None,
         approval,
-    };
-    match store.approvals().submit(submit, T0).await.unwrap() {
+    }
+}
+
+/// The same, stored.
+async fn submitted(store: &SqlStore, n: u32) -> Approval {
+    match store.approvals().submit(submission(n), T0).await.unwrap() {
         Submitted::Created { .. } => {}
         other => panic!("{other:?}"),
     }
@@ -79,23 +84,43 @@ fn approved(approval: Approval) -> Transition {
     approval.decide(decision, Role::Reviewer, None).unwrap()
 }
 
-#[tokio::test]
-async fn what_a_call_needs_after_its_decision_is_one_trip_and_one_commit_each() {
-    let (_folder, store) = store("trips").await;
-    let approval = submitted(&store, 1).await;
-    let mut before = store.db.counts();
-    let mut spent = || {
-        let now = store.db.counts();
-        let spent = (now.0 - before.0, now.1 - before.1);
-        before = now;
-        spent
-    };
+/// A store on a database of its own on the server of the tests, where there is one.
+async fn on_postgres() -> Option<SqlStore> {
+    use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+    let server = std::env::var("PLACET_TEST_POSTGRES").ok()?;
+    let name = format!("placet_sql_{}", std::process::id());
+    let mut admin = PgConnection::connect(&server).await.unwrap();
+    let gone = format!("drop database if exists {name} with (force)");
+    admin.execute(AssertSqlSafe(gone)).await.unwrap();
+    admin.execute(AssertSqlSafe(format!("create database {name}"))).await.unwrap();
+    let mut url = url::Url::parse(&server).unwrap();
+    url.set_path(&name);
+    let store = SqlStore::open_with(url.as_str(), &Patience::default()).await.unwrap();
+    store.nodes().renew(NODE, T0, at(3_600)).await.unwrap();
+    Some(store)
+}
 
+/// What each verb on the way of a call cost: statements, trips, commits.
+async fn spent_on_the_way(store: &SqlStore) -> Vec<(&'static str, [u32; 3])> {
+    let mut before = store.db.spent();
+    let mut all = Vec::new();
+    let mut spent = |verb| {
+        let now = store.db.spent();
+        let Spent { statements, trips, commits } = now.since(before);
+        all.push((verb, [statements, trips, commits]));
+        before = now;
+    };
+    let new = submission(1);
+    assert!(matches!(store.approvals().submit(new, T0).await.unwrap(), Submitted::Created { .. }));
+    spent("submission");
+    let id = ApprovalId::parse(&format!("apr_{:032x}", 1)).unwrap();
+    let approval = store.approvals().find(&id, T0).await.unwrap().unwrap();
+    spent("look");
     let approval = store.approvals().apply(approved(approval), Vec::new(), at(1)).await.unwrap();
-    assert_eq!(spent(), (2, 1), "a decision, whose words are indexed");
+    spent("decision");
     let claim = approval.claim(NODE, at(2)).unwrap();
     let approval = store.approvals().apply(claim, Vec::new(), at(2)).await.unwrap();
-    assert_eq!(spent(), (1, 1), "a claim");
+    spent("claim");
     let mark = Mark {
         id: approval.id.clone(),
         version: approval.version,
@@ -104,16 +129,65 @@ async fn what_a_call_needs_after_its_decision_is_one_trip_and_one_commit_each() 
         lease_least: at(60),
     };
     assert_eq!(store.approvals().mark_sent(&mark, at(2)).await.unwrap(), Marked::Sent);
-    assert_eq!(spent(), (1, 1), "a mark");
+    spent("mark");
     let outcome = Outcome::Result(r#"{"content":[]}"#.to_owned());
-    let done = approval.complete(outcome, at(3)).unwrap();
-    let id = done.after.id.clone();
-    store.approvals().apply(done, Vec::new(), at(3)).await.unwrap();
-    assert_eq!(spent(), (1, 1), "an outcome");
-    assert!(store.approvals().take_end(&id, at(4)).await.unwrap());
-    assert_eq!(spent(), (2, 1), "an end that is told, which is read first");
+    let done = approval.complete(outcome, at(3)).unwrap().detaching(Some("hld_1".to_owned()));
+    let done = store.approvals().apply(done, Vec::new(), at(3)).await.unwrap();
+    assert!(done.held == 0 && !done.waiting);
+    spent("outcome");
+    assert!(store.approvals().take_end(&done.id, done.end_told(at(4))).await.unwrap());
+    spent("told");
+    all
+}
+
+#[tokio::test]
+async fn each_verb_on_the_way_of_a_call_is_one_trip_and_one_commit_on_sqlite() {
+    let (_folder, store) = store("trips").await;
+
+    assert_eq!(
+        spent_on_the_way(&store).await,
+        [
+            ("submission", [6, 6, 1]),
+            ("look", [1, 1, 0]),
+            ("decision", [4, 1, 1]),
+            ("claim", [2, 1, 1]),
+            ("mark", [1, 1, 1]),
+            ("outcome", [3, 1, 1]),
+            ("told", [2, 1, 1]),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn each_verb_on_the_way_of_a_call_is_three_trips_on_postgres_its_begin_and_commit_included() {
+    let Some(store) = on_postgres().await else { return };
+
+    assert_eq!(
+        spent_on_the_way(&store).await,
+        [
+            ("submission", [8, 10, 1]),
+            ("look", [1, 1, 0]),
+            // Its two records follow each other.
+            ("decision", [2, 4, 1]),
+            ("claim", [1, 3, 1]),
+            ("mark", [1, 3, 1]),
+            ("outcome", [1, 3, 1]),
+            ("told", [1, 3, 1]),
+        ]
+    );
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_let_go_is_one_trip_and_one_commit() {
+    let (_folder, store) = store("let-go").await;
+    submitted(&store, 1).await;
+    let before = store.db.spent();
+
     assert_eq!(store.holds().detach("hld_1", at(4)).await.unwrap(), 0);
-    assert_eq!(spent(), (1, 1), "a request that is let go");
+
+    let spent = store.db.spent().since(before);
+    assert_eq!((spent.trips, spent.commits), (1, 1));
 }
 
 #[tokio::test]
@@ -123,7 +197,7 @@ async fn verbs_that_wait_at_the_same_time_share_one_commit_and_all_of_them_are_s
     for n in 1..=20 {
         approvals.push(submitted(&store, n).await);
     }
-    let before = store.db.counts();
+    let before = store.db.spent();
     let writer = store.db.all_wait();
     let turn = store.db.begin().await.unwrap();
     let verbs: Vec<_> = approvals
@@ -145,7 +219,7 @@ async fn verbs_that_wait_at_the_same_time_share_one_commit_and_all_of_them_are_s
     for verb in verbs {
         assert_eq!(verb.await.unwrap().unwrap().state, State::Approved);
     }
-    assert_eq!(store.db.counts().1 - before.1, 1);
+    assert_eq!(store.db.spent().since(before).commits, 1);
     for approval in approvals {
         let stored = store.approvals().find(&approval.id, at(2)).await.unwrap().unwrap();
         assert_eq!(stored.state, State::Approved);

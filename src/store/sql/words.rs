@@ -5,7 +5,7 @@ use sqlx::AssertSqlSafe;
 use crate::domain::approval::Approval;
 use crate::domain::search_words::words_of;
 use crate::store::Result;
-use crate::store::driver::{Tx, args};
+use crate::store::driver::{Step, Tx, args};
 
 use super::rowset::{Rowset, Text};
 
@@ -16,10 +16,18 @@ const COMMON: i64 = 5_000;
 ///
 /// # Errors
 /// [`crate::store::StoreError`], when the database refuses.
-pub(super) async fn index(
+pub(super) async fn index<'a>(
     tx: &mut Tx,
-    approvals: impl IntoIterator<Item = &Approval>,
+    approvals: impl IntoIterator<Item = &'a Approval>,
 ) -> Result<()> {
+    match step(tx, approvals) {
+        Some(step) => tx.all(vec![step]).await.map(drop),
+        None => Ok(()),
+    }
+}
+
+/// The statement by which that is done; none where there are no words.
+pub(super) fn step<'a>(tx: &Tx, approvals: impl IntoIterator<Item = &'a Approval>) -> Option<Step> {
     let mut rows = Rowset::of(&[("word", Text), ("approval", Text)]);
     for approval in approvals {
         for word in words_of(approval) {
@@ -27,14 +35,14 @@ pub(super) async fn index(
         }
     }
     if rows.is_empty() {
-        return Ok(());
+        return None;
     }
     let sql = format!(
         "insert into approval_words (word, approval) select r.word, r.approval from {} where true \
          on conflict (word, approval) do nothing",
         rows.source(tx, 1)
     );
-    tx.execute(AssertSqlSafe(sql), vec![rows.argument()]).await.map(drop)
+    Some(Step::new(AssertSqlSafe(sql), vec![rows.argument()]))
 }
 
 /// Whether even the rarest word is one of many approvals.

@@ -181,7 +181,7 @@ async fn live(site: &Site) -> (ApprovalId, String) {
             site.run(&a.id, Some(Outcome::Result("{\"content\":[]}".to_owned()))).await;
         }
         store.approvals().find_identical("bot", a.digest(), now, now).await.unwrap();
-        store.approvals().take_end(&a.id, now).await.unwrap();
+        store.approvals().take_end(&a.id, a.end_told(now)).await.unwrap();
     }
     let lost = site.pending("{\"name\":\"delete_image_set\",\"arguments\":{\"d\":\"lost\"}}").await;
     site.say(&lost.id, "ana", "approve").await;

@@ -58,10 +58,17 @@ async fn passes(world: &World, args: &str) -> bool {
         }
         Submission::Held(held) => {
             // Withdrawn, so that the next one is asked about anew.
-            let id = held.approval().id.clone();
+            let approval = held.approval().clone();
+            let id = approval.id.clone();
             held.let_go().await;
             world.says("ben", Choice::Reject, &id).await.unwrap();
-            world.db.store.approvals().take_end(&id, world.broker.now()).await.unwrap();
+            world
+                .db
+                .store
+                .approvals()
+                .take_end(&id, approval.end_told(world.broker.now()))
+                .await
+                .unwrap();
             world.pass(1);
             false
         }

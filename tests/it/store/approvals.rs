@@ -1,6 +1,6 @@
 //! Made, joined, told, capped, ended, found.
 
-use placet::domain::approval::{Approval, Choice, State};
+use placet::domain::approval::{Approval, Choice, State, Transition};
 use placet::domain::call::{Method, ToolCall};
 use placet::domain::person::{Person, Role};
 use placet::store::{Filter, Store, StoreError, Submitted};
@@ -95,7 +95,7 @@ async fn an_end_is_owed_once_then_the_call_asks_anew_and_says_when_it_ran() {
         let again =
             db.store.approvals().submit(submission(approval(3, "{}")), at(6)).await.unwrap();
         assert!(matches!(again, Submitted::Ended(_)), "not handed over, so owed still");
-        assert!(db.store.approvals().take_end(&id(1), at(6)).await.unwrap());
+        assert!(db.store.approvals().take_end(&id(1), ended.end_told(at(6))).await.unwrap());
         let second =
             db.store.approvals().submit(submission(approval(3, "{}")), at(7)).await.unwrap();
 
@@ -114,10 +114,10 @@ async fn an_end_is_owed_once_then_the_call_asks_anew_and_says_when_it_ran() {
 async fn an_end_can_be_taken_once() {
     on_each(async |db: &Database| {
         made(db, 1, "{}").await;
-        completed(db, 1, 5).await;
+        let told = completed(db, 1, 5).await.end_told(at(6));
 
-        assert!(db.store.approvals().take_end(&id(1), at(6)).await.unwrap());
-        assert!(!db.store.approvals().take_end(&id(1), at(6)).await.unwrap());
+        assert!(db.store.approvals().take_end(&id(1), told.clone()).await.unwrap());
+        assert!(!db.store.approvals().take_end(&id(1), told).await.unwrap());
         assert!(
             db.store
                 .approvals()
@@ -159,8 +159,9 @@ async fn a_rejection_is_repeated_until_its_cooldown_is_over() {
                 .submit(submission(approval(n, "{}")), at(second))
                 .await
                 .unwrap();
-            assert!(matches!(again, Submitted::Ended(a) if a.state == State::Rejected));
-            db.store.approvals().take_end(&id(1), at(second)).await.unwrap();
+            let Submitted::Ended(ended) = again else { panic!("{again:?}") };
+            assert_eq!(ended.state, State::Rejected);
+            db.store.approvals().take_end(&id(1), ended.end_told(at(second))).await.unwrap();
         }
         let after =
             db.store.approvals().submit(submission(approval(5, "{}")), at(610)).await.unwrap();
@@ -363,7 +364,7 @@ async fn an_unsettled_call_is_joined_and_a_settled_one_told_once() {
         late.owed_since = at(3_600);
         let told = db.store.approvals().submit(late, at(90_001)).await.unwrap();
         let Submitted::Ended(ended) = &told else { panic!("{told:?}") };
-        assert!(db.store.approvals().take_end(&ended.id, at(90_001)).await.unwrap());
+        assert!(db.store.approvals().take_end(&ended.id, ended.end_told(at(90_001))).await.unwrap());
         let anew = db.store.approvals().submit(submission(approval(4, "{}")), at(90_002)).await.unwrap();
 
         assert!(matches!(open, Submitted::Attached { approval, .. } if approval.state == State::Indeterminate));
@@ -466,6 +467,32 @@ async fn an_outcome_and_the_end_of_the_hold_it_answers_are_one_transaction() {
         let after = db.store.approvals().apply(end(&running), Vec::new(), at(3)).await.unwrap();
         assert_eq!((after.state, after.held, after.waiting), (State::Completed, 0, false));
         assert!(held().await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_change_returns_what_a_reading_finds() {
+    on_each(async |db: &Database| {
+        let approval = made(db, 1, "{}").await;
+        let approvals = db.store.approvals();
+        let same = async |transition: Transition, second: u64| {
+            let after = approvals.apply(transition, Vec::new(), at(second)).await.unwrap();
+            let found = approvals.find(&id(1), at(second)).await.unwrap().unwrap();
+            assert_eq!(after, found);
+            after
+        };
+        let yes = says("ben", Choice::Approve, at(1));
+
+        let approved = same(approval.decide(yes, Role::Reviewer, None).unwrap(), 1).await;
+        let running = same(approved.claim("node-a", at(2)).unwrap(), 2).await;
+        let again = same(running.release("no connection", at(3)).unwrap(), 3).await;
+        assert!(again.waiting && again.held == 1);
+        let running = same(again.claim("node-a", at(4)).unwrap(), 4).await;
+        let lost = same(running.lose("gone", at(5)).unwrap(), 5).await;
+        let late = lost.answer_late(result("done"), at(6)).unwrap();
+        let ended = same(late.detaching(Some("hld_1".to_owned())), 6).await;
+        assert!(!ended.waiting && ended.held == 0);
     })
     .await;
 }

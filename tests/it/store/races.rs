@@ -132,14 +132,13 @@ async fn an_end_is_taken_by_one_however_many_reach_for_it() {
             .apply(approved.claim("n", at(1)).unwrap(), Vec::new(), at(1))
             .await
             .unwrap();
-        db.store
-            .approvals()
-            .apply(running.complete(result("x"), at(2)).unwrap(), Vec::new(), at(2))
-            .await
-            .unwrap();
+        let done = running.complete(result("x"), at(2)).unwrap();
+        let done = db.store.approvals().apply(done, Vec::new(), at(2)).await.unwrap();
+        let told = done.end_told(at(3));
 
-        let taken = at_once(db, 8, |_, store| async move {
-            store.approvals().take_end(&id(1), at(3)).await.unwrap()
+        let taken = at_once(db, 8, |_, store| {
+            let told = told.clone();
+            async move { store.approvals().take_end(&id(1), told).await.unwrap() }
         })
         .await;
 

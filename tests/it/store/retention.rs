@@ -68,7 +68,8 @@ async fn the_purge_leaves_what_is_open_unsettled_owed_after_a_settlement_or_cool
         // 6 and 7 are over for everybody.
         decide(db, 6, Choice::Reject).await;
         lost(db, 7, true).await;
-        assert!(db.store.approvals().take_end(&id(7), at(7)).await.unwrap());
+        let told = db.store.approvals().find(&id(7), at(7)).await.unwrap().unwrap().end_told(at(7));
+        assert!(db.store.approvals().take_end(&id(7), told).await.unwrap());
 
         db.store.purge(at(OVER + 1_000), old(at(OVER))).await.unwrap();
 

@@ -36,6 +36,32 @@ async fn store(tx: &mut Tx, name: &str, bytes: usize) -> crate::store::Result<u6
 }
 
 #[tokio::test]
+async fn a_connection_is_used_again_without_a_word_and_few_are_open() {
+    let (_dir, file) = file().await;
+    let answer = Patience::default().answer();
+    let mut one = Tx::sqlite_reader(file.read().await.unwrap(), answer);
+    one.execute("create temp table mine (n integer)", args![]).await.unwrap();
+    drop(one);
+
+    for _ in 0..3 {
+        let mut next = Tx::sqlite_reader(file.read().await.unwrap(), answer);
+        assert_eq!(next.count("select count(*) as n from mine", args![]).await.unwrap(), 0);
+    }
+    let mut all = Vec::new();
+    for _ in 0..super::READERS {
+        all.push(file.read().await.unwrap());
+    }
+
+    let more = tokio::time::timeout(Duration::from_millis(1), file.read()).await;
+    assert!(more.is_err(), "all are in use");
+    drop(all.pop());
+    file.read().await.unwrap().keep();
+    drop(all);
+    file.close().await;
+    assert!(file.read().await.is_err());
+}
+
+#[tokio::test]
 async fn a_full_disk_is_over_when_there_is_space_again() {
     let (_dir, file) = file().await;
     fill(&file).await;

@@ -70,12 +70,13 @@ pub(super) async fn list(db: Db, filter: Filter, now: Timestamp) -> Result<Vec<A
         }
     };
     let order = if filter.by_urgency { URGENCY } else { order };
+    let select = SELECT.as_str();
     let sql = if let [only] = &lists[..]
         && !filter.by_urgency
         && !by_word
         && filter.fold.is_none()
     {
-        format!("{SELECT}where {only} order by {order} limit ${limit} offset ${offset}")
+        format!("{select}where {only} order by {order} limit ${limit} offset ${offset}")
     } else {
         // Sorted by what is small, so that only those that are shown are read whole.
         let ids: Vec<String> = lists.iter().map(|wheres| match filter.fold {
@@ -90,7 +91,7 @@ pub(super) async fn list(db: Db, filter: Filter, now: Timestamp) -> Result<Vec<A
         }).collect();
         let order = if by_word { "a.id desc" } else { order };
         format!(
-            "{SELECT}where a.id in ({}) order by {order} limit ${limit} offset ${offset}",
+            "{select}where a.id in ({}) order by {order} limit ${limit} offset ${offset}",
             ids.join(" union all ")
         )
     };
