@@ -63,6 +63,14 @@ impl Spot {
         self.lock().due = at;
     }
 
+    /// Whoever waits read it so; it is no news to them.
+    pub(super) fn knows(&self, approval: &Arc<Approval>) {
+        let mut heard = self.lock();
+        if heard.row.as_ref().is_none_or(|row| row.version < approval.version) {
+            heard.row = Some(Arc::clone(approval));
+        }
+    }
+
     fn tell(&self, change: impl FnOnce(&mut Heard)) {
         let mut heard = self.lock();
         heard.count += 1;
@@ -120,6 +128,11 @@ impl Awaited {
         if let Some(spot) = self.spot(id) {
             spot.tell(|heard| heard.touched += 1);
         }
+    }
+
+    /// The approval as this process saw it last, where somebody waits for it. It may have changed.
+    pub(super) fn row(&self, id: &ApprovalId) -> Option<Arc<Approval>> {
+        self.spot(id)?.lock().row.clone()
     }
 
     /// An approval was stored so. An older one than is known says nothing.

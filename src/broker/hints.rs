@@ -39,12 +39,18 @@ impl Hints {
     pub fn changed(&self, id: &ApprovalId) {
         self.awaited.tell(id);
         self.announce(id);
+        self.deliver();
     }
 
-    /// An approval was changed, and stored so.
+    /// An approval was changed, and stored so, with nothing to deliver.
     pub(super) fn stands(&self, approval: &Approval) {
         self.awaited.stands(approval);
         self.announce(&approval.id);
+    }
+
+    /// Something to deliver was stored.
+    pub(super) fn deliver(&self) {
+        self.deliveries.notify_one();
     }
 
     fn announce(&self, id: &ApprovalId) {
@@ -52,7 +58,6 @@ impl Hints {
         if self.changes.receiver_count() > 0 {
             let _ = self.changes.send(id.clone());
         }
-        self.deliveries.notify_one();
     }
 
     /// Hears of every change. Register first, then read the store, then wait.

@@ -21,6 +21,11 @@ impl Default for Turns {
 }
 
 impl Turns {
+    /// The approval's turn, where nobody has it.
+    pub(in crate::broker) fn free(&self, id: &ApprovalId) -> Option<MutexGuard<'_, ()>> {
+        self.place(id).try_lock().ok()
+    }
+
     /// Waits for the approval's turn; none if it does not come in time. Only this process takes
     /// turns: what another changes meanwhile is found by the approval's version.
     pub(in crate::broker) async fn of(
@@ -28,7 +33,11 @@ impl Turns {
         id: &ApprovalId,
         patience: Duration,
     ) -> Option<MutexGuard<'_, ()>> {
+        tokio::time::timeout(patience, self.place(id).lock()).await.ok()
+    }
+
+    fn place(&self, id: &ApprovalId) -> &Mutex<()> {
         let sum: usize = id.as_str().bytes().map(usize::from).sum();
-        tokio::time::timeout(patience, self.0[sum % PLACES].lock()).await.ok()
+        &self.0[sum % PLACES]
     }
 }

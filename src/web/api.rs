@@ -167,7 +167,7 @@ async fn decide(
         // taken for the lesser one.
         let word = body.as_deref().map_or(Choice::Reject, choice_in);
         let verb = Verb::Decide { choice: word, assurance, via: via(&headers) };
-        web.broker.permit(&id, &writer, verb).await?;
+        let visible = web.broker.permit_known(&id, &writer, verb).await?;
         let body = body?;
         let body = Body::read(&body, &["decision", "reason", "digest"])?;
         let word = body.text("decision")?.ok_or_else(|| Problem::invalid("decision is missing"))?;
@@ -180,7 +180,7 @@ async fn decide(
             via: via(&headers),
             assurance,
         };
-        web.decide(&id, &writer, decision).await
+        web.decide(visible, &writer, decision).await
     };
     answer(&web, decided.await)
 }

@@ -279,7 +279,8 @@ pub(crate) async fn decide(
     let decided = async {
         who.check_form(&web, fields.form_token.as_deref())?;
         let id = approval_id(&id)?;
-        check_seen(&web, &web.broker.get_for(&id, &who.reviewer).await?, &fields)?;
+        let visible = web.broker.get_for(&id, &who.reviewer).await?;
+        check_seen(&web, &visible, &fields)?;
         let assurance = match fields.passkey.as_deref().filter(|answer| !answer.is_empty()) {
             Some(answer) => {
                 let digest = fields.digest.as_deref().unwrap_or_default();
@@ -287,7 +288,7 @@ pub(crate) async fn decide(
             }
             None => who.proven().assurance,
         };
-        web.decide(&id, &who.reviewer, fields.decision(Via::Web, assurance)?).await
+        web.decide(visible, &who.reviewer, fields.decision(Via::Web, assurance)?).await
     };
     answer(&web, &who, &id, decided.await.map(|_| ()))
 }

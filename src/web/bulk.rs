@@ -68,11 +68,13 @@ pub(crate) async fn decide(
                 via: Via::Web,
                 assurance: who.proven().assurance,
             };
-            let tool = match web.broker.get_for(&id, &who.reviewer).await {
-                Ok(a) => visible(&a.call.title()),
-                Err(_) => String::new(),
+            let (tool, result) = match web.broker.get_for(&id, &who.reviewer).await {
+                Ok(a) => {
+                    let tool = visible(&a.call.title());
+                    (tool, web.decide(a, &who.reviewer, decision).await)
+                }
+                Err(error) => (String::new(), Err(error.into())),
             };
-            let result = web.decide(&id, &who.reviewer, decision).await;
             lines.push(line(&id, tool, choice, result));
         }
         let done = lines.iter().filter(|l| l.done).count();

@@ -10,20 +10,21 @@ use super::Web;
 use super::error::{Code, Problem};
 
 impl Web {
-    /// Records a decision, and how long it took to come.
+    /// Records a decision on an approval that was read for this request and that its reviewer may
+    /// see, and how long it took to come.
     ///
     /// # Errors
     /// What the broker refuses, as a [`Problem`]: not found, not allowed, decided before, expired,
     /// another digest; `unavailable` if the store failed.
     pub(super) async fn decide(
         &self,
-        id: &ApprovalId,
+        visible: Approval,
         reviewer: &Reviewer,
         decision: DecisionRequest,
     ) -> Result<Approval, Problem> {
-        let before = self.broker.get_for(id, reviewer).await?;
-        let after = self.broker.decide(id, reviewer, decision).await?;
-        if before.state == State::Pending
+        let before = visible.state;
+        let after = self.broker.decide_on(visible, reviewer, decision).await?;
+        if before == State::Pending
             && let Some(at) = after.decided_at
         {
             self.metrics.decision_seconds(after.created_at.until(at).as_secs_f64());

@@ -179,7 +179,7 @@ pub(crate) async fn decide(
     check_seen(&web, &live.approval, &fields).map_err(PageProblem)?;
     let decision = fields.decision(Via::Email, Assurance::Link)?;
     let said = verb(decision.choice);
-    match web.decide(&live.approval.id, &live.reviewer, decision).await {
+    match web.decide(live.approval, &live.reviewer, decision).await {
         Ok(after) => {
             let heading = if after.state == Stands::Pending {
                 format!("You {said} this call; {} so far", progress(&after))

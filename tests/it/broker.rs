@@ -7,6 +7,7 @@ mod bad_days;
 mod client_sessions;
 mod clock_at_start;
 mod damaged;
+mod decisions;
 mod faults;
 mod further_rounds;
 mod governed;

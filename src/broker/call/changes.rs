@@ -41,6 +41,11 @@ impl Changes {
         self.spot.heard().row.filter(|row| row.version > version)
     }
 
+    /// It was read so just now, or stored so.
+    pub(super) fn knows(&self, approval: &Arc<Approval>) {
+        self.spot.knows(approval);
+    }
+
     /// It stands so: who waits looks again when its time is over.
     pub(super) fn expect(&self, approval: &Approval) {
         self.spot.due(match approval.state {

@@ -110,6 +110,7 @@ impl Held {
         let changes = broker.changes_since(&approval.id, approval.version);
         changes.expect(&approval);
         let approval = Arc::new(approval);
+        changes.knows(&approval);
         let shown = Arc::new(Mutex::new(Arc::clone(&approval)));
         Self {
             broker,

@@ -44,15 +44,30 @@ impl Broker {
         reviewer: &Reviewer,
         request: DecisionRequest,
     ) -> Result<Approval, DecideError> {
+        let visible = self.get_for(id, reviewer).await?;
+        self.decide_on(visible, reviewer, request).await
+    }
+
+    /// The same for an approval that was read for this request, or is known by
+    /// [`Broker::permit_known`]: what changed since is found by its version.
+    ///
+    /// # Errors
+    /// As [`Broker::decide`].
+    pub async fn decide_on(
+        &self,
+        visible: Approval,
+        reviewer: &Reviewer,
+        request: DecisionRequest,
+    ) -> Result<Approval, DecideError> {
         // First whether it is there, then whether they may, then whether what they say is fit.
         let DecisionRequest { choice, assurance, via, .. } = request;
-        let visible = self.permit(id, reviewer, Verb::Decide { choice, assurance, via }).await?;
+        let visible = self.permit_on(visible, reviewer, Verb::Decide { choice, assurance, via })?;
         let said = visible.decision_of(&reviewer.name).map(|d| d.choice);
         if choice == Choice::Approve && said != Some(Choice::Approve) {
             self.check_confirmed(&visible, &reviewer.name).await?;
         }
         let reason = check_reason(&request.reason)?;
-        self.change(id, |approval| {
+        self.change_known(visible, |approval| {
             approval.decide(
                 Decision {
                     reviewer: reviewer.name.clone(),
@@ -119,7 +134,33 @@ impl Broker {
         let patience = self.config().database.retry_for;
         let until = Instant::now() + patience;
         let _turn = self.inner.turns.of(id, patience).await;
-        let mut current = self.get(id).await?.ok_or(DecideError::NotFound)?;
+        let current = self.get(id).await?.ok_or(DecideError::NotFound)?;
+        self.change_from(current, compute, until).await
+    }
+
+    /// The same for an approval that is known. It is read where somebody else has its turn, and before
+    /// anything is refused, since it may have changed.
+    async fn change_known(
+        &self,
+        known: Approval,
+        compute: impl Fn(Approval) -> Result<Transition, Refusal>,
+    ) -> Result<Approval, DecideError> {
+        let id = known.id.clone();
+        if let Some(_turn) = self.inner.turns.free(&id)
+            && compute(known.clone()).is_ok()
+        {
+            let until = Instant::now() + self.config().database.retry_for;
+            return self.change_from(known, compute, until).await;
+        }
+        self.change(&id, compute).await
+    }
+
+    async fn change_from(
+        &self,
+        mut current: Approval,
+        compute: impl Fn(Approval) -> Result<Transition, Refusal>,
+        until: Instant,
+    ) -> Result<Approval, DecideError> {
         let mut pause = 1;
         loop {
             match compute(current.clone()) {
@@ -154,8 +195,12 @@ impl Broker {
                 && !matches!(transition.after.state, State::Running | State::Completed);
         let wishes = if tells { self.wishes().await } else { Wishes::default() };
         let deliveries = self.plan_change(&transition, &wishes, now);
+        let delivers = !deliveries.is_empty();
         let after = self.inner.store.approvals().apply(transition, deliveries, now).await?;
         self.inner.hints.stands(&after);
+        if delivers {
+            self.inner.hints.deliver();
+        }
         Ok(after)
     }
 }

@@ -102,7 +102,37 @@ impl Broker {
         reviewer: &Reviewer,
         verb: Verb,
     ) -> Result<Approval, DecideError> {
-        let approval = self.get_for(id, reviewer).await?;
+        self.permit_on(self.get_for(id, reviewer).await?, reviewer, verb)
+    }
+
+    /// The same for who will change it: it may be an older one that a request of this process waits
+    /// for, which permits that; whoever changes it finds by its version that it is older.
+    ///
+    /// # Errors
+    /// As [`Broker::permit`].
+    pub async fn permit_known(
+        &self,
+        id: &ApprovalId,
+        reviewer: &Reviewer,
+        verb: Verb,
+    ) -> Result<Approval, DecideError> {
+        let known = self.hints().awaited().row(id);
+        match known.filter(|known| known.may_be_seen_by(reviewer.person())) {
+            Some(known) => match self.permit_on((*known).clone(), reviewer, verb) {
+                Ok(approval) => Ok(approval),
+                Err(_) => self.permit(id, reviewer, verb).await,
+            },
+            None => self.permit(id, reviewer, verb).await,
+        }
+    }
+
+    /// The same for an approval that was read for this request and that they may see.
+    pub(super) fn permit_on(
+        &self,
+        approval: Approval,
+        reviewer: &Reviewer,
+        verb: Verb,
+    ) -> Result<Approval, DecideError> {
         let who = reviewer.person();
         let right = match verb {
             Verb::Decide { choice, assurance, via } => {
