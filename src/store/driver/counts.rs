@@ -8,17 +8,20 @@ pub(super) struct Counts {
     statements: AtomicU32,
     trips: AtomicU32,
     commits: AtomicU32,
+    readings: AtomicU32,
 }
 
 /// What was asked of a database so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct Spent {
-    /// Statements, but those that begin and end transactions.
+    /// Statements of transactions, but those that begin and end them.
     pub(in crate::store) statements: u32,
-    /// Trips to it; on SQLite but those that commit, which verbs share.
+    /// Trips of transactions; on SQLite but those that commit, which verbs share.
     pub(in crate::store) trips: u32,
     /// Commits.
     pub(in crate::store) commits: u32,
+    /// Statements, each a trip, outside of transactions.
+    pub(in crate::store) readings: u32,
 }
 
 impl Counts {
@@ -26,6 +29,10 @@ impl Counts {
     pub(super) fn trip(&self, statements: usize) {
         self.trips.fetch_add(1, Relaxed);
         self.statements.fetch_add(u32::try_from(statements).unwrap_or(u32::MAX), Relaxed);
+    }
+
+    pub(super) fn reading(&self) {
+        self.readings.fetch_add(1, Relaxed);
     }
 
     pub(super) fn commit(&self) {
@@ -37,6 +44,7 @@ impl Counts {
             statements: self.statements.load(Relaxed),
             trips: self.trips.load(Relaxed),
             commits: self.commits.load(Relaxed),
+            readings: self.readings.load(Relaxed),
         }
     }
 }
@@ -48,6 +56,7 @@ impl Spent {
             statements: self.statements - before.statements,
             trips: self.trips - before.trips,
             commits: self.commits - before.commits,
+            readings: self.readings - before.readings,
         }
     }
 }

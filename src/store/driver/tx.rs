@@ -250,7 +250,10 @@ impl Tx {
         };
         #[cfg(test)]
         if let (Some(counts), Ok(Ok(ran))) = (&self.counts, &done) {
-            counts.trip(ran.len());
+            match self.work {
+                Work::Reads(_) => counts.reading(),
+                Work::Writes { .. } => counts.trip(ran.len()),
+            }
         }
         self.answered(done).await
     }

@@ -313,3 +313,22 @@ fn a_runtime_that_ends_with_a_group_half_way_leaves_nothing_of_it() {
         assert!(names(&again).await.is_empty());
     });
 }
+
+#[tokio::test]
+async fn who_is_ready_to_run_shares_the_commit_of_a_verb_that_ends_alone() {
+    let (_dir, file) = file().await;
+    let mut one = begin(&file).await;
+    store(&mut one, "a", 1).await.unwrap();
+    let at = file.clone();
+    let other = tokio::spawn(async move {
+        let mut other = begin(&at).await;
+        store(&mut other, "b", 1).await.unwrap();
+        other.commit().await.unwrap();
+    });
+
+    one.commit().await.unwrap();
+
+    other.await.unwrap();
+    assert_eq!(names(&file).await, ["a", "b"]);
+    assert_eq!(file.writer.commits(), 1);
+}
