@@ -6,8 +6,8 @@
 
 /// The allocator of the program, for whatever else is built on the library:
 /// `#[global_allocator] static ALLOCATOR: placet::Allocator = placet::Allocator;`
-#[cfg(feature = "mimalloc")]
-pub use mimalloc::MiMalloc as Allocator;
+#[cfg(feature = "jemalloc")]
+pub use tikv_jemallocator::Jemalloc as Allocator;
 
 // The fixtures are shared with the tests outside, which name the library so.
 #[cfg(test)]

@@ -7,7 +7,7 @@ use placet::cli::{self, Cli, Command, LogFormat};
 use tracing_subscriber::EnvFilter;
 
 /// Memory that was needed once, for a burst of calls, is given back.
-#[cfg(feature = "mimalloc")]
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: placet::Allocator = placet::Allocator;
 

@@ -34,6 +34,11 @@ mod upstream;
 mod waiting;
 mod world;
 
+/// The program's, since its broker is this very program.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: placet::Allocator = placet::Allocator;
+
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
