@@ -37,6 +37,7 @@ pub mod people;
 pub(crate) mod policies;
 pub(crate) mod reach;
 pub mod restore;
+mod tool_risk;
 mod turns;
 pub(crate) mod upkeep;
 pub(crate) mod upstreams;

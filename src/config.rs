@@ -348,6 +348,8 @@ pub struct Upstream {
     pub policy_file: Option<PathBuf>,
     /// How long the upstream may take, counted from its last message about the call.
     pub timeout: Duration,
+    /// Whether what its tools' annotations claim may make the class of their calls milder.
+    pub trust_annotations: bool,
     /// What its server may ask of clients.
     pub client_features: Vec<ClientFeature>,
 }

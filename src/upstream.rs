@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::classify::Classified;
 use crate::domain::upstream_health::UpstreamHealth;
 
 mod catalog;
@@ -246,6 +247,8 @@ pub struct Tool {
     pub raw: String,
     /// SHA-256 (hex) of its canonical definition: changes when the tool is redefined.
     pub fingerprint: String,
+    /// What harm its calls could do, by its definition.
+    pub risk: Classified,
 }
 
 /// The upstream's full tool list.

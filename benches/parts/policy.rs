@@ -16,7 +16,7 @@ pub(crate) fn judge(criterion: &mut Criterion) {
     for conditions in [0, 1, 50] {
         let (policy, _) = Policy::read(&text(conditions)).unwrap();
         group.bench_function(format!("{conditions} conditions"), |bencher| {
-            bencher.iter(|| policy.judge("agent-1", black_box(&call)));
+            bencher.iter(|| policy.judge("agent-1", black_box(&call), None));
         });
     }
     group.finish();

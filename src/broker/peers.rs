@@ -43,10 +43,13 @@ struct Known {
 impl Known {
     /// Whether the others go by the same policies, so far as was read not long ago.
     fn agree(&self, policies: &str, now: Duration) -> bool {
+        self.agree_all(|other| other.policies == policies, now)
+    }
+
+    fn agree_all(&self, agrees: impl Fn(&Peer) -> bool, now: Duration) -> bool {
         self.alone
             || self.read.as_ref().is_some_and(|(at, others)| {
-                now.saturating_sub(*at) < KNOWN_FOR
-                    && others.iter().all(|other| other.policies == policies)
+                now.saturating_sub(*at) < KNOWN_FOR && others.iter().all(agrees)
             })
     }
 
@@ -76,6 +79,11 @@ impl Broker {
     pub(super) fn peers_agree(&self) -> bool {
         let policies = self.policies().fingerprint();
         self.peers().agree(&policies, self.uptime())
+    }
+
+    /// Whether there is no other broker, as far as was read not long ago.
+    pub(super) fn is_alone(&self) -> bool {
+        self.peers().agree_all(|_| false, self.uptime())
     }
 
     /// Looks at the other brokers, tells them of new policies, and reads which calls have approvals

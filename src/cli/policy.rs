@@ -128,9 +128,9 @@ fn explain(config: &Config, args: &ExplainArgs) -> Result<Explained, Failure> {
     let call = ToolCall::read_as(method, &upstream.name, &params)
         .map_err(|error| Failure::misused(format!("--args: {error}")))?;
     let verdict = policy
-        .judge(&agent.name, &call)
+        .judge(&agent.name, &call, None)
         .map_err(|error| Failure::misused(format!("--args: not JSON: {error}")))?;
-    explained.steps = policy.explain(&agent.name, &call);
+    explained.steps = policy.explain(&agent.name, &call, None);
     match verdict {
         Verdict::Ungoverned => {
             explained.verdict = "allow";

@@ -165,7 +165,7 @@ fn what_the_default_file_says_of_entries_is_what_they_get() {
         assert_eq!(parse_duration(said.trim_matches('"')).unwrap(), has, "{key}");
     }
     assert_eq!(text("upstreams", "max_child_starts"), upstream.max_child_starts.to_string());
-    assert_eq!(text("upstreams", "trust_annotations"), "false");
+    assert_eq!(text("upstreams", "trust_annotations"), upstream.trust_annotations.to_string());
     assert_eq!(text("agents", "on_disconnect"), "\"keep\"");
     assert!(!minimal.agents[0].withdraw_on_disconnect);
     assert_eq!(text("reviewers", "role"), "\"reviewer\"");
@@ -435,11 +435,11 @@ fn the_wait_tool_is_switched_on_by_agent() {
 #[test]
 fn what_is_not_built_yet_says_so() {
     let text = "[telemetry]\notlp_endpoint = \"http://127.0.0.1:4318\"\n\
-                [[upstreams]]\nname = \"a\"\nurl = \"http://a/\"\npolicy = \"p.yaml\"\ntrust_annotations = true\n";
+                [[upstreams]]\nname = \"a\"\nurl = \"http://a/\"\npolicy = \"p.yaml\"\n";
 
     let told = errors(text);
 
-    assert_eq!(told.len(), 3, "{told:?}");
+    assert_eq!(told.len(), 2, "{told:?}");
     assert!(told.iter().all(|(_, m)| m.contains("not available in this version")), "{told:?}");
 }
 

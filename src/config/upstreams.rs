@@ -107,10 +107,6 @@ pub(super) fn read(s: &Section<'_>) -> Read {
             "HTTP+SSE has no modern era; remove era = \"modern\", or this",
         );
     }
-    // Nothing classifies tools yet, so their annotations could not loosen anything.
-    if s.flag("trust_annotations") == Some(true) {
-        s.unavailable("trust_annotations");
-    }
     let policy = policies::load(s);
     let upstream = Upstream {
         name,
@@ -130,6 +126,7 @@ pub(super) fn read(s: &Section<'_>) -> Read {
         policy: policy.as_ref().map(|p| p.policy.clone()),
         policy_file: policy.as_ref().and_then(|p| p.path.clone()),
         timeout: s.positive("timeout").unwrap_or(DEFAULT_TIMEOUT),
+        trust_annotations: s.flag("trust_annotations").unwrap_or(false),
         client_features: client_features(s).unwrap_or_else(|| ClientFeature::DEFAULT.to_vec()),
     };
     s.finish();

@@ -50,6 +50,7 @@ impl Agent {
             policy: None,
             policy_file: None,
             timeout: std::time::Duration::from_secs(600),
+            trust_annotations: false,
             client_features: crate::domain::client_feature::ClientFeature::DEFAULT.to_vec(),
         };
         let config = Config { upstreams: vec![settings], ..config.clone() };

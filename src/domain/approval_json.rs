@@ -62,6 +62,7 @@ pub(crate) fn approval_json(a: &Approval, detail: Detail<'_>) -> String {
         ("reason", text(a.reason.as_deref())),
         ("risk", text(a.risk.map(RiskClass::as_str))),
         ("severity", text(a.severity.map(Severity::as_str))),
+        ("risk_why", text(a.terms.risk_why.as_deref())),
         ("quorum", a.terms.quorum.to_string()),
         ("panel", panel_json(a)),
         ("decisions", decisions),

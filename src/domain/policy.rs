@@ -3,8 +3,8 @@
 //! `hide` first; then one rule decides: the exact `tools` entry, else the first fitting `match`,
 //! else `default`. Nothing here asks the time, counts a call or knows a reviewer's address.
 //!
-//! A rule may say the `risk` and `severity` of its calls. A tool's risk is not known before its
-//! rule is, so that a `match` by `risk` fits every tool.
+//! A rule may say the `risk` and `severity` of its calls. A `match` by `risk` looks at the class that the
+//! tool has by itself ([`super::classify`]), and fits every tool whose class is not known.
 //!
 //! The blocks `resources` and `prompts` do the same for resources and prompts (`governed`, `uri`).
 //! Without its block every such call passes. `methods` lists the exact names of methods outside the
@@ -120,6 +120,8 @@ pub struct CallFacts<'a, 'n> {
     pub tool: &'a str,
     /// The arguments; of a read, [`super::call::uri_arguments`].
     pub arguments: &'a Node<'n>,
+    /// The class of the tool's calls; none where it is not known.
+    pub risk: Option<RiskClass>,
 }
 
 /// What the policy says of one call.
@@ -240,8 +242,7 @@ struct Match {
     rule: Rule,
     tools: Option<Vec<Pattern>>,
     agents: Option<Vec<Pattern>>,
-    /// The classes it is about. Kept for comparing entries; while nothing classifies tools before
-    /// a rule is chosen, it fits every tool.
+    /// The classes it is about. It fits every tool whose class is not known.
     risk: Option<Vec<RiskClass>>,
 }
 
@@ -254,17 +255,23 @@ impl Policy {
         read::policy(text)
     }
 
-    /// The verdict on an agent's call of a tool, a prompt or a resource. A URI of more than
-    /// [`MAX_URI`] bytes is hidden.
+    /// The verdict on an agent's call of a tool, a prompt or a resource. `risk` is the class of the
+    /// tool's calls, none where it is not known; it is needed only where the policy [looks at
+    /// it](Policy::looks_at_risk). A URI of more than [`MAX_URI`] bytes is hidden.
     ///
     /// # Errors
     /// [`JsonError`], where the arguments of the call are not JSON. This can't happen to a call
     /// that was read.
-    pub fn judge(&self, agent: &str, call: &ToolCall) -> Result<Verdict<'_>, JsonError> {
+    pub fn judge(
+        &self,
+        agent: &str,
+        call: &ToolCall,
+        risk: Option<RiskClass>,
+    ) -> Result<Verdict<'_>, JsonError> {
         let arguments = call.arguments();
         let arguments = json::parse(&arguments)?;
         let (upstream, tool) = (call.upstream.as_str(), call.tool.as_str());
-        let facts = CallFacts { agent, upstream, tool, arguments: &arguments };
+        let facts = CallFacts { agent, upstream, tool, arguments: &arguments, risk };
         Ok(self.evaluate(call.method, &facts))
     }
 
@@ -277,12 +284,13 @@ impl Policy {
         agent: &str,
         call: &ToolCall,
         params: &Node<'_>,
+        risk: Option<RiskClass>,
     ) -> Result<Verdict<'_>, JsonError> {
         match params.get("arguments").filter(|_| call.method != Method::ReadResource) {
-            None => self.judge(agent, call),
+            None => self.judge(agent, call, risk),
             Some(arguments) => {
                 let (upstream, tool) = (call.upstream.as_str(), call.tool.as_str());
-                let facts = CallFacts { agent, upstream, tool, arguments };
+                let facts = CallFacts { agent, upstream, tool, arguments, risk };
                 Ok(self.evaluate(call.method, &facts))
             }
         }
@@ -290,7 +298,7 @@ impl Policy {
 
     fn evaluate(&self, method: Method, facts: &CallFacts<'_, '_>) -> Verdict<'_> {
         if method == Method::CallTool {
-            return match self.rule_for(facts.agent, facts.tool) {
+            return match self.rule_for(facts.agent, facts.tool, facts.risk) {
                 None => Verdict::Hidden,
                 Some(rule) => Verdict::Ruled { action: rule.action_on(facts), rule },
             };
@@ -350,16 +358,21 @@ impl Policy {
         self.hidden_by(tool).is_some()
     }
 
-    /// The one rule that decides an agent's calls of a tool, whatever their arguments; none if
-    /// the tool is hidden.
-    pub fn rule_for(&self, agent: &str, tool: &str) -> Option<&Rule> {
+    /// Whether it makes a difference of which class a tool's calls are.
+    pub fn looks_at_risk(&self) -> bool {
+        self.matches.iter().any(|m| m.risk.is_some())
+    }
+
+    /// The one rule that decides an agent's calls of a tool of this class, whatever their arguments;
+    /// none if the tool is hidden.
+    pub fn rule_for(&self, agent: &str, tool: &str, risk: Option<RiskClass>) -> Option<&Rule> {
         if self.hides(tool) {
             return None;
         }
         if let Some(&index) = self.by_name.get(tool) {
             return Some(&self.tools[index].rule);
         }
-        let fitting = self.matches.iter().find(|m| m.misfit(agent, tool).is_none());
+        let fitting = self.matches.iter().find(|m| m.misfit(agent, tool, risk).is_none());
         Some(fitting.map_or(&self.default, |m| &m.rule))
     }
 
@@ -378,11 +391,11 @@ impl Policy {
     /// Lines that say, in order, what was looked at for a call of a tool, which rule decides and
     /// why. They quote the policy and never an argument. There are none for prompts and resources,
     /// nor for what can't be judged.
-    pub fn explain(&self, agent: &str, call: &ToolCall) -> Vec<String> {
+    pub fn explain(&self, agent: &str, call: &ToolCall, risk: Option<RiskClass>) -> Vec<String> {
         let arguments = call.arguments();
         let Ok(arguments) = json::parse(&arguments) else { return Vec::new() };
         let (upstream, tool) = (call.upstream.as_str(), call.tool.as_str());
-        let facts = CallFacts { agent, upstream, tool, arguments: &arguments };
+        let facts = CallFacts { agent, upstream, tool, arguments: &arguments, risk };
         match call.method {
             Method::CallTool => explain::lines(self, &facts),
             Method::GetPrompt | Method::ReadResource => Vec::new(),
@@ -439,8 +452,11 @@ impl Rule {
 
 impl Match {
     /// The first key that does not fit, if one doesn't.
-    fn misfit(&self, agent: &str, tool: &str) -> Option<&'static str> {
-        if !fits(self.tools.as_deref(), tool) {
+    fn misfit(&self, agent: &str, tool: &str, risk: Option<RiskClass>) -> Option<&'static str> {
+        let of_class = |classes: &Vec<RiskClass>| risk.is_none_or(|risk| classes.contains(&risk));
+        if !self.risk.as_ref().is_none_or(of_class) {
+            Some("risk")
+        } else if !fits(self.tools.as_deref(), tool) {
             Some("tools")
         } else if !fits(self.agents.as_deref(), agent) {
             Some("agents")

@@ -1,12 +1,13 @@
 //! How much harm a call could do: its class of risk, and how grave that is.
 //!
-//! Both are what a rule of the policy says of its calls. Where no rule says it nothing is assumed:
-//! the value is absent, and whatever asks for a severity treats the call as critical.
+//! Both are what a rule of the policy says of its calls, else what the tool's definition says of it
+//! ([`super::classify`]). Where neither is known nothing is assumed: the value is absent, and whatever
+//! asks for a severity treats the call as critical.
 
 use serde::Serialize;
 
-/// What kind of harm a call could do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// What kind of harm a call could do, mildest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RiskClass {
     /// It only reads.
@@ -40,6 +41,18 @@ impl RiskClass {
     /// Reads the word.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|class| class.as_str() == text)
+    }
+}
+
+impl RiskClass {
+    /// How grave calls of this class are where nothing else is known of them.
+    pub const fn usual_severity(self) -> Severity {
+        match self {
+            Self::Read => Severity::Low,
+            Self::Write => Severity::Medium,
+            Self::Execute => Severity::High,
+            Self::Destructive | Self::Financial => Severity::Critical,
+        }
     }
 }
 

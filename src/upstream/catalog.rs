@@ -13,6 +13,7 @@ use super::common::{Common, ListBounds};
 use super::link::Link;
 use super::{Catalog, Reply, Request, Tool, UpstreamError, WireEra, message, mirrored_headers};
 use crate::domain::call::hex;
+use crate::domain::classify::Classified;
 use crate::domain::json::{self, Node};
 use crate::domain::upstream_health::Trouble;
 use crate::protocol::method;
@@ -64,7 +65,7 @@ pub(super) async fn read(link: &dyn Link, common: &Common) -> Result<Catalog, Un
     pages(link, common.lists, method::TOOLS_LIST, |page| {
         // The marks for headers are binding over modern HTTP alone.
         let modern_http = link.is_http() && link.era() == Some(WireEra::Modern);
-        read_page(page, modern_http, &common.name, &mut names, &mut catalog)?;
+        read_page(page, modern_http, common.trusts, &common.name, &mut names, &mut catalog)?;
         if catalog.tools.len() > most {
             let why = format!("tools/list has more than {most} tools (server.max_list_entries)");
             return Err(why);
@@ -127,10 +128,11 @@ fn next_cursor(page: &str) -> Option<(String, String)> {
     Some((next.as_str()?.to_owned(), next.raw.to_owned()))
 }
 
-/// Adds the tools of one page.
+/// Adds the tools of one page; `trusted`: what they claim of themselves counts.
 fn read_page(
     page: &str,
     check_headers: bool,
+    trusted: bool,
     upstream: &str,
     names: &mut HashSet<String>,
     catalog: &mut Catalog,
@@ -159,6 +161,7 @@ fn read_page(
             name: name.to_owned(),
             raw: tool.raw.to_owned(),
             fingerprint: hex(&Sha256::digest(tool.canonical())),
+            risk: Classified::of(tool.raw, trusted),
         });
     }
     if again > 0 {
@@ -175,7 +178,7 @@ mod tests {
 
     fn page(text: &str) -> Result<Catalog, String> {
         let mut catalog = Catalog::default();
-        read_page(text, true, "u", &mut HashSet::new(), &mut catalog).map(|()| catalog)
+        read_page(text, true, false, "u", &mut HashSet::new(), &mut catalog).map(|()| catalog)
     }
 
     #[test]

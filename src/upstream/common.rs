@@ -59,6 +59,8 @@ pub(super) struct Common {
     pub pin: Option<WireEra>,
     /// Whether one connection serves several agents.
     pub shared: bool,
+    /// Whether what its tools claim of themselves may make their class milder.
+    pub trusts: bool,
     /// How far the server may ask clients.
     pub server_requests: ServerRequestLimits,
     /// How much of its lists is read.
@@ -127,6 +129,7 @@ impl Common {
             max_message,
             pin,
             shared: false,
+            trusts: false,
             server_requests: ServerRequestLimits::default(),
             lists: ListBounds::default(),
             probe_silence: PROBE_SILENCE,

@@ -104,6 +104,7 @@ impl Server {
         common.max_starts = settings.max_child_starts;
         common.health = HealthLog::new(settings, Arc::clone(clock));
         common.shared = settings.instances == Sharing::Shared;
+        common.trusts = settings.trust_annotations;
         let reach = match &settings.transport {
             Transport::Http { url, headers, kind } => {
                 Reach::Http(Arc::new(Target::new(url, headers, *kind, settings.timeout)))

@@ -62,8 +62,10 @@ pub(crate) struct CallView {
     pub rule: String,
     /// The reason that the rule gives for asking.
     pub reason: Option<String>,
-    /// Risk and severity, where the rule says them.
+    /// Risk and severity, where they are known.
     pub risk: Option<String>,
+    /// What in the tool's definition speaks for that, where its rule does not say it.
+    pub risk_why: Option<String>,
     /// The digest of the call, which a decision must repeat.
     pub digest: String,
     /// How long what is decided counts.
@@ -150,6 +152,7 @@ impl CallView {
             rule: visible(&a.rule),
             reason: a.reason.as_deref().map(visible),
             risk: risk::in_words(a.risk, a.severity),
+            risk_why: a.terms.risk_why.as_deref().map(visible),
             digest: a.digest().to_string(),
             progress: progress(a),
             reviewers: a.terms.reviewers.join(", "),

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::broker::Broker;
 use crate::config::Agent;
+use crate::domain::assessment::{Assessment, Source};
 use crate::domain::json::{self, Node};
 use crate::domain::policy::Policy;
 use crate::domain::risk::{self, RiskClass, Severity};
@@ -41,23 +42,21 @@ pub struct ToolRow {
     pub words: String,
     /// What its annotations claim: the server's word too, and no proof.
     pub claims: Vec<&'static str>,
-    /// The risk class that its rule gives it.
-    pub risk: Option<RiskClass>,
-    /// The severity that its rule gives it.
-    pub severity: Option<Severity>,
+    /// How much harm its calls could do, and who says so.
+    pub assessed: Assessment,
 }
 
 impl ToolRow {
-    /// As the HTTP API shows it. `evidence` says where risk and severity come from: `rule`, or
-    /// null where no rule says either.
+    /// As the HTTP API shows it. `evidence` says where risk and severity come from: `rule`, or what in
+    /// the tool's definition speaks for them; null where nothing is known.
     pub fn to_json(&self) -> String {
         let agents: Vec<_> = self.agents.iter().map(|a| json::quote(a)).collect();
         json::object([
             ("upstream", json::quote(&self.upstream).as_str()),
             ("tool", &json::quote(&self.tool)),
-            ("risk", &word_or_null(self.risk.map(RiskClass::as_str))),
-            ("severity", &word_or_null(self.severity.map(Severity::as_str))),
-            ("evidence", &word_or_null(self.risk_words().map(|_| "rule"))),
+            ("risk", &word_or_null(self.assessed.risk.map(RiskClass::as_str))),
+            ("severity", &word_or_null(self.assessed.severity.map(Severity::as_str))),
+            ("evidence", &word_or_null(self.evidence().as_deref())),
             ("action", &json::quote(self.action)),
             ("rule", &json::quote(&self.rule)),
             ("agents", &format!("[{}]", agents.join(","))),
@@ -94,7 +93,20 @@ impl ToolRow {
     }
 
     fn risk_words(&self) -> Option<String> {
-        risk::in_words(self.risk, self.severity)
+        risk::in_words(self.assessed.risk, self.assessed.severity)
+    }
+
+    /// Who says so: `rule`, or the words in the tool's definition.
+    fn evidence(&self) -> Option<String> {
+        let source = self.assessed.source?;
+        Some(match &self.assessed.why {
+            Some(why) => format!("{}: {why}", Source::Definition.as_str()),
+            None => source.as_str().to_owned(),
+        })
+    }
+
+    fn evidence_shown(&self) -> Option<String> {
+        self.evidence().as_deref().map(visible)
     }
 }
 
@@ -155,6 +167,7 @@ fn own_words(raw: &str) -> (String, Vec<&'static str>) {
 
 fn judge(upstream: &str, tool: &Tool, policy: Option<&Policy>, agents: &[&Agent]) -> Vec<ToolRow> {
     let (words, claims) = own_words(&tool.raw);
+    let own = &tool.risk;
     let tool = tool.name.as_str();
     let row = |action, rule: &str, agents| ToolRow {
         upstream: upstream.to_owned(),
@@ -164,8 +177,7 @@ fn judge(upstream: &str, tool: &Tool, policy: Option<&Policy>, agents: &[&Agent]
         agents,
         words: words.clone(),
         claims: claims.clone(),
-        risk: None,
-        severity: None,
+        assessed: Assessment::of_definition(own),
     };
     let Some(policy) = policy else { return vec![row("deny", "/default", Vec::new())] };
     if policy.hides(tool) {
@@ -180,13 +192,16 @@ fn judge(upstream: &str, tool: &Tool, policy: Option<&Policy>, agents: &[&Agent]
     };
     for name in names {
         // Of the tool, whatever its arguments.
-        let rule = policy.rule_for(name.unwrap_or_default(), tool);
-        let (action, pointer, risk, severity) = rule
-            .map_or(("hide", "/hide", None, None), |rule| {
-                (rule.action.as_str(), rule.pointer.as_str(), rule.risk, rule.severity)
-            });
+        let rule = policy.rule_for(name.unwrap_or_default(), tool, Some(own.class));
+        let (action, pointer) =
+            rule.map_or(("hide", "/hide"), |rule| (rule.action.as_str(), rule.pointer.as_str()));
         let at = rows.iter().position(|r| r.rule == pointer).unwrap_or_else(|| {
-            rows.push(ToolRow { risk, severity, ..row(action, pointer, Vec::new()) });
+            let row = row(action, pointer, Vec::new());
+            let assessed = rule.map(|rule| Assessment::of(rule, Some(own)));
+            rows.push(ToolRow {
+                assessed: assessed.unwrap_or_else(|| row.assessed.clone()),
+                ..row
+            });
             rows.len() - 1
         });
         if let (Some(name), "allow" | "require_approval") = (name, action) {

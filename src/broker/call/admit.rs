@@ -39,7 +39,7 @@ impl Broker {
         };
         let title = format!("{by} {}", call.shown_tool());
         let now = self.now();
-        let (action, rule) = match policy.judge(&asking.agent.name, call) {
+        let (action, rule) = match self.judge(&policy, &asking.agent.name, call) {
             Ok(Verdict::Ungoverned) => return Admission::Passes,
             Ok(Verdict::Ruled { action, rule }) => (action, rule),
             // What can't be judged does not pass.

@@ -30,7 +30,12 @@ impl Broker {
         let call = &asking.call;
         let Some(policy) = self.policies().of(&call.upstream) else { return Err(Box::new(asking)) };
         let is_tool = call.method == Method::CallTool;
-        let rule = match policy.judge_read(&asking.agent.name, call, params) {
+        let rule = match policy.judge_read(
+            &asking.agent.name,
+            call,
+            params,
+            self.class_for(&policy, call),
+        ) {
             Ok(Verdict::Ruled { action: Action::Allow, rule }) if rule.rate_limit.is_none() => rule,
             _ => return Err(Box::new(asking)),
         };
@@ -56,7 +61,13 @@ impl Broker {
     /// Whether the identical call may have an approval that is open, or whose result is owed; where
     /// it has none for certain the store need not be asked.
     pub(super) fn may_be_open(&self, asking: &Asking) -> bool {
-        self.open_calls().may_have(&asking.agent.name, &asking.call.digest) || !self.peers_agree()
+        // Another broker may know an older list of tools, by which the call is of another class.
+        let policy = self.policies().of(&asking.call.upstream);
+        let agree = match policy.is_some_and(|policy| policy.looks_at_risk()) {
+            true => self.is_alone(),
+            false => self.peers_agree(),
+        };
+        !agree || self.open_calls().may_have(&asking.agent.name, &asking.call.digest)
     }
 
     pub(super) async fn allow(&self, asking: Asking, rule: &Rule, now: Timestamp) -> Submission {

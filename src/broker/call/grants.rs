@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use crate::config::{Config, Reviewer, Role};
 use crate::domain::approval::{Approval, ApprovalId, Choice, State};
+use crate::domain::assessment::Assessment;
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::call::{Method, ToolCall};
 use crate::domain::grant::{Ended, Grant, GrantId, GrantState, Shape, values};
 use crate::domain::json;
 use crate::domain::policy::{Action, GrantLimits, Policy, Rule};
-use crate::domain::risk::may_be_decided_lightly;
+use crate::domain::risk::{RiskClass, may_be_decided_lightly};
 use crate::store::StoreError;
 
 use super::asking::Asking;
@@ -75,13 +76,15 @@ impl Broker {
             return None;
         }
         let policy = self.policies().of(&a.call.upstream)?;
-        let (rule, limits) = offering(&policy, &a.agent, &a.call.tool)?;
+        let tool = self.classified(&a.call);
+        let class = tool.as_ref().map(|tool| tool.class);
+        let (rule, limits) = offering(&policy, &a.agent, &a.call.tool, class)?;
         let agent = config.agent(&a.agent)?;
         let asked = config.reviewers_of(rule, agent);
         // As long as a grant could last: what was approved long ago is no basis.
         let fresh = a.decided_at.is_some_and(|at| at.plus(limits.max_duration) > self.now());
         if rule.pointer != a.rule
-            || !may_be_decided_lightly(rule.severity)
+            || !may_be_decided_lightly(Assessment::of(rule, tool.as_ref()).severity)
             || !fresh
             || own.assurance < asked.assurance
             || !asked.eligible.contains(&reviewer.name)
@@ -297,7 +300,9 @@ impl Broker {
         {
             return Some("the tool was redefined, or is gone");
         }
-        let still = config.agent(&grant.agent).zip(policy.rule_for(&grant.agent, &grant.tool));
+        let class = self.classified_tool(&grant.upstream, &grant.tool).map(|tool| tool.class);
+        let rule = policy.rule_for(&grant.agent, &grant.tool, class);
+        let still = config.agent(&grant.agent).zip(rule);
         let still = still.is_some_and(|(agent, rule)| {
             rule.pointer == grant.rule
                 && config.reviewers_of(rule, agent).eligible.contains(&grant.by)
@@ -389,8 +394,13 @@ impl Broker {
 
 /// The rule for this tool, if it asks one person for approval and offers grants. If several people
 /// must approve, no one of them may let calls through alone.
-fn offering<'p>(policy: &'p Policy, agent: &str, tool: &str) -> Option<(&'p Rule, GrantLimits)> {
-    let rule = policy.rule_for(agent, tool)?;
+fn offering<'p>(
+    policy: &'p Policy,
+    agent: &str,
+    tool: &str,
+    class: Option<RiskClass>,
+) -> Option<(&'p Rule, GrantLimits)> {
+    let rule = policy.rule_for(agent, tool, class)?;
     let alone = rule.approval.quorum.unwrap_or(1) == 1 && rule.approval.panel.is_none();
     let asks = rule.action == Action::RequireApproval;
     Some((rule, rule.approval.grant.filter(|_| alone && asks)?))

@@ -46,7 +46,7 @@ impl Broker {
         let Some(policy) = self.policies().of(upstream) else {
             return no("the upstream has no policy");
         };
-        match policy.judge(&approval.agent, &approval.call) {
+        match self.judge(&policy, &approval.agent, &approval.call) {
             Err(_) => no("the stored arguments can't be read"),
             Ok(Verdict::Hidden) => {
                 no(&format!("the {} is hidden now", approval.call.method.noun()))

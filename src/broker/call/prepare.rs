@@ -3,6 +3,7 @@
 
 use crate::domain::absence::Absence;
 use crate::domain::approval::{Approval, State, Terms};
+use crate::domain::assessment::Assessment;
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::policy::Rule;
 use crate::domain::time::Timestamp;
@@ -47,6 +48,7 @@ impl Broker {
         now: Timestamp,
     ) -> Approval {
         let limits = &self.config().approvals;
+        let assessed = Assessment::of(rule, self.classified(&asking.call).as_ref());
         let terms = &rule.approval;
         let asked = self.config().reviewers_of(rule, &asking.agent);
         let owner = asking.agent.owner.as_deref();
@@ -64,8 +66,8 @@ impl Broker {
             client: asking.client.clone(),
             rule: rule.pointer.clone(),
             reason: rule.reason.clone(),
-            risk: rule.risk,
-            severity: rule.severity,
+            risk: assessed.risk,
+            severity: assessed.severity,
             terms: Terms {
                 reviewers: asked.with_stand_ins(&stand_ins),
                 stand_ins,
@@ -78,6 +80,7 @@ impl Broker {
                 assurance: asked.assurance,
                 sensitive: rule.sensitive,
                 redact: rule.redact.clone(),
+                risk_why: assessed.why,
                 masked_ok: rule.masked_ok,
                 owner: asking.agent.owner.clone(),
                 tool_fingerprint,

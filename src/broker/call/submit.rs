@@ -61,7 +61,7 @@ impl Broker {
         let Some(policy) = self.policies().of(&call.upstream) else {
             return self.deny(&asking, "/default", Some(NO_POLICY.to_owned())).await;
         };
-        let Ok(verdict) = policy.judge(&asking.agent.name, call) else {
+        let Ok(verdict) = self.judge(&policy, &asking.agent.name, call) else {
             return Submission::Invalid("not JSON".to_owned());
         };
         if call.method != Method::CallTool {

@@ -119,7 +119,7 @@ impl Broker {
             return Stand::Refuses;
         }
         let Some(policy) = self.policies().of(&call.upstream) else { return Stand::Refuses };
-        match policy.judge(&asking.agent.name, call) {
+        match self.judge(&policy, &asking.agent.name, call) {
             Ok(Verdict::Ruled { action: Action::RequireApproval, .. }) => Stand::Asks,
             Ok(Verdict::Ruled { action: Action::Allow, .. }) => Stand::Allows,
             Ok(

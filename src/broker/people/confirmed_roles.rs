@@ -92,7 +92,7 @@ impl Broker {
         let agent = config.agent(&approval.agent)?;
         let policy = self.policies().of(&approval.call.upstream)?;
         let Ok(Verdict::Ruled { action: Action::RequireApproval, rule }) =
-            policy.judge(&approval.agent, &approval.call)
+            self.judge(&policy, &approval.agent, &approval.call)
         else {
             return None;
         };

@@ -34,6 +34,9 @@ pub struct Terms {
     pub sensitive: bool,
     /// Further keys whose values are masked.
     pub redact: Vec<String>,
+    /// Why its calls are of their class, where the tool's definition says so and not the rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk_why: Option<String>,
     /// Whether it may be approved without seeing what is masked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub masked_ok: bool,

@@ -43,11 +43,15 @@ fn decider<'p>(policy: &'p Policy, facts: &CallFacts<'_, '_>, lines: &mut Vec<St
     lines.push(format!("tools: no entry for {:?}", facts.tool));
     for entry in &policy.matches {
         let pointer = &entry.rule.pointer;
-        if let Some(key) = entry.misfit(facts.agent, facts.tool) {
+        if let Some(key) = entry.misfit(facts.agent, facts.tool, facts.risk) {
             lines.push(format!("match: {pointer} does not fit: {pointer}/{key}"));
             continue;
         }
-        let unknown = if entry.risk.is_some() { " (the tool's risk is not known)" } else { "" };
+        let unknown = match (&entry.risk, facts.risk) {
+            (Some(_), None) => " (the tool's risk is not known)".to_owned(),
+            (Some(_), Some(risk)) => format!(" (its calls are {})", risk.as_str()),
+            (None, _) => String::new(),
+        };
         lines.push(format!("match: {pointer} is the first that fits{unknown} and decides"));
         return &entry.rule;
     }

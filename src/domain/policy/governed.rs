@@ -222,7 +222,7 @@ fn action_on(rule: &Rule, subject: &Subject<'_>, facts: &CallFacts<'_, '_>) -> A
         // A reading that the conditions can't look at is asked about.
         let Ok(arguments) = json::parse(&text) else { return true };
         let CallFacts { agent, upstream, tool, .. } = *facts;
-        let facts = CallFacts { agent, upstream, tool, arguments: &arguments };
+        let facts = CallFacts { agent, upstream, tool, arguments: &arguments, risk: None };
         rule.action_on(&facts) != Action::Allow
     });
     if asks { Action::RequireApproval } else { action }

@@ -30,7 +30,7 @@ fn verdict(policy: &Policy, method: Method, name: &str, arguments: &str) -> Stri
         _ => format!("{{\"name\":{name},\"arguments\":{arguments}}}"),
     };
     let call = ToolCall::read_as(method, "u", &params).unwrap();
-    match policy.judge("bot", &call).unwrap() {
+    match policy.judge("bot", &call, None).unwrap() {
         Verdict::Ungoverned => "passes".to_owned(),
         Verdict::Hidden => "hidden".to_owned(),
         Verdict::Ruled { action, rule } => format!("{} {}", action.as_str(), rule.pointer),

@@ -5,7 +5,7 @@
 use super::pattern::Pattern;
 use super::walk::{Walk, at};
 use super::{Action, Match, Policy, Rule, fits};
-use crate::domain::risk::may_be_decided_lightly;
+use crate::domain::risk::Severity;
 
 /// Notes every warning.
 pub(super) fn warn(policy: &Policy, walk: &mut Walk) {
@@ -38,26 +38,18 @@ pub(super) fn warn(policy: &Policy, walk: &mut Walk) {
         }
     }
     for rule in policy.rules().filter(|rule| rule.approval.grant.is_some()) {
-        if !broken(walk, rule) && !may_be_decided_lightly(rule.severity) {
+        if !broken(walk, rule) && rule.severity == Some(Severity::Critical) {
             walk.warn(
                 &format!("{}/approval/grant", rule.pointer),
-                "is never offered: grants are for calls whose \"severity\" the rule says, and says \
-                 to be less than \"critical\"",
+                "is never offered: the rule says that its calls are \"critical\", and those are \
+                 each decided by a person",
             );
         }
     }
     for (i, entry) in matches.iter().enumerate() {
-        if let Some(earlier) = matches[..i].iter().find(|earlier| earlier.covers(entry)) {
+        if let Some(earlier) = matches[..i].iter().find(|e| e.covers(entry)) {
             let pointer = &earlier.rule.pointer;
-            let why = if earlier.covers_risk_of(entry) {
-                format!("is never reached: {pointer} fits whatever this fits")
-            } else {
-                // Today's truth, and a deny behind such an entry would be missed.
-                format!(
-                    "is never reached: {pointer} fits tools of every risk \
-                     as long as their risk is not known"
-                )
-            };
+            let why = format!("is never reached: {pointer} fits whatever this fits");
             walk.warn(&entry.rule.pointer, format!("{why}; move it up or remove it"));
         }
         if entry.tools.is_none() && entry.agents.is_none() && entry.risk.is_none() {
@@ -106,9 +98,10 @@ fn strictness(rule: &Rule) -> u8 {
 }
 
 impl Match {
-    /// Whether it certainly fits everything that `later` fits, apart from the risk.
+    /// Whether it certainly fits everything that `later` fits.
     fn covers(&self, later: &Self) -> bool {
-        lists_cover(self.tools.as_deref(), later.tools.as_deref())
+        self.covers_risk_of(later)
+            && lists_cover(self.tools.as_deref(), later.tools.as_deref())
             && lists_cover(self.agents.as_deref(), later.agents.as_deref())
     }
 

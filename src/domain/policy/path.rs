@@ -172,8 +172,13 @@ mod tests {
 
     fn seen(path: &str, arguments: &str) -> Vec<String> {
         let arguments = json::parse(arguments).unwrap();
-        let facts =
-            CallFacts { agent: "bot", upstream: "images", tool: "t", arguments: &arguments };
+        let facts = CallFacts {
+            agent: "bot",
+            upstream: "images",
+            tool: "t",
+            arguments: &arguments,
+            risk: None,
+        };
         let mut seen = Vec::new();
         Path::read(path).unwrap().visit(&facts, &mut |place| {
             seen.push(match place {

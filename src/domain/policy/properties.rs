@@ -162,7 +162,8 @@ fn tool() -> impl Strategy<Value = &'static str> {
 
 fn verdict(policy: &Policy, tool: &str, arguments: &str) -> (u8, String) {
     let arguments = json::parse(arguments).expect("the test writes JSON");
-    let facts = CallFacts { agent: "bot", upstream: "images", tool, arguments: &arguments };
+    let facts =
+        CallFacts { agent: "bot", upstream: "images", tool, arguments: &arguments, risk: None };
     let explained = super::explain::lines(policy, &facts).pop().unwrap_or_default();
     match policy.evaluate(Method::CallTool, &facts) {
         Verdict::Ungoverned => panic!("every policy says something of tools"),

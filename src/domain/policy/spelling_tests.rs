@@ -81,7 +81,7 @@ const PATHS: [&str; 13] = [
 fn strictness(policy: &Policy, uri: &str) -> u8 {
     let params = format!("{{\"uri\":{}}}", json::quote(uri));
     let call = ToolCall::read_as(Method::ReadResource, "u", &params).unwrap();
-    match policy.judge("bot", &call).unwrap() {
+    match policy.judge("bot", &call, None).unwrap() {
         Verdict::Hidden | Verdict::Ruled { action: Action::Deny, .. } => 3,
         Verdict::Ruled { action: Action::RequireApproval, .. } => 2,
         Verdict::Ruled { rule, .. } => u8::from(rule.rate_limit.is_some()),

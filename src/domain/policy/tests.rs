@@ -33,7 +33,7 @@ fn policy(text: &str) -> Policy {
 /// `hidden`, or the action and the deciding rule.
 fn verdict_of(policy: &Policy, agent: &str, tool: &str, arguments: &str) -> String {
     let arguments = json::parse(arguments).unwrap();
-    let facts = CallFacts { agent, upstream: "images", tool, arguments: &arguments };
+    let facts = CallFacts { agent, upstream: "images", tool, arguments: &arguments, risk: None };
     match policy.evaluate(Method::CallTool, &facts) {
         Verdict::Ungoverned => "ungoverned".to_owned(),
         Verdict::Hidden => "hidden".to_owned(),
@@ -101,7 +101,7 @@ fn every_term_of_a_rule_reaches_its_field() {
         "cooldown":"0s","claim_window":"2h","assurance":"session",
         "grant":{"max_uses":20,"max_duration":"1h"}}}}}"#,
     );
-    let rule = policy.rule_for("bot", "t").unwrap();
+    let rule = policy.rule_for("bot", "t", None).unwrap();
 
     assert_eq!(rule.reason.as_deref(), Some("r"));
     let limit = RateLimit { max: 3, window: Duration::from_mins(1), per_agent: true };
@@ -274,7 +274,7 @@ fn joined(reviewers: &str) -> String {
 fn reviewers_are_joined_by_all_or_any() {
     let panel = |reviewers: &str| {
         let policy = policy(&joined(reviewers));
-        policy.rule_for("bot", "t").unwrap().approval.panel.clone().unwrap()
+        policy.rule_for("bot", "t", None).unwrap().approval.panel.clone().unwrap()
     };
 
     let all = panel(
@@ -320,7 +320,7 @@ fn a_rule_says_the_risk_and_severity_of_its_calls_and_nothing_is_assumed_where_i
           "resources":{"rules":{"db://*":{"action":"require_approval","risk":"read","severity":"medium"}}}}"#,
     );
     let said = |tool: &str| {
-        let rule = policy.rule_for("bot", tool).unwrap();
+        let rule = policy.rule_for("bot", tool, None).unwrap();
         (rule.risk, rule.severity)
     };
 
@@ -345,12 +345,13 @@ fn a_grant_that_would_never_be_offered_is_warned_of() {
         ))
     };
 
-    for severity in ["", r#""severity":"critical","#, r#""risk":"read","#] {
-        let warned = warned(severity);
-        assert_eq!(warned.len(), 1, "{severity}: {warned:?}");
-        assert!(warned[0].starts_with("/tools/x/approval/grant: is never offered"), "{warned:?}");
+    let told = warned(r#""severity":"critical","#);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("/tools/x/approval/grant: is never offered"), "{told:?}");
+    // What no rule says the tool's own definition does.
+    for severity in ["", r#""severity":"high","#, r#""risk":"destructive","#] {
+        assert!(warned(severity).is_empty(), "{severity}");
     }
-    assert!(warned(r#""severity":"high","#).is_empty());
 }
 
 #[test]
@@ -480,14 +481,20 @@ fn rules_that_never_decide_are_warned_of() {
 }
 
 #[test]
-fn a_match_behind_one_by_risk_is_warned_of_since_that_fits_every_tool() {
-    let warned = warnings(
-        r#"{"version":"1","match":[{"risk":["write"],"action":"require_approval"},
-        {"tools":["purge_*"],"action":"deny"}]}"#,
-    );
+fn a_match_by_risk_fits_the_tools_of_its_classes_and_those_whose_class_is_not_known() {
+    let text = r#"{"version":"1","match":[{"risk":["write","destructive"],"action":"require_approval"},
+        {"risk":["write"],"action":"deny"},{"tools":["purge_*"],"action":"deny"}]}"#;
+    let policy = policy(text);
+    let decides = |tool, risk| policy.rule_for("bot", tool, risk).unwrap().pointer.as_str();
 
+    assert_eq!(decides("x", Some(RiskClass::Destructive)), "/match/0");
+    assert_eq!(decides("x", None), "/match/0");
+    assert_eq!(decides("x", Some(RiskClass::Read)), "/default");
+    assert_eq!(decides("purge_x", Some(RiskClass::Financial)), "/match/2");
+    assert!(policy.looks_at_risk());
+    let warned = warnings(text);
     assert_eq!(warned.len(), 1, "{warned:?}");
-    assert!(warned[0].starts_with("/match/1: is never reached: /match/0 fits tools of every risk"));
+    assert!(warned[0].starts_with("/match/1: is never reached: /match/0 fits whatever this fits"));
 }
 
 #[test]
@@ -495,7 +502,7 @@ fn an_explanation_follows_the_order_and_quotes_no_argument() {
     let policy = policy(EXAMPLE);
     let explained = |tool: &str| {
         let params = format!(r#"{{"name":"{tool}","arguments":{{"datastore_id":"prod-secret"}}}}"#);
-        policy.explain("bot", &ToolCall::read("images", &params).unwrap())
+        policy.explain("bot", &ToolCall::read("images", &params).unwrap(), None)
     };
 
     assert_eq!(

@@ -129,7 +129,7 @@ pub(crate) fn may_hear(
     let Ok(read) = ToolCall::read_as(Method::ReadResource, upstream, &uri_arguments(uri)) else {
         return false;
     };
-    match policy.judge(agent, &read) {
+    match policy.judge(agent, &read, None) {
         Ok(Verdict::Ungoverned) => true,
         Ok(Verdict::Ruled { action, .. }) => action != Action::Deny,
         Ok(Verdict::Hidden) | Err(_) => false,

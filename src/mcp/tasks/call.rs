@@ -25,7 +25,8 @@ use super::wire;
 /// Whether a call was made as a task because Placet offered that in the list of tools.
 fn is_offered(mcp: &Mcp, incoming: &ClientRequest, tool: &str) -> bool {
     let policy = mcp.broker.policies().of(&incoming.upstream);
-    let rule = policy.as_ref().and_then(|p| p.rule_for(&incoming.agent.name, tool));
+    let (agent, upstream) = (&incoming.agent.name, &incoming.upstream);
+    let rule = policy.as_ref().and_then(|p| mcp.broker.rule_for(p, upstream, agent, tool));
     rule.is_some_and(|rule| rule.action == Action::RequireApproval)
 }
 

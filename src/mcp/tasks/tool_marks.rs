@@ -18,7 +18,7 @@ pub(crate) fn offer(mcp: &Mcp, incoming: &ClientRequest, raw: String) -> String 
     }
     let Some(policy) = mcp.broker.policies().of(&incoming.upstream) else { return raw };
     let gated = |name: &str| {
-        let rule = policy.rule_for(&incoming.agent.name, name);
+        let rule = mcp.broker.rule_for(&policy, &incoming.upstream, &incoming.agent.name, name);
         rule.is_some_and(|rule| rule.action == Action::RequireApproval)
     };
     marked(&raw, gated).unwrap_or(raw)

@@ -198,10 +198,10 @@ async fn tools_are_listed_with_what_the_policy_does() {
     let tools = site.api("GET", "/tools", "ana", "").await;
 
     for row in [
-        r#""tool":"list_image_sets","risk":null,"severity":null,"evidence":null,"action":"allow","rule":"/tools/list_image_sets","agents":["bot"]"#,
-        r#""tool":"delete_image_set","risk":null,"severity":null,"evidence":null,"action":"require_approval","rule":"/tools/delete_image_set","agents":["bot"]"#,
-        r#""tool":"copy_image_set","risk":null,"severity":null,"evidence":null,"action":"deny","rule":"/default","agents":[]"#,
-        r#""tool":"wipe_archive","risk":null,"severity":null,"evidence":null,"action":"hide","rule":"/hide","agents":[]"#,
+        r#""tool":"list_image_sets","risk":"destructive","severity":"medium","evidence":"classifier: annotations says \"destructiveHint: true\"; name says \"list\"","action":"allow","rule":"/tools/list_image_sets","agents":["bot"]"#,
+        r#""tool":"delete_image_set","risk":"destructive","severity":"critical","evidence":"classifier: name says \"delete\"; annotations says \"destructiveHint: true\"","action":"require_approval","rule":"/tools/delete_image_set","agents":["bot"]"#,
+        r#""tool":"copy_image_set","risk":"destructive","severity":"medium","evidence":"classifier: annotations says \"destructiveHint: true\"; name says \"copy\"","action":"deny","rule":"/default","agents":[]"#,
+        r#""tool":"wipe_archive","risk":"destructive","severity":"critical","evidence":"classifier: name says \"wipe\"; annotations says \"destructiveHint: true\"","action":"hide","rule":"/hide","agents":[]"#,
     ] {
         assert!(tools.body.contains(row), "{}", tools.body);
     }

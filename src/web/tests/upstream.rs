@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::classify::Classified;
 use crate::upstream::{
     Caller, Catalog, Notification, Notifications, Reply, Report, Request, ServerFacts,
     ServerRequest, Tool, Upstream, UpstreamError,
@@ -23,12 +24,12 @@ pub(super) struct Fixed {
 
 impl Default for Fixed {
     fn default() -> Self {
-        let tool = |name: &str| Tool {
-            name: name.to_owned(),
-            raw: format!(
+        let tool = |name: &str| {
+            let raw = format!(
                 "{{\"name\":\"{name}\",\"description\":\"Does <b>{name}</b>.\",\"annotations\":{{\"destructiveHint\":true}}}}"
-            ),
-            fingerprint: name.to_owned(),
+            );
+            let risk = Classified::of(&raw, false);
+            Tool { name: name.to_owned(), raw, fingerprint: name.to_owned(), risk }
         };
         let names = ["list_image_sets", "delete_image_set", "wipe_archive", "copy_image_set"];
         let catalog = Arc::new(Catalog { tools: names.map(tool).to_vec() });

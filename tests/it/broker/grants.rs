@@ -188,12 +188,13 @@ async fn nothing_is_offered_beyond_the_rule() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_whose_rule_says_critical_or_no_severity_are_never_granted() {
+async fn calls_that_are_critical_by_their_rule_or_by_their_tools_name_are_never_granted() {
     let said = |severity: &str| GRANTING.replace(r#""severity":"high","#, severity);
     for (severity, offered) in [
         (r#""severity":"critical","#, false),
         ("", false),
         (r#""risk":"destructive","#, false),
+        (r#""risk":"write","#, true),
         (r#""severity":"medium","#, true),
         (r#""risk":"destructive","severity":"low","#, true),
     ] {

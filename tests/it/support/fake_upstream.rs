@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use placet::domain::classify::Classified;
 use placet::upstream::{
     Caller, Catalog, Notification, Notifications, Reply, Request, ServerFacts, ServerRequest, Tool,
     Upstream, UpstreamError, WireEra,
@@ -117,6 +118,7 @@ impl FakeUpstream {
                 name: (*name).to_owned(),
                 raw: "{}".to_owned(),
                 fingerprint: (*fingerprint).to_owned(),
+                risk: Classified::of(&format!(r#"{{"name":"{name}"}}"#), false),
             })
             .collect();
         *self.catalog.lock().unwrap() = Some(Arc::new(Catalog { tools }));

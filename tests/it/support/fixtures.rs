@@ -52,6 +52,7 @@ pub(crate) fn pending(
             assurance: Assurance::Link,
             sensitive: false,
             redact: Vec::new(),
+            risk_why: None,
             masked_ok: false,
             owner: None,
             tool_fingerprint: None,

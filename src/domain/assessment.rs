@@ -1,0 +1,97 @@
+//! The risk and severity of a call, and who says so: its rule, or what its tool says of itself.
+
+use super::classify::Classified;
+use super::policy::Rule;
+use super::risk::{RiskClass, Severity};
+
+/// Where a class and a severity come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The rule states it.
+    Rule,
+    /// It is read from the tool's definition.
+    Definition,
+}
+
+impl Source {
+    /// The word of pages and of the HTTP API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rule => "rule",
+            Self::Definition => "classifier",
+        }
+    }
+}
+
+/// How much harm the calls of a tool could do under a rule.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Assessment {
+    /// The class; none where nothing is known.
+    pub risk: Option<RiskClass>,
+    /// The severity; none where nothing is known.
+    pub severity: Option<Severity>,
+    /// Who says so, the class first.
+    pub source: Option<Source>,
+    /// Why, in words; none where the rule says both.
+    pub why: Option<String>,
+}
+
+impl Assessment {
+    /// What the rule states goes before what the tool's definition says. A rule that states another
+    /// class without a severity has the usual one of that class.
+    pub fn of(rule: &Rule, tool: Option<&Classified>) -> Self {
+        let read = tool.map(|tool| tool.class);
+        let risk = rule.risk.or(read);
+        let own = tool.filter(|tool| risk == Some(tool.class)).map(|tool| tool.severity);
+        let severity = rule.severity.or(own).or(risk.map(RiskClass::usual_severity));
+        let source = match (rule.risk.is_some() || rule.severity.is_some(), risk.is_some()) {
+            (true, _) => Some(Source::Rule),
+            (false, true) => Some(Source::Definition),
+            (false, false) => None,
+        };
+        let states_both = rule.risk.is_some() && rule.severity.is_some();
+        let why = tool.filter(|_| !states_both && rule.risk.is_none()).map(Classified::why);
+        Self { risk, severity, source, why }
+    }
+}
+
+impl Assessment {
+    /// What a tool's definition says, where no rule decides.
+    pub fn of_definition(tool: &Classified) -> Self {
+        Self {
+            risk: Some(tool.class),
+            severity: Some(tool.severity),
+            source: Some(Source::Definition),
+            why: Some(tool.why()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::policy::Policy;
+
+    fn of(rule: &str, tool: Option<&str>) -> (Option<RiskClass>, Option<Severity>, Option<Source>) {
+        let text = format!(r#"{{"version":"1","tools":{{"t":{rule}}}}}"#);
+        let (policy, _) = Policy::read(&text).unwrap();
+        let tool = tool.map(|name| Classified::of(&format!(r#"{{"name":"{name}"}}"#), false));
+        let found = Assessment::of(policy.rule_for("bot", "t", None).unwrap(), tool.as_ref());
+        (found.risk, found.severity, found.source)
+    }
+
+    #[test]
+    fn what_the_rule_states_goes_before_what_the_tool_says_of_itself() {
+        use RiskClass::{Destructive, Read, Write};
+        let (rule, read) = (Some(Source::Rule), Some(Source::Definition));
+        let plain = r#"{"action":"allow"}"#;
+        let mild = r#"{"action":"allow","severity":"low"}"#;
+        let write = r#"{"action":"allow","risk":"write"}"#;
+
+        assert_eq!(of(plain, None), (None, None, None));
+        assert_eq!(of(plain, Some("list_x")), (Some(Read), Some(Severity::Low), read));
+        assert_eq!(of(mild, Some("drop_x")), (Some(Destructive), Some(Severity::Low), rule));
+        assert_eq!(of(write, Some("drop_x")), (Some(Write), Some(Severity::Medium), rule));
+        assert_eq!(of(write, None), (Some(Write), Some(Severity::Medium), rule));
+    }
+}

@@ -1,0 +1,136 @@
+//! What the words of tools' names and descriptions say of what a tool does.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use crate::domain::risk::RiskClass;
+
+/// What a word says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sense {
+    /// The class of what it names.
+    pub class: RiskClass,
+    /// It is as often the name of a thing, or of what is done to one, as of an act.
+    pub is_noun_too: bool,
+}
+
+/// Acts that can't be taken back, in the languages identifiers are written in.
+const DESTRUCTIVE: &str = "annihilate borrar cancellare decommission del delete deprovision deregister destroy discard \
+    drop effacer eliminar eliminare entfernen erase evict excluir expunge flush forget format \
+    kill loeschen löschen nuke obliterate offboard overwrite prune purge reap reimage \
+    reinitialize remove remover reset revoke rm rmdir scrub shred supprimer teardown terminate \
+    trash truncate unbind uninstall unlink unpublish unregister wipe zap";
+/// The same, as often names of things.
+const DESTRUCTIVE_NOUNS: &str = "cleanup clear deletion empty purging removal termination";
+
+const FINANCIAL: &str = "bezahlen buy disburse donate overdraw pagar pay payer payout purchase refund reimburse remit \
+    repay sell ueberweisen withdraw überweisen";
+const FINANCIAL_NOUNS: &str = "charge checkout payment payouts refunds trade";
+
+const EXECUTE: &str = "ausfuehren call deploy dispatch ejecutar eval evaluate exec execute executer inject invoke \
+    launch run shell spawn ssh sudo trigger";
+const EXECUTE_NOUNS: &str = "bash command process repl script sql terminal";
+
+const WRITE: &str = "abort accept acknowledge activate actualizar add adjust aendern aggiornare aktualisieren \
+    allocate amend anlegen append apply approve archive assign associate attach atualizar \
+    authorize ban bind block book bump cancel cherrypick click clone close commit complete \
+    configure connect convert_in_place copy crear creare create creer criar crop deactivate \
+    demote deny detach disable disassociate disconnect dismiss downgrade drag draw drive \
+    duplicate edit emit emulate enable enqueue enroll enviar envoyer erstellen escribir extend \
+    fill fork generate grant handle hover import increment init initialize insert install invite \
+    join leave lock make manage mark merge migrate mkdir modify move mutate mv navigate notify \
+    onboard open patch pause perform pin place populate post press promote provision publish \
+    push put react rebase reboot record redo register reject release rename reopen reorder \
+    replace reply reschedule resize resolve restart restore resume retry revert rewrite rollback \
+    rotate save scale schedule schreiben send senden set setup share sign simulate squash stage \
+    start stash stop store submit subscribe suspend swap switch sync synchronize tag toggle \
+    touch transfer transition type unarchive unassign unban unblock undo unlock unmute unpin \
+    unshare unstage unstar unsubscribe untag update upgrade upload upsert vote write";
+const WRITE_NOUNS: &str = "branch change comment draft email gzip invoice issue job label link mail media memory \
+    message new note option order pr request select subscription tweet zip";
+/// Of [`WRITE`], those that are things as often.
+const WRITES_THAT_ARE_THINGS: &str = "archive block book call clone commit copy fork import lock mark merge move open patch pin \
+    place post push record release reply scale schedule set setup share sign stage start stash \
+    stop store tag touch transfer transition type update upgrade upload vote";
+
+const READ: &str = "abrufen access analyse analyze ask audit browse buscar calc calculate capture cat check \
+    chercher classify compare compute convert count crawl debug decode demonstrate describe \
+    detect diagnose diff discover display download dump echo encode enumerate estimate examine \
+    explain explore export extract fetch filter find forecast geocode get grep head hello holen \
+    identify inspect introspect leer lesen lire list listar lister load locate lookup ls measure \
+    monitor observe obtener obtenir obter ottenere parse peek ping poll predict preview print \
+    probe profile query rank read recall recommend render report resolve_name retrieve return \
+    reverse_geocode review sample scan scrape screenshot search see show snapshot stat stats \
+    suchen suggest summarise summarize tail take tell test think trace translate validate verify \
+    view wait watch whoami";
+/// The same, as often names of things.
+const READ_NOUNS: &str = "about balance capabilities config configuration content details docs documentation events \
+    guide health help history info information insights log logs messages metadata metrics \
+    overview requests schema sequentialthinking statistics status summary tabs thinking time \
+    tree usage version weather";
+/// Of [`READ`], those that are things as often.
+const READS_THAT_ARE_THINGS: &str = "access audit capture check count diff download dump export filter find forecast head list \
+    load log monitor preview profile query rank report review sample scan screenshot search \
+    snapshot stat stats test trace view wait watch";
+
+/// What a word says, if it says anything; lower case.
+pub(super) fn sense(word: &str) -> Option<Sense> {
+    static ALL: LazyLock<HashMap<&str, Sense>> = LazyLock::new(all);
+    ALL.get(word).copied()
+}
+
+fn all() -> HashMap<&'static str, Sense> {
+    use RiskClass::{Destructive, Execute, Financial, Read, Write};
+    let lists: [(&str, RiskClass, bool); 10] = [
+        (READ_NOUNS, Read, true),
+        (READ, Read, false),
+        (WRITE_NOUNS, Write, true),
+        (WRITE, Write, false),
+        (EXECUTE_NOUNS, Execute, true),
+        (EXECUTE, Execute, false),
+        (FINANCIAL_NOUNS, Financial, true),
+        (FINANCIAL, Financial, false),
+        (DESTRUCTIVE_NOUNS, Destructive, true),
+        (DESTRUCTIVE, Destructive, false),
+    ];
+    let mut all = HashMap::new();
+    for (list, class, noun) in lists {
+        for word in list.split_whitespace() {
+            all.insert(word, Sense { class, is_noun_too: noun });
+        }
+    }
+    for list in [WRITES_THAT_ARE_THINGS, READS_THAT_ARE_THINGS] {
+        for word in list.split_whitespace() {
+            all.entry(word).and_modify(|sense| sense.is_noun_too = true);
+        }
+    }
+    all
+}
+
+/// What a word of a sentence says, in whatever form the verb stands there.
+pub(super) fn sense_in_prose(word: &str) -> Option<Sense> {
+    if let Some(sense) = sense(word) {
+        return Some(sense);
+    }
+    for (ending, instead) in ENDINGS {
+        let Some(stem) = word.strip_suffix(ending) else { continue };
+        if stem.len() >= 2
+            && let Some(sense) = sense(&format!("{stem}{instead}"))
+        {
+            return Some(sense);
+        }
+    }
+    None
+}
+
+/// The endings of verbs in sentences, and what the plain form has instead.
+const ENDINGS: [(&str, &str); 8] = [
+    ("ies", "y"),
+    ("pping", "p"),
+    ("tting", "t"),
+    ("nning", "n"),
+    ("es", ""),
+    ("s", ""),
+    ("ing", ""),
+    ("ing", "e"),
+];
