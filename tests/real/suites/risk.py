@@ -8,7 +8,7 @@ from suites.servers import repository
 def run(report):
     with Stage(report) as stage:
         repo, staged = repository(stage)
-        command = [python("mcp2").removesuffix("python") + "mcp-server-git", "-r", repo]
+        command = [python("mcp2").removesuffix("python") + "mcp-server-git", "-r", str(repo)]
         policy = {
             "version": "1",
             "match": [
