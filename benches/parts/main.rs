@@ -15,6 +15,7 @@ mod store;
 criterion_group!(
     parts,
     policy::judge,
+    policy::classify,
     reading::envelope,
     reading::digest,
     reading::splice,

@@ -1,9 +1,10 @@
-//! The verdict of a policy of fifty tools.
+//! The verdict of a policy of fifty tools, and the class of a tool.
 
 use std::hint::black_box;
 
 use criterion::Criterion;
 use placet::domain::call::ToolCall;
+use placet::domain::classify::Classified;
 use placet::domain::policy::Policy;
 
 const TOOLS: usize = 50;
@@ -20,6 +21,14 @@ pub(crate) fn judge(criterion: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+/// What is read of a tool's definition when the list comes.
+pub(crate) fn classify(criterion: &mut Criterion) {
+    let tool = r#"{"name":"delete_image_set","description":"Delete an image set and all its frames. This cannot be undone.","inputSchema":{"type":"object","properties":{"datastore_id":{"type":"string"},"image_set_id":{"type":"string"},"operation":{"type":"string","enum":["delete","archive"]},"force":{"type":"boolean"}}}}"#;
+    criterion.bench_function("class of a tool", |bencher| {
+        bencher.iter(|| Classified::of(black_box(tool), false));
+    });
 }
 
 /// Every tool with so many conditions, none of which asks about the call.

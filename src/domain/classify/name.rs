@@ -1,6 +1,6 @@
 //! What a tool's name says.
 
-use super::words::{Sense, sense};
+use super::words::{Sense, class_of_pair, sense};
 use crate::domain::risk::RiskClass;
 
 /// What a name says of what the tool does.
@@ -68,12 +68,16 @@ pub(super) fn read(name: &str) -> Option<Named> {
         Some(act) => act,
         None => first,
     };
+    let objects = words.iter().skip(governing.0 + 1).map(String::as_str);
+    if let Some(class) = class_of_pair(&words[governing.0], objects) {
+        let word = words[governing.0..].join(" ");
+        return Some(Named { class, word, is_certain: true });
+    }
     let joined = |n: usize| n > 0 && JOINING.contains(&words[n - 1].as_str());
     let mut gravest = said(governing, !governing.1.is_noun_too || governing.0 == 0);
     for one in known.iter().filter(|one| one.0 > governing.0) {
+        // `request_deletion`, `send_payment`; but `cancel_run`, whose run is a thing.
         let counts = joined(one.0)
-            || (governing.1.class != RiskClass::Read && !one.1.is_noun_too)
-            // `request_deletion`, `confirm_removal`.
             || (governing.1.class != RiskClass::Read && one.1.class >= RiskClass::Destructive);
         if counts && one.1.class > gravest.class {
             gravest = said(one, true);

@@ -41,7 +41,10 @@ const ASIDES: [&str; 17] = [
     "after", "before", "once", "tip", "requires", "prefer",
 ];
 /// Words before the first act.
-const FILLING: [&str; 33] = [
+const FILLING: [&str; 36] = [
+    "perform",
+    "performs",
+    "performing",
     "this",
     "tool",
     "a",

@@ -144,3 +144,41 @@ fn hostile_definitions_are_read_without_harm() {
     assert_eq!(tool("İstanbul", &long, "{}").class, RiskClass::Destructive);
     assert!(tool(&"x".repeat(100_000), "", "{}").evidence[0].quote.chars().count() <= MAX_QUOTE);
 }
+
+/// Tools of real servers, each with the class that a careful reader gives it: class, server, name and
+/// what it does, in words of ours.
+const LABELLED: &str = include_str!("labelled.txt");
+
+#[test]
+fn real_tools_are_classed_as_a_careful_reader_does() {
+    let (mut reads, mut reads_right, mut wrong) = (0, 0, Vec::new());
+    let mut all = 0;
+    for line in LABELLED.lines() {
+        let mut parts = line.split('\t');
+        let [Some(class), Some(server), Some(name), Some(words)] = [(); 4].map(|()| parts.next())
+        else {
+            panic!("{line}")
+        };
+        let class = RiskClass::parse(class).unwrap();
+        let found = tool(name, words, "{}");
+        all += 1;
+        if class == RiskClass::Read {
+            reads += 1;
+            reads_right += usize::from(found.class == class);
+        }
+        if class == RiskClass::Destructive {
+            assert!(found.class >= RiskClass::Execute, "{server} {name}: {}", found.why());
+        }
+        if found.class != class {
+            wrong.push(format!(
+                "{server} {name}: {} for {}: {}",
+                found.class.as_str(),
+                class.as_str(),
+                found.why()
+            ));
+        }
+    }
+
+    assert!(reads_right * 100 >= reads * 97, "{reads_right} of {reads} reads: {wrong:#?}");
+    assert!(wrong.len() * 100 <= all * 5, "{} of {all} are wrong: {wrong:#?}", wrong.len());
+}

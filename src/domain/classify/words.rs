@@ -25,42 +25,44 @@ const DESTRUCTIVE_NOUNS: &str = "cleanup clear deletion empty purging removal te
 
 const FINANCIAL: &str = "bezahlen buy disburse donate overdraw pagar pay payer payout purchase refund reimburse remit \
     repay sell ueberweisen withdraw überweisen";
-const FINANCIAL_NOUNS: &str = "charge checkout payment payouts refunds trade";
+const FINANCIAL_NOUNS: &str =
+    "cash charge checkout donation funds money payment payouts refunds trade wire withdrawal";
 
-const EXECUTE: &str = "ausfuehren call deploy dispatch ejecutar eval evaluate exec execute executer inject invoke \
-    launch run shell spawn ssh sudo trigger";
+const EXECUTE: &str = "ausfuehren call compile deploy dispatch ejecutar eval evaluate exec execute executer inject \
+    interact invoke launch reexecute rerun run shell spawn ssh sudo trigger";
 const EXECUTE_NOUNS: &str = "bash command process repl script sql terminal";
 
 const WRITE: &str = "abort accept acknowledge activate actualizar add adjust aendern aggiornare aktualisieren \
     allocate amend anlegen append apply approve archive assign associate attach atualizar \
     authorize ban bind block book bump cancel cherrypick click clone close commit complete \
-    configure connect convert_in_place copy crear creare create creer criar crop deactivate \
-    demote deny detach disable disassociate disconnect dismiss downgrade drag draw drive \
-    duplicate edit emit emulate enable enqueue enroll enviar envoyer erstellen escribir extend \
-    fill fork generate grant handle hover import increment init initialize insert install invite \
-    join leave lock make manage mark merge migrate mkdir modify move mutate mv navigate notify \
-    onboard open patch pause perform pin place populate post press promote provision publish \
-    push put react rebase reboot record redo register reject release rename reopen reorder \
-    replace reply reschedule resize resolve restart restore resume retry revert rewrite rollback \
-    rotate save scale schedule schreiben send senden set setup share sign simulate squash stage \
-    start stash stop store submit subscribe suspend swap switch sync synchronize tag toggle \
-    touch transfer transition type unarchive unassign unban unblock undo unlock unmute unpin \
-    unshare unstage unstar unsubscribe untag update upgrade upload upsert vote write";
+    configure connect copy cordon crear creare create creer criar crop deactivate defer demote \
+    deny detach dial disable disassociate disconnect dismiss downgrade drag draw drive duplicate \
+    edit emit emulate enable enqueue enroll enviar envoyer erstellen escribir extend fax fill \
+    follow fork generate grant handle hover import increment init initialize insert install \
+    invite join leave like lock make manage mark merge migrate mkdir modify move mutate mv \
+    navigate notify onboard open patch pause pin place populate post press print promote \
+    provision publish pull push put react rebase reboot record redo register reject release \
+    rename reopen reorder replace reply reschedule resize respond restart restore resume retry \
+    retweet revert rewind rewrite ring rollback rotate save scale schedule schreiben send senden \
+    set setup share sign simulate skip snooze squash stage star start stash stop store submit \
+    subscribe suspend swap switch sync synchronize tag toggle touch transfer transition type \
+    unarchive unassign unban unblock uncordon undo unfollow unlock unmute unpin unresolve \
+    unshare unstage unstar unsubscribe untag update upgrade upload upsert vote water write";
 const WRITE_NOUNS: &str = "branch change comment draft email gzip invoice issue job label link mail media memory \
     message new note option order pr request select subscription tweet zip";
 /// Of [`WRITE`], those that are things as often.
-const WRITES_THAT_ARE_THINGS: &str = "archive block book call clone commit copy fork import lock mark merge move open patch pin \
-    place post push record release reply scale schedule set setup share sign stage start stash \
-    stop store tag touch transfer transition type update upgrade upload vote";
+const WRITES_THAT_ARE_THINGS: &str = "archive block book call clone commit copy fork import lock merge move open patch pin place \
+    post push record release reply scale schedule set setup share sign stage start stash stop \
+    store tag touch transfer transition type update upgrade upload vote";
 
-const READ: &str = "abrufen access analyse analyze ask audit browse buscar calc calculate capture cat check \
-    chercher classify compare compute convert count crawl debug decode demonstrate describe \
-    detect diagnose diff discover display download dump echo encode enumerate estimate examine \
-    explain explore export extract fetch filter find forecast geocode get grep head hello holen \
-    identify inspect introspect leer lesen lire list listar lister load locate lookup ls measure \
-    monitor observe obtener obtenir obter ottenere parse peek ping poll predict preview print \
-    probe profile query rank read recall recommend render report resolve_name retrieve return \
-    reverse_geocode review sample scan scrape screenshot search see show snapshot stat stats \
+const READ: &str = "abrufen access aggregate analyse analyze ask audit browse buscar calc calculate capture cat \
+    check chercher classify compare compute convert count crawl debug decode demonstrate \
+    describe detect diagnose diff discover display download dump echo encode enumerate estimate \
+    evaluate_policy examine explain explore export extract fetch filter find forecast geocode \
+    get grep head hello holen identify inspect introspect leer lesen lire list listar lister \
+    load locate lookup ls measure monitor observe obtener obtenir obter ottenere parse peek ping \
+    poll predict preview probe profile query rank read recall recommend render report resolve \
+    retrieve return review sample scan scrape screenshot search see show snapshot stat stats \
     suchen suggest summarise summarize tail take tell test think trace translate validate verify \
     view wait watch whoami";
 /// The same, as often names of things.
@@ -72,6 +74,34 @@ const READ_NOUNS: &str = "about balance capabilities config configuration conten
 const READS_THAT_ARE_THINGS: &str = "access audit capture check count diff download dump export filter find forecast head list \
     load log monitor preview profile query rank report review sample scan screenshot search \
     snapshot stat stats test trace view wait watch";
+
+/// Acts that are of another class when they are done to these.
+const PAIRS: [(&str, &str, RiskClass); 4] = [
+    ("place submit execute", "order orders trade bet", RiskClass::Financial),
+    ("finalize settle capture", "invoice payment bill", RiskClass::Financial),
+    (
+        "start send open create interact",
+        "process command terminal shell script repl keystrokes",
+        RiskClass::Execute,
+    ),
+    (
+        "resolve",
+        "issue thread comment conflict incident alert ticket case dispute conversation discussion",
+        RiskClass::Write,
+    ),
+];
+
+/// The class of an act that is done to one of these, where it is another than the act's own.
+pub(super) fn class_of_pair<'w>(
+    act: &str,
+    mut objects: impl Iterator<Item = &'w str>,
+) -> Option<RiskClass> {
+    let in_list = |list: &str, word: &str| list.split_whitespace().any(|one| one == word);
+    let fitting = PAIRS.into_iter().filter(|(acts, ..)| in_list(acts, act)).collect::<Vec<_>>();
+    objects.find_map(|object| {
+        fitting.iter().find(|(_, objects, _)| in_list(objects, object)).map(|(.., class)| *class)
+    })
+}
 
 /// What a word says, if it says anything; lower case.
 pub(super) fn sense(word: &str) -> Option<Sense> {
