@@ -381,10 +381,13 @@ async fn take_end(db: Db, id: ApprovalId, told: AuditEvent) -> Result<bool> {
 async fn stats(db: Db, now: Timestamp) -> Result<QueueStats> {
     let mut tx = db.read().await?;
     let by_state = counts::by_state(&mut tx).await?;
-    // Ids are in the order in which they were made, to the millisecond.
+    // Ids are in the order in which they were made, to the millisecond. Written as a range, it is read
+    // in the order of the index of states: for one state PostgreSQL may walk all ids instead, and those
+    // that wait are the last of them.
     let row = tx
         .row(
-            "select created_at as at from approvals where state = 'pending' order by id limit 1",
+            "select created_at as at from approvals where state >= 'pending' and state <= 'pending' \
+              order by state, id limit 1",
             args![],
         )
         .await?;
