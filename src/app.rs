@@ -17,7 +17,6 @@ use crate::auth::csrf::Keys;
 use crate::auth::oidc::Oidc;
 use crate::auth::oidc::attempt::Sealer;
 use crate::auth::oidc::provider::Provider;
-use crate::broker::call::wait_tool::WAIT_TOOL;
 use crate::broker::people::sessions::{VIA_TERMINAL, VIA_TERMINAL_SESSION};
 use crate::broker::people::sign_in::one_time_token;
 use crate::broker::{Broker, Parts, Stop};
@@ -45,6 +44,7 @@ use crate::web::{SignInMailer, Web};
 use crate::{reconcilers, tcp, upstream};
 
 mod clock;
+pub mod connect;
 pub mod copies;
 mod faces;
 mod keeper;
@@ -420,51 +420,4 @@ pub async fn sign_in_link(
         .with("assurance", assurance.as_str());
     let token = one_time_token(store, &OsIds, &sign_in, expires_at, Some(event)).await?;
     Ok(config.link(&format!("/sign-in/{token}")))
-}
-
-/// Tries every upstream, the sign-in provider and every notifier. Each line is the name in the
-/// configuration with what was found, or what went wrong.
-pub async fn connect_report(config: &Config) -> Vec<(String, Result<String, String>)> {
-    /// How long one of them may take.
-    const PATIENCE: Duration = Duration::from_secs(30);
-    let tracker = TaskTracker::new();
-    let mut report = Vec::new();
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let upstreams = upstream::build(config, &clock, &tracker);
-    for settings in &config.upstreams {
-        let Some(server) = upstreams.get(&settings.name) else { continue };
-        let answer = match tokio::time::timeout(PATIENCE, server.refresh()).await {
-            Ok(Ok(catalog)) => {
-                let own = catalog.find(WAIT_TOOL).is_some();
-                if own && config.agents.iter().any(|a| a.wait_tool) {
-                    tracing::warn!(
-                        "upstreams.{} has a tool {WAIT_TOOL} of its own: it wins over Placet's, \
-                         which agents with wait_tool are not offered there",
-                        settings.name
-                    );
-                }
-                Ok(format!("{} tools", catalog.tools.len()))
-            }
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no answer within {PATIENCE:?}")),
-        };
-        report.push((format!("upstreams.{}", settings.name), answer));
-        server.shutdown().await;
-    }
-    if let Some(settings) = &config.oidc {
-        let provider = Provider::new(settings, config.link(CALLBACK));
-        let answer = provider.probe(SystemClock.now()).await.map_err(|e| e.to_string());
-        report.push(("oidc".to_owned(), answer));
-    }
-    let notifiers = deliver::build(config);
-    for settings in &config.notifiers {
-        let Some(notifier) = notifiers.get(&settings.name) else { continue };
-        let answer = match tokio::time::timeout(PATIENCE, notifier.probe()).await {
-            Ok(answer) => answer.map_err(|e| e.to_string()),
-            Err(_) => Err(format!("no answer within {PATIENCE:?}")),
-        };
-        report.push((format!("notifiers.{}", settings.name), answer));
-    }
-    tracker.close();
-    report
 }

@@ -32,6 +32,7 @@ pub(crate) mod health;
 pub(crate) mod hints;
 pub mod lease;
 mod live;
+pub(crate) mod misfits;
 pub(crate) mod peers;
 pub mod people;
 pub(crate) mod policies;
@@ -52,6 +53,7 @@ use call::send_mark::Executing;
 use client_sessions::Uses;
 use hints::Hints;
 use lease::Lease;
+use misfits::Misfits;
 use peers::Peers;
 use people::seen_settings::SeenSettings;
 use policies::Policies;
@@ -71,6 +73,7 @@ struct Inner {
     ids: Arc<dyn IdSource>,
     upstreams: HashMap<String, Arc<dyn Upstream>>,
     policies: Policies,
+    misfits: Misfits,
     hints: Hints,
     masker: Masker,
     node: String,
@@ -180,6 +183,7 @@ impl Broker {
                 ids: parts.ids,
                 upstreams: parts.upstreams,
                 policies,
+                misfits: Misfits::default(),
                 hints: Hints::default(),
                 masker,
                 node: parts.node,

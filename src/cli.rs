@@ -349,7 +349,7 @@ pub fn run(cli: Cli) -> ExitCode {
 async fn dispatch(cli: Cli) -> Result<(), Failure> {
     let Cli { global, command } = cli;
     match command {
-        Command::Check(args) => check::run(&global, &args, crate::app::connect_report).await,
+        Command::Check(args) => check::run(&global, &args, crate::app::connect::report).await,
         Command::Connect(args) => connect::run(&global, &args),
         Command::Policy(command) => policy::run(&global, command),
         Command::Approvals(args) => approvals::run(&global, args).await,

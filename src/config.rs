@@ -33,7 +33,7 @@ mod upstreams;
 pub(crate) mod value;
 
 pub use load::process_environment;
-pub use problem::{Problem, Severity, Warning};
+pub use problem::{PolicyPlace, Problem, Severity, Warning};
 pub use reader::Environment;
 pub use server::Server;
 
@@ -344,6 +344,8 @@ pub struct Upstream {
     pub max_child_starts: u32,
     /// The policy; none denies everything.
     pub policy: Option<Arc<Policy>>,
+    /// Where its problems are reported.
+    pub policy_place: Option<PolicyPlace>,
     /// The file of the policy, re-read on SIGHUP.
     pub policy_file: Option<PathBuf>,
     /// How long the upstream may take, counted from its last message about the call.

@@ -36,6 +36,8 @@ const SEAL_EVERY: Duration = Duration::from_secs(1);
 const PURGE_EVERY: Duration = Duration::from_secs(3_600);
 /// How often it is looked which sessions have ended.
 const LEAVE_EVERY: Duration = Duration::from_secs(5);
+/// How often it is looked whether a tool list or a policy is new.
+const MISFITS_EVERY: Duration = Duration::from_secs(1);
 /// How long records of allowed calls are gathered, unless a group is full before.
 const GATHER: Duration = Duration::from_millis(200);
 /// Wait after the first unattended call that could not be sent; doubles to the longest.
@@ -60,6 +62,12 @@ pub fn start(broker: &Broker, tracker: &TaskTracker, stop: &CancellationToken) {
     every(SEAL_EVERY, |b| Box::pin(async move { b.seal_audit().await }));
     every(PURGE_EVERY, |b| Box::pin(async move { b.purge().await }));
     every(LEAVE_EVERY, |b| Box::pin(async move { b.leave_ended_sessions().await }));
+    every(MISFITS_EVERY, |b| {
+        Box::pin(async move {
+            b.tell_misfits();
+            Ok(())
+        })
+    });
     let (b, s) = (broker.clone(), stop.clone());
     tracker.spawn(async move { write_calls(&b, &s).await });
     let (b, s) = (broker.clone(), stop.clone());

@@ -2,15 +2,13 @@
 
 use serde_json::json;
 
+use crate::app::connect::Report;
 use crate::config::{Config, Problem, Severity, process_environment};
 
 use super::{CheckArgs, Failure, Global, MISUSED, complain, problem_line, say, text};
 
-/// The names of what was tried, each with its answer or why it could not be reached.
-pub(crate) type Reached = Vec<(String, Result<String, String>)>;
-
-/// Prints what was found. `connect` tries every upstream and notifier; it is called only for a
-/// sound configuration.
+/// Prints what was found. `connect` tries every upstream and notifier, and finds what of a policy fits
+/// nothing that its upstream lists; it is called only for a sound configuration.
 ///
 /// # Errors
 /// The configuration has errors (exit code 2), or something can't be reached (exit code 1). The
@@ -18,16 +16,19 @@ pub(crate) type Reached = Vec<(String, Result<String, String>)>;
 pub(crate) async fn run(
     global: &Global,
     args: &CheckArgs,
-    connect: impl AsyncFnOnce(&Config) -> Reached,
+    connect: impl AsyncFnOnce(&Config) -> Report,
 ) -> Result<(), Failure> {
-    let (config, problems) = match Config::load(global.config.as_deref(), &process_environment()) {
-        Ok((config, warnings)) => (Some(config), warnings),
-        Err(problems) => (None, problems),
-    };
+    let (config, mut problems) =
+        match Config::load(global.config.as_deref(), &process_environment()) {
+            Ok((config, warnings)) => (Some(config), warnings),
+            Err(problems) => (None, problems),
+        };
     let reached = match &config {
         Some(config) if args.connect => connect(config).await,
-        _ => Vec::new(),
+        _ => Report::default(),
     };
+    problems.extend(reached.misfits);
+    let reached = reached.tried;
     if global.json {
         say(&as_json(config.is_some(), &problems, &reached));
     } else {
@@ -70,7 +71,7 @@ fn summary(config: Option<&Config>, problems: &[Problem]) -> String {
     }
 }
 
-fn as_json(ok: bool, problems: &[Problem], reached: &Reached) -> String {
+fn as_json(ok: bool, problems: &[Problem], reached: &[(String, Result<String, String>)]) -> String {
     let problems: Vec<_> = problems
         .iter()
         .map(|p| {

@@ -205,8 +205,8 @@ fn rules(reader: &Reader<'_>, config: &Config, upstream: &str, policy: &LoadedPo
     let note = |severity, place: String, message: String| {
         reader.note(Problem {
             severity,
-            file: policy.file.clone(),
-            key: format!("{}{place}", policy.prefix),
+            file: policy.place.file.clone(),
+            key: format!("{}{place}", policy.place.prefix),
             value: None,
             message,
         });

@@ -12,7 +12,7 @@ use crate::domain::json;
 use crate::domain::policy::{self, Policy};
 use crate::protocol::method;
 
-use super::problem::{Problem, Severity};
+use super::problem::PolicyPlace;
 use super::reader::{self, Section};
 use super::value;
 
@@ -23,10 +23,8 @@ pub(super) struct LoadedPolicy {
     pub policy: Arc<Policy>,
     /// The path of its file; none for an inline policy.
     pub path: Option<PathBuf>,
-    /// The file that its problems are reported in.
-    pub file: String,
-    /// What is put before its pointers: empty, or the dotted path of the inline table.
-    pub prefix: String,
+    /// Where its problems are reported.
+    pub place: PolicyPlace,
     /// The `agents` of each `match` entry that names some, by pointer.
     pub agents: HashMap<String, Vec<String>>,
 }
@@ -69,15 +67,8 @@ pub(super) fn load(s: &Section<'_>) -> Option<LoadedPolicy> {
             return None;
         }
     };
-    let note = |problem: policy::Problem| {
-        s.reader.note(Problem {
-            severity: if problem.warning { Severity::Warning } else { Severity::Error },
-            file: file.clone(),
-            key: format!("{prefix}{}", problem.place),
-            value: None,
-            message: problem.message,
-        });
-    };
+    let whole = PolicyPlace { file, prefix };
+    let note = |problem: policy::Problem| s.reader.note(whole.problem(problem));
     match Policy::read(&text) {
         Ok((policy, warnings)) => {
             warnings.into_iter().for_each(note);
@@ -90,7 +81,7 @@ pub(super) fn load(s: &Section<'_>) -> Option<LoadedPolicy> {
                 }
             }
             let agents = agents_of(&text);
-            Some(LoadedPolicy { policy: Arc::new(policy), path, file, prefix, agents })
+            Some(LoadedPolicy { policy: Arc::new(policy), path, place: whole, agents })
         }
         Err(problems) => {
             problems.into_iter().for_each(note);

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::domain::policy;
+
 /// Longest value shown in a problem, in characters.
 pub(crate) const MAX_SHOWN: usize = 80;
 
@@ -28,6 +30,28 @@ pub struct Problem {
     pub value: Option<String>,
     /// What is wrong and what would mend it.
     pub message: String,
+}
+
+/// Where a policy stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyPlace {
+    /// The file that its problems are reported in.
+    pub file: String,
+    /// What is put before its pointers: empty, or the dotted path of the inline table.
+    pub prefix: String,
+}
+
+impl PolicyPlace {
+    /// A problem of the policy as one of the configuration.
+    pub fn problem(&self, problem: policy::Problem) -> Problem {
+        Problem {
+            severity: if problem.warning { Severity::Warning } else { Severity::Error },
+            file: self.file.clone(),
+            key: format!("{}{}", self.prefix, problem.place),
+            value: None,
+            message: problem.message,
+        }
+    }
 }
 
 /// A problem that does not refuse the configuration.

@@ -124,6 +124,7 @@ pub(super) fn read(s: &Section<'_>) -> Read {
         max_retry_pause: s.positive("max_retry_pause").unwrap_or(DEFAULT_MAX_RETRY_PAUSE),
         max_child_starts: s.count("max_child_starts").unwrap_or(DEFAULT_MAX_CHILD_STARTS),
         policy: policy.as_ref().map(|p| p.policy.clone()),
+        policy_place: policy.as_ref().map(|p| p.place.clone()),
         policy_file: policy.as_ref().and_then(|p| p.path.clone()),
         timeout: s.positive("timeout").unwrap_or(DEFAULT_TIMEOUT),
         trust_annotations: s.flag("trust_annotations").unwrap_or(false),

@@ -48,6 +48,7 @@ impl Agent {
             max_retry_pause: std::time::Duration::from_secs(30),
             max_child_starts: 1,
             policy: None,
+            policy_place: None,
             policy_file: None,
             timeout: std::time::Duration::from_secs(600),
             trust_annotations: false,

@@ -11,7 +11,8 @@
 //! specification that may pass.
 //!
 //! `read` collects every problem in one walk, `lint` warns of what is allowed but surely not
-//! meant, `condition` looks into a call, `explain` says in words what [`Policy::evaluate`] does.
+//! meant, `misfits` of what fits no listed tool, `condition` looks into a call, `explain` says in words
+//! what [`Policy::evaluate`] does.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -35,12 +36,15 @@ mod governed_tests;
 mod in_doubt_tests;
 mod lint;
 mod literal;
+mod misfits;
+mod names;
 mod path;
 pub(super) mod pattern;
 #[cfg(test)]
 mod properties;
 mod read;
 mod read_rule;
+mod schema;
 #[cfg(test)]
 mod spelling_tests;
 #[cfg(test)]
@@ -49,6 +53,7 @@ mod uri;
 mod walk;
 
 pub use condition::{Condition, Finding};
+pub use misfits::Listed;
 pub use pattern::MAX_GLOB;
 pub use read::MAX_NAME;
 pub use read_rule::MAX_REGEX_BYTES;

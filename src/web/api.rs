@@ -25,7 +25,6 @@ use super::error::Problem;
 use super::extract::{Decider, Manager, Reader};
 use super::grants::{grant_id, grant_json};
 use super::people;
-use super::tools::ToolRow;
 use super::upstreams;
 
 pub(crate) mod body;
@@ -225,10 +224,9 @@ async fn settle(
     answer(&web, settled.await)
 }
 
-/// `GET /tools`: each tool under each rule that applies to it.
+/// `GET /tools`: each tool under each rule that applies to it, and what of a policy fits no tool.
 async fn tools(State(web): State<Web>, Reader(_): Reader) -> Response {
-    let rows: Vec<_> = web.broker.tool_rows().iter().map(ToolRow::to_json).collect();
-    json_response(format!("{{\"tools\":[{}]}}", rows.join(",")))
+    json_response(super::tools::all_to_json(&web.broker))
 }
 
 /// `GET /agents`: the agents, and how long their clients wait.

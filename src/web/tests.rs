@@ -35,6 +35,7 @@ mod guesses;
 mod hostile;
 mod issuer;
 mod links;
+mod misfits;
 mod oidc;
 mod oidc_answers;
 mod oidc_groups;

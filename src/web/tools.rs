@@ -8,10 +8,11 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use crate::broker::Broker;
+use crate::broker::misfits::MOST_TOLD;
 use crate::config::Agent;
 use crate::domain::assessment::{Assessment, Source};
 use crate::domain::json::{self, Node};
-use crate::domain::policy::Policy;
+use crate::domain::policy::{Policy, Problem};
 use crate::domain::risk::{self, RiskClass, Severity};
 use crate::domain::visible_text::{mixed_script, visible};
 use crate::upstream::Tool;
@@ -211,6 +212,46 @@ fn judge(upstream: &str, tool: &Tool, policy: Option<&Policy>, agents: &[&Agent]
     rows
 }
 
+/// What the API answers for all tools. `misfits` says which rule, pattern or condition of a policy fits
+/// nothing that its upstream lists.
+pub(crate) fn all_to_json(broker: &Broker) -> String {
+    let rows: Vec<_> = broker.tool_rows().iter().map(ToolRow::to_json).collect();
+    let mut misfits = Vec::new();
+    for (upstream, found) in broker.misfits() {
+        let upstream = json::quote(&upstream);
+        misfits.extend(found.iter().map(|problem| {
+            json::object([
+                ("upstream", upstream.as_str()),
+                ("rule", &json::quote(&problem.place)),
+                ("message", &json::quote(&problem.message)),
+            ])
+        }));
+    }
+    let list = |all: Vec<String>| format!("[{}]", all.join(","));
+    json::object([("tools", list(rows).as_str()), ("misfits", &list(misfits))])
+}
+
+/// What of one upstream's policy fits nothing that it lists.
+#[derive(Debug)]
+struct MisfitsShown {
+    upstream: String,
+    /// Place and message of each.
+    shown: Vec<(String, String)>,
+    /// How many more there are.
+    more: usize,
+}
+
+impl MisfitsShown {
+    fn of(upstream: String, found: &[Problem]) -> Self {
+        let shown = found.iter().take(MOST_TOLD);
+        Self {
+            upstream,
+            shown: shown.map(|p| (visible(&p.place), visible(&p.message))).collect(),
+            more: found.len().saturating_sub(MOST_TOLD),
+        }
+    }
+}
+
 fn word_or_null(word: Option<&str>) -> String {
     word.map_or_else(|| "null".to_owned(), json::quote)
 }
@@ -223,6 +264,7 @@ struct ToolsPage {
     found: usize,
     more: Option<String>,
     unlisted: Vec<String>,
+    misfits: Vec<MisfitsShown>,
     actions: Vec<(&'static str, &'static str, bool)>,
     q: String,
     agent: String,
@@ -278,6 +320,10 @@ pub(crate) async fn show(
     let found = rows.len();
     let rows: Vec<_> = rows.into_iter().skip(narrow.from).take(PER_PAGE).collect();
     let until = narrow.from.saturating_add(rows.len());
+    let misfits = web.broker.misfits();
+    let misfits = misfits.into_iter().map(|(upstream, found)| MisfitsShown::of(upstream, &found));
+    let misfits = misfits.filter(|m| narrow.upstream.is_empty() || narrow.upstream == m.upstream);
+    let misfits = misfits.collect();
     let actions = ["allow", "require_approval", "deny", "hide"];
     page(
         StatusCode::OK,
@@ -287,6 +333,7 @@ pub(crate) async fn show(
             rows,
             found,
             unlisted: web.broker.unlisted_upstreams(),
+            misfits,
             actions: actions.map(|a| (a, action_words(a), a == narrow.action)).to_vec(),
             q: narrow.q,
             agent: narrow.agent,

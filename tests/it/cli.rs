@@ -1,4 +1,5 @@
 //! The commands of the built binary.
 
 mod copies;
+mod misfits;
 mod stdio;

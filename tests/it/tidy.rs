@@ -222,7 +222,7 @@ const COLLECTIONS: [&str; 16] = [
 
 /// Fields and variables that are made anew for each thing that is read, or once from the
 /// configuration.
-const SHORT_LIVED: [&str; 12] = [
+const SHORT_LIVED: [&str; 13] = [
     "src/broker.rs",
     "src/broker/people/plan.rs",
     "src/broker/upkeep.rs",
@@ -232,6 +232,7 @@ const SHORT_LIVED: [&str; 12] = [
     "src/demo.rs",
     "src/demo/archive.rs",
     "src/domain/policy.rs",
+    "src/domain/policy/names.rs",
     "src/mcp/notifications.rs",
     "src/mcp/tasks/watch.rs",
     "src/upstream.rs",

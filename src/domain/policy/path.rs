@@ -21,8 +21,9 @@ enum Root {
     UpstreamName,
 }
 
+/// One step of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     Key(String),
     Index(usize),
     Each,
@@ -56,6 +57,11 @@ impl Path {
             ));
         }
         Ok(Self { text: text.to_owned(), root, steps })
+    }
+
+    /// The steps through the arguments; none where the path looks elsewhere.
+    pub(super) fn in_arguments(&self) -> Option<&[Step]> {
+        (self.root == Root::Arguments).then_some(self.steps.as_slice())
     }
 
     /// Calls `visit` with what is at the path until it says stop: every value; `Nothing` where there is

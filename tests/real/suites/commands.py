@@ -108,6 +108,20 @@ def terminal(report, stage):
         expect("slow" in done.stdout + done.stderr, "the upstream is named")
         upstream.start()
 
+    with report.case("check --connect and /api/v1/tools tell what of a policy fits no tool, with the nearest name"):
+        slipped = {**POLICY, "tools": {**POLICY["tools"], "wrok": {"action": "deny"}}}
+        other = Placet(stage, [{"name": "slow", "url": upstream.url, "policy": slipped}], name="slipped").start()
+        done = other.command("check", "--connect")
+        equal(done.returncode, 0, f"exit code ({done.stderr[-300:]})")
+        expect("/tools/wrok" in done.stderr and 'did you mean "work"?' in done.stderr, done.stderr[-500:])
+
+        def misfits():
+            found = other.api("GET", "/tools", status=200).json()["misfits"]
+            return [misfit for misfit in found if misfit["rule"] == "/tools/wrok"]
+
+        until(misfits, 20, "the misfit in the API")
+        other.stop()
+
     with report.case("audit verify walks the chain beside the running broker, and finds a changed record"):
         done = broker.command("audit", "verify")
         equal(done.returncode, 0, f"exit code ({done.stderr[-300:]})")
