@@ -50,6 +50,7 @@ mod faces;
 mod keeper;
 mod reload;
 pub(crate) mod signals;
+pub mod tool_list;
 
 use faces::Faces;
 

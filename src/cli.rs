@@ -18,6 +18,7 @@ pub(crate) mod connect;
 pub(crate) mod copies;
 pub(crate) mod demo;
 pub mod log_lines;
+pub(crate) mod named;
 pub(crate) mod notify;
 pub(crate) mod policy;
 pub(crate) mod serve;
@@ -25,6 +26,7 @@ pub(crate) mod stdio;
 pub(crate) mod store;
 pub(crate) mod text;
 pub(crate) mod token;
+pub(crate) mod tools;
 
 /// Where a broker listens unless told otherwise.
 pub const DEFAULT_SERVER: &str = "http://127.0.0.1:8420";
@@ -115,6 +117,9 @@ pub enum Command {
                             could not reach.\n\nExamples:\n  placet check\n  placet check --connect \
                             --json")]
     Check(CheckArgs),
+    /// The tools of an upstream: what harm their calls could do, and which rule decides them
+    #[command(after_help = tools::HELP)]
+    Tools(tools::ToolsArgs),
     /// Explain what a policy makes of a call
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -351,6 +356,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     match command {
         Command::Check(args) => check::run(&global, &args, crate::app::connect::report).await,
         Command::Connect(args) => connect::run(&global, &args),
+        Command::Tools(args) => tools::run(&global, &args).await,
         Command::Policy(command) => policy::run(&global, command),
         Command::Approvals(args) => approvals::run(&global, args).await,
         Command::Token(TokenCommand::New) => {
@@ -429,6 +435,7 @@ mod tests {
             "check --connect --json",
             "connect cursor --upstream u --server http://a --agent a --token-env T --write",
             "connect codex --write f --put-token --json",
+            "tools u --agent a --json",
             "policy explain --upstream u --tool t --args {} --agent a",
             "policy draft --upstream u --out f",
             "policy test f",

@@ -1,7 +1,6 @@
 //! What `placet check --connect` tries: every upstream, the sign-in provider and every notifier.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
@@ -13,8 +12,7 @@ use crate::config::{self, Config, Upstream};
 use crate::notify::deliver;
 use crate::upstream::{self, Catalog};
 
-/// How long one of them may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+use super::tool_list::{self, PATIENCE};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -33,8 +31,8 @@ pub async fn report(config: &Config) -> Report {
     let upstreams = upstream::build(config, &clock, &tracker);
     for settings in &config.upstreams {
         let Some(server) = upstreams.get(&settings.name) else { continue };
-        let answer = match tokio::time::timeout(PATIENCE, server.refresh()).await {
-            Ok(Ok(catalog)) => {
+        let answer = match tool_list::fetch(server.as_ref()).await {
+            Ok(catalog) => {
                 let own = catalog.find(WAIT_TOOL).is_some();
                 if own && config.agents.iter().any(|a| a.wait_tool) {
                     tracing::warn!(
@@ -46,8 +44,7 @@ pub async fn report(config: &Config) -> Report {
                 report.misfits.extend(misfits(settings, &catalog));
                 Ok(format!("{} tools", catalog.tools.len()))
             }
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no answer within {PATIENCE:?}")),
+            Err(why) => Err(why),
         };
         report.tried.push((format!("upstreams.{}", settings.name), answer));
         server.shutdown().await;

@@ -10,7 +10,7 @@ use crate::domain::json;
 use crate::domain::policy::{Action, Rule, Verdict};
 use crate::domain::time::in_words;
 
-use super::{Failure, Global, PolicyCommand, load, say, text};
+use super::{Failure, Global, PolicyCommand, load, named, say, text};
 
 /// `policy explain`
 #[derive(Debug, Clone, Args)]
@@ -69,23 +69,12 @@ struct Explained {
 }
 
 fn explain(config: &Config, args: &ExplainArgs) -> Result<Explained, Failure> {
-    let upstream = config.upstream(&args.upstream).ok_or_else(|| {
-        let names: Vec<&str> = config.upstreams.iter().map(|u| u.name.as_str()).collect();
-        Failure::misused(format!(
-            "--upstream {}: no such upstream; known: {}",
-            args.upstream,
-            names.join(", ")
-        ))
-    })?;
-    let may_use = |a: &Agent| a.upstreams.as_ref().is_none_or(|u| u.contains(&upstream.name));
-    let agent = match &args.agent {
-        Some(name) => config.agent(name),
-        None => config.agents.iter().find(|a| may_use(a)),
-    };
-    let agent = agent.ok_or_else(|| {
+    let upstream = named::upstream(config, "--upstream ", &args.upstream)?;
+    let may_use = |a: &Agent| named::may_use(a, upstream);
+    let agent = named::agent(config, args.agent.as_deref(), upstream)?.ok_or_else(|| {
         let names: Vec<&str> = config.agents.iter().map(|a| a.name.as_str()).collect();
-        let asked = args.agent.as_deref().unwrap_or("(none may use the upstream)");
-        Failure::misused(format!("--agent {asked}: no such agent; known: {}", names.join(", ")))
+        let why = format!("no agent may use upstream {}", upstream.name);
+        Failure::misused(format!("{why}; name one with --agent; known: {}", names.join(", ")))
     })?;
     let arguments = json::parse(&args.args)
         .map_err(|error| Failure::misused(format!("--args: not JSON: {error}")))?;

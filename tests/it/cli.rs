@@ -3,3 +3,4 @@
 mod copies;
 mod misfits;
 mod stdio;
+mod tools;

@@ -3,6 +3,13 @@
 use super::{Action, CallFacts, Policy, Rule};
 use crate::domain::risk;
 
+impl Policy {
+    /// The JSON Pointer of the pattern that hides a tool, if one does.
+    pub fn hide_pointer(&self, tool: &str) -> Option<String> {
+        self.hidden_by(tool).map(|(i, _)| format!("/hide/{i}"))
+    }
+}
+
 pub(super) fn lines(policy: &Policy, facts: &CallFacts<'_, '_>) -> Vec<String> {
     let mut lines = Vec::new();
     let tool = facts.tool;
