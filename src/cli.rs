@@ -17,6 +17,7 @@ pub(crate) mod check;
 pub(crate) mod connect;
 pub(crate) mod copies;
 pub(crate) mod demo;
+pub(crate) mod draft;
 pub mod log_lines;
 pub(crate) mod named;
 pub(crate) mod notify;
@@ -120,7 +121,7 @@ pub enum Command {
     /// The tools of an upstream: what harm their calls could do, and which rule decides them
     #[command(after_help = tools::HELP)]
     Tools(tools::ToolsArgs),
-    /// Explain what a policy makes of a call
+    /// Draft a policy, and explain what one makes of a call
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// The queue from a terminal, over the HTTP API of a running broker
@@ -216,16 +217,9 @@ pub enum PolicyCommand {
     #[command(after_help = "Example:\n  placet policy explain --upstream images --tool \
                             delete_image_set --args '{\"datastore_id\": \"prod\"}'")]
     Explain(policy::ExplainArgs),
-    /// A policy from the upstream's tools/list; not available yet
-    #[command(hide = true)]
-    Draft {
-        /// The upstream
-        #[arg(long, value_name = "NAME")]
-        upstream: String,
-        /// Where to write it [default: stdout]
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
-    },
+    /// A policy from the tools that an upstream lists, or one with its new tools added
+    #[command(after_help = draft::HELP)]
+    Draft(draft::DraftArgs),
     /// Run the tests inside a policy file; not available yet
     #[command(hide = true)]
     Test {
@@ -357,7 +351,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Check(args) => check::run(&global, &args, crate::app::connect::report).await,
         Command::Connect(args) => connect::run(&global, &args),
         Command::Tools(args) => tools::run(&global, &args).await,
-        Command::Policy(command) => policy::run(&global, command),
+        Command::Policy(command) => policy::run(&global, command).await,
         Command::Approvals(args) => approvals::run(&global, args).await,
         Command::Token(TokenCommand::New) => {
             token::new(&global);
@@ -437,7 +431,7 @@ mod tests {
             "connect codex --write f --put-token --json",
             "tools u --agent a --json",
             "policy explain --upstream u --tool t --args {} --agent a",
-            "policy draft --upstream u --out f",
+            "policy draft --upstream u --update g --out f",
             "policy test f",
             "policy replay f --since 7d",
             "approvals list --state pending,approved --limit 5 --server http://a",
@@ -470,8 +464,8 @@ mod tests {
 
         let help = policy.render_long_help().to_string();
 
-        assert!(help.contains("explain"), "{help}");
-        assert!(!["draft", "test", "replay"].iter().any(|word| help.contains(word)), "{help}");
+        assert!(["explain", "draft"].iter().all(|word| help.contains(word)), "{help}");
+        assert!(!["test", "replay"].iter().any(|word| help.contains(word)), "{help}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::domain::json;
 use crate::domain::policy::{Action, Rule, Verdict};
 use crate::domain::time::in_words;
 
-use super::{Failure, Global, PolicyCommand, load, named, say, text};
+use super::{Failure, Global, PolicyCommand, draft, load, named, say, text};
 
 /// `policy explain`
 #[derive(Debug, Clone, Args)]
@@ -40,7 +40,7 @@ pub struct ExplainArgs {
 /// # Errors
 /// The configuration has errors, an argument names nothing or is not JSON, or the command is not
 /// available; exit code 2.
-pub(crate) fn run(global: &Global, command: PolicyCommand) -> Result<(), Failure> {
+pub(crate) async fn run(global: &Global, command: PolicyCommand) -> Result<(), Failure> {
     match command {
         PolicyCommand::Explain(args) => {
             let config = load(global)?;
@@ -48,7 +48,7 @@ pub(crate) fn run(global: &Global, command: PolicyCommand) -> Result<(), Failure
             say(&if global.json { explained.as_json() } else { explained.as_text() });
             Ok(())
         }
-        PolicyCommand::Draft { .. } => Err(Failure::unavailable("policy draft")),
+        PolicyCommand::Draft(args) => draft::run(global, &args).await,
         PolicyCommand::Test { .. } => Err(Failure::unavailable("policy test")),
         PolicyCommand::Replay { .. } => Err(Failure::unavailable("policy replay")),
     }

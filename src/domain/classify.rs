@@ -226,6 +226,13 @@ impl Classified {
     }
 }
 
+/// The values of a tool's argument that certainly name an act, raw, each with the class of that act.
+/// `property` is the argument's own schema.
+pub fn values_of(property: &Node<'_>) -> Vec<(RiskClass, String)> {
+    let by_class = schema::values_by_class(property, true);
+    by_class.into_iter().flat_map(|(class, all)| all.into_iter().map(move |v| (class, v))).collect()
+}
+
 fn classify(tool: &Node<'_>, trusted: bool) -> Classified {
     let text = |key| tool.get(key).and_then(Node::as_str).unwrap_or_default();
     let (name, annotations) = (text("name"), tool.get("annotations"));

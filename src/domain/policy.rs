@@ -28,6 +28,9 @@ use pattern::Pattern;
 
 mod blocks;
 mod condition;
+pub mod draft;
+#[cfg(test)]
+mod draft_tests;
 mod explain;
 mod governed;
 #[cfg(test)]

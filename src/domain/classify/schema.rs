@@ -110,6 +110,21 @@ fn path(key: &str) -> String {
 
 /// The argument that says what is done: what each of its values says.
 fn operation(key: &str, node: &Node<'_>, found: &mut Arguments) {
+    let by_class = values_by_class(node, false);
+    let Some(gravest) = by_class.iter().map(|(class, _)| *class).max() else { return };
+    if found.operation.as_ref().is_none_or(|(_, other)| *other < gravest) {
+        found.operation = Some((key.to_owned(), gravest));
+    }
+    if by_class.len() > 1 {
+        for (class, values) in by_class.into_iter().filter(|(class, _)| *class > RiskClass::Read) {
+            found.flips.push(Flip { path: path(key), values, class });
+        }
+    }
+}
+
+/// The values of an argument that says what is done, each raw and under the class of what it says.
+/// `certain`: without those whose word may be a thing only.
+pub(super) fn values_by_class(node: &Node<'_>, certain: bool) -> Vec<(RiskClass, Vec<String>)> {
     let listed = node.get("enum").and_then(Node::elements);
     let mut by_class: Vec<(RiskClass, Vec<String>)> = Vec::new();
     let mut note = |class, raw: String| match by_class.iter_mut().find(|(c, _)| *c == class) {
@@ -119,7 +134,8 @@ fn operation(key: &str, node: &Node<'_>, found: &mut Arguments) {
     };
     if let Some(values) = listed {
         for value in values {
-            if let Some(said) = value.as_str().and_then(name::read) {
+            let said = value.as_str().and_then(name::read);
+            if let Some(said) = said.filter(|said| said.is_certain || !certain) {
                 note(said.class, value.raw.to_owned());
             }
         }
@@ -136,15 +152,7 @@ fn operation(key: &str, node: &Node<'_>, found: &mut Arguments) {
             }
         }
     }
-    let Some(gravest) = by_class.iter().map(|(class, _)| *class).max() else { return };
-    if found.operation.as_ref().is_none_or(|(_, other)| *other < gravest) {
-        found.operation = Some((key.to_owned(), gravest));
-    }
-    if by_class.len() > 1 {
-        for (class, values) in by_class.into_iter().filter(|(class, _)| *class > RiskClass::Read) {
-            found.flips.push(Flip { path: path(key), values, class });
-        }
-    }
+    by_class
 }
 
 /// Whether a text says that the argument is what is run, not what is looked for.

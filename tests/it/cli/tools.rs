@@ -115,3 +115,66 @@ async fn an_unknown_upstream_or_agent_is_told_with_the_nearest_name() {
     let told = place.fails(&["tools", "lost"], 1).await;
     assert!(told.contains("upstreams.lost: its tools can't be listed"), "{told}");
 }
+
+#[tokio::test]
+async fn a_drafted_policy_passes_check_and_judges_as_it_says() {
+    let place = Place::new("").await;
+
+    let (text, _) = place.works(&["policy", "draft", "--upstream", "images"]).await;
+    let (again, _) =
+        place.works(&["policy", "draft", "--upstream", "images", "--out", "images.json"]).await;
+    assert_eq!(again, "");
+    assert_eq!(std::fs::read_to_string(place.file("images.json")).unwrap(), text);
+    let told =
+        place.fails(&["policy", "draft", "--upstream", "images", "--out", "images.json"], 1).await;
+    assert!(told.contains("--out images.json: is there already"), "{told}");
+
+    place.configure("policy = \"images.json\"");
+    let (_, told) = place.works(&["check"]).await;
+    // Nobody is told here, which is not the policy's fault.
+    let mut faults = told.lines().filter(|line| line.contains("images.json"));
+    assert!(faults.all(|line| line.contains("no notifier reaches")), "{told}");
+    for (tool, arguments, verdict) in [
+        ("list_sets", "{}", "allow"),
+        ("copy_set", "{}", "allow"),
+        ("delete_set", "{}", "require_approval"),
+        ("manage_set", r#"{"operation":"get"}"#, "allow"),
+        ("manage_set", r#"{"operation":"delete"}"#, "require_approval"),
+        ("unheard_of", "{}", "deny"),
+    ] {
+        let asked = ["policy", "explain", "--json", "--upstream", "images"];
+        let call = ["--tool", tool, "--args", arguments];
+        let (json, _) = place.works(&[&asked[..], &call[..]].concat()).await;
+        let told: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(told["verdict"], verdict, "{tool} {arguments}");
+    }
+}
+
+#[tokio::test]
+async fn new_tools_are_added_to_a_policy_and_told_and_its_file_stays() {
+    let place = Place::new("").await;
+    let old = "{ \"version\": \"1\",\n  \"tools\": {\n    \"list_set\": { \"action\" : \"deny\" },\n    \
+               \"copy_set\": {\"action\":\"allow\"}\n  }\n}\n";
+    std::fs::write(place.file("old.json"), old).unwrap();
+    let draft = ["policy", "draft", "--upstream", "images", "--update"];
+
+    let (text, told) = place.works(&[&draft[..], &["old.json"]].concat()).await;
+
+    let kept = old.trim_end().trim_end_matches(['}', '\n', ' ']);
+    assert!(text.starts_with(kept), "{text}");
+    assert!(text.ends_with("    }\n  }\n}\n"), "{text}");
+    for line in [
+        "added: delete_set",
+        "added: manage_set",
+        "added: list_sets",
+        "fits no tool that the upstream lists: /tools/list_set; did you mean list_sets?",
+    ] {
+        assert!(told.contains(line), "{line:?} is not in {told}");
+    }
+    assert!(!told.contains("added: copy_set"), "{told}");
+    assert_eq!(std::fs::read_to_string(place.file("old.json")).unwrap(), old);
+
+    std::fs::write(place.file("bad.json"), "{\"version\":\"1\",\"tolls\":{}}").unwrap();
+    let told = place.fails(&[&draft[..], &["bad.json"]].concat(), 2).await;
+    assert!(told.contains("bad.json: /tolls: unknown key") && told.contains("tools"), "{told}");
+}
