@@ -214,8 +214,9 @@ pub struct CheckArgs {
 #[derive(Debug, Clone, Subcommand)]
 pub enum PolicyCommand {
     /// Which rule decides a call, and why
-    #[command(after_help = "Example:\n  placet policy explain --upstream images --tool \
-                            delete_image_set --args '{\"datastore_id\": \"prod\"}'")]
+    #[command(after_help = "Examples:\n  placet policy explain --upstream images --tool \
+                            delete_image_set --args '{\"datastore_id\": \"prod\"}'\n  placet \
+                            policy explain --upstream images --tool delete_image_set --connect")]
     Explain(policy::ExplainArgs),
     /// A policy from the tools that an upstream lists, or one with its new tools added
     #[command(after_help = draft::HELP)]
@@ -430,7 +431,7 @@ mod tests {
             "connect cursor --upstream u --server http://a --agent a --token-env T --write",
             "connect codex --write f --put-token --json",
             "tools u --agent a --json",
-            "policy explain --upstream u --tool t --args {} --agent a",
+            "policy explain --upstream u --tool t --args {} --agent a --connect",
             "policy draft --upstream u --update g --out f",
             "policy test f",
             "policy replay f --since 7d",

@@ -4,11 +4,14 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::config::{Agent, Config};
+use crate::config::{Agent, Config, value};
+use crate::domain::assessment::{Assessment, Source};
 use crate::domain::call::{Method, ToolCall, uri_arguments};
 use crate::domain::json;
 use crate::domain::policy::{Action, Rule, Verdict};
-use crate::domain::time::in_words;
+use crate::domain::risk::{RiskClass, Severity, in_words};
+use crate::domain::time;
+use crate::upstream::Catalog;
 
 use super::{Failure, Global, PolicyCommand, draft, load, named, say, text};
 
@@ -33,6 +36,9 @@ pub struct ExplainArgs {
     /// The agent [default: the first that may use the upstream]
     #[arg(long, value_name = "NAME")]
     pub agent: Option<String>,
+    /// Fetch the upstream's list of tools, by which the class of the tool's calls is known
+    #[arg(long, conflicts_with_all = ["prompt", "resource"])]
+    pub connect: bool,
 }
 
 /// Runs one of the policy commands.
@@ -44,7 +50,13 @@ pub(crate) async fn run(global: &Global, command: PolicyCommand) -> Result<(), F
     match command {
         PolicyCommand::Explain(args) => {
             let config = load(global)?;
-            let explained = explain(&config, &args)?;
+            let catalog = if args.connect {
+                let upstream = named::upstream(&config, "--upstream ", &args.upstream)?;
+                Some(named::tools_of(&config, upstream).await?)
+            } else {
+                None
+            };
+            let explained = explain(&config, &args, catalog.as_deref())?;
             say(&if global.json { explained.as_json() } else { explained.as_text() });
             Ok(())
         }
@@ -66,9 +78,16 @@ struct Explained {
     eligible: Vec<String>,
     timeout: std::time::Duration,
     notify: Vec<String>,
+    /// Where something is known of it.
+    assessed: Assessment,
 }
 
-fn explain(config: &Config, args: &ExplainArgs) -> Result<Explained, Failure> {
+/// Explains by the configuration, and by the upstream's list of tools where that was fetched.
+fn explain(
+    config: &Config,
+    args: &ExplainArgs,
+    catalog: Option<&Catalog>,
+) -> Result<Explained, Failure> {
     let upstream = named::upstream(config, "--upstream ", &args.upstream)?;
     let may_use = |a: &Agent| named::may_use(a, upstream);
     let agent = named::agent(config, args.agent.as_deref(), upstream)?.ok_or_else(|| {
@@ -93,12 +112,25 @@ fn explain(config: &Config, args: &ExplainArgs) -> Result<Explained, Failure> {
         eligible: Vec::new(),
         timeout: config.approvals.timeout,
         notify: Vec::new(),
+        assessed: Assessment::default(),
     };
     if !may_use(agent) {
         explained.verdict = "unreachable";
         explained.why = format!("agent {} may not use this upstream", agent.name);
         return Ok(explained);
     }
+    let mut known = None;
+    if let (Some(catalog), Some(tool)) = (catalog, &args.tool) {
+        let Some(listed) = catalog.find(tool) else {
+            let near = value::suggestion(tool, catalog.tools.iter().map(|t| t.name.as_str()));
+            explained.verdict = "unknown";
+            explained.why = format!("the upstream lists no tool {tool}{near}");
+            return Ok(explained);
+        };
+        known = Some(&listed.risk);
+        explained.assessed = Assessment::of_definition(&listed.risk);
+    }
+    let class = known.map(|tool| tool.class);
     let Some(policy) = &upstream.policy else {
         "the upstream has no policy: everything is denied".clone_into(&mut explained.why);
         return Ok(explained);
@@ -117,9 +149,9 @@ fn explain(config: &Config, args: &ExplainArgs) -> Result<Explained, Failure> {
     let call = ToolCall::read_as(method, &upstream.name, &params)
         .map_err(|error| Failure::misused(format!("--args: {error}")))?;
     let verdict = policy
-        .judge(&agent.name, &call, None)
+        .judge(&agent.name, &call, class)
         .map_err(|error| Failure::misused(format!("--args: not JSON: {error}")))?;
-    explained.steps = policy.explain(&agent.name, &call, None);
+    explained.steps = policy.explain(&agent.name, &call, class);
     match verdict {
         Verdict::Ungoverned => {
             explained.verdict = "allow";
@@ -133,6 +165,7 @@ fn explain(config: &Config, args: &ExplainArgs) -> Result<Explained, Failure> {
         Verdict::Ruled { action, rule } => {
             explained.verdict = action.as_str();
             explained.why = why(action, rule);
+            explained.assessed = Assessment::of(rule, known);
             if action == Action::RequireApproval {
                 explained.eligible = config.reviewers_of(rule, agent).eligible;
                 explained.timeout = rule.approval.timeout.unwrap_or(config.approvals.timeout);
@@ -190,6 +223,10 @@ impl Explained {
             "rule": self.rule.as_ref().map(|r| &r.pointer),
             "reason": self.rule.as_ref().and_then(|r| r.reason.as_ref()),
             "why": self.why,
+            "risk": self.assessed.risk.map(RiskClass::as_str),
+            "severity": self.assessed.severity.map(Severity::as_str),
+            "risk_source": self.assessed.source.map(Source::as_str),
+            "risk_why": self.assessed.why,
             "steps": self.steps,
             "agent": self.agent,
             "approval": approval,
@@ -204,13 +241,18 @@ impl Explained {
         }
         lines.push(format!("why:      {}", self.why));
         lines.push(format!("agent:    {}", self.agent));
+        if let Some(words) = in_words(self.assessed.risk, self.assessed.severity) {
+            let source = self.assessed.source.map_or("", Source::as_str);
+            let why = self.assessed.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
+            lines.push(format!("risk:     {words} ({source}{why})"));
+        }
         if let Some(rule) = &self.rule {
             if let Some(reason) = &rule.reason {
                 lines.push(format!("reason:   {reason}"));
             }
             if let Some(limit) = rule.rate_limit {
                 let per = if limit.per_agent { "agent" } else { "session" };
-                let window = in_words(limit.window);
+                let window = time::in_words(limit.window);
                 lines.push(format!("limit:    {} calls in {window} per {per}", limit.max));
             }
         }
@@ -219,7 +261,7 @@ impl Explained {
                 "eligible: {} ({} must approve within {})",
                 self.eligible.join(", "),
                 self.quorum(),
-                in_words(self.timeout)
+                time::in_words(self.timeout)
             ));
             lines.push(format!("notify:   {}", self.notify.join(", ")));
         }
@@ -253,8 +295,9 @@ mod tests {
                 resource: None,
                 args: args.into(),
                 agent: agent.map(Into::into),
+                connect: false,
             };
-            explain(&config, &args)
+            explain(&config, &args, None)
         };
 
         assert!(ask("image", "{}", None).unwrap_err().message.contains("known: images"));
@@ -277,9 +320,10 @@ mod tests {
             resource: None,
             args: "{}".into(),
             agent: None,
+            connect: false,
         };
 
-        let text = explain(&config, &args).unwrap().as_text();
+        let text = explain(&config, &args, None).unwrap().as_text();
 
         for step in
             ["  hide: nothing fits", "  tools: /tools/t", "  risk: write", "  verdict: deny"]
@@ -302,8 +346,9 @@ mod tests {
                 resource: resource.map(Into::into),
                 args: "{}".into(),
                 agent: None,
+                connect: false,
             };
-            explain(&config, &args).unwrap()
+            explain(&config, &args, None).unwrap()
         };
 
         assert_eq!(ask(None, Some("file:///x/../s/a")).verdict, "hidden");

@@ -148,12 +148,11 @@ impl Draft {
     fn add(&mut self, tools: Vec<&ListedTool<'_>>) {
         let mut entries = Vec::new();
         for tool in tools {
-            match unnameable(tool.name) {
-                Some(why) => self.left.push((tool.name.to_owned(), why)),
-                None => {
-                    self.added.push(tool.name.to_owned());
-                    entries.push((quote(tool.name), rule(tool)));
-                }
+            if let Some(why) = unnameable(tool.name) {
+                self.left.push((tool.name.to_owned(), why));
+            } else {
+                self.added.push(tool.name.to_owned());
+                entries.push((quote(tool.name), rule(tool)));
             }
         }
         if !entries.is_empty() {
@@ -274,9 +273,10 @@ fn set_or_not(own: &Classified, property: &Node<'_>, path: &str) -> Option<Unask
     };
     // Where nobody says what happens without the argument, a call without it is asked about.
     let is_off = property.get("default").and_then(Node::as_bool) == Some(false);
-    let (when, absent) = match is_off {
-        true => (vec![condition("exists"), condition("neq")], " or absent"),
-        false => (vec![condition("neq")], ""),
+    let (when, absent) = if is_off {
+        (vec![condition("exists"), condition("neq")], " or absent")
+    } else {
+        (vec![condition("neq")], "")
     };
     let words = format!(" Runs unasked only where {path} is false{absent}.");
     Some(Unasked { when, class: own.class, words })
@@ -390,21 +390,16 @@ fn with_members(
     outer: &str,
 ) -> String {
     let all = members.join(&format!(",{line}"));
-    match object.members().unwrap_or_default().last() {
-        Some(last) => {
-            let (before, after) = text.split_at(offset(text, last.node.raw) + last.node.raw.len());
-            // `{ "a": 1 }` on one line ends on a line of its own then.
-            let ends = after.trim_start_matches([' ', '\t']);
-            let end = if ends.starts_with('}') { format!("{line}{outer}") } else { String::new() };
-            format!("{before},{line}{all}{end}{after}")
-        }
-        None => {
-            let (before, after) = text.split_at(offset(text, object.raw) + 1);
-            let ends = after.trim_start_matches([' ', '\t']);
-            let end = if ends.starts_with('}') { format!("{line}{outer}") } else { String::new() };
-            format!("{before}{line}{all}{end}{after}")
-        }
-    }
+    let last = object.members().unwrap_or_default().last();
+    let (at, comma) = last.map_or_else(
+        || (offset(text, object.raw) + 1, ""),
+        |last| (offset(text, last.node.raw) + last.node.raw.len(), ","),
+    );
+    let (before, after) = text.split_at(at);
+    // `{ "a": 1 }` on one line ends on a line of its own then.
+    let ends = after.trim_start_matches([' ', '\t']);
+    let end = if ends.starts_with('}') { format!("{line}{outer}") } else { String::new() };
+    format!("{before}{comma}{line}{all}{end}{after}")
 }
 
 /// Where a slice of the text begins in it, bytes.

@@ -178,3 +178,39 @@ async fn new_tools_are_added_to_a_policy_and_told_and_its_file_stays() {
     let told = place.fails(&[&draft[..], &["bad.json"]].concat(), 2).await;
     assert!(told.contains("bad.json: /tolls: unknown key") && told.contains("tools"), "{told}");
 }
+
+#[tokio::test]
+async fn a_policy_by_class_is_explained_by_the_class_that_the_list_gives_the_tool() {
+    let place = Place::new(
+        "policy = { version = \"1\", default = \"deny\", \
+         match = [{ risk = [\"destructive\"], action = \"require_approval\" }] }",
+    )
+    .await;
+    let explain = ["policy", "explain", "--upstream", "images", "--tool"];
+
+    // Without the list an entry by class fits every tool.
+    let (text, _) = place.works(&[&explain[..], &["copy_set"]].concat()).await;
+    assert!(text.contains("rule:     /match/0"), "{text}");
+    assert!(!text.contains("risk:     "), "{text}");
+
+    let (text, _) = place.works(&[&explain[..], &["copy_set", "--connect"]].concat()).await;
+    assert!(text.contains("rule:     /default"), "{text}");
+    assert!(text.contains("risk:     write, medium (classifier: name says \"copy\""), "{text}");
+    let (text, _) = place.works(&[&explain[..], &["delete_set", "--connect"]].concat()).await;
+    assert!(text.contains("rule:     /match/0"), "{text}");
+    assert!(text.contains("risk:     destructive, critical (classifier: name says \"delete\""));
+    let (json, _) =
+        place.works(&[&explain[..], &["delete_set", "--connect", "--json"]].concat()).await;
+    let told: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        [&told["risk"], &told["severity"], &told["risk_source"]],
+        ["destructive", "critical", "classifier"]
+    );
+
+    let (text, _) = place.works(&[&explain[..], &["delete_sets", "--connect"]].concat()).await;
+    assert!(text.contains("verdict:  unknown"), "{text}");
+    assert!(text.contains("lists no tool delete_sets; did you mean delete_set?"), "{text}");
+    let lost = ["policy", "explain", "--upstream", "lost", "--tool", "t", "--connect"];
+    let told = place.fails(&lost, 1).await;
+    assert!(told.contains("upstreams.lost: its tools can't be listed"), "{told}");
+}
