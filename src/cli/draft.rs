@@ -90,9 +90,8 @@ fn tell(made: &Draft, is_update: bool) {
     for (name, why) in &made.left {
         line(format!("left out: {name}: {why}"));
     }
-    for (place, near) in &made.misfits {
-        let near = near.as_ref().map_or(String::new(), |name| format!("; did you mean {name}?"));
-        line(format!("fits no tool that the upstream lists: {place}{near}"));
+    for misfit in &made.misfits {
+        line(format!("warning: {misfit}"));
     }
     if is_update && made.added.is_empty() {
         line("nothing is new".to_owned());

@@ -7,7 +7,7 @@
 
 use std::fmt::Write as _;
 
-use super::walk::nearest;
+use super::misfits::Listed;
 use super::{Match, Policy, Problem, fits, read::MAX_NAME};
 use crate::domain::classify::{self, Classified, Evidence, Place};
 use crate::domain::json::{self, Node};
@@ -39,8 +39,8 @@ pub struct Draft {
     pub added: Vec<String>,
     /// The tools that got none, each with why.
     pub left: Vec<(String, String)>,
-    /// JSON Pointers of what fits no tool of the list, each with the nearest name where one is near.
-    pub misfits: Vec<(String, Option<String>)>,
+    /// What of the policy that was there fits nothing of the list, as [`Policy::misfits`].
+    pub misfits: Vec<Problem>,
 }
 
 /// Drafts a policy for an upstream of that name with these tools.
@@ -62,11 +62,13 @@ pub fn draft(upstream: &str, tools: &[ListedTool<'_>]) -> Draft {
 /// What is wrong with the policy, as [`Policy::read`].
 pub fn update(text: &str, tools: &[ListedTool<'_>]) -> Result<Draft, Vec<Problem>> {
     let (policy, _) = Policy::read(text)?;
+    let listed = tools.iter().map(|t| Listed { name: t.name, definition: t.definition });
+    let listed: Vec<Listed<'_>> = listed.collect();
     let mut draft = Draft {
         text: text.to_owned(),
         added: Vec::new(),
         left: Vec::new(),
-        misfits: policy.misfits(tools),
+        misfits: policy.misfits(&listed),
     };
     let mut unknown = Vec::new();
     for tool in sorted(tools) {
@@ -115,32 +117,6 @@ fn description(upstream: &str, tools: &[ListedTool<'_>]) -> String {
         READS.0,
         WRITES.0,
     )
-}
-
-impl Policy {
-    /// The exact entries and the patterns over tools that fit none of these.
-    fn misfits(&self, tools: &[ListedTool<'_>]) -> Vec<(String, Option<String>)> {
-        let names: Vec<&str> = tools.iter().map(|t| t.name).collect();
-        let known: std::collections::HashSet<&str> = names.iter().copied().collect();
-        let mut misfits = Vec::new();
-        for (i, pattern) in self.hide.iter().enumerate() {
-            if !names.iter().any(|name| pattern.fits(name)) {
-                misfits.push((format!("/hide/{i}"), nearest(&pattern.text, &names)));
-            }
-        }
-        for entry in self.tools.iter().filter(|entry| !known.contains(entry.name.as_str())) {
-            misfits.push((entry.rule.pointer.clone(), nearest(&entry.name, &names)));
-        }
-        for entry in &self.matches {
-            for (i, pattern) in entry.tools.iter().flatten().enumerate() {
-                if !names.iter().any(|name| pattern.fits(name)) {
-                    let pointer = format!("{}/tools/{i}", entry.rule.pointer);
-                    misfits.push((pointer, nearest(&pattern.text, &names)));
-                }
-            }
-        }
-        misfits.into_iter().map(|(place, near)| (place, near.map(str::to_owned))).collect()
-    }
 }
 
 impl Draft {

@@ -256,12 +256,9 @@ fn a_tool_that_the_policy_is_about_already_is_left_to_it_and_told() {
     assert_eq!(draft.added, ["copy_set"]);
     let left: Vec<String> = draft.left.iter().map(|(name, why)| format!("{name}: {why}")).collect();
     assert_eq!(left, ["delete_set: /match/0 is about it", "list_sets: /hide/0 hides it"]);
-    assert_eq!(
-        draft.misfits,
-        [
-            ("/tools/copy_sat".to_owned(), Some("copy_set".to_owned())),
-            ("/match/0/tools/1".to_owned(), None)
-        ]
-    );
+    let misfits: Vec<String> = draft.misfits.iter().map(ToString::to_string).collect();
+    assert_eq!(misfits.len(), 2, "{misfits:?}");
+    assert!(misfits.iter().any(|m| m.starts_with("/tools/copy_sat") && m.contains("copy_set")));
+    assert!(misfits.iter().any(|m| m.starts_with("/match/0/tools/1")), "{misfits:?}");
     assert!(with(&[LIST], |tools| update("{\"version\":\"2\"}", tools)).is_err());
 }
