@@ -259,7 +259,7 @@ fn classify(tool: &Node<'_>, trusted: bool) -> Classified {
     for act in told.leading.iter().chain(&told.further) {
         // `read_query` is told as "Execute a SELECT query", `get_report` as "Generate a report".
         let mild = matches!(act.class, RiskClass::Write | RiskClass::Execute);
-        let is_kind_of_reading = is_read && (mild || only_reads.is_some());
+        let is_kind_of_reading = is_read && mild;
         let repeats = only_reads.is_some() && act.class == RiskClass::Execute;
         if !is_kind_of_reading && !repeats {
             found.add(Place::Description, &act.quote, act.class);

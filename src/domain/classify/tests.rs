@@ -26,6 +26,7 @@ fn the_class_is_what_a_careful_reader_would_say() {
         ("write_query", "Execute an INSERT, UPDATE or DELETE statement", Destructive),
         ("git_reset", "Unstages everything", Destructive),
         ("pop_message", "Reads the first message and removes it from the queue", Destructive),
+        ("get_page", "Deletes a page. Read-only.", Destructive),
         ("list_deleted_items", "List of deleted items", Read),
         ("get_reset_token", "Get the token of a password reset", Read),
         ("read_query", "Execute a SELECT query", Read),
