@@ -37,6 +37,7 @@ mod governed;
 mod governed_tests;
 #[cfg(test)]
 mod in_doubt_tests;
+mod limit;
 mod lint;
 mod literal;
 mod misfits;
@@ -56,6 +57,7 @@ mod uri;
 mod walk;
 
 pub use condition::{Condition, Finding};
+pub use limit::{Amount, Limit, Period, Scope, Window};
 pub use misfits::Listed;
 pub use pattern::MAX_GLOB;
 pub use read::MAX_NAME;
@@ -160,6 +162,8 @@ pub struct Rule {
     pub reason: Option<String>,
     /// How many calls pass; counted before the call is asked about or runs.
     pub rate_limit: Option<RateLimit>,
+    /// What its calls may come to together.
+    pub limits: Vec<Limit>,
     /// Whether its approvals are seen only by their own reviewers, the owner, admins and auditors.
     pub sensitive: bool,
     /// Keys whose values are masked, besides the configured ones.
@@ -433,6 +437,7 @@ impl Rule {
             action,
             reason: None,
             rate_limit: None,
+            limits: Vec::new(),
             sensitive: false,
             redact: Vec::new(),
             masked_ok: false,

@@ -8,7 +8,7 @@ use crate::domain::json::{self, MAX_DEPTH, Node, Value, differ_by_case};
 
 /// A place in the facts of a call.
 #[derive(Debug, Clone)]
-pub(super) struct Path {
+pub struct Path {
     pub(super) text: String,
     root: Root,
     steps: Vec<Step>,
