@@ -24,6 +24,7 @@ pub(crate) fn rule(pointer: &str) -> Rule {
         action: Action::RequireApproval,
         reason: None,
         rate_limit: None,
+        limits: Vec::new(),
         sensitive: false,
         redact: Vec::new(),
         masked_ok: false,

@@ -15,6 +15,7 @@ mod number;
 mod parse;
 mod parts;
 mod strip;
+mod text;
 mod write;
 
 pub use fold::{differ_by_case, fold_case};
@@ -22,6 +23,7 @@ pub use number::{compare_numbers, is_shortest, whole_number};
 pub use parse::{JsonError, MAX_DEPTH, parse, parse_own, parse_within, without_mark};
 pub use parts::Parts;
 pub(crate) use strip::without_prefix;
+pub use text::Text;
 pub use write::{array, object, quote, write_string};
 
 /// A value together with the exact text it was read from.

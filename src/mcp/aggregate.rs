@@ -64,7 +64,7 @@ pub(crate) async fn resolve(
     };
     if let Some(Found { place, written, upstream, own }) = found {
         incoming.message.params =
-            Some(edit::spliced(params.raw, place.raw, &json::quote(&own)).into());
+            Some(json::Text::own(edit::spliced(params.raw, place.raw, &json::quote(&own))));
         incoming.named =
             Some(Named { prefixed: names::uri(&upstream, &own) == written, text: written });
         incoming.upstream = upstream;

@@ -38,7 +38,10 @@ pub(crate) async fn call(mcp: &Mcp, incoming: ClientRequest, params: Option<Node
     let invalid = |text: &str| {
         json_response(StatusCode::OK, jsonrpc::error(id, code::INVALID_PARAMS, text, None))
     };
-    let text = incoming.message.params.clone().unwrap_or_else(|| Arc::from("null"));
+    let text = match &incoming.message.params {
+        Some(text) => Arc::clone(text.shared()),
+        None => Arc::from("null"),
+    };
     let method = Method::parse(&incoming.message.method).unwrap_or(Method::CallTool);
     let read = match &params {
         Some(node) => ToolCall::of_read(method, &incoming.upstream, &text, node),

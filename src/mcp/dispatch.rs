@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Agent;
 use crate::domain::call::Method;
-use crate::domain::json::{self, Node};
+use crate::domain::json::{self, Node, Text};
 use crate::mcp::request::request_of;
 use crate::mcp::stream::progress::{Progress, progress_token};
 use crate::protocol::{X_MCP_HEADER, code, jsonrpc, meta, method};
@@ -156,7 +156,7 @@ pub(crate) async fn answer(
     room: Share,
 ) -> Response {
     let text = message.params.clone();
-    let owned = text.as_deref().and_then(|p| json::parse(p).ok());
+    let owned = text.as_ref().map(Text::node);
     let params = owned.as_ref();
     let era = revision::era_of(headers, params);
     let features = match era {
@@ -253,7 +253,7 @@ async fn modern_message(
         );
     }
     let (incoming, own) = resolved(mcp, incoming, params.as_ref()).await;
-    match own.as_deref().and_then(|p| json::parse(p).ok()) {
+    match own.as_ref().map(Text::node) {
         Some(own) => Box::pin(mirrored(mcp, incoming, headers, Some(own))).await,
         None => mirrored(mcp, incoming, headers, params).await,
     }
@@ -281,7 +281,7 @@ async fn resolved(
     mcp: &Mcp,
     incoming: ClientRequest,
     params: Option<&Node<'_>>,
-) -> (ClientRequest, Option<Arc<str>>) {
+) -> (ClientRequest, Option<Text>) {
     if !incoming.upstream.is_empty() {
         return (incoming, None);
     }
@@ -344,7 +344,7 @@ async fn legacy_message(
                 }
             }
             let (incoming, own) = resolved(mcp, incoming, params.as_ref()).await;
-            match own.as_deref().and_then(|p| json::parse(p).ok()) {
+            match own.as_ref().map(Text::node) {
                 Some(own) => Box::pin(legacy(mcp, incoming, Some(own))).await,
                 None => legacy(mcp, incoming, params).await,
             }

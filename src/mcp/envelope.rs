@@ -5,8 +5,6 @@
 //! what two parsers could read differently (duplicate keys, keys that differ only in case) is
 //! refused, so that the policy judges what the upstream will read.
 
-use std::sync::Arc;
-
 use serde::Deserialize;
 
 use crate::domain::json::{self, JsonError, Node};
@@ -52,7 +50,7 @@ pub(crate) struct Message {
     /// The method; empty for a response.
     pub method: String,
     /// `params` as sent, raw JSON; shared by everything that is made of the message.
-    pub params: Option<Arc<str>>,
+    pub params: Option<json::Text>,
     /// The result or error of a response; none for the other kinds.
     pub reply: Option<Reply>,
 }
@@ -154,7 +152,7 @@ impl Message {
             }
             (None, None) => None,
         };
-        Ok(Self { kind, id, method, params: params.map(|p| p.raw.into()), reply })
+        Ok(Self { kind, id, method, params: params.map(json::Text::of), reply })
     }
 
     /// The id of a request, raw JSON; `null` where there is none.

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, header};
 use crate::broker::client_sessions::SessionInUse;
 use crate::config::Agent;
 use crate::domain::call::without_protocol_meta;
-use crate::domain::json::Node;
+use crate::domain::json::{self, Node};
 use crate::mcp::session::cancellation::InFlightRequest;
 use crate::protocol::meta;
 use crate::store::ClientSession;
@@ -19,7 +19,7 @@ use super::reading::Share;
 
 /// A request as it goes upstream.
 pub(crate) fn request_of(incoming: &ClientRequest) -> Request {
-    let params = incoming.message.params.as_ref().map(without_protocol_meta);
+    let params = incoming.message.params.as_ref().map(|p| without_protocol_meta(p.shared()));
     Request { params, ..Request::new(&incoming.message.method, None) }
 }
 
@@ -82,7 +82,7 @@ impl ClientRequest {
     pub(crate) fn to(&self, upstream: &str, params: Option<String>) -> Self {
         let mut one = self.clone();
         upstream.clone_into(&mut one.upstream);
-        one.message.params = params.map(Into::into);
+        one.message.params = params.map(json::Text::own);
         one
     }
 

@@ -149,14 +149,13 @@ impl Watched {
     async fn of(mcp: &Mcp, incoming: &ClientRequest, written: String) -> Option<Self> {
         let mut asked = incoming.clone();
         method::RESOURCES_SUBSCRIBE.clone_into(&mut asked.message.method);
-        let params = json::object([("uri", json::quote(&written).as_str())]);
-        asked.message.params = Some(params.clone().into());
+        let params = json::Text::own(json::object([("uri", json::quote(&written).as_str())]));
+        asked.message.params = Some(params.clone());
         let mut own = written.clone();
         if incoming.upstream.is_empty() {
-            let params = json::parse(&params).ok();
-            asked = aggregate::resolve(mcp, asked, params.as_ref()).await;
-            let params = asked.message.params.as_deref().and_then(|p| json::parse(p).ok())?;
-            own = params.get("uri").and_then(Node::as_str)?.to_owned();
+            asked = aggregate::resolve(mcp, asked, Some(&params.node())).await;
+            let params = asked.message.params.as_ref()?;
+            own = params.node().get("uri").and_then(Node::as_str)?.to_owned();
         }
         let server = mcp.broker.upstream(&asked.upstream)?;
         if admission::refusal(mcp, &asked).await.is_some() {

@@ -222,7 +222,7 @@ impl Bridge {
     /// the broker. A request that is not under way has ended, and there is nothing to do.
     /// <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/cancellation#cancellation-flow>
     fn cancel(self: &Arc<Self>, message: &Message, line: Vec<u8>) {
-        let params = message.params.as_deref().and_then(|p| json::parse(p).ok());
+        let params = message.params.as_ref().map(json::Text::node);
         let Some(id) = params.as_ref().and_then(|p| p.get("requestId")) else { return };
         let Some(request) = self.under_way().get(id.raw).cloned() else { return };
         if request.modern {
@@ -264,7 +264,7 @@ impl Bridge {
 /// Whether a message claims the modern era: its `_meta` has a protocol version or capabilities
 /// (<https://modelcontextprotocol.io/specification/2026-07-28/basic#_meta>).
 pub(super) fn is_modern(message: &Message) -> bool {
-    let params = message.params.as_deref().and_then(|p| json::parse(p).ok());
+    let params = message.params.as_ref().map(json::Text::node);
     let meta = params.as_ref().and_then(|p| p.get("_meta"));
     meta.is_some_and(|m: &Node<'_>| {
         m.get(meta::PROTOCOL_VERSION).is_some() || m.get(meta::CLIENT_CAPABILITIES).is_some()

@@ -112,7 +112,7 @@ impl Bridge {
     /// A modern request, with the headers that repeat its body:
     /// <https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#standard-request-headers>
     fn modern_post(&self, message: &Message, line: &[u8]) -> RequestBuilder {
-        let params = message.params.as_deref().and_then(|p| json::parse(p).ok());
+        let params = message.params.as_ref().map(json::Text::node);
         let params = params.as_ref();
         let version = params.and_then(|p| p.get("_meta")?.get(meta::PROTOCOL_VERSION)?.as_str());
         let tool = params
@@ -246,7 +246,7 @@ impl Bridge {
 
     /// Reads the tool list anew, with the client's own metadata; false if that fails.
     async fn relist(&self, message: &Message) -> bool {
-        let params = message.params.as_deref().and_then(|p| json::parse(p).ok());
+        let params = message.params.as_ref().map(json::Text::node);
         let meta = params.as_ref().and_then(|p| p.get("_meta")).and_then(Node::members);
         let meta: Vec<(&str, String)> = meta
             .unwrap_or_default()

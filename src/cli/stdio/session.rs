@@ -26,7 +26,7 @@ pub(super) struct Session {
 impl Session {
     /// Remembers what another session would have to be told.
     pub(super) fn remember(&mut self, message: &Message, line: &[u8]) {
-        let params = message.params.as_deref().and_then(|p| json::parse(p).ok());
+        let params = message.params.as_ref().map(json::Text::node);
         let uri = params.as_ref().and_then(|p| p.get("uri")).and_then(Node::as_str);
         match (message.method.as_str(), uri) {
             (method::LOGGING_SET_LEVEL, _) => self.level = Some(line.to_vec()),

@@ -280,7 +280,7 @@ async fn post(mcp: &Mcp, session: Arc<OldSession>, request: Request) -> Response
         Ok(read) => read,
         Err(response) => return response,
     };
-    let params = message.params.as_deref().and_then(|p| json::parse(p).ok());
+    let params = message.params.as_ref().map(json::Text::node);
     let era = era_of(&parts.headers, params.as_ref());
     if message.kind == MessageKind::Request {
         return asked(mcp, &session, (message, room), era);

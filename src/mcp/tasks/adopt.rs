@@ -25,7 +25,7 @@ pub(crate) async fn adopt(
     raw: &str,
     task: Remote,
 ) -> Result<String, String> {
-    let params = incoming.message.params.as_deref().and_then(|p| json::parse(p).ok());
+    let params = incoming.message.params.as_ref().map(json::Text::node);
     let flat = json::parse(raw).is_ok_and(|n| n.get("resultType").is_some());
     let form = form_of(incoming, params.as_ref());
     if form != Some(if flat { Form::Extension } else { Form::Core }) {

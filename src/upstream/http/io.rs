@@ -28,6 +28,8 @@ pub(super) struct Guard {
     refused: AtomicBool,
     /// The next read asks the system, whatever the runtime knows.
     looks: AtomicBool,
+    /// The next read has the system acknowledge at once what came.
+    acknowledges: AtomicBool,
 }
 
 impl Guard {
@@ -46,6 +48,16 @@ impl Guard {
     /// which may be after the connection is used again.
     pub(super) fn look(&self) {
         self.looks.store(true, Ordering::Relaxed);
+    }
+
+    /// Has the next read tell the peer that what came has arrived. A server that writes the head and
+    /// the body of its answer apart, and lets the system gather small writes, sends the body only then;
+    /// by itself the system waits up to 40 ms for something to send along.
+    ///
+    /// <https://www.rfc-editor.org/rfc/rfc9293#section-3.8.6.3>,
+    /// <https://www.rfc-editor.org/rfc/rfc896>
+    pub(super) fn acknowledge(&self) {
+        self.acknowledges.store(true, Ordering::Relaxed);
     }
 
     /// Asked directly before each write.
@@ -150,6 +162,12 @@ impl AsyncRead for Guarded {
             if let Some(read) = self.read_now(buffer) {
                 return Poll::Ready(read);
             }
+        }
+        if self.guard.acknowledges.load(Ordering::Relaxed) {
+            self.guard.acknowledges.store(false, Ordering::Relaxed);
+            // Where a system knows no such wish, the answer comes a little later.
+            #[cfg(target_os = "linux")]
+            let _ = SockRef::from(&self.stream).set_tcp_quickack(true);
         }
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }

@@ -22,6 +22,8 @@ pub(super) struct Response {
     conn: Option<Box<Conn>>,
     /// Where the connection is kept afterwards.
     pool: Option<Arc<Pool>>,
+    /// The body was waited for once.
+    waited: bool,
 }
 
 impl Response {
@@ -32,7 +34,8 @@ impl Response {
         pool: Option<&Arc<Pool>>,
     ) -> Self {
         let (head, body) = response.into_parts();
-        let mut response = Self { head, body, conn: Some(conn), pool: pool.map(Arc::clone) };
+        let pool = pool.map(Arc::clone);
+        let mut response = Self { head, body, conn: Some(conn), pool, waited: false };
         if response.body.is_end_stream() {
             response.ended();
         }
@@ -65,9 +68,16 @@ impl Response {
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, String> {
         loop {
             let Some(conn) = &mut self.conn else { return Ok(None) };
-            let body = &mut self.body;
-            let frame =
-                std::future::poll_fn(|cx| conn.drive(cx, |cx| Pin::new(&mut *body).poll_frame(cx)));
+            let (body, waited) = (&mut self.body, &mut self.waited);
+            let frame = std::future::poll_fn(|cx| {
+                let came = conn.drive(cx, |cx| Pin::new(&mut *body).poll_frame(cx));
+                if came.is_ready() || std::mem::replace(waited, true) {
+                    return came;
+                }
+                // The head came alone.
+                conn.guard().acknowledge();
+                conn.drive(cx, |cx| Pin::new(&mut *body).poll_frame(cx))
+            });
             match frame.await {
                 None => self.ended(),
                 Some(Ok(frame)) => match frame.into_data() {
@@ -96,5 +106,46 @@ impl Response {
         {
             pool.put(conn, None);
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use socket2::SockRef;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::super::io::{Body, Guarded, Io};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_head_that_comes_alone_is_acknowledged_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let stream = stream.into_std().unwrap();
+        let socket = stream.try_clone().unwrap();
+        let io = Io::plain(Guarded::new(TcpStream::from_std(stream).unwrap(), &Arc::default()));
+        let mut conn = Conn::new(io).await.unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        let request = hyper::Request::builder().header("host", "h").body(Body::empty()).unwrap();
+        let answered = async {
+            let mut buffer = [0; 256];
+            let _ = server.read(&mut buffer).await.unwrap();
+            server.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n").await.unwrap();
+        };
+        let (head, ()) = tokio::join!(conn.send(request), answered);
+        let mut response = Response::new(head.map_err(|_| "no answer").unwrap(), conn, None);
+        let socket = SockRef::from(&socket);
+        socket.set_tcp_quickack(false).unwrap();
+
+        let mut chunk = Box::pin(response.chunk());
+        let polled = chunk.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+
+        assert_eq!(polled, Poll::Pending);
+        assert!(socket.tcp_quickack().unwrap());
+        server.write_all(b"{}").await.unwrap();
+        assert_eq!(chunk.await.unwrap().as_deref(), Some(&b"{}"[..]));
     }
 }
