@@ -28,6 +28,7 @@ pub mod oidc;
 pub(crate) mod outbox;
 pub mod passkeys;
 mod patience;
+pub mod recorded_calls;
 pub(crate) mod review_links;
 pub(crate) mod sessions;
 pub mod settings;
@@ -64,6 +65,7 @@ use nodes::NodeStore;
 use oidc::OidcStore;
 use outbox::OutboxStore;
 use passkeys::PasskeyStore;
+use recorded_calls::RecordedCallStore;
 use review_links::ReviewLinkStore;
 use sessions::SessionStore;
 use settings::SettingsStore;
@@ -148,6 +150,9 @@ pub trait Store: Send + Sync {
 
     /// The audit log.
     fn audit(&self) -> &dyn AuditStore;
+
+    /// Calls of the past.
+    fn recorded_calls(&self) -> &dyn RecordedCallStore;
 
     /// Removes holds of dead processes, what expired, and what is old. Returns the number of rows
     /// removed.

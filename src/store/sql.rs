@@ -59,6 +59,7 @@ mod outbox;
 mod passkeys;
 mod purge;
 mod readable;
+mod recorded_calls;
 mod retention;
 mod review_links;
 mod rowset;
@@ -270,6 +271,10 @@ impl Store for SqlStore {
     }
 
     fn audit(&self) -> &dyn AuditStore {
+        self
+    }
+
+    fn recorded_calls(&self) -> &dyn crate::store::recorded_calls::RecordedCallStore {
         self
     }
 

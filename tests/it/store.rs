@@ -15,6 +15,7 @@ mod outbox;
 mod passkeys;
 mod people;
 mod races;
+mod recorded_calls;
 mod retention;
 mod settings;
 mod sqlite_file;

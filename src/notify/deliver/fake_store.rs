@@ -96,6 +96,7 @@ impl Store for FakeStore {
         copies: crate::store::copies::CopyStore,
         audit: crate::store::audit::AuditStore,
         changes: crate::store::changes::ChangeStore,
+        recorded_calls: crate::store::recorded_calls::RecordedCallStore,
     }
 
     async fn purge(&self, _now: Timestamp, _old: Old) -> Result<u64> {

@@ -73,6 +73,7 @@ counted! {
         grants: grants::GrantStore,
         limits: limits::LimitStore,
         changes: changes::ChangeStore,
+        recorded_calls: recorded_calls::RecordedCallStore,
         channels: channels::ChannelStore,
         outbox: outbox::OutboxStore,
         review_links: review_links::ReviewLinkStore,
