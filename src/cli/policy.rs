@@ -8,7 +8,7 @@ use crate::config::{Agent, Config, value};
 use crate::domain::assessment::{Assessment, Source};
 use crate::domain::call::{Method, ToolCall, uri_arguments};
 use crate::domain::json;
-use crate::domain::policy::{Action, Rule, Verdict};
+use crate::domain::policy::{Action, Denial, Rule, Verdict};
 use crate::domain::risk::{RiskClass, Severity, in_words};
 use crate::domain::time;
 use crate::upstream::Catalog;
@@ -72,6 +72,8 @@ struct Explained {
     agent: String,
     verdict: &'static str,
     rule: Option<Rule>,
+    /// What denies the call.
+    denial: Option<Denial>,
     why: String,
     /// What was looked at, in order, for a tool.
     steps: Vec<String>,
@@ -107,6 +109,7 @@ fn explain(
         agent: agent.name.clone(),
         verdict: "deny",
         rule: None,
+        denial: None,
         why: String::new(),
         steps: Vec::new(),
         eligible: Vec::new(),
@@ -162,9 +165,18 @@ fn explain(
             explained.why =
                 format!("the {} is hidden: it is answered like an unknown one", method.noun());
         }
-        Verdict::Ruled { action, rule } => {
+        Verdict::Ruled { action, rule, check } => {
             explained.verdict = action.as_str();
             explained.why = why(action, rule);
+            if let Some(check) = check {
+                explained.why = format!(
+                    "{}; its {} at {} denies the call",
+                    explained.why,
+                    check.kind.as_str(),
+                    check.pointer
+                );
+            }
+            explained.denial = (action == Action::Deny).then(|| rule.denial(check));
             explained.assessed = Assessment::of(rule, known);
             if action == Action::RequireApproval {
                 explained.eligible = config.reviewers_of(rule, agent).eligible;
@@ -181,7 +193,7 @@ fn explain(
 }
 
 fn why(action: Action, rule: &Rule) -> String {
-    let place = match rule.pointer.as_str() {
+    let place = match rule.counted_under() {
         "/default" => "no exact entry and no match fits: the default decides",
         "/resources/default" | "/prompts/default" => "no rule fits: the block's default decides",
         p if p.starts_with("/match/") => {
@@ -211,6 +223,20 @@ impl Explained {
         self.rule.as_ref().and_then(|r| r.approval.quorum).unwrap_or(1)
     }
 
+    /// JSON Pointer of what decides.
+    fn decided_by(&self) -> Option<&str> {
+        let denied = self.denial.as_ref().map(|denial| denial.rule.as_str());
+        denied.or_else(|| self.rule.as_ref().map(|rule| rule.pointer.as_str()))
+    }
+
+    /// What the agent and the reviewers are told.
+    fn reason(&self) -> Option<&str> {
+        match &self.denial {
+            Some(denial) => denial.reason.as_deref(),
+            None => self.rule.as_ref().and_then(|rule| rule.reason.as_deref()),
+        }
+    }
+
     fn as_json(&self) -> String {
         let approval = (self.verdict == "require_approval").then(|| {
             json!({
@@ -220,8 +246,8 @@ impl Explained {
         });
         json!({
             "verdict": self.verdict,
-            "rule": self.rule.as_ref().map(|r| &r.pointer),
-            "reason": self.rule.as_ref().and_then(|r| r.reason.as_ref()),
+            "rule": self.decided_by(),
+            "reason": self.reason(),
             "why": self.why,
             "risk": self.assessed.risk.map(RiskClass::as_str),
             "severity": self.assessed.severity.map(Severity::as_str),
@@ -236,8 +262,8 @@ impl Explained {
 
     fn as_text(&self) -> String {
         let mut lines = vec![format!("verdict:  {}", self.verdict)];
-        if let Some(rule) = &self.rule {
-            lines.push(format!("rule:     {}", rule.pointer));
+        if let Some(rule) = self.decided_by() {
+            lines.push(format!("rule:     {rule}"));
         }
         lines.push(format!("why:      {}", self.why));
         lines.push(format!("agent:    {}", self.agent));
@@ -246,10 +272,10 @@ impl Explained {
             let why = self.assessed.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
             lines.push(format!("risk:     {words} ({source}{why})"));
         }
+        if let Some(reason) = self.reason() {
+            lines.push(format!("reason:   {reason}"));
+        }
         if let Some(rule) = &self.rule {
-            if let Some(reason) = &rule.reason {
-                lines.push(format!("reason:   {reason}"));
-            }
             if let Some(limit) = rule.rate_limit {
                 let per = if limit.per_agent { "agent" } else { "session" };
                 let window = time::in_words(limit.window);

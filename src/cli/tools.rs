@@ -91,7 +91,7 @@ fn see<'t>(upstream: &Upstream, agent: Option<&std::sync::Arc<Agent>>, tool: &'t
 }
 
 fn asks_sometimes(rule: &Rule) -> bool {
-    rule.action == Action::RequireApproval && !rule.approval.when.is_empty()
+    rule.may_let_through()
 }
 
 fn as_json(config: &Config, upstream: &Upstream, agent: Option<&str>, seen: &[Seen<'_>]) -> String {

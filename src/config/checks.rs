@@ -224,7 +224,8 @@ fn rules(reader: &Reader<'_>, config: &Config, upstream: &str, policy: &LoadedPo
         for (place, message) in unknown_names(config, rule) {
             note(Severity::Error, place, message);
         }
-        if rule.action != Action::RequireApproval {
+        // Of several approvals each is looked at by itself.
+        if rule.action != Action::RequireApproval || !rule.approvals.is_empty() {
             continue;
         }
         if let Some((place, message)) = retention::of_rule(&config.approvals, rule) {
@@ -240,7 +241,7 @@ fn rules(reader: &Reader<'_>, config: &Config, upstream: &str, policy: &LoadedPo
             );
             note(Severity::Error, rule.pointer.clone(), message);
         }
-        let only = policy.agents.get(&rule.pointer);
+        let only = policy.agents.get(rule.counted_under());
         let agents = config.agents.iter().filter(|agent| {
             may_use(agent, upstream)
                 && only.is_none_or(|names| names.iter().any(|n| is_agent(n, &agent.name)))
@@ -352,13 +353,13 @@ fn unknown_names(config: &Config, rule: &Rule) -> Vec<(String, String)> {
             let near = value::suggestion(entry, known);
             format!("no reviewer is called {entry:?}{near}; groups are written group:NAME")
         };
-        found.push((format!("{}/approval/reviewers/{i}", rule.pointer), message));
+        found.push((format!("{}/reviewers/{i}", rule.terms_pointer()), message));
     }
     for (i, entry) in rule.approval.notify.iter().flatten().enumerate() {
         if !config.notifiers.iter().any(|n| n.name == *entry) {
             let near = value::suggestion(entry, config.notifiers.iter().map(|n| n.name.as_str()));
             let message = format!("no notifier is called {entry:?}{near}");
-            found.push((format!("{}/approval/notify/{i}", rule.pointer), message));
+            found.push((format!("{}/notify/{i}", rule.terms_pointer()), message));
         }
     }
     found

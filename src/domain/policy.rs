@@ -27,6 +27,9 @@ use governed::{Block, Subject};
 use pattern::Pattern;
 
 mod blocks;
+mod checks;
+#[cfg(test)]
+mod checks_tests;
 mod condition;
 pub mod draft;
 #[cfg(test)]
@@ -48,6 +51,7 @@ pub(super) mod pattern;
 mod properties;
 mod read;
 mod read_rule;
+mod ruling;
 mod schema;
 #[cfg(test)]
 mod spelling_tests;
@@ -56,12 +60,14 @@ mod tests;
 mod uri;
 mod walk;
 
+pub use checks::{Check, CheckKind, MAX_CHECKS};
 pub use condition::{Condition, Finding};
 pub use limit::{Amount, Limit, Period, Scope, Window};
 pub use misfits::Listed;
 pub use pattern::MAX_GLOB;
 pub use read::MAX_NAME;
 pub use read_rule::MAX_REGEX_BYTES;
+pub use ruling::Denial;
 pub use uri::{MAX_URI, MAX_URI_KEY};
 
 /// A problem of a policy: where, and what would mend it.
@@ -146,8 +152,10 @@ pub enum Verdict<'p> {
     Ruled {
         /// What happens.
         action: Action,
-        /// The rule.
+        /// The rule; where it has several approvals, the one by which people are asked.
         rule: &'p Rule,
+        /// The precondition by which the call is denied, if one denies it.
+        check: Option<&'p Check>,
     },
 }
 
@@ -156,12 +164,16 @@ pub enum Verdict<'p> {
 pub struct Rule {
     /// JSON Pointer: `/tools/delete_image_set`, `/match/0`, `/default`.
     pub pointer: String,
+    /// What the policy calls it.
+    pub name: Option<String>,
     /// What it does.
     pub action: Action,
     /// Why, in the words of the policy; told to the agent and to reviewers.
     pub reason: Option<String>,
     /// How many calls pass; counted before the call is asked about or runs.
     pub rate_limit: Option<RateLimit>,
+    /// What must hold for a call, or must not; judged before anything is counted.
+    pub checks: Vec<Check>,
     /// What its calls may come to together.
     pub limits: Vec<Limit>,
     /// Whether its approvals are seen only by their own reviewers, the owner, admins and auditors.
@@ -176,6 +188,11 @@ pub struct Rule {
     pub severity: Option<Severity>,
     /// How people decide.
     pub approval: ApprovalTerms,
+    /// Where there are several approvals: a rule for each, with its own pointer and terms. The first whose
+    /// `when` matches asks.
+    pub approvals: Vec<Self>,
+    /// Of one of several approvals, the pointer of the rule that has them.
+    pub within: Option<String>,
 }
 
 /// The `approval` block of a rule.
@@ -239,6 +256,8 @@ pub struct Policy {
     resources: Option<Block>,
     prompts: Option<Block>,
     methods: Vec<String>,
+    /// Preconditions of every tool that is not hidden or denied.
+    all_tools: Vec<Check>,
 }
 
 /// An exact `tools` entry.
@@ -312,7 +331,7 @@ impl Policy {
         if method == Method::CallTool {
             return match self.rule_for(facts.agent, facts.tool, facts.risk) {
                 None => Verdict::Hidden,
-                Some(rule) => Verdict::Ruled { action: rule.action_on(facts), rule },
+                Some(rule) => rule.ruling(&self.all_tools, facts).into(),
             };
         }
         let Some(block) = self.block(method) else { return Verdict::Ungoverned };
@@ -388,11 +407,12 @@ impl Policy {
         Some(fitting.map_or(&self.default, |m| &m.rule))
     }
 
-    /// All its rules, those of tools first, each `default` behind its own.
+    /// All its rules, those of tools first, each `default` behind its own, and behind a rule with several
+    /// approvals one for each of these.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         let tools = self.tools.iter().map(|e| &e.rule);
         let tools = tools.chain(self.matches.iter().map(|m| &m.rule)).chain([&self.default]);
-        tools.chain(self.block_rules())
+        tools.chain(self.block_rules()).flat_map(|rule| [rule].into_iter().chain(&rule.approvals))
     }
 
     fn block_rules(&self) -> impl Iterator<Item = &Rule> {
@@ -426,40 +446,6 @@ impl Policy {
 
     fn hidden_by(&self, tool: &str) -> Option<(usize, &Pattern)> {
         self.hide.iter().enumerate().find(|(_, pattern)| pattern.fits(tool))
-    }
-}
-
-impl Rule {
-    /// A rule without terms.
-    fn new(pointer: String, action: Action) -> Self {
-        Self {
-            pointer,
-            action,
-            reason: None,
-            rate_limit: None,
-            limits: Vec::new(),
-            sensitive: false,
-            redact: Vec::new(),
-            masked_ok: false,
-            risk: None,
-            severity: None,
-            approval: ApprovalTerms::default(),
-        }
-    }
-
-    /// What it does with this call: a gated one is allowed where any condition does not match.
-    fn action_on(&self, facts: &CallFacts<'_, '_>) -> Action {
-        match self.action {
-            Action::Allow => Action::Allow,
-            Action::Deny => Action::Deny,
-            Action::RequireApproval => {
-                if self.approval.when.iter().all(|c| c.examine(facts).asks()) {
-                    Action::RequireApproval
-                } else {
-                    Action::Allow
-                }
-            }
-        }
     }
 }
 

@@ -6,7 +6,7 @@
 //! only the later read shows anything that needs it.
 
 use crate::domain::audit::{AuditEvent, Kind};
-use crate::domain::policy::{Action, Verdict};
+use crate::domain::policy::{Action, Denial, Verdict};
 
 use super::answer::Statement;
 use super::asking::Asking;
@@ -39,17 +39,18 @@ impl Broker {
         };
         let title = format!("{by} {}", call.shown_tool());
         let now = self.now();
-        let (action, rule) = match self.judge(&policy, &asking.agent.name, call) {
+        let (action, rule, check) = match self.judge(&policy, &asking.agent.name, call) {
             Ok(Verdict::Ungoverned) => return Admission::Passes,
-            Ok(Verdict::Ruled { action, rule }) => (action, rule),
+            Ok(Verdict::Ruled { action, rule, check }) => (action, rule, check),
             // What can't be judged does not pass.
             Ok(Verdict::Hidden) | Err(_) => return Admission::Unknown,
         };
         let said = |statement: Statement| Admission::Statement(Box::new(statement));
         if action == Action::Deny {
             self.metrics().call(&call.upstream, "deny");
-            self.note(asking, Kind::CallDenied, &rule.pointer, by).await;
-            return said(denied(&title, &rule.pointer, rule.reason.clone()));
+            let denial = rule.denial(check);
+            self.note(asking, Kind::CallDenied, &denial.rule, by).await;
+            return said(denied(&title, &denial));
         }
         if let (Some(limit), true) = (rule.rate_limit, counted) {
             let key = limit_key(asking, rule, limit);
@@ -76,7 +77,8 @@ impl Broker {
         let call = &asking.call;
         self.metrics().call(&call.upstream, "deny");
         self.note(asking, Kind::CallDenied, "/default", by).await;
-        denied(&format!("{by} {}", call.shown_tool()), "/default", Some(NO_POLICY.to_owned()))
+        let denial = Denial::new("/default", Some(NO_POLICY.to_owned()));
+        denied(&format!("{by} {}", call.shown_tool()), &denial)
     }
 
     /// Denies a method as such, be it of a request or a notification, and records it. At the
@@ -96,7 +98,8 @@ impl Broker {
             .with("agent", agent)
             .with("rule", rule);
         self.record_refusal(event).await;
-        denied(&format!("The method {shown:?}"), rule, Some(reason.to_owned()))
+        let denial = Denial::new(rule, Some(reason.to_owned()));
+        denied(&format!("The method {shown:?}"), &denial)
     }
 
     async fn note(&self, asking: &Asking, kind: Kind, rule: &str, by: &str) {

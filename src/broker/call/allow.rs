@@ -36,7 +36,9 @@ impl Broker {
             params,
             self.class_for(&policy, call),
         ) {
-            Ok(Verdict::Ruled { action: Action::Allow, rule }) if rule.rate_limit.is_none() => rule,
+            Ok(Verdict::Ruled { action: Action::Allow, rule, .. }) if rule.rate_limit.is_none() => {
+                rule
+            }
             _ => return Err(Box::new(asking)),
         };
         let is_listed = || {

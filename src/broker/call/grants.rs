@@ -78,13 +78,12 @@ impl Broker {
         let policy = self.policies().of(&a.call.upstream)?;
         let tool = self.classified(&a.call);
         let class = tool.as_ref().map(|tool| tool.class);
-        let (rule, limits) = offering(&policy, &a.agent, &a.call.tool, class)?;
+        let (rule, limits) = offering(&policy, &a.agent, &a.call.tool, class, &a.rule)?;
         let agent = config.agent(&a.agent)?;
         let asked = config.reviewers_of(rule, agent);
         // As long as a grant could last: what was approved long ago is no basis.
         let fresh = a.decided_at.is_some_and(|at| at.plus(limits.max_duration) > self.now());
-        if rule.pointer != a.rule
-            || !may_be_decided_lightly(Assessment::of(rule, tool.as_ref()).severity)
+        if !may_be_decided_lightly(Assessment::of(rule, tool.as_ref()).severity)
             || !fresh
             || own.assurance < asked.assurance
             || !asked.eligible.contains(&reviewer.name)
@@ -304,8 +303,8 @@ impl Broker {
         let rule = policy.rule_for(&grant.agent, &grant.tool, class);
         let still = config.agent(&grant.agent).zip(rule);
         let still = still.is_some_and(|(agent, rule)| {
-            rule.pointer == grant.rule
-                && config.reviewers_of(rule, agent).eligible.contains(&grant.by)
+            rule.with_pointer(&grant.rule)
+                .is_some_and(|rule| config.reviewers_of(rule, agent).eligible.contains(&grant.by))
         });
         (!still).then_some("who gave it may not approve this any more")
     }
@@ -346,7 +345,9 @@ impl Broker {
             }
         };
         let mut counted = false;
-        for grant in grants.iter().filter(|g| g.shape.fits(call)) {
+        // Of several approvals of one rule each has its own grants.
+        let is_of = |grant: &Grant| rule.within.is_none() || grant.rule == rule.pointer;
+        for grant in grants.iter().filter(|g| g.shape.fits(call) && is_of(g)) {
             let undermined = match self.undermined(grant, &config).await {
                 Ok(undermined) => undermined,
                 Err(error) => {
@@ -392,15 +393,16 @@ impl Broker {
     }
 }
 
-/// The rule for this tool, if it asks one person for approval and offers grants. If several people
+/// The rule for this tool that has this pointer, if it asks one person for approval and offers grants. If several people
 /// must approve, no one of them may let calls through alone.
 fn offering<'p>(
     policy: &'p Policy,
     agent: &str,
     tool: &str,
     class: Option<RiskClass>,
+    pointer: &str,
 ) -> Option<(&'p Rule, GrantLimits)> {
-    let rule = policy.rule_for(agent, tool, class)?;
+    let rule = policy.rule_for(agent, tool, class)?.with_pointer(pointer)?;
     let alone = rule.approval.quorum.unwrap_or(1) == 1 && rule.approval.panel.is_none();
     let asks = rule.action == Action::RequireApproval;
     Some((rule, rule.approval.grant.filter(|_| alone && asks)?))

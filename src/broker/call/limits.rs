@@ -79,10 +79,10 @@ impl Broker {
 pub(in crate::broker) fn limit_key(asking: &Asking, rule: &Rule, limit: RateLimit) -> LimitKey {
     let (agent, call) = (&asking.agent.name, &asking.call);
     if limit.per_agent {
-        return rate_key(agent, call, &rule.pointer, "", None);
+        return rate_key(agent, call, rule.counted_under(), "", None);
     }
     let session = asking.session.as_deref().unwrap_or(TOKEN_SESSION);
-    rate_key(agent, call, &rule.pointer, session, asking.session_began)
+    rate_key(agent, call, rule.counted_under(), session, asking.session_began)
 }
 
 /// The key under which calls of an agent by a rule are counted: of one session, which began then, or

@@ -51,11 +51,11 @@ impl Broker {
             Ok(Verdict::Hidden) => {
                 no(&format!("the {} is hidden now", approval.call.method.noun()))
             }
-            Ok(Verdict::Ruled { action: Action::Deny, rule }) => {
-                no(&format!("{} denies it now", rule.pointer))
+            Ok(Verdict::Ruled { action: Action::Deny, rule, check }) => {
+                no(&format!("{} denies it now", rule.denial(check).rule))
             }
             Ok(Verdict::Ungoverned | Verdict::Ruled { action: Action::Allow, .. }) => None,
-            Ok(Verdict::Ruled { action: Action::RequireApproval, rule }) => {
+            Ok(Verdict::Ruled { action: Action::RequireApproval, rule, .. }) => {
                 let asked = config.reviewers_of(rule, agent);
                 // What was asked then and what is asked now: the stronger counts.
                 let sure = approval.terms.assurance.max(asked.assurance);

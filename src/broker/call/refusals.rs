@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::approval::ApprovalId;
+use crate::domain::policy::Denial;
 use crate::domain::time::in_words;
 use crate::store::Cap;
 
@@ -12,15 +13,17 @@ use super::answer::{Code, Statement};
 pub(in crate::broker) const NO_POLICY: &str = "no policy is configured";
 
 /// A rule, or the default, denies it.
-pub(in crate::broker) fn denied(title: &str, rule: &str, reason: Option<String>) -> Statement {
+pub(in crate::broker) fn denied(title: &str, denial: &Denial) -> Statement {
+    let Denial { rule, name, reason } = denial;
     let why = reason
         .as_deref()
         .map_or_else(|| "no rule allows it".to_owned(), |r| r.trim_end_matches('.').to_owned());
+    let name = name.as_ref().map_or(String::new(), |name| format!(" {name:?}"));
     let text = format!(
-        "Not executed. {title} is denied by policy (rule {rule}): {why}. Do not retry and do not \
+        "Not executed. {title} is denied by policy (rule {rule}{name}): {why}. Do not retry and do not \
          try another way; tell your user."
     );
-    Statement::new(Code::PolicyDenied, &text).by_rule(rule).because(reason)
+    Statement::new(Code::PolicyDenied, &text).by_rule(rule).because(reason.clone())
 }
 
 /// A rule's limit is reached.

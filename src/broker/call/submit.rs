@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::domain::approval::{Approval, State};
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::call::Method;
-use crate::domain::policy::{Action, Policy, RateLimit, Rule, Verdict};
+use crate::domain::policy::{Action, Denial, Policy, RateLimit, Rule, Verdict};
 use crate::domain::time::Timestamp;
 use crate::store::{Cap, NewHold, StoreError, Submit, Submitted};
 
@@ -59,7 +59,8 @@ impl Broker {
         let now = self.now();
         let call = &asking.call;
         let Some(policy) = self.policies().of(&call.upstream) else {
-            return self.deny(&asking, "/default", Some(NO_POLICY.to_owned())).await;
+            let denial = Denial::new("/default", Some(NO_POLICY.to_owned()));
+            return self.deny(&asking, &denial).await;
         };
         let Ok(verdict) = self.judge(&policy, &asking.agent.name, call) else {
             return Submission::Invalid("not JSON".to_owned());
@@ -69,11 +70,11 @@ impl Broker {
         }
         let catalog = self.upstream(&call.upstream).and_then(|u| u.catalog());
         match (&catalog, verdict) {
-            (Some(catalog), Verdict::Ruled { action, rule })
+            (Some(catalog), Verdict::Ruled { action, rule, check })
                 if catalog.find(&call.tool).is_some() =>
             {
                 match action {
-                    Action::Deny => self.deny(&asking, &rule.pointer, rule.reason.clone()).await,
+                    Action::Deny => self.deny(&asking, &rule.denial(check)).await,
                     Action::Allow => self.allow(asking, rule, now).await,
                     Action::RequireApproval => {
                         let fingerprint = catalog.find(&call.tool).map(|t| t.fingerprint.clone());
@@ -116,11 +117,13 @@ impl Broker {
                 Ok(Some(joined)) => joined,
                 _ => Submission::UnknownTool,
             },
-            Verdict::Ruled { action: Action::Deny, rule } => {
-                self.deny(&asking, &rule.pointer, rule.reason.clone()).await
+            Verdict::Ruled { action: Action::Deny, rule, check } => {
+                self.deny(&asking, &rule.denial(check)).await
             }
-            Verdict::Ruled { action: Action::Allow, rule } => self.allow(asking, rule, now).await,
-            Verdict::Ruled { action: Action::RequireApproval, rule } => {
+            Verdict::Ruled { action: Action::Allow, rule, .. } => {
+                self.allow(asking, rule, now).await
+            }
+            Verdict::Ruled { action: Action::RequireApproval, rule, .. } => {
                 self.ask_by(policy, asking, rule, None, now).await
             }
         }
@@ -265,7 +268,7 @@ impl Broker {
         }
     }
 
-    async fn deny(&self, asking: &Asking, rule: &str, reason: Option<String>) -> Submission {
+    async fn deny(&self, asking: &Asking, denial: &Denial) -> Submission {
         let mut doubt = "";
         match self.join_running(asking).await {
             Ok(Some(joined)) => return joined,
@@ -278,9 +281,9 @@ impl Broker {
         }
         let call = &asking.call;
         self.metrics().call(&call.upstream, "deny");
-        let event = self.call_event(Kind::CallDenied, asking, rule);
+        let event = self.call_event(Kind::CallDenied, asking, &denial.rule);
         self.record_refusal(event).await;
-        let mut statement = denied(&call.title(), rule, reason);
+        let mut statement = denied(&call.title(), denial);
         statement.text.push_str(doubt);
         Submission::Answered(statement.into())
     }

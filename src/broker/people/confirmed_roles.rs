@@ -91,7 +91,7 @@ impl Broker {
     fn counts(&self, config: &Config, approval: &Approval, name: &str) -> Option<bool> {
         let agent = config.agent(&approval.agent)?;
         let policy = self.policies().of(&approval.call.upstream)?;
-        let Ok(Verdict::Ruled { action: Action::RequireApproval, rule }) =
+        let Ok(Verdict::Ruled { action: Action::RequireApproval, rule, .. }) =
             self.judge(&policy, &approval.agent, &approval.call)
         else {
             return None;

@@ -55,7 +55,7 @@ pub(super) fn of_rule(approvals: &Approvals, rule: &Rule) -> Option<(String, Str
             shown(cooldown),
             shown(kept)
         );
-        (format!("{}/approval/cooldown", rule.pointer), message)
+        (format!("{}/cooldown", rule.terms_pointer()), message)
     })
 }
 

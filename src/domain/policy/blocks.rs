@@ -146,8 +146,8 @@ fn warn(walk: &mut Walk, kind: Kind, block: &Block, place: &str) {
 
 fn strict(rule: &Rule) -> u8 {
     match rule.action {
-        Action::Allow => u8::from(rule.rate_limit.is_some()),
-        Action::RequireApproval if !rule.approval.when.is_empty() => 2,
+        Action::Allow => u8::from(rule.rate_limit.is_some() || !rule.checks.is_empty()),
+        Action::RequireApproval if rule.may_let_through() => 2,
         Action::RequireApproval => 3,
         Action::Deny => 4,
     }

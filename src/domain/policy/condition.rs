@@ -13,7 +13,8 @@
 //! - `contains`: a string, where `value` is a string that may stand in it; or an array whose
 //!   elements are of the JSON type of `value`, as for `[*]` with `eq`.
 //!
-//! Deeper inside a compared array or object equality is by JSON type alone.
+//! Deeper inside a compared array or object equality is by JSON type alone. A `loose` condition compares
+//! any two of strings, numbers and truth values, as texts where they are of different types.
 //!
 //! Every operator, `exists` too, matches where a server may read another value than the one compared:
 //! where a key beside the path, or inside the value, differs from another by case only, and where a
@@ -33,8 +34,20 @@ use crate::domain::json::{self, Node, Value, compare_numbers};
 /// One condition on a call: `path`, `op`, `value`.
 #[derive(Debug, Clone)]
 pub struct Condition {
+    /// Its JSON Pointer in the policy.
+    pub(super) pointer: String,
     pub(super) path: Path,
     pub(super) test: Test,
+    pub(super) reading: Reading,
+}
+
+/// How a condition reads values that its operator does not compare by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// Numbers and truth values equal the strings that spell them: `5` and `"5"`.
+    pub(super) loose: bool,
+    /// `null` counts as nothing for `exists`, and as another type for all else.
+    pub(super) null_is_absent: bool,
 }
 
 /// The operator with its value, already of the type the operator needs.
@@ -109,15 +122,24 @@ impl Finding {
 impl Condition {
     /// What the condition finds in a call; with `[*]` it matches if any element does.
     pub fn examine(&self, facts: &CallFacts<'_, '_>) -> Finding {
+        self.look(facts, Finding::asks)
+    }
+
+    /// What it finds at the first value that decides, or at the last one where none does.
+    pub(super) fn look(
+        &self,
+        facts: &CallFacts<'_, '_>,
+        decides: impl Fn(Finding) -> bool,
+    ) -> Finding {
         let mut finding = Finding::Differs;
         self.path.visit(facts, &mut |place| {
             finding = match place {
                 Place::Ambiguous => Finding::Ambiguous,
-                Place::Nothing => self.test.examine(None),
+                Place::Nothing => self.test.examine(None, self.reading),
                 Place::Value(node) if self.test.is_ambiguous(node) => Finding::Ambiguous,
-                Place::Value(node) => self.test.examine(Some(node)),
+                Place::Value(node) => self.test.examine(Some(node), self.reading),
             };
-            finding.asks()
+            decides(finding)
         });
         finding
     }
@@ -155,19 +177,27 @@ impl Test {
             }
     }
 
-    fn examine(&self, node: Option<&Node<'_>>) -> Finding {
+    fn examine(&self, node: Option<&Node<'_>>, reading: Reading) -> Finding {
+        let is_null = node.is_some_and(|node| matches!(node.value, Value::Null));
+        let loose = reading.loose;
         let node = match (self, node) {
-            (Self::Exists(wanted), _) => return found(node.is_some() == *wanted),
+            (Self::Exists(wanted), _) => {
+                let is_there = node.is_some() && !(reading.null_is_absent && is_null);
+                return found(is_there == *wanted);
+            }
+            (_, Some(_)) if reading.null_is_absent && is_null => return Finding::WrongType,
             (_, None) => return Finding::Missing,
             (_, Some(node)) => node,
         };
         match self {
-            Self::Eq(value) if !value.same_type(node) => Finding::WrongType,
-            Self::Eq(value) => found(value.equals(node)),
-            Self::Neq(value) => found(!value.equals(node)),
-            Self::In(values) if !values.iter().any(|v| v.same_type(node)) => Finding::WrongType,
-            Self::In(values) => found(values.iter().any(|v| v.equals(node))),
-            Self::NotIn(values) => found(!values.iter().any(|v| v.equals(node))),
+            Self::Eq(value) if !value.compares(node, loose) => Finding::WrongType,
+            Self::Eq(value) => found(value.is(node, loose)),
+            Self::Neq(value) => found(!value.is(node, loose)),
+            Self::In(values) if !values.iter().any(|v| v.compares(node, loose)) => {
+                Finding::WrongType
+            }
+            Self::In(values) => found(values.iter().any(|v| v.is(node, loose))),
+            Self::NotIn(values) => found(!values.iter().any(|v| v.is(node, loose))),
             Self::Order(order, value) => match node.as_number() {
                 Some(digits) => found(order.holds(compare_numbers(digits, value))),
                 None => Finding::WrongType,
@@ -179,9 +209,9 @@ impl Test {
             Self::Contains(value) => match (&node.value, value.as_str()) {
                 (Value::String(text), Some(part)) => found(text.contains(part)),
                 (Value::Array(elements), _) => {
-                    if elements.iter().any(|e| value.equals(e)) {
+                    if elements.iter().any(|e| value.is(e, loose)) {
                         Finding::Matches
-                    } else if elements.iter().all(|e| value.same_type(e)) {
+                    } else if elements.iter().all(|e| value.compares(e, loose)) {
                         Finding::Differs
                     } else {
                         Finding::WrongType
@@ -226,6 +256,14 @@ impl fmt::Display for Condition {
             Test::Order(_, digits) => f.write_str(digits),
             Test::Regex(regex) => write!(f, "{:?}", regex.as_str()),
             Test::Exists(wanted) => write!(f, "{wanted}"),
+        }?;
+        match self.reading {
+            Reading { loose: true, null_is_absent: true } => {
+                f.write_str(" (loose, null is absent)")
+            }
+            Reading { loose: true, .. } => f.write_str(" (loose)"),
+            Reading { null_is_absent: true, .. } => f.write_str(" (null is absent)"),
+            Reading { .. } => Ok(()),
         }
     }
 }

@@ -38,7 +38,7 @@ fn judged(text: &str, tool: &str, arguments: &str) -> (&'static str, Option<(u32
     let params = json::object([("name", json::quote(tool).as_str()), ("arguments", arguments)]);
     let call = ToolCall::read_as(Method::CallTool, "images", &params).unwrap();
     match policy.judge("bot", &call, None).unwrap() {
-        Verdict::Ruled { action, rule } => {
+        Verdict::Ruled { action, rule, .. } => {
             let limit = rule.rate_limit.map(|l| (l.max, l.window.as_secs()));
             (action.as_str(), limit)
         }

@@ -20,8 +20,15 @@ pub(super) fn lines(policy: &Policy, facts: &CallFacts<'_, '_>) -> Vec<String> {
     }
     lines.push(format!("hide: nothing fits {tool:?}"));
     let rule = decider(policy, facts, &mut lines);
-    let action = rule.action_on(facts);
-    conditions(rule, facts, &mut lines);
+    let ruling = rule.ruling(&policy.all_tools, facts);
+    if rule.action != Action::Deny {
+        let checks = rule.checks.iter().chain(&policy.all_tools);
+        checks.for_each(|check| check.explain(facts, &mut lines));
+    }
+    if ruling.check.is_none() {
+        conditions(rule, facts, &mut lines);
+    }
+    let rule = ruling.rule;
     if let Some(limit) = rule.rate_limit {
         lines.push(format!(
             "limit: at most {} calls in {} s, per {}",
@@ -33,10 +40,11 @@ pub(super) fn lines(policy: &Policy, facts: &CallFacts<'_, '_>) -> Vec<String> {
     if let Some(words) = risk::in_words(rule.risk, rule.severity) {
         lines.push(format!("risk: {words}"));
     }
-    if let Some(reason) = &rule.reason {
+    let denial = rule.denial(ruling.check);
+    if let Some(reason) = &denial.reason {
         lines.push(format!("reason: {reason}"));
     }
-    lines.push(format!("verdict: {} by {}", action.as_str(), rule.pointer));
+    lines.push(format!("verdict: {} by {}", ruling.action.as_str(), denial.rule));
     lines
 }
 
@@ -73,19 +81,34 @@ fn conditions(rule: &Rule, facts: &CallFacts<'_, '_>, lines: &mut Vec<String>) {
     if rule.action != Action::RequireApproval {
         return;
     }
-    if rule.approval.when.is_empty() {
-        lines.push("when: no conditions, so every call is asked about".to_owned());
-        return;
-    }
-    for (i, condition) in rule.approval.when.iter().enumerate() {
-        let finding = condition.examine(facts).as_str();
-        lines.push(format!("when: {}/approval/when/{i}: {condition}: {finding}", rule.pointer));
-    }
-    lines.push(
-        match rule.action_on(facts) {
-            Action::RequireApproval => "when: all match, so the call is asked about",
-            Action::Allow | Action::Deny => "when: not all match, so the call is allowed",
+    for approval in &rule.approvals {
+        if asks(approval, facts, lines) {
+            return;
         }
-        .to_owned(),
-    );
+    }
+    if rule.approvals.is_empty() {
+        asks(rule, facts, lines);
+    }
+}
+
+/// Says whether the call is asked about by these terms.
+fn asks(rule: &Rule, facts: &CallFacts<'_, '_>, lines: &mut Vec<String>) -> bool {
+    // Of several approvals the one is named that is meant.
+    let of = if rule.within.is_some() { format!("{}: ", rule.pointer) } else { String::new() };
+    if rule.approval.when.is_empty() {
+        lines.push(format!("when: {of}no conditions, so every call is asked about"));
+        return true;
+    }
+    let mut all = true;
+    for condition in &rule.approval.when {
+        let finding = condition.examine(facts);
+        all &= finding.asks();
+        lines.push(format!("when: {}: {condition}: {}", condition.pointer, finding.as_str()));
+    }
+    lines.push(match (all, rule.within.is_some()) {
+        (true, _) => format!("when: {of}all match, so the call is asked about"),
+        (false, true) => format!("when: {of}not all match"),
+        (false, false) => "when: not all match, so the call is allowed".to_owned(),
+    });
+    all
 }

@@ -12,6 +12,7 @@
 use std::cmp::Reverse;
 
 use super::pattern::{Pattern, is_glob};
+use super::ruling::Ruling;
 use super::uri::{Reading, UriPattern, readings};
 use super::{Action, CallFacts, Rule, Verdict};
 use crate::domain::call::uri_arguments;
@@ -136,8 +137,7 @@ impl Block {
         {
             return self.unreadable();
         }
-        let (action, rule) = self.decide(subject, facts);
-        Verdict::Ruled { action, rule }
+        self.decide(subject, facts).into()
     }
 
     /// The verdict on what may mean anything: the strictest that the block has, and never milder than
@@ -147,20 +147,21 @@ impl Block {
             return Verdict::Hidden;
         }
         let rules = self.rules.iter().map(|(_, rule)| rule).chain([&self.default]);
-        let strictest = rules.max_by_key(|rule| strictness(rule.action, rule));
+        // What can't be read meets no precondition.
+        let at_most = |rule: &Rule| if rule.checks.is_empty() { rule.action } else { Action::Deny };
+        let strictest = rules.max_by_key(|rule| strictness(at_most(rule), rule));
         let rule = strictest.unwrap_or(&self.default);
-        let action =
-            if rule.action == Action::Deny { rule.action } else { Action::RequireApproval };
-        Verdict::Ruled { action, rule }
+        let check = rule.checks.first().filter(|_| rule.action != Action::Deny);
+        let denied = at_most(rule) == Action::Deny;
+        let action = if denied { Action::Deny } else { Action::RequireApproval };
+        // Of several approvals the first asks.
+        let rule = rule.approvals.first().filter(|_| !denied).unwrap_or(rule);
+        Verdict::Ruled { action, rule, check }
     }
 
-    /// The rule that decides, with the action it comes to for this call.
-    pub(super) fn decide(
-        &self,
-        subject: &Subject<'_>,
-        facts: &CallFacts<'_, '_>,
-    ) -> (Action, &Rule) {
-        let judge = |rule| (action_on(rule, subject, facts), rule);
+    /// The rule that decides, with what it makes of this call.
+    pub(super) fn decide(&self, subject: &Subject<'_>, facts: &CallFacts<'_, '_>) -> Ruling<'_> {
+        let judge = |rule| ruling_on(rule, subject, facts);
         let exact = |reading| {
             let fitting = self.rules.iter().filter(move |(key, _)| key.exact);
             fitting.filter(move |(key, _)| key.fits(subject, reading))
@@ -172,15 +173,13 @@ impl Block {
                 return found;
             }
         }
-        let mut decided: Option<(Action, &Rule)> = None;
+        let mut decided: Option<Ruling<'_>> = None;
         for reading in 0..subject.count() {
             let patterns = self.rules.iter().filter(|(k, _)| !k.exact && k.fits(subject, reading));
             let found = strictest(exact(reading).map(|(key, rule)| (key, judge(rule))))
                 .or_else(|| strictest(patterns.map(|(key, rule)| (key, judge(rule)))))
                 .unwrap_or_else(|| judge(&self.default));
-            if decided.is_none_or(|(action, rule)| {
-                strictness(found.0, found.1) > strictness(action, rule)
-            }) {
+            if decided.is_none_or(|decided| found.strictness() > decided.strictness()) {
                 decided = Some(found);
             }
         }
@@ -190,40 +189,61 @@ impl Block {
 
 /// The strictest of the rules; among equals the one with the longest key, then the first by its
 /// text.
-fn strictest<'p>(
-    fitting: impl Iterator<Item = (&'p Key, (Action, &'p Rule))>,
-) -> Option<(Action, &'p Rule)> {
+fn strictest<'p>(fitting: impl Iterator<Item = (&'p Key, Ruling<'p>)>) -> Option<Ruling<'p>> {
     fitting
-        .max_by_key(|(key, (action, rule))| {
-            (strictness(*action, rule), key.weight(), Reverse(&key.text))
-        })
+        .max_by_key(|(key, ruling)| (ruling.strictness(), key.weight(), Reverse(&key.text)))
         .map(|(_, found)| found)
+}
+
+impl Ruling<'_> {
+    fn strictness(&self) -> u8 {
+        strictness(self.action, self.rule)
+    }
 }
 
 const fn strictness(action: Action, rule: &Rule) -> u8 {
     match action {
         Action::Deny => 3,
         Action::RequireApproval => 2,
-        Action::Allow => rule.rate_limit.is_some() as u8,
+        Action::Allow => (rule.rate_limit.is_some() || !rule.limits.is_empty()) as u8,
     }
 }
 
-/// The action of a rule for this call. Its conditions look at every reading of a URI; if they ask
-/// about one reading, people are asked.
-fn action_on(rule: &Rule, subject: &Subject<'_>, facts: &CallFacts<'_, '_>) -> Action {
-    let action = rule.action_on(facts);
-    let Subject::Uri { readings, .. } = subject else { return action };
-    if rule.action != Action::RequireApproval || action == Action::RequireApproval {
-        return action;
+/// What a rule makes of this call. Its conditions look at every reading of a URI; if they deny or ask
+/// about one reading, the call is denied or people are asked.
+fn ruling_on<'p>(rule: &'p Rule, subject: &Subject<'_>, facts: &CallFacts<'_, '_>) -> Ruling<'p> {
+    let mut strictest = rule.ruling(&[], facts);
+    let Subject::Uri { readings, .. } = subject else { return strictest };
+    if rule.checks.is_empty() && rule.action != Action::RequireApproval {
+        return strictest;
     }
-    let asks = readings.iter().any(|reading| {
+    for reading in readings {
+        if strictest.action == Action::Deny
+            || (strictest.action == Action::RequireApproval && rule.checks.is_empty())
+        {
+            break;
+        }
         let uri = String::from_utf8_lossy(&reading.bytes);
         let text = uri_arguments(&uri);
-        // A reading that the conditions can't look at is asked about.
-        let Ok(arguments) = json::parse(&text) else { return true };
-        let CallFacts { agent, upstream, tool, .. } = *facts;
-        let facts = CallFacts { agent, upstream, tool, arguments: &arguments, risk: None };
-        rule.action_on(&facts) != Action::Allow
-    });
-    if asks { Action::RequireApproval } else { action }
+        let found = match json::parse(&text) {
+            Ok(arguments) => {
+                let CallFacts { agent, upstream, tool, .. } = *facts;
+                let facts = CallFacts { agent, upstream, tool, arguments: &arguments, risk: None };
+                rule.ruling(&[], &facts)
+            }
+            // A reading that can't be looked at meets no precondition, and is asked about.
+            Err(_) => match rule.checks.first() {
+                Some(check) => Ruling { action: Action::Deny, rule, check: Some(check) },
+                None => Ruling {
+                    action: Action::RequireApproval,
+                    rule: rule.approvals.first().unwrap_or(rule),
+                    check: None,
+                },
+            },
+        };
+        if found.strictness() > strictest.strictness() {
+            strictest = found;
+        }
+    }
+    strictest
 }

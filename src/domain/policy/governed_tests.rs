@@ -33,7 +33,7 @@ fn verdict(policy: &Policy, method: Method, name: &str, arguments: &str) -> Stri
     match policy.judge("bot", &call, None).unwrap() {
         Verdict::Ungoverned => "passes".to_owned(),
         Verdict::Hidden => "hidden".to_owned(),
-        Verdict::Ruled { action, rule } => format!("{} {}", action.as_str(), rule.pointer),
+        Verdict::Ruled { action, rule, .. } => format!("{} {}", action.as_str(), rule.pointer),
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) fn warn(policy: &Policy, walk: &mut Walk) {
     for rule in policy.rules().filter(|rule| rule.approval.grant.is_some()) {
         if !broken(walk, rule) && rule.severity == Some(Severity::Critical) {
             walk.warn(
-                &format!("{}/approval/grant", rule.pointer),
+                &at(&rule.terms_pointer(), "grant"),
                 "is never offered: the rule says that its calls are \"critical\", and those are \
                  each decided by a person",
             );
@@ -91,7 +91,7 @@ fn loosened<'m>(matches: &[&'m Match], tool: &str, rule: &Rule) -> Option<&'m Ru
 fn strictness(rule: &Rule) -> u8 {
     match rule.action {
         Action::Allow => 0,
-        Action::RequireApproval if !rule.approval.when.is_empty() => 1,
+        Action::RequireApproval if rule.may_let_through() => 1,
         Action::RequireApproval => 2,
         Action::Deny => 3,
     }

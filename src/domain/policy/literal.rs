@@ -61,6 +61,39 @@ impl Literal {
 }
 
 impl Literal {
+    /// Whether both can be compared: they are of one type, or `loose` and each has a spelling.
+    pub(super) fn compares(&self, node: &Node<'_>, loose: bool) -> bool {
+        self.same_type(node) || (loose && self.spelling().is_some() && spelling(node).is_some())
+    }
+
+    /// Whether they are equal, or `loose` and spelled alike: `5` and `"5"`.
+    pub(super) fn is(&self, node: &Node<'_>, loose: bool) -> bool {
+        self.equals(node)
+            || (loose
+                && !self.same_type(node)
+                && self.spelling().is_some_and(|text| spelling(node) == Some(text)))
+    }
+
+    fn spelling(&self) -> Option<&str> {
+        match &self.shape {
+            Shape::Bool(b) => Some(if *b { "true" } else { "false" }),
+            Shape::Number(text) | Shape::String(text) => Some(text),
+            Shape::Null | Shape::Array(_) | Shape::Object(_) => None,
+        }
+    }
+}
+
+/// How a value is spelled that stands for itself.
+fn spelling<'n>(node: &'n Node<'_>) -> Option<&'n str> {
+    match &node.value {
+        Value::Bool(b) => Some(if *b { "true" } else { "false" }),
+        Value::Number(digits) => Some(digits),
+        Value::String(text) => Some(text),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+impl Literal {
     /// Whether a key of the value, anywhere in it, differs by case only from the key that stands in
     /// its place here.
     pub(super) fn differs_by_case(&self, node: &Node<'_>) -> bool {

@@ -128,9 +128,9 @@ fn conditions(
     found: &mut Vec<Problem>,
     look: impl Fn(&Condition, &[Step]) -> Option<String>,
 ) {
-    for (i, condition) in rule.approval.when.iter().enumerate() {
+    for condition in rule.conditions() {
         let said = condition.path.in_arguments().and_then(|steps| look(condition, steps));
-        let place = format!("{}/approval/when/{i}/path", rule.pointer);
+        let place = at(&condition.pointer, "path");
         found.extend(said.map(|message| Problem { place, message, warning: true }));
     }
 }

@@ -171,7 +171,7 @@ fn verdict(policy: &Policy, tool: &str, arguments: &str) -> (u8, String) {
             assert!(explained.starts_with("verdict: hidden"), "{explained}");
             (3, String::new())
         }
-        Verdict::Ruled { action, rule } => {
+        Verdict::Ruled { action, rule, .. } => {
             assert_eq!(explained, format!("verdict: {} by {}", action.as_str(), rule.pointer));
             let strictness = match action {
                 Action::Allow => 0,

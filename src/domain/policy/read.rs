@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use sha2::{Digest as _, Sha256};
 
 use super::blocks::{self, Kind};
+use super::checks::{self, Check, CheckKind};
 use super::pattern::Pattern;
 use super::read_rule::{RULE_KEYS, action, risk, rule};
 use super::walk::{Walk, at, nth, pointer_at};
@@ -19,12 +20,13 @@ use crate::domain::risk::RiskClass;
 /// Most bytes of a tool's name in `tools`.
 pub const MAX_NAME: usize = 256;
 
-const TOP_KEYS: [&str; 11] = [
+const TOP_KEYS: [&str; 12] = [
     "version",
     "description",
     "default",
     "hide",
     "tools",
+    "all_tools",
     "match",
     "resources",
     "prompts",
@@ -32,7 +34,7 @@ const TOP_KEYS: [&str; 11] = [
     "approvals",
     "tests",
 ];
-const MATCH_KEYS: [&str; 11] = [
+const MATCH_KEYS: [&str; 13] = [
     "action",
     "reason",
     "rate_limit",
@@ -44,6 +46,8 @@ const MATCH_KEYS: [&str; 11] = [
     "tools",
     "risk",
     "agents",
+    "require",
+    "deny_if",
 ];
 const NOT_AVAILABLE: &str = "not available in this version; remove it";
 
@@ -95,6 +99,7 @@ fn top(walk: &mut Walk, root: &Node<'_>) -> Policy {
         resources: None,
         prompts: None,
         methods: Vec::new(),
+        all_tools: Vec::new(),
     };
     for member in walk.object(root, "", &TOP_KEYS) {
         let (node, place) = (&member.node, at("", &member.key));
@@ -110,6 +115,7 @@ fn top(walk: &mut Walk, root: &Node<'_>) -> Policy {
             }
             "hide" => policy.hide = patterns(walk, node, &place, "the name of a tool", true),
             "tools" => tools(walk, node, &place, &mut policy),
+            "all_tools" => policy.all_tools = all_tools(walk, node, &place),
             "match" => {
                 for (i, node) in walk.elements(node, &place, "a list of rules").iter().enumerate() {
                     policy.matches.push(match_entry(walk, node, nth(&place, i)));
@@ -158,6 +164,20 @@ fn tools(walk: &mut Walk, node: &Node<'_>, place: &str, policy: &mut Policy) {
         policy.by_name.insert(name.to_owned(), policy.tools.len());
         policy.tools.push(Entry { name: name.to_owned(), rule });
     }
+}
+
+/// What joins the rule of every tool.
+fn all_tools(walk: &mut Walk, node: &Node<'_>, place: &str) -> Vec<Check> {
+    let mut found = Vec::new();
+    for member in walk.object(node, place, &["require", "deny_if"]) {
+        let kind = match member.key.as_ref() {
+            "require" => CheckKind::Require,
+            "deny_if" => CheckKind::DenyIf,
+            _ => continue,
+        };
+        found.extend(checks::checks(walk, &member.node, &at(place, &member.key), kind));
+    }
+    found
 }
 
 /// Exact names; a glob would never fit, for no method is meant by half its name.

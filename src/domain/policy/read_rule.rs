@@ -2,7 +2,8 @@
 
 use regex::RegexBuilder;
 
-use super::condition::{Condition, Order, Test};
+use super::checks::{self, CheckKind};
+use super::condition::{Condition, Order, Reading, Test};
 use super::literal::Literal;
 use super::path::Path;
 use super::pattern::{Pattern, is_glob};
@@ -15,7 +16,7 @@ use crate::domain::risk::{RiskClass, Severity};
 /// Most memory that a compiled `regex` may take, bytes.
 pub const MAX_REGEX_BYTES: usize = 1 << 20;
 
-pub(super) const RULE_KEYS: [&str; 9] = [
+pub(super) const RULE_KEYS: [&str; 11] = [
     "action",
     "reason",
     "rate_limit",
@@ -25,7 +26,10 @@ pub(super) const RULE_KEYS: [&str; 9] = [
     "approval",
     "risk",
     "severity",
+    "require",
+    "deny_if",
 ];
+pub(super) const CONDITION_KEYS: [&str; 5] = ["path", "op", "value", "loose", "null"];
 const APPROVAL_KEYS: [&str; 10] = [
     "when",
     "reviewers",
@@ -76,6 +80,11 @@ pub(super) fn rule(walk: &mut Walk, node: &Node<'_>, pointer: String, known: &[&
             "risk" if known.contains(&"tools") => {}
             "risk" => rule.risk = risk(walk, node, &place),
             "severity" => rule.severity = severity(walk, node, &place),
+            "require" | "deny_if" => {
+                let kind =
+                    if member.key == "require" { CheckKind::Require } else { CheckKind::DenyIf };
+                rule.checks.extend(checks::checks(walk, node, &place, kind));
+            }
             _ => {}
         }
     }
@@ -96,11 +105,10 @@ pub(super) fn rule(walk: &mut Walk, node: &Node<'_>, pointer: String, known: &[&
                 ),
             );
         }
-        if action == Action::Deny && node.get("rate_limit").is_some() {
-            walk.warn(
-                &at(&place, "rate_limit"),
-                "has no effect where every call is denied; remove it",
-            );
+        for key in ["rate_limit", "require", "deny_if"] {
+            if action == Action::Deny && node.get(key).is_some() {
+                walk.warn(&at(&place, key), "has no effect where every call is denied; remove it");
+            }
         }
     }
     rule
@@ -148,7 +156,7 @@ fn approval(walk: &mut Walk, node: &Node<'_>, place: &str) -> ApprovalTerms {
             "when" => {
                 let nodes = walk.elements(node, &place, "a list of conditions");
                 for (i, node) in nodes.iter().enumerate() {
-                    terms.when.extend(condition(walk, node, &nth(&place, i)));
+                    terms.when.extend(whole_condition(walk, node, &nth(&place, i)));
                 }
             }
             "reviewers" if node.is_object() => terms.panel = panel(walk, node, &place),
@@ -254,9 +262,22 @@ fn part(walk: &mut Walk, node: &Node<'_>, place: &str) -> Option<(String, u32)> 
     Some((name?, quorum))
 }
 
-fn condition(walk: &mut Walk, node: &Node<'_>, place: &str) -> Option<Condition> {
-    walk.object(node, place, &["path", "op", "value"]);
+/// A condition that is an object by itself.
+pub(super) fn whole_condition(walk: &mut Walk, node: &Node<'_>, place: &str) -> Option<Condition> {
+    walk.object(node, place, &CONDITION_KEYS);
+    condition(walk, node, place)
+}
+
+/// A condition among the keys of an object; others are left to the caller.
+pub(super) fn condition(walk: &mut Walk, node: &Node<'_>, place: &str) -> Option<Condition> {
     node.members()?;
+    let mut reading = Reading::default();
+    if let Some(node) = node.get("loose") {
+        reading.loose = walk.boolean(node, &at(place, "loose")).unwrap_or(false);
+    }
+    if let Some(node) = node.get("null") {
+        reading.null_is_absent = walk.word(node, &at(place, "null"), &["absent"]).is_some();
+    }
     let path = match node.get("path") {
         None => {
             walk.error(
@@ -279,10 +300,15 @@ fn condition(walk: &mut Walk, node: &Node<'_>, place: &str) -> Option<Condition>
         Some(node) => walk.word(node, &at(place, "op"), &OPS),
     };
     let test = op.and_then(|op| test(walk, op, node.get("value"), &at(place, "value")));
-    Some(Condition { path: path?, test: test? })
+    Some(Condition { pointer: place.to_owned(), path: path?, test: test?, reading })
 }
 
-fn test(walk: &mut Walk, op: &str, value: Option<&Node<'_>>, place: &str) -> Option<Test> {
+pub(super) fn test(
+    walk: &mut Walk,
+    op: &str,
+    value: Option<&Node<'_>>,
+    place: &str,
+) -> Option<Test> {
     let Some(value) = value else {
         if op == "exists" {
             return Some(Test::Exists(true));

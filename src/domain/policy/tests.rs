@@ -37,7 +37,13 @@ fn verdict_of(policy: &Policy, agent: &str, tool: &str, arguments: &str) -> Stri
     match policy.evaluate(Method::CallTool, &facts) {
         Verdict::Ungoverned => "ungoverned".to_owned(),
         Verdict::Hidden => "hidden".to_owned(),
-        Verdict::Ruled { action, rule } => format!("{} {}", action.as_str(), rule.pointer),
+        Verdict::Ruled { action, rule, check } => {
+            let pointer = match action {
+                Action::Deny => rule.denial(check).rule,
+                _ => rule.pointer.clone(),
+            };
+            format!("{} {pointer}", action.as_str())
+        }
     }
 }
 
