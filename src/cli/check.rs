@@ -81,7 +81,8 @@ fn as_json(ok: bool, problems: &[Problem], reached: &[(String, Result<String, St
             };
             json!({
                 "severity": severity, "file": p.file, "key": p.key, "value": p.value,
-                "message": p.message,
+                "message": p.message, "line": p.spot.map(|spot| spot.line),
+                "column": p.spot.map(|spot| spot.column),
             })
         })
         .collect();

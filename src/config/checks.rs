@@ -9,7 +9,7 @@ use url::{Host, Url};
 
 use crate::domain::approval::Assurance;
 use crate::domain::person::GROUP_PREFIX;
-use crate::domain::policy::{Action, Rule};
+use crate::domain::policy::{self, Action, Rule};
 use crate::domain::reviewers::assurance;
 
 use super::policies::LoadedPolicy;
@@ -201,17 +201,13 @@ fn is_agent(entry: &str, name: &str) -> bool {
     entry == name || Glob::new(entry).is_ok_and(|glob| glob.compile_matcher().is_match(name))
 }
 
-fn rules(reader: &Reader<'_>, config: &Config, upstream: &str, policy: &LoadedPolicy) {
+fn rules(reader: &Reader<'_>, config: &Config, upstream: &str, loaded: &LoadedPolicy) {
     let note = |severity, place: String, message: String| {
-        reader.note(Problem {
-            severity,
-            file: policy.place.file.clone(),
-            key: format!("{}{place}", policy.place.prefix),
-            value: None,
-            message,
-        });
+        let mut problem = [policy::Problem::new(&place, message, severity == Severity::Warning)];
+        loaded.policy.locate(&mut problem);
+        problem.into_iter().for_each(|problem| reader.note(loaded.place.problem(problem)));
     };
-    for (pointer, names) in &policy.agents {
+    for (pointer, names) in &loaded.agents {
         for (i, entry) in names.iter().enumerate() {
             if !config.agents.iter().any(|a| is_agent(entry, &a.name)) {
                 let near = value::suggestion(entry, config.agents.iter().map(|a| a.name.as_str()));
@@ -220,7 +216,7 @@ fn rules(reader: &Reader<'_>, config: &Config, upstream: &str, policy: &LoadedPo
             }
         }
     }
-    for rule in policy.policy.rules() {
+    for rule in loaded.policy.rules() {
         for (place, message) in unknown_names(config, rule) {
             note(Severity::Error, place, message);
         }
@@ -241,7 +237,7 @@ fn rules(reader: &Reader<'_>, config: &Config, upstream: &str, policy: &LoadedPo
             );
             note(Severity::Error, rule.pointer.clone(), message);
         }
-        let only = policy.agents.get(rule.counted_under());
+        let only = loaded.agents.get(rule.counted_under());
         let agents = config.agents.iter().filter(|agent| {
             may_use(agent, upstream)
                 && only.is_none_or(|names| names.iter().any(|n| is_agent(n, &agent.name)))

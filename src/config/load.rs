@@ -97,6 +97,7 @@ fn text_of(path: &Path) -> Result<String, Vec<Problem>> {
             key: String::new(),
             value: None,
             message: format!("can't be read: {error}; name another with --config"),
+            spot: None,
         }]
     })
 }

@@ -1,4 +1,4 @@
-//! The policy of an upstream: from its JSON file or its inline table.
+//! The policy of an upstream: from its file, JSON or YAML, or its inline table.
 //!
 //! An inline table becomes JSON text without loss and is read by the same reader as a file.
 
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use toml::Value;
 
 use crate::domain::json;
-use crate::domain::policy::{self, Policy};
+use crate::domain::policy::{self, Format, Policy};
 use crate::protocol::method;
 
 use super::problem::PolicyPlace;
@@ -31,6 +31,7 @@ pub(super) struct LoadedPolicy {
 
 /// Reads the policy of an upstream; none where there is none or it is a problem.
 pub(super) fn load(s: &Section<'_>) -> Option<LoadedPolicy> {
+    let mut format = Format::Json;
     let (text, path, file, prefix) = match s.raw("policy")? {
         table @ Value::Table(_) => {
             let mut text = String::new();
@@ -41,16 +42,7 @@ pub(super) fn load(s: &Section<'_>) -> Option<LoadedPolicy> {
         }
         Value::String(written) => {
             let written = s.reader.expand(&s.at("policy"), written)?;
-            let yaml = Path::new(&written)
-                .extension()
-                .is_some_and(|e| e.eq_ignore_ascii_case("yaml") || e.eq_ignore_ascii_case("yml"));
-            if yaml {
-                s.reader.error(
-                    s.at("policy"),
-                    "YAML policies are not available in this version; write it as JSON",
-                );
-                return None;
-            }
+            format = Format::of(Path::new(&written));
             let path = s.reader.resolve(&written);
             match reader::read_file(&path) {
                 Ok(text) => (text, Some(path), written, String::new()),
@@ -69,7 +61,7 @@ pub(super) fn load(s: &Section<'_>) -> Option<LoadedPolicy> {
     };
     let whole = PolicyPlace { file, prefix };
     let note = |problem: policy::Problem| s.reader.note(whole.problem(problem));
-    match Policy::read(&text) {
+    match Policy::read_as(&text, format) {
         Ok((policy, warnings)) => {
             warnings.into_iter().for_each(note);
             for (i, name) in policy.methods().iter().enumerate() {
@@ -77,10 +69,12 @@ pub(super) fn load(s: &Section<'_>) -> Option<LoadedPolicy> {
                     let message = "is a method of the specification, which is judged without this \
                                    list; remove it";
                     let place = format!("/methods/{i}");
-                    note(policy::Problem { place, message: message.to_owned(), warning: true });
+                    let mut problem = [policy::Problem::new(&place, message, true)];
+                    policy.locate(&mut problem);
+                    problem.into_iter().for_each(note);
                 }
             }
-            let agents = agents_of(&text);
+            let agents = agents_of(policy.as_json());
             Some(LoadedPolicy { policy: Arc::new(policy), path, place: whole, agents })
         }
         Err(problems) => {

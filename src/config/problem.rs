@@ -30,6 +30,8 @@ pub struct Problem {
     pub value: Option<String>,
     /// What is wrong and what would mend it.
     pub message: String,
+    /// Where in its file it stands, in a policy's.
+    pub spot: Option<policy::Spot>,
 }
 
 /// Where a policy stands.
@@ -50,6 +52,8 @@ impl PolicyPlace {
             key: format!("{}{}", self.prefix, problem.place),
             value: None,
             message: problem.message,
+            // An inline policy was written by this program, to be read.
+            spot: problem.spot.filter(|_| self.prefix.is_empty()),
         }
     }
 }
@@ -60,6 +64,9 @@ pub type Warning = Problem;
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;
+        if let Some(policy::Spot { line, column }) = self.spot {
+            write!(f, ":{line}:{column}")?;
+        }
         if !self.key.is_empty() {
             write!(f, ": {}", self.key)?;
         }

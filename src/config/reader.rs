@@ -90,6 +90,7 @@ impl<'e> Reader<'e> {
             key: key.into(),
             value: None,
             message: message.into(),
+            spot: None,
         });
     }
 
@@ -101,6 +102,7 @@ impl<'e> Reader<'e> {
             key: key.into(),
             value: None,
             message: message.into(),
+            spot: None,
         });
     }
 
@@ -158,6 +160,7 @@ impl<'e> Reader<'e> {
                 key: name.clone(),
                 value: None,
                 message,
+                spot: None,
             });
         }
         drop(known);
@@ -414,6 +417,7 @@ impl<'a> Section<'a> {
                     key: path,
                     value: Some(value::shown(item)),
                     message,
+                    spot: None,
                 }),
             }
         }
@@ -480,6 +484,7 @@ impl<'a> Section<'a> {
             key: self.at(key),
             value: (show == Show::Value).then(|| value::shown(&found.value)),
             message,
+            spot: None,
         });
     }
 
@@ -490,6 +495,7 @@ impl<'a> Section<'a> {
             key: self.at(key),
             value: (show == Show::Value).then(|| value::shown(found)),
             message: format!("expected {expected}, found {}", value::kind(found)),
+            spot: None,
         });
     }
 }

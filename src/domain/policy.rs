@@ -15,9 +15,8 @@
 //! what [`Policy::evaluate`] does.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
-
-use thiserror::Error;
 
 use super::approval::{Assurance, Join, Unattended};
 use super::call::{Method, ToolCall};
@@ -25,6 +24,7 @@ use super::json::{self, JsonError, Node};
 use super::risk::{RiskClass, Severity};
 use governed::{Block, Subject};
 use pattern::Pattern;
+use source::Source;
 
 mod blocks;
 mod checks;
@@ -47,42 +47,35 @@ mod misfits;
 mod names;
 mod path;
 pub(super) mod pattern;
+mod problem;
 #[cfg(test)]
 mod properties;
 mod read;
 mod read_rule;
 mod ruling;
 mod schema;
+mod source;
+#[cfg(test)]
+mod source_tests;
 #[cfg(test)]
 mod spelling_tests;
 #[cfg(test)]
 mod tests;
 mod uri;
 mod walk;
+mod yaml;
 
 pub use checks::{Check, CheckKind, MAX_CHECKS};
 pub use condition::{Condition, Finding};
 pub use limit::{Amount, Limit, Period, Scope, Window};
 pub use misfits::Listed;
 pub use pattern::MAX_GLOB;
+pub use problem::Problem;
 pub use read::MAX_NAME;
 pub use read_rule::MAX_REGEX_BYTES;
 pub use ruling::Denial;
+pub use source::{Format, Spot};
 pub use uri::{MAX_URI, MAX_URI_KEY};
-
-/// A problem of a policy: where, and what would mend it.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{}: {message}", if place.is_empty() { "the whole policy" } else { place })]
-pub struct Problem {
-    /// JSON Pointer into the policy; empty for the whole of it.
-    ///
-    /// <https://www.rfc-editor.org/rfc/rfc6901>
-    pub place: String,
-    /// What is wrong and what would mend it, naming the nearest known key where one is near.
-    pub message: String,
-    /// Warnings don't refuse the policy.
-    pub warning: bool,
-}
 
 /// What a rule does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -247,6 +240,7 @@ pub struct AskedPanel {
 pub struct Policy {
     description: Option<String>,
     fingerprint: String,
+    source: Arc<Source>,
     hide: Vec<Pattern>,
     tools: Vec<Entry>,
     /// Index into `tools`.
@@ -283,7 +277,25 @@ impl Policy {
     /// # Errors
     /// All problems, warnings among them, where at least one is an error.
     pub fn read(text: &str) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
-        read::policy(text)
+        Self::read_as(text, Format::Json)
+    }
+
+    /// Reads a policy from text; every problem, not only the first.
+    ///
+    /// # Errors
+    /// All problems, warnings among them, where at least one is an error.
+    pub fn read_as(text: &str, format: Format) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
+        read::policy(text, format)
+    }
+
+    /// Says of each problem of this policy where in its text it stands.
+    pub fn locate(&self, problems: &mut [Problem]) {
+        self.source.locate(problems);
+    }
+
+    /// Its text as JSON.
+    pub fn as_json(&self) -> &str {
+        self.source.json()
     }
 
     /// The verdict on an agent's call of a tool, a prompt or a resource. `risk` is the class of the

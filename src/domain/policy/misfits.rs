@@ -78,6 +78,7 @@ impl Policy {
                 self.slip_of_all(&list, entry, condition, steps)
             });
         }
+        self.locate(&mut found);
         found
     }
 
@@ -131,7 +132,7 @@ fn conditions(
     for condition in rule.conditions() {
         let said = condition.path.in_arguments().and_then(|steps| look(condition, steps));
         let place = at(&condition.pointer, "path");
-        found.extend(said.map(|message| Problem { place, message, warning: true }));
+        found.extend(said.map(|message| Problem::new(&place, message, true)));
     }
 }
 
@@ -142,7 +143,7 @@ fn fits_none(list: &List<'_>, place: String, text: &str) -> Problem {
         None => String::new(),
     };
     let message = format!("{text:?} fits no tool that the upstream lists{near}");
-    Problem { place, message, warning: true }
+    Problem::new(&place, message, true)
 }
 
 fn leads_nowhere(condition: &Condition, slip: &Slip, tools: &str) -> String {

@@ -4,6 +4,7 @@
 //! worse than one that is refused.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
@@ -11,10 +12,11 @@ use super::blocks::{self, Kind};
 use super::checks::{self, Check, CheckKind};
 use super::pattern::Pattern;
 use super::read_rule::{RULE_KEYS, action, risk, rule};
-use super::walk::{Walk, at, nth, pointer_at};
+use super::source::{Format, Source};
+use super::walk::{Walk, at, nth};
 use super::{Action, Entry, Match, Policy, Problem, Rule, lint};
 use crate::domain::call::hex;
-use crate::domain::json::{self, JsonError, MAX_DEPTH, Node};
+use crate::domain::json::{self, Node};
 use crate::domain::risk::RiskClass;
 
 /// Most bytes of a tool's name in `tools`.
@@ -51,46 +53,29 @@ const MATCH_KEYS: [&str; 13] = [
 ];
 const NOT_AVAILABLE: &str = "not available in this version; remove it";
 
-/// Reads a policy from JSON text. With it come its warnings.
+/// Reads a policy from text. With it come its warnings.
 ///
 /// # Errors
-/// All problems, warnings among them, where the text is not JSON or at least one is an error.
-pub(super) fn policy(text: &str) -> Result<(Policy, Vec<Problem>), Vec<Problem>> {
-    let root = json::parse(text).map_err(|e| vec![unreadable(text, &e)])?;
+/// All problems, warnings among them, where the text can't be read or at least one is an error.
+pub(super) fn policy(text: &str, format: Format) -> Result<(Policy, Vec<Problem>), Vec<Problem>> {
+    let source = Arc::new(Source::read(text, format).map_err(|problem| vec![problem])?);
     let mut walk = Walk::default();
-    let mut policy = top(&mut walk, &root);
+    let Ok(root) = json::parse(source.json()) else { return Err(Vec::new()) };
+    let mut policy = top(&mut walk, &root, &source);
     policy.fingerprint = hex(&Sha256::digest(text.as_bytes()));
     lint::warn(&policy, &mut walk);
+    source.locate(&mut walk.problems);
     if walk.problems.iter().any(|p| !p.warning) {
         return Err(walk.problems);
     }
     Ok((policy, walk.problems))
 }
 
-fn unreadable(text: &str, error: &JsonError) -> Problem {
-    let (offset, mend) = match error {
-        JsonError::Syntax { offset, .. } => (Some(*offset), "mend it there".to_owned()),
-        JsonError::DuplicateKey { offset, .. } => (Some(*offset), "keep one of the two".to_owned()),
-        JsonError::LoneSurrogate { offset } => {
-            (Some(*offset), "write the character itself".to_owned())
-        }
-        JsonError::TooDeep => (None, format!("write at most {MAX_DEPTH}")),
-        JsonError::TooMany { limit } => (None, format!("write at most {limit}")),
-    };
-    let place = offset.map_or(String::new(), |offset| pointer_at(text, offset));
-    let spot = offset.map_or(String::new(), |offset| {
-        let before = &text.as_bytes()[..offset.min(text.len())];
-        let line = before.split(|b| *b == b'\n').count();
-        let column = before.rsplit(|b| *b == b'\n').next().map_or(0, <[u8]>::len) + 1;
-        format!(" (line {line}, column {column})")
-    });
-    Problem { place, message: format!("{error}{spot}; {mend}"), warning: false }
-}
-
-fn top(walk: &mut Walk, root: &Node<'_>) -> Policy {
+fn top(walk: &mut Walk, root: &Node<'_>, source: &Arc<Source>) -> Policy {
     let mut policy = Policy {
         description: None,
         fingerprint: String::new(),
+        source: Arc::clone(source),
         hide: Vec::new(),
         tools: Vec::new(),
         by_name: HashMap::new(),

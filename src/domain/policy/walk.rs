@@ -26,7 +26,7 @@ impl Walk {
     }
 
     fn note(&mut self, place: &str, message: String, warning: bool) {
-        self.problems.push(Problem { place: place.to_owned(), message, warning });
+        self.problems.push(Problem::new(place, message, warning));
     }
 
     /// Notes that the value is not `what`.

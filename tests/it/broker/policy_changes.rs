@@ -28,6 +28,28 @@ async fn now_denied_the_call_is_denied_and_what_was_pending_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_precondition_denies_with_its_place_and_the_words_of_the_policy() {
+    let world = World::new().await;
+    let holding = world.call(r#"{"n":9}"#).await;
+    world.policy(
+        r#"{"version":"1","all_tools":{"deny_if":[{"name":"big","on_deny":"At most 5.",
+            "conditions":[{"path":"args.n","op":"gt","value":5}]}]},
+            "tools":{"delete_image_set":{"action":"require_approval"}}}"#,
+    );
+
+    let Submission::Answered(Answer::Statement(said)) = world.submit(r#"{"n":9}"#).await else {
+        panic!("not answered")
+    };
+
+    assert_eq!(said.code.as_str(), "policy_denied");
+    assert_eq!(said.rule.as_deref(), Some("/all_tools/deny_if/0"));
+    assert_eq!(said.reason.as_deref(), Some("At most 5."));
+    assert!(said.text.contains("(rule /all_tools/deny_if/0 \"big\"): At most 5."), "{}", said.text);
+    assert_eq!(holding.word().await, "approval_cancelled", "what waited is judged again");
+    assert!(matches!(world.submit(r#"{"n":5}"#).await, Submission::Held(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn now_allowed_the_call_runs_and_what_was_pending_is_cancelled() {
     let world = World::new().await;
     let holding = world.call("{}").await;
