@@ -15,6 +15,7 @@ use crate::config::{Config, Problem, Severity, process_environment};
 pub(crate) mod approvals;
 pub(crate) mod check;
 pub(crate) mod connect;
+pub(crate) mod convert;
 pub(crate) mod copies;
 pub(crate) mod demo;
 pub(crate) mod draft;
@@ -121,7 +122,7 @@ pub enum Command {
     /// The tools of an upstream: what harm their calls could do, and which rule decides them
     #[command(after_help = tools::HELP)]
     Tools(tools::ToolsArgs),
-    /// Draft a policy, and explain what one makes of a call
+    /// Draft or convert a policy, and explain what one makes of a call
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// The queue from a terminal, over the HTTP API of a running broker
@@ -221,6 +222,9 @@ pub enum PolicyCommand {
     /// A policy from the tools that an upstream lists, or one with its new tools added
     #[command(after_help = draft::HELP)]
     Draft(draft::DraftArgs),
+    /// A policy of any form in Placet's own, with comments
+    #[command(after_help = convert::HELP)]
+    Convert(convert::ConvertArgs),
     /// Run the tests inside a policy file; not available yet
     #[command(hide = true)]
     Test {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::domain::policy::Policy;
 use crate::domain::policy::draft::{Draft, ListedTool, draft, update};
+use crate::domain::policy::{Dialect, Format, Policy};
 
 use super::{Failure, Global, complain, load, named, say, text};
 
@@ -42,6 +42,9 @@ pub(crate) async fn run(global: &Global, args: &DraftArgs) -> Result<(), Failure
     let config = load(global)?;
     let upstream = named::upstream(&config, "--upstream ", &args.upstream)?;
     let old = args.update.as_deref().map(read).transpose()?;
+    if let (Some(text), Some(file)) = (&old, &args.update) {
+        can_be_updated(text, file)?;
+    }
     let catalog = named::tools_of(&config, upstream).await?;
     let tools: Vec<ListedTool<'_>> = catalog
         .tools
@@ -69,6 +72,25 @@ pub(crate) async fn run(global: &Global, args: &DraftArgs) -> Result<(), Failure
 fn read(file: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(file)
         .map_err(|error| Failure::misused(format!("--update {}: {error}", file.display())))
+}
+
+/// Entries are added to the text of Placet's own form in JSON, of which not a byte is changed.
+fn can_be_updated(text: &str, file: &Path) -> Result<(), Failure> {
+    let place = file.display();
+    if Format::of(file) == Format::Yaml {
+        return Err(Failure::misused(format!(
+            "--update {place}: is YAML, and only JSON is updated; draft without --update and copy \
+             what is new, or write it as JSON: placet --json policy convert {place}"
+        )));
+    }
+    match Policy::read(text) {
+        Ok((policy, _)) if policy.dialect() != Dialect::Own => Err(Failure::misused(format!(
+            "--update {place}: is of {}, and only Placet's own is updated; convert it first: placet \
+             --json policy convert {place}",
+            policy.dialect().as_str()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn wrong(file: &Path, problems: &[crate::domain::policy::Problem]) -> Failure {
@@ -99,7 +121,7 @@ fn tell(made: &Draft, is_update: bool) {
 }
 
 /// Writes a file that is not there yet.
-fn write(file: &Path, policy: &str) -> Result<(), Failure> {
+pub(super) fn write(file: &Path, policy: &str) -> Result<(), Failure> {
     let opened = OpenOptions::new().write(true).create_new(true).open(file);
     let written = opened.and_then(|mut open| open.write_all(policy.as_bytes()));
     written.map_err(|error| {

@@ -13,7 +13,7 @@ use crate::domain::risk::{RiskClass, Severity, in_words};
 use crate::domain::time;
 use crate::upstream::Catalog;
 
-use super::{Failure, Global, PolicyCommand, draft, load, named, say, text};
+use super::{Failure, Global, PolicyCommand, convert, draft, load, named, say, text};
 
 /// `policy explain`
 #[derive(Debug, Clone, Args)]
@@ -61,6 +61,7 @@ pub(crate) async fn run(global: &Global, command: PolicyCommand) -> Result<(), F
             Ok(())
         }
         PolicyCommand::Draft(args) => draft::run(global, &args).await,
+        PolicyCommand::Convert(args) => convert::run(global, &args),
         PolicyCommand::Test { .. } => Err(Failure::unavailable("policy test")),
         PolicyCommand::Replay { .. } => Err(Failure::unavailable("policy replay")),
     }

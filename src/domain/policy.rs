@@ -18,7 +18,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::approval::{Assurance, Join, Unattended};
 use super::call::{Method, ToolCall};
 use super::json::{self, JsonError, Node};
 use super::risk::{RiskClass, Severity};
@@ -31,6 +30,10 @@ mod checks;
 #[cfg(test)]
 mod checks_tests;
 mod condition;
+pub mod convert;
+mod dialect;
+#[cfg(test)]
+mod dialect_tests;
 pub mod draft;
 #[cfg(test)]
 mod draft_tests;
@@ -51,6 +54,9 @@ mod problem;
 #[cfg(test)]
 mod properties;
 mod read;
+mod read_condition;
+mod read_dialects;
+mod read_parts;
 mod read_rule;
 mod ruling;
 mod schema;
@@ -59,22 +65,27 @@ mod source;
 mod source_tests;
 #[cfg(test)]
 mod spelling_tests;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod uri;
 mod walk;
+mod written;
 mod yaml;
 
 pub use checks::{Check, CheckKind, MAX_CHECKS};
 pub use condition::{Condition, Finding};
+pub use dialect::Dialect;
 pub use limit::{Amount, Limit, Period, Scope, Window};
 pub use misfits::Listed;
 pub use pattern::MAX_GLOB;
-pub use problem::Problem;
-pub use read::MAX_NAME;
-pub use read_rule::MAX_REGEX_BYTES;
+pub use problem::{Problem, Spot};
+pub use read_condition::MAX_REGEX_BYTES;
+pub use read_parts::MAX_NAME;
+pub use read_rule::MAX_APPROVALS;
 pub use ruling::Denial;
-pub use source::{Format, Spot};
+pub use source::Format;
+pub use terms::{ApprovalTerms, AskedPanel, GrantLimits};
 pub use uri::{MAX_URI, MAX_URI_KEY};
 
 /// What a rule does.
@@ -188,56 +199,10 @@ pub struct Rule {
     pub within: Option<String>,
 }
 
-/// The `approval` block of a rule.
-#[derive(Debug, Clone, Default)]
-pub struct ApprovalTerms {
-    /// Conditions that all must match for people to be asked; where there are none, every call is
-    /// asked about.
-    pub when: Vec<Condition>,
-    /// Names, and groups as `group:NAME`, of who is asked; none: every reviewer but the agent's
-    /// owner.
-    pub reviewers: Option<Vec<String>>,
-    /// Joined reviewers, in place of `reviewers` and `quorum`.
-    pub panel: Option<AskedPanel>,
-    /// How many approvals are needed; 1 unless set.
-    pub quorum: Option<u32>,
-    /// How long reviewers have to decide; as configured unless set.
-    pub timeout: Option<Duration>,
-    /// Names of the notifiers to use; none: all.
-    pub notify: Option<Vec<String>>,
-    /// What happens to the approved call when no request waits for it.
-    pub unattended: Unattended,
-    /// How long a rejection is repeated to the identical call; as configured unless set.
-    pub cooldown: Option<Duration>,
-    /// How long an approved call waits for its agent; as configured unless set.
-    pub claim_window: Option<Duration>,
-    /// How surely a decision must come from the reviewer; as configured unless set.
-    pub assurance: Option<Assurance>,
-    /// Whether a reviewer who approves may give a grant for further calls, and its limits.
-    pub grant: Option<GrantLimits>,
-}
-
-/// The most that a grant may let through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GrantLimits {
-    /// How many calls it may let through.
-    pub max_uses: u32,
-    /// How long it may hold.
-    pub max_duration: Duration,
-}
-
-/// `reviewers` as `{"all": […]}` or `{"any": […]}`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AskedPanel {
-    /// How the parts are joined.
-    pub join: Join,
-    /// For each part, a reviewer's name or `group:NAME`, and how many approvals it needs.
-    pub parts: Vec<(String, u32)>,
-}
-
 /// One upstream's policy.
 #[derive(Debug, Clone)]
 pub struct Policy {
+    dialect: Dialect,
     description: Option<String>,
     fingerprint: String,
     source: Arc<Source>,
@@ -291,6 +256,11 @@ impl Policy {
     /// Says of each problem of this policy where in its text it stands.
     pub fn locate(&self, problems: &mut [Problem]) {
         self.source.locate(problems);
+    }
+
+    /// In which form it is written.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// Its text as JSON.

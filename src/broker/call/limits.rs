@@ -47,10 +47,11 @@ impl Broker {
         let (config, now) = (&self.config().approvals, self.now());
         let policy = self.policies().of(&a.call.upstream);
         let rule = policy.as_ref().and_then(|p| p.rules().find(|r| r.pointer == a.rule));
+        let under = rule.map_or(a.rule.as_str(), Rule::counted_under);
         let rate = rule.and_then(|r| r.rate_limit);
         let key = rate
             .filter(|l| l.per_agent)
-            .map(|l| (rate_key(&a.agent, &a.call, &a.rule, "", None), now.minus(l.window)));
+            .map(|l| (rate_key(&a.agent, &a.call, under, "", None), now.minus(l.window)));
         let new = config.max_new_per_agent;
         let spent = self.store().limits().spent(&a.agent, now.minus(new.window), key).await?;
         let mut limits = vec![

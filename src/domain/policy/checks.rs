@@ -7,7 +7,7 @@
 
 use super::condition::{Condition, Finding};
 use super::walk::{Walk, at, nth};
-use super::{CallFacts, read_rule};
+use super::{CallFacts, read_condition};
 use crate::domain::json::Node;
 
 /// Most preconditions of a rule, and of all tools together.
@@ -140,8 +140,8 @@ fn check(walk: &mut Walk, node: &Node<'_>, pointer: String, kind: CheckKind) -> 
     let place = check.pointer.clone();
     let mut known = vec!["name", "on_deny"];
     if is_single {
-        known.extend(read_rule::CONDITION_KEYS);
-        check.conditions.extend(read_rule::condition(walk, node, &place));
+        known.extend(read_condition::CONDITION_KEYS);
+        check.conditions.extend(read_condition::condition(walk, node, &place));
     } else {
         known.push("conditions");
     }
@@ -156,7 +156,7 @@ fn check(walk: &mut Walk, node: &Node<'_>, pointer: String, kind: CheckKind) -> 
             "conditions" => {
                 let nodes = walk.elements(node, &place, "a list of conditions");
                 for (i, node) in nodes.iter().enumerate() {
-                    let condition = read_rule::whole_condition(walk, node, &nth(&place, i));
+                    let condition = read_condition::whole_condition(walk, node, &nth(&place, i));
                     check.conditions.extend(condition);
                 }
                 if kind == CheckKind::Require && node.elements().is_some_and(<[_]>::is_empty) {

@@ -8,7 +8,7 @@
 use std::fmt::Write as _;
 
 use super::misfits::Listed;
-use super::{Match, Policy, Problem, fits, read::MAX_NAME};
+use super::{Match, Policy, Problem, fits, read_parts::MAX_NAME};
 use crate::domain::classify::{self, Classified, Evidence, Place};
 use crate::domain::json::{self, Node};
 use crate::domain::risk::RiskClass;

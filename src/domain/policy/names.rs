@@ -7,7 +7,7 @@ use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
 
 use super::pattern::{Pattern, is_glob};
-use super::read::MAX_NAME;
+use super::read_parts::MAX_NAME;
 
 /// Most that is compared for one policy, in pairs of letters. What is found after it is told without
 /// the nearest name.

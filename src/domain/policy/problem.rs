@@ -2,7 +2,14 @@
 
 use thiserror::Error;
 
-use super::source::Spot;
+/// A place in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spot {
+    /// The line, from 1.
+    pub line: u32,
+    /// The column, from 1; in characters in YAML, in bytes in JSON.
+    pub column: u32,
+}
 
 /// A problem of a policy: where, and what would mend it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -3,31 +3,28 @@
 //! Keys whose feature this version lacks are errors that say so: a policy that is half obeyed is
 //! worse than one that is refused.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
 use super::blocks::{self, Kind};
-use super::checks::{self, Check, CheckKind};
-use super::pattern::Pattern;
+use super::dialect::{self, Dialect};
+use super::read_parts::{MAX_NAME, empty, patterns, tool_name, version};
 use super::read_rule::{RULE_KEYS, action, risk, rule};
 use super::source::{Format, Source};
 use super::walk::{Walk, at, nth};
-use super::{Action, Entry, Match, Policy, Problem, Rule, lint};
+use super::{Match, Policy, Problem, lint, read_dialects};
 use crate::domain::call::hex;
 use crate::domain::json::{self, Node};
 use crate::domain::risk::RiskClass;
 
-/// Most bytes of a tool's name in `tools`.
-pub const MAX_NAME: usize = 256;
-
-const TOP_KEYS: [&str; 12] = [
+const TOP_KEYS: [&str; 13] = [
     "version",
     "description",
     "default",
     "hide",
     "tools",
+    "rules",
     "all_tools",
     "match",
     "resources",
@@ -72,20 +69,16 @@ pub(super) fn policy(text: &str, format: Format) -> Result<(Policy, Vec<Problem>
 }
 
 fn top(walk: &mut Walk, root: &Node<'_>, source: &Arc<Source>) -> Policy {
-    let mut policy = Policy {
-        description: None,
-        fingerprint: String::new(),
-        source: Arc::clone(source),
-        hide: Vec::new(),
-        tools: Vec::new(),
-        by_name: HashMap::new(),
-        matches: Vec::new(),
-        default: Rule::new("/default".to_owned(), Action::Deny),
-        resources: None,
-        prompts: None,
-        methods: Vec::new(),
-        all_tools: Vec::new(),
-    };
+    match dialect::recognise(walk, root) {
+        Dialect::Own => own(walk, root, source),
+        Dialect::Hosted => read_dialects::hosted(walk, root, source),
+        Dialect::Intercept => read_dialects::intercept(walk, root, source),
+    }
+}
+
+fn own(walk: &mut Walk, root: &Node<'_>, source: &Arc<Source>) -> Policy {
+    let mut policy = empty(source, Dialect::Own);
+    let mut limits = Vec::new();
     for member in walk.object(root, "", &TOP_KEYS) {
         let (node, place) = (&member.node, at("", &member.key));
         match member.key.as_ref() {
@@ -100,7 +93,8 @@ fn top(walk: &mut Walk, root: &Node<'_>, source: &Arc<Source>) -> Policy {
             }
             "hide" => policy.hide = patterns(walk, node, &place, "the name of a tool", true),
             "tools" => tools(walk, node, &place, &mut policy),
-            "all_tools" => policy.all_tools = all_tools(walk, node, &place),
+            "rules" => rules(walk, node, &place, &mut policy),
+            "all_tools" => limits = read_dialects::all_tools(walk, node, &place, &mut policy),
             "match" => {
                 for (i, node) in walk.elements(node, &place, "a list of rules").iter().enumerate() {
                     policy.matches.push(match_entry(walk, node, nth(&place, i)));
@@ -115,54 +109,46 @@ fn top(walk: &mut Walk, root: &Node<'_>, source: &Arc<Source>) -> Policy {
             _ => {}
         }
     }
+    policy.limit_all(&limits);
     if root.is_object() && root.get("version").is_none() {
         walk.warn("/version", "is missing; write \"version\": \"1\"");
     }
     policy
 }
 
-fn version(walk: &mut Walk, node: &Node<'_>, place: &str) {
-    if let Some(version) = walk.string(node, place, "\"1\"")
-        && version != "1"
-    {
-        walk.error(place, format!("version {version:?} is not known; write \"1\""));
-    }
-}
-
 fn tools(walk: &mut Walk, node: &Node<'_>, place: &str, policy: &mut Policy) {
     for member in walk.members(node, place) {
         let (name, place) = (member.key.as_ref(), at(place, &member.key));
-        if name.trim().is_empty() {
-            walk.error(&place, "a tool's name is empty; write the name of a tool");
-        } else if name.len() > MAX_NAME {
-            walk.error(&place, format!("a tool's name of more than {MAX_NAME} bytes; shorten it"));
-        } else if name.contains(['*', '?']) {
-            walk.error(
-                &place,
-                format!(
-                    "{name:?} would never fit: names here are exact; \
-                     write a \"match\" entry with \"tools\": [{name:?}]"
-                ),
-            );
-        }
-        let rule = rule(walk, &member.node, place, &RULE_KEYS);
-        policy.by_name.insert(name.to_owned(), policy.tools.len());
-        policy.tools.push(Entry { name: name.to_owned(), rule });
+        named(walk, name, &place);
+        let rule = rule(walk, &member.node, place.clone(), &RULE_KEYS);
+        policy.add_tool(walk, name, rule, &place);
     }
 }
 
-/// What joins the rule of every tool.
-fn all_tools(walk: &mut Walk, node: &Node<'_>, place: &str) -> Vec<Check> {
-    let mut found = Vec::new();
-    for member in walk.object(node, place, &["require", "deny_if"]) {
-        let kind = match member.key.as_ref() {
-            "require" => CheckKind::Require,
-            "deny_if" => CheckKind::DenyIf,
-            _ => continue,
+fn named(walk: &mut Walk, name: &str, place: &str) {
+    tool_name(walk, name, place, || format!("write a \"match\" entry with \"tools\": [{name:?}]"));
+}
+
+/// The flat form as a list, each rule with the `tool` it is for.
+fn rules(walk: &mut Walk, node: &Node<'_>, place: &str, policy: &mut Policy) {
+    let mut known = RULE_KEYS.to_vec();
+    known.push("tool");
+    let what = "a list of rules, each with its \"tool\"";
+    for (i, node) in walk.elements(node, place, what).iter().enumerate() {
+        let place = nth(place, i);
+        let rule = rule(walk, node, place.clone(), &known);
+        let at_tool = at(&place, "tool");
+        let Some(tool) = node.get("tool") else {
+            if node.is_object() {
+                walk.error(&at_tool, "is missing; write the name of the tool");
+            }
+            continue;
         };
-        found.extend(checks::checks(walk, &member.node, &at(place, &member.key), kind));
+        if let Some(name) = walk.name(tool, &at_tool, "the name of a tool") {
+            named(walk, name, &at_tool);
+            policy.add_tool(walk, name, rule, &at_tool);
+        }
     }
-    found
 }
 
 /// Exact names; a glob would never fit, for no method is meant by half its name.
@@ -219,23 +205,4 @@ fn risks(walk: &mut Walk, node: &Node<'_>, place: &str) -> Vec<RiskClass> {
         }
     }
     risks
-}
-
-fn patterns(
-    walk: &mut Walk,
-    node: &Node<'_>,
-    place: &str,
-    what: &str,
-    may_be_empty: bool,
-) -> Vec<Pattern> {
-    let _ = walk.names(node, place, what, may_be_empty);
-    let mut patterns = Vec::new();
-    for (i, element) in node.elements().unwrap_or_default().iter().enumerate() {
-        match element.as_str().filter(|text| !text.trim().is_empty()).map(Pattern::read) {
-            Some(Ok(pattern)) => patterns.push(pattern),
-            Some(Err(message)) => walk.error(&nth(place, i), message),
-            None => {}
-        }
-    }
-    patterns
 }

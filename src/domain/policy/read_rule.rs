@@ -1,20 +1,13 @@
 //! Reads one rule: what it does, how often, and who is asked.
 
-use regex::RegexBuilder;
-
 use super::checks::{self, CheckKind};
-use super::condition::{Condition, Order, Reading, Test};
-use super::literal::Literal;
-use super::path::Path;
 use super::pattern::{Pattern, is_glob};
+use super::read_condition::whole_condition;
 use super::walk::{Walk, at, nth};
 use super::{Action, ApprovalTerms, AskedPanel, GrantLimits, RateLimit, Rule};
 use crate::domain::approval::{Assurance, Join, Unattended};
 use crate::domain::json::Node;
 use crate::domain::risk::{RiskClass, Severity};
-
-/// Most memory that a compiled `regex` may take, bytes.
-pub const MAX_REGEX_BYTES: usize = 1 << 20;
 
 pub(super) const RULE_KEYS: [&str; 11] = [
     "action",
@@ -29,7 +22,6 @@ pub(super) const RULE_KEYS: [&str; 11] = [
     "require",
     "deny_if",
 ];
-pub(super) const CONDITION_KEYS: [&str; 5] = ["path", "op", "value", "loose", "null"];
 const APPROVAL_KEYS: [&str; 10] = [
     "when",
     "reviewers",
@@ -42,8 +34,6 @@ const APPROVAL_KEYS: [&str; 10] = [
     "assurance",
     "grant",
 ];
-const OPS: [&str; 11] =
-    ["eq", "neq", "in", "not_in", "lt", "lte", "gt", "gte", "regex", "contains", "exists"];
 const ACTIONS: [&str; 3] =
     [Action::Allow.as_str(), Action::Deny.as_str(), Action::RequireApproval.as_str()];
 
@@ -75,7 +65,10 @@ pub(super) fn rule(walk: &mut Walk, node: &Node<'_>, pointer: String, known: &[&
             "sensitive" => rule.sensitive = walk.boolean(node, &place).unwrap_or(false),
             "redact" => rule.redact = redact(walk, node, &place),
             "masked_ok" => rule.masked_ok = walk.boolean(node, &place).unwrap_or(false),
-            "approval" => rule.approval = approval(walk, node, &place),
+            "approval" if node.elements().is_some() => {
+                rule.approvals = approvals(walk, node, &place);
+            }
+            "approval" => rule.approval = approval(walk, node, &place, &APPROVAL_KEYS),
             // In a `match` the key is a list: what has to fit.
             "risk" if known.contains(&"tools") => {}
             "risk" => rule.risk = risk(walk, node, &place),
@@ -111,6 +104,7 @@ pub(super) fn rule(walk: &mut Walk, node: &Node<'_>, pointer: String, known: &[&
             }
         }
     }
+    rule.spread_to_approvals();
     rule
 }
 
@@ -148,9 +142,39 @@ fn rate_limit(walk: &mut Walk, node: &Node<'_>, place: &str) -> Option<RateLimit
     Some(RateLimit { max: max?, window, per_agent })
 }
 
-fn approval(walk: &mut Walk, node: &Node<'_>, place: &str) -> ApprovalTerms {
+/// Several approvals: a rule for each.
+fn approvals(walk: &mut Walk, node: &Node<'_>, place: &str) -> Vec<Rule> {
+    let nodes = walk.elements(node, place, "a list of approvals");
+    if nodes.is_empty() || nodes.len() > MAX_APPROVALS {
+        walk.error(place, format!("needs one to {MAX_APPROVALS} approvals"));
+    }
+    let mut known = APPROVAL_KEYS.to_vec();
+    known.extend(["name", "reason"]);
+    let mut rules = Vec::new();
+    for (i, node) in nodes.iter().enumerate().take(MAX_APPROVALS) {
+        let mut rule = Rule::new(nth(place, i), Action::RequireApproval);
+        rule.approval = approval(walk, node, &rule.pointer, &known);
+        for (key, what, to) in [
+            ("name", "a name", &mut rule.name),
+            ("reason", "why, for the agent and the reviewers", &mut rule.reason),
+        ] {
+            let place = at(&rule.pointer, key);
+            *to = node.get(key).and_then(|n| walk.name(n, &place, what)).map(str::to_owned);
+        }
+        rules.push(rule);
+    }
+    let always = |rule: &Rule| rule.approval.when.is_empty();
+    if let Some(first) = rules.iter().position(always).filter(|first| first + 1 < rules.len()) {
+        let place = nth(place, first + 1);
+        let why = "never asks: the one before it has no \"when\" and asks about every call";
+        walk.warn(&place, why);
+    }
+    rules
+}
+
+fn approval(walk: &mut Walk, node: &Node<'_>, place: &str, known: &[&str]) -> ApprovalTerms {
     let mut terms = ApprovalTerms::default();
-    for member in walk.object(node, place, &APPROVAL_KEYS) {
+    for member in walk.object(node, place, known) {
         let (node, place) = (&member.node, at(place, &member.key));
         match member.key.as_ref() {
             "when" => {
@@ -216,6 +240,9 @@ fn grant_limits(walk: &mut Walk, node: &Node<'_>, place: &str) -> Option<GrantLi
     Some(GrantLimits { max_uses: uses?, max_duration: duration? })
 }
 
+/// Most approvals of one rule.
+pub const MAX_APPROVALS: usize = 16;
+
 /// Most parts of a panel.
 const MAX_PARTS: usize = 8;
 
@@ -260,113 +287,4 @@ fn part(walk: &mut Walk, node: &Node<'_>, place: &str) -> Option<(String, u32)> 
         walk.error(place, "needs one of \"group\" and \"reviewer\"".to_owned());
     }
     Some((name?, quorum))
-}
-
-/// A condition that is an object by itself.
-pub(super) fn whole_condition(walk: &mut Walk, node: &Node<'_>, place: &str) -> Option<Condition> {
-    walk.object(node, place, &CONDITION_KEYS);
-    condition(walk, node, place)
-}
-
-/// A condition among the keys of an object; others are left to the caller.
-pub(super) fn condition(walk: &mut Walk, node: &Node<'_>, place: &str) -> Option<Condition> {
-    node.members()?;
-    let mut reading = Reading::default();
-    if let Some(node) = node.get("loose") {
-        reading.loose = walk.boolean(node, &at(place, "loose")).unwrap_or(false);
-    }
-    if let Some(node) = node.get("null") {
-        reading.null_is_absent = walk.word(node, &at(place, "null"), &["absent"]).is_some();
-    }
-    let path = match node.get("path") {
-        None => {
-            walk.error(
-                &at(place, "path"),
-                "is missing; write where to look, such as \"args.name\"",
-            );
-            None
-        }
-        Some(node) => {
-            let place = at(place, "path");
-            let text = walk.name(node, &place, "a path such as \"args.name\"");
-            text.and_then(|text| Path::read(text).map_err(|m| walk.error(&place, m)).ok())
-        }
-    };
-    let op = match node.get("op") {
-        None => {
-            walk.error(&at(place, "op"), format!("is missing; write one of {}", OPS.join(", ")));
-            None
-        }
-        Some(node) => walk.word(node, &at(place, "op"), &OPS),
-    };
-    let test = op.and_then(|op| test(walk, op, node.get("value"), &at(place, "value")));
-    Some(Condition { pointer: place.to_owned(), path: path?, test: test?, reading })
-}
-
-pub(super) fn test(
-    walk: &mut Walk,
-    op: &str,
-    value: Option<&Node<'_>>,
-    place: &str,
-) -> Option<Test> {
-    let Some(value) = value else {
-        if op == "exists" {
-            return Some(Test::Exists(true));
-        }
-        walk.error(place, format!("is missing; write what {op:?} compares with"));
-        return None;
-    };
-    match op {
-        "eq" => Some(Test::Eq(Literal::of(value))),
-        "neq" => Some(Test::Neq(Literal::of(value))),
-        "contains" => Some(Test::Contains(Literal::of(value))),
-        "in" => list(walk, value, place).map(Test::In),
-        "not_in" => list(walk, value, place).map(Test::NotIn),
-        "lt" => number(walk, value, place).map(|digits| Test::Order(Order::Lt, digits)),
-        "lte" => number(walk, value, place).map(|digits| Test::Order(Order::Lte, digits)),
-        "gt" => number(walk, value, place).map(|digits| Test::Order(Order::Gt, digits)),
-        "gte" => number(walk, value, place).map(|digits| Test::Order(Order::Gte, digits)),
-        "regex" => {
-            let text = walk.string(value, place, "a regular expression")?;
-            match RegexBuilder::new(text).size_limit(MAX_REGEX_BYTES).build() {
-                Ok(regex) => Some(Test::Regex(regex)),
-                Err(error) => {
-                    walk.error(place, bad_regex(&error));
-                    None
-                }
-            }
-        }
-        "exists" => walk.boolean(value, place).map(Test::Exists),
-        _ => None,
-    }
-}
-
-fn list(walk: &mut Walk, value: &Node<'_>, place: &str) -> Option<Vec<Literal>> {
-    let elements = walk.elements(value, place, "a list of values");
-    if value.elements()?.is_empty() {
-        walk.error(place, "is an empty list; write the values to compare with");
-    }
-    Some(elements.iter().map(Literal::of).collect())
-}
-
-fn number(walk: &mut Walk, value: &Node<'_>, place: &str) -> Option<String> {
-    let digits = value.as_number().map(str::to_owned);
-    if digits.is_none() {
-        walk.mismatch(value, place, "a number");
-    }
-    digits
-}
-
-/// What is wrong with a `regex`: the last line of the parser's message, whose other lines draw the
-/// place.
-fn bad_regex(error: &regex::Error) -> String {
-    if let regex::Error::CompiledTooBig(_) = error {
-        return format!(
-            "is a regular expression of more than {MAX_REGEX_BYTES} bytes compiled; shorten it or its repetitions"
-        );
-    }
-    let text = error.to_string();
-    let last = text.lines().last().unwrap_or_default();
-    let what = last.trim().trim_start_matches("error: ");
-    format!("is not a regular expression: {what}; mend it, or escape special characters with \\\\")
 }

@@ -100,6 +100,23 @@ impl Rule {
         self.approvals.iter().find(|rule| rule.pointer == pointer)
     }
 
+    /// Gives each of its approvals what the rule says of all its calls.
+    pub(super) fn spread_to_approvals(&mut self) {
+        let mut approvals = std::mem::take(&mut self.approvals);
+        for rule in &mut approvals {
+            rule.reason = rule.reason.take().or_else(|| self.reason.clone());
+            rule.rate_limit = self.rate_limit;
+            rule.limits.clone_from(&self.limits);
+            rule.sensitive = self.sensitive;
+            rule.redact.clone_from(&self.redact);
+            rule.masked_ok = self.masked_ok;
+            rule.risk = self.risk;
+            rule.severity = self.severity;
+            rule.within = Some(self.pointer.clone());
+        }
+        self.approvals = approvals;
+    }
+
     /// Whether it asks, but not about every call.
     pub fn may_let_through(&self) -> bool {
         let asks_all = |rule: &Self| rule.approval.when.is_empty();

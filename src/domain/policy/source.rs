@@ -1,6 +1,6 @@
 //! The text that a policy is read from, JSON or YAML, and where in it each part stands.
 
-use super::Problem;
+use super::problem::{Problem, Spot};
 use super::walk::pointer_at;
 use super::yaml;
 use crate::domain::json::{self, JsonError, MAX_DEPTH, Node};
@@ -21,15 +21,6 @@ impl Format {
             |e: &std::ffi::OsStr| e.eq_ignore_ascii_case("yaml") || e.eq_ignore_ascii_case("yml");
         if file.extension().is_some_and(is) { Self::Yaml } else { Self::Json }
     }
-}
-
-/// A place in a text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Spot {
-    /// The line, from 1.
-    pub line: u32,
-    /// The column, from 1; in characters in YAML, in bytes in JSON.
-    pub column: u32,
 }
 
 /// A policy's text as JSON.

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::source::{Format, Source, Spot};
+use super::source::{Format, Source};
 use super::yaml::MAX_REPEATED;
 use super::*;
 

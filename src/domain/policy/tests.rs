@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::domain::approval::{Assurance, Join, Unattended};
 use crate::domain::json;
 
 const EXAMPLE: &str = r#"{

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError};
 
-use super::source::Spot;
+use super::problem::Spot;
 use crate::domain::json::{self, MAX_DEPTH};
 
 /// Most bytes that all aliases of a file may repeat.
