@@ -31,6 +31,8 @@ mod checks;
 mod checks_tests;
 mod condition;
 pub mod convert;
+#[cfg(test)]
+mod convert_tests;
 mod dialect;
 #[cfg(test)]
 mod dialect_tests;

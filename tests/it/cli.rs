@@ -1,5 +1,6 @@
 //! The commands of the built binary.
 
+mod convert;
 mod copies;
 mod misfits;
 mod stdio;
