@@ -276,12 +276,10 @@ impl Explained {
         if let Some(reason) = self.reason() {
             lines.push(format!("reason:   {reason}"));
         }
-        if let Some(rule) = &self.rule {
-            if let Some(limit) = rule.rate_limit {
-                let per = if limit.per_agent { "agent" } else { "session" };
-                let window = time::in_words(limit.window);
-                lines.push(format!("limit:    {} calls in {window} per {per}", limit.max));
-            }
+        if let Some(limit) = self.rule.as_ref().and_then(|rule| rule.rate_limit) {
+            let per = if limit.per_agent { "agent" } else { "session" };
+            let window = time::in_words(limit.window);
+            lines.push(format!("limit:    {} calls in {window} per {per}", limit.max));
         }
         if self.verdict == "require_approval" {
             lines.push(format!(

@@ -205,7 +205,9 @@ fn rules(reader: &Reader<'_>, config: &Config, upstream: &str, loaded: &LoadedPo
     let note = |severity, place: String, message: String| {
         let mut problem = [policy::Problem::new(&place, message, severity == Severity::Warning)];
         loaded.policy.locate(&mut problem);
-        problem.into_iter().for_each(|problem| reader.note(loaded.place.problem(problem)));
+        for problem in problem {
+            reader.note(loaded.place.problem(problem));
+        }
     };
     for (pointer, names) in &loaded.agents {
         for (i, entry) in names.iter().enumerate() {

@@ -84,7 +84,8 @@ fn lowered(policy: &Policy) -> Doc {
     let limits = policy.rules().flat_map(|rule| &rule.limits);
     let limits = limits.filter(|l| is_for_all(&l.pointer) && seen.insert(l.pointer.as_str()));
     put_limits(&mut all, limits);
-    if !all.is_empty() && !(policy.tools.is_empty() && is_word) {
+    let shows_form = !policy.tools.is_empty() || !is_word;
+    if shows_form && !all.is_empty() {
         put(&mut top, "all_tools", Doc::Map(all));
     }
     let tools: Members = policy

@@ -87,13 +87,17 @@ pub(super) fn recognise(walk: &mut Walk, root: &Node<'_>) -> Dialect {
 impl Signs {
     fn look(&mut self, entry: &Node<'_>, place: String) {
         let has = |key: &str| entry.get(key).is_some();
-        let sign = match entry.members() {
-            None => return,
-            Some(_) if has("rules") => &mut self.intercept,
-            Some(_) if has("action") => &mut self.own,
-            Some([]) => &mut self.empty,
-            Some(_) if has("require") || has("deny_if") || has("limits") => &mut self.hosted,
-            Some(_) => return,
+        let Some(members) = entry.members() else { return };
+        let sign = if has("rules") {
+            &mut self.intercept
+        } else if has("action") {
+            &mut self.own
+        } else if members.is_empty() {
+            &mut self.empty
+        } else if has("require") || has("deny_if") || has("limits") {
+            &mut self.hosted
+        } else {
+            return;
         };
         sign.get_or_insert(place);
     }

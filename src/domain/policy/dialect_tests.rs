@@ -16,7 +16,8 @@ fn errors(text: &str) -> String {
     let problems = Policy::read_as(text, Format::Yaml).expect_err(text);
     let errors = problems.iter().filter(|p| !p.warning);
     let spot = |p: &Problem| p.spot.map_or((0, 0), |s| (s.line, s.column));
-    errors.map(|p| format!("{}:{} {p}\n", spot(p).0, spot(p).1)).collect()
+    let lines: Vec<String> = errors.map(|p| format!("{}:{} {p}", spot(p).0, spot(p).1)).collect();
+    lines.join("\n")
 }
 
 fn judge<'p>(policy: &'p Policy, tool: &str, arguments: &str) -> (String, Option<&'p Rule>) {

@@ -55,12 +55,12 @@ impl Policy {
         let mut found = Vec::new();
         for (i, pattern) in self.hide.iter().enumerate() {
             if !list.names.any_fits(pattern) {
-                found.push(fits_none(&list, nth("/hide", i), &pattern.text));
+                found.push(fits_none(&list, &nth("/hide", i), &pattern.text));
             }
         }
         for entry in &self.tools {
             match list.names.find(&entry.name) {
-                None => found.push(fits_none(&list, entry.rule.pointer.clone(), &entry.name)),
+                None => found.push(fits_none(&list, &entry.rule.pointer, &entry.name)),
                 Some(tool) => conditions(&entry.rule, &mut found, |condition, steps| {
                     let slip = schema::slip(list.schema(tool)?, steps)?;
                     Some(leads_nowhere(condition, &slip, &format!("{:?}", tools[tool].name)))
@@ -71,7 +71,7 @@ impl Policy {
             let place = at(&entry.rule.pointer, "tools");
             for (i, pattern) in entry.tools.iter().flatten().enumerate() {
                 if !list.names.any_fits(pattern) {
-                    found.push(fits_none(&list, nth(&place, i), &pattern.text));
+                    found.push(fits_none(&list, &nth(&place, i), &pattern.text));
                 }
             }
             conditions(&entry.rule, &mut found, |condition, steps| {
@@ -136,14 +136,14 @@ fn conditions(
     }
 }
 
-fn fits_none(list: &List<'_>, place: String, text: &str) -> Problem {
+fn fits_none(list: &List<'_>, place: &str, text: &str) -> Problem {
     let near = match list.names.nearest(text) {
         Some(near) if is_glob(text) => format!("; the nearest name is {near:?}"),
         Some(near) => format!("; did you mean {near:?}?"),
         None => String::new(),
     };
     let message = format!("{text:?} fits no tool that the upstream lists{near}");
-    Problem::new(&place, message, true)
+    Problem::new(place, message, true)
 }
 
 fn leads_nowhere(condition: &Condition, slip: &Slip, tools: &str) -> String {

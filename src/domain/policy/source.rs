@@ -78,16 +78,12 @@ impl Source {
         };
         let place = offset.map_or(String::new(), |offset| pointer_at(&self.json, offset));
         let spot = offset.map(|offset| self.spot_at(offset));
-        let what = match (&self.places, error) {
-            // Its byte offset is that of no file.
-            (Places::Lowered(_), JsonError::DuplicateKey { key, .. }) => {
-                format!("duplicate key {key:?}")
-            }
-            _ => {
-                let spot = spot.map(|s| format!(" (line {}, column {})", s.line, s.column));
-                format!("{error}{}", spot.unwrap_or_default())
-            }
-        };
+        let spot_in_words = spot.map(|s| format!(" (line {}, column {})", s.line, s.column));
+        let mut what = format!("{error}{}", spot_in_words.unwrap_or_default());
+        if let (Places::Lowered(_), JsonError::DuplicateKey { key, .. }) = (&self.places, error) {
+            // The byte at which it stands is that of no file.
+            what = format!("duplicate key {key:?}");
+        }
         Problem { spot, ..Problem::new(&place, format!("{what}; {mend}"), false) }
     }
 

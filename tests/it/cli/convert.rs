@@ -48,7 +48,10 @@ async fn a_file_of_intercept_is_checked_explained_and_converted() {
     assert_eq!(code, 0, "{said}{told}");
 
     let denied = explained(&dir, r#"{"currency":"usd"}"#).await;
-    assert_eq!((&denied["verdict"], &denied["rule"]), (&"deny".into(), &"/tools/pay/rules/0".into()));
+    assert_eq!(
+        (&denied["verdict"], &denied["rule"]),
+        (&"deny".into(), &"/tools/pay/rules/0".into())
+    );
     assert_eq!(denied["reason"], "Only EUR.");
     let asked = explained(&dir, r#"{"currency":"eur","cents":501}"#).await;
     assert_eq!(asked["rule"], "/tools/pay/rules/1");
@@ -80,16 +83,22 @@ async fn json_without_comments_is_written_on_demand() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_in_a_yaml_policy_is_told_with_its_line_and_column() {
-    let dir = place("shop.yaml", &INTERCEPT.replace("rules:\n    - {name: eur", "rules:\n    - {nam: eur"));
+    let dir = place(
+        "shop.yaml",
+        &INTERCEPT.replace("rules:\n    - {name: eur", "rules:\n    - {nam: eur"),
+    );
 
     let (code, _, told) = placet(&dir, &["check"]).await;
     assert_eq!(code, 2, "{told}");
-    let line = "error: shop.yaml:6:8: /tools/pay/rules/0/nam: unknown key \"nam\"; did you mean \"name\"?";
+    let line =
+        "error: shop.yaml:6:8: /tools/pay/rules/0/nam: unknown key \"nam\"; did you mean \"name\"?";
     assert!(told.contains(line), "{told}");
     let (code, said, _) = placet(&dir, &["--json", "check"]).await;
     assert_eq!(code, 2);
     let said: Value = serde_json::from_str(&said).unwrap();
-    assert!(said["problems"].as_array().unwrap().iter().any(|p| p["line"] == 6 && p["column"] == 8));
+    assert!(
+        said["problems"].as_array().unwrap().iter().any(|p| p["line"] == 6 && p["column"] == 8)
+    );
     let (code, _, told) = placet(&dir, &["policy", "convert", "shop.yaml"]).await;
     assert_eq!(code, 2);
     assert!(told.contains(line), "{told}");

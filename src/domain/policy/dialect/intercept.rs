@@ -233,7 +233,7 @@ impl Reader<'_> {
         let alone = node.get("rate_limit").is_some();
         for key in ["conditions", "rate_limit", "state", "approval_timeout"] {
             let why = match (key, action) {
-                ("approval_timeout", "require_approval") | ("conditions", "require_approval") => {
+                ("approval_timeout" | "conditions", "require_approval") => {
                     continue;
                 }
                 ("approval_timeout", _) => "is for rules of \"action\": \"require_approval\" alone",
@@ -285,7 +285,7 @@ impl Reader<'_> {
                     scope: Scope::Upstream,
                     on_deny: read.on_deny,
                 };
-                self.limit(self.tool.to_owned(), &name, limit, &place);
+                self.limit(self.tool, &name, limit, &place);
             }
         }
     }
@@ -297,20 +297,19 @@ impl Reader<'_> {
             let own = state.as_ref().and_then(Option::as_ref);
             let own = own.filter(|own| *tool == self.tool && own.0 == *name);
             counts_own |= own.is_some();
-            let (amount, period) = match own {
-                Some((_, amount, period)) => (amount.clone(), *period),
-                None => match self.counters.0.get(&(tool.clone(), name.clone())) {
-                    // Looked at, and counted by another rule.
-                    Some(period) => (Amount::Fixed(0), *period),
-                    None => {
-                        let why = format!(
-                            "no rule counts {tool}.{name}, so this could never hold; write its \
+            let (amount, period) = if let Some((_, amount, period)) = own {
+                (amount.clone(), *period)
+            } else {
+                // Looked at, and counted by another rule.
+                let Some(period) = self.counters.0.get(&(tool.clone(), name.clone())) else {
+                    let why = format!(
+                        "no rule counts {tool}.{name}, so this could never hold; write its \
                              \"state\" in a rule of {tool}"
-                        );
-                        self.walk.error(place, why);
-                        continue;
-                    }
-                },
+                    );
+                    self.walk.error(place, why);
+                    continue;
+                };
+                (Amount::Fixed(0), *period)
             };
             let limit = Limit {
                 pointer: if i == 0 {
@@ -325,7 +324,7 @@ impl Reader<'_> {
                 scope: Scope::Upstream,
                 on_deny: read.on_deny.clone(),
             };
-            self.limit(tool.clone(), name, limit, place);
+            self.limit(tool, name, limit, place);
         }
         if let (Some(Some((name, ..))), false) = (&state, counts_own) {
             let path = format!("state.{}.{name}", self.tool);
@@ -347,7 +346,7 @@ impl Reader<'_> {
     }
 
     /// Keeps a limit under the name of its counter, which one limit of a tool has.
-    fn limit(&mut self, tool: String, name: &str, limit: Limit, place: &str) {
+    fn limit(&mut self, tool: &str, name: &str, limit: Limit, place: &str) {
         let counter = Some(format!("{tool}.{name}"));
         if self.found.limits.iter().any(|other| other.counter == counter) {
             let why = format!("the counter {name:?} is limited twice for this tool; keep one rule");
