@@ -29,6 +29,7 @@ pub(crate) mod store;
 pub(crate) mod text;
 pub(crate) mod token;
 pub(crate) mod tools;
+mod used;
 
 /// Where a broker listens unless told otherwise.
 pub const DEFAULT_SERVER: &str = "http://127.0.0.1:8420";

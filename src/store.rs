@@ -16,6 +16,7 @@ pub mod changes;
 pub mod channels;
 pub(crate) mod client_sessions;
 pub mod copies;
+pub mod counters;
 pub mod credentials;
 pub(crate) mod driver;
 pub mod due;
@@ -56,6 +57,7 @@ use changes::ChangeStore;
 use channels::ChannelStore;
 use client_sessions::ClientSessionStore;
 use copies::CopyStore;
+use counters::CounterStore;
 use credentials::CredentialStore;
 use due::DueStore;
 use grants::GrantStore;
@@ -108,6 +110,9 @@ pub trait Store: Send + Sync {
 
     /// Limits: uses counted in a sliding window.
     fn limits(&self) -> &dyn LimitStore;
+
+    /// Counters: what calls come to within a window.
+    fn counters(&self) -> &dyn CounterStore;
 
     /// Changes of approvals, in order.
     fn changes(&self) -> &dyn ChangeStore;

@@ -94,6 +94,7 @@ impl Stage {
             new_since: now.minus(Duration::from_secs(600)),
             owed_since: now.minus(Duration::from_secs(86_400)),
             limit: None,
+            draws: Vec::new(),
             approval,
         }
     }

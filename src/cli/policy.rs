@@ -1,5 +1,6 @@
 //! `placet policy explain`: which rule decides a call, be it of a tool, a prompt or a resource, and
-//! why. Nothing is called or counted.
+//! why. Nothing is called or counted; what is used of its limits is read from the database, where there
+//! is one.
 
 use clap::Args;
 use serde_json::json;
@@ -13,6 +14,7 @@ use crate::domain::risk::{RiskClass, Severity, in_words};
 use crate::domain::time;
 use crate::upstream::Catalog;
 
+use super::used::{UsedOf, used};
 use super::{Failure, Global, PolicyCommand, convert, draft, load, named, say, text};
 
 /// `policy explain`
@@ -56,7 +58,10 @@ pub(crate) async fn run(global: &Global, command: PolicyCommand) -> Result<(), F
             } else {
                 None
             };
-            let explained = explain(&config, &args, catalog.as_deref())?;
+            let mut explained = explain(&config, &args, catalog.as_deref())?;
+            if let (Some(rule), Some(call)) = (&explained.rule, &explained.call) {
+                explained.used = used(&config, &explained.agent, call, rule).await;
+            }
             say(&if global.json { explained.as_json() } else { explained.as_text() });
             Ok(())
         }
@@ -83,6 +88,9 @@ struct Explained {
     notify: Vec<String>,
     /// Where something is known of it.
     assessed: Assessment,
+    call: Option<ToolCall>,
+    /// What is used of the rule's limits.
+    used: Vec<UsedOf>,
 }
 
 /// Explains by the configuration, and by the upstream's list of tools where that was fetched.
@@ -117,6 +125,8 @@ fn explain(
         timeout: config.approvals.timeout,
         notify: Vec::new(),
         assessed: Assessment::default(),
+        call: None,
+        used: Vec::new(),
     };
     if !may_use(agent) {
         explained.verdict = "unreachable";
@@ -190,6 +200,7 @@ fn explain(
             explained.rule = Some(rule.clone());
         }
     }
+    explained.call = Some(call);
     Ok(explained)
 }
 
@@ -255,6 +266,9 @@ impl Explained {
             "risk_source": self.assessed.source.map(Source::as_str),
             "risk_why": self.assessed.why,
             "steps": self.steps,
+            "limits": self.used.iter().map(|u| {
+                json!({ "rule": u.limit, "used": u.used, "max": u.max })
+            }).collect::<Vec<_>>(),
             "agent": self.agent,
             "approval": approval,
         })
@@ -290,6 +304,7 @@ impl Explained {
             ));
             lines.push(format!("notify:   {}", self.notify.join(", ")));
         }
+        lines.extend(self.used.iter().map(|used| used.words.clone()));
         if !self.steps.is_empty() {
             lines.push("steps:".to_owned());
             lines.extend(self.steps.iter().map(|step| format!("  {step}")));

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{Date, Month, OffsetDateTime};
 
 /// An instant: microseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,6 +55,19 @@ impl Timestamp {
     pub fn clock_time(self) -> String {
         let at = self.to_offset();
         format!("{:02}:{:02} UTC", at.hour(), at.minute())
+    }
+
+    /// The first instant of the next month in UTC.
+    pub(crate) fn end_of_month(self) -> Self {
+        let at = self.to_offset();
+        let (year, month) = match at.month() {
+            Month::December => (at.year() + 1, Month::January),
+            month => (at.year(), month.next()),
+        };
+        let first = Date::from_calendar_date(year, month, 1);
+        first.map_or(Self(i64::MAX), |first| {
+            Self(first.midnight().assume_utc().unix_timestamp().saturating_mul(1_000_000))
+        })
     }
 
     fn to_offset(self) -> OffsetDateTime {

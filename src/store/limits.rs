@@ -32,6 +32,8 @@ pub enum LimitKey {
     Seal(String),
     /// The page of an approval: the agent's user is sent there once.
     Page(ApprovalId),
+    /// The next round of a call that was counted, by a hash of agent, call and state.
+    Round(String),
     /// Tries to sign in from one address.
     SignIn(SignInBy, IpAddr),
     /// Sign-in links sent to one mail address, by the hash of the address.
@@ -107,6 +109,7 @@ impl fmt::Display for LimitKey {
                 write!(f, "rate|{agent}|{upstream}|{rule}|{tool}|{session}")
             }
             Self::Seal(nonce) => write!(f, "seal|{nonce}"),
+            Self::Round(hash) => write!(f, "round|{hash}"),
             Self::Page(approval) => write!(f, "page|{approval}"),
             Self::SignIn(by, client) => {
                 let by = match by {
@@ -181,6 +184,7 @@ mod tests {
         for (key, spelled) in [
             (calls, "rate|ci|images|/tools/delete|delete|token"),
             (LimitKey::Seal("0f".to_owned()), "seal|0f"),
+            (LimitKey::Round("0f".to_owned()), "round|0f"),
             (LimitKey::Page(approval), "page|apr_00000000000000000000000000000001"),
             (LimitKey::SignIn(SignInBy::Token, client), "sign-in-token:192.0.2.7"),
             (LimitKey::SignIn(SignInBy::Mail, client), "sign-in-client:192.0.2.7"),

@@ -24,6 +24,7 @@ use super::changes::ChangeStore;
 use super::channels::ChannelStore;
 use super::client_sessions::ClientSessionStore;
 use super::copies::CopyStore;
+use super::counters::CounterStore;
 use super::credentials::CredentialStore;
 use super::driver::{Db, Lane, args};
 use super::due::DueStore;
@@ -47,6 +48,7 @@ mod audit;
 mod channels;
 mod client_sessions;
 mod copies;
+mod counters;
 mod counts;
 mod credentials;
 mod due;
@@ -215,6 +217,10 @@ impl Store for SqlStore {
     }
 
     fn limits(&self) -> &dyn LimitStore {
+        self
+    }
+
+    fn counters(&self) -> &dyn CounterStore {
         self
     }
 

@@ -4,6 +4,7 @@ use crate::domain::approval::Approval;
 use crate::domain::audit::AuditEvent;
 use crate::domain::time::Timestamp;
 
+use super::counters::{Draw, Over};
 use super::holds::NewHold;
 use super::limits::LimitKey;
 use super::outbox::NewDelivery;
@@ -38,6 +39,8 @@ pub struct Submit {
     /// The call's rate limit: key, most uses, start of the window. A use is counted only when an
     /// approval is made.
     pub limit: Option<(LimitKey, u32, Timestamp)>,
+    /// What the call takes of counters, where an approval is made.
+    pub draws: Vec<Draw>,
 }
 
 /// What became of a [`Submit`].
@@ -67,6 +70,8 @@ pub enum Submitted {
         /// When to try again, in milliseconds from now.
         retry_after_ms: u64,
     },
+    /// A counter of its rule has too little left.
+    Over(Over),
 }
 
 /// The limits of section `[approvals]`, by their key, and the rule's own limit.

@@ -21,7 +21,7 @@ use super::agents;
 use super::arguments::has_secrets;
 use super::channels;
 use super::decide::approval_id;
-use super::error::Problem;
+use super::error::{Code, Problem};
 use super::extract::{Decider, Manager, Reader};
 use super::grants::{grant_id, grant_json};
 use super::people;
@@ -47,6 +47,7 @@ pub(crate) fn routes() -> Router<Web> {
         .route("/tools", get(tools))
         .route("/agents", get(list_agents))
         .route("/upstreams", get(list_upstreams))
+        .route("/upstreams/{name}/limits", get(limits_of))
         .route("/notifiers", get(list_notifiers))
         .route("/notifiers/{name}/enable", post(enable_notifier))
         .route("/grants", get(list_grants))
@@ -241,6 +242,18 @@ async fn list_upstreams(State(web): State<Web>, Reader(_): Reader) -> Response {
     json_response(format!("{{\"upstreams\":[{}]}}", rows.join(",")))
 }
 
+/// `GET /upstreams/{name}/limits`: the limits of the upstream's policy, and what is used of each.
+async fn limits_of(
+    State(web): State<Web>,
+    Reader(_): Reader,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    let used = web.broker.limits_used(&name).await?;
+    let used = used.ok_or_else(|| Problem::new(Code::NotFound, "there is no such upstream"))?;
+    let all: Vec<_> = used.iter().map(upstreams::limit_to_json).collect();
+    Ok(json_response(format!("{{\"limits\":[{}]}}", all.join(","))))
+}
+
 /// `GET /notifiers`: the channels to reviewers, and which were disabled by their other side.
 async fn list_notifiers(State(web): State<Web>, Reader(_): Reader) -> Result<Response, Problem> {
     let rows: Vec<_> = web.broker.channel_rows().await?.iter().map(channels::to_json).collect();
@@ -320,6 +333,7 @@ mod tests {
                 "/tools",
                 "/agents",
                 "/upstreams",
+                "/upstreams/{name}/limits",
                 "/notifiers",
                 "/notifiers/{name}/enable",
                 "/grants",

@@ -8,12 +8,12 @@ use crate::config::Reviewer;
 use crate::domain::approval::{Approval, Assurance, Choice, State};
 use crate::domain::grant::values;
 use crate::domain::mask::Masker;
+use crate::domain::policy::Scope;
 
 use super::error::Problem;
 use super::grants::shown;
 use super::queue::Row;
 use super::view::When;
-use crate::domain::time::in_words;
 use crate::domain::visible_text::visible;
 use crate::store::Filter;
 
@@ -96,13 +96,15 @@ pub(crate) async fn beside(
 
 /// `Calls of this agent by this rule within 1 minute: 3 of at most 5`
 fn limit_words(limit: Limit) -> String {
-    let what = match limit.counts {
-        Counts::Open => "Calls of this agent that wait or are approved",
-        Counts::New => "New ones of this agent",
-        Counts::ByRule => "Calls of this agent by this rule",
-        Counts::ByRuleAndSession => "Calls by this rule in each session",
+    let what = match &limit.counts {
+        Counts::Open => "Calls of this agent that wait or are approved".to_owned(),
+        Counts::New => "New ones of this agent".to_owned(),
+        Counts::ByRule => "Calls of this agent by this rule".to_owned(),
+        Counts::ByRuleAndSession => "Calls by this rule in each session".to_owned(),
+        Counts::Counter(what, Scope::Session) => format!("Limited in each session: {what}"),
+        Counts::Counter(what, scope) => format!("Limited: {what} {}", scope.whose()),
     };
-    let within = limit.window.map(|w| format!(" within {}", in_words(w))).unwrap_or_default();
+    let within = limit.window.map(|w| format!(" {w}")).unwrap_or_default();
     let used = limit.used.map(|n| format!("{n} of ")).unwrap_or_default();
     format!("{what}{within}: {used}at most {}", limit.max)
 }

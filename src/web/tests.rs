@@ -270,6 +270,7 @@ impl Site {
             new_since: now.minus(Duration::from_secs(1)),
             owed_since: now.minus(Duration::from_secs(1)),
             limit: None,
+            draws: Vec::new(),
         };
         match self.store().approvals().submit(submit, now).await.unwrap() {
             // Its version is that of the row.

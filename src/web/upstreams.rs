@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use crate::broker::call::limits::LimitUse;
 use crate::broker::upstreams::UpstreamRow;
 use crate::config::Role;
 use crate::domain::json;
@@ -62,6 +63,29 @@ pub(crate) fn to_json(row: &UpstreamRow) -> String {
         ("lists", &json::object(lists.each_ref().map(|(name, read)| (*name, read.as_str())))),
         ("answered_at", &text(health.answered_at.map(|t| t.to_string()).as_deref())),
         ("last_error", &error),
+    ])
+}
+
+/// A limit as the HTTP API shows it. Amounts are texts: exact decimals.
+pub(crate) fn limit_to_json(row: &LimitUse) -> String {
+    let LimitUse { limit, used } = row;
+    let text = |t: &str| if t.is_empty() { "null".to_owned() } else { json::quote(t) };
+    let used = used.iter().map(|used| {
+        json::object([
+            ("agent", text(&used.agent).as_str()),
+            ("tool", &text(&used.tool)),
+            ("session", &text(&used.session)),
+            ("used", &json::quote(&used.amount.to_string())),
+        ])
+    });
+    json::object([
+        ("rule", json::quote(&limit.pointer).as_str()),
+        ("counter", &text(limit.counter.as_deref().unwrap_or_default())),
+        ("counts", &json::quote(&limit.counts())),
+        ("max", &json::quote(&limit.most().to_string())),
+        ("per", &json::quote(&limit.window.word())),
+        ("scope", &json::quote(limit.scope.as_str())),
+        ("used", &json::array(used)),
     ])
 }
 

@@ -6,6 +6,7 @@ mod away;
 mod bad_days;
 mod client_sessions;
 mod clock_at_start;
+mod counting;
 mod damaged;
 mod decisions;
 mod faults;

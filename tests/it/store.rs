@@ -5,6 +5,7 @@ mod approvals;
 mod audit;
 mod bad_days;
 mod changes;
+mod counters;
 mod credentials;
 mod damaged;
 mod driver;

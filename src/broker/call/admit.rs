@@ -10,10 +10,9 @@ use crate::domain::policy::{Action, Denial, Verdict};
 
 use super::answer::Statement;
 use super::asking::Asking;
-use super::limits::limit_key;
-use super::refusals::{NO_POLICY, denied, limited, unavailable};
+use super::counting::Uncounted;
+use super::refusals::{NO_POLICY, denied, unavailable};
 use crate::broker::Broker;
-use crate::broker::reach::COUNTED_WITHIN;
 
 /// Most characters of a method's name that a record and an answer repeat.
 const MAX_SHOWN: usize = 128;
@@ -52,23 +51,19 @@ impl Broker {
             self.note(asking, Kind::CallDenied, &denial.rule, by).await;
             return said(denied(&title, &denial));
         }
-        if let (Some(limit), true) = (rule.rate_limit, counted) {
-            let key = limit_key(asking, rule, limit);
-            let (broker, since) = (self.clone(), now.minus(limit.window));
-            let max = limit.max;
-            let verb = async move { broker.store().limits().take(&key, max, since, now).await };
-            match self.asked_within(COUNTED_WITHIN, verb).await {
-                Ok(None) => {}
-                Ok(Some(wait_ms)) => {
-                    self.metrics().call(&call.upstream, "rate_limited");
-                    self.note(asking, Kind::CallLimited, &rule.pointer, by).await;
-                    return said(limited(&title, &rule.pointer, wait_ms));
-                }
-                Err(error) => {
-                    tracing::error!(%error, "a limit could not be counted; it is refused");
-                    return said(unavailable());
-                }
+        if !counted {
+            return Admission::Passes;
+        }
+        match self.count(asking, rule, &title, now).await {
+            Ok(None) => {}
+            Ok(Some(counted)) => drop(counted.begin()),
+            Err(Uncounted::Refused(statement)) => {
+                self.metrics().call(&call.upstream, "rate_limited");
+                let pointer = statement.rule.as_deref().unwrap_or(&rule.pointer);
+                self.note(asking, Kind::CallLimited, pointer, by).await;
+                return said(*statement);
             }
+            Err(Uncounted::Store(_)) => return said(unavailable()),
         }
         Admission::Passes
     }

@@ -36,7 +36,9 @@ impl Broker {
             params,
             self.class_for(&policy, call),
         ) {
-            Ok(Verdict::Ruled { action: Action::Allow, rule, .. }) if rule.rate_limit.is_none() => {
+            Ok(Verdict::Ruled { action: Action::Allow, rule, .. })
+                if rule.rate_limit.is_none() && rule.limits.is_empty() =>
+            {
                 rule
             }
             _ => return Err(Box::new(asking)),
@@ -106,11 +108,10 @@ impl Broker {
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "the store can't be read; the call is allowed"),
         }
-        if let Some(limit) = &rule.rate_limit
-            && let Some(limited) = self.limit(&asking, rule, *limit, now).await
-        {
-            return limited;
-        }
+        let counted = match self.count(&asking, rule, &asking.call.title(), now).await {
+            Ok(counted) => counted,
+            Err(why) => return self.over_limit(&asking, rule, why).await,
+        };
         let event = self.call_event(Kind::CallAllowed, &asking, &rule.pointer);
         match self.config().audit.calls {
             AuditCalls::Off => {}
@@ -127,6 +128,6 @@ impl Broker {
             }
         }
         self.metrics().call(&asking.call.upstream, "allow");
-        Submission::Forward(Permit::allowed(asking.call))
+        Submission::Forward(Permit::allowed(asking.call).counting(counted))
     }
 }

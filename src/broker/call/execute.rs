@@ -106,12 +106,22 @@ impl Broker {
     /// answer is lost.
     pub async fn dispatch(
         &self,
-        permit: Permit,
+        mut permit: Permit,
         caller: &Caller,
         wishes: &Wishes,
         notifications: Option<Notifications>,
         cancel: CancellationToken,
     ) -> Result<Reply, UpstreamError> {
+        if let Some(counted) = permit.counted.take() {
+            let (call, reservation) = (permit.call.clone(), counted.begin());
+            // A seal proves the further rounds of what was approved.
+            let is_sealed = permit.continues.is_some();
+            let sent = self.dispatch(permit, caller, wishes, notifications, cancel);
+            let reply = Box::pin(sent).await;
+            let round_of = (!is_sealed).then_some(caller.agent.as_str());
+            self.counted_by_outcome(round_of, &call, reservation, &reply).await;
+            return reply;
+        }
         let sealing = permit.continues.clone().map(|continues| (continues, permit.call.clone()));
         let how = How { cancel, ..How::default() };
         let reply = self.send(permit, caller, wishes, notifications, how).await?;

@@ -19,6 +19,7 @@ use crate::domain::risk::{RiskClass, may_be_decided_lightly};
 use crate::store::StoreError;
 
 use super::asking::Asking;
+use super::counting::Counted;
 use super::permit::{Continues, Permit};
 use super::submit::Submission;
 use crate::broker::{Broker, DecideError};
@@ -344,7 +345,8 @@ impl Broker {
                 return None;
             }
         };
-        let mut counted = false;
+        let mut counted: Option<Counted> = None;
+        let mut is_counted = false;
         // Of several approvals of one rule each has its own grants.
         let is_of = |grant: &Grant| rule.within.is_none() || grant.rule == rule.pointer;
         for grant in grants.iter().filter(|g| g.shape.fits(call) && is_of(g)) {
@@ -362,11 +364,11 @@ impl Broker {
                 continue;
             }
             // Counted once, however many grants are tried.
-            if !std::mem::replace(&mut counted, true)
-                && let Some(limit) = &rule.rate_limit
-                && let Some(limited) = self.limit(asking, rule, *limit, self.now()).await
-            {
-                return Some(limited);
+            if !std::mem::replace(&mut is_counted, true) {
+                match self.count(asking, rule, &call.title(), self.now()).await {
+                    Ok(taken) => counted = taken,
+                    Err(why) => return Some(self.over_limit(asking, rule, why).await),
+                }
             }
             let event = event(Kind::GrantUsed, agent, grant, self.now())
                 .with("digest", call.digest.as_str());
@@ -378,16 +380,20 @@ impl Broker {
                         approval: grant.approval.to_string(),
                         grant: Some(grant.id.to_string()),
                     };
-                    let permit = Permit::resumed(call.clone(), continues);
+                    let permit = Permit::resumed(call.clone(), continues).counting(counted);
                     return Some(Submission::Forward(permit));
                 }
                 // Used up or revoked a moment ago.
                 Ok(false) => {}
                 Err(error) => {
                     tracing::error!(%error, "a grant could not be used; people are asked");
-                    return None;
+                    break;
                 }
             }
+        }
+        // Where people are asked it is counted with the approval.
+        if let Some(counted) = counted {
+            counted.undo().await;
         }
         None
     }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use crate::domain::approval::Approval;
 use crate::domain::call::ToolCall;
 
+use super::counting::Counted;
+
 /// Proof that this very call may go upstream: minted by an allowing rule, or by a claim.
 #[derive(Debug)]
 pub struct Permit {
@@ -12,6 +14,8 @@ pub struct Permit {
     pub(in crate::broker) once: bool,
     /// What it is a further round of, or lets it through.
     pub(in crate::broker) continues: Option<Continues>,
+    /// What it took of its rule's limits; given back where this is dropped.
+    pub(in crate::broker) counted: Option<Box<Counted>>,
 }
 
 /// What a call that was not asked about itself rests on.
@@ -41,18 +45,25 @@ impl Renewal {
 impl Permit {
     /// For a call that the policy allows.
     pub(in crate::broker) fn allowed(call: ToolCall) -> Self {
-        Self { call, once: false, continues: None }
+        Self { call, once: false, continues: None, counted: None }
     }
 
     /// For a call that continues one that was approved, or that a grant covers.
     pub(in crate::broker) fn resumed(call: ToolCall, continues: Continues) -> Self {
-        Self { call, once: true, continues: Some(continues) }
+        Self { call, once: true, continues: Some(continues), counted: None }
+    }
+
+    /// The same, with what the call took of its rule's limits.
+    #[must_use]
+    pub(in crate::broker) fn counting(mut self, counted: Option<Counted>) -> Self {
+        self.counted = counted.map(Box::new);
+        self
     }
 
     /// For a claimed call; none if its bytes are not those that were approved.
     pub(in crate::broker) fn claimed(approval: &Approval) -> Option<Self> {
         let (call, continues) = (approval.call.clone(), None);
-        call.is_intact().then_some(Self { call, once: true, continues })
+        call.is_intact().then_some(Self { call, once: true, continues, counted: None })
     }
 
     /// The call it is for.

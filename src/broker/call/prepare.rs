@@ -6,6 +6,7 @@ use crate::domain::approval::{Approval, State, Terms};
 use crate::domain::assessment::Assessment;
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::policy::Rule;
+use crate::domain::reservation::Reservation;
 use crate::domain::time::Timestamp;
 use crate::store::{NewDelivery, StoreError};
 
@@ -85,6 +86,7 @@ impl Broker {
                 owner: asking.agent.owner.clone(),
                 tool_fingerprint,
                 address_fingerprint: self.address_fingerprint(&asking.call.upstream),
+                reserved: Reservation::default(),
             },
             decisions: Vec::new(),
             created_at: now,

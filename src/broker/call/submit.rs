@@ -5,15 +5,17 @@ use std::sync::Arc;
 use crate::domain::approval::{Approval, State};
 use crate::domain::audit::{AuditEvent, Kind};
 use crate::domain::call::Method;
-use crate::domain::policy::{Action, Denial, Policy, RateLimit, Rule, Verdict};
+use crate::domain::policy::{Action, Denial, Policy, Rule, Verdict};
 use crate::domain::time::Timestamp;
 use crate::store::{Cap, NewHold, StoreError, Submit, Submitted};
 
 use super::answer::{Answer, Delivery, ended};
 use super::asking::Asking;
 use super::attached::HoldGuard;
+use super::counting::Uncounted;
 use super::hold::Held;
 use super::limits::limit_key;
+use super::over_limit::reached;
 use super::permit::Permit;
 use super::prepare::Prepared;
 use super::refusals::{
@@ -22,7 +24,6 @@ use super::refusals::{
 use super::result_delivery::OwedResult;
 use super::seal;
 use crate::broker::Broker;
-use crate::broker::reach::COUNTED_WITHIN;
 
 /// Reason given where an approval ends because the policy denies its call now.
 pub(in crate::broker) const NO_LONGER_PERMITTED: &str =
@@ -288,31 +289,22 @@ impl Broker {
         Submission::Answered(statement.into())
     }
 
-    pub(in crate::broker) async fn limit(
+    /// The answer to a call that does not pass its rule's limits.
+    pub(in crate::broker) async fn over_limit(
         &self,
         asking: &Asking,
         rule: &Rule,
-        limit: RateLimit,
-        now: Timestamp,
-    ) -> Option<Submission> {
-        let key = limit_key(asking, rule, limit);
-        let (broker, since) = (self.clone(), now.minus(limit.window));
-        let verb = async move { broker.store().limits().take(&key, limit.max, since, now).await };
-        match self.asked_within(COUNTED_WITHIN, verb).await {
-            Ok(None) => None,
-            Ok(Some(wait)) => Some(self.limited(asking, &rule.pointer, wait).await),
-            Err(error) => {
-                tracing::error!(%error, "a limit could not be counted; the call is refused");
-                Some(self.unsent(asking, &error).await)
-            }
-        }
-    }
-
-    async fn limited(&self, asking: &Asking, rule: &str, wait_ms: u64) -> Submission {
+        why: Uncounted,
+    ) -> Submission {
+        let statement = match why {
+            Uncounted::Refused(statement) => statement,
+            Uncounted::Store(error) => return self.unsent(asking, &error).await,
+        };
         self.metrics().call(&asking.call.upstream, "rate_limited");
-        let event = self.call_event(Kind::CallLimited, asking, rule);
+        let pointer = statement.rule.as_deref().unwrap_or(&rule.pointer);
+        let event = self.call_event(Kind::CallLimited, asking, pointer);
         self.record_refusal(event).await;
-        Submission::Answered(limited(&asking.call.title(), rule, wait_ms).into())
+        Submission::Answered((*statement).into())
     }
 
     async fn ask(
@@ -354,6 +346,18 @@ impl Broker {
         if let Some(let_through) = self.by_grant(&asking, rule).await {
             return let_through;
         }
+        let draws = match Self::draws(&asking, rule, &call.title()) {
+            Ok(draws) => draws,
+            // What is open or owed already comes before limits.
+            Err(why) => match self.find_identical(&asking).await {
+                Ok(None) => return self.over_limit(&asking, rule, why).await,
+                Ok(Some(found)) => match self.answer_end(&found) {
+                    Some(answer) => return answer,
+                    None => return self.joined(&asking, found).await,
+                },
+                Err(error) => return self.unsent(&asking, &error).await,
+            },
+        };
         // Boxed: it would make every request's future larger.
         let prepared = Box::pin(self.prepare(&asking, rule, fingerprint, now)).await;
         let Prepared { approval, event, deliveries } = match prepared {
@@ -379,8 +383,10 @@ impl Broker {
             limit: rule
                 .rate_limit
                 .map(|l| (limit_key(&asking, rule, l), l.max, now.minus(l.window))),
+            draws,
             approval,
         };
+        let drawn = request.draws.clone();
         let hold = HoldGuard::before(self, &request.hold);
         // Two brokers may insert the identical call at once: the index lets one in, and the
         // other finds it when it looks again.
@@ -409,7 +415,12 @@ impl Broker {
                 .answer_end(&approval)
                 .unwrap_or_else(|| Submission::Answered(uncertain().into())),
             Ok(Submitted::Refused { cap: Cap::RateLimit, retry_after_ms }) => {
-                self.limited(&asking, &rule.pointer, retry_after_ms).await
+                let said = limited(&call.title(), &rule.pointer, retry_after_ms);
+                self.over_limit(&asking, rule, Uncounted::Refused(Box::new(said))).await
+            }
+            Ok(Submitted::Over(over)) => {
+                let said = reached(&call.title(), rule, &drawn, &over);
+                self.over_limit(&asking, rule, Uncounted::Refused(Box::new(said))).await
             }
             Ok(Submitted::Refused { cap, retry_after_ms }) => {
                 self.metrics().call(&call.upstream, "too_many_pending");

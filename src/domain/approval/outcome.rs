@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{Approval, State, Transition};
 use crate::domain::json::lenient;
+use crate::domain::reservation::Reservation;
 
 /// What the upstream answered to the call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +28,19 @@ impl Outcome {
             Self::Error(_) => true,
             Self::NotKept { is_error } => *is_error,
         }
+    }
+}
+
+impl Transition {
+    /// What the call took of counters, where it ends with this change and surely had no effect.
+    pub fn gives_back(&self) -> Option<&Reservation> {
+        let Approval { state, outcome, terms, .. } = &self.after;
+        let without_effect = match state {
+            State::Rejected | State::Expired | State::Cancelled => true,
+            State::Completed => outcome.as_ref().is_some_and(Outcome::is_error),
+            State::Pending | State::Approved | State::Running | State::Indeterminate => false,
+        };
+        (without_effect && !terms.reserved.is_empty()).then_some(&terms.reserved)
     }
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::enums::{Assurance, Unattended};
 use super::panel::{Join, Panel};
 use crate::domain::absence::StandIn;
+use crate::domain::reservation::Reservation;
 
 /// The rule's terms, copied onto the approval when it is made, so that a later edit of the policy
 /// does not change what its reviewers were asked.
@@ -48,6 +49,9 @@ pub struct Terms {
     /// these were kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address_fingerprint: Option<String>,
+    /// What its call took of counters; it is given back where the call surely has no effect.
+    #[serde(default, skip_serializing_if = "Reservation::is_empty")]
+    pub reserved: Reservation,
 }
 
 impl Terms {

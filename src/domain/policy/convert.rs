@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::checks::{Check, CheckKind};
 use super::condition::{Condition, Test};
 use super::dialect::Dialect;
-use super::limit::{Amount, Limit, Period, Scope, Window};
+use super::limit::{Amount, Limit, Window};
 use super::written::{Doc, Noted};
 use super::{Action, Policy, Rule};
 use crate::domain::duration::shown;
@@ -225,30 +225,12 @@ fn limit_members(limit: &Limit) -> Members {
         "per",
         Doc::text(match limit.window {
             Window::Sliding(length) => shown(length),
-            Window::Calendar(period) => period_word(period).to_owned(),
+            Window::Calendar(period) => period.as_str().to_owned(),
             Window::Call => "call".to_owned(),
         }),
     );
-    put(&mut members, "scope", Doc::text(scope_word(limit.scope)));
+    put(&mut members, "scope", Doc::text(limit.scope.as_str()));
     put_text(&mut members, "counter", limit.counter.as_ref());
     put_text(&mut members, "on_deny", limit.on_deny.as_ref());
     members
-}
-
-const fn period_word(period: Period) -> &'static str {
-    match period {
-        Period::Minute => "minute",
-        Period::Hour => "hour",
-        Period::Day => "day",
-        Period::Month => "month",
-    }
-}
-
-const fn scope_word(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Session => "session",
-        Scope::Agent => "agent",
-        Scope::Upstream => "upstream",
-        Scope::All => "all",
-    }
 }

@@ -1,5 +1,6 @@
 //! What [`Policy::evaluate`] does, in words, for people who wonder why.
 
+use super::limit::explained;
 use super::{Action, CallFacts, Policy, Rule};
 use crate::domain::risk;
 
@@ -37,6 +38,7 @@ pub(super) fn lines(policy: &Policy, facts: &CallFacts<'_, '_>) -> Vec<String> {
             if limit.per_agent { "agent" } else { "session" }
         ));
     }
+    lines.extend(rule.limits.iter().map(|limit| explained(limit, facts)));
     if let Some(words) = risk::in_words(rule.risk, rule.severity) {
         lines.push(format!("risk: {words}"));
     }

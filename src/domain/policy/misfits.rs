@@ -5,11 +5,11 @@ use std::cell::{Cell, OnceCell};
 
 use super::condition::Test;
 use super::names::Names;
-use super::path::Step;
+use super::path::{Path, Step};
 use super::pattern::is_glob;
 use super::schema::{self, Slip};
 use super::walk::{at, nth};
-use super::{Condition, Match, Policy, Problem, Rule, fits};
+use super::{Match, Policy, Problem, Rule, fits};
 use crate::domain::json::{self, Node};
 
 /// Most tools that are looked at for the conditions of all `match` entries of one policy. Of those left
@@ -61,9 +61,9 @@ impl Policy {
         for entry in &self.tools {
             match list.names.find(&entry.name) {
                 None => found.push(fits_none(&list, &entry.rule.pointer, &entry.name)),
-                Some(tool) => conditions(&entry.rule, &mut found, |condition, steps| {
+                Some(tool) => looks(&entry.rule, &mut found, |look, steps| {
                     let slip = schema::slip(list.schema(tool)?, steps)?;
-                    Some(leads_nowhere(condition, &slip, &format!("{:?}", tools[tool].name)))
+                    Some(look.leads_nowhere(&slip, &format!("{:?}", tools[tool].name)))
                 }),
             }
         }
@@ -74,8 +74,8 @@ impl Policy {
                     found.push(fits_none(&list, &nth(&place, i), &pattern.text));
                 }
             }
-            conditions(&entry.rule, &mut found, |condition, steps| {
-                self.slip_of_all(&list, entry, condition, steps)
+            looks(&entry.rule, &mut found, |look, steps| {
+                self.slip_of_all(&list, entry, look, steps)
             });
         }
         self.locate(&mut found);
@@ -88,7 +88,7 @@ impl Policy {
         &self,
         list: &List<'_>,
         entry: &Match,
-        condition: &Condition,
+        look: Look<'_>,
         steps: &[Step],
     ) -> Option<String> {
         let mut first: Option<(Slip, &str)> = None;
@@ -107,32 +107,45 @@ impl Policy {
         }
         let (slip, tool) = first?;
         Some(match count {
-            1 => leads_nowhere(condition, &slip, &format!("{tool:?}")),
-            2 => {
-                leads_nowhere(condition, &slip, &format!("{tool:?} and of the other tool it fits"))
-            }
+            1 => look.leads_nowhere(&slip, &format!("{tool:?}")),
+            2 => look.leads_nowhere(&slip, &format!("{tool:?} and of the other tool it fits")),
             _ => {
                 let others = count - 1;
-                leads_nowhere(
-                    condition,
-                    &slip,
-                    &format!("{tool:?} and of the {others} others it fits"),
-                )
+                look.leads_nowhere(&slip, &format!("{tool:?} and of the {others} others it fits"))
             }
         })
     }
 }
 
-/// Notes what `look` says of each condition of the rule that looks at arguments.
-fn conditions(
+/// A place in the arguments at which a rule looks.
+#[derive(Clone, Copy)]
+struct Look<'p> {
+    path: &'p Path,
+    /// What comes of it where nothing is there.
+    then: &'static str,
+}
+
+/// Notes what `said` says of each place in the arguments at which the rule looks.
+fn looks(
     rule: &Rule,
     found: &mut Vec<Problem>,
-    look: impl Fn(&Condition, &[Step]) -> Option<String>,
+    said: impl Fn(Look<'_>, &[Step]) -> Option<String>,
 ) {
+    let mut note = |look: Look<'_>, place: &str| {
+        let said = look.path.in_arguments().and_then(|steps| said(look, steps));
+        found.extend(said.map(|message| Problem::new(place, message, true)));
+    };
     for condition in rule.conditions() {
-        let said = condition.path.in_arguments().and_then(|steps| look(condition, steps));
-        let place = at(&condition.pointer, "path");
-        found.extend(said.map(|message| Problem::new(&place, message, true)));
+        let then = match condition.test {
+            Test::Exists(_) => "",
+            _ => ", which counts as a match",
+        };
+        note(Look { path: &condition.path, then }, &at(&condition.pointer, "path"));
+    }
+    for limit in &rule.limits {
+        let Some(path) = limit.amount.path() else { continue };
+        let then = ", so that every call is refused";
+        note(Look { path, then }, &limit.pointer);
     }
 }
 
@@ -146,23 +159,22 @@ fn fits_none(list: &List<'_>, place: &str, text: &str) -> Problem {
     Problem::new(place, message, true)
 }
 
-fn leads_nowhere(condition: &Condition, slip: &Slip, tools: &str) -> String {
-    let path = &condition.path.text;
-    let counts = match condition.test {
-        Test::Exists(_) => "",
-        _ => ", which counts as a match",
-    };
-    let why = match slip {
-        Slip::NoProperty { key, known } => {
-            let near = Names::new(known.iter().map(String::as_str)).nearest(key);
-            let near = near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
-            format!("{key:?} is no property by the inputSchema of {tools}{near}")
-        }
-        Slip::OtherType { found } => {
-            format!("it goes through what is of type {found:?} by the inputSchema of {tools}")
-        }
-    };
-    format!("{path:?} leads nowhere{counts}: {why}")
+impl Look<'_> {
+    fn leads_nowhere(self, slip: &Slip, tools: &str) -> String {
+        let Self { path, then } = self;
+        let why = match slip {
+            Slip::NoProperty { key, known } => {
+                let near = Names::new(known.iter().map(String::as_str)).nearest(key);
+                let near =
+                    near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+                format!("{key:?} is no property by the inputSchema of {tools}{near}")
+            }
+            Slip::OtherType { found } => {
+                format!("it goes through what is of type {found:?} by the inputSchema of {tools}")
+            }
+        };
+        format!("{:?} leads nowhere{then}: {why}", path.text)
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::read_parts::{MAX_NAME, empty, patterns, tool_name, version};
 use super::read_rule::{RULE_KEYS, action, risk, rule};
 use super::source::{Format, Source};
 use super::walk::{Walk, at, nth};
-use super::{Match, Policy, Problem, lint, read_dialects};
+use super::{Match, Policy, Problem, lint, read_dialects, read_limits};
 use crate::domain::call::hex;
 use crate::domain::json::{self, Node};
 use crate::domain::risk::RiskClass;
@@ -33,10 +33,12 @@ const TOP_KEYS: [&str; 13] = [
     "approvals",
     "tests",
 ];
-const MATCH_KEYS: [&str; 13] = [
+const MATCH_KEYS: [&str; 15] = [
     "action",
     "reason",
     "rate_limit",
+    "limits",
+    "state",
     "sensitive",
     "redact",
     "masked_ok",
@@ -60,6 +62,7 @@ pub(super) fn policy(text: &str, format: Format) -> Result<(Policy, Vec<Problem>
     let Ok(root) = json::parse(source.json()) else { return Err(Vec::new()) };
     let mut policy = top(&mut walk, &root, &source);
     policy.fingerprint = hex(&Sha256::digest(text.as_bytes()));
+    read_limits::agree(&policy, &mut walk);
     lint::warn(&policy, &mut walk);
     source.locate(&mut walk.problems);
     if walk.problems.iter().any(|p| !p.warning) {

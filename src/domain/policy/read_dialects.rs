@@ -9,7 +9,7 @@ use super::pattern::Pattern;
 use super::read_parts::{empty, patterns, tool_name, version};
 use super::source::Source;
 use super::walk::{Walk, at};
-use super::{Action, Policy};
+use super::{Action, Policy, read_limits};
 use crate::domain::json::Node;
 
 /// Reads the hosted form.
@@ -70,7 +70,10 @@ pub(super) fn all_tools(
             "require" => CheckKind::Require,
             "deny_if" => CheckKind::DenyIf,
             "limits" => {
-                limits = hosted::limits(walk, node, &place);
+                limits = match policy.dialect {
+                    Dialect::Hosted => hosted::limits(walk, node, &place),
+                    Dialect::Own | Dialect::Intercept => read_limits::limits(walk, node, &place),
+                };
                 continue;
             }
             _ => continue,

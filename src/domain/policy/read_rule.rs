@@ -3,16 +3,19 @@
 use super::checks::{self, CheckKind};
 use super::pattern::{Pattern, is_glob};
 use super::read_condition::whole_condition;
+use super::read_limits::{limits, state};
 use super::walk::{Walk, at, nth};
 use super::{Action, ApprovalTerms, AskedPanel, GrantLimits, RateLimit, Rule};
 use crate::domain::approval::{Assurance, Join, Unattended};
 use crate::domain::json::Node;
 use crate::domain::risk::{RiskClass, Severity};
 
-pub(super) const RULE_KEYS: [&str; 11] = [
+pub(super) const RULE_KEYS: [&str; 13] = [
     "action",
     "reason",
     "rate_limit",
+    "limits",
+    "state",
     "sensitive",
     "redact",
     "masked_ok",
@@ -62,6 +65,8 @@ pub(super) fn rule(walk: &mut Walk, node: &Node<'_>, pointer: String, known: &[&
                     .map(str::to_owned);
             }
             "rate_limit" => rule.rate_limit = rate_limit(walk, node, &place),
+            "limits" => rule.limits.extend(limits(walk, node, &place)),
+            "state" => rule.limits.extend(state(walk, node, &place)),
             "sensitive" => rule.sensitive = walk.boolean(node, &place).unwrap_or(false),
             "redact" => rule.redact = redact(walk, node, &place),
             "masked_ok" => rule.masked_ok = walk.boolean(node, &place).unwrap_or(false),
@@ -98,7 +103,7 @@ pub(super) fn rule(walk: &mut Walk, node: &Node<'_>, pointer: String, known: &[&
                 ),
             );
         }
-        for key in ["rate_limit", "require", "deny_if"] {
+        for key in ["rate_limit", "limits", "state", "require", "deny_if"] {
             if action == Action::Deny && node.get(key).is_some() {
                 walk.warn(&at(&place, key), "has no effect where every call is denied; remove it");
             }

@@ -85,6 +85,7 @@ impl Store for FakeStore {
         tasks: crate::store::tasks::TaskStore,
         grants: crate::store::grants::GrantStore,
         limits: crate::store::limits::LimitStore,
+        counters: crate::store::counters::CounterStore,
         sessions: crate::store::sessions::SessionStore,
         credentials: crate::store::credentials::CredentialStore,
         oidc: crate::store::oidc::OidcStore,

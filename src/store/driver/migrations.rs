@@ -11,7 +11,7 @@ use crate::store::StoreError;
 const MAX_TRIES: usize = MIGRATIONS.len() + 2;
 
 /// Version, description, SQL for SQLite, SQL for PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 20] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 21] = [
     (
         1,
         "init",
@@ -131,6 +131,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 20] = [
         "peers",
         include_str!("../../../migrations/sqlite/0021_peers.sql"),
         include_str!("../../../migrations/postgres/0021_peers.sql"),
+    ),
+    (
+        22,
+        "counters",
+        include_str!("../../../migrations/sqlite/0022_counters.sql"),
+        include_str!("../../../migrations/postgres/0022_counters.sql"),
     ),
 ];
 

@@ -12,7 +12,7 @@ use crate::store::approvals::{ApprovalStore, Filter, Mark, Marked, QueueStats};
 use crate::store::driver::{Db, Lock, Step, args};
 use crate::store::{NewDelivery, Result, StoreError, Submit, Submitted};
 
-use super::{SqlStore, audit, counts, holds, outbox, words};
+use super::{SqlStore, audit, counters, counts, holds, outbox, words};
 use list::list;
 use row::read;
 use submit::{ended_identical, open_identical};
@@ -210,6 +210,10 @@ async fn apply(
             return Err(conflict(db, &a.id, now).await?);
         }
     }
+    let given_back = transition.gives_back();
+    if let Some(given_back) = given_back {
+        counters::take_locks(&mut tx, &counters::locks_of(given_back)).await?;
+    }
     let (outcome_kind, outcome) = match &a.outcome {
         None => (None, None),
         Some(Outcome::Result(raw)) => (Some("result"), Some(raw.clone())),
@@ -275,6 +279,9 @@ async fn apply(
         return Err(conflict(db, &a.id, now).await?);
     };
     let after = read(row)?;
+    if let Some(given_back) = given_back {
+        counters::give_back_in(&mut tx, given_back).await?;
+    }
     tx.commit().await?;
     Ok(after)
 }

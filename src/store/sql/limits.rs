@@ -1,5 +1,7 @@
 //! Limits that slide: uses are counted in a window, and how much of an agent's is spent.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use sqlx::AssertSqlSafe;
 
@@ -15,6 +17,9 @@ use super::{SqlStore, counts};
 const COUNTED: &str = "at > $5 and \
      (key = $1 or (key = $2 and at <= $3) or (key = $4 and at > $3))";
 
+/// How long every use is kept.
+pub(super) const KEPT: Duration = Duration::from_secs(31 * 86_400);
+
 /// Counts one use in the window, unless it is full: then milliseconds until a place is free. A use
 /// of one session is counted for all of the agent's too ([`LimitKey::beside`]).
 ///
@@ -27,6 +32,7 @@ pub(super) async fn use_limit(
     since: Timestamp,
     now: Timestamp,
 ) -> Result<Option<u64>> {
+    let keep_until = keep_until(key, since, now);
     let beside = key.beside();
     let all = beside.as_ref().map(|b| b.all.to_string());
     let key = &key.to_string();
@@ -62,9 +68,16 @@ pub(super) async fn use_limit(
         return Ok(Some((leaves - since.micros()).max(0).unsigned_abs() / 1000 + 1));
     }
     for key in [Some(key), all.as_ref()].into_iter().flatten() {
-        tx.execute("insert into rate_uses (key, at) values ($1, $2)", args![key, now]).await?;
+        let sql = "insert into rate_uses (key, at, keep_until) values ($1, $2, $3)";
+        tx.execute(sql, args![key, now, keep_until]).await?;
     }
     Ok(None)
+}
+
+/// Until when a use is kept, where that is longer than all are.
+fn keep_until(key: &LimitKey, since: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let window = since.until(now);
+    (matches!(key, LimitKey::Calls { .. }) && window > KEPT).then(|| now.plus(window))
 }
 
 #[async_trait]

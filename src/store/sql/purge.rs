@@ -9,6 +9,7 @@ use crate::domain::time::Timestamp;
 use crate::store::driver::{Arg, Db, args};
 use crate::store::{Old, Result};
 
+use super::limits::KEPT;
 use super::{SqlStore, retention};
 
 /// Most rows of a step where nothing hangs on them.
@@ -107,9 +108,22 @@ pub(super) async fn purge(store: &SqlStore, now: Timestamp, old: Old) -> Result<
         ),
         (
             // They have no key; those of one instant go together.
-            "delete from rate_uses where at <= (select max(at) from \
-             (select at from rate_uses where at <= $1 order by at limit $2) as oldest)",
-            now.minus(31 * day),
+            "delete from rate_uses where keep_until is null and at <= (select max(at) from \
+             (select at from rate_uses where keep_until is null and at <= $1 \
+               order by at limit $2) as oldest)",
+            now.minus(KEPT),
+        ),
+        (
+            "delete from rate_uses where keep_until <= (select max(keep_until) from \
+             (select keep_until from rate_uses where keep_until <= $1 \
+               order by keep_until limit $2) as oldest)",
+            now,
+        ),
+        (
+            // The condition once more: somebody may count in it at this moment.
+            "delete from counters where empty_at <= $1 and (counter, session) in \
+             (select counter, session from counters where empty_at <= $1 limit $2)",
+            now,
         ),
         (
             "delete from client_sessions where id in \

@@ -58,6 +58,7 @@ fn submission(n: u32) -> Submit {
         new_since: T0.minus(Duration::from_secs(600)),
         owed_since: T0.minus(Duration::from_secs(86_400)),
         limit: None,
+        draws: Vec::new(),
         approval,
     }
 }
@@ -263,4 +264,28 @@ async fn a_thousand_records_of_other_changes_are_sealed_in_eleven_trips_and_one_
 
     let spent = store.db.spent().since(before);
     assert_eq!((spent.trips, spent.commits), (11, 1));
+}
+
+#[tokio::test]
+async fn what_a_call_counts_in_all_its_counters_is_read_and_written_in_one_commit() {
+    use crate::domain::policy::Window;
+    use crate::domain::quantity::Quantity;
+    use crate::store::counters::{Counter, CounterKey, Draw, Reserving, SessionOf, What};
+    let (_folder, store) = store("counters").await;
+    let draw = |name: &str| {
+        let window = Window::Sliding(Duration::from_secs(60));
+        let what = What::Named(name.to_owned());
+        let key = CounterKey { what, window: window.word(), ..CounterKey::default() };
+        let counter = Counter { key, window, session: SessionOf::Any };
+        Draw { counter, amount: Quantity::whole(1), max: Quantity::whole(1) }
+    };
+    let spent = async || {
+        let before = store.db.spent();
+        let done = store.counters().reserve(None, vec![draw("a"), draw("b")], at(1)).await.unwrap();
+        let Spent { statements, trips, commits, .. } = store.db.spent().since(before);
+        (matches!(done, Reserving::Taken(_)), [statements, trips, commits])
+    };
+
+    assert_eq!(spent().await, (true, [2, 2, 1]));
+    assert_eq!(spent().await, (false, [1, 1, 0]), "refused");
 }

@@ -55,6 +55,7 @@ pub fn submission(approval: Approval) -> Submit {
         new_since: T0.minus(Duration::from_secs(600)),
         owed_since: T0.minus(Duration::from_secs(86_400)),
         limit: None,
+        draws: Vec::new(),
         approval,
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use placet::config::{Config, Environment};
 use placet::domain::approval::{Approval, ApprovalId, Assurance, State, Terms, Unattended};
 use placet::domain::call::ToolCall;
+use placet::domain::reservation::Reservation;
 use placet::domain::time::Timestamp;
 
 /// The configuration that this text gives, read by the program's own reader as if it stood in that
@@ -57,6 +58,7 @@ pub(crate) fn pending(
             owner: None,
             tool_fingerprint: None,
             address_fingerprint: None,
+            reserved: Reservation::default(),
         },
         decisions: Vec::new(),
         created_at: now,

@@ -72,6 +72,7 @@ counted! {
         tasks: tasks::TaskStore,
         grants: grants::GrantStore,
         limits: limits::LimitStore,
+        counters: counters::CounterStore,
         changes: changes::ChangeStore,
         recorded_calls: recorded_calls::RecordedCallStore,
         channels: channels::ChannelStore,

@@ -4,9 +4,10 @@
 //! Conditions are read as in Placet's own form, but for `null`, which counts as absent. `require` is no
 //! approval here but a precondition.
 
-use crate::domain::json::{Node, compare_numbers};
+use crate::domain::json::Node;
 use crate::domain::policy::checks::{self, Check, CheckKind};
 use crate::domain::policy::limit::{Amount, Limit, Period, Scope, Window};
+use crate::domain::policy::read_limits::most;
 use crate::domain::policy::ruling::Denial;
 use crate::domain::policy::walk::{Walk, at, nth};
 use crate::domain::policy::{Action, Rule};
@@ -116,17 +117,4 @@ pub(super) fn period(walk: &mut Walk, node: &Node<'_>, place: &str) -> Option<Pe
         "hour" => Period::Hour,
         _ => Period::Day,
     })
-}
-
-/// A number from 0, as written.
-pub(super) fn most(walk: &mut Walk, node: &Node<'_>, place: &str) -> Option<String> {
-    let Some(digits) = node.as_number() else {
-        walk.mismatch(node, place, "the most that may pass: a number from 0");
-        return None;
-    };
-    if compare_numbers(digits, "0").is_lt() {
-        walk.error(place, format!("{digits} is negative; write a number from 0"));
-        return None;
-    }
-    Some(digits.to_owned())
 }

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::hosted::{most, period};
+use super::hosted::period;
 use crate::domain::duration::{MAX_DAYS, parse_duration};
 use crate::domain::json::{Node, quote, whole_number};
 use crate::domain::policy::checks::{Check, CheckKind};
@@ -17,6 +17,7 @@ use crate::domain::policy::condition::{Condition, Reading};
 use crate::domain::policy::limit::{Amount, Limit, Period, Scope, Window};
 use crate::domain::policy::path::Path;
 use crate::domain::policy::read_condition::{OPS, test};
+use crate::domain::policy::read_limits::most;
 use crate::domain::policy::walk::{Walk, at, nth};
 use crate::domain::policy::{Action, Rule};
 

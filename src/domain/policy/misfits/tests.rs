@@ -231,3 +231,17 @@ fn a_policy_of_a_thousand_slips_is_read_against_ten_thousand_tools() {
     // What is left over is told without a nearest name, or not at all.
     assert_eq!(found.iter().filter(|(place, _)| place.ends_with("/path")).count(), 10);
 }
+
+#[test]
+fn a_limit_that_looks_where_nothing_is_would_refuse_every_call() {
+    let (place, message) = misfit(
+        r#""tools":{"write_file":{"action":"allow","limits":[
+            {"max":5,"per":"1h"},{"max":5,"per":"1h","sum_of":"args.sise"}]}}"#,
+    );
+
+    assert_eq!(place, "/tools/write_file/limits/1");
+    assert!(
+        message.contains(r#""args.sise" leads nowhere, so that every call is refused"#),
+        "{message}"
+    );
+}

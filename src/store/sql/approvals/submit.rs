@@ -9,12 +9,13 @@ use sqlx::AssertSqlSafe;
 use crate::domain::approval::{Approval, ApprovalId, Unattended};
 use crate::domain::call::Digest;
 use crate::domain::time::Timestamp;
+use crate::store::counters::Over;
 use crate::store::driver::{Arg, Db, Lock, Tx, args};
 use crate::store::{Cap, Result, Submitted};
 
 use super::super::limits::use_limit;
 use super::super::rowset::{Int, Rowset, Text};
-use super::super::{audit, counts, holds, outbox, words};
+use super::super::{audit, counters, counts, holds, outbox, words};
 use super::known::{Agents, Asked, Known, is_cooling, known};
 use super::row::read;
 use super::{ENDED, FIRST_VERSION, OPEN, audience, json, select};
@@ -35,6 +36,7 @@ enum Fate {
     Attached(Approval, bool),
     Ended(Approval),
     Refused(Cap, u64),
+    Over(Over),
 }
 
 /// What is written for the calls of a transaction.
@@ -94,17 +96,16 @@ fn told(fate: Fate, made: &[Approval]) -> Submitted {
         Fate::Attached(approval, held) => Submitted::Attached { approval, held },
         Fate::Ended(approval) => Submitted::Ended(approval),
         Fate::Refused(cap, retry_after_ms) => Submitted::Refused { cap, retry_after_ms },
+        Fate::Over(over) => Submitted::Over(over),
     }
 }
 
 /// Takes the locks of all agents and of all limits at once. A limit's uses are counted under its
 /// own, which allowed calls take, too.
 async fn lock(tx: &mut Tx, all: &[Arc<Asked>]) -> Result<()> {
-    let keys: Vec<String> = all
-        .iter()
-        .filter_map(|asked| asked.submit.limit.as_ref())
-        .map(|(key, ..)| key.shared())
-        .collect();
+    let rates = all.iter().filter_map(|asked| asked.submit.limit.as_ref());
+    let mut keys: Vec<String> = rates.map(|(key, ..)| key.shared()).collect();
+    keys.extend(all.iter().flat_map(|asked| counters::locked(&asked.submit.draws)));
     let locks: Vec<Lock<'_>> = all
         .iter()
         .map(|asked| Lock::Submissions(asked.agent()))
@@ -145,6 +146,14 @@ async fn fate<'a>(
     if let Some((cap, wait)) = agents.over_a_cap(tx, asked).await? {
         return Ok(Fate::Refused(cap, wait));
     }
+    let draws = &asked.submit.draws;
+    let plan = match draws.is_empty() {
+        true => None,
+        false => match counters::plan(tx, draws, now).await? {
+            Ok(plan) => Some(plan),
+            Err(over) => return Ok(Fate::Over(over)),
+        },
+    };
     if let Some((key, max, since)) = &asked.submit.limit
         && let Some(wait) = use_limit(tx, key, *max, *since, now).await?
     {
@@ -152,7 +161,13 @@ async fn fate<'a>(
     }
     let place = written.made.len();
     let ran_before = found.and_then(|found| found.ran);
-    written.made.push(Approval { ran_before, ..new.clone() });
+    let mut made = Approval { ran_before, ..new.clone() };
+    if let Some(plan) = plan {
+        // The next one of this transaction reads it.
+        tx.all(plan.steps(tx.is_postgres())).await?;
+        made.terms.reserved = plan.reservation();
+    }
+    written.made.push(made);
     written.by.push(asked);
     written.place.insert((asked.agent(), asked.digest()), place);
     agents.makes(asked);

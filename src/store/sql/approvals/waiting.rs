@@ -402,6 +402,7 @@ mod tests {
                 new_since: at,
                 owed_since: at,
                 limit: None,
+                draws: Vec::new(),
             };
             let (answer, _) = oneshot::channel();
             let asked = Arc::new(Asked { submit, at });
