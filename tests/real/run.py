@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harness import Report, binary
 
 SUITES = [
-    "bad_input", "bad_days", "reload", "credentials", "failing", "odd_servers", "mail", "mail_pictures", "servers", "risk", "governed", "uris",
+    "bad_input", "bad_days", "reload", "credentials", "failing", "odd_servers", "mail", "mail_pictures", "servers", "risk", "counters", "governed", "uris",
     "aws", "browser", "desk", "oidc", "passkeys", "commands", "two_brokers", "crash",
     "clients", "sse", "conformance", "odd_children", "lost_stream", "matrix", "loss", "soak",
 ]  # fmt: skip
