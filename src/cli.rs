@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{Config, Problem, Severity, process_environment};
 
 pub(crate) mod approvals;
+pub(crate) mod catalog;
 pub(crate) mod check;
 pub(crate) mod connect;
 pub(crate) mod convert;
@@ -123,6 +124,9 @@ pub enum Command {
     /// The tools of an upstream: what harm their calls could do, and which rule decides them
     #[command(after_help = tools::HELP)]
     Tools(tools::ToolsArgs),
+    /// The servers that the program knows: what their tools do, by people who read them
+    #[command(after_help = catalog::HELP)]
+    Catalog(catalog::CatalogArgs),
     /// Draft or convert a policy, and explain what one makes of a call
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -356,6 +360,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     match command {
         Command::Check(args) => check::run(&global, &args, crate::app::connect::report).await,
         Command::Connect(args) => connect::run(&global, &args),
+        Command::Catalog(args) => catalog::run(&global, &args),
         Command::Tools(args) => tools::run(&global, &args).await,
         Command::Policy(command) => policy::run(&global, command).await,
         Command::Approvals(args) => approvals::run(&global, args).await,
@@ -436,6 +441,8 @@ mod tests {
             "connect cursor --upstream u --server http://a --agent a --token-env T --write",
             "connect codex --write f --put-token --json",
             "tools u --agent a --json",
+            "catalog",
+            "catalog s --json",
             "policy explain --upstream u --tool t --args {} --agent a --connect",
             "policy draft --upstream u --update g --out f",
             "policy test f",

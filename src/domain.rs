@@ -7,6 +7,7 @@ pub(crate) mod approval_json;
 pub mod assessment;
 pub mod audit;
 pub mod call;
+pub mod catalogue;
 pub mod classify;
 pub mod client_feature;
 pub(crate) mod duration;

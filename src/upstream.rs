@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::catalogue::KnownServer;
 use crate::domain::classify::Classified;
 use crate::domain::upstream_health::UpstreamHealth;
 
@@ -247,8 +248,10 @@ pub struct Tool {
     pub raw: String,
     /// SHA-256 (hex) of its canonical definition: changes when the tool is redefined.
     pub fingerprint: String,
-    /// What harm its calls could do, by its definition.
+    /// What harm its calls could do: by the catalogue where that knows it, else by its definition.
     pub risk: Classified,
+    /// What its definition says of that.
+    pub own: Classified,
 }
 
 /// The upstream's full tool list.
@@ -256,7 +259,46 @@ pub struct Tool {
 pub struct Catalog {
     /// The tools in the upstream's order.
     pub tools: Vec<Tool>,
+    /// The server, where the catalogue knows it.
+    pub known: Option<Known>,
 }
+
+/// A server that the catalogue knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// What is known of it.
+    pub server: &'static KnownServer,
+    /// The version that it declares itself; empty where it gives none.
+    pub declares: String,
+}
+
+impl Known {
+    /// Which one, and what it says of itself where that is not what was read:
+    /// `awslabs.eks 0.1.15`, `mcp-git 2026.10.19 (it declares 2027.1.1)`.
+    pub fn in_words(&self) -> String {
+        let title = self.server.title();
+        if self.is_version_read() {
+            return title;
+        }
+        let declares = match self.declares.chars().take(MAX_VERSION_SHOWN).collect::<String>() {
+            none if none.is_empty() => "no version".to_owned(),
+            version => version,
+        };
+        let read = match self.server.declared_version {
+            "" => "no version",
+            version => version,
+        };
+        format!("{title} (it declares {declares}; {read} was read)")
+    }
+
+    /// Whether it declares the version that was read.
+    pub fn is_version_read(&self) -> bool {
+        self.declares == self.server.declared_version
+    }
+}
+
+/// How much of the version that a server declares is shown, characters.
+const MAX_VERSION_SHOWN: usize = 40;
 
 impl Catalog {
     /// The tool of that name.

@@ -142,7 +142,7 @@ fn explain(
             return Ok(explained);
         };
         known = Some(&listed.risk);
-        explained.assessed = Assessment::of_definition(&listed.risk);
+        explained.assessed = Assessment::of_tool(&listed.risk);
     }
     let class = known.map(|tool| tool.class);
     let Some(policy) = &upstream.policy else {

@@ -5,13 +5,12 @@ use serde_json::{Value, json};
 
 use crate::config::{Agent, Config, Upstream};
 use crate::domain::assessment::{Assessment, Source};
-use crate::domain::classify::{Classified, Flip};
-use crate::domain::json;
+use crate::domain::classify::Classified;
 use crate::domain::policy::{Action, Rule};
 use crate::domain::risk::{RiskClass, Severity, in_words};
-use crate::upstream::Tool;
+use crate::upstream::{Known, Tool};
 
-use super::{Failure, Global, load, named, say, text};
+use super::{Failure, Global, catalog, load, named, say, text};
 
 /// What `--help` says at its end.
 pub(crate) const HELP: &str = "Connects to the upstream, as check --connect does. Calls nothing.\n\n\
@@ -40,10 +39,11 @@ pub(crate) async fn run(global: &Global, args: &ToolsArgs) -> Result<(), Failure
     let agent = named::agent(&config, args.agent.as_deref(), upstream)?;
     let catalog = named::tools_of(&config, upstream).await?;
     let seen: Vec<Seen<'_>> = catalog.tools.iter().map(|tool| see(upstream, agent, tool)).collect();
+    let known = catalog.known.as_ref();
     say(&if global.json {
-        as_json(&config, upstream, agent.map(|a| a.name.as_str()), &seen)
+        as_json(&config, upstream, agent.map(|a| a.name.as_str()), known, &seen)
     } else {
-        as_text(upstream, agent.map(|a| a.name.as_str()), &seen)
+        as_text(upstream, agent.map(|a| a.name.as_str()), known, &seen)
     });
     Ok(())
 }
@@ -51,8 +51,7 @@ pub(crate) async fn run(global: &Global, args: &ToolsArgs) -> Result<(), Failure
 /// A tool as an agent meets it.
 #[derive(Debug)]
 struct Seen<'t> {
-    name: &'t str,
-    own: &'t Classified,
+    tool: &'t Tool,
     assessed: Assessment,
     /// What happens to its calls: the word of the rule's action, `hidden` or `unreachable`.
     action: &'static str,
@@ -63,9 +62,8 @@ struct Seen<'t> {
 
 fn see<'t>(upstream: &Upstream, agent: Option<&std::sync::Arc<Agent>>, tool: &'t Tool) -> Seen<'t> {
     let mut seen = Seen {
-        name: &tool.name,
-        own: &tool.risk,
-        assessed: Assessment::of_definition(&tool.risk),
+        tool,
+        assessed: Assessment::of_tool(&tool.risk),
         action: Action::Deny.as_str(),
         conditional: false,
         rule: None,
@@ -94,88 +92,111 @@ fn asks_sometimes(rule: &Rule) -> bool {
     rule.may_let_through()
 }
 
-fn as_json(config: &Config, upstream: &Upstream, agent: Option<&str>, seen: &[Seen<'_>]) -> String {
-    let flip = |flip: &Flip| -> Value {
-        let read = |raw: &String| serde_json::from_str(raw).unwrap_or(Value::Null);
-        let values: Vec<Value> = flip.values.iter().map(read).collect();
-        json!({ "path": flip.path, "values": values, "risk": flip.class.as_str() })
-    };
+fn as_json(
+    config: &Config,
+    upstream: &Upstream,
+    agent: Option<&str>,
+    known: Option<&Known>,
+    seen: &[Seen<'_>],
+) -> String {
     let tools: Vec<Value> = seen
         .iter()
-        .map(|tool| {
+        .map(|seen| {
+            let own = &seen.tool.own;
             json!({
-                "name": tool.name,
-                "risk": tool.assessed.risk.map(RiskClass::as_str),
-                "severity": tool.assessed.severity.map(Severity::as_str),
-                "source": tool.assessed.source.map(Source::as_str),
+                "name": seen.tool.name,
+                "risk": seen.assessed.risk.map(RiskClass::as_str),
+                "severity": seen.assessed.severity.map(Severity::as_str),
+                "source": seen.assessed.source.map(Source::as_str),
+                "catalogue": known.and_then(|known| known.server.tool(&seen.tool.name)).map(|tool| {
+                    let mut of_tool = catalog::tool_json(tool);
+                    of_tool["as_read"] = json!(tool.is_as_read(&seen.tool.fingerprint));
+                    of_tool
+                }),
                 "classifier": {
-                    "risk": tool.own.class.as_str(),
-                    "severity": tool.own.severity.as_str(),
-                    "evidence": tool.own.evidence.iter().map(|e| json!({
+                    "risk": own.class.as_str(),
+                    "severity": own.severity.as_str(),
+                    "evidence": own.evidence.iter().map(|e| json!({
                         "place": e.place.as_str(), "quote": e.quote, "risk": e.class.as_str(),
                     })).collect::<Vec<_>>(),
-                    "why": tool.own.why(),
-                    "flips": tool.own.flips.iter().map(flip).collect::<Vec<_>>(),
+                    "why": own.why(),
+                    "flips": own.flips.iter().map(catalog::flip_json).collect::<Vec<_>>(),
                 },
-                "action": tool.action,
-                "conditional": tool.conditional,
-                "rule": tool.rule,
+                "fingerprint": seen.tool.fingerprint,
+                "action": seen.action,
+                "conditional": seen.conditional,
+                "rule": seen.rule,
             })
         })
         .collect();
     let file = config.file.as_ref().map(|file| file.display().to_string());
-    json!({ "config": file, "upstream": upstream.name, "agent": agent, "tools": tools }).to_string()
+    let known = known.map(|known| {
+        let server = known.server;
+        json!({
+            "name": server.name(), "version": server.version, "package": server.package,
+            "registry": server.registry.as_str(), "declares": known.declares,
+            "declared_version": server.declared_version,
+        })
+    });
+    json!({
+        "config": file, "upstream": upstream.name, "agent": agent, "known": known, "tools": tools,
+    })
+    .to_string()
 }
 
-fn as_text(upstream: &Upstream, agent: Option<&str>, seen: &[Seen<'_>]) -> String {
+fn as_text(
+    upstream: &Upstream,
+    agent: Option<&str>,
+    known: Option<&Known>,
+    seen: &[Seen<'_>],
+) -> String {
     let agent = agent.map_or_else(|| "no agent may use it".to_owned(), |a| format!("agent {a}"));
     let count = match seen.len() {
         1 => "1 tool".to_owned(),
         n => format!("{n} tools"),
     };
     let mut lines = vec![format!("{}: {count}, {agent}", upstream.name)];
+    lines.extend(known.map(|known| format!("known: {}", known.in_words())));
     if upstream.policy.is_none() {
         lines.push("the upstream has no policy: everything is denied".to_owned());
     }
-    for tool in seen {
-        let rule = match (&tool.rule, tool.conditional) {
+    for seen in seen {
+        let rule = match (&seen.rule, seen.conditional) {
             (Some(rule), true) => format!(" by {rule}, where its approval.when fits"),
             (Some(rule), false) => format!(" by {rule}"),
             (None, _) => String::new(),
         };
-        lines.push(format!("{}: {}{rule}", tool.name, tool.action));
-        let stated = in_words(tool.assessed.risk, tool.assessed.severity).unwrap_or_default();
-        let own = (tool.own.class, tool.own.severity);
-        if (tool.assessed.risk, tool.assessed.severity) != (Some(own.0), Some(own.1)) {
+        lines.push(format!("{}: {}{rule}", seen.tool.name, seen.action));
+        let stated = in_words(seen.assessed.risk, seen.assessed.severity).unwrap_or_default();
+        let (used, own) = (&seen.tool.risk, &seen.tool.own);
+        if (seen.assessed.risk, seen.assessed.severity) != (Some(used.class), Some(used.severity)) {
             lines.push(format!("    risk: {stated} (the rule says so)"));
         }
-        let read = in_words(Some(own.0), Some(own.1)).unwrap_or_default();
-        lines.push(format!("    risk: {read} (classifier: {})", tool.own.why()));
-        for flip in &tool.own.flips {
-            let values: Vec<String> = flip.values.iter().map(|v| shown(v)).collect();
-            let (path, values) = (&flip.path, values.join(", "));
-            lines.push(format!("    with {path} = {values}: {}", flip.class.as_str()));
+        let mut said = |who: &Classified| {
+            let words = in_words(Some(who.class), Some(who.severity)).unwrap_or_default();
+            let source = Source::of_tool(who).as_str();
+            lines.push(format!("    risk: {words} ({source}: {})", who.why()));
+        };
+        said(used);
+        if (used.class, used.severity) != (own.class, own.severity) {
+            said(own);
         }
+        lines.extend(used.flips.iter().map(|flip| format!("    with {}", catalog::shown(flip))));
     }
     lines.iter().map(|line| text::one_line(line)).collect::<Vec<_>>().join("\n")
-}
-
-/// A value of an argument, its escapes decoded where it is a text.
-fn shown(raw: &str) -> String {
-    match json::parse(raw) {
-        Ok(node) => node.as_str().map_or_else(|| raw.to_owned(), |text| format!("{text:?}")),
-        Err(_) => raw.to_owned(),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::tests::config;
+    use crate::domain::json;
 
     fn tool(raw: &str) -> Tool {
         let name = json::parse(raw).unwrap().get("name").unwrap().as_str().unwrap().to_owned();
-        Tool { name, raw: raw.into(), fingerprint: String::new(), risk: Classified::of(raw, false) }
+        let risk = Classified::of(raw, false);
+        let own = risk.clone();
+        Tool { name, raw: raw.into(), fingerprint: String::new(), risk, own }
     }
 
     fn seen(policy: &str, raw: &str) -> (&'static str, bool, Option<String>, String) {
@@ -187,7 +208,7 @@ mod tests {
         let agent = named::agent(&config, None, upstream).unwrap();
         let tool = tool(raw);
         let seen = [see(upstream, agent, &tool)];
-        let text = as_text(upstream, Some("local"), &seen);
+        let text = as_text(upstream, Some("local"), None, &seen);
         let [seen] = seen;
         (seen.action, seen.conditional, seen.rule, text)
     }

@@ -34,6 +34,7 @@ pub(crate) fn rule(pointer: &str) -> Rule {
         masked_ok: false,
         risk: None,
         severity: None,
+        limits: Vec::new(),
         approval: ApprovalTerms { unattended: Unattended::default(), ..ApprovalTerms::default() },
     }
 }

@@ -1,4 +1,5 @@
-//! The risk and severity of a call, and who says so: its rule, or what its tool says of itself.
+//! The risk and severity of a call, and who says so: its rule, the catalogue, or what its tool says of
+//! itself.
 
 use super::classify::Classified;
 use super::policy::Rule;
@@ -9,6 +10,8 @@ use super::risk::{RiskClass, Severity};
 pub enum Source {
     /// The rule states it.
     Rule,
+    /// The catalogue knows the tool.
+    Catalogue,
     /// It is read from the tool's definition.
     Definition,
 }
@@ -18,8 +21,14 @@ impl Source {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Rule => "rule",
+            Self::Catalogue => "catalogue",
             Self::Definition => "classifier",
         }
+    }
+
+    /// Who says what is known of a tool.
+    pub const fn of_tool(tool: &Classified) -> Self {
+        if tool.is_known { Self::Catalogue } else { Self::Definition }
     }
 }
 
@@ -34,36 +43,46 @@ pub struct Assessment {
     pub source: Option<Source>,
     /// Why, in words; none where the rule says both.
     pub why: Option<String>,
+    /// Whose words that is.
+    pub why_from: Option<Source>,
 }
 
 impl Assessment {
-    /// What the rule states goes before what the tool's definition says. A rule that states another
+    /// What the rule states goes before what is known of the tool. A rule that states another
     /// class without a severity has the usual one of that class.
     pub fn of(rule: &Rule, tool: Option<&Classified>) -> Self {
         let read = tool.map(|tool| tool.class);
         let risk = rule.risk.or(read);
         let own = tool.filter(|tool| risk == Some(tool.class)).map(|tool| tool.severity);
         let severity = rule.severity.or(own).or(risk.map(RiskClass::usual_severity));
-        let source = match (rule.risk.is_some() || rule.severity.is_some(), risk.is_some()) {
-            (true, _) => Some(Source::Rule),
-            (false, true) => Some(Source::Definition),
-            (false, false) => None,
-        };
-        let states_both = rule.risk.is_some() && rule.severity.is_some();
-        let why = tool.filter(|_| !states_both && rule.risk.is_none()).map(Classified::why);
-        Self { risk, severity, source, why }
+        let from = tool.map(Source::of_tool);
+        let is_stated = rule.risk.is_some() || rule.severity.is_some();
+        let source = if is_stated { Some(Source::Rule) } else { from };
+        let explaining = tool.filter(|_| rule.risk.is_none());
+        let why = explaining.map(Classified::why);
+        Self { risk, severity, source, why, why_from: from.filter(|_| explaining.is_some()) }
     }
 }
 
 impl Assessment {
-    /// What a tool's definition says, where no rule decides.
-    pub fn of_definition(tool: &Classified) -> Self {
+    /// What is known of a tool, where no rule decides.
+    pub fn of_tool(tool: &Classified) -> Self {
         Self {
             risk: Some(tool.class),
             severity: Some(tool.severity),
-            source: Some(Source::Definition),
+            source: Some(Source::of_tool(tool)),
             why: Some(tool.why()),
+            why_from: Some(Source::of_tool(tool)),
         }
+    }
+
+    /// Why, with its source where it is the catalogue: what the definition says is said as such.
+    pub fn why_in_words(&self) -> Option<String> {
+        let why = self.why.as_ref()?;
+        Some(match self.why_from {
+            Some(Source::Catalogue) => format!("{}: {why}", Source::Catalogue.as_str()),
+            _ => why.clone(),
+        })
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Classified {
     pub evidence: Vec<Evidence>,
     /// Arguments by which a call is graver or milder than others of the tool.
     pub flips: Vec<Flip>,
+    /// Whether the catalogue says so, and not the tool's definition.
+    pub is_known: bool,
 }
 
 /// Where something stands in a tool's definition.
@@ -41,6 +43,8 @@ pub enum Place {
     Schema,
     /// Its `annotations`.
     Annotations,
+    /// Not in it: the catalogue knows the tool.
+    Catalogue,
     /// Nowhere: nothing says anything.
     Nothing,
 }
@@ -54,6 +58,7 @@ impl Place {
             Self::Description => "description",
             Self::Schema => "arguments",
             Self::Annotations => "annotations",
+            Self::Catalogue => "catalogue",
             Self::Nothing => "nothing",
         }
     }
@@ -64,7 +69,7 @@ impl Place {
 pub struct Evidence {
     /// Where it stands.
     pub place: Place,
-    /// The words themselves, at most [`MAX_QUOTE`] characters.
+    /// The words themselves, at most [`MAX_QUOTE`] characters; of the catalogue a sentence.
     pub quote: String,
     /// What they speak for.
     pub class: RiskClass,
@@ -213,13 +218,18 @@ impl Classified {
             severity: Severity::High,
             evidence: vec![evidence],
             flips: Vec::new(),
+            is_known: false,
         }
     }
 
-    /// Why, in one line: `name says "delete"; description says "cannot be undone"`.
+    /// Why, in one line: `name says "delete"; description says "cannot be undone"`; what the catalogue
+    /// says where that decides.
     pub fn why(&self) -> String {
+        if let (true, Some(known)) = (self.is_known, self.evidence.first()) {
+            return known.quote.clone();
+        }
         let words = self.evidence.iter().take(3).map(|e| match e.place {
-            Place::Nothing => e.quote.clone(),
+            Place::Nothing | Place::Catalogue => e.quote.clone(),
             place => format!("{} says {:?}", place.as_str(), e.quote),
         });
         words.collect::<Vec<_>>().join("; ")
@@ -241,15 +251,20 @@ fn classify(tool: &Node<'_>, trusted: bool) -> Classified {
         "" => annotations.and_then(|a| a.get("title")).and_then(Node::as_str).unwrap_or_default(),
         title => title,
     };
-    let named = name::read(name);
     let told = prose::read(text("description"));
+    let named = name::read(name).map(|named| reads_after_all(named, &told));
     let titled = prose::read(title);
-    let arguments = tool.get("inputSchema").map(schema::read).unwrap_or_default();
+    let schema = tool.get("inputSchema");
+    let arguments = schema.map(|s| schema::read(s, text("description"))).unwrap_or_default();
 
     let mut found = Findings::default();
     let is_read = named.as_ref().is_some_and(|n| n.is_certain && n.class == RiskClass::Read);
     let only_reads = told.only_reads.as_ref();
+    // `manage_metadata`, all of whose operations read, is named after what it is about.
+    let manages_reads =
+        arguments.only_reads && named.as_ref().is_some_and(|n| is_managing(&n.word));
     match &named {
+        _ if manages_reads => {}
         // A word that may be a thing only counts where nothing better is said.
         Some(n) if n.is_certain || told.leading.is_empty() => {
             found.add(Place::Name, &n.word, n.class);
@@ -260,7 +275,11 @@ fn classify(tool: &Node<'_>, trusted: bool) -> Classified {
         // `read_query` is told as "Execute a SELECT query", `get_report` as "Generate a report".
         let mild = matches!(act.class, RiskClass::Write | RiskClass::Execute);
         let is_kind_of_reading = is_read && mild;
-        let repeats = only_reads.is_some() && act.class == RiskClass::Execute;
+        // "Select and run one of the read operations", "Run a read-only query".
+        let only_reads = only_reads.is_some_and(|words| words.starts_with("read"));
+        let repeats = (only_reads && mild)
+            || (told.only_reads.is_some() && act.class == RiskClass::Execute)
+            || (manages_reads && act.class == RiskClass::Write && is_managing(&act.quote));
         if !is_kind_of_reading && !repeats {
             found.add(Place::Description, &act.quote, act.class);
         }
@@ -287,7 +306,18 @@ fn classify(tool: &Node<'_>, trusted: bool) -> Classified {
     {
         found.add(Place::Schema, key, RiskClass::Execute);
     }
-    if let Some((key, class)) = &arguments.operation {
+    if let Some(key) = arguments.runs.as_ref().filter(|key| COMMANDS.contains(&key.as_str()))
+        && is_read
+        && only_reads.is_none()
+        && told.leading.iter().any(|act| act.class == RiskClass::Execute)
+    {
+        // `read_command`: "Execute a command that reads", and nobody looks whether it does.
+        found.add(Place::Schema, key, RiskClass::Execute);
+    }
+    let narrows = arguments.is_filter || (arguments.never_reads && lists(named.as_ref()));
+    if let Some((key, class)) = &arguments.operation
+        && !(is_read && narrows)
+    {
         found.add(Place::Schema, key, *class);
     }
     if let Some(words) = &told.lasting
@@ -295,7 +325,17 @@ fn classify(tool: &Node<'_>, trusted: bool) -> Classified {
     {
         found.add(Place::Description, words, RiskClass::Destructive);
     }
+    if let Some(language) = &told.reading_language
+        && found.gravest().is_none_or(|class| class == RiskClass::Execute)
+    {
+        // What a query of this language is can't change anything.
+        found.0.retain(|evidence| evidence.class == RiskClass::Read);
+        found.add(Place::Description, language, RiskClass::Read);
+    }
     let mut flips = arguments.flips;
+    if let (true, Some((key, _))) = (is_read && narrows, &arguments.operation) {
+        flips.retain(|flip| flip.path.strip_prefix("args.") != Some(key.as_str()));
+    }
     for flip in flips.iter().filter(|f| f.class == RiskClass::Write) {
         found.add(Place::Schema, flip.path.trim_start_matches("args."), flip.class);
     }
@@ -320,7 +360,37 @@ fn classify(tool: &Node<'_>, trusted: bool) -> Classified {
     let severity = severity(class, name, &told, &found);
     // What decided comes first.
     found.0.sort_by_key(|evidence| std::cmp::Reverse(evidence.class));
-    Classified { class, severity, evidence: found.0, flips }
+    Classified { class, severity, evidence: found.0, flips, is_known: false }
+}
+
+fn is_managing(word: &str) -> bool {
+    ["manage", "manages", "managing"].contains(&word.to_lowercase().as_str())
+}
+
+/// Whether the name is of a tool that lists: an argument none of whose values reads narrows its list.
+fn lists(named: Option<&name::Named>) -> bool {
+    named.is_some_and(|n| ["count", "find", "list", "query", "search"].contains(&n.word.as_str()))
+}
+
+/// Arguments that are run as they are.
+const COMMANDS: [&str; 6] = ["bash", "cmd", "command", "commands", "script", "shell"];
+
+/// `wfp_list_dispatch_namespaces` is told as "List all …": the word that reads is the act. What
+/// destroys is believed all the same.
+fn reads_after_all(named: name::Named, told: &prose::Prose) -> name::Named {
+    let reads = |acts: &[prose::Act]| acts.iter().all(|act| act.class == RiskClass::Read);
+    match &named.reading {
+        Some(word)
+            if named.class < RiskClass::Destructive
+                && !told.leading.is_empty()
+                && reads(&told.leading)
+                && reads(&told.further) =>
+        {
+            let word = word.clone();
+            name::Named { class: RiskClass::Read, word, is_certain: true, reading: None }
+        }
+        _ => named,
+    }
 }
 
 /// What was found so far.

@@ -11,8 +11,11 @@ use tracing::{debug, warn};
 
 use super::common::{Common, ListBounds};
 use super::link::Link;
-use super::{Catalog, Reply, Request, Tool, UpstreamError, WireEra, message, mirrored_headers};
+use super::{
+    Catalog, Known, Reply, Request, Tool, UpstreamError, WireEra, message, mirrored_headers,
+};
 use crate::domain::call::hex;
+use crate::domain::catalogue;
 use crate::domain::classify::Classified;
 use crate::domain::json::{self, Node};
 use crate::domain::upstream_health::Trouble;
@@ -73,7 +76,25 @@ pub(super) async fn read(link: &dyn Link, common: &Common) -> Result<Catalog, Un
         Ok(())
     })
     .await?;
+    if let Some(facts) = common.facts() {
+        recognise(&facts.server_info, &mut catalog);
+    }
     Ok(catalog)
+}
+
+/// Looks the server up in the catalogue, and its tools there. `server_info`: raw JSON.
+fn recognise(server_info: &str, catalog: &mut Catalog) {
+    let Ok(info) = json::parse(server_info) else { return };
+    let text = |key| info.get(key).and_then(Node::as_str).unwrap_or_default();
+    let names = catalog.tools.iter().map(|tool| tool.name.as_str());
+    let Some(server) = catalogue::recognise(text("name"), names) else { return };
+    for tool in &mut catalog.tools {
+        let known = server.tool(&tool.name);
+        if let Some(risk) = known.and_then(|known| known.judge(&tool.fingerprint, &tool.own)) {
+            tool.risk = risk;
+        }
+    }
+    catalog.known = Some(Known { server, declares: text("version").to_owned() });
 }
 
 /// Why a list was not read.
@@ -157,11 +178,13 @@ fn read_page(
             again += 1;
             continue;
         }
+        let own = Classified::of(tool.raw, trusted);
         catalog.tools.push(Tool {
             name: name.to_owned(),
             raw: tool.raw.to_owned(),
             fingerprint: hex(&Sha256::digest(tool.canonical())),
-            risk: Classified::of(tool.raw, trusted),
+            risk: own.clone(),
+            own,
         });
     }
     if again > 0 {

@@ -10,12 +10,12 @@ use serde::Deserialize;
 use crate::broker::Broker;
 use crate::broker::misfits::MOST_TOLD;
 use crate::config::Agent;
-use crate::domain::assessment::{Assessment, Source};
+use crate::domain::assessment::Assessment;
 use crate::domain::json::{self, Node};
 use crate::domain::policy::{Policy, Problem};
 use crate::domain::risk::{self, RiskClass, Severity};
 use crate::domain::visible_text::{mixed_script, visible};
-use crate::upstream::Tool;
+use crate::upstream::{Known, Tool};
 
 use super::Web;
 use super::extract::{Page, encode};
@@ -48,8 +48,8 @@ pub struct ToolRow {
 }
 
 impl ToolRow {
-    /// As the HTTP API shows it. `evidence` says where risk and severity come from: `rule`, or what in
-    /// the tool's definition speaks for them; null where nothing is known.
+    /// As the HTTP API shows it. `evidence` says where risk and severity come from: `rule`, what the
+    /// catalogue says, or what in the tool's definition speaks for them; null where nothing is known.
     pub fn to_json(&self) -> String {
         let agents: Vec<_> = self.agents.iter().map(|a| json::quote(a)).collect();
         json::object([
@@ -97,11 +97,14 @@ impl ToolRow {
         risk::in_words(self.assessed.risk, self.assessed.severity)
     }
 
-    /// Who says so: `rule`, or the words in the tool's definition.
+    /// Who says so: `rule`, the catalogue, or the words in the tool's definition.
     fn evidence(&self) -> Option<String> {
         let source = self.assessed.source?;
         Some(match &self.assessed.why {
-            Some(why) => format!("{}: {why}", Source::Definition.as_str()),
+            Some(why) => {
+                let from = self.assessed.why_from.unwrap_or(source);
+                format!("{}: {why}", from.as_str())
+            }
             None => source.as_str().to_owned(),
         })
     }
@@ -133,6 +136,13 @@ impl Broker {
             }
         }
         rows
+    }
+
+    /// The upstreams whose servers the catalogue knows, each with its server.
+    fn known_upstreams(&self) -> Vec<(String, Known)> {
+        let known = |name: &str| self.upstream(name)?.catalog()?.known.clone();
+        let names = self.config().upstreams.iter().map(|u| &u.name);
+        names.filter_map(|name| Some((name.clone(), known(name)?))).collect()
     }
 
     /// Upstreams whose tool list was not fetched yet.
@@ -178,7 +188,7 @@ fn judge(upstream: &str, tool: &Tool, policy: Option<&Policy>, agents: &[&Agent]
         agents,
         words: words.clone(),
         claims: claims.clone(),
-        assessed: Assessment::of_definition(own),
+        assessed: Assessment::of_tool(own),
     };
     let Some(policy) = policy else { return vec![row("deny", "/default", Vec::new())] };
     if policy.hides(tool) {
@@ -213,7 +223,7 @@ fn judge(upstream: &str, tool: &Tool, policy: Option<&Policy>, agents: &[&Agent]
 }
 
 /// What the API answers for all tools. `misfits` says which rule, pattern or condition of a policy fits
-/// nothing that its upstream lists.
+/// nothing that its upstream lists, `known` which servers the catalogue knows.
 pub(crate) fn all_to_json(broker: &Broker) -> String {
     let rows: Vec<_> = broker.tool_rows().iter().map(ToolRow::to_json).collect();
     let mut misfits = Vec::new();
@@ -228,7 +238,18 @@ pub(crate) fn all_to_json(broker: &Broker) -> String {
         }));
     }
     let list = |all: Vec<String>| format!("[{}]", all.join(","));
-    json::object([("tools", list(rows).as_str()), ("misfits", &list(misfits))])
+    let known = broker.known_upstreams().into_iter().map(|(upstream, known)| {
+        json::object([
+            ("upstream", json::quote(&upstream).as_str()),
+            ("name", &json::quote(known.server.name())),
+            ("version", &json::quote(known.server.version)),
+            ("package", &json::quote(known.server.package)),
+            ("registry", &json::quote(known.server.registry.as_str())),
+            ("declares", &json::quote(&known.declares)),
+        ])
+    });
+    let known = list(known.collect());
+    json::object([("tools", list(rows).as_str()), ("misfits", &list(misfits)), ("known", &known)])
 }
 
 /// What of one upstream's policy fits nothing that it lists.
@@ -264,6 +285,8 @@ struct ToolsPage {
     found: usize,
     more: Option<String>,
     unlisted: Vec<String>,
+    /// Upstreams with the servers that the catalogue knows them as.
+    known: Vec<(String, String)>,
     misfits: Vec<MisfitsShown>,
     actions: Vec<(&'static str, &'static str, bool)>,
     q: String,
@@ -324,6 +347,11 @@ pub(crate) async fn show(
     let misfits = misfits.into_iter().map(|(upstream, found)| MisfitsShown::of(upstream, &found));
     let misfits = misfits.filter(|m| narrow.upstream.is_empty() || narrow.upstream == m.upstream);
     let misfits = misfits.collect();
+    let known = web.broker.known_upstreams().into_iter();
+    let known = known.map(|(upstream, known)| (upstream, visible(&known.in_words())));
+    let known =
+        known.filter(|(upstream, _)| narrow.upstream.is_empty() || narrow.upstream == *upstream);
+    let known = known.collect();
     let actions = ["allow", "require_approval", "deny", "hide"];
     page(
         StatusCode::OK,
@@ -333,6 +361,7 @@ pub(crate) async fn show(
             rows,
             found,
             unlisted: web.broker.unlisted_upstreams(),
+            known,
             misfits,
             actions: actions.map(|a| (a, action_words(a), a == narrow.action)).to_vec(),
             q: narrow.q,

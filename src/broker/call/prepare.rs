@@ -81,7 +81,7 @@ impl Broker {
                 assurance: asked.assurance,
                 sensitive: rule.sensitive,
                 redact: rule.redact.clone(),
-                risk_why: assessed.why,
+                risk_why: assessed.why_in_words(),
                 masked_ok: rule.masked_ok,
                 owner: asking.agent.owner.clone(),
                 tool_fingerprint,

@@ -12,7 +12,12 @@ pub(super) struct Named {
     pub word: String,
     /// Whether that word is certainly an act.
     pub is_certain: bool,
+    /// A word before it that reads, and may be a thing: `list` in `wfp_list_dispatch_namespaces`.
+    pub reading: Option<String>,
 }
+
+/// Words that may be things, and are acts where a name begins with them: `start_read_set_import`.
+const OPENING: [&str; 8] = ["copy", "import", "move", "set", "start", "stop", "update", "upload"];
 
 /// Words before an act that say how it is done.
 const JOINING: [&str; 6] = ["or", "and", "then", "y", "et", "und"];
@@ -56,6 +61,7 @@ pub(super) fn read(name: &str) -> Option<Named> {
         class: sense.class,
         word: words[n].clone(),
         is_certain,
+        reading: None,
     };
     let (first, last) = (known.first()?, words.len() - 1);
     let certain = known.iter().find(|(_, sense)| !sense.is_noun_too);
@@ -65,16 +71,27 @@ pub(super) fn read(name: &str) -> Option<Named> {
             // `search_delete` acts at its end; `list_delete_markers` reads.
             if act.0 == last || act.1.class == RiskClass::Read { act } else { first }
         }
+        Some(act) if first.0 == 0 && act.0 != last && OPENING.contains(&words[0].as_str()) => {
+            // `set_get_members` would be odd, `start_read_set_import` is not.
+            if act.1.class < first.1.class { first } else { act }
+        }
         Some(act) => act,
         None => first,
     };
+    let before = known.iter().take_while(|(n, _)| *n < governing.0);
+    let mut reading = before.filter(|(_, sense)| sense.class == RiskClass::Read);
+    let reading = reading.next().map(|(n, _)| words[*n].clone());
     let objects = words.iter().skip(governing.0 + 1).map(String::as_str);
     if let Some(class) = class_of_pair(&words[governing.0], objects) {
         let word = words[governing.0..].join(" ");
-        return Some(Named { class, word, is_certain: true });
+        return Some(Named { class, word, is_certain: true, reading });
     }
     let joined = |n: usize| n > 0 && JOINING.contains(&words[n - 1].as_str());
-    let mut gravest = said(governing, !governing.1.is_noun_too || governing.0 == 0);
+    let mut gravest = said(
+        governing,
+        !governing.1.is_noun_too
+            || (governing.0 == 0 && (last > 0 || governing.1.class == RiskClass::Read)),
+    );
     for one in known.iter().filter(|one| one.0 > governing.0) {
         // `request_deletion`, `send_payment`; but `cancel_run`, whose run is a thing.
         let counts = joined(one.0)
@@ -83,7 +100,7 @@ pub(super) fn read(name: &str) -> Option<Named> {
             gravest = said(one, true);
         }
     }
-    Some(gravest)
+    Some(Named { reading, ..gravest })
 }
 
 #[cfg(test)]

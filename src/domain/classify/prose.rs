@@ -1,6 +1,6 @@
 //! What a tool's title and description say: the acts of a sentence, without what it denies.
 
-use super::words::{Sense, sense_in_prose};
+use super::words::{DISKS, Sense, sense_in_prose};
 use crate::domain::risk::RiskClass;
 
 /// Longest description that is read, characters: what a tool does stands at its beginning.
@@ -28,6 +28,8 @@ pub(super) struct Prose {
     pub arbitrary: Option<String>,
     /// That it changes nothing.
     pub only_reads: Option<String>,
+    /// That it runs queries of a language in which nothing can be changed.
+    pub reading_language: Option<String>,
 }
 
 /// Words after which an act is not done.
@@ -134,11 +136,14 @@ const ONLY_READS: [&str; 10] = [
 /// Reads a text.
 pub(super) fn read(text: &str) -> Prose {
     let text: String = text.chars().take(MAX_READ).collect();
+    // That files are dragged destroys nothing.
+    let text = text.replace("drag and drop", "drag").replace("drag-and-drop", "drag");
     let low = text.to_lowercase();
     let mut prose = Prose {
         lasting: phrase(&text, &low, &LASTING),
         arbitrary: phrase(&text, &low, &ARBITRARY),
-        only_reads: ONLY_READS.iter().find(|p| low.contains(**p)).map(|p| (*p).to_owned()),
+        only_reads: only_reads(&low),
+        reading_language: reading_language(&text, &low),
         ..Prose::default()
     };
     let mut first = true;
@@ -149,7 +154,11 @@ pub(super) fn read(text: &str) -> Prose {
         if !first && words.first().is_some_and(|w| ASIDES.contains(&w.low.as_str())) {
             continue;
         }
-        let leads = if first || prose.leading.is_empty() { leading(&words) } else { Vec::new() };
+        let leads = if first || prose.leading.is_empty() {
+            leading(&words, sentence.contains("` operation"))
+        } else {
+            Vec::new()
+        };
         let after = leads.last().map_or(0, |(n, _)| n + 1);
         let begins = leads.len();
         prose.leading.extend(leads.into_iter().map(|(_, act)| act));
@@ -160,6 +169,55 @@ pub(super) fn read(text: &str) -> Prose {
     }
     prose
 }
+
+/// That it only reads, where a text says so of the whole tool: at its beginning or in a sentence of its
+/// own, and not of a mode or of some of its operations.
+fn only_reads(low: &str) -> Option<String> {
+    for (n, sentence) in low.split(['.', '\n', ';']).filter(|s| !s.trim().is_empty()).enumerate() {
+        let of_all = n < 2 || sentence.len() <= SHORT_SENTENCE;
+        let words = || sentence.split(|c: char| !c.is_alphanumeric());
+        let limits = words().any(|word| LIMITING.contains(&word));
+        if let Some(phrase) = ONLY_READS.iter().find(|p| sentence.contains(**p))
+            && of_all
+            && !limits
+        {
+            return Some((*phrase).to_owned());
+        }
+    }
+    None
+}
+
+/// The language that the first sentence names, where queries of it only read.
+fn reading_language(text: &str, low: &str) -> Option<String> {
+    let first = low.split(['.', '\n']).next().unwrap_or_default();
+    READING_LANGUAGES.iter().find_map(|language| {
+        let at = first.find(language)?;
+        Some(text.get(at..at + language.len()).unwrap_or(language).to_owned())
+    })
+}
+
+/// <https://prometheus.io/docs/prometheus/latest/querying/basics/>,
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/CWL_QuerySyntax.html>
+const READING_LANGUAGES: [&str; 3] = ["promql", "logs insights quer", "log insights quer"];
+
+/// A sentence that is no longer says nothing beside it, bytes.
+const SHORT_SENTENCE: usize = 40;
+/// Words of sentences that speak of some calls only.
+const LIMITING: [&str; 13] = [
+    "both",
+    "default",
+    "disabled",
+    "enabled",
+    "except",
+    "if",
+    "mode",
+    "otherwise",
+    "permission",
+    "unless",
+    "when",
+    "where",
+    "write",
+];
 
 struct Word<'t> {
     text: &'t str,
@@ -182,8 +240,9 @@ fn words(sentence: &str) -> Vec<Word<'_>> {
         .collect()
 }
 
-/// The acts with which a sentence begins.
-fn leading(words: &[Word<'_>]) -> Vec<(usize, Act)> {
+/// The acts with which a sentence begins. `names_operation`: it is about an operation that it names, as
+/// in "Execute the `publish` operation", where what is done is that.
+fn leading(words: &[Word<'_>], names_operation: bool) -> Vec<(usize, Act)> {
     let mut acts = Vec::new();
     let mut denied = false;
     for (n, word) in words.iter().enumerate().take(24) {
@@ -199,6 +258,9 @@ fn leading(words: &[Word<'_>]) -> Vec<(usize, Act)> {
             continue;
         }
         let Some(sense) = sense_in_prose(low) else { break };
+        if names_operation && sense.class == RiskClass::Execute {
+            continue;
+        }
         // Only what is listed, or joined by a word, belongs to the first acts.
         let follows = n.checked_sub(1).map(|before| &words[before]);
         let belongs = acts.is_empty()
@@ -211,7 +273,7 @@ fn leading(words: &[Word<'_>]) -> Vec<(usize, Act)> {
             break;
         }
         if !denied {
-            acts.push((n, act(word, sense)));
+            acts.push((n, act(&words[n..], sense)));
         }
         denied = false;
     }
@@ -235,14 +297,18 @@ fn joined(words: &[Word<'_>], from: usize) -> Vec<Act> {
         let is_keyword =
             matches!(words[n].text, "DELETE" | "DROP" | "TRUNCATE" | "INSERT" | "UPDATE");
         if ((joins && has_object) || is_keyword) && !denied {
-            acts.push(act(&words[n], sense));
+            acts.push(act(&words[n..], sense));
         }
     }
     acts
 }
 
-fn act(word: &Word<'_>, sense: Sense) -> Act {
-    Act { class: sense.class, quote: word.text.to_owned() }
+/// The act that the first of these words names, done to the next ones.
+fn act(words: &[Word<'_>], sense: Sense) -> Act {
+    let is_disk = |w: &Word<'_>| DISKS.split(' ').any(|disk| disk == w.low);
+    let formats = words[0].low.starts_with("format") && words.iter().take(5).any(is_disk);
+    let class = if formats { RiskClass::Destructive } else { sense.class };
+    Act { class, quote: words[0].text.to_owned() }
 }
 
 /// The first of these phrases that stands in a text and is not denied.

@@ -15,9 +15,8 @@ pub(super) struct Sense {
 }
 
 /// Acts that can't be taken back, in the languages identifiers are written in.
-const DESTRUCTIVE: &str = "annihilate borrar cancellare decommission del delete deprovision deregister destroy discard \
-    drop effacer eliminar eliminare entfernen erase evict excluir expunge flush forget format \
-    kill loeschen löschen nuke obliterate offboard overwrite prune purge reap reimage \
+const DESTRUCTIVE: &str = "annihilate arrpop arrtrim borrar cancellare decommission del delete deprovision deregister destroy discard \
+    drop effacer eliminar eliminare entfernen erase evict excluir expunge flush forget kill lpop lrem ltrim loeschen löschen nuke obliterate offboard overwrite prune purge reap reimage \
     reinitialize remove remover reset revoke rm rmdir scrub shred supprimer teardown terminate \
     trash truncate unbind uninstall unlink unpublish unregister wipe zap";
 /// The same, as often names of things.
@@ -34,17 +33,17 @@ const EXECUTE_NOUNS: &str = "bash command process repl script sql terminal";
 
 const WRITE: &str = "abort accept acknowledge activate actualizar add adjust aendern aggiornare aktualisieren \
     allocate amend anlegen append apply approve archive assign associate attach atualizar \
-    authorize ban bind block book bump cancel cherrypick click clone close commit complete \
-    configure connect copy cordon crear creare create creer criar crop deactivate defer demote \
+    authenticate authorize ban bind block book bump cancel cherrypick click clone close commit complete \
+    configure confirm connect copy cordon crear creare create creer criar crop customize deactivate decr decrement defer demote \
     deny detach dial disable disassociate disconnect dismiss downgrade drag draw drive duplicate \
-    edit emit emulate enable enqueue enroll enviar envoyer erstellen escribir extend fax fill \
-    follow fork generate grant handle hover import increment init initialize insert install \
-    invite join leave like lock make manage mark merge migrate mkdir modify move mutate mv \
-    navigate notify onboard open patch pause pin place populate post press print promote \
-    provision publish pull push put react rebase reboot record redo register reject release \
-    rename reopen reorder replace reply reschedule resize respond restart restore resume retry \
+    edit emit emulate enable enqueue enroll enviar envoyer exercise erstellen escribir extend fax fill \
+    follow fork format generate grant handle highlight hover import incr increment init initialize insert install \
+    invite join leave like lock login logout make manage mark merge migrate mkdir modify move mutate mute mv \
+    navigate notify onboard open patch pause pin place populate post prepend press print promote \
+    provision publish pull push put react receive rebase reboot record redo register reject release \
+    rename reopen reinvite reorder replace reply reschedule resend resize respond restart restore resume retry \
     retweet revert rewind rewrite ring rollback rotate save scale schedule schreiben send senden \
-    set setup share sign simulate skip snooze squash stage star start stash stop store submit \
+    set setup share sign skip snooze squash stage star start stash stop store submit \
     subscribe suspend swap switch sync synchronize tag toggle touch transfer transition type \
     unarchive unassign unban unblock uncordon undo unfollow unlock unmute unpin unresolve \
     unshare unstage unstar unsubscribe untag update upgrade upload upsert vote water write";
@@ -62,12 +61,12 @@ const READ: &str = "abrufen access aggregate analyse analyze ask audit browse bu
     get grep head hello holen identify inspect introspect leer lesen lire list listar lister \
     load locate lookup ls measure monitor observe obtener obtenir obter ottenere parse peek ping \
     poll predict preview probe profile query rank read recall recommend render report resolve \
-    retrieve return review sample scan scrape screenshot search see show snapshot stat stats \
+    retrieve return review sample scan scrape screenshot search see show simulate snapshot stat stats \
     suchen suggest summarise summarize tail take tell test think trace translate validate verify \
     view wait watch whoami";
 /// The same, as often names of things.
 const READ_NOUNS: &str = "about balance capabilities config configuration content details docs documentation events \
-    guide health help history info information insights log logs messages metadata metrics \
+    guide health help history info information insights instructions manual log logs messages metadata metrics news \
     overview requests schema sequentialthinking statistics status summary tabs thinking time \
     tree usage version weather";
 /// Of [`READ`], those that are things as often.
@@ -75,9 +74,23 @@ const READS_THAT_ARE_THINGS: &str = "access audit capture check count diff downl
     load log monitor preview profile query rank report review sample scan screenshot search \
     snapshot stat stats test trace view wait watch";
 
+/// What is lost when it is formatted; text and tables are not.
+pub(super) const DISKS: &str = "card device disk disks drive drives filesystem partition volume";
+
 /// Acts that are of another class when they are done to these.
-const PAIRS: [(&str, &str, RiskClass); 4] = [
+const PAIRS: [(&str, &str, RiskClass); 11] = [
     ("place submit execute", "order orders trade bet", RiskClass::Financial),
+    ("start", "search searches query", RiskClass::Read),
+    ("create initiate make", "transfer transfers deposit deposits", RiskClass::Financial),
+    ("record receive", "payment payments", RiskClass::Financial),
+    ("close liquidate exercise", "position positions", RiskClass::Financial),
+    ("replace", "order orders", RiskClass::Financial),
+    ("format", DISKS, RiskClass::Destructive),
+    (
+        "simulate",
+        "click drag event input key keypress keystroke keystrokes press swipe tap touch",
+        RiskClass::Write,
+    ),
     ("finalize settle capture", "invoice payment bill", RiskClass::Financial),
     (
         "start send open create interact",

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use super::misfits::Listed;
 use super::{Match, Policy, Problem, fits, read_parts::MAX_NAME};
-use crate::domain::classify::{self, Classified, Evidence, Place};
+use crate::domain::classify::{self, Classified, Evidence, Flip, Place};
 use crate::domain::json::{self, Node};
 use crate::domain::risk::RiskClass;
 use crate::domain::visible_text::Eye;
@@ -260,11 +260,21 @@ fn set_or_not(own: &Classified, property: &Node<'_>, path: &str) -> Option<Unask
 
 /// A tool whose argument says what is done: `operation`.
 fn one_of_several(own: &Classified, property: &Node<'_>, key: &str, path: &str) -> Option<Unasked> {
-    let values = classify::values_of(property);
+    let mut values = classify::values_of(property);
+    // Whoever read the tool knows better than the word does.
+    let known = own.flips.iter().filter(|flip| own.is_known && is_of(flip, key));
+    for (class, raw) in known.flat_map(|flip| flip.values.iter().map(|raw| (flip.class, raw))) {
+        values.retain(|(_, other)| other != raw);
+        values.push((class, raw.clone()));
+    }
     let (graver, milder): (Vec<_>, Vec<_>) = values.iter().partition(|(class, _)| is_asked(*class));
     let is_explained = |evidence: &Evidence| match evidence.place {
         Place::Schema => evidence.quote == key,
         Place::Description => graver.iter().any(|(_, raw)| names_the_same(&evidence.quote, raw)),
+        // Those who wrote the catalogue named the values with which it is so.
+        Place::Catalogue => {
+            own.flips.iter().any(|flip| is_of(flip, key) && flip.class >= evidence.class)
+        }
         // It may mean what is written over as well.
         Place::Annotations => evidence.class == RiskClass::Destructive,
         Place::Name | Place::Title | Place::Nothing => false,
@@ -294,6 +304,11 @@ fn one_of_several(own: &Classified, property: &Node<'_>, key: &str, path: &str) 
     let when = format!("{{ \"path\": {}, \"op\": \"not_in\", \"value\": [{list}] }}", quote(path));
     let words = format!(" Runs unasked only where {path} is one of {list}.");
     Some(Unasked { when: vec![when], class, words })
+}
+
+/// Whether it is this argument that a flip is about.
+fn is_of(flip: &Flip, key: &str) -> bool {
+    flip.path.strip_prefix("args.") == Some(key)
 }
 
 fn requoted(raw: &str) -> String {

@@ -29,10 +29,16 @@ impl Default for Fixed {
                 "{{\"name\":\"{name}\",\"description\":\"Does <b>{name}</b>.\",\"annotations\":{{\"destructiveHint\":true}}}}"
             );
             let risk = Classified::of(&raw, false);
-            Tool { name: name.to_owned(), raw, fingerprint: name.to_owned(), risk }
+            Tool {
+                name: name.to_owned(),
+                raw,
+                fingerprint: name.to_owned(),
+                own: risk.clone(),
+                risk,
+            }
         };
         let names = ["list_image_sets", "delete_image_set", "wipe_archive", "copy_image_set"];
-        let catalog = Arc::new(Catalog { tools: names.map(tool).to_vec() });
+        let catalog = Arc::new(Catalog { tools: names.map(tool).to_vec(), known: None });
         let (report, asked) = (Mutex::default(), AtomicUsize::new(0));
         Self { catalog, report, asked, told: broadcast::channel(1).0 }
     }
