@@ -34,7 +34,6 @@ pub(crate) fn rule(pointer: &str) -> Rule {
         masked_ok: false,
         risk: None,
         severity: None,
-        limits: Vec::new(),
         approval: ApprovalTerms { unattended: Unattended::default(), ..ApprovalTerms::default() },
     }
 }

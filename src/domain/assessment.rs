@@ -113,4 +113,22 @@ mod tests {
         assert_eq!(of(write, Some("drop_x")), (Some(Write), Some(Severity::Medium), rule));
         assert_eq!(of(write, None), (Some(Write), Some(Severity::Medium), rule));
     }
+
+    #[test]
+    fn what_the_catalogue_knows_is_named_as_its_word_and_gives_way_to_the_rule() {
+        let text = r#"{"version":"1","tools":{
+            "t":{"action":"allow"},"s":{"action":"allow","severity":"low"},
+            "r":{"action":"allow","risk":"write"}}}"#;
+        let (policy, _) = Policy::read(text).unwrap();
+        let mut tool = Classified::of(r#"{"name":"drop_x"}"#, false);
+        tool.is_known = true;
+        "drops it".clone_into(&mut tool.evidence[0].quote);
+        let of = |name| Assessment::of(policy.rule_for("bot", name, None).unwrap(), Some(&tool));
+
+        let [known, stated, another] = ["t", "s", "r"].map(of);
+        assert_eq!(known.source, Some(Source::Catalogue));
+        assert_eq!(known.why_in_words().as_deref(), Some("catalogue: drops it"));
+        assert_eq!((stated.source, stated.why_from), (Some(Source::Rule), Some(Source::Catalogue)));
+        assert_eq!((another.risk, another.why), (Some(RiskClass::Write), None));
+    }
 }

@@ -83,18 +83,14 @@ pub fn all() -> &'static [KnownServer] {
 
 /// The known server that declares this name and has most of these tools. Of several, the one with
 /// which most are shared.
-pub fn recognise<'t>(
-    declared: &str,
-    tools: impl Iterator<Item = &'t str> + Clone,
-) -> Option<&'static KnownServer> {
+pub fn recognise(declared: &str, tools: &[&str]) -> Option<&'static KnownServer> {
     let named = all().iter().filter(|server| server.declared == declared);
-    let listed = tools.clone().count();
     let shared = |server: &KnownServer| {
-        tools.clone().filter(|tool| server.tool(tool).is_some()).take(server.tools.len()).count()
+        tools.iter().filter(|tool| server.tool(tool).is_some()).take(server.tools.len()).count()
     };
     // A switch of its own may hide some of its tools, and another version may have more.
     let fits = |server: &KnownServer, shared: usize| {
-        shared > 0 && shared * 2 > server.tools.len().min(listed)
+        shared > 0 && shared * 2 > server.tools.len().min(tools.len())
     };
     let fitting = named.map(|server| (shared(server), server));
     let fitting = fitting.filter(|(shared, server)| fits(server, *shared));

@@ -86,8 +86,8 @@ pub(super) async fn read(link: &dyn Link, common: &Common) -> Result<Catalog, Un
 fn recognise(server_info: &str, catalog: &mut Catalog) {
     let Ok(info) = json::parse(server_info) else { return };
     let text = |key| info.get(key).and_then(Node::as_str).unwrap_or_default();
-    let names = catalog.tools.iter().map(|tool| tool.name.as_str());
-    let Some(server) = catalogue::recognise(text("name"), names) else { return };
+    let names: Vec<&str> = catalog.tools.iter().map(|tool| tool.name.as_str()).collect();
+    let Some(server) = catalogue::recognise(text("name"), &names) else { return };
     for tool in &mut catalog.tools {
         let known = server.tool(&tool.name);
         if let Some(risk) = known.and_then(|known| known.judge(&tool.fingerprint, &tool.own)) {

@@ -34,6 +34,7 @@ mod grants;
 mod guesses;
 mod hostile;
 mod issuer;
+mod known;
 mod links;
 mod misfits;
 mod oidc;

@@ -249,7 +249,7 @@ pub(crate) fn all_to_json(broker: &Broker) -> String {
         ])
     });
     let known = list(known.collect());
-    json::object([("tools", list(rows).as_str()), ("misfits", &list(misfits)), ("known", &known)])
+    json::object([("tools", list(rows).as_str()), ("known", &known), ("misfits", &list(misfits))])
 }
 
 /// What of one upstream's policy fits nothing that it lists.

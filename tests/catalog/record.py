@@ -3,7 +3,9 @@
 
     record.py record [PACKAGE...]   installs, starts and lists the servers of servers.py
     record.py draft                 writes src/domain/catalog/*.txt for what has no file yet
-    record.py check                 the classifier's precision and recall against the catalogue
+    record.py check [DIRECTORY]     the classifier's precision and recall against the catalogue, over
+                                    what was recorded, or over other lists of known servers: files
+                                    with the members initialize and tools
 
 The answers are kept outside the repository, in ~/.cache/placet-catalog: their texts belong to the
 servers' authors; the catalogue holds facts only. Servers are installed without their install
@@ -337,8 +339,10 @@ def report(pairs):
     return not any(p[0] == "destructive" and p[1] in ("read", "write") for p in pairs)
 
 
-def check():
-    """The classifier against the catalogue's labels, over everything that was recorded."""
+def check(directory=None):
+    """The classifier against the catalogue's labels."""
+    if directory:
+        return report(list(others(pathlib.Path(directory))))
     found = labels()
     pairs = [
         (found[kept["package"], name], tool["classifier"]["risk"], f"{kept['package']} {name}")
@@ -347,6 +351,26 @@ def check():
         if (kept["package"], name) in found
     ]
     return report(pairs)
+
+
+def others(directory):
+    """The labels of lists that others recorded, where the catalogue recognises their servers."""
+    place = HOME / "others"
+    place.mkdir(parents=True, exist_ok=True)
+    for file in sorted(directory.glob("*.json")):
+        told = json.loads(file.read_text())
+        kept = {"serverInfo": told["initialize"]["serverInfo"], "tools": told["tools"]}
+        copy = place / file.name
+        copy.write_text(json.dumps(kept))
+        said = classified(copy)
+        if not said["known"]:
+            print(f"{file.name}: not known, {len(said['tools'])} tools")
+        for tool in said["tools"]:
+            if tool["catalogue"]:
+                name = f"{file.stem} {tool['name']}"
+                yield tool["catalogue"]["risk"], tool["classifier"]["risk"], name
+            else:
+                print(f"{file.stem} {tool['name']}: not known, called {tool['classifier']['risk']}")
 
 
 def main():
@@ -358,7 +382,7 @@ def main():
     elif what == "draft":
         draft()
     elif what in ("check", "--check"):
-        sys.exit(0 if check() else 1)
+        sys.exit(0 if check(*rest) else 1)
     else:
         print(__doc__)
 

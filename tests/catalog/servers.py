@@ -80,7 +80,6 @@ SERVERS = [
     npm("n8n-mcp", MCP_MODE="stdio", N8N_API_URL=URL, N8N_API_KEY="placeholder"),
     npm("terraform-mcp-server"),
     pypi("mcp-obsidian", OBSIDIAN_API_KEY="placeholder"),
-    npm("@azure/mcp", "server", "start"),
     npm("@brave/brave-search-mcp-server", "--transport", "stdio", BRAVE_API_KEY="placeholder"),
     npm("@browserbasehq/mcp-server-browserbase", BROWSERBASE_API_KEY="0", BROWSERBASE_PROJECT_ID="0", GEMINI_API_KEY="0"),
     npm("@circleci/mcp-server-circleci", CIRCLECI_TOKEN="placeholder"),

@@ -1,5 +1,6 @@
 //! The commands of the built binary.
 
+mod catalog;
 mod convert;
 mod copies;
 mod misfits;

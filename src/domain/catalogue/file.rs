@@ -13,7 +13,7 @@ use crate::domain::classify::Flip;
 use crate::domain::json;
 use crate::domain::risk::{RiskClass, Severity};
 
-const FILES: [&str; 3] =
+pub(super) const FILES: [&str; 3] =
     [include_str!("awslabs.txt"), include_str!("npm.txt"), include_str!("pypi.txt")];
 
 /// Reads what goes with the binary; a test holds that no line of it is unreadable.

@@ -140,7 +140,7 @@ fn operation(key: &str, node: &Node<'_>, description: &str, found: &mut Argument
     found.only_reads |= gravest == RiskClass::Read
         && !is_loose
         && compound.len() > 1
-        && compound.iter().all(|value| is_read(&value));
+        && compound.iter().all(is_read);
     found.is_filter |= own.contains("filter") || is_loose;
     found.never_reads |= !by_class.iter().any(|(class, _)| *class == RiskClass::Read);
     if found.operation.as_ref().is_none_or(|(_, other)| *other < gravest) {

@@ -94,6 +94,82 @@ fn a_read_that_can_be_told_to_write_is_no_read_and_one_that_is_forced_stays_one(
 }
 
 #[test]
+fn operations_that_texts_list_count_as_much_as_those_of_an_enum() {
+    let of = |description: &str, operation: &str| {
+        let operation = format!(
+            r#"{{"operation":{{"type":"string","description":{}}}}}"#,
+            json::quote(operation)
+        );
+        tool("manage_thing", description, &operation).class
+    };
+
+    for (description, operation) in [
+        ("Manage things", "Operation to perform: create-thing, delete-thing, or get-thing"),
+        ("Manage things", "generate, deploy, describe, or delete. Choose \"describe\" to read."),
+        ("Manage things.\n\nArgs:\n  operation: one of \"add\", \"remove\", \"list\"", ""),
+        ("Manage things.\n- CreateThing (needs leave)\n- DeleteThing (needs leave)", ""),
+    ] {
+        assert_eq!(of(description, operation), RiskClass::Destructive, "{description} {operation}");
+    }
+    let reads = "Operation: list-things, get-thing, or describe-thing";
+    assert_eq!(of("Manage things", reads), RiskClass::Read);
+}
+
+#[test]
+fn an_argument_that_narrows_a_list_does_nothing() {
+    let action = |words: &str| {
+        format!(r#"{{"action":{{"enum":["refund","chargeback"],"description":"{words}"}}}}"#)
+    };
+
+    assert_eq!(tool("list_adjustments", "List them", &action("")).class, RiskClass::Read);
+    assert_eq!(tool("get_flows", "Get them", &action("To filter by")).class, RiskClass::Read);
+    assert_eq!(tool("get_adjustment", "Get one", &action("")).class, RiskClass::Financial);
+}
+
+#[test]
+fn only_a_word_about_the_whole_tool_makes_it_a_read() {
+    let runs = "Execute API operations directly. Some of them are described below at length, and those \
+                which need no permission are read-only operations when nothing else is set.";
+
+    assert_eq!(tool("thing", runs, "{}").class, RiskClass::Execute);
+    assert_eq!(tool("thing", "Run a read-only query", "{}").class, RiskClass::Read);
+    assert_eq!(tool("execute_query", "Execute a PromQL query", "{}").class, RiskClass::Read);
+    assert_eq!(tool("execute_query", "Execute a query", "{}").class, RiskClass::Execute);
+}
+
+#[test]
+fn what_is_formatted_is_lost_only_where_it_is_a_disk() {
+    use RiskClass::{Destructive, Read, Write};
+    for (name, description, class) in [
+        ("format_text", "Format text of a document", Write),
+        ("get_clock", "Retrieves and formats the time", Read),
+        ("format_disk", "", Destructive),
+        ("storage_tool", "Formats the given drive", Destructive),
+        ("mouse_drag", "Perform drag and drop between two elements", Write),
+    ] {
+        assert_eq!(tool(name, description, "{}").class, class, "{name}");
+    }
+}
+
+#[test]
+fn the_act_of_a_name_is_found_behind_words_that_may_be_things() {
+    use RiskClass::{Financial, Read, Write};
+    for (name, description, class) in [
+        ("wfp_list_dispatch_namespaces", "List all dispatch namespaces", Read),
+        ("StartReadSetImportJob", "Start an import job", Write),
+        ("type", "Returns the type of a value", Read),
+        ("publish", "Execute the messages `publish` operation.", Write),
+        ("close_position", "Closes a position", Financial),
+        ("receive_payment", "Record a payment", Financial),
+    ] {
+        assert_eq!(tool(name, description, "{}").class, class, "{name}");
+    }
+    let hostile = tool("list_purge_queues", "List all queues", "{}");
+    assert_eq!(hostile.class, Read);
+    assert_eq!(tool("mailing_list_remove", "List them", "{}").class, RiskClass::Destructive);
+}
+
+#[test]
 fn what_is_run_is_told_from_what_is_looked_for() {
     let code = r#"{"code":{"type":"string"}}"#;
 

@@ -273,7 +273,7 @@ fn one_of_several(own: &Classified, property: &Node<'_>, key: &str, path: &str) 
         Place::Description => graver.iter().any(|(_, raw)| names_the_same(&evidence.quote, raw)),
         // Those who wrote the catalogue named the values with which it is so.
         Place::Catalogue => {
-            own.flips.iter().any(|flip| is_of(flip, key) && flip.class >= evidence.class)
+            own.flips.iter().any(|flip| is_of(flip, key) && flip.class == evidence.class)
         }
         // It may mean what is written over as well.
         Place::Annotations => evidence.class == RiskClass::Destructive,

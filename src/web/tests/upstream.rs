@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::catalogue;
 use crate::domain::classify::Classified;
 use crate::upstream::{
-    Caller, Catalog, Notification, Notifications, Reply, Report, Request, ServerFacts,
+    Caller, Catalog, Known, Notification, Notifications, Reply, Report, Request, ServerFacts,
     ServerRequest, Tool, Upstream, UpstreamError,
 };
 
@@ -38,7 +39,9 @@ impl Default for Fixed {
             }
         };
         let names = ["list_image_sets", "delete_image_set", "wipe_archive", "copy_image_set"];
-        let catalog = Arc::new(Catalog { tools: names.map(tool).to_vec(), known: None });
+        let server = catalogue::find("awslabs.healthimaging-mcp-server").ok();
+        let known = server.map(|server| Known { server, declares: "7".to_owned() });
+        let catalog = Arc::new(Catalog { tools: names.map(tool).to_vec(), known });
         let (report, asked) = (Mutex::default(), AtomicUsize::new(0));
         Self { catalog, report, asked, told: broadcast::channel(1).0 }
     }

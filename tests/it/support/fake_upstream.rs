@@ -114,14 +114,18 @@ impl FakeUpstream {
     pub fn lists(&self, tools: &[(&str, &str)]) {
         let tools = tools
             .iter()
-            .map(|(name, fingerprint)| Tool {
-                name: (*name).to_owned(),
-                raw: "{}".to_owned(),
-                fingerprint: (*fingerprint).to_owned(),
-                risk: Classified::of(&format!(r#"{{"name":"{name}"}}"#), false),
+            .map(|(name, fingerprint)| {
+                let risk = Classified::of(&format!(r#"{{"name":"{name}"}}"#), false);
+                Tool {
+                    name: (*name).to_owned(),
+                    raw: "{}".to_owned(),
+                    fingerprint: (*fingerprint).to_owned(),
+                    own: risk.clone(),
+                    risk,
+                }
             })
             .collect();
-        *self.catalog.lock().unwrap() = Some(Arc::new(Catalog { tools }));
+        *self.catalog.lock().unwrap() = Some(Arc::new(Catalog { tools, known: None }));
     }
 
     /// Its tools at the next list that is asked for.
