@@ -8,6 +8,7 @@
 use super::walk::{Walk, at};
 use crate::domain::json::Node;
 
+pub(super) mod counters;
 pub(super) mod hosted;
 pub(super) mod intercept;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::checks::{CheckKind, checks};
-use super::dialect::{Dialect, hosted, intercept};
+use super::dialect::{Dialect, counters, hosted, intercept};
 use super::limit::Limit;
 use super::pattern::Pattern;
 use super::read_parts::{empty, patterns, tool_name, version};
@@ -130,17 +130,17 @@ pub(super) fn intercept(walk: &mut Walk, root: &Node<'_>, source: &Arc<Source>) 
 }
 
 fn tools_of(walk: &mut Walk, node: &Node<'_>, policy: &mut Policy) {
-    let counters = intercept::Counters::of(node);
+    let counted = counters::Counters::of(node);
     let members = walk.members(node, "/tools");
     let mut all = intercept::Rules::default();
-    for member in members.iter().filter(|member| member.key == intercept::ALL) {
+    for member in members.iter().filter(|member| member.key == counters::ALL) {
         let place = at("/tools", &member.key);
-        all = intercept::entry(walk, &member.node, &place, intercept::ALL, &counters);
+        all = intercept::entry(walk, &member.node, &place, counters::ALL, &counted);
     }
-    for member in members.iter().filter(|member| member.key != intercept::ALL) {
+    for member in members.iter().filter(|member| member.key != counters::ALL) {
         let (name, place) = (member.key.as_ref(), at("/tools", &member.key));
         tool_name(walk, name, &place, || "write each tool, or \"*\" for all".to_owned());
-        let found = intercept::entry(walk, &member.node, &place, name, &counters);
+        let found = intercept::entry(walk, &member.node, &place, name, &counted);
         policy.add_tool(walk, name, found.joined(place.clone(), &all), &place);
     }
     if policy.default.action == Action::Allow {
