@@ -84,26 +84,17 @@ impl<'e> Reader<'e> {
 
     /// Notes an error at a key of the file.
     pub(crate) fn error(&self, key: impl Into<String>, message: impl Into<String>) {
-        self.note(Problem {
-            severity: Severity::Error,
-            file: self.file.clone(),
-            key: key.into(),
-            value: None,
-            message: message.into(),
-            spot: None,
-        });
+        self.note_at(Severity::Error, key.into(), message.into());
     }
 
     /// Notes a warning at a key of the file.
     pub(crate) fn warn(&self, key: impl Into<String>, message: impl Into<String>) {
-        self.note(Problem {
-            severity: Severity::Warning,
-            file: self.file.clone(),
-            key: key.into(),
-            value: None,
-            message: message.into(),
-            spot: None,
-        });
+        self.note_at(Severity::Warning, key.into(), message.into());
+    }
+
+    fn note_at(&self, severity: Severity, key: String, message: String) {
+        let file = self.file.clone();
+        self.note(Problem { severity, file, key, value: None, message, spot: None });
     }
 
     /// Every key asked for so far, with `[]` for any index.
