@@ -1,5 +1,7 @@
 //! How far an agent has come with the limits that stand over one of its calls.
 
+use std::collections::HashSet;
+
 use crate::domain::approval::Approval;
 use crate::domain::call::{Method, ToolCall};
 use crate::domain::policy::{Limit as Policed, RateLimit, Rule, Scope, Window};
@@ -144,7 +146,10 @@ impl Broker {
         let Some(policy) = self.policies().of(upstream) else { return Ok(Some(Vec::new())) };
         let now = self.now();
         let rows = self.store().counters().counters_of(upstream, MOST_COUNTERS, now).await?;
+        // A limit of all tools stands in the rule of each.
+        let mut seen = HashSet::new();
         let all = policy.rules().flat_map(|rule| &rule.limits);
+        let all = all.filter(|limit| seen.insert((&limit.pointer, &limit.counter)));
         let all = all.map(|limit| {
             let of = |row: &CounterRow| {
                 let amount = row.tally.used(limit.window, now);
