@@ -129,10 +129,11 @@ impl KnownTool {
     }
 
     /// What is known of a tool, beside what its definition says. None where the definition says
-    /// something graver, and is another one than was read: then it stands.
+    /// something graver, and is another one than was read: then it stands. So does the word of a tool
+    /// that changes something and declares that it destroys.
     pub fn judge(&self, fingerprint: &str, own: &Classified) -> Option<Classified> {
         let as_read = self.is_as_read(fingerprint);
-        if !as_read && self.class < own.class {
+        if self.class < own.class && (!as_read || self.changes_and_declares_to_destroy(own)) {
             return None;
         }
         let known = Evidence {
@@ -152,6 +153,15 @@ impl KnownTool {
             }
         }
         Some(Classified { class: self.class, severity, evidence, flips, is_known: true })
+    }
+
+    /// Whether how much it destroys is a question of taste, and its own server answered it
+    /// (`destructiveHint`,
+    /// <https://modelcontextprotocol.io/specification/2025-11-25/schema#toolannotations>).
+    fn changes_and_declares_to_destroy(&self, own: &Classified) -> bool {
+        let declares =
+            |e: &Evidence| e.place == Place::Annotations && e.class == RiskClass::Destructive;
+        self.class != RiskClass::Read && own.evidence.iter().any(declares)
     }
 }
 

@@ -109,6 +109,22 @@ fn what_is_known_is_milder_only_for_the_very_definition_that_was_read() {
 }
 
 #[test]
+fn who_changes_something_and_declares_to_destroy_is_believed_and_who_only_reads_is_not() {
+    let judged = |package: &str, tool: &str| {
+        let tool = server(package).tool(tool).unwrap();
+        let raw = format!(
+            r#"{{"name":"{}","annotations":{{"readOnlyHint":false,"destructiveHint":true}}}}"#,
+            tool.name
+        );
+        let read = format!("{}{}", tool.fingerprint, "0".repeat(48));
+        tool.judge(&read, &Classified::of(&raw, false)).map(|known| known.class)
+    };
+
+    assert_eq!(judged("mcp-server-git", "git_reset"), None);
+    assert_eq!(judged("mcp-server-git", "git_status"), Some(RiskClass::Read));
+}
+
+#[test]
 fn whoever_copies_a_known_name_gains_nothing_and_may_be_taken_for_graver() {
     let page = server("mcp-atlassian").tool("confluence_get_page").unwrap();
     assert_eq!(page.class, RiskClass::Read);
