@@ -20,7 +20,35 @@ pub(crate) fn judge(criterion: &mut Criterion) {
             bencher.iter(|| policy.judge("agent-1", black_box(&call), None));
         });
     }
+    let checked = Policy::read(CHECKED).map_err(|problems| format!("{problems:?}"));
+    let (checked, _) = checked.unwrap();
+    group.bench_function("preconditions of a tool and of all", |bencher| {
+        bencher.iter(|| checked.judge("agent-1", black_box(&call), None));
+    });
     group.finish();
+    let (many, _) = Policy::read(&matches(1_000)).unwrap();
+    criterion.bench_function("policy of 1,000 patterns, of which the last fits", |bencher| {
+        bencher.iter(|| many.judge("agent-1", black_box(&call), None));
+    });
+}
+
+/// A tool that is asked about where it is not the usual data store, and what must hold for it.
+const CHECKED: &str = r#"{"version":"1","default":"deny",
+    "all_tools":{"deny_if":[{"conditions":[{"path":"args.force","op":"eq","value":true}]}]},
+    "tools":{"get_image_set_49":{"action":"require_approval",
+        "require":[{"path":"args.image_set_id","op":"regex","value":"^[0-9a-f]+$"}],
+        "deny_if":[{"conditions":[{"path":"args.datastore_id","op":"in","value":["a","b"]}]}],
+        "approval":{"when":[{"path":"args.datastore_id","op":"neq","value":"hospital-main"}]}}}}"#;
+
+/// So many entries of `match`, each with a pattern and an agent.
+fn matches(count: usize) -> String {
+    let entry = |n: usize| {
+        let pattern =
+            if n + 1 == count { "get_*_set_*".to_owned() } else { format!("put_*_{n}_*") };
+        format!(r#"{{"tools":["{pattern}"],"agents":["agent-*"],"action":"allow"}}"#)
+    };
+    let entries: Vec<String> = (0..count).map(entry).collect();
+    format!(r#"{{"version":"1","default":"deny","match":[{}]}}"#, entries.join(","))
 }
 
 /// What is read of a tool's definition when the list comes.
