@@ -24,6 +24,8 @@ pub mod log_lines;
 pub(crate) mod named;
 pub(crate) mod notify;
 pub(crate) mod policy;
+pub(crate) mod policy_test;
+pub(crate) mod replay;
 pub(crate) mod serve;
 pub(crate) mod stdio;
 pub(crate) mod store;
@@ -127,7 +129,7 @@ pub enum Command {
     /// The servers that the program knows: what their tools do, by people who read them
     #[command(after_help = catalog::HELP)]
     Catalog(catalog::CatalogArgs),
-    /// Draft or convert a policy, and explain what one makes of a call
+    /// Draft, convert and test a policy, and explain what one makes of a call
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// The queue from a terminal, over the HTTP API of a running broker
@@ -230,23 +232,12 @@ pub enum PolicyCommand {
     /// A policy of any form in Placet's own, with comments
     #[command(after_help = convert::HELP)]
     Convert(convert::ConvertArgs),
-    /// Run the tests inside a policy file; not available yet
-    #[command(hide = true)]
-    Test {
-        /// The policy
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-    },
-    /// Recorded calls against a candidate; not available yet
-    #[command(hide = true)]
-    Replay {
-        /// The policy
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-        /// How far back, as in 7d
-        #[arg(long, value_name = "DURATION")]
-        since: Option<String>,
-    },
+    /// Run the tests inside a policy file; `check` runs them too
+    #[command(after_help = policy_test::HELP)]
+    Test(policy_test::TestArgs),
+    /// What a candidate would have made of recorded calls: who would newly be asked, denied or allowed
+    #[command(after_help = replay::HELP)]
+    Replay(replay::ReplayArgs),
 }
 
 /// `token …`
@@ -472,13 +463,13 @@ mod tests {
     }
 
     #[test]
-    fn help_names_no_command_that_is_not_available_yet() {
+    fn help_names_every_command_of_policies() {
         let mut policy = Cli::command().find_subcommand("policy").unwrap().clone();
 
         let help = policy.render_long_help().to_string();
 
-        assert!(["explain", "draft"].iter().all(|word| help.contains(word)), "{help}");
-        assert!(!["test", "replay"].iter().any(|word| help.contains(word)), "{help}");
+        let words = ["explain", "draft", "convert", "test", "replay"];
+        assert!(words.iter().all(|word| help.contains(word)), "{help}");
     }
 
     #[test]

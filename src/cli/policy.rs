@@ -7,15 +7,18 @@ use serde_json::json;
 
 use crate::config::{Agent, Config, value};
 use crate::domain::assessment::{Assessment, Source};
-use crate::domain::call::{Method, ToolCall, uri_arguments};
+use crate::domain::call::{Method, ToolCall};
 use crate::domain::json;
+use crate::domain::policy::cases::call_of;
 use crate::domain::policy::{Action, Denial, Rule, Verdict};
 use crate::domain::risk::{RiskClass, Severity, in_words};
 use crate::domain::time;
 use crate::upstream::Catalog;
 
 use super::used::{UsedOf, used};
-use super::{Failure, Global, PolicyCommand, convert, draft, load, named, say, text};
+use super::{
+    Failure, Global, PolicyCommand, convert, draft, load, named, policy_test, replay, say, text,
+};
 
 /// `policy explain`
 #[derive(Debug, Clone, Args)]
@@ -67,8 +70,8 @@ pub(crate) async fn run(global: &Global, command: PolicyCommand) -> Result<(), F
         }
         PolicyCommand::Draft(args) => draft::run(global, &args).await,
         PolicyCommand::Convert(args) => convert::run(global, &args),
-        PolicyCommand::Test { .. } => Err(Failure::unavailable("policy test")),
-        PolicyCommand::Replay { .. } => Err(Failure::unavailable("policy replay")),
+        PolicyCommand::Test(args) => policy_test::run(global, &args),
+        PolicyCommand::Replay(args) => replay::run(global, &args).await,
     }
 }
 
@@ -154,13 +157,7 @@ fn explain(
         (_, _, Some(uri)) => (Method::ReadResource, uri.as_str()),
         (tool, None, None) => (Method::CallTool, tool.as_deref().unwrap_or_default()),
     };
-    let params = match method {
-        Method::ReadResource => uri_arguments(name),
-        Method::CallTool | Method::GetPrompt => {
-            json::object([("name", json::quote(name).as_str()), ("arguments", arguments.raw)])
-        }
-    };
-    let call = ToolCall::read_as(method, &upstream.name, &params)
+    let call = call_of(method, &upstream.name, name, arguments.raw)
         .map_err(|error| Failure::misused(format!("--args: {error}")))?;
     let verdict = policy
         .judge(&agent.name, &call, class)

@@ -1,6 +1,7 @@
 //! Commands on the database itself: `migrate`, `audit verify`, `audit export`, `sign-in-link`.
 
 use crate::app;
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::domain::approval::Assurance;
 use crate::domain::audit::{Chain, Record};
@@ -15,7 +16,7 @@ use super::{AuditCommand, Failure, Global, LinkAssurance, SignInLinkArgs, load, 
 /// Records read at once.
 const PAGE: u32 = 1_000;
 
-async fn open(config: &Config) -> Result<SqlStore, Failure> {
+pub(super) async fn open(config: &Config) -> Result<SqlStore, Failure> {
     SqlStore::open_with(config.database.url.expose(), &(&config.database).into())
         .await
         .map_err(|error| Failure::failed(format!("database.url: {error}")))
@@ -83,21 +84,23 @@ async fn verify(global: &Global, store: &SqlStore) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What `--since` says: an instant, or how long ago.
+///
+/// # Errors
+/// It is neither: exit code 2.
+pub(super) fn since(text: &str) -> Result<Timestamp, Failure> {
+    match (Timestamp::parse(text), parse_duration(text)) {
+        (Some(at), _) => Ok(at),
+        (None, Ok(length)) => Ok(SystemClock.now().minus(length)),
+        (None, Err(why)) => Err(Failure::misused(format!(
+            "--since {text}: {}; or an instant like 2026-11-22T20:00:00Z",
+            why.about(text)
+        ))),
+    }
+}
+
 async fn export(store: &SqlStore, since: Option<&str>) -> Result<(), Failure> {
-    use crate::clock::{Clock as _, SystemClock};
-    let since = match since {
-        None => Timestamp::from_micros(i64::MIN),
-        Some(text) => match (Timestamp::parse(text), parse_duration(text)) {
-            (Some(at), _) => at,
-            (None, Ok(length)) => SystemClock.now().minus(length),
-            (None, Err(why)) => {
-                return Err(Failure::misused(format!(
-                    "--since {text}: {}; or an instant like 2026-11-22T20:00:00Z",
-                    why.about(text)
-                )));
-            }
-        },
-    };
+    let since = since.map_or(Ok(Timestamp::from_micros(i64::MIN)), self::since)?;
     let mut after = 0;
     loop {
         let page = store.audit().list(after, PAGE).await.map_err(failed)?;

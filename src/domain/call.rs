@@ -62,7 +62,7 @@ impl Method {
     }
 
     /// The member of `params` that names what is called.
-    const fn name_key(self) -> &'static str {
+    pub const fn name_key(self) -> &'static str {
         match self {
             Self::CallTool | Self::GetPrompt => "name",
             Self::ReadResource => "uri",

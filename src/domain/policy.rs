@@ -12,7 +12,7 @@
 //!
 //! `read` collects every problem in one walk, `lint` warns of what is allowed but surely not
 //! meant, `misfits` of what fits no listed tool, `condition` looks into a call, `explain` says in words
-//! what [`Policy::evaluate`] does.
+//! what [`Policy::evaluate`] does, `cases` runs the policy's own tests.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,6 +26,9 @@ use pattern::Pattern;
 use source::Source;
 
 mod blocks;
+pub mod cases;
+#[cfg(test)]
+mod cases_tests;
 mod checks;
 #[cfg(test)]
 mod checks_tests;
@@ -61,6 +64,7 @@ mod read_dialects;
 mod read_limits;
 mod read_parts;
 mod read_rule;
+pub mod replay;
 mod ruling;
 mod schema;
 mod source;
@@ -221,6 +225,7 @@ pub struct Policy {
     methods: Vec<String>,
     /// Preconditions of every tool that is not hidden or denied.
     all_tools: Vec<Check>,
+    cases: Vec<cases::Case>,
 }
 
 /// An exact `tools` entry.
@@ -249,12 +254,27 @@ impl Policy {
         Self::read_as(text, Format::Json)
     }
 
-    /// Reads a policy from text; every problem, not only the first.
+    /// Reads a policy whose own tests may fail. Otherwise as [`Policy::read_as`].
+    ///
+    /// # Errors
+    /// All problems, warnings among them, where at least one is an error.
+    pub fn read_untested(text: &str, format: Format) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
+        read::policy(text, format)
+    }
+
+    /// Reads a policy from text; every problem, not only the first. Where it has no other error, a test
+    /// of its own that fails is one.
     ///
     /// # Errors
     /// All problems, warnings among them, where at least one is an error.
     pub fn read_as(text: &str, format: Format) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
-        read::policy(text, format)
+        let (policy, mut problems) = read::policy(text, format)?;
+        let failing = policy.failing();
+        if failing.is_empty() {
+            return Ok((policy, problems));
+        }
+        problems.extend(failing);
+        Err(problems)
     }
 
     /// Says of each problem of this policy where in its text it stands.

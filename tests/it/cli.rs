@@ -4,5 +4,7 @@ mod catalog;
 mod convert;
 mod copies;
 mod misfits;
+mod policy_test;
+mod replay;
 mod stdio;
 mod tools;

@@ -10,6 +10,7 @@ use super::pattern::is_glob;
 use super::schema::{self, Slip};
 use super::walk::{at, nth};
 use super::{Match, Policy, Problem, Rule, fits};
+use crate::domain::call::Method;
 use crate::domain::json::{self, Node};
 
 /// Most tools that are looked at for the conditions of all `match` entries of one policy. Of those left
@@ -77,6 +78,11 @@ impl Policy {
             looks(&entry.rule, &mut found, |look, steps| {
                 self.slip_of_all(&list, entry, look, steps)
             });
+        }
+        for case in self.cases.iter().filter(|case| case.call.method == Method::CallTool) {
+            if list.names.find(&case.call.tool).is_none() {
+                found.push(fits_none(&list, &at(&case.pointer, "tool"), &case.call.tool));
+            }
         }
         self.locate(&mut found);
         found

@@ -13,7 +13,7 @@ use super::read_parts::{MAX_NAME, empty, patterns, tool_name, version};
 use super::read_rule::{RULE_KEYS, action, risk, rule};
 use super::source::{Format, Source};
 use super::walk::{Walk, at, nth};
-use super::{Match, Policy, Problem, lint, read_dialects, read_limits};
+use super::{Match, Policy, Problem, cases, lint, read_dialects, read_limits};
 use crate::domain::call::hex;
 use crate::domain::json::{self, Node};
 use crate::domain::risk::RiskClass;
@@ -108,7 +108,8 @@ fn own(walk: &mut Walk, root: &Node<'_>, source: &Arc<Source>) -> Policy {
             }
             "prompts" => policy.prompts = Some(blocks::block(walk, Kind::Prompts, node, &place)),
             "methods" => policy.methods = methods(walk, node, &place),
-            "approvals" | "tests" => walk.error(&place, NOT_AVAILABLE),
+            "tests" => policy.cases = cases::cases(walk, node, &place),
+            "approvals" => walk.error(&place, NOT_AVAILABLE),
             _ => {}
         }
     }

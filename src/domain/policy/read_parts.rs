@@ -30,6 +30,7 @@ pub(super) fn empty(source: &Arc<Source>, dialect: Dialect) -> Policy {
         prompts: None,
         methods: Vec::new(),
         all_tools: Vec::new(),
+        cases: Vec::new(),
     }
 }
 

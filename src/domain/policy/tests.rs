@@ -364,7 +364,7 @@ fn a_grant_that_would_never_be_offered_is_warned_of() {
 #[test]
 fn every_problem_is_found_in_one_walk() {
     let errors = errors(
-        r#"{"version":"2","defualt":"deny","default":"denny","hide":["","[a"],"approvals":{},"tests":[],
+        r#"{"version":"2","defualt":"deny","default":"denny","hide":["","[a"],"approvals":{},"tests":{},
         "tools":{"x":{"acton":"allow"},"a/b":{"action":"ask","reason":7},"":{"action":"allow"},
           "p_*":{"action":"allow"},"l":{"action":"allow","risk":["write"],"severity":"hi","redact":["id_*","[x"],"approval":{},"rate_limit":{"max":0,"per":"tool"}},
           "g":{"action":"require_approval","approval":{"quorum":0,"timeout":"30 min","claim_window":"0s",
@@ -383,7 +383,7 @@ fn every_problem_is_found_in_one_walk() {
         "/hide/0: is empty",
         "/hide/1: \"[a\" is not a glob",
         "/approvals: not available in this version",
-        "/tests: not available in this version",
+        "/tests: is an object; write a list of tests",
         "/tools/x/acton: unknown key \"acton\"; did you mean \"action\"?",
         "/tools/x/action: is missing",
         "/tools/a~1b/action: unknown word \"ask\"",
