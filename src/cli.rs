@@ -318,11 +318,6 @@ impl Failure {
     pub fn misused(message: impl Into<String>) -> Self {
         Self { code: MISUSED, message: message.into() }
     }
-
-    /// Exit code 2: the command line names a command that this version does not have.
-    pub fn unavailable(command: &str) -> Self {
-        Self::misused(format!("{command}: not available in this version"))
-    }
 }
 
 /// Runs a command and returns the exit code of the process. The runtime is made here and not in
