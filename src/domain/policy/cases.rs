@@ -1,7 +1,6 @@
 //! The `tests` of a policy: what its author expects of calls, judged as the policy judges every call.
 //!
-//! Nothing is counted, so that a limit never decides. An observed rule is judged as if it were enforced: its
-//! tests say what it is for, before it counts and after.
+//! Nothing is counted, so that a limit never decides.
 
 use super::walk::{Walk, at, nearest, nth};
 use super::{Action, CallFacts, Policy, Problem, Verdict};
