@@ -1,12 +1,9 @@
 //! Policies in PolicyLayer's forms and in YAML, by the built binary.
 
-use std::process::Output;
-
 use serde_json::Value;
-use tokio::process::Command;
 
+use super::placet;
 use crate::support::db::Dir;
-use crate::support::soon;
 
 const INTERCEPT: &str = "version: \"1\"\ndefault: deny\ntools:\n  pay:\n    rules:\n    - {name: eur, \
                          conditions: [{path: args.currency, op: eq, value: eur}], on_deny: Only EUR.}\n    - \
@@ -23,15 +20,6 @@ fn place(name: &str, policy: &str) -> Dir {
     std::fs::write(dir.0.join("placet.toml"), config).unwrap();
     std::fs::write(dir.0.join(name), policy).unwrap();
     dir
-}
-
-async fn placet(dir: &Dir, arguments: &[&str]) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_placet"));
-    command.args(arguments).current_dir(&dir.0).kill_on_drop(true);
-    let Output { status, stdout, stderr } =
-        soon("the end of the command", command.output()).await.unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (status.code().unwrap(), text(stdout), text(stderr))
 }
 
 async fn explained(dir: &Dir, arguments: &str) -> Value {

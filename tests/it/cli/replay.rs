@@ -1,16 +1,13 @@
 //! Recorded calls against a candidate, by the built binary.
 
-use std::process::Output;
-
 use placet::domain::audit::{AuditEvent, Kind};
 use placet::store::Store as _;
 use placet::store::sql::SqlStore;
 use serde_json::Value;
-use tokio::process::Command;
 
+use super::placet;
 use crate::support::approvals::{T0, approval, at, submission};
 use crate::support::db::Dir;
-use crate::support::soon;
 
 const CONFIG: &str = "[database]\nurl = \"sqlite:a.db\"\n[[upstreams]]\nname = \"images\"\n\
                       url = \"http://127.0.0.1:9/mcp\"\npolicy = \"now.json\"\n\
@@ -20,13 +17,9 @@ const CONFIG: &str = "[database]\nurl = \"sqlite:a.db\"\n[[upstreams]]\nname = \
 /// What a policy would have made of the calls; other than 0 where it is not read.
 async fn replayed(dir: &Dir, candidate: &str) -> (i32, Value, String) {
     std::fs::write(dir.0.join("candidate.json"), candidate).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_placet"));
     let since = ["--json", "policy", "replay", "candidate.json", "--since", "2000-01-01T00:00:00Z"];
-    command.args(since).current_dir(&dir.0).kill_on_drop(true);
-    let Output { status, stdout, stderr } =
-        soon("the end of the command", command.output()).await.unwrap();
-    let told = String::from_utf8(stderr).unwrap();
-    (status.code().unwrap(), serde_json::from_slice(&stdout).unwrap_or_default(), told)
+    let (code, said, told) = placet(dir, &since).await;
+    (code, serde_json::from_str(&said).unwrap_or_default(), told)
 }
 
 #[tokio::test(flavor = "multi_thread")]
