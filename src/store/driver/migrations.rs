@@ -11,7 +11,7 @@ use crate::store::StoreError;
 const MAX_TRIES: usize = MIGRATIONS.len() + 2;
 
 /// Version, description, SQL for SQLite, SQL for PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 21] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 22] = [
     (
         1,
         "init",
@@ -137,6 +137,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 21] = [
         "counters",
         include_str!("../../../migrations/sqlite/0022_counters.sql"),
         include_str!("../../../migrations/postgres/0022_counters.sql"),
+    ),
+    (
+        23,
+        "slots",
+        include_str!("../../../migrations/sqlite/0023_slots.sql"),
+        include_str!("../../../migrations/postgres/0023_slots.sql"),
     ),
 ];
 
